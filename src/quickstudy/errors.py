@@ -1,0 +1,56 @@
+"""What a user can do wrong. Every message says what was wrong, what was found, and what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class QuickstudyError(Exception):
+    """Base of every error that quickstudy raises on purpose; the command line prints it without a traceback."""
+
+
+class DataError(QuickstudyError):
+    """The user's data cannot be used as asked: too few classes, broken images, NaN, labels that do not match."""
+
+
+class ShapeError(QuickstudyError, ValueError):
+    """A tensor has the wrong shape or dtype; the message names the axis and both sizes."""
+
+
+class ConfigError(QuickstudyError, ValueError):
+    """A name, option or combination of options that does not exist or does not fit together."""
+
+
+class ModelError(QuickstudyError):
+    """A network cannot do what a learner asks of it (for instance BatchNorm tracking inside an inner loop)."""
+
+
+class CheckpointError(QuickstudyError):
+    """A stored file is truncated, edited, or of a newer format."""
+
+
+class RunError(QuickstudyError):
+    """A run folder exists already, is missing, or holds nothing to go on from."""
+
+
+class TrainingError(QuickstudyError):
+    """Training cannot go on: the loss is not finite."""
+
+
+class MissingExtra(QuickstudyError, ImportError):
+    """An optional dependency is not installed."""
+
+    def __init__(self, package: str, extra: str, purpose: str) -> None:
+        super().__init__(
+            f"{purpose} needs the package '{package}', which is not installed. "
+            f"Install it with: pip install 'quickstudy[{extra}]'"
+        )
+
+
+def unknown_name(kind: str, found: str, known: Iterable[str]) -> ConfigError:
+    """A ConfigError that names what was found and suggests the nearest known names."""
+    choices = sorted(known)
+    near = difflib.get_close_matches(found, choices, n=3, cutoff=0.5)
+    hint = f"Did you mean {' or '.join(repr(n) for n in near)}? " if near else ""
+    return ConfigError(f"There is no {kind} called {found!r}. {hint}Known: {', '.join(choices) or 'none'}.")
