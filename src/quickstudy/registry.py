@@ -1,0 +1,104 @@
+"""Named parts. A registry maps names to constructors; a `Part` is a constructor with its options, stored in a run.
+
+Tests, command-line choices, the docs' tables and the benchmarks all read the registries, so that a part is announced
+in one place. A user's own part joins with the same decorator.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from quickstudy.errors import ConfigError, unknown_name
+
+F = TypeVar("F", bound=Callable[..., Any])
+R = TypeVar("R")
+
+
+class Registry(Mapping[str, Callable[..., R]]):
+    """Constructors by name: `@learners.register("maml", head=True)`; `learners["mamll"]` suggests the nearest name."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._entries: dict[str, Callable[..., R]] = {}
+        self._facts: dict[str, dict[str, Any]] = {}
+
+    def register(self, name: str, **facts: Any) -> Callable[[F], F]:
+        """Decorator: announce a constructor under `name`, with facts about it that other code may ask for."""
+
+        def add(constructor: F) -> F:
+            if name in self._entries:
+                raise ConfigError(f"There is already a {self.kind} called {name!r}. Choose another name.")
+            self._entries[name] = constructor
+            self._facts[name] = facts
+            return constructor
+
+        return add
+
+    def facts(self, name: str) -> Mapping[str, Any]:
+        """What was said of `name` when it was registered."""
+        self[name]
+        return self._facts[name]
+
+    def name_of(self, constructor: Callable[..., R]) -> str:
+        for name, known in self._entries.items():
+            if known is constructor:
+                return name
+        raise ConfigError(
+            f"{getattr(constructor, '__qualname__', constructor)!r} is not a registered {self.kind}. "
+            f"Announce it with @quickstudy.{self.kind}s.register('a-name') so that a stored run can find it again."
+        )
+
+    def summary(self, name: str) -> str:
+        """The first line of the constructor's docstring."""
+        return (inspect.getdoc(self[name]) or "").split("\n")[0]
+
+    def __getitem__(self, name: str) -> Callable[..., R]:
+        if name not in self._entries:
+            raise unknown_name(self.kind, name, self._entries)
+        return self._entries[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def part(self, name: str, **options: Any) -> Part[R]:
+        """The constructor called `name` with these options; options that it does not take are refused."""
+        return Part(self, name, options)
+
+
+@dataclass(frozen=True)
+class Part(Generic[R]):
+    """A registered constructor and the options it is called with; equal parts build equal things."""
+
+    registry: Registry[R] = field(repr=False)
+    name: str
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        known = self.parameters()
+        for option in self.options:
+            if option not in known:
+                raise unknown_name(f"option of the {self.registry.kind} {self.name!r}", option, known)
+
+    def parameters(self) -> dict[str, inspect.Parameter]:
+        """The keyword-only parameters of the constructor: the options that a user may set."""
+        signature = inspect.signature(self.registry[self.name], eval_str=True)
+        return {n: p for n, p in signature.parameters.items() if p.kind is inspect.Parameter.KEYWORD_ONLY}
+
+    def settings(self) -> dict[str, Any]:
+        """Every option with its value, defaults included: all that is needed to build this part again."""
+        return {n: self.options.get(n, p.default) for n, p in self.parameters().items()}
+
+    def build(self, *arguments: Any) -> R:
+        return self.registry[self.name](*arguments, **self.options)
+
+
+learners: Registry[Any] = Registry("learner")
+models: Registry[Any] = Registry("model")
+sources: Registry[Any] = Registry("task source")
+recipes: Registry[Any] = Registry("recipe")

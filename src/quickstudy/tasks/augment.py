@@ -1,0 +1,115 @@
+"""Random small distortions of images, and the eight symmetries of the square that turn one class into eight.
+
+Everything is a pure function of per-image keys (`quickstudy.rng`), so an augmented episode repeats like any other.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from quickstudy import rng
+
+_FIELD = 4  # control points of the elastic field along each side: bends whole strokes, does not shred them
+
+
+@dataclass(frozen=True)
+class Augment:
+    """How far `augment` may distort an image. Every number is the largest amount; 0 switches that distortion off.
+
+    Attributes:
+        rotate: rotation in degrees, uniform in [-rotate, rotate].
+        scale: log-scale of the width and of the height, half of it shared by both, so 0.2 gives factors from 1/1.2 to 1.2.
+        shear: tangent of the horizontal shear, uniform in [-shear, shear].
+        translate: shift along each axis as a fraction of the image side.
+        elastic: standard deviation of a smooth displacement field, as a fraction of the image side.
+        thickness: largest share, in [0, 1], with which an image is blended with its 3x3 dilation or erosion.
+    """
+
+    rotate: float = 0.0
+    scale: float = 0.0
+    shear: float = 0.0
+    translate: float = 0.0
+    elastic: float = 0.0
+    thickness: float = 0.0
+
+    @property
+    def moves(self) -> bool:
+        """Whether any part of it displaces pixels."""
+        return any((self.rotate, self.scale, self.shear, self.translate, self.elastic))
+
+
+def augment(images: Tensor, keys: Tensor, how: Augment) -> Tensor:
+    """Distort each image by its own random draw.
+
+    Args:
+        images: (n, C, H, W) float in [0, 1], background 0.
+        keys: (n,) int64, one key an image; the same key gives the same distortion.
+        how: how far to go; `Augment()` returns `images` itself.
+
+    Returns:
+        (n, C, H, W), on the device and in the dtype of `images`; what is moved in from outside is background.
+    """
+    if how.thickness:
+        images = _thicken(images, rng.uniform(rng.fold(keys, 3), (), -how.thickness, how.thickness))
+    if how.moves:
+        height, width = images.shape[-2:]
+        grid = F.affine_grid(_affine(keys, how), [len(images), 1, height, width], align_corners=False)
+        if how.elastic:
+            grid = grid + 2.0 * how.elastic * _smooth_field(rng.fold(keys, 2), height, width)
+        images = F.grid_sample(images, grid.to(images.dtype), padding_mode="zeros", align_corners=False)
+    return images
+
+
+def dihedral(images: Tensor, which: Tensor) -> Tensor:
+    """Apply one of the eight symmetries of the square to each image; each makes a new class of a character.
+
+    Args:
+        images: (n, C, S, S).
+        which: (n,) int64 in 0..7: quarter turns counter-clockwise, `which % 4` of them, after a left-right mirror
+            where `which >= 4`.
+
+    Returns:
+        (n, C, S, S); pixels are moved, never interpolated.
+    """
+    size = images.shape[-1]
+    if images.shape[-2] != size:
+        raise ValueError(f"dihedral needs square images, got {images.shape[-2]} x {size}: pad or resize them first")
+    positions = torch.arange(size * size, device=images.device).reshape(size, size)
+    mirrored = positions.flip(-1)
+    turns = [torch.rot90(base, k, (0, 1)) for base in (positions, mirrored) for k in range(4)]
+    source = torch.stack(turns).reshape(8, -1)[which]  # (n, S*S): where each pixel comes from
+    return images.flatten(2).gather(2, source.unsqueeze(1).expand(-1, images.shape[1], -1)).reshape(images.shape)
+
+
+def _affine(keys: Tensor, how: Augment) -> Tensor:
+    """(n, 2, 3): the map from output to input coordinates, both in [-1, 1]."""
+    u = rng.uniform(rng.fold(keys, 1), (7,), -1.0, 1.0)
+    angle = u[:, 0] * math.radians(how.rotate)
+    spread = math.log1p(how.scale)
+    zoom_x = torch.exp(spread * 0.5 * (u[:, 1] + u[:, 2]))
+    zoom_y = torch.exp(spread * 0.5 * (u[:, 1] + u[:, 3]))
+    shear = u[:, 4] * how.shear
+    cos, sin = torch.cos(angle), torch.sin(angle)
+    first = torch.stack([cos * zoom_x, (cos * shear - sin) * zoom_y, 2.0 * how.translate * u[:, 5]], dim=-1)
+    second = torch.stack([sin * zoom_x, (sin * shear + cos) * zoom_y, 2.0 * how.translate * u[:, 6]], dim=-1)
+    return torch.stack([first, second], dim=1)
+
+
+def _smooth_field(keys: Tensor, height: int, width: int) -> Tensor:
+    """(n, H, W, 2): a standard normal at each point of a coarse grid, bicubic in between."""
+    coarse = rng.normal(keys, (2, _FIELD, _FIELD))
+    fine = F.interpolate(coarse, size=(height, width), mode="bicubic", align_corners=True)
+    return fine.permute(0, 2, 3, 1)
+
+
+def _thicken(images: Tensor, amount: Tensor) -> Tensor:
+    """Blend each image with its dilation (amount > 0) or its erosion (amount < 0)."""
+    amount = amount.to(images.dtype).view(-1, 1, 1, 1)
+    wide = F.max_pool2d(images, 3, stride=1, padding=1)
+    thin = -F.max_pool2d(-images, 3, stride=1, padding=1)
+    return torch.lerp(images, torch.where(amount > 0, wide, thin), amount.abs())

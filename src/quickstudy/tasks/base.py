@@ -1,0 +1,70 @@
+"""The contract of a task source: episode i of a split is a pure function of (seed, split, i)."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from quickstudy.episode import Episode, TaskSpec
+from quickstudy.errors import ConfigError
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """The size of a task: N ways, K shots, Q queries per class (for regression K and Q count points; ways is unused).
+
+    With `min_ways` or `min_shots` they vary: each task draws its ways in [min_ways, ways] and each class its shots in
+    [min_shots, shots]; the tensors keep their full size and the mask says which examples exist.
+    """
+
+    ways: int = 5
+    shots: int = 1
+    queries: int = 15
+    min_ways: int | None = None
+    min_shots: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, low, high, least in (("ways", self.min_ways, self.ways, 2), ("shots", self.min_shots, self.shots, 1)):
+            if high < (1 if name == "ways" else 0):
+                raise ConfigError(f"{name} must be at least 1, found {high}.")
+            if low is not None and not least <= low <= high:
+                raise ConfigError(f"min_{name} must lie between {least} and {name}={high}, found {low}.")
+        if self.queries < 1:
+            raise ConfigError(f"queries must be at least 1, found {self.queries}: without one nothing is judged.")
+
+
+class Source(ABC):
+    """Where episodes come from. A source is immutable; `sampled`, `seeded` and `to` return changed copies."""
+
+    spec: TaskSpec
+    sampling: Sampling
+    seed: int
+
+    @abstractmethod
+    def episodes(self, split: str, indices: Tensor) -> Episode:
+        """Episodes `indices` (T,) int64 of `split`, on the source's device, every leaf with a leading task axis T."""
+
+    @abstractmethod
+    def sampled(self, sampling: Sampling) -> Self:
+        """The same source with tasks of another size. Raises DataError where the data cannot give it."""
+
+    @abstractmethod
+    def seeded(self, seed: int) -> Self:
+        """The same source with another stream of episodes."""
+
+    @abstractmethod
+    def to(self, device: torch.device | str) -> Self:
+        """The same source on another device; episode i stays the same."""
+
+    def check(self, split: str) -> None:
+        """Raise DataError, naming class and numbers, if `split` cannot give episodes of this sampling."""
+
+    def class_names(self, split: str, index: int) -> list[str]:
+        """The names of the classes of one episode, in the order of their ids; empty where they have none."""
+        return []

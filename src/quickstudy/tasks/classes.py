@@ -1,0 +1,219 @@
+"""Classification tasks drawn from a pool of classes: N classes, K support and Q query examples of each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from quickstudy import rng
+from quickstudy.episode import Episode, Examples, TaskSpec
+from quickstudy.errors import ConfigError, DataError, unknown_name
+from quickstudy.tasks.augment import Augment, augment, dihedral
+from quickstudy.tasks.base import Sampling, Source
+from quickstudy.tasks.pool import Pool
+
+_CLASSES, _ITEMS, _SIZES, _SYMMETRY, _AUGMENT = range(5)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassSource(Source):
+    """Tasks over the classes of a pool.
+
+    splits: class ids (C,) of 'train', 'val' and 'test'. within: all classes of a task come from one group.
+    symmetries: 4 adds every class turned by 90, 180 and 270 degrees as classes of their own, 8 their mirror images too
+    (with `within`, whole groups are turned); only `symmetric_splits` are treated so. augmentation: applied to
+    training examples only.
+    """
+
+    pool: Pool
+    splits: Mapping[str, Tensor]
+    spec: TaskSpec
+    sampling: Sampling = Sampling()
+    seed: int = 0
+    within: bool = False
+    symmetries: int = 1
+    symmetric_splits: tuple[str, ...] = ("train", "val", "test")
+    augmentation: Augment = Augment()
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+    def __post_init__(self) -> None:
+        if self.symmetries not in (1, 4, 8):
+            raise ConfigError(f"symmetries must be 1 (none), 4 (rotations) or 8 (mirrored too), found {self.symmetries}.")
+
+    @cached_property
+    def _tables(self) -> dict[str, _Table]:
+        return {split: _Table.of(ids.to(self.device), self.pool) for split, ids in self.splits.items()}
+
+    def _table(self, split: str) -> _Table:
+        if split not in self.splits:
+            raise unknown_name("split", split, self.splits)
+        return self._tables[split]
+
+    def _symmetries(self, split: str) -> int:
+        return self.symmetries if split in self.symmetric_splits else 1
+
+    def sampled(self, sampling: Sampling) -> ClassSource:
+        return replace(self, sampling=sampling, spec=replace(self.spec, ways=sampling.ways))
+
+    def seeded(self, seed: int) -> ClassSource:
+        return replace(self, seed=seed)
+
+    def to(self, device: torch.device | str) -> ClassSource:
+        return replace(self, pool=self.pool.to(device), device=torch.device(device))
+
+    def check(self, split: str) -> None:
+        table, need = self._table(split), self.sampling.shots + self.sampling.queries
+        total = len(table.classes) * (1 if self.within else self._symmetries(split))
+        if self.within:
+            total = int(table.group_sizes.max()) if len(table.group_sizes) else 0
+        if total < self.sampling.ways:
+            where = "the largest group of the split" if self.within else "the split"
+            raise DataError(
+                f"{self.sampling.ways}-way tasks need {self.sampling.ways} classes, but {where} {split!r} has {total}. "
+                "Lower the ways (--ways, or --train-ways while training), or add classes."
+            )
+        counts = self.pool.counts[table.classes]
+        least = int(counts.argmin())
+        if int(counts[least]) < need:
+            short = int((counts < need).sum())
+            name = self.pool.name(int(table.classes[least]))
+            raise DataError(
+                f"Class {name!r} of the split {split!r} has {int(counts[least])} examples, but {self.sampling.shots} "
+                f"shots + {self.sampling.queries} queries need {need}"
+                + (f" ({short} classes are too small)" if short > 1 else "")
+                + ". Add examples, or lower the shots or queries."
+            )
+
+    def _draw(self, split: str, indices: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Keys (T,), class ids (T, N) and symmetries (T, N) of the tasks."""
+        table, ways, turns = self._table(split), self.sampling.ways, self._symmetries(split)
+        keys = rng.fold(rng.key(self.seed, split, device=self.device), indices.to(self.device))
+        drawing = rng.fold(keys, _CLASSES)
+        if not self.within:
+            drawn = rng.choose(drawing, torch.tensor(len(table.classes) * turns), ways)
+            return keys, table.classes[drawn // turns], drawn % turns
+        fits = (table.group_sizes >= ways).nonzero().flatten()
+        group = fits[rng.integers(rng.fold(drawing, 1), len(fits))]
+        drawn = table.group_starts[group, None] + rng.choose(drawing, table.group_sizes[group], ways)
+        turn = rng.integers(rng.fold(keys, _SYMMETRY), turns)
+        return keys, table.classes[drawn], turn[:, None].expand(-1, ways)
+
+    def episodes(self, split: str, indices: Tensor) -> Episode:
+        size = self.sampling
+        tasks, ways, shots, queries = len(indices), size.ways, size.shots, size.queries
+        keys, classes, turns = self._draw(split, indices)
+        per_class = rng.fold(rng.fold(keys, _ITEMS)[:, None], torch.arange(ways, device=self.device))
+        items = rng.choose(per_class, self.pool.counts[classes], shots + queries)
+        x = self._examples(split, classes[..., None].expand_as(items), items, turns[..., None].expand_as(items), keys)
+        y = torch.arange(ways, device=self.device)[:, None].expand(tasks, ways, shots + queries)
+        present, given = self._presence(keys)
+
+        def part(start: int, stop: int, mask: Tensor) -> Examples:
+            flat = (tasks, ways * (stop - start))
+            return Examples(
+                x[:, :, start:stop].reshape(*flat, *x.shape[3:]), y[:, :, start:stop].reshape(flat), mask.reshape(flat)
+            )
+
+        shot = torch.arange(shots, device=self.device)
+        return Episode(
+            part(0, shots, present[..., None] & (shot < given[..., None])),
+            part(shots, shots + queries, present[..., None].expand(tasks, ways, queries)),
+        )
+
+    def _presence(self, keys: Tensor) -> tuple[Tensor, Tensor]:
+        """Which classes exist, (T, N) bool, and how many shots each has, (T, N) int64."""
+        size, sizes = self.sampling, rng.fold(keys, _SIZES)
+        way = torch.arange(size.ways, device=self.device)
+        low = size.ways if size.min_ways is None else size.min_ways
+        present = way < (low + rng.integers(sizes, size.ways - low + 1))[:, None]
+        low = size.shots if size.min_shots is None else size.min_shots
+        return present, low + rng.integers(rng.fold(sizes, 1), size.shots - low + 1, (size.ways,))
+
+    def _examples(self, split: str, classes: Tensor, items: Tensor, turns: Tensor, keys: Tensor) -> Tensor:
+        """Fetched, turned and (in training) augmented examples: (*classes.shape, *features)."""
+        x = self.pool.fetch(classes, items)
+        if self._symmetries(split) == 1 and (split != "train" or self.augmentation == Augment()):
+            return x
+        flat = x.reshape(-1, *self.spec.input_shape)
+        if self._symmetries(split) > 1:
+            flat = dihedral(flat, turns.flatten())
+        if split == "train":
+            each = torch.arange(classes[0].numel(), device=self.device)
+            flat = augment(flat, rng.fold(rng.fold(keys, _AUGMENT)[:, None], each).flatten(), self.augmentation)
+        return flat.reshape(x.shape)
+
+    def class_names(self, split: str, index: int) -> list[str]:
+        _, classes, turns = self._draw(split, torch.tensor([index]))
+        return [
+            self.pool.name(int(c)) + (f" (symmetry {int(t)})" if int(t) else "")
+            for c, t in zip(classes[0], turns[0], strict=True)
+        ]
+
+    def pooled(self, batch: int) -> PooledSource:
+        """Ordinary classification over all training classes at once, `batch` examples a task; see PooledSource."""
+        classes = len(self.splits["train"]) * self._symmetries("train")
+        return PooledSource(
+            source=self,
+            batch=batch,
+            spec=replace(self.spec, ways=classes),
+            sampling=Sampling(ways=classes, shots=0, queries=1),
+            seed=self.seed,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PooledSource(Source):
+    """One large task instead of many small ones: an empty support set, and a query batch over *all* classes of a split.
+
+    With it, ordinary supervised training (of the encoder behind a baseline) is the same loop as meta-training.
+    """
+
+    source: ClassSource
+    batch: int
+    spec: TaskSpec
+    sampling: Sampling
+    seed: int
+
+    def sampled(self, sampling: Sampling) -> PooledSource:
+        raise ConfigError("A pooled source has no ways and shots to change; change the source it was made from.")
+
+    def seeded(self, seed: int) -> PooledSource:
+        return self.source.seeded(seed).pooled(self.batch)
+
+    def to(self, device: torch.device | str) -> PooledSource:
+        return self.source.to(device).pooled(self.batch)
+
+    def episodes(self, split: str, indices: Tensor) -> Episode:
+        source, tasks = self.source, len(indices)
+        table, turns = source._table(split), source._symmetries(split)
+        keys = rng.fold(rng.key(source.seed, "pooled", split, device=source.device), indices.to(source.device))
+        ends = source.pool.counts[table.classes].cumsum(0)
+        row = rng.integers(rng.fold(keys, _ITEMS), int(ends[-1]), (self.batch,))
+        position = torch.searchsorted(ends, row, right=True)
+        turn = rng.integers(rng.fold(keys, _SYMMETRY), turns, (self.batch,))
+        classes = table.classes[position]
+        items = row - (ends[position] - source.pool.counts[classes])
+        x = source._examples(split, classes, items, turn, keys)
+        nothing = torch.zeros((tasks, 0), dtype=torch.int64, device=source.device)
+        support = Examples(x[:, :0], nothing, nothing.bool())
+        return Episode(support, Examples(x, position * turns + turn, torch.ones_like(position, dtype=torch.bool)))
+
+
+@dataclass(frozen=True)
+class _Table:
+    """The classes of a split, sorted by group, and the run of each group among them."""
+
+    classes: Tensor
+    group_starts: Tensor
+    group_sizes: Tensor
+
+    @classmethod
+    def of(cls, ids: Tensor, pool: Pool) -> _Table:
+        groups = pool.groups[ids]
+        order = groups.argsort(stable=True)
+        _, sizes = groups[order].unique_consecutive(return_counts=True)
+        return cls(ids[order], sizes.cumsum(0) - sizes, sizes)

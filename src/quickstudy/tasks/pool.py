@@ -1,0 +1,93 @@
+"""The examples of many classes, fetched by index on the device where they lie."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from quickstudy.errors import DataError, ShapeError
+
+
+class Pool(ABC):
+    """C classes with `counts` (C,) examples each, in groups (alphabets, for instance): `groups` (C,) int64."""
+
+    counts: Tensor
+    groups: Tensor
+
+    @abstractmethod
+    def fetch(self, classes: Tensor, items: Tensor) -> Tensor:
+        """Example `items` of class `classes`, two int64 tensors of one shape (*s): float (*s, *features)."""
+
+    @abstractmethod
+    def name(self, index: int) -> str:
+        """The name of class `index`."""
+
+    @abstractmethod
+    def group_name(self, index: int) -> str:
+        """The name of group `index`."""
+
+    @abstractmethod
+    def to(self, device: torch.device | str) -> Self:
+        """The same pool on another device."""
+
+
+@dataclass(frozen=True)
+class TensorPool(Pool):
+    """Examples held as one tensor, sorted by class. uint8 images are given out as float32 in [0, 1].
+
+    x: (n, *features) uint8 or float. starts, counts: (C,) int64, the run of each class in x.
+    """
+
+    x: Tensor
+    starts: Tensor
+    counts: Tensor
+    groups: Tensor
+    names: tuple[str, ...]
+    group_names: tuple[str, ...]
+
+    @classmethod
+    def from_labels(
+        cls, x: Tensor, labels: Tensor, names: Sequence[str], groups: Sequence[str] | None = None
+    ) -> TensorPool:
+        """Build from x (n, *features) and labels (n,) int64 in [0, len(names)); `groups` names each class's group."""
+        if labels.shape != x.shape[:1]:
+            raise ShapeError(
+                f"labels has size {tuple(labels.shape)} but x has {x.shape[0]} examples along axis 0. "
+                "Give one label for each example."
+            )
+        if x.is_floating_point() and not bool(torch.isfinite(x).all()):
+            bad = int((~torch.isfinite(x.flatten(1)).all(dim=1)).nonzero()[0])
+            raise DataError(f"x holds NaN or infinite values, first in example {bad}. Remove or fill them.")
+        order = labels.argsort(stable=True)
+        counts = torch.bincount(labels, minlength=len(names))
+        group_of = list(groups) if groups is not None else [""] * len(names)
+        group_names = tuple(dict.fromkeys(group_of))
+        number = {name: i for i, name in enumerate(group_names)}
+        return cls(
+            x=x[order].contiguous(),
+            starts=counts.cumsum(0) - counts,
+            counts=counts,
+            groups=torch.tensor([number[g] for g in group_of], dtype=torch.int64),
+            names=tuple(names),
+            group_names=group_names,
+        )
+
+    def fetch(self, classes: Tensor, items: Tensor) -> Tensor:
+        rows = self.x.index_select(0, (self.starts[classes] + items).flatten())
+        rows = rows.to(torch.float32) / 255 if rows.dtype == torch.uint8 else rows
+        return rows.reshape(*classes.shape, *self.x.shape[1:])
+
+    def name(self, index: int) -> str:
+        return self.names[index]
+
+    def group_name(self, index: int) -> str:
+        return self.group_names[index]
+
+    def to(self, device: torch.device | str) -> TensorPool:
+        moved = {f: getattr(self, f).to(device) for f in ("x", "starts", "counts", "groups")}
+        return replace(self, **moved)
