@@ -1,0 +1,7 @@
+"""How a learner runs: over tasks by vmap or by a loop, on which device."""
+
+from quickstudy.engine.core import Engine
+from quickstudy.engine.device import resolve_device
+from quickstudy.engine.vectorize import Vectorize
+
+__all__ = ["Engine", "Vectorize", "resolve_device"]

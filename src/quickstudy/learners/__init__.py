@@ -1,0 +1,27 @@
+"""Learners: the contract (`base`), one family a file, and the named algorithms as short constructors."""
+
+from quickstudy.learners.base import IterativeLearner, Learner
+from quickstudy.learners.embedding import EmbeddingLearner, matchingnet, protonet, r2d2
+from quickstudy.learners.gradient import GradientLearner, anil, cavia, fomaml, maml, metasgd, reptile
+from quickstudy.learners.network import Network, Norm
+from quickstudy.learners.pretrained import finetune, simpleshot
+
+__all__ = [
+    "EmbeddingLearner",
+    "GradientLearner",
+    "IterativeLearner",
+    "Learner",
+    "Network",
+    "Norm",
+    "anil",
+    "cavia",
+    "finetune",
+    "fomaml",
+    "maml",
+    "matchingnet",
+    "metasgd",
+    "protonet",
+    "r2d2",
+    "reptile",
+    "simpleshot",
+]

@@ -1,0 +1,8 @@
+"""Plain `nn.Module`s: the networks of the literature. Any module of the user's does as well."""
+
+from quickstudy.models.context import FiLM, WithContext
+from quickstudy.models.conv4 import conv4
+from quickstudy.models.mlp import mlp
+from quickstudy.models.resnet12 import ResidualBlock, resnet12
+
+__all__ = ["FiLM", "ResidualBlock", "WithContext", "conv4", "mlp", "resnet12"]

@@ -9,8 +9,9 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from quickstudy import rng
 from quickstudy.episode import Episode, TaskSpec
-from quickstudy.errors import ConfigError
+from quickstudy.errors import ConfigError, unknown_name
 
 SPLITS = ("train", "val", "test")
 
@@ -39,6 +40,15 @@ class Sampling:
             raise ConfigError(f"queries must be at least 1, found {self.queries}: without one nothing is judged.")
 
 
+def presence(sampling: Sampling, keys: Tensor) -> tuple[Tensor, Tensor]:
+    """Which classes of each task exist, (T, N) bool, and how many shots each has, (T, N) int64, from keys (T,)."""
+    way = torch.arange(sampling.ways, device=keys.device)
+    low = sampling.ways if sampling.min_ways is None else sampling.min_ways
+    present = way < (low + rng.integers(keys, sampling.ways - low + 1))[:, None]
+    low = sampling.shots if sampling.min_shots is None else sampling.min_shots
+    return present, low + rng.integers(rng.fold(keys, 1), sampling.shots - low + 1, (sampling.ways,))
+
+
 class Source(ABC):
     """Where episodes come from. A source is immutable; `sampled`, `seeded` and `to` return changed copies."""
 
@@ -61,6 +71,11 @@ class Source(ABC):
     @abstractmethod
     def to(self, device: torch.device | str) -> Self:
         """The same source on another device; episode i stays the same."""
+
+    def known(self, split: str) -> None:
+        """Raise ConfigError, suggesting the nearest name, if `split` is not one of SPLITS."""
+        if split not in SPLITS:
+            raise unknown_name("split", split, SPLITS)
 
     def check(self, split: str) -> None:
         """Raise DataError, naming class and numbers, if `split` cannot give episodes of this sampling."""

@@ -13,7 +13,7 @@ from quickstudy import rng
 from quickstudy.episode import Episode, Examples, TaskSpec
 from quickstudy.errors import ConfigError, DataError, unknown_name
 from quickstudy.tasks.augment import Augment, augment, dihedral
-from quickstudy.tasks.base import Sampling, Source
+from quickstudy.tasks.base import Sampling, Source, presence
 from quickstudy.tasks.pool import Pool
 
 _CLASSES, _ITEMS, _SIZES, _SYMMETRY, _AUGMENT = range(5)
@@ -110,7 +110,7 @@ class ClassSource(Source):
         items = rng.choose(per_class, self.pool.counts[classes], shots + queries)
         x = self._examples(split, classes[..., None].expand_as(items), items, turns[..., None].expand_as(items), keys)
         y = torch.arange(ways, device=self.device)[:, None].expand(tasks, ways, shots + queries)
-        present, given = self._presence(keys)
+        present, given = presence(size, rng.fold(keys, _SIZES))
 
         def part(start: int, stop: int, mask: Tensor) -> Examples:
             flat = (tasks, ways * (stop - start))
@@ -123,15 +123,6 @@ class ClassSource(Source):
             part(0, shots, present[..., None] & (shot < given[..., None])),
             part(shots, shots + queries, present[..., None].expand(tasks, ways, queries)),
         )
-
-    def _presence(self, keys: Tensor) -> tuple[Tensor, Tensor]:
-        """Which classes exist, (T, N) bool, and how many shots each has, (T, N) int64."""
-        size, sizes = self.sampling, rng.fold(keys, _SIZES)
-        way = torch.arange(size.ways, device=self.device)
-        low = size.ways if size.min_ways is None else size.min_ways
-        present = way < (low + rng.integers(sizes, size.ways - low + 1))[:, None]
-        low = size.shots if size.min_shots is None else size.min_shots
-        return present, low + rng.integers(rng.fold(sizes, 1), size.shots - low + 1, (size.ways,))
 
     def _examples(self, split: str, classes: Tensor, items: Tensor, turns: Tensor, keys: Tensor) -> Tensor:
         """Fetched, turned and (in training) augmented examples: (*classes.shape, *features)."""

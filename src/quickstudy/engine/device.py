@@ -1,0 +1,27 @@
+"""Which device to run on."""
+
+from __future__ import annotations
+
+import torch
+
+from quickstudy.errors import ConfigError
+
+
+def resolve_device(name: str) -> torch.device:
+    """'auto' is the first of CUDA, MPS and CPU that is there; anything else is taken at its word or refused."""
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f"{name!r} is not a device. Use 'auto', 'cpu', 'cuda', 'cuda:1' or 'mps'.") from error
+    if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
+        raise ConfigError(
+            f"The device {name!r} was asked for, but PyTorch sees {torch.cuda.device_count()} CUDA devices here. "
+            "Use --device auto or --device cpu, or install a CUDA build of torch on a machine with an NVIDIA GPU."
+        )
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise ConfigError("The device 'mps' was asked for, but there is none here. Use --device auto or --device cpu.")
+    return device

@@ -1,0 +1,41 @@
+"""Running a function of one task over many: at once with `vmap`, or one after another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Literal, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from quickstudy.episode import Episode, task
+from quickstudy.learners import IterativeLearner, Learner
+
+Vectorize = Literal["auto", "vmap", "loop"]
+T = TypeVar("T", bound=tuple[Tensor, ...])
+
+
+def tasks_of(episodes: Episode) -> Iterator[Episode]:
+    """The tasks of a batch, one by one, without the task axis."""
+    for index in range(len(episodes.query.y)):
+        yield task(episodes, index)
+
+
+def over_tasks(function: Callable[[Episode], T], episodes: Episode, mode: Literal["vmap", "loop"]) -> T:
+    """`function` of every task: a tuple of tensors, each with a leading task axis."""
+    if mode == "vmap":
+        return torch.func.vmap(function)(episodes)  # type: ignore[no-any-return]
+    results = [function(one) for one in tasks_of(episodes)]
+    return tuple(torch.stack(column) for column in zip(*results, strict=True))  # type: ignore[return-value]
+
+
+def resolve(mode: Vectorize, learner: Learner, device: torch.device) -> Literal["vmap", "loop"]:
+    """What 'auto' means for this learner on this device.
+
+    On a CPU, convolutions with weights of their own for each task become grouped convolutions, which are slower than
+    one task after another; everything else gains from `vmap`.
+    """
+    if mode != "auto":
+        return mode
+    convolves = any(isinstance(layer, nn.modules.conv._ConvNd) for layer in learner.network.module.modules())
+    return "loop" if convolves and device.type == "cpu" and isinstance(learner, IterativeLearner) else "vmap"

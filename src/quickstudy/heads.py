@@ -1,0 +1,135 @@
+"""Classifiers in closed form over embedded examples: nearest prototype, attention, ridge regression."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from quickstudy.episode import Examples, Params, State, TaskSpec
+from quickstudy.errors import ConfigError
+
+_ABSENT = -1e9  # logit of a class without support: finite, so that its gradient is 0 and not NaN
+
+Distance = Literal["euclidean", "cosine"]
+
+
+class Head(ABC):
+    """A closed-form learner over embeddings z (n, D): `fit` sees the support set, `logits` answers for queries."""
+
+    def init(self) -> Params:
+        """The head's own meta-parameters (scalars); empty if it has none."""
+        return {}
+
+    @abstractmethod
+    def fit(self, params: Params, z: Tensor, support: Examples, spec: TaskSpec) -> State:
+        """ψ from embedded support z (n, D), its labels and its mask."""
+
+    @abstractmethod
+    def logits(self, params: Params, state: State, z: Tensor) -> Tensor:
+        """Logits (m, N), or values (m, *target), for embedded queries z (m, D)."""
+
+
+def one_hot(support: Examples, ways: int, dtype: torch.dtype) -> Tensor:
+    """(n, N): row i is the indicator of y_i, and zero where the example is padding."""
+    return F.one_hot(support.y, ways).to(dtype) * support.mask[:, None]
+
+
+def class_means(z: Tensor, support: Examples, ways: int) -> tuple[Tensor, Tensor]:
+    """Mean embedding of each class, (N, D), and which classes have support, (N,) bool."""
+    members = one_hot(support, ways, z.dtype)
+    counts = members.sum(dim=0)
+    return members.T @ z / counts.clamp(min=1)[:, None], counts > 0
+
+
+def squared_distances(a: Tensor, b: Tensor) -> Tensor:
+    """‖a_i − b_j‖², (n, m), for a (n, D) and b (m, D)."""
+    return a.square().sum(1)[:, None] - 2 * a @ b.T + b.square().sum(1)[None]
+
+
+@dataclass(frozen=True)
+class Prototypes(Head):
+    """Logits fall with the distance to the mean of each class (Snell, Swersky & Zemel 2017).
+
+    distance: squared euclidean (the paper's), or cosine. temperature: the logits' initial scale, meta-learned if
+    `learn_temperature` (needed for cosine, whose values are bounded).
+    """
+
+    distance: Distance = "euclidean"
+    temperature: float = 1.0
+    learn_temperature: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.temperature > 0:
+            raise ConfigError(f"The temperature must be positive, found {self.temperature}.")
+
+    def init(self) -> Params:
+        return {"log_scale": torch.tensor(math.log(self.temperature))} if self.learn_temperature else {}
+
+    def fit(self, params: Params, z: Tensor, support: Examples, spec: TaskSpec) -> State:
+        z = F.normalize(z, dim=1) if self.distance == "cosine" else z
+        means, present = class_means(z, support, spec.ways)
+        return {"prototypes": means, "present": present}
+
+    def logits(self, params: Params, state: State, z: Tensor) -> Tensor:
+        if self.distance == "cosine":
+            near = F.normalize(z, dim=1) @ F.normalize(state["prototypes"], dim=1).T
+        else:
+            near = -squared_distances(z, state["prototypes"])
+        scale = params["log_scale"].exp() if self.learn_temperature else self.temperature
+        return torch.where(state["present"], near * scale, _ABSENT)
+
+
+@dataclass(frozen=True)
+class Attention(Head):
+    """Attention over the support set: the probability of a class is the attention its examples get (Vinyals et al. 2016).
+
+    Cosine similarity, scaled by `temperature`. The paper's full-context embeddings, which read the whole support set
+    with an LSTM, are left out: they depend on the order of the examples.
+    """
+
+    temperature: float = 10.0
+
+    def fit(self, params: Params, z: Tensor, support: Examples, spec: TaskSpec) -> State:
+        return {"keys": F.normalize(z, dim=1), "values": one_hot(support, spec.ways, z.dtype), "mask": support.mask}
+
+    def logits(self, params: Params, state: State, z: Tensor) -> Tensor:
+        scores = self.temperature * F.normalize(z, dim=1) @ state["keys"].T
+        weights = torch.where(state["mask"], scores, _ABSENT).softmax(dim=1)
+        return (weights @ state["values"]).clamp(min=torch.finfo(z.dtype).tiny).log()
+
+
+@dataclass(frozen=True)
+class Ridge(Head):
+    """Ridge regression from embeddings to one-hot labels or targets, in closed form (R2-D2, Bertinetto et al. 2019).
+
+    W = Zᵀ(ZZᵀ + λI)⁻¹Y, an n × n system. λ (`regularisation`) and, for classification, the scale and offset of the
+    logits are meta-learned.
+    """
+
+    regularisation: float = 1.0
+
+    def init(self) -> Params:
+        return {
+            "log_regularisation": torch.tensor(math.log(self.regularisation)),
+            "scale": torch.tensor(1.0),
+            "offset": torch.tensor(0.0),
+        }
+
+    def fit(self, params: Params, z: Tensor, support: Examples, spec: TaskSpec) -> State:
+        if spec.kind == "classification":
+            targets = one_hot(support, spec.ways, z.dtype)
+        else:
+            targets = support.y.flatten(1) * support.mask[:, None]
+        z = torch.cat([z, torch.ones_like(z[:, :1])], dim=1) * support.mask[:, None]
+        gram = z @ z.T + params["log_regularisation"].exp() * torch.eye(len(z), dtype=z.dtype, device=z.device)
+        return {"weights": z.T @ torch.linalg.solve(gram, targets)}
+
+    def logits(self, params: Params, state: State, z: Tensor) -> Tensor:
+        raw = z @ state["weights"][:-1] + state["weights"][-1]
+        return params["scale"] * raw + params["offset"]

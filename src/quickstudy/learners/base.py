@@ -1,0 +1,144 @@
+"""The contract every learner keeps: pure functions of explicit state, written for one episode."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from quickstudy import losses
+from quickstudy.episode import Episode, Examples, Features, Params, State, TaskSpec
+from quickstudy.errors import ConfigError
+from quickstudy.learners.network import NORMALISATION, STATISTICS, Moments, Network, trainable, with_prefix
+
+
+@dataclass(frozen=True, kw_only=True)
+class Learner(ABC):
+    """A frozen description of how to learn a task. It holds architecture and hyperparameters, never φ and never a task.
+
+    network: the user's module as a pure function. spec: the tasks it is built for.
+    metagrad: the estimator that the algorithm is defined with; see `quickstudy.metagrads`.
+    pretrains: it trains on ordinary classification over all training classes instead of episodes.
+    """
+
+    network: Network
+    spec: TaskSpec
+    metagrad: str = "unrolled"
+    pretrains: bool = False
+
+    @abstractmethod
+    def init(self, generator: torch.Generator) -> Params:
+        """Fresh meta-parameters φ, drawn from `generator` (CPU); entries `trainable` says no to are never moved."""
+
+    @abstractmethod
+    def adapt(self, params: Params, support: Examples) -> State:
+        """ψ: what is known about one task after seeing its support set (n, …)."""
+
+    @abstractmethod
+    def predict(self, params: Params, state: State, x: Features) -> Tensor:
+        """Logits (n, ways), or values (n, *target), for inputs x (n, *features) of the task known as `state`."""
+
+    def score(self, params: Params, episode: Episode) -> tuple[Tensor, Tensor]:
+        """Loss and metric (accuracy in [0, 1], or MSE) of the query set after adapting to the support set: scalars."""
+        prediction = self.predict(params, self.adapt(params, episode.support), episode.query.x)
+        return (
+            losses.loss(prediction, episode.query, self.spec),
+            losses.metric(prediction, episode.query, self.spec),
+        )
+
+    def loss(self, params: Params, episode: Episode) -> Tensor:
+        """L(φ) of one episode: a scalar."""
+        return self.score(params, episode)[0]
+
+    @property
+    def transductive(self) -> bool:
+        """True if a query's prediction depends on the other queries. Such results are marked wherever they appear."""
+        return self.network.transductive
+
+    def at(self, spec: TaskSpec) -> Self:
+        """The same learner for tasks of another spec, such as another number of ways."""
+        return replace(self, spec=spec)
+
+    def evaluated(self) -> Self:
+        """The learner as it is used after training (with its evaluation's number of inner steps, for instance)."""
+        return self
+
+    def passes(self, params: Params, episode: Episode) -> Iterator[Moments]:
+        """Forward passes over one episode as in training, recorded; one record for each slot of statistics."""
+        with self.network.recording() as moments:
+            self.predict(params, self.adapt(params, episode.support), episode.query.x)
+        yield moments
+
+    def calibrate(self, params: Params, episodes: list[Episode]) -> Params:
+        """φ with the statistics of its BatchNorm layers over `episodes` (single ones, of training tasks).
+
+        Population statistics instead of moving averages (Wu & Johnson 2021): φ alone decides, so training stays pure.
+        Networks that always normalise by the batch come back unchanged.
+        """
+        params = {name: value for name, value in params.items() if not name.startswith(STATISTICS)}
+        if not self.network.layers:
+            return params
+        slots: list[Moments] = []
+        with torch.no_grad():
+            for episode in episodes:
+                for slot, moments in enumerate(self.passes(params, episode)):
+                    if slot == len(slots):
+                        slots.append(Moments())
+                    slots[slot].merge(moments)
+        dtype = next(v.dtype for n, v in params.items() if trainable(n))
+        found = [moments.statistics(dtype) for moments in slots]
+        if self.network.norm == "per_step":
+            merged = {name: torch.stack([slot[name] for slot in found]) for name in found[0]}
+        else:
+            merged = found[0]
+        return params | with_prefix(NORMALISATION, merged)
+
+
+@dataclass(frozen=True, kw_only=True)
+class IterativeLearner(Learner):
+    """A learner whose `adapt` is a loop: `start` from φ, then `steps` times `step`.
+
+    eval_steps: the number of steps after training; None means `steps`.
+    """
+
+    steps: int
+    eval_steps: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.steps < 0 or (self.eval_steps or 0) < 0:
+            raise ConfigError(f"The number of inner steps cannot be negative, found {self.steps} / {self.eval_steps}.")
+
+    @abstractmethod
+    def start(self, params: Params, support: Examples) -> State:
+        """ψ₀, before the first step."""
+
+    @abstractmethod
+    def step(self, params: Params, state: State, support: Examples) -> State:
+        """ψ after one more step on the support set; same names, shapes and dtypes as `state`."""
+
+    def adapt(self, params: Params, support: Examples) -> State:
+        state = self.start(params, support)
+        for _ in range(self.steps):
+            state = self.step(params, state, support)
+        return state
+
+    def with_steps(self, steps: int) -> Self:
+        """The same learner with another number of inner steps."""
+        return replace(self, steps=steps, eval_steps=None)
+
+    def evaluated(self) -> Self:
+        return self if self.eval_steps is None else self.with_steps(self.eval_steps)
+
+    def passes(self, params: Params, episode: Episode) -> Iterator[Moments]:
+        state = self.start(params, episode.support)
+        for index in range(self.network.steps + 1):
+            with self.network.recording() as moments:
+                self.predict(params, state, episode.support.x)
+                if index == self.steps:
+                    self.predict(params, state, episode.query.x)
+            yield moments
+            state = self.step(params, state, episode.support)

@@ -1,0 +1,91 @@
+"""Learners that adapt in closed form over an embedding: one forward pass of the support set, no gradient steps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from quickstudy.episode import Examples, Features, Params, State, TaskSpec
+from quickstudy.errors import ConfigError, ModelError
+from quickstudy.heads import Attention, Distance, Head, Prototypes, Ridge
+from quickstudy.learners.base import Learner
+from quickstudy.learners.network import Network, Norm, prefixed, with_prefix
+from quickstudy.registry import learners
+
+HEAD = "head."
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbeddingLearner(Learner):
+    """φ is an encoder (and the head's few scalars); ψ is what the head fits to the embedded support set."""
+
+    head: Head
+
+    def __post_init__(self) -> None:
+        if self.spec.kind == "regression" and not isinstance(self.head, Ridge):
+            raise ConfigError(
+                f"{type(self.head).__name__} classifies, but these are regression tasks. "
+                "Use the learner 'r2d2', or a gradient learner such as 'maml'."
+            )
+
+    def init(self, generator: torch.Generator) -> Params:
+        return self.network.init(generator) | with_prefix(HEAD, self.head.init())
+
+    def embed(self, params: Params, x: Features) -> Tensor:
+        """(n, D) embeddings; outputs of more axes are flattened."""
+        z = self.network(params, x)
+        if z.dim() < 2:
+            raise ModelError(
+                f"The encoder gave shape {tuple(z.shape)} for a batch; an embedding needs (n, D). "
+                "Keep the example axis and give at least one feature axis."
+            )
+        return z.flatten(1)
+
+    def adapt(self, params: Params, support: Examples) -> State:
+        return self.head.fit(prefixed(HEAD, params), self.embed(params, support.x), support, self.spec)
+
+    def predict(self, params: Params, state: State, x: Features) -> Tensor:
+        output = self.head.logits(prefixed(HEAD, params), state, self.embed(params, x))
+        return output if self.spec.kind == "classification" else output.reshape(-1, *self.spec.target_shape)
+
+
+@learners.register("protonet")
+def protonet(
+    module: nn.Module,
+    spec: TaskSpec,
+    *,
+    distance: Distance = "euclidean",
+    temperature: float = 1.0,
+    learn_temperature: bool = False,
+    norm: Norm = "running",
+) -> EmbeddingLearner:
+    """Prototypical network: the nearest class mean in a learned embedding (Snell, Swersky & Zemel 2017).
+
+    module: any encoder, (n, *features) to (n, D). temperature: scale of the logits.
+    """
+    head = Prototypes(distance, temperature, learn_temperature)
+    return EmbeddingLearner(network=Network(module, norm), spec=spec, head=head)
+
+
+@learners.register("matchingnet")
+def matchingnet(
+    module: nn.Module, spec: TaskSpec, *, temperature: float = 10.0, norm: Norm = "running"
+) -> EmbeddingLearner:
+    """Matching network: attention over the embedded support set (Vinyals et al. 2016), without its LSTM.
+
+    module: any encoder, (n, *features) to (n, D). temperature: scale of the cosine similarities.
+    """
+    return EmbeddingLearner(network=Network(module, norm), spec=spec, head=Attention(temperature))
+
+
+@learners.register("r2d2")
+def r2d2(
+    module: nn.Module, spec: TaskSpec, *, regularisation: float = 1.0, norm: Norm = "running"
+) -> EmbeddingLearner:
+    """R2-D2: ridge regression on a learned embedding, in closed form (Bertinetto et al. 2019). Also for regression.
+
+    module: any encoder, (n, *features) to (n, D). regularisation: initial λ, meta-learned.
+    """
+    return EmbeddingLearner(network=Network(module, norm), spec=spec, head=Ridge(regularisation))

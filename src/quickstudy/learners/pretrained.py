@@ -1,0 +1,174 @@
+"""The baselines every paper needs: ordinary training on all training classes, then a simple learner on top."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from quickstudy import losses
+from quickstudy.episode import Episode, Examples, Features, Params, State, TaskSpec
+from quickstudy.errors import ConfigError
+from quickstudy.heads import class_means
+from quickstudy.inner import SGD, Adam, Rule
+from quickstudy.learners.base import IterativeLearner, Learner
+from quickstudy.learners.network import PARAMETER, STATISTICS, Network, Norm, prefixed, with_prefix
+from quickstudy.registry import learners
+
+CLASSIFIER, TASK, RULE = "classifier.", "task.", "rule."
+_CENTRE = STATISTICS + "embedding.mean"
+
+
+def _classifier(network: Network, spec: TaskSpec, classes: int, generator: torch.Generator) -> Params:
+    """A linear layer from the flattened embedding to all training classes, drawn from `generator`."""
+    if spec.kind != "classification":
+        raise ConfigError("A pretrained baseline classifies, but these are regression tasks. Use 'maml' or 'r2d2'.")
+    size = torch.Size(network.output_shape(spec.input_shape)).numel()
+    bound = size**-0.5
+    weight = (torch.rand((classes, size), generator=generator) * 2 - 1) * bound
+    return {f"{CLASSIFIER}weight": weight, f"{CLASSIFIER}bias": torch.zeros(classes)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Pretraining:
+    """What the baselines share: φ is an encoder and a classifier over all `classes`, trained on pooled batches.
+
+    Their training episodes have an empty support set and global class ids (see `tasks.classes.PooledSource`).
+    """
+
+    network: Network
+    spec: TaskSpec
+    classes: int
+    smoothing: float = 0.0
+
+    def init(self, generator: torch.Generator) -> Params:
+        params = self.network.init(generator)
+        return params | _classifier(self.network, self.spec, self.classes, generator)
+
+    def embed(self, params: Params, x: Features) -> Tensor:
+        """(n, D) embeddings."""
+        return self.network(params, x).flatten(1)
+
+    def score(self, params: Params, episode: Episode) -> tuple[Tensor, Tensor]:
+        """Loss and accuracy over all training classes on a pooled batch."""
+        z = self.embed(params, episode.query.x)
+        logits = F.linear(z, params[f"{CLASSIFIER}weight"], params[f"{CLASSIFIER}bias"])
+        spec = replace(self.spec, ways=self.classes)
+        return losses.loss(logits, episode.query, spec, self.smoothing), losses.metric(logits, episode.query, spec)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimpleShot(_Pretraining, Learner):
+    """Nearest centroid over centred and normalised embeddings (CL2N)."""
+
+    centre: bool = True
+    pretrains: bool = True
+
+    def calibrate(self, params: Params, episodes: list[Episode]) -> Params:
+        params = super().calibrate(params, episodes)
+        if not self.centre:
+            return params
+        with torch.no_grad():
+            z = torch.cat([self.embed(params, episode.query.x) for episode in episodes])
+        return params | {_CENTRE: z.mean(dim=0)}
+
+    def _transform(self, params: Params, z: Tensor) -> Tensor:
+        return F.normalize(z - params[_CENTRE] if _CENTRE in params else z, dim=1)
+
+    def adapt(self, params: Params, support: Examples) -> State:
+        z = self._transform(params, self.embed(params, support.x))
+        means, present = class_means(z, support, self.spec.ways)
+        return {"centroids": means, "present": present}
+
+    def predict(self, params: Params, state: State, x: Features) -> Tensor:
+        z = self._transform(params, self.embed(params, x))
+        near = -torch.cdist(z, state["centroids"])
+        return torch.where(state["present"], near, -1e9)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FineTuning(_Pretraining, IterativeLearner):
+    """A new linear head on the pretrained encoder, trained on the support set; optionally the encoder moves too."""
+
+    rule: Rule
+    tune: Literal["head", "all"] = "head"
+    pretrains: bool = True
+
+    def start(self, params: Params, support: Examples) -> State:
+        z = self.embed(params, support.x)
+        weight = z.new_zeros((self.spec.ways, z.shape[1]))
+        task = {"(head).weight": weight, "(head).bias": weight[:, 0]}
+        if self.tune == "all":
+            task |= prefixed(PARAMETER, params)
+        state = with_prefix(TASK, task) | with_prefix(RULE, self.rule.init(task))
+        return state if self.tune == "all" else state | {"embedded": z}
+
+    def step(self, params: Params, state: State, support: Examples) -> State:
+        task, rule = prefixed(TASK, state), prefixed(RULE, state)
+
+        def support_loss(task: Params) -> Tensor:
+            z = state["embedded"] if self.tune == "head" else self._moved(params, task, support.x)
+            return losses.loss(F.linear(z, task["(head).weight"], task["(head).bias"]), support, self.spec)
+
+        grads = torch.func.grad(support_loss)(task)
+        updates, rule = self.rule.update(self.rule.init_hyper(task), grads, rule, task)
+        moved = {name: value + updates[name] for name, value in task.items()}
+        return state | with_prefix(TASK, moved) | with_prefix(RULE, rule)
+
+    def _moved(self, params: Params, task: Params, x: Features) -> Tensor:
+        return self.network(params, x, {n: v for n, v in task.items() if not n.startswith("(head)")}).flatten(1)
+
+    def predict(self, params: Params, state: State, x: Features) -> Tensor:
+        task = prefixed(TASK, state)
+        return F.linear(self._moved(params, task, x), task["(head).weight"], task["(head).bias"])
+
+
+@learners.register("simpleshot", pretrains=True)
+def simpleshot(
+    module: nn.Module,
+    spec: TaskSpec,
+    *,
+    classes: int = 0,
+    centre: bool = True,
+    smoothing: float = 0.0,
+    norm: Norm = "running",
+) -> SimpleShot:
+    """Baseline: nearest centroid on an encoder trained by ordinary classification (SimpleShot, Wang et al. 2019).
+
+    classes: number of training classes (0 until it is known). centre: subtract the mean training embedding.
+    """
+    return SimpleShot(
+        network=Network(module, norm), spec=spec, classes=classes, centre=centre, smoothing=smoothing
+    )
+
+
+@learners.register("finetune", pretrains=True)
+def finetune(
+    module: nn.Module,
+    spec: TaskSpec,
+    *,
+    classes: int = 0,
+    lr: float = 0.01,
+    steps: int = 100,
+    rule: Literal["sgd", "adam"] = "adam",
+    tune: Literal["head", "all"] = "head",
+    smoothing: float = 0.0,
+    norm: Norm = "running",
+) -> FineTuning:
+    """Baseline: train a new head on an encoder trained by ordinary classification (Chen et al. 2019).
+
+    classes: number of training classes (0 until it is known). lr, steps, rule: of fine-tuning on the support set.
+    tune: 'head', or 'all' to move the encoder as well.
+    """
+    return FineTuning(
+        network=Network(module, norm, inner_loop=False),
+        spec=spec,
+        classes=classes,
+        rule=(SGD if rule == "sgd" else Adam)(lr=lr),
+        steps=steps,
+        tune=tune,
+        smoothing=smoothing,
+    )

@@ -1,0 +1,32 @@
+"""Multi-layer perceptron."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+
+from torch import nn
+
+from quickstudy.episode import TaskSpec
+from quickstudy.models.head import outputs_of
+from quickstudy.registry import models
+
+
+@models.register("mlp")
+def mlp(spec: TaskSpec, head: bool = True, *, width: int = 40, depth: int = 2) -> nn.Sequential:
+    """Fully connected ReLU network; 1-40-40-1 by default, as in the MAML paper's regression (Finn et al. 2017).
+
+    With `head` it ends in `spec.outputs` numbers, without in `width` features. Inputs are flattened.
+    """
+    layers: OrderedDict[str, nn.Module] = OrderedDict(flatten=nn.Flatten())
+    size = math.prod(spec.input_shape)
+    for index in range(depth):
+        layers[f"linear{index + 1}"] = nn.Linear(size, width)
+        if head or index + 1 < depth:
+            layers[f"relu{index + 1}"] = nn.ReLU()
+        size = width
+    if head:
+        layers["head"] = nn.Linear(size, outputs_of(spec))
+        if len(spec.target_shape) > 1:
+            layers["shape"] = nn.Unflatten(1, spec.target_shape)
+    return nn.Sequential(layers)

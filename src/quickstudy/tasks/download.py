@@ -1,0 +1,71 @@
+"""Where fetched and prepared files live, and how they get there: whole, checked, or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from quickstudy.errors import DataError
+
+
+class DownloadError(DataError):
+    """A file that is needed is not here and could not be fetched."""
+
+
+def cache_folder(*parts: str) -> Path:
+    """The user's cache folder for quickstudy, $XDG_CACHE_HOME/quickstudy or ~/.cache/quickstudy; not created here."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "quickstudy", *parts)
+
+
+@contextmanager
+def write_atomically(path: Path) -> Iterator[IO[bytes]]:
+    """A binary file that appears at `path` complete, when the block ends well, or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+        try:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+            os.replace(file.name, path)
+        except BaseException:
+            Path(file.name).unlink(missing_ok=True)
+            raise
+
+
+def download(url: str, path: Path, md5: str, timeout: float = 20.0) -> None:
+    """Fetch `url` to `path`, with a progress bar, and check its MD5 digest before it gets its name.
+
+    timeout: seconds without an answer. Raises DownloadError, in one line, if the server cannot be reached, `path` cannot
+    be written, or the file is not the one expected.
+    """
+    import hashlib
+    import http.client
+    import urllib.request
+
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    digest = hashlib.md5(usedforsecurity=False)
+    columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn()
+    try:
+        with urllib.request.urlopen(url, timeout=timeout) as reply, write_atomically(path) as file:
+            with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+                length = reply.headers.get("Content-Length")
+                bar = progress.add_task(f"Downloading {path.name}", total=int(length) if length else None)
+                while chunk := reply.read(1 << 18):
+                    file.write(chunk)
+                    digest.update(chunk)
+                    progress.advance(bar, len(chunk))
+            if digest.hexdigest() != md5:
+                raise DownloadError(
+                    f"{url} has the MD5 digest {digest.hexdigest()}, expected {md5}: the download was cut short or the "
+                    f"file has changed, so it was not kept. Try again, or put the right file at {path}."
+                )
+    except (OSError, http.client.HTTPException) as error:
+        raise DownloadError(
+            f"Could not fetch {url} ({error}). Connect to the network, or download it elsewhere and put it at {path}."
+        ) from error

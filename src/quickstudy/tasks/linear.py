@@ -1,0 +1,85 @@
+"""Two-class tasks: points on the two sides of a random hyperplane."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from quickstudy import rng
+from quickstudy.episode import Episode, Examples, TaskSpec
+from quickstudy.errors import ConfigError
+from quickstudy.registry import sources
+from quickstudy.tasks.base import Sampling, Source, presence
+
+_PLANE, _POINTS, _HEIGHTS, _SIZES = range(4)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinearSource(Source):
+    """Tasks 'is n.x > b?' with x ~ N(0, I), exactly K + Q points of each class. All splits are alike."""
+
+    dimensions: int
+    spec: TaskSpec
+    sampling: Sampling = Sampling(ways=2, shots=5, queries=15)
+    seed: int = 0
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+    def sampled(self, sampling: Sampling) -> LinearSource:
+        if sampling.ways != 2:
+            raise ConfigError(f"A hyperplane has two sides, so 'linear' tasks are 2-way; found ways={sampling.ways}.")
+        return replace(self, sampling=sampling)
+
+    def seeded(self, seed: int) -> LinearSource:
+        return replace(self, seed=seed)
+
+    def to(self, device: torch.device | str) -> LinearSource:
+        return replace(self, device=torch.device(device))
+
+    def _keys(self, split: str, indices: Tensor) -> Tensor:
+        self.known(split)
+        return rng.fold(rng.key(self.seed, split, device=self.device), indices.to(self.device))
+
+    def planes(self, split: str, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """Unit normals n (T, D) and offsets b (T,) of the tasks; class 1 is where n.x > b."""
+        keys = rng.fold(self._keys(split, indices), _PLANE)
+        normal = rng.normal(keys, (self.dimensions,))
+        return normal / normal.norm(dim=1, keepdim=True), rng.uniform(rng.fold(keys, 1), (), -1.0, 1.0)
+
+    def episodes(self, split: str, indices: Tensor) -> Episode:
+        keys, (shots, queries) = self._keys(split, indices), (self.sampling.shots, self.sampling.queries)
+        normal, offset = self.planes(split, indices)
+        each = (2, shots + queries)
+        # Along the normal x is N(0, 1) cut off at b: the inverse distribution function gives either tail from one draw.
+        u = rng.uniform(rng.fold(keys, _HEIGHTS), each).double().clamp(1e-6, 1 - 1e-6)
+        below = torch.special.ndtr(offset.double())[:, None]
+        height = torch.special.ndtri(torch.stack([u[:, 0] * below, below + u[:, 1] * (1 - below)], dim=1)).float()
+        x = rng.normal(rng.fold(keys, _POINTS), (*each, self.dimensions))
+        across = (x * normal[:, None, None]).sum(dim=-1)
+        x = x + (height - across)[..., None] * normal[:, None, None]
+        y = torch.arange(2, device=self.device)[:, None].expand(len(keys), *each)
+        present, given = presence(self.sampling, rng.fold(keys, _SIZES))
+
+        def part(start: int, stop: int, mask: Tensor) -> Examples:
+            flat = (len(keys), 2 * (stop - start))
+            return Examples(x[:, :, start:stop].reshape(*flat, -1), y[:, :, start:stop].reshape(flat), mask.reshape(flat))
+
+        shot = torch.arange(shots, device=self.device)
+        return Episode(
+            part(0, shots, shot < given[..., None]),
+            part(shots, shots + queries, present[..., None].expand(-1, -1, queries)),
+        )
+
+
+@sources.register("linear")
+def linear(*, dimensions: int = 2) -> LinearSource:
+    """Two classes separated by a random hyperplane.
+
+    The normal n is uniform on the unit sphere in `dimensions` dimensions and the offset b uniform in [-1, 1]. The points
+    of a class follow N(0, I) exactly, conditioned on their side of n.x = b. Raises ConfigError for other than two ways.
+    """
+    if dimensions < 1:
+        raise ConfigError(f"dimensions must be at least 1, found {dimensions}.")
+    spec = TaskSpec(kind="classification", input_shape=(dimensions,), ways=2)
+    return LinearSource(dimensions=dimensions, spec=spec)

@@ -1,0 +1,134 @@
+"""Omniglot's archives: found, or fetched from their authors; read without unpacking; decoded once, then cached."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import torch
+from torch import Tensor
+
+from quickstudy.errors import DataError
+from quickstudy.tasks.download import cache_folder, download, write_atomically
+from quickstudy.tasks.images import decode, fit
+
+URL = "https://github.com/brendenlake/omniglot/raw/master/python/{}.zip"
+MD5 = {
+    "images_background": "68d2efa1b9178cc56df9314c21c6e718",
+    "images_evaluation": "6b91aef0f799c5bb55b94e3f2daec811",
+    "images_background_small1": "e704a628b5459e08445c13499850abc4",
+    "images_background_small2": "b75a71a51d3b13f821f212756fe481fd",
+}
+"""MD5 digests of the authors' archives; checked when downloading only, as a re-zipped copy holds the same images."""
+_log = logging.getLogger("quickstudy")
+
+
+@dataclass(frozen=True)
+class Drawings:
+    """Drawings of characters. x: (n, 1, size, size) uint8, ink 255; labels: (n,) int64 into characters."""
+
+    x: Tensor
+    labels: Tensor
+    characters: list[str]
+
+
+def places(root: str | None = None) -> list[Path]:
+    """The folders in which the archives are looked for, in this order."""
+    if root is not None:
+        return [Path(root)]
+    data = os.environ.get("QUICKSTUDY_DATA")
+    return [*([Path(data, "omniglot")] if data else []), cache_folder("omniglot")]
+
+
+def omniglot_available(root: str | None = None, archives: Sequence[str] = tuple(MD5)[:2]) -> bool:
+    """Whether the archives lie where `omniglot` looks for them, so that it needs no network."""
+    return all(any((place / f"{name}.zip").is_file() for place in places(root)) for name in archives)
+
+
+def find(name: str, root: str | None = None) -> Path:
+    """The path of an archive, downloaded into the user's cache folder if it is nowhere; raises DataError."""
+    for place in places(root):
+        if (place / f"{name}.zip").is_file():
+            return place / f"{name}.zip"
+    if root is not None:
+        raise DataError(f"There is no {name}.zip in {root}. Put it there, or leave root out to have it downloaded.")
+    path = cache_folder("omniglot") / f"{name}.zip"
+    download(URL.format(name), path, MD5[name])
+    return path
+
+
+def read_archive(path: Path, size: int) -> Drawings:
+    """Every drawing of an archive ('…/Alphabet/characterNN/XXXX_YY.png'), characters and drawings sorted by name.
+
+    Pixels are averaged over areas from 105 x 105 to size x size, and inverted: 255 is ink, 0 is paper. The decoded
+    tensor is kept in the user's cache folder under a name that follows from the archive's contents.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = sorted(
+                (info for info in archive.infolist() if info.filename.endswith(".png")), key=lambda i: i.filename
+            )
+            names = ["/".join(PurePosixPath(info.filename).parts[-3:-1]) for info in members]
+            characters = sorted(set(names))
+            if not characters or "/" not in characters[0]:
+                raise DataError(f"{path} holds no images 'Alphabet/characterNN/*.png': it is not an Omniglot archive.")
+            number = {name: i for i, name in enumerate(characters)}
+            labels = torch.tensor([number[name] for name in names])
+            contents = hashlib.sha256("".join(f"{i.filename}:{i.CRC}:{i.file_size};" for i in members).encode())
+            cached = cache_folder("omniglot") / f"{path.stem}-{size}-{contents.hexdigest()[:16]}.safetensors"
+            x = _load(cached, (len(members), 1, size, size))
+            if x is None:
+                x = _decode(archive, members, size, path.name)
+                _save(x, cached)
+    except zipfile.BadZipFile as error:
+        raise DataError(f"{path} is not a complete zip archive ({error}). Delete it and fetch it again.") from error
+    return Drawings(x, labels, characters)
+
+
+def _decode(archive: zipfile.ZipFile, members: list[zipfile.ZipInfo], size: int, name: str) -> Tensor:
+    from rich.console import Console
+    from rich.progress import track
+
+    slow = len(members) > 5000
+    steps = track(members, f"Decoding {name}", console=Console(stderr=True), transient=True, disable=not slow)
+    x = torch.empty((len(members), 1, size, size), dtype=torch.uint8)
+    alike: list[Tensor] = []  # drawings of one shape in a row: shrinking many at once is what makes this fast
+    for done, info in enumerate(steps):
+        with archive.open(info) as file:
+            pixels = decode(file, 1, f"{name}/{info.filename}").pixels
+        if alike and (len(alike) == 1024 or alike[0].shape != pixels.shape):
+            x[done - len(alike) : done] = 255 - fit(torch.stack(alike), size)
+            alike = []
+        alike.append(pixels)
+    x[len(members) - len(alike) :] = 255 - fit(torch.stack(alike), size)
+    return x
+
+
+def _load(path: Path, shape: tuple[int, ...]) -> Tensor | None:
+    """The cached tensor, or None where it is missing or not what it should be."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        x = load_file(path)["x"]
+    except FileNotFoundError:
+        return None
+    except (SafetensorError, OSError, KeyError) as error:
+        _log.warning("The cached file %s cannot be used (%s): decoding the images again.", path, error)
+        return None
+    return x if x.shape == shape and x.dtype == torch.uint8 else None
+
+
+def _save(x: Tensor, path: Path) -> None:
+    from safetensors.torch import save
+
+    try:
+        with write_atomically(path) as file:
+            file.write(save({"x": x}))
+    except OSError as error:
+        _log.warning("Could not cache the decoded images at %s (%s): they will be decoded again next time.", path, error)
