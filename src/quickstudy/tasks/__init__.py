@@ -1,8 +1,12 @@
 """Where tasks come from; importing this package registers every source."""
 
+from quickstudy.tasks.arrays import arrays
+from quickstudy.tasks.folder import folder
 from quickstudy.tasks.glyphs import glyphs
 from quickstudy.tasks.linear import linear
 from quickstudy.tasks.omniglot import omniglot
+from quickstudy.tasks.oneshot_runs import oneshot_runs
 from quickstudy.tasks.sinusoid import sinusoid
+from quickstudy.tasks.tables import tables
 
-__all__ = ["glyphs", "linear", "omniglot", "sinusoid"]
+__all__ = ["arrays", "folder", "glyphs", "linear", "omniglot", "oneshot_runs", "sinusoid", "tables"]

@@ -16,6 +16,7 @@ from quickstudy.tasks.augment import Augment, augment, dihedral
 from quickstudy.tasks.base import Sampling, Source, presence
 from quickstudy.tasks.pool import Pool
 
+_SAMPLING, _PLAIN = Sampling(), Augment()
 _CLASSES, _ITEMS, _SIZES, _SYMMETRY, _AUGMENT = range(5)
 
 
@@ -32,17 +33,19 @@ class ClassSource(Source):
     pool: Pool
     splits: Mapping[str, Tensor]
     spec: TaskSpec
-    sampling: Sampling = Sampling()
+    sampling: Sampling = _SAMPLING
     seed: int = 0
     within: bool = False
     symmetries: int = 1
     symmetric_splits: tuple[str, ...] = ("train", "val", "test")
-    augmentation: Augment = Augment()
+    augmentation: Augment = _PLAIN
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     def __post_init__(self) -> None:
         if self.symmetries not in (1, 4, 8):
-            raise ConfigError(f"symmetries must be 1 (none), 4 (rotations) or 8 (mirrored too), found {self.symmetries}.")
+            raise ConfigError(
+                f"symmetries must be 1 (none), 4 (rotations) or 8 (mirrored too), found {self.symmetries}."
+            )
 
     @cached_property
     def _tables(self) -> dict[str, _Table]:
@@ -127,7 +130,7 @@ class ClassSource(Source):
     def _examples(self, split: str, classes: Tensor, items: Tensor, turns: Tensor, keys: Tensor) -> Tensor:
         """Fetched, turned and (in training) augmented examples: (*classes.shape, *features)."""
         x = self.pool.fetch(classes, items)
-        if self._symmetries(split) == 1 and (split != "train" or self.augmentation == Augment()):
+        if self._symmetries(split) == 1 and (split != "train" or self.augmentation == _PLAIN):
             return x
         flat = x.reshape(-1, *self.spec.input_shape)
         if self._symmetries(split) > 1:
@@ -206,5 +209,5 @@ class _Table:
     def of(cls, ids: Tensor, pool: Pool) -> _Table:
         groups = pool.groups[ids]
         order = groups.argsort(stable=True)
-        _, sizes = groups[order].unique_consecutive(return_counts=True)
+        _, sizes = groups[order].unique_consecutive(return_counts=True)  # type: ignore[no-untyped-call]
         return cls(ids[order], sizes.cumsum(0) - sizes, sizes)

@@ -232,7 +232,9 @@ def _notices(
     notices = []
     if other:
         target = "greyscale" if format.channels == 1 else "RGB"
-        notices.append(f"{sum(other.values())} of {total} images converted from {', '.join(sorted(other))} to {target}.")
+        notices.append(
+            f"{sum(other.values())} of {total} images converted from {', '.join(sorted(other))} to {target}."
+        )
     if resized:
         least, most = min(resized, key=lambda s: s[0] * s[1]), max(resized, key=lambda s: s[0] * s[1])
         span = f"{least[0]}x{least[1]}" + ("" if least == most else f"...{most[0]}x{most[1]}")

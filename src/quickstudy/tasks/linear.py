@@ -14,6 +14,7 @@ from quickstudy.registry import sources
 from quickstudy.tasks.base import Sampling, Source, presence
 
 _PLANE, _POINTS, _HEIGHTS, _SIZES = range(4)
+_SAMPLING = Sampling(ways=2, shots=5, queries=15)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +23,7 @@ class LinearSource(Source):
 
     dimensions: int
     spec: TaskSpec
-    sampling: Sampling = Sampling(ways=2, shots=5, queries=15)
+    sampling: Sampling = _SAMPLING
     seed: int = 0
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
@@ -63,7 +64,9 @@ class LinearSource(Source):
 
         def part(start: int, stop: int, mask: Tensor) -> Examples:
             flat = (len(keys), 2 * (stop - start))
-            return Examples(x[:, :, start:stop].reshape(*flat, -1), y[:, :, start:stop].reshape(flat), mask.reshape(flat))
+            return Examples(
+                x[:, :, start:stop].reshape(*flat, -1), y[:, :, start:stop].reshape(flat), mask.reshape(flat)
+            )
 
         shot = torch.arange(shots, device=self.device)
         return Episode(

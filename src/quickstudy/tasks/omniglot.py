@@ -76,18 +76,20 @@ def omniglot(
     if split == "vinyals" and validation is not None:
         raise ConfigError("validation belongs to the 'lake' splits; 'vinyals' has a fixed one. Leave it out.")
     if split != "vinyals" and trainval:
-        raise ConfigError("trainval belongs to the split 'vinyals'. For 'lake', an empty validation trains on everything.")
+        raise ConfigError(
+            "trainval belongs to the split 'vinyals'. For 'lake', an empty validation trains on everything."
+        )
     parts = [read_archive(find(name, root), size) for name in (_BACKGROUND[split], "images_evaluation")]
-    characters = [p.characters for p in parts]
+    background, unseen = (part.characters for part in parts)
     if split == "vinyals":
-        chosen = vinyals(*characters, trainval)
+        chosen = vinyals(background, unseen, trainval)
     else:
         held_out = MINIMAL_VALIDATION.get(split, VALIDATION) if validation is None else tuple(validation)
-        chosen = lake(*characters, held_out, evaluation == "official")
-    names = characters[0] + characters[1]
+        chosen = lake(background, unseen, held_out, evaluation == "official")
+    names = background + unseen
     pool = TensorPool.from_labels(
         torch.cat([p.x for p in parts]),
-        torch.cat([parts[0].labels, parts[1].labels + len(characters[0])]),
+        torch.cat([parts[0].labels, parts[1].labels + len(background)]),
         names,
         groups=[alphabet(name) for name in names],
     )

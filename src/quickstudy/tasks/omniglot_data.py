@@ -131,4 +131,6 @@ def _save(x: Tensor, path: Path) -> None:
         with write_atomically(path) as file:
             file.write(save({"x": x}))
     except OSError as error:
-        _log.warning("Could not cache the decoded images at %s (%s): they will be decoded again next time.", path, error)
+        _log.warning(
+            "Could not cache the decoded images at %s (%s): they will be decoded again next time.", path, error
+        )

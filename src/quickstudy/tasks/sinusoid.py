@@ -14,6 +14,7 @@ from quickstudy.registry import sources
 from quickstudy.tasks.base import Sampling, Source, presence
 
 _CURVE, _POINTS, _SIZES = range(3)
+_SAMPLING = Sampling(ways=1, shots=10, queries=10)
 _SPEC = TaskSpec(kind="regression", input_shape=(1,), target_shape=(1,))
 
 
@@ -23,7 +24,7 @@ class SinusoidSource(Source):
 
     varying_frequency: bool = False
     spec: TaskSpec = _SPEC
-    sampling: Sampling = Sampling(ways=1, shots=10, queries=10)
+    sampling: Sampling = _SAMPLING
     seed: int = 0
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 

@@ -1,0 +1,91 @@
+"""The official one-shot classification runs of Omniglot (Lake, Salakhutdinov & Tenenbaum 2015)."""
+
+from __future__ import annotations
+
+import io
+import re
+import zipfile
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+import torch
+
+from quickstudy.episode import Episode, Examples, ImageFormat, stack
+from quickstudy.errors import DataError
+from quickstudy.tasks.images import read_image
+
+LABELS = "class_labels.txt"
+_MAX_BYTES = 10_000_000
+
+
+class OneShotRuns(NamedTuple):
+    """episodes: leaves with a leading axis of runs; names: of the runs, such as 'run01'; sorted by name."""
+
+    episodes: Episode
+    names: list[str]
+
+
+def oneshot_runs(path: str | Path, format: ImageFormat) -> OneShotRuns:
+    """Read the runs from their zip archive: each is one N-way one-shot task within an alphabet (20 runs, N = 20).
+
+    `runNN/class_labels.txt` pairs each test image with the training image of the same character, one pair a line. The
+    support set is the training images in order of their names, class ids 0 to N-1; the query set is the test images.
+    Support and query x: (runs, N, C, size, size) in [0, 1]. The archive may hold the runs in a folder.
+
+    Raises DataError, naming file and line, if something is missing or does not fit.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = {i.filename: i for i in archive.infolist() if not i.filename.startswith("__MACOSX")}
+            lists = sorted(n for n in members if re.search(rf"(^|/)run\d+/{re.escape(LABELS)}$", n))
+            if not lists:
+                raise DataError(f"{path} holds no 'runNN/{LABELS}': it is not the archive of the one-shot runs.")
+            episodes = [_run(archive, members, name, format) for name in lists]
+    except FileNotFoundError as error:
+        raise DataError(f"There is no file {path}. Check the path.") from error
+    except zipfile.BadZipFile as error:
+        raise DataError(f"{path} is not a complete zip archive ({error}). Fetch it again.") from error
+    names = [PurePosixPath(name).parent.name for name in lists]
+    ways = {name: len(episode.support.y) for name, episode in zip(names, episodes, strict=True)}
+    if len(set(ways.values())) > 1:
+        raise DataError(f"The runs must have equally many classes, found {ways}. Fetch the archive again.")
+    return OneShotRuns(stack(episodes), names)
+
+
+def _run(archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], labels: str, format: ImageFormat) -> Episode:
+    root = PurePosixPath(labels).parent.parent  # the lines name files from the folder of the runs
+    pairs = []
+    for number, line in enumerate(_read(archive, members[labels]).decode("utf-8", "replace").splitlines(), start=1):
+        words = line.split()
+        if not words:
+            continue
+        where = f"Line {number} of {labels} ({line.strip()!r})"
+        if len(words) != 2:
+            raise DataError(f"{where} must be two files, 'test-image training-image'; found {len(words)} words.")
+        found = [str(root / word) for word in words]
+        for name in found:
+            if name not in members:
+                raise DataError(f"{where} names {name}, which is not in the archive. Fetch the archive again.")
+        pairs.append(found)
+    training = sorted({support for _, support in pairs})
+    if not pairs or len(training) != len(pairs):
+        raise DataError(
+            f"{labels} pairs {len(pairs)} test images with {len(training)} training images; a one-shot run has exactly "
+            "one of each for every class. Fetch the archive again."
+        )
+
+    def examples(files: list[str], ids: list[int]) -> Examples:
+        images = [read_image(io.BytesIO(_read(archive, members[f])), format, name=f) for f in files]
+        y = torch.tensor(ids, dtype=torch.int64)
+        return Examples(torch.stack(images).float() / 255, y, torch.ones_like(y, dtype=torch.bool))
+
+    return Episode(
+        examples(training, list(range(len(training)))),
+        examples([test for test, _ in pairs], [training.index(support) for _, support in pairs]),
+    )
+
+
+def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
+    if info.file_size > _MAX_BYTES:
+        raise DataError(f"{info.filename} unpacks to {info.file_size} bytes, more than the limit of {_MAX_BYTES}.")
+    return archive.read(info)

@@ -1,0 +1,144 @@
+"""A learner that has learned one new task: it predicts class names, and it can be saved and shipped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from quickstudy.engine import resolve_device
+from quickstudy.episode import Examples, ImageFormat, Params, State, TaskSpec, check_examples
+from quickstudy.errors import DataError, RunError, ShapeError
+from quickstudy.learners import Learner
+from quickstudy.learners.network import prefixed, with_prefix
+from quickstudy.train.build import build_learner
+from quickstudy.train.config import RunConfig
+from quickstudy.train.storage import load_tensors, read_json, save_tensors, write_json
+
+_META, _STATE = "meta.", "task."
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a model says of n inputs. classes: all class names (N). names: the likeliest, n of them.
+
+    probabilities: (n, N). Iterating gives (name, probability) pairs.
+    """
+
+    classes: tuple[str, ...]
+    probabilities: Tensor
+
+    @property
+    def names(self) -> list[str]:
+        return [self.classes[i] for i in self.probabilities.argmax(dim=1).tolist()]
+
+    def __iter__(self) -> Iterator[tuple[str, float]]:
+        return iter(zip(self.names, self.probabilities.amax(dim=1).tolist(), strict=True))
+
+    def __len__(self) -> int:
+        return len(self.probabilities)
+
+
+@dataclass(frozen=True)
+class AdaptedModel:
+    """φ and ψ of one task, with the names of its classes. `predict` takes images or vectors, `save` makes a folder of it."""
+
+    config: RunConfig
+    learner: Learner
+    params: Params
+    state: State
+    classes: tuple[str, ...]
+
+    @property
+    def image(self) -> ImageFormat | None:
+        """How image files must be read for this model."""
+        return self.learner.spec.image
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Raw predictions for x (n, *features) in the training format: logits (n, N), or values (n, *target)."""
+        device = next(iter(self.params.values())).device
+        if tuple(x.shape[1:]) != self.learner.spec.input_shape:
+            raise ShapeError(
+                f"One input has shape {tuple(x.shape[1:])}, but the model was trained on {self.learner.spec.input_shape}. "
+                "Give a batch (n, *features); image files are brought to this shape by quickstudy.read_images."
+            )
+        with torch.no_grad():
+            return self.learner.predict(self.params, self.state, x.to(device, torch.float32))
+
+    def predict(self, x: Tensor) -> Predictions:
+        """Class names and probabilities for x (n, *features)."""
+        if self.learner.spec.kind != "classification":
+            raise DataError("This model was trained on regression tasks: call model(x) for its values.")
+        return Predictions(self.classes, self(x).softmax(dim=1).cpu())
+
+    def save(self, folder: str | Path) -> Path:
+        """Write model.safetensors and model.json into `folder`, which must not hold a model yet."""
+        folder = Path(folder)
+        if (folder / "model.json").exists():
+            raise RunError(f"{folder} already holds a model. Choose another folder, or delete this one first.")
+        tensors = with_prefix(_META, self.params) | with_prefix(_STATE, self.state)
+        save_tensors(folder / "model.safetensors", tensors, {"kind": "adapted model"})
+        facts = {"config": self.config.to_json(), "classes": list(self.classes), "spec": spec_to_json(self.learner.spec)}
+        write_json(folder / "model.json", facts)
+        return folder
+
+    @classmethod
+    def load(cls, folder: str | Path, module: nn.Module | None = None, device: str = "auto") -> AdaptedModel:
+        """Read what `save` wrote. `module`: the network, where it was a module of your own."""
+        folder = Path(folder)
+        facts = read_json(folder / "model.json")
+        tensors, _ = load_tensors(folder / "model.safetensors")
+        on = resolve_device(device)
+        tensors = {name: value.to(on) for name, value in tensors.items()}
+        config = RunConfig.from_json(facts["config"])
+        learner = build_learner(config, spec_from_json(facts["spec"]), classes=1, module=module).evaluated()
+        return cls(config, learner, prefixed(_META, tensors), prefixed(_STATE, tensors), tuple(facts["classes"]))
+
+
+def adapt(
+    config: RunConfig, learner: Learner, params: Params, x: Tensor, labels: Sequence[Any] | Tensor
+) -> AdaptedModel:
+    """Learn one new task from support inputs x (n, *features) and their labels (n class names, or regression targets).
+
+    params: calibrated φ. Classes are numbered in the sorted order of their names.
+    """
+    device = next(iter(params.values())).device
+    x = torch.as_tensor(x).to(device)
+    spec = learner.spec
+    mask = torch.ones(len(x), dtype=torch.bool, device=device)
+    if spec.kind == "regression":
+        support = Examples(x, torch.as_tensor(labels, dtype=torch.float32).to(device), mask)
+        classes: tuple[str, ...] = ()
+    else:
+        names = [str(label) for label in (labels.tolist() if isinstance(labels, Tensor) else labels)]
+        if len(names) != len(x):
+            raise DataError(f"There are {len(x)} support examples but {len(names)} labels. Give one label for each.")
+        classes = tuple(sorted(set(names)))
+        if len(classes) < 2:
+            raise DataError(f"All support examples are of one class ({', '.join(classes)}). Give at least two classes.")
+        ids = torch.tensor([classes.index(name) for name in names], device=device)
+        learner = learner.at(_with_ways(spec, len(classes)))
+        support = Examples(x, ids, mask)
+    check_examples(support, learner.spec)
+    learner = learner.evaluated()
+    with torch.no_grad():
+        state = learner.adapt(params, support)
+    return AdaptedModel(config, learner, params, state, classes)
+
+
+def _with_ways(spec: TaskSpec, ways: int) -> TaskSpec:
+    return TaskSpec(spec.kind, spec.input_shape, ways, spec.target_shape, spec.units, spec.image)
+
+
+def spec_to_json(spec: TaskSpec) -> dict[str, Any]:
+    return asdict(spec)
+
+
+def spec_from_json(data: dict[str, Any]) -> TaskSpec:
+    image = None if data["image"] is None else ImageFormat(**data["image"])
+    shapes = {name: tuple(data[name]) for name in ("input_shape", "target_shape")}
+    return TaskSpec(**(data | shapes | {"image": image}))

@@ -1,0 +1,71 @@
+"""From a config to the things it names: source, network, learner, engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import cast
+
+from torch import nn
+
+from quickstudy.engine import Engine, resolve_device
+from quickstudy.episode import TaskSpec
+from quickstudy.errors import ConfigError
+from quickstudy.learners import Learner
+from quickstudy.registry import learners
+from quickstudy.tasks.base import Source
+from quickstudy.tasks.classes import ClassSource
+from quickstudy.train.config import RunConfig
+
+
+def build_learner(config: RunConfig, spec: TaskSpec, classes: int = 0, module: nn.Module | None = None) -> Learner:
+    """The config's learner around `module`, or around the config's model where none is given.
+
+    classes: number of training classes, for learners that pretrain on all of them.
+    """
+    facts = learners.facts(config.learner.name)
+    if module is None:
+        module = cast(nn.Module, config.model.build(spec, facts.get("head", False)))
+    options = {"classes": classes} if facts.get("pretrains") else {}
+    constructor = learners[config.learner.name]
+    return cast(Learner, constructor(module, spec, **(config.learner.options | options)))
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a run consists of. source: shaped for evaluation. training: where training episodes come from."""
+
+    source: Source
+    training: Source
+    engine: Engine
+
+    @property
+    def training_engine(self) -> Engine:
+        """The engine with its learner built for the training tasks' number of ways."""
+        learner = self.engine.learner
+        return self.engine if learner.pretrains else replace(self.engine, learner=learner.at(self.training.spec))
+
+
+def build(config: RunConfig, module: nn.Module | None = None, source: Source | None = None) -> Parts:
+    """Build everything `config` names, on its device. `module` and `source` replace the config's if given."""
+    device = resolve_device(config.device)
+    base = source if source is not None else cast(Source, config.tasks.build())
+    base = base.seeded(config.seed).to(device)
+    shaped = base.sampled(config.sampling)
+    facts = learners.facts(config.learner.name)
+    if facts.get("pretrains"):
+        if not isinstance(base, ClassSource):
+            raise ConfigError(
+                f"The learner {config.learner.name!r} trains on all classes at once, but {config.tasks.name!r} makes up its "
+                "classes task by task. Use tasks with a fixed set of classes: omniglot, folder or arrays."
+            )
+        pooled = base.pooled(config.batch)
+        learner = build_learner(config, shaped.spec, pooled.spec.ways, module)
+        return Parts(shaped, pooled, Engine(learner, device, config.vectorize, config.metagrad))
+    training = base.sampled(config.train_sampling)
+    learner = build_learner(config, shaped.spec, module=module)
+    if facts.get("head") and training.spec.outputs != shaped.spec.outputs:
+        raise ConfigError(
+            f"The learner {config.learner.name!r} has a head of {shaped.spec.ways} outputs and cannot train on "
+            f"{training.spec.ways}-way tasks. Make --train-ways equal to --ways, or leave it out."
+        )
+    return Parts(shaped, training, Engine(learner, device, config.vectorize, config.metagrad))

@@ -1,0 +1,60 @@
+"""Checkpoints from which training goes on to the same bits as if it had never stopped."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from quickstudy.errors import CheckpointError, RunError
+from quickstudy.train.outer import Outer
+from quickstudy.train.storage import load_tensors, save_tensors
+
+_KEEP = 2  # so that one damaged file costs one interval and not the run
+_RANDOM = "random.cpu"
+
+logger = logging.getLogger("quickstudy")
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted((folder / "checkpoints").glob("step-*.safetensors"))
+
+
+def save_checkpoint(folder: Path, outer: Outer, step: int, facts: dict[str, Any]) -> None:
+    """Store everything after outer step `step`, then drop all but the last two files.
+
+    Episodes are a function of seed and index, so the step is their random state; PyTorch's global generator is stored
+    too, for modules of the user's that draw from it. facts: further plain data, given back by `load_checkpoint`.
+    """
+    tensors = outer.tensors() | {_RANDOM: torch.get_rng_state()}
+    meta = {"step": step, "outer": outer.numbers(), "torch": torch.__version__, "facts": facts}
+    save_tensors(folder / "checkpoints" / f"step-{step:09d}.safetensors", tensors, meta)
+    for old in _files(folder)[:-_KEEP]:
+        old.unlink()
+
+
+def load_checkpoint(folder: Path, outer: Outer) -> tuple[int, dict[str, Any]]:
+    """Restore the newest good checkpoint into `outer`; (step, facts). Damaged files are named and passed over."""
+    files = _files(folder)
+    if not files:
+        raise RunError(f"{folder} holds no checkpoint to go on from. Train it anew with --overwrite, or elsewhere.")
+    problems = []
+    for path in reversed(files):
+        try:
+            tensors, meta = load_tensors(path)
+        except CheckpointError as error:
+            problems.append(str(error))
+            logger.warning("%s Trying the checkpoint before it.", error)
+            continue
+        torch.set_rng_state(tensors.pop(_RANDOM))
+        outer.restore(tensors, meta["outer"])
+        if meta["torch"] != torch.__version__:
+            logger.warning(
+                "The checkpoint was written with torch %s and this is %s: the run goes on, but not to the same bits.",
+                meta["torch"],
+                torch.__version__,
+            )
+        return meta["step"], meta["facts"]
+    raise CheckpointError(f"{folder} has no usable checkpoint. " + " ".join(problems))

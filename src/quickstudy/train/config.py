@@ -1,0 +1,178 @@
+"""A run as data: every number needed to repeat it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
+
+from quickstudy import registry
+from quickstudy.engine import Vectorize
+from quickstudy.errors import ConfigError
+from quickstudy.registry import Part
+from quickstudy.tasks.base import Sampling
+
+_PARTS = {"tasks": registry.sources, "model": registry.models, "learner": registry.learners}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """One figure of a published evaluation: what is measured, and what others report.
+
+    steps: inner steps at evaluation (None: the learner's). published: the figure in `source`, in % for accuracy.
+    target: what this recipe means to reach; `error` says that figure and target are error rates (100 − accuracy).
+    """
+
+    name: str
+    ways: int = 5
+    shots: int = 1
+    queries: int = 15
+    episodes: int = 1000
+    steps: int | None = None
+    split: str = "test"
+    published: float | None = None
+    source: str = ""
+    target: float | None = None
+    error: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Everything that defines a run. Recipes are plain functions that return one."""
+
+    name: str
+    """What the run is called; also its folder under runs/."""
+    tasks: Part[Any]
+    """Where episodes come from."""
+    model: Part[Any]
+    """The network that the learner adapts."""
+    learner: Part[Any]
+    """How a task is learned."""
+
+    ways: int = 5
+    """Classes per task (N), for validation and evaluation."""
+    shots: int = 1
+    """Support examples per class (K)."""
+    queries: int = 15
+    """Query examples per class (Q)."""
+    train_ways: int | None = None
+    """Classes per training task; the same as `ways` if not given."""
+    train_shots: int | None = None
+    """Support examples per class in training; the same as `shots` if not given."""
+    train_queries: int | None = None
+    """Query examples per class in training; the same as `queries` if not given."""
+    min_ways: int | None = None
+    """If given, training tasks have between `min_ways` and `train_ways` classes."""
+    min_shots: int | None = None
+    """If given, classes of training tasks have between `min_shots` and `train_shots` support examples."""
+    batch: int = 128
+    """Examples per step for learners that pretrain on ordinary batches instead of episodes."""
+
+    iterations: int = 1000
+    """Outer steps."""
+    meta_batch: int = 4
+    """Tasks per outer step (T)."""
+    optimizer: str = "Adam"
+    """Outer optimizer: the name of a class in torch.optim."""
+    lr: float = 1e-3
+    """Outer learning rate."""
+    optimizer_options: dict[str, Any] = field(default_factory=dict)
+    """Further arguments of the optimizer, such as weight_decay."""
+    schedule: str = "none"
+    """Outer schedule: 'none', or the name of a class in torch.optim.lr_scheduler."""
+    schedule_options: dict[str, Any] = field(default_factory=dict)
+    """Its arguments; T_max and total_steps default to `iterations`, max_lr to `lr`."""
+    clip: float = 0.0
+    """Largest norm of the meta-gradient; 0 leaves it as it is."""
+    average: float = 0.0
+    """Decay of the exponential moving average of φ that is validated and kept; 0 keeps φ itself."""
+    metagrad: str | None = None
+    """Meta-gradient estimator; the learner's own if not given."""
+
+    validate_every: int = 500
+    """Outer steps between validations; the best validated φ is kept."""
+    validation_episodes: int = 200
+    """Tasks per validation."""
+    calibration_episodes: int = 10
+    """Training tasks over which BatchNorm statistics are taken."""
+    checkpoint_every: int = 500
+    """Outer steps between checkpoints."""
+    log_every: int = 20
+    """Outer steps between lines of metrics."""
+
+    seed: int = 0
+    """Seed of the initial φ and of every episode."""
+    device: str = "auto"
+    """'auto', 'cpu', 'cuda', 'cuda:1' or 'mps'."""
+    vectorize: Vectorize = "auto"
+    """How tasks of a batch run: 'vmap', 'loop' or 'auto'."""
+    protocols: tuple[Protocol, ...] = ()
+    """What `quickstudy reproduce` measures after training."""
+
+    def __post_init__(self) -> None:
+        for name in ("iterations", "meta_batch", "validate_every", "validation_episodes", "checkpoint_every", "log_every"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1, found {getattr(self, name)}.")
+        if not self.lr > 0:
+            raise ConfigError(f"lr must be positive, found {self.lr}.")
+        if not 0 <= self.average < 1:
+            raise ConfigError(f"average must lie in [0, 1), found {self.average}.")
+
+    @property
+    def sampling(self) -> Sampling:
+        """The tasks of validation and evaluation."""
+        return Sampling(self.ways, self.shots, self.queries)
+
+    @property
+    def train_sampling(self) -> Sampling:
+        """The tasks of training."""
+        return Sampling(
+            self.ways if self.train_ways is None else self.train_ways,
+            self.shots if self.train_shots is None else self.train_shots,
+            self.queries if self.train_queries is None else self.train_queries,
+            self.min_ways,
+            self.min_shots,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data, defaults written out."""
+        data = {f.name: getattr(self, f.name) for f in fields(self)}
+        for name in _PARTS:
+            data[name] = {"name": data[name].name, "options": data[name].settings()}
+        data["protocols"] = [asdict(protocol) for protocol in self.protocols]
+        return data
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> RunConfig:
+        """The inverse of `to_json`; a ConfigError for fields that this version does not know."""
+        known = {f.name for f in fields(cls)}
+        for name in data:
+            if name not in known:
+                raise registry.unknown_name("setting of a run", name, known)
+        values = dict(data)
+        for name, parts in _PARTS.items():
+            part = data[name]
+            values[name] = parts.part(part["name"], **{n: _tuples(v) for n, v in part["options"].items()})
+        values["protocols"] = tuple(Protocol(**protocol) for protocol in data.get("protocols", ()))
+        return cls(**values)
+
+    def with_tasks(self, tasks: Part[Any]) -> RunConfig:
+        """The same run on other tasks. What was chosen for the old tasks' classes (train_*, protocols) is dropped."""
+        return replace(
+            self, tasks=tasks, train_ways=None, train_shots=None, train_queries=None, min_ways=None, min_shots=None,
+            protocols=(),
+        )  # fmt: skip
+
+
+def _tuples(value: Any) -> Any:
+    """JSON has no tuples; options that are sequences are tuples everywhere."""
+    return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
+
+
+def check_signature(kind: str, constructor: Any, options: Mapping[str, Any]) -> None:
+    """Refuse options that a torch class does not take, suggesting the nearest."""
+    known = [n for n in inspect.signature(constructor).parameters if n not in ("self", "params", "optimizer")]
+    for option in options:
+        if option not in known:
+            raise registry.unknown_name(f"option of the {kind} {constructor.__name__}", option, known)

@@ -1,0 +1,195 @@
+"""The training loop: episodes, meta-gradient, outer step; validation decides which φ is kept."""
+
+from __future__ import annotations
+
+import math
+import signal
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from quickstudy import losses
+from quickstudy.engine.vectorize import tasks_of
+from quickstudy.episode import Params
+from quickstudy.errors import TrainingError
+from quickstudy.train.build import Parts
+from quickstudy.train.checkpoint import load_checkpoint, save_checkpoint
+from quickstudy.train.config import RunConfig
+from quickstudy.train.evaluate import confidence, evaluate
+from quickstudy.train.metrics import MetricsLog
+from quickstudy.train.outer import Outer
+from quickstudy.train.progress import Progress
+
+_CALIBRATION = 1 << 40  # indices of the episodes that statistics are taken over; training never gets there
+
+
+class Interrupted(Exception):
+    """Training was asked to stop; everything is saved at `step`."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__(f"stopped after step {step}")
+        self.step = step
+
+
+class _StopRequests(AbstractContextManager["_StopRequests"]):
+    """Turns the first Ctrl-C (or SIGTERM) into a request that is honoured between two steps; a second one interrupts."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._before: dict[int, Any] = {}
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+
+    def __enter__(self) -> _StopRequests:
+        import threading
+
+        if threading.current_thread() is threading.main_thread():
+            self._before = {s: signal.signal(s, self._note) for s in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+
+@dataclass
+class Best:
+    """The best validation so far."""
+
+    value: float = math.nan
+    step: int = -1
+    history: list[tuple[int, float]] = field(default_factory=list)
+
+    def improves(self, value: float, higher_is_better: bool) -> bool:
+        if math.isnan(self.value):
+            return True
+        return value > self.value if higher_is_better else value < self.value
+
+
+def calibrated(parts: Parts, config: RunConfig, params: Params) -> Params:
+    """φ as it is used on new tasks: with BatchNorm statistics over training tasks."""
+    learner = parts.training_engine.learner
+    indices = torch.arange(config.calibration_episodes, device=parts.engine.device) + _CALIBRATION
+    episodes = list(tasks_of(parts.training.episodes("train", indices)))
+    return learner.calibrate({name: value.detach() for name, value in params.items()}, episodes)
+
+
+def initial_params(parts: Parts, config: RunConfig) -> Params:
+    """Fresh φ on the run's device, drawn from the config's seed."""
+    params = parts.engine.learner.init(torch.Generator().manual_seed(config.seed))
+    return {name: value.to(parts.engine.device) for name, value in params.items()}
+
+
+class Training:
+    """One run from its first to its last outer step.
+
+    folder: where checkpoints, metrics and the kept model go. keep: called with calibrated φ when validation improves.
+    """
+
+    def __init__(
+        self, parts: Parts, config: RunConfig, folder: Path, keep: Callable[[Params, dict[str, Any]], None]
+    ) -> None:
+        self.parts, self.config, self.folder, self.keep = parts, config, folder, keep
+        self.engine = parts.training_engine
+        self.outer = Outer(initial_params(parts, config), config)
+        self.step, self.seconds, self.best = 0, 0.0, Best()
+        self.metric = losses.metric_name(parts.engine.learner.spec)
+
+    def resume(self) -> None:
+        """Go on from the newest good checkpoint."""
+        self.step, facts = load_checkpoint(self.folder, self.outer)
+        self.seconds = facts["seconds"]
+        self.best = Best(facts["best"]["value"], facts["best"]["step"], [tuple(h) for h in facts["best"]["history"]])
+
+    def run(self, quiet: bool = False) -> None:
+        """Train to the end. Raises Interrupted after saving when asked to stop, TrainingError when the loss is not finite."""
+        for source, split in ((self.parts.training, "train"), (self.parts.source, "val")):
+            source.check(split)
+        config, began, spent = self.config, time.perf_counter(), self.seconds
+        title = f"Training {config.name}"
+        with (
+            _StopRequests() as stop,
+            MetricsLog(self.folder, self.step) as log,
+            Progress(title, config.iterations, self.step, quiet) as progress,
+        ):
+            window: list[tuple[Tensor, Tensor]] = []
+            mark, mark_step, validated = time.perf_counter(), self.step, ""
+            while self.step < config.iterations:
+                window.append(self._one_step())
+                self.step += 1
+                self.seconds = spent + time.perf_counter() - began
+                last = self.step == config.iterations
+                if self.step % config.log_every == 0 or last:
+                    loss, metric = (float(torch.stack(column).mean()) for column in zip(*window, strict=True))
+                    now = time.perf_counter()
+                    rate = (self.step - mark_step) * config.meta_batch / (now - mark)
+                    window, mark, mark_step = [], now, self.step
+                    facts = {"loss": loss, self.metric: metric, "episodes_per_second": rate, "lr": self._lr()}
+                    log.write("train", self.step, facts, self.seconds)
+                    shown = f"loss {loss:.3f}, {self._show(metric)}, {rate:.0f} episodes/s"
+                    progress.update(self.step, shown + validated)
+                if self.step % config.validate_every == 0 or last:
+                    value = self._validate(log)
+                    validated = f", validation {self._show(value)}"
+                    mark = time.perf_counter()
+                if self.step % config.checkpoint_every == 0 or last or stop.asked:
+                    self.seconds = spent + time.perf_counter() - began
+                    self._save()
+                if stop.asked and not last:
+                    raise Interrupted(self.step)
+
+    def _lr(self) -> float:
+        return float(self.outer.optimizer.param_groups[0]["lr"])
+
+    def _show(self, value: float) -> str:
+        return f"accuracy {100 * value:.1f} %" if self.metric == "accuracy" else f"MSE {value:.3f}"
+
+    def _one_step(self) -> tuple[Tensor, Tensor]:
+        first = self.step * self.config.meta_batch
+        indices = torch.arange(first, first + self.config.meta_batch, device=self.engine.device)
+        episodes = self.parts.training.episodes("train", indices)
+        grads, loss, metric = self.engine.gradients(self.outer.params, episodes)
+        norm = torch.nn.utils.get_total_norm(grads.values())
+        if not bool(torch.isfinite(loss.sum() + norm)):
+            self._refuse_step(indices, loss)
+        self.outer.step(grads)
+        return loss.mean(), metric.mean()
+
+    def _refuse_step(self, indices: Tensor, loss: Tensor) -> None:
+        bad = indices[~torch.isfinite(loss)].tolist()
+        what = f"The loss of training episode {bad[0]}" if bad else f"The meta-gradient over episodes {indices.tolist()}"
+        self._save()
+        raise TrainingError(
+            f"{what} (seed {self.config.seed}, step {self.step}) is not finite. φ from before this step is saved. "
+            f"Try a lower outer rate (--lr, now {self._lr():g}), a lower inner rate or fewer inner steps (--learner.lr, "
+            "--learner.steps), a bound on the meta-gradient (--clip 10), or look at the episode itself: "
+            f"source.episodes('train', torch.tensor([{bad[0] if bad else int(indices[0])}]))."
+        )
+
+    def _validate(self, log: MetricsLog) -> float:
+        params = calibrated(self.parts, self.config, self.outer.average)
+        result = evaluate(self.parts.engine, params, self.parts.source, "val", self.config.validation_episodes)
+        mean, ci95 = confidence(torch.tensor(result.values))
+        self.best.history.append((self.step, mean))
+        log.write("val", self.step, {self.metric: mean, "ci95": ci95}, self.seconds)
+        if self.best.improves(mean, higher_is_better=self.metric == "accuracy"):
+            self.best.value, self.best.step = mean, self.step
+            self.keep(params, {"step": self.step, "validation": mean, "validation_ci95": ci95})
+        return mean
+
+    def _save(self) -> None:
+        best = {"value": self.best.value, "step": self.best.step, "history": self.best.history}
+        save_checkpoint(self.folder, self.outer, self.step, {"seconds": self.seconds, "best": best})
+

@@ -1,0 +1,52 @@
+"""Metrics as they come: one JSON object a line, and TensorBoard where it is installed."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+NAME = "metrics.jsonl"
+
+
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    """The lines of a run's metrics, in order; a last line that was cut off by a crash is left out."""
+    path = folder / NAME
+    if not path.exists():
+        return []
+    lines = path.read_text().split("\n")
+    return [json.loads(line) for line in lines[:-1] if line]
+
+
+class MetricsLog:
+    """Appends to the metrics of a run. Lines after `step`, written by a run that was killed, are dropped first."""
+
+    def __init__(self, folder: Path, step: int) -> None:
+        kept = [line for line in read_metrics(folder) if line["step"] <= step]
+        (folder / NAME).write_text("".join(json.dumps(line) + "\n" for line in kept))
+        self._file = (folder / NAME).open("a", buffering=1)
+        self._board: Any = None
+        if importlib.util.find_spec("tensorboard") is not None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1 if step else None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+        if self._board is not None:
+            self._board.close()
+
+    def write(self, split: str, step: int, facts: dict[str, float], seconds: float) -> None:
+        """facts: name to number. seconds: training time so far."""
+        line = {"split": split, "step": step, **facts, "seconds": round(seconds, 3)}
+        self._file.write(json.dumps(line) + "\n")
+        if self._board is not None:
+            for name, value in facts.items():
+                self._board.add_scalar(f"{split}/{name}", value, step)

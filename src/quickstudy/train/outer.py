@@ -1,0 +1,103 @@
+"""The outer optimizer: any of torch.optim, with any schedule, moving φ along the meta-gradient."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from quickstudy.episode import Params
+from quickstudy.errors import unknown_name
+from quickstudy.learners.network import trainable
+from quickstudy.train.config import RunConfig, check_signature
+
+
+def _torch_class(kind: str, module: Any, name: str, base: type) -> Any:
+    known = {n: c for n, c in vars(module).items() if inspect.isclass(c) and issubclass(c, base) and c is not base}
+    if name not in known:
+        raise unknown_name(kind, name, known)
+    return known[name]
+
+
+class Outer:
+    """φ, the optimizer's state, the schedule and the moving average: all that changes from one outer step to the next.
+
+    params: φ on the training device, moved in place by `step`. average: the moving average of φ, or φ itself.
+    """
+
+    def __init__(self, params: Params, config: RunConfig) -> None:
+        self.params = params
+        self._decay, self._clip = config.average, config.clip
+        self._moving = {name: value for name, value in params.items() if trainable(name)}
+        self.average = {n: v.clone() for n, v in params.items()} if config.average else params
+        optimizer = _torch_class("optimizer in torch.optim", torch.optim, config.optimizer, torch.optim.Optimizer)
+        check_signature("optimizer", optimizer, config.optimizer_options)
+        self.optimizer = optimizer(list(self._moving.values()), lr=config.lr, **config.optimizer_options)
+        self.schedule = self._schedule(config)
+
+    def _schedule(self, config: RunConfig) -> Any:
+        if config.schedule == "none":
+            return None
+        kinds = torch.optim.lr_scheduler
+        schedule = _torch_class(
+            "schedule in torch.optim.lr_scheduler (or 'none')", kinds, config.schedule, kinds.LRScheduler
+        )
+        check_signature("schedule", schedule, config.schedule_options)
+        takes = inspect.signature(schedule).parameters
+        implied = {"T_max": config.iterations, "total_steps": config.iterations, "max_lr": config.lr}
+        implied = {name: value for name, value in implied.items() if name in takes}
+        return schedule(self.optimizer, **(implied | config.schedule_options))
+
+    def step(self, grads: Params) -> None:
+        """One outer step along the meta-gradient `grads`, whose names are the trainable ones of φ."""
+        for name, value in self._moving.items():
+            value.grad = grads[name]
+        if self._clip:
+            torch.nn.utils.clip_grad_norm_(self._moving.values(), self._clip)
+        self.optimizer.step()
+        if self.schedule is not None:
+            self.schedule.step()
+        if self._decay:
+            names = list(self._moving)
+            torch._foreach_lerp_(
+                [self.average[n] for n in names], [self._moving[n] for n in names], 1 - self._decay
+            )
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything that is a tensor, by flat names, to be stored."""
+        found = {f"params.{name}": value for name, value in self.params.items()}
+        if self._decay:
+            found |= {f"average.{name}": value for name, value in self.average.items()}
+        for index, slots in self.optimizer.state_dict()["state"].items():
+            found |= {f"optimizer.{index}.{slot}": v for slot, v in slots.items() if isinstance(v, Tensor)}
+        return found
+
+    def numbers(self) -> dict[str, Any]:
+        """Everything that is not a tensor, as plain data, to be stored."""
+        state = self.optimizer.state_dict()
+        plain = {
+            str(index): {slot: v for slot, v in slots.items() if not isinstance(v, Tensor)}
+            for index, slots in state["state"].items()
+        }
+        schedule = None if self.schedule is None else self.schedule.state_dict()
+        numbers = {"groups": state["param_groups"], "state": plain, "schedule": schedule}
+        # Through text once, so that what cannot be stored is found before the file is written.
+        return json.loads(json.dumps(numbers))  # type: ignore[no-any-return]
+
+    def restore(self, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
+        """Continue from what `tensors` and `numbers` gave."""
+        for store, prefix in ((self.params, "params."), (self.average, "average.")):
+            for name, value in store.items():
+                if prefix + name in tensors:
+                    value.copy_(tensors[prefix + name])
+        state: dict[int, dict[str, Any]] = {int(index): dict(slots) for index, slots in numbers["state"].items()}
+        for name, value in tensors.items():
+            if name.startswith("optimizer."):
+                _, index, slot = name.split(".", 2)
+                state.setdefault(int(index), {})[slot] = value
+        self.optimizer.load_state_dict({"state": state, "param_groups": numbers["groups"]})
+        if self.schedule is not None:
+            self.schedule.load_state_dict(numbers["schedule"])

@@ -1,0 +1,186 @@
+"""A run folder: config, metrics, checkpoints, the kept model, results and the report of one training."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from quickstudy.engine import Engine
+from quickstudy.episode import Params
+from quickstudy.errors import ConfigError, RunError
+from quickstudy.learners import IterativeLearner
+from quickstudy.tasks.base import Sampling, Source
+from quickstudy.train.adapted import AdaptedModel, adapt
+from quickstudy.train.build import Parts, build
+from quickstudy.train.config import RunConfig
+from quickstudy.train.evaluate import Result, evaluate
+from quickstudy.train.loop import Training, calibrated, initial_params
+from quickstudy.train.metrics import read_metrics
+from quickstudy.train.progress import Progress
+from quickstudy.train.storage import load_tensors, read_json, save_tensors, write_json
+
+RUNS = Path("runs")
+
+
+class Run:
+    """A finished (or stopped) training, from which tasks are evaluated and learned.
+
+    folder: its files. module, source: given where they were the user's own and cannot be built from the config.
+    """
+
+    def __init__(
+        self, folder: str | Path, module: nn.Module | None = None, source: Source | None = None, device: str | None = None
+    ) -> None:
+        self.folder = Path(folder)
+        if not (self.folder / "config.json").exists():
+            raise RunError(f"{self.folder} is not a run: it has no config.json. `quickstudy list runs` shows the runs here.")
+        config = RunConfig.from_json(read_json(self.folder / "config.json"))
+        self.config = replace(config, device=device) if device else config
+        self._module, self._source = module, source
+
+    @cached_property
+    def parts(self) -> Parts:
+        return build(self.config, self._module, self._source)
+
+    @cached_property
+    def _kept(self) -> tuple[Params, dict[str, Any]]:
+        path = self.folder / "model.safetensors"
+        if not path.exists():
+            raise RunError(f"{self.folder} has no kept model yet: it was stopped before its first validation. Resume it.")
+        tensors, facts = load_tensors(path)
+        return {name: value.to(self.parts.engine.device) for name, value in tensors.items()}, facts
+
+    @property
+    def params(self) -> Params:
+        """φ of the best validation, calibrated."""
+        return self._kept[0]
+
+    @property
+    def kept(self) -> dict[str, Any]:
+        """When the kept model was validated, and with what result."""
+        return self._kept[1]
+
+    @property
+    def metrics(self) -> list[dict[str, Any]]:
+        return read_metrics(self.folder)
+
+    def untrained(self) -> Params:
+        """φ as it was before the first step, calibrated: what training must beat."""
+        return calibrated(self.parts, self.config, initial_params(self.parts, self.config))
+
+    def sampled(self, sampling: Sampling, steps: int | None = None) -> tuple[Source, Engine]:
+        """Source and engine for tasks of another size or another number of inner steps."""
+        source = self.parts.source.sampled(sampling)
+        learner = self.parts.engine.learner.at(source.spec)
+        if steps is not None:
+            if not isinstance(learner, IterativeLearner):
+                raise ConfigError(f"The learner {self.config.learner.name!r} does not adapt in steps: leave --steps out.")
+            learner = learner.with_steps(steps)
+        return source, replace(self.parts.engine, learner=learner)
+
+    def evaluate(
+        self,
+        *,
+        ways: int | None = None,
+        shots: int | None = None,
+        queries: int | None = None,
+        episodes: int = 1000,
+        split: str = "test",
+        steps: int | None = None,
+        seed: int | None = None,
+        params: Params | None = None,
+        quiet: bool = True,
+    ) -> Result:
+        """Adapt to `episodes` tasks of `split` and measure; sizes not given are the run's own.
+
+        params: other φ than the kept one, such as `untrained()`.
+        """
+        config = self.config
+        size = Sampling(ways or config.ways, config.shots if shots is None else shots, queries or config.queries)
+        source, engine = self.sampled(size, steps)
+        source = source if seed is None else source.seeded(seed)
+        with Progress(f"Evaluating {config.name} on {split} tasks", episodes, quiet=quiet) as progress:
+            chosen = self.params if params is None else params
+            return evaluate(engine, chosen, source, split, episodes, progress.update)
+
+    def adapt(self, x: Tensor, labels: Sequence[Any] | Tensor) -> AdaptedModel:
+        """Learn a new task from support inputs x (n, *features) and labels (n class names, or regression targets)."""
+        return adapt(self.config, self.parts.engine.learner, self.params, x, labels)
+
+    def store(self, name: str, result: Result) -> None:
+        """Keep a result under results/<name>.json in the run's folder."""
+        write_json(self.folder / "results" / f"{name}.json", result.to_json())
+
+
+def new_folder(name: str, out: str | Path | None, overwrite: bool) -> Path:
+    """The folder of a new run: `out`, which must not hold a run; or runs/<name>, numbered if that is taken."""
+    folder = Path(out) if out is not None else RUNS / name
+    number = 1
+    while out is None and not overwrite and (folder / "config.json").exists():
+        number += 1
+        folder = RUNS / f"{name}-{number}"
+    if folder.exists() and any(folder.iterdir()):
+        if not overwrite:
+            raise RunError(
+                f"The folder {folder} exists and is not empty. Go on with it (quickstudy train --resume {folder}), choose "
+                "another (--out), or replace it (--overwrite)."
+            )
+        if not (folder / "config.json").exists():
+            raise RunError(f"{folder} is not a run, so it is not overwritten. Choose another folder with --out.")
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def train(
+    config: RunConfig,
+    *,
+    out: str | Path | None = None,
+    module: nn.Module | None = None,
+    source: Source | None = None,
+    overwrite: bool = False,
+    quiet: bool = False,
+) -> Run:
+    """Train as `config` says, into `out` (runs/<name> if not given), and return the run.
+
+    module, source: a network or tasks of your own instead of the config's. Raises Interrupted on Ctrl-C, after saving.
+    """
+    parts = build(config, module, source)
+    for tasks, split in ((parts.training, "train"), (parts.source, "val")):
+        tasks.check(split)
+    folder = new_folder(config.name, out, overwrite)
+    write_json(folder / "config.json", config.to_json() | {})
+    return _continue(folder, parts, module, source, resume=False, quiet=quiet)
+
+
+def resume(
+    folder: str | Path, *, module: nn.Module | None = None, source: Source | None = None, quiet: bool = False
+) -> Run:
+    """Go on with a run that was stopped, to the same bits as if it never had been."""
+    run = Run(folder, module, source)
+    return _continue(run.folder, run.parts, module, source, resume=True, quiet=quiet)
+
+
+def _continue(
+    folder: Path, parts: Parts, module: nn.Module | None, source: Source | None, *, resume: bool, quiet: bool
+) -> Run:
+    config = RunConfig.from_json(read_json(folder / "config.json"))
+
+    def keep(params: Params, facts: dict[str, Any]) -> None:
+        when = datetime.now(UTC).isoformat(timespec="seconds")
+        save_tensors(folder / "model.safetensors", params, {"kind": "run", "kept_at": when, **facts})
+
+    training = Training(parts, config, folder, keep)
+    if resume:
+        training.resume()
+    training.run(quiet)
+    run = Run(folder, module, source)
+    run.__dict__["parts"] = parts
+    return run

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import math
+from collections import Counter
+
+import torch
+
+from quickstudy import rng
+
+N = 20_000
+
+
+def keys(n: int = N, seed: int = 0) -> torch.Tensor:
+    return rng.fold(rng.key(seed, "test"), torch.arange(n))
+
+
+def chi_square(counts: torch.Tensor) -> float:
+    expected = counts.sum().item() / counts.numel()
+    return float(((counts - expected) ** 2 / expected).sum())
+
+
+def test_uniform_fills_its_range_evenly_along_keys_and_along_lanes() -> None:
+    for u in (rng.uniform(keys()), rng.uniform(rng.key(3), (N,))):
+        assert 0.0 <= u.min() and u.max() < 1.0
+        # 63 degrees of freedom: 110 is passed with probability 0.0002 by chance.
+        assert chi_square(torch.histc(u, 64, 0, 1)) < 110
+
+
+def test_every_bit_of_a_draw_is_fair_and_neighbouring_keys_are_unrelated() -> None:
+    bits = rng.bits(keys(), ())
+    for place in range(63):
+        ones = int(((bits >> place) & 1).sum())
+        assert abs(ones - N / 2) < 5 * math.sqrt(N) / 2, place
+    flips = torch.stack([((bits[1:] ^ bits[:-1]) >> place) & 1 for place in range(63)]).float().mean()
+    assert abs(float(flips) - 0.5) < 0.003
+
+
+def test_normal_has_the_moments_of_a_standard_normal() -> None:
+    z = rng.normal(keys()).double()
+    assert abs(z.mean()) < 4 / math.sqrt(N)
+    assert abs(z.var() - 1) < 4 * math.sqrt(2 / N)
+    assert abs((z**4).mean() - 3) < 4 * math.sqrt(96 / N)
+    assert torch.isfinite(z).all()
+
+
+def test_choose_gives_every_ordered_pair_equally_often_and_never_repeats() -> None:
+    chosen = rng.choose(keys(), torch.tensor(5), 2)
+    counts = Counter(map(tuple, chosen.tolist()))
+    assert len(counts) == 20 and all(a != b for a, b in counts)
+    assert chi_square(torch.tensor([float(c) for c in counts.values()])) < 50  # 19 degrees of freedom: p = 0.0001
+
+
+def test_choose_all_of_a_population_is_a_permutation_and_populations_may_differ_by_key() -> None:
+    population = torch.tensor([4, 9, 100])
+    chosen = rng.choose(keys(3), population, 4)
+    assert sorted(chosen[0].tolist()) == [0, 1, 2, 3]
+    assert (chosen < population[:, None]).all() and (chosen >= 0).all()
+
+
+def test_permutation_puts_every_element_everywhere() -> None:
+    order = rng.permutation(keys(4000), 6)
+    assert (order.sort(dim=1).values == torch.arange(6)).all()
+    assert chi_square(torch.stack([(order == i).sum(0) for i in range(6)]).float().flatten()) < 70
+
+
+def test_a_draw_depends_on_its_own_key_only() -> None:
+    some = keys(50)
+    for draw in (lambda k: rng.uniform(k, (3,)), lambda k: rng.choose(k, torch.tensor(40), 7), rng.normal):
+        batch = draw(some)
+        assert torch.equal(draw(some.flip(0)).flip(0), batch)
+        assert torch.equal(draw(some[17:18])[0], batch[17])
+        assert torch.equal(draw(some[17]), batch[17])
+
+
+def test_seeds_and_labels_give_different_keys() -> None:
+    made = [
+        rng.key(seed, *labels)
+        for seed in (-1, 0, 1, 2**40)
+        for labels in ((), ("a",), ("a", "b"), ("ab",), ("b", "a"), ("a", 1), (1,))
+    ]
+    assert len({int(k) for k in made}) == len(made)

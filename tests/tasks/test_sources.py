@@ -1,0 +1,143 @@
+"""Every registered source against the contract, and the contract's suite against sources that break it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from quickstudy.episode import Episode, Examples
+from quickstudy.errors import ConfigError, DataError
+from quickstudy.registry import sources
+from quickstudy.tasks import glyphs, linear, sinusoid
+from quickstudy.tasks.base import Sampling, Source
+from quickstudy.tasks.mixture import Mixture
+from quickstudy.testing import check_source
+
+SMALL = Sampling(ways=2, shots=2, queries=3)
+
+
+@pytest.fixture
+def options(archives: Path, photos: Path) -> dict[str, dict[str, Any]]:
+    """What each source needs to run here; a source that needs nothing may be left out."""
+    return {
+        "folder": {"root": str(photos), "size": 12},
+        "omniglot": {"root": str(archives), "split": "lake", "validation": ("Hebrew",)},
+        "glyphs": {"alphabets": 30},
+    }
+
+
+@pytest.mark.parametrize("name", sources)
+def test_every_registered_source_keeps_the_contract(name: str, options: dict[str, dict[str, Any]]) -> None:
+    source = sources.part(name, **options.get(name, {})).build()
+    check_source(source.sampled(SMALL))
+    assert sources.summary(name).endswith(".") and len(sources.summary(name)) < 80
+
+
+@pytest.mark.parametrize("name", ["folder", "omniglot", "glyphs"])
+def test_ways_and_shots_vary_where_asked(name: str, options: dict[str, dict[str, Any]]) -> None:
+    source = sources.part(name, **options[name]).build()
+    sampling = Sampling(ways=2 if name == "folder" else 5, shots=3, queries=2, min_ways=2, min_shots=1)
+    source = source.sampled(sampling)
+    check_source(source)
+    episode = source.episodes("train", torch.arange(200))
+    shots = episode.support.mask.reshape(200, sampling.ways, 3).sum(2)
+    present = (shots > 0).sum(1)
+    assert sorted(present.unique().tolist()) == list(range(2, sampling.ways + 1))
+    assert set(shots.flatten().tolist()) - {0} == {1, 2, 3}
+    queries = episode.query.mask.reshape(200, sampling.ways, 2)
+    assert torch.equal(queries.any(2), shots > 0)
+
+
+@pytest.mark.parametrize("name", ["folder", "omniglot", "glyphs"])
+def test_class_names_follow_the_ids(name: str, options: dict[str, dict[str, Any]]) -> None:
+    source = sources.part(name, **options[name]).build().sampled(SMALL)
+    names = source.class_names("test", 3)
+    assert len(set(names)) == 2
+    assert names == source.class_names("test", 3) and names != source.class_names("test", 4) + source.class_names(
+        "test", 5
+    )
+
+
+def test_glyphs_of_an_alphabet_stay_together_and_splits_apart() -> None:
+    source = glyphs(alphabets=30, characters=8, within=True).sampled(SMALL)
+    seen = {
+        s: {n.split("/")[0] for i in range(300) for n in source.class_names(s, i)} for s in ("train", "val", "test")
+    }
+    assert {s: len(n) for s, n in seen.items()} == {"train": 24, "val": 3, "test": 3}
+    assert not (seen["train"] & seen["test"] or seen["train"] & seen["val"] or seen["val"] & seen["test"])
+    assert all(len({n.split("/")[0] for n in source.class_names("train", i)}) == 1 for i in range(50))
+    with pytest.raises(ConfigError, match="alphabets must be at least 3, found 2"):
+        glyphs(alphabets=2)
+
+
+def test_mixtures_need_tasks_that_look_alike() -> None:
+    with pytest.raises(ConfigError, match="can be mixed if their tasks look alike"):
+        Mixture(first=linear(), second=sinusoid(), share=0.5)
+    with pytest.raises(ConfigError, match=r"\[0, 1\], found 1.5"):
+        Mixture(first=linear(), second=linear(), share=1.5)
+    mixed = Mixture(first=linear(), second=linear().seeded(7), share=0.5)
+    check_source(mixed.sampled(SMALL))
+    for part in (0.0, 1.0):
+        alone = (mixed.second if part else mixed.first).episodes("train", torch.arange(9))
+        assert torch.equal(replace(mixed, share=part).episodes("train", torch.arange(9)).query.x, alone.query.x)
+
+
+class Broken(Source):
+    """A source with a fault: `spoil` changes the episodes of a sound one."""
+
+    def __init__(self, inner: Source, spoil: Callable[[Episode, str, torch.Tensor], Episode]) -> None:
+        self.inner, self.spoil = inner, spoil
+        self.spec, self.sampling, self.seed = inner.spec, inner.sampling, inner.seed
+
+    def episodes(self, split: str, indices: torch.Tensor) -> Episode:
+        return self.spoil(self.inner.episodes(split, indices), split, indices)
+
+    def sampled(self, sampling: Sampling) -> Broken:
+        return Broken(self.inner.sampled(sampling), self.spoil)
+
+    def seeded(self, seed: int) -> Broken:
+        return Broken(self.inner.seeded(seed), self.spoil)
+
+    def to(self, device: torch.device | str) -> Broken:
+        return self
+
+
+def _noise(e: Episode, split: str, indices: torch.Tensor) -> Episode:
+    return e._replace(query=e.query._replace(x=e.query.x + torch.rand(())))  # type: ignore[operator]
+
+
+def _order(e: Episode, split: str, indices: torch.Tensor) -> Episode:
+    shift = torch.arange(len(indices)).reshape(-1, 1, 1)
+    return e._replace(query=e.query._replace(x=e.query.x + shift))  # type: ignore[operator]
+
+
+def _leak(e: Episode, split: str, indices: torch.Tensor) -> Episode:
+    return e._replace(query=Examples(*(t[:, :2].repeat(1, 3, *[1] * (t.dim() - 2)) for t in e.support)))  # type: ignore[union-attr]
+
+
+def _short(e: Episode, split: str, indices: torch.Tensor) -> Episode:
+    return e._replace(support=e.support._replace(mask=e.support.mask & (torch.arange(4) > 0)))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (_noise, "differs alone and in a batch"),
+        (_order, "differs alone and in a batch"),
+        (_leak, "expected 3 to 3 of each|in both support and query"),
+        (_short, "expected 2 to 2 of each"),
+        (lambda e, s, i: e._replace(query=e.query._replace(y=e.query.y + 5)), "ids must lie in"),
+        (lambda e, s, i: linear().sampled(SMALL).episodes("train", i), "seed does not change|give the same episodes"),
+        (lambda e, s, i: linear().sampled(SMALL).episodes(s, i * 0), "index does not change"),
+    ],
+)
+def test_the_suite_catches_each_fault(spoil: Callable[..., Episode], message: str) -> None:
+    sound = linear().sampled(SMALL)
+    check_source(sound)
+    with pytest.raises((AssertionError, DataError), match=message):
+        check_source(Broken(sound, spoil))
