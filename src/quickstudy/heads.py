@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -33,6 +35,13 @@ class Head(ABC):
     @abstractmethod
     def logits(self, params: Params, state: State, z: Tensor) -> Tensor:
         """Logits (m, N), or values (m, *target), for embedded queries z (m, D)."""
+
+
+@contextmanager
+def full_precision(z: Tensor) -> Iterator[Tensor]:
+    """z in float32 at least, with autocast off: distances and linear systems lose too much in less."""
+    with torch.autocast(z.device.type, enabled=False):
+        yield z if z.dtype == torch.float64 else z.float()
 
 
 def one_hot(support: Examples, ways: int, dtype: torch.dtype) -> Tensor:

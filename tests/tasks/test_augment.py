@@ -36,7 +36,7 @@ def test_augmentation_is_a_function_of_the_key_of_each_image(images: torch.Tenso
 
 @pytest.mark.parametrize("name", ["rotate", "scale", "shear", "translate", "elastic", "thickness"])
 def test_each_distortion_changes_the_image_but_not_much(images: torch.Tensor, name: str) -> None:
-    amount = 10.0 if name == "rotate" else 0.05
+    amount = {"rotate": 10.0, "elastic": 0.02}.get(name, 0.05)
     moved = augment(images, KEYS, Augment(**{name: amount}))
     assert moved.shape == images.shape and moved.dtype == images.dtype
     assert not torch.equal(moved, images)

@@ -48,7 +48,8 @@ def test_every_mode_gives_the_same_grey(tmp_path: Path, mode: str, format: Image
     if mode == "I;16":
         image = Image.fromarray(np.full((16, 16), 128 * 257, dtype=np.uint16))
     else:
-        image = grey(value).convert("RGB").convert(mode)
+        image = grey(value).convert("RGB")
+        image = image.quantize(4) if mode == "P" else image.convert(mode)
     path = save(tmp_path / ("x.tif" if mode in ("CMYK", "YCbCr") else "x.png"), image)
     x = read_image(path, format)
     assert x.shape == (format.channels, 16, 16) and x.dtype == torch.uint8

@@ -267,7 +267,7 @@ def test_oneshot_runs_say_what_is_wrong(tmp_path: Path) -> None:
         (f"{good} extra", r"Line 1 of run02/class_labels.txt .* found 3 words"),
         (
             f"{good}\n\nrun02/test/item09.png run02/training/class01.png",
-            "Line 3 .* item09.png, which is not in the archive",
+            "Line 3 .*item09.png, which is not in the archive",
         ),
         (f"{good}\nrun02/test/item02.png run02/training/class01.png", "pairs 2 test images with 1 training images"),
         ("", "pairs 0 test images"),

@@ -2,6 +2,7 @@
 
 from quickstudy.engine.core import Engine
 from quickstudy.engine.device import resolve_device
+from quickstudy.engine.precision import Precision, place
 from quickstudy.engine.vectorize import Vectorize
 
-__all__ = ["Engine", "Vectorize", "resolve_device"]
+__all__ = ["Engine", "Precision", "Vectorize", "place", "resolve_device"]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from quickstudy.engine.precision import Precision, autocast
 from quickstudy.engine.vectorize import Vectorize, over_tasks, resolve, tasks_of
 from quickstudy.episode import Episode, Params
 from quickstudy.learners import Learner
@@ -20,13 +22,19 @@ from quickstudy.metagrads import metagrad
 class Engine:
     """Meta-gradients and predictions of a learner over a batch of tasks.
 
-    vectorize: 'vmap', 'loop', or 'auto'. metagrad: the estimator; None takes the one the learner is defined with.
+    vectorize: 'vmap', 'loop', or 'auto'. precision: of the network's arithmetic. metagrad: the estimator; None takes the
+    one the learner is defined with.
     """
 
     learner: Learner
     device: torch.device
     vectorize: Vectorize = "auto"
+    precision: Precision = "float32"
     metagrad: str | None = None
+
+    def autocast(self) -> AbstractContextManager[None]:
+        """Within it the network runs in the engine's precision."""
+        return autocast(self.precision, self.device)
 
     @property
     def mode(self) -> Literal["vmap", "loop"]:
@@ -44,7 +52,7 @@ class Engine:
         def differentiate(surrogate: Tensor) -> tuple[Tensor, ...]:
             return torch.autograd.grad(surrogate, list(moving.values()), materialize_grads=True)
 
-        with torch.enable_grad():
+        with torch.enable_grad(), self.autocast():
             if self.mode == "vmap":
                 surrogates, losses, metrics = over_tasks(score, episodes, "vmap")
                 grads = differentiate(surrogates.mean())
@@ -61,7 +69,7 @@ class Engine:
 
     def map(self, function: Callable[[Episode], tuple[Tensor, ...]], episodes: Episode) -> tuple[Tensor, ...]:
         """`function` of every task, without gradients; each result has a leading task axis."""
-        with torch.no_grad():
+        with torch.no_grad(), self.autocast():
             return over_tasks(function, episodes, self.mode)
 
     def predictions(self, params: Params, episodes: Episode) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from quickstudy.episode import Episode, task
-from quickstudy.learners import IterativeLearner, Learner
+from quickstudy.learners import Learner
 
 Vectorize = Literal["auto", "vmap", "loop"]
 T = TypeVar("T", bound=tuple[Tensor, ...])
@@ -32,10 +32,10 @@ def over_tasks(function: Callable[[Episode], T], episodes: Episode, mode: Litera
 def resolve(mode: Vectorize, learner: Learner, device: torch.device) -> Literal["vmap", "loop"]:
     """What 'auto' means for this learner on this device.
 
-    On a CPU, convolutions with weights of their own for each task become grouped convolutions, which are slower than
-    one task after another; everything else gains from `vmap`.
+    On a CPU, `vmap` turns the convolutions of many tasks into grouped convolutions and batch normalisation into a slow
+    general form; one task after another is faster. Everything else gains from `vmap`.
     """
     if mode != "auto":
         return mode
     convolves = any(isinstance(layer, nn.modules.conv._ConvNd) for layer in learner.network.module.modules())
-    return "loop" if convolves and device.type == "cpu" and isinstance(learner, IterativeLearner) else "vmap"
+    return "loop" if convolves and device.type == "cpu" else "vmap"

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from quickstudy.episode import Examples, Features, Params, State, TaskSpec
 from quickstudy.errors import ConfigError, ModelError
-from quickstudy.heads import Attention, Distance, Head, Prototypes, Ridge
+from quickstudy.heads import Attention, Distance, Head, Prototypes, Ridge, full_precision
 from quickstudy.learners.base import Learner
 from quickstudy.learners.network import Network, Norm, prefixed, with_prefix
 from quickstudy.registry import learners
@@ -44,10 +44,14 @@ class EmbeddingLearner(Learner):
         return z.flatten(1)
 
     def adapt(self, params: Params, support: Examples) -> State:
-        return self.head.fit(prefixed(HEAD, params), self.embed(params, support.x), support, self.spec)
+        z = self.embed(params, support.x)
+        with full_precision(z) as z:
+            return self.head.fit(prefixed(HEAD, params), z, support, self.spec)
 
     def predict(self, params: Params, state: State, x: Features) -> Tensor:
-        output = self.head.logits(prefixed(HEAD, params), state, self.embed(params, x))
+        z = self.embed(params, x)
+        with full_precision(z) as z:
+            output = self.head.logits(prefixed(HEAD, params), state, z)
         return output if self.spec.kind == "classification" else output.reshape(-1, *self.spec.target_shape)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from quickstudy import losses
 from quickstudy.episode import Episode, Examples, Features, Params, State, TaskSpec
 from quickstudy.errors import ConfigError
-from quickstudy.heads import class_means
+from quickstudy.heads import class_means, full_precision
 from quickstudy.inner import SGD, Adam, Rule
 from quickstudy.learners.base import IterativeLearner, Learner
 from quickstudy.learners.network import PARAMETER, STATISTICS, Network, Norm, prefixed, with_prefix
@@ -49,8 +49,9 @@ class _Pretraining:
         return params | _classifier(self.network, self.spec, self.classes, generator)
 
     def embed(self, params: Params, x: Features) -> Tensor:
-        """(n, D) embeddings."""
-        return self.network(params, x).flatten(1)
+        """(n, D) embeddings, in float32 at least."""
+        with full_precision(self.network(params, x)) as z:
+            return z.flatten(1)
 
     def score(self, params: Params, episode: Episode) -> tuple[Tensor, Tensor]:
         """Loss and accuracy over all training classes on a pooled batch."""
@@ -79,8 +80,8 @@ class SimpleShot(_Pretraining, Learner):
         return F.normalize(z - params[_CENTRE] if _CENTRE in params else z, dim=1)
 
     def adapt(self, params: Params, support: Examples) -> State:
-        z = self._transform(params, self.embed(params, support.x))
-        means, present = class_means(z, support, self.spec.ways)
+        with full_precision(self._transform(params, self.embed(params, support.x))) as z:
+            means, present = class_means(z, support, self.spec.ways)
         return {"centroids": means, "present": present}
 
     def predict(self, params: Params, state: State, x: Features) -> Tensor:

@@ -62,7 +62,7 @@ class Source(ABC):
 
     @abstractmethod
     def sampled(self, sampling: Sampling) -> Self:
-        """The same source with tasks of another size. Raises DataError where the data cannot give it."""
+        """The same source with tasks of another size; `check` says whether the data can give them."""
 
     @abstractmethod
     def seeded(self, seed: int) -> Self:

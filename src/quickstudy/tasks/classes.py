@@ -51,6 +51,11 @@ class ClassSource(Source):
     def _tables(self) -> dict[str, _Table]:
         return {split: _Table.of(ids.to(self.device), self.pool) for split, ids in self.splits.items()}
 
+    @cached_property
+    def _checked(self) -> set[str]:
+        """The splits that `check` has passed: drawing 5 of 4 classes would go wrong without an error."""
+        return set()
+
     def _table(self, split: str) -> _Table:
         if split not in self.splits:
             raise unknown_name("split", split, self.splits)
@@ -106,6 +111,9 @@ class ClassSource(Source):
         return keys, table.classes[drawn], turn[:, None].expand(-1, ways)
 
     def episodes(self, split: str, indices: Tensor) -> Episode:
+        if split not in self._checked:
+            self.check(split)
+            self._checked.add(split)
         size = self.sampling
         tasks, ways, shots, queries = len(indices), size.ways, size.shots, size.queries
         keys, classes, turns = self._draw(split, indices)

@@ -17,7 +17,8 @@ from quickstudy.tasks.base import Sampling, Source
 class Mixture(Source):
     """Training tasks from `first` and, a `share` of them in [0, 1], from `second`; val and test from `first` alone.
 
-    Which one gives task i is drawn from (seed, i), so the stream is as repeatable as theirs.
+    Which one gives task i is drawn from (seed, i), so the stream is as repeatable as theirs. `second` takes
+    its sampling and seed from `first`.
     """
 
     first: Source
@@ -33,6 +34,9 @@ class Mixture(Source):
                 f"Sources can be mixed if their tasks look alike: found {one.kind} with inputs {one.input_shape} and "
                 f"targets {one.target_shape}, and {other.kind} with {other.input_shape} and {other.target_shape}."
             )
+        if (self.second.seed, self.second.sampling) != (self.first.seed, self.first.sampling):
+            aligned = self.second.sampled(self.first.sampling).seeded(self.first.seed)
+            object.__setattr__(self, "second", aligned)  # frozen: the usual way to complete a field
 
     @property
     def spec(self) -> TaskSpec:  # type: ignore[override]
@@ -47,10 +51,10 @@ class Mixture(Source):
         return self.first.seed
 
     def sampled(self, sampling: Sampling) -> Mixture:
-        return replace(self, first=self.first.sampled(sampling), second=self.second.sampled(sampling))
+        return replace(self, first=self.first.sampled(sampling))
 
     def seeded(self, seed: int) -> Mixture:
-        return replace(self, first=self.first.seeded(seed), second=self.second.seeded(seed))
+        return replace(self, first=self.first.seeded(seed))
 
     def to(self, device: torch.device | str) -> Mixture:
         return replace(self, first=self.first.to(device), second=self.second.to(device))
@@ -77,7 +81,7 @@ class Mixture(Source):
         return _joined(*parts, back)
 
     def class_names(self, split: str, index: int) -> list[str]:
-        from_second = split == "train" and bool(self._from_second(torch.tensor(index)))
+        from_second = split == "train" and bool(self._from_second(torch.tensor([index])))
         return (self.second if from_second else self.first).class_names(split, index)
 
 

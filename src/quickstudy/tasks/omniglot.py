@@ -67,7 +67,7 @@ def omniglot(
     glyphs: share, in [0, 1], of training tasks drawn from procedural characters (the source 'glyphs') instead.
     rotate, scale, shear, translate, elastic, thickness: distortion of training images; see `Augment` for the units.
     root: folder of the archives. Default: $QUICKSTUDY_DATA/omniglot, else the user's cache folder, into which they
-        are downloaded from their authors (14 MB).
+        are downloaded from their authors (16 MB).
 
     Raises DataError if the archives are broken, or neither here nor to be fetched (then DownloadError).
     """

@@ -59,7 +59,7 @@ class TableSource(Source):
             )
 
     def episodes(self, split: str, indices: Tensor) -> Episode:
-        self.known(split)
+        self.check(split)
         device, shots = self.x.device, self.sampling.shots
         keys = rng.fold(rng.key(self.seed, split, device=device), indices.to(device))
         chosen = self.splits[split][rng.integers(rng.fold(keys, _TASK), len(self.splits[split]))]

@@ -60,7 +60,7 @@ def build(config: RunConfig, module: nn.Module | None = None, source: Source | N
             )
         pooled = base.pooled(config.batch)
         learner = build_learner(config, shaped.spec, pooled.spec.ways, module)
-        return Parts(shaped, pooled, Engine(learner, device, config.vectorize, config.metagrad))
+        return Parts(shaped, pooled, Engine(learner, device, config.vectorize, config.precision, config.metagrad))
     training = base.sampled(config.train_sampling)
     learner = build_learner(config, shaped.spec, module=module)
     if facts.get("head") and training.spec.outputs != shaped.spec.outputs:
@@ -68,4 +68,4 @@ def build(config: RunConfig, module: nn.Module | None = None, source: Source | N
             f"The learner {config.learner.name!r} has a head of {shaped.spec.ways} outputs and cannot train on "
             f"{training.spec.ways}-way tasks. Make --train-ways equal to --ways, or leave it out."
         )
-    return Parts(shaped, training, Engine(learner, device, config.vectorize, config.metagrad))
+    return Parts(shaped, training, Engine(learner, device, config.vectorize, config.precision, config.metagrad))

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from quickstudy import registry
-from quickstudy.engine import Vectorize
+from quickstudy.engine import Precision, Vectorize
 from quickstudy.errors import ConfigError
 from quickstudy.registry import Part
 from quickstudy.tasks.base import Sampling
@@ -107,6 +107,8 @@ class RunConfig:
     """'auto', 'cpu', 'cuda', 'cuda:1' or 'mps'."""
     vectorize: Vectorize = "auto"
     """How tasks of a batch run: 'vmap', 'loop' or 'auto'."""
+    precision: Precision = "float32"
+    """Arithmetic of the network: 'float32', or 'bfloat16' (φ, heads and losses stay float32)."""
     protocols: tuple[Protocol, ...] = ()
     """What `quickstudy reproduce` measures after training."""
 

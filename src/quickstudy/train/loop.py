@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from quickstudy import losses
+from quickstudy.engine import place
 from quickstudy.engine.vectorize import tasks_of
 from quickstudy.episode import Params
 from quickstudy.errors import TrainingError
@@ -83,13 +84,14 @@ def calibrated(parts: Parts, config: RunConfig, params: Params) -> Params:
     learner = parts.training_engine.learner
     indices = torch.arange(config.calibration_episodes, device=parts.engine.device) + _CALIBRATION
     episodes = list(tasks_of(parts.training.episodes("train", indices)))
-    return learner.calibrate({name: value.detach() for name, value in params.items()}, episodes)
+    with parts.engine.autocast():
+        return learner.calibrate({name: value.detach() for name, value in params.items()}, episodes)
 
 
 def initial_params(parts: Parts, config: RunConfig) -> Params:
     """Fresh φ on the run's device, drawn from the config's seed."""
     params = parts.engine.learner.init(torch.Generator().manual_seed(config.seed))
-    return {name: value.to(parts.engine.device) for name, value in params.items()}
+    return place(params, parts.engine.device)
 
 
 class Training:

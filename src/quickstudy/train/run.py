@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from quickstudy.engine import Engine
+from quickstudy.engine import Engine, place
 from quickstudy.episode import Params
 from quickstudy.errors import ConfigError, RunError
 from quickstudy.learners import IterativeLearner
@@ -55,7 +55,7 @@ class Run:
         if not path.exists():
             raise RunError(f"{self.folder} has no kept model yet: it was stopped before its first validation. Resume it.")
         tensors, facts = load_tensors(path)
-        return {name: value.to(self.parts.engine.device) for name, value in tensors.items()}, facts
+        return place(tensors, self.parts.engine.device), facts
 
     @property
     def params(self) -> Params:

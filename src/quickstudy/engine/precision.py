@@ -1,0 +1,27 @@
+"""In which number format a network runs. φ itself stays float32; heads and losses never run in less."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Literal
+
+import torch
+
+from quickstudy.episode import Params
+
+Precision = Literal["float32", "bfloat16"]
+
+
+def autocast(precision: Precision, device: torch.device) -> AbstractContextManager[None]:
+    """Within it, convolutions and matrix products run in `precision` where that is safe."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+
+
+def place(params: Params, device: torch.device) -> Params:
+    """φ on `device`, convolution weights in the channels-last layout that CPU kernels are fastest with."""
+    if device.type != "cpu":
+        return {name: value.to(device) for name, value in params.items()}
+    return {
+        name: value.to(device, memory_format=torch.channels_last) if value.dim() == 4 else value.to(device)
+        for name, value in params.items()
+    }
