@@ -8,6 +8,7 @@ same key gives the same numbers on every device and in every batch.
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -28,6 +29,7 @@ def _mix(x: Tensor) -> Tensor:
     return x ^ _shift(x, 31)
 
 
+@cache
 def key(seed: int, *labels: str | int, device: torch.device | str = "cpu") -> Tensor:
     """A scalar key from a seed and any labels, for example `key(0, "omniglot", "train")`."""
     state = torch.tensor(seed, dtype=torch.int64, device=device)
@@ -50,7 +52,7 @@ def bits(keys: Tensor, shape: tuple[int, ...]) -> Tensor:
     """Non-negative random int64 below 2^63 of shape (*keys.shape, *shape)."""
     count = math.prod(shape)
     lanes = torch.arange(count, device=keys.device).reshape(shape)
-    return _shift(fold(keys.reshape(*keys.shape, *([1] * len(shape))), lanes), 1)
+    return _shift(fold(keys.reshape([*keys.shape, *([1] * len(shape))]), lanes), 1)
 
 
 def uniform(keys: Tensor, shape: tuple[int, ...] = (), low: float = 0.0, high: float = 1.0) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor
 from quickstudy.engine.precision import Precision, autocast
 from quickstudy.engine.vectorize import Vectorize, over_tasks, resolve, tasks_of
 from quickstudy.episode import Episode, Params
+from quickstudy.errors import ConfigError
 from quickstudy.learners import Learner
 from quickstudy.learners.network import trainable
 from quickstudy.metagrads import metagrad
@@ -31,6 +32,13 @@ class Engine:
     vectorize: Vectorize = "auto"
     precision: Precision = "float32"
     metagrad: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.precision != "float32" and self.learner.network.inner_loop:
+            raise ConfigError(
+                f"precision {self.precision!r} is not offered for learners that take gradients inside the inner loop: their "
+                "second derivatives would mix number formats. Use precision float32 with this learner."
+            )
 
     def autocast(self) -> AbstractContextManager[None]:
         """Within it the network runs in the engine's precision."""

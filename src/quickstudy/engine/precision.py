@@ -17,9 +17,12 @@ def autocast(precision: Precision, device: torch.device) -> AbstractContextManag
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
 
 
-def place(params: Params, device: torch.device) -> Params:
-    """φ on `device`, convolution weights in the channels-last layout that CPU kernels are fastest with."""
-    if device.type != "cpu":
+def place(params: Params, device: torch.device, inner_loop: bool = False) -> Params:
+    """φ on `device`; on a CPU, convolution weights in the channels-last layout that its kernels are fastest with.
+
+    inner_loop: the weights are differentiated twice, where that layout is the slower one.
+    """
+    if device.type != "cpu" or inner_loop:
         return {name: value.to(device) for name, value in params.items()}
     return {
         name: value.to(device, memory_format=torch.channels_last) if value.dim() == 4 else value.to(device)

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from quickstudy.episode import ImageFormat
 from quickstudy.errors import DataError
+from quickstudy.tasks.progress import reading
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -206,7 +207,7 @@ def read_images(
     skipped: list[str] = []
     modes: Counter[str] = Counter()
     sizes: Counter[tuple[int, int]] = Counter()
-    for index, path in enumerate(paths):
+    for index, path in enumerate(reading(paths, "Reading images")):
         try:
             image = decode(path, format.channels, max_pixels=max_pixels)
         except DataError as error:

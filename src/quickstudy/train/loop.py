@@ -91,7 +91,7 @@ def calibrated(parts: Parts, config: RunConfig, params: Params) -> Params:
 def initial_params(parts: Parts, config: RunConfig) -> Params:
     """Fresh φ on the run's device, drawn from the config's seed."""
     params = parts.engine.learner.init(torch.Generator().manual_seed(config.seed))
-    return place(params, parts.engine.device)
+    return place(params, parts.engine.device, parts.engine.learner.network.inner_loop)
 
 
 class Training:

@@ -55,7 +55,8 @@ class Run:
         if not path.exists():
             raise RunError(f"{self.folder} has no kept model yet: it was stopped before its first validation. Resume it.")
         tensors, facts = load_tensors(path)
-        return place(tensors, self.parts.engine.device), facts
+        engine = self.parts.engine
+        return place(tensors, engine.device, engine.learner.network.inner_loop), facts
 
     @property
     def params(self) -> Params:

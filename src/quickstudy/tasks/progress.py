@@ -1,0 +1,19 @@
+"""A progress bar on stderr for work that takes longer than a moment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
+
+T = TypeVar("T")
+_MANY_FILES = 3000  # about a second of reading
+
+
+def reading(files: Sequence[T], description: str) -> Iterable[T]:
+    """`files` one by one, with a progress bar if there are many."""
+    if len(files) < _MANY_FILES:
+        return files
+    from rich.console import Console
+    from rich.progress import track
+
+    return track(files, description, console=Console(stderr=True), transient=True)
