@@ -52,7 +52,7 @@ class ImageFormat:
 class TaskSpec:
     """What the tensors of a task mean; travels beside them.
 
-    input_shape: shape of one x, without the example axis. ways: number of classes N (0 for regression).
+    input_shape: shape of one x, without the example axis; () where x is a dict of tensors. ways: number of classes N (0 for regression).
     target_shape: shape of one regression target (() for classification). units: of the target, for reports.
     image: how files are turned into x, where x is an image.
     """
@@ -109,7 +109,7 @@ def check_examples(examples: Examples, spec: TaskSpec, name: str = "support", ta
     """Refuse tensors that do not fit `spec`, naming the axis and both sizes.
 
     examples: leaves of shape (n, …), or (T, n, …) with `tasks`. Raises ShapeError for a wrong shape or dtype and
-    DataError for values that cannot be learned from: NaN or infinite inputs, class ids outside [0, ways).
+    DataError for values that cannot be learned from, in padding too: NaN or infinite numbers, class ids outside [0, ways).
     """
     lead = 2 if tasks else 1
     axes = ("task", "example") if tasks else ("example",)
@@ -129,8 +129,10 @@ def check_examples(examples: Examples, spec: TaskSpec, name: str = "support", ta
                     f"{name}.{label} has size {found} along the {axis_name} axis (axis {axis}), but {name}.mask "
                     f"has {examples.mask.shape[axis]}. Give every tensor the same number of examples."
                 )
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor[examples.mask]).all()):
-            raise DataError(f"{name}.{label} holds NaN or infinite values. Remove or fill them before training.")
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise DataError(
+                f"{name}.{label} holds NaN or infinite values. Remove or fill them before training; fill padding with 0."
+            )
     if isinstance(examples.x, Tensor):
         _check_shape(f"{name}.x", tuple(examples.x.shape[lead:]), spec.input_shape, lead)
         if not examples.x.is_floating_point():
@@ -143,11 +145,11 @@ def check_examples(examples: Examples, spec: TaskSpec, name: str = "support", ta
     _check_shape(f"{name}.y", tuple(examples.y.shape[lead:]), (), lead)
     if examples.y.dtype != torch.int64:
         raise ShapeError(f"{name}.y holds class ids and must be int64, found {examples.y.dtype}. Use y.long().")
-    valid = examples.y[examples.mask]
-    if valid.numel() and not (0 <= int(valid.min()) and int(valid.max()) < spec.ways):
+    ids = examples.y
+    if ids.numel() and not (0 <= int(ids.min()) and int(ids.max()) < spec.ways):
         raise DataError(
-            f"{name}.y holds class ids from {int(valid.min())} to {int(valid.max())}, but this is a {spec.ways}-way "
-            f"task: ids must lie in [0, {spec.ways}). Number the classes of each task from 0."
+            f"{name}.y holds class ids from {int(ids.min())} to {int(ids.max())}, but this is a {spec.ways}-way task: "
+            f"ids must lie in [0, {spec.ways}). Number the classes of each task from 0, and give padding the id 0."
         )
 
 

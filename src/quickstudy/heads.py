@@ -134,11 +134,13 @@ class Ridge(Head):
         if spec.kind == "classification":
             targets = one_hot(support, spec.ways, z.dtype)
         else:
-            targets = support.y.flatten(1) * support.mask[:, None]
+            targets = support.y.unsqueeze(-1).flatten(1) * support.mask[:, None]
         z = torch.cat([z, torch.ones_like(z[:, :1])], dim=1) * support.mask[:, None]
         gram = z @ z.T + params["log_regularisation"].exp() * torch.eye(len(z), dtype=z.dtype, device=z.device)
-        return {"weights": z.T @ torch.linalg.solve(gram, targets)}
+        state = {"weights": z.T @ torch.linalg.solve(gram, targets)}
+        return state | ({"present": targets.any(dim=0)} if spec.kind == "classification" else {})
 
     def logits(self, params: Params, state: State, z: Tensor) -> Tensor:
         raw = z @ state["weights"][:-1] + state["weights"][-1]
-        return params["scale"] * raw + params["offset"]
+        values = params["scale"] * raw + params["offset"]
+        return torch.where(state["present"], values, _ABSENT) if "present" in state else values

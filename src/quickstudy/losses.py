@@ -18,7 +18,7 @@ def loss(prediction: Tensor, examples: Examples, spec: TaskSpec, smoothing: floa
     if spec.kind == "classification":
         each = F.cross_entropy(prediction, examples.y, reduction="none", label_smoothing=smoothing)
     else:
-        each = (prediction - examples.y).square().flatten(1).mean(dim=1)
+        each = (prediction - examples.y).square().unsqueeze(-1).flatten(1).mean(dim=1)
     return masked_mean(each, examples.mask)
 
 

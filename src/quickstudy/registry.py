@@ -42,15 +42,6 @@ class Registry(Mapping[str, Callable[..., R]]):
         self[name]
         return self._facts[name]
 
-    def name_of(self, constructor: Callable[..., R]) -> str:
-        for name, known in self._entries.items():
-            if known is constructor:
-                return name
-        raise ConfigError(
-            f"{getattr(constructor, '__qualname__', constructor)!r} is not a registered {self.kind}. "
-            f"Announce it with @quickstudy.{self.kind}s.register('a-name') so that a stored run can find it again."
-        )
-
     def summary(self, name: str) -> str:
         """The first line of the constructor's docstring."""
         return (inspect.getdoc(self[name]) or "").split("\n")[0]

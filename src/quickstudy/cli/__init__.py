@@ -1,0 +1,71 @@
+"""The command line: parse, call, print. Each command lives in a module of its own and is imported when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import sys
+from collections.abc import Sequence
+
+from quickstudy.errors import QuickstudyError, unknown_name
+
+COMMANDS = {
+    "demo": "the main job from start to end: train, evaluate, learn a new alphabet, write a report",
+    "train": "meta-train by a recipe; any number in it can be changed",
+    "evaluate": "measure a run on tasks it has never seen",
+    "adapt": "learn new classes from a folder with one sub-folder of images per class",
+    "predict": "name the classes of images with an adapted model",
+    "report": "write the report page of a run",
+    "reproduce": "train a recipe and measure every figure it publishes",
+    "list": "list recipes, learners, models, tasks or runs",
+}
+
+
+def usage() -> str:
+    """The text of `quickstudy --help`."""
+    width = max(len(name) for name in COMMANDS)
+    lines = [f"  {name:<{width}}  {what}" for name, what in COMMANDS.items()]
+    return "\n".join(
+        [
+            "quickstudy: train once over many small tasks, then learn a new one from a handful of examples.",
+            "",
+            "usage: quickstudy COMMAND …      (quickstudy COMMAND --help tells more)",
+            "",
+            *lines,
+            "",
+            "  quickstudy train omniglot-protonet",
+            "  quickstudy evaluate omniglot-protonet --ways 20 --shots 1 --episodes 1000",
+            "  quickstudy adapt omniglot-protonet --support ./new-classes/ --out ./my-model",
+            "  quickstudy predict ./my-model ./unsorted/*.png --out predictions.csv",
+        ]
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the exit status is 0, 2 for what the user can mend, 130 after Ctrl-C."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(usage())
+        return 0
+    if arguments[0] == "--version":
+        from quickstudy import __version__
+
+        print(f"quickstudy {__version__}")
+        return 0
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    logging.getLogger("quickstudy").setLevel(logging.INFO)
+    command, rest = arguments[0], arguments[1:]
+    try:
+        if command not in COMMANDS:
+            raise unknown_name("command", command, COMMANDS)
+        module = importlib.import_module(f"quickstudy.cli.{command}_command")
+        return int(module.run(rest) or 0)
+    except QuickstudyError as error:
+        print(f"quickstudy {command}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nInterrupted.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0

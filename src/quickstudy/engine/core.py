@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from quickstudy.engine.norms import ElementaryNorms
 from quickstudy.engine.precision import Precision, autocast
 from quickstudy.engine.vectorize import Vectorize, over_tasks, resolve, tasks_of
 from quickstudy.episode import Episode, Params
@@ -62,7 +63,8 @@ class Engine:
 
         with torch.enable_grad(), self.autocast():
             if self.mode == "vmap":
-                surrogates, losses, metrics = over_tasks(score, episodes, "vmap")
+                with ElementaryNorms() if self.learner.network.inner_loop else nullcontext():
+                    surrogates, losses, metrics = over_tasks(score, episodes, "vmap")
                 grads = differentiate(surrogates.mean())
             else:
                 count = len(episodes.query.y)

@@ -35,8 +35,11 @@ class GradientLearner(IterativeLearner):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        found, wanted = self.network.output_shape(self.spec.input_shape), (self.spec.outputs,)
-        shape = wanted if self.spec.kind == "classification" else self.spec.target_shape
+        if self.spec.input_shape:  # inputs that are a dict of tensors have no one shape
+            self._check_outputs(self.network.output_shape(self.spec.input_shape))
+
+    def _check_outputs(self, found: tuple[int, ...]) -> None:
+        shape = (self.spec.ways,) if self.spec.kind == "classification" else self.spec.target_shape
         if found != shape:
             raise ModelError(
                 f"The network gives {found} numbers for one input, but a gradient learner on these tasks needs {shape} "
@@ -76,7 +79,9 @@ class GradientLearner(IterativeLearner):
         return with_prefix(TASK, moved) | with_prefix(RULE, rule) | {"count": state["count"] + 1}
 
     def predict(self, params: Params, state: State, x: Features) -> Tensor:
-        return self.network(params, x, prefixed(TASK, state), state["count"])
+        output = self.network(params, x, prefixed(TASK, state), state["count"])
+        self._check_outputs(tuple(output.shape[1:]))
+        return output
 
     def at(self, spec: TaskSpec) -> GradientLearner:
         if spec.outputs != self.spec.outputs:
@@ -185,11 +190,13 @@ def cavia(
     lr: float = 1.0,
     steps: int = 1,
     eval_steps: int | None = None,
+    context: int = 5,
     norm: Norm = "running",
 ) -> GradientLearner:
     """CAVIA: the inner loop moves a context vector, which starts at zero in every task (Zintgraf et al. 2019).
 
     module: a network with a *buffer* named 'context' that its forward pass uses, such as `models.WithContext(module)`.
+    context: size of the context beside the input that a run puts around its own model; a module of yours has its own.
     """
     names = [name for name, _ in module.named_buffers() if name.rpartition(".")[2] == "context"]
     if not names:

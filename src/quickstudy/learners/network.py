@@ -44,6 +44,9 @@ def with_prefix(prefix: str, params: Params) -> Params:
     return {prefix + name: value for name, value in params.items()}
 
 
+_HOOKS = ("_forward_hooks", "_forward_hooks_with_kwargs", "_forward_pre_hooks", "_forward_pre_hooks_with_kwargs")
+
+
 class _Normalise(nn.Module):
     """BatchNorm without hidden state: it normalises by `mean` and `variance` if it has them, else by the batch."""
 
@@ -70,10 +73,14 @@ class _Normalise(nn.Module):
 def _functional(module: nn.Module, stored: tuple[str, ...]) -> nn.Module:
     """A copy of `module` whose BatchNorm layers keep no state; those at the paths `stored` are given statistics."""
     root = nn.Sequential(copy.deepcopy(module))
-    for path, layer in list(root[0].named_modules()):
+    replaced: dict[nn.Module, _Normalise] = {}
+    for path, layer in list(root[0].named_modules(remove_duplicate=False)):
         if isinstance(layer, _BatchNorm):
             parent, _, name = f"0.{path}".rstrip(".").rpartition(".")
-            setattr(root.get_submodule(parent), name, _Normalise(layer, path in stored))
+            new = replaced.setdefault(layer, _Normalise(layer, path in stored))
+            for hooks in _HOOKS:
+                setattr(new, hooks, getattr(layer, hooks))
+            setattr(root.get_submodule(parent), name, new)
     return root[0]
 
 
@@ -111,9 +118,10 @@ class Network:
     def _refuse(self, path: str, layer: nn.Module) -> None:
         if isinstance(layer, nn.modules.lazy.LazyModuleMixin) and layer.has_uninitialized_params():
             raise ModelError(f"Layer {path} ({type(layer).__name__}) has no shape yet. Run the module once on an input.")
-        if isinstance(layer, _DropoutNd) and layer.p > 0:
+        dropout = layer.p if isinstance(layer, _DropoutNd) else getattr(layer, "dropout", 0)  # as in nn.LSTM
+        if isinstance(dropout, float) and dropout > 0:
             raise ModelError(
-                f"Layer {path} is {type(layer).__name__}(p={layer.p}), which draws from a hidden global generator: "
+                f"Layer {path} is {type(layer).__name__} with dropout {dropout}, drawn from a hidden global generator: "
                 "episodes would not repeat and a resumed run would differ. Set p=0 or replace it by nn.Identity(), and "
                 "regularise with the source's augmentation or the optimizer's weight_decay."
             )

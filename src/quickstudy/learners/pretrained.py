@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -15,10 +16,10 @@ from quickstudy.errors import ConfigError
 from quickstudy.heads import class_means, full_precision
 from quickstudy.inner import SGD, Adam, Rule
 from quickstudy.learners.base import IterativeLearner, Learner
-from quickstudy.learners.network import PARAMETER, STATISTICS, Network, Norm, prefixed, with_prefix
+from quickstudy.learners.network import PARAMETER, STATISTICS, Moments, Network, Norm, prefixed, with_prefix
 from quickstudy.registry import learners
 
-CLASSIFIER, TASK, RULE = "classifier.", "task.", "rule."
+CLASSIFIER, TASK, RULE, HEAD = "classifier.", "task.", "rule.", "(head)."
 _CENTRE = STATISTICS + "embedding.mean"
 
 
@@ -30,6 +31,11 @@ def _classifier(network: Network, spec: TaskSpec, classes: int, generator: torch
     bound = size**-0.5
     weight = (torch.rand((classes, size), generator=generator) * 2 - 1) * bound
     return {f"{CLASSIFIER}weight": weight, f"{CLASSIFIER}bias": torch.zeros(classes)}
+
+
+def _linear(z: Tensor, layer: Params) -> Tensor:
+    with full_precision(z) as z:
+        return F.linear(z, layer["weight"], layer["bias"])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,10 +59,15 @@ class _Pretraining:
         with full_precision(self.network(params, x)) as z:
             return z.flatten(1)
 
+    def passes(self, params: Params, episode: Episode) -> Iterator[Moments]:
+        """One pass over the pooled batch; there is no support set to adapt to."""
+        with self.network.recording() as moments:
+            self.embed(params, episode.query.x)
+        yield moments
+
     def score(self, params: Params, episode: Episode) -> tuple[Tensor, Tensor]:
         """Loss and accuracy over all training classes on a pooled batch."""
-        z = self.embed(params, episode.query.x)
-        logits = F.linear(z, params[f"{CLASSIFIER}weight"], params[f"{CLASSIFIER}bias"])
+        logits = _linear(self.embed(params, episode.query.x), prefixed(CLASSIFIER, params))
         spec = replace(self.spec, ways=self.classes)
         return losses.loss(logits, episode.query, spec, self.smoothing), losses.metric(logits, episode.query, spec)
 
@@ -101,9 +112,10 @@ class FineTuning(_Pretraining, IterativeLearner):
     def start(self, params: Params, support: Examples) -> State:
         z = self.embed(params, support.x)
         weight = z.new_zeros((self.spec.ways, z.shape[1]))
-        task = {"(head).weight": weight, "(head).bias": weight[:, 0]}
+        task = {f"{HEAD}weight": weight, f"{HEAD}bias": weight[:, 0]}
         if self.tune == "all":
-            task |= prefixed(PARAMETER, params)
+            encoder = prefixed(PARAMETER, params)
+            task |= {name: value for name, value in encoder.items() if not self.network.per_step(name)}
         state = with_prefix(TASK, task) | with_prefix(RULE, self.rule.init(task))
         return state if self.tune == "all" else state | {"embedded": z}
 
@@ -112,7 +124,7 @@ class FineTuning(_Pretraining, IterativeLearner):
 
         def support_loss(task: Params) -> Tensor:
             z = state["embedded"] if self.tune == "head" else self._moved(params, task, support.x)
-            return losses.loss(F.linear(z, task["(head).weight"], task["(head).bias"]), support, self.spec)
+            return losses.loss(_linear(z, prefixed(HEAD, task)), support, self.spec)
 
         grads = torch.func.grad(support_loss)(task)
         updates, rule = self.rule.update(self.rule.init_hyper(task), grads, rule, task)
@@ -120,11 +132,11 @@ class FineTuning(_Pretraining, IterativeLearner):
         return state | with_prefix(TASK, moved) | with_prefix(RULE, rule)
 
     def _moved(self, params: Params, task: Params, x: Features) -> Tensor:
-        return self.network(params, x, {n: v for n, v in task.items() if not n.startswith("(head)")}).flatten(1)
+        return self.network(params, x, {n: v for n, v in task.items() if not n.startswith(HEAD)}).flatten(1)
 
     def predict(self, params: Params, state: State, x: Features) -> Tensor:
         task = prefixed(TASK, state)
-        return F.linear(self._moved(params, task, x), task["(head).weight"], task["(head).bias"])
+        return _linear(self._moved(params, task, x), prefixed(HEAD, task))
 
 
 @learners.register("simpleshot", pretrains=True)

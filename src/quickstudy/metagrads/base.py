@@ -27,6 +27,16 @@ class Score(NamedTuple):
 Metagrad = Callable[[Learner, Params, Episode], Score]
 
 
+def refuse_learned_rates(params: Params, estimator: str) -> None:
+    """A ConfigError if φ holds hyperparameters of the inner rule, which this estimator gives no gradient."""
+    inside = [name for name in params if name.startswith("inner.")]
+    if inside:
+        raise ConfigError(
+            f"The estimator {estimator!r} treats the inner loop as a constant, so {inside[0]!r}, which acts only inside "
+            "it, would never learn. Use 'unrolled', or keep the inner rates fixed."
+        )
+
+
 def iterative(learner: Learner, estimator: str) -> IterativeLearner:
     """The learner, if it has `start` and `step`; a ConfigError otherwise."""
     if not isinstance(learner, IterativeLearner):

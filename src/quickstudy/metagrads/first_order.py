@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from quickstudy import losses
 from quickstudy.episode import Episode, Params, State
-from quickstudy.errors import ConfigError
 from quickstudy.learners.base import Learner
-from quickstudy.metagrads.base import Score, iterative
+from quickstudy.metagrads.base import Score, iterative, refuse_learned_rates
 
 
 def shifted(start: State, end: State) -> State:
@@ -20,12 +19,7 @@ def shifted(start: State, end: State) -> State:
 def first_order(learner: Learner, params: Params, episode: Episode) -> Score:
     """∂L/∂φ with ∂ψ_K/∂ψ₀ = I (FOMAML, Finn et al. 2017, section 5.2; Nichol et al. 2018, equation 24)."""
     learner = iterative(learner, "first_order")
-    inside = [name for name in params if name.startswith("inner.")]
-    if inside:
-        raise ConfigError(
-            f"The estimator 'first_order' treats the inner loop as a constant, so {inside[0]!r}, which acts only inside "
-            "it, would never learn. Use 'unrolled', or keep the inner rates fixed."
-        )
+    refuse_learned_rates(params, "first_order")
     fixed = {name: value.detach() for name, value in params.items()}
     state = shifted(learner.start(params, episode.support), learner.adapt(fixed, episode.support))
     prediction = learner.predict(params, state, episode.query.x)

@@ -10,7 +10,7 @@ from quickstudy.episode import Episode, Examples, Features, Params
 from quickstudy.errors import ConfigError
 from quickstudy.learners.base import Learner
 from quickstudy.learners.network import PARAMETER
-from quickstudy.metagrads.base import Score, iterative
+from quickstudy.metagrads.base import Score, iterative, refuse_learned_rates
 
 
 def _together(episode: Episode) -> Examples:
@@ -35,6 +35,7 @@ def reptile(learner: Learner, params: Params, episode: Episode) -> Score:
     set alone, so that they mean the same as everywhere else.
     """
     learner = iterative(learner, "reptile")
+    refuse_learned_rates(params, "reptile")
     fixed = {name: value.detach() for name, value in params.items()}
     loss, metric = learner.score(fixed, episode)
     end = learner.adapt(fixed, _together(episode))

@@ -48,4 +48,4 @@ def conv4(
         with torch.no_grad():
             size = nn.Sequential(layers).eval()(torch.zeros(1, *spec.input_shape)).shape[1]
         layers["head"] = nn.Linear(size, outputs_of(spec))
-    return nn.Sequential(layers)
+    return nn.Sequential(layers).train()

@@ -27,6 +27,6 @@ def mlp(spec: TaskSpec, head: bool = True, *, width: int = 40, depth: int = 2) -
         size = width
     if head:
         layers["head"] = nn.Linear(size, outputs_of(spec))
-        if len(spec.target_shape) > 1:
-            layers["shape"] = nn.Unflatten(1, spec.target_shape)
+        if spec.kind == "regression" and len(spec.target_shape) != 1:
+            layers["shape"] = nn.Unflatten(1, spec.target_shape) if spec.target_shape else nn.Flatten(0)
     return nn.Sequential(layers)

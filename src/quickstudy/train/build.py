@@ -11,6 +11,7 @@ from quickstudy.engine import Engine, resolve_device
 from quickstudy.episode import TaskSpec
 from quickstudy.errors import ConfigError
 from quickstudy.learners import Learner
+from quickstudy.models import WithContext
 from quickstudy.registry import learners
 from quickstudy.tasks.base import Source
 from quickstudy.tasks.classes import ClassSource
@@ -24,7 +25,11 @@ def build_learner(config: RunConfig, spec: TaskSpec, classes: int = 0, module: n
     """
     facts = learners.facts(config.learner.name)
     if module is None:
-        module = cast(nn.Module, config.model.build(spec, facts.get("head", False)))
+        size = config.learner.settings()["context"] if facts.get("context") else 0
+        channels, *space = spec.input_shape
+        wider = replace(spec, input_shape=(channels + size, *space))
+        module = cast(nn.Module, config.model.build(wider, facts.get("head", False)))
+        module = WithContext(module, size) if size else module
     options = {"classes": classes} if facts.get("pretrains") else {}
     constructor = learners[config.learner.name]
     return cast(Learner, constructor(module, spec, **(config.learner.options | options)))

@@ -9,7 +9,7 @@ from typing import Any
 
 from quickstudy import registry
 from quickstudy.engine import Precision, Vectorize
-from quickstudy.errors import ConfigError
+from quickstudy.errors import ConfigError, unknown_name
 from quickstudy.registry import Part
 from quickstudy.tasks.base import Sampling
 
@@ -151,7 +151,7 @@ class RunConfig:
         known = {f.name for f in fields(cls)}
         for name in data:
             if name not in known:
-                raise registry.unknown_name("setting of a run", name, known)
+                raise unknown_name("setting of a run", name, known)
         values = dict(data)
         for name, parts in _PARTS.items():
             part = data[name]
@@ -177,4 +177,4 @@ def check_signature(kind: str, constructor: Any, options: Mapping[str, Any]) -> 
     known = [n for n in inspect.signature(constructor).parameters if n not in ("self", "params", "optimizer")]
     for option in options:
         if option not in known:
-            raise registry.unknown_name(f"option of the {kind} {constructor.__name__}", option, known)
+            raise unknown_name(f"option of the {kind} {constructor.__name__}", option, known)

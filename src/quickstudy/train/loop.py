@@ -32,11 +32,11 @@ _CALIBRATION = 1 << 40  # indices of the episodes that statistics are taken over
 
 
 class Interrupted(Exception):
-    """Training was asked to stop; everything is saved at `step`."""
+    """Training was asked to stop; everything is saved in `folder` at `step`."""
 
-    def __init__(self, step: int) -> None:
-        super().__init__(f"stopped after step {step}")
-        self.step = step
+    def __init__(self, folder: Path, step: int) -> None:
+        super().__init__(f"stopped after step {step}; go on with: quickstudy train --resume {folder}")
+        self.folder, self.step = folder, step
 
 
 class _StopRequests(AbstractContextManager["_StopRequests"]):
@@ -150,7 +150,7 @@ class Training:
                     self.seconds = spent + time.perf_counter() - began
                     self._save()
                 if stop.asked and not last:
-                    raise Interrupted(self.step)
+                    raise Interrupted(self.folder, self.step)
 
     def _lr(self) -> float:
         return float(self.outer.optimizer.param_groups[0]["lr"])

@@ -115,6 +115,12 @@ class Run:
         """Learn a new task from support inputs x (n, *features) and labels (n class names, or regression targets)."""
         return adapt(self.config, self.parts.engine.learner, self.params, x, labels)
 
+    def report(self, *, episodes: int = 600, quiet: bool = True) -> Path:
+        """Write report.html into the run's folder and return its path. Needs the extra 'report'."""
+        from quickstudy.train.report import report
+
+        return report(self, episodes=episodes, quiet=quiet)
+
     def store(self, name: str, result: Result) -> None:
         """Keep a result under results/<name>.json in the run's folder."""
         write_json(self.folder / "results" / f"{name}.json", result.to_json())

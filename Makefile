@@ -1,0 +1,45 @@
+# make demo    the main job from an empty machine: install, train, evaluate, learn a new alphabet, write a report
+# make test    the whole test suite
+# make check   style and types
+# make results the figures of docs/results.md, from scratch (hours)
+
+PYTHON ?= python3
+BIN := .venv/bin
+ifneq ($(wildcard ../shared/data),)
+export QUICKSTUDY_DATA ?= $(abspath ../shared/data)
+endif
+
+.PHONY: demo test check format docs results clean
+.DEFAULT_GOAL := demo
+
+# Installing is the one step that needs the network; it runs again when what is installed changes.
+.venv/installed: pyproject.toml constraints.txt
+	@echo "Setting up .venv (PyTorch is a large package: this takes a minute or more) ..."
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[report,dev]'
+	@touch $@
+
+demo: .venv/installed
+	$(BIN)/quickstudy demo
+
+test: .venv/installed
+	$(BIN)/python -m pytest -q
+
+check: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: .venv/installed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: .venv/installed
+	$(BIN)/python docs/make_results.py
+
+results: .venv/installed
+	for recipe in $$($(BIN)/quickstudy list recipes --plain); do $(BIN)/quickstudy reproduce $$recipe || exit 1; done
+	$(BIN)/python docs/make_results.py
+
+clean:
+	rm -rf .venv build dist *.egg-info src/*.egg-info .pytest_cache .mypy_cache .ruff_cache

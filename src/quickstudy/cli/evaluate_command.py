@@ -1,0 +1,107 @@
+"""`quickstudy evaluate RUN`: accuracy or error on tasks the run has never seen."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from quickstudy.cli.parse import find_run, parse, table
+from quickstudy.errors import ConfigError
+from quickstudy.learners import IterativeLearner
+from quickstudy.train.run import Run
+from quickstudy.train.storage import write_json
+
+
+@dataclass
+class Evaluate:
+    """Adapt to many unseen tasks and report the mean with its 95 % confidence interval."""
+
+    run: tyro.conf.Positional[str]
+    """A run: its folder, or its name under runs/."""
+    ways: int | None = None
+    """Classes per task; the run's own if not given."""
+    shots: int | None = None
+    """Support examples per class."""
+    queries: int | None = None
+    """Query examples per class."""
+    episodes: int = 1000
+    """Number of tasks."""
+    split: str = "test"
+    """Which tasks: train, val or test."""
+    steps: int | None = None
+    """Inner steps; regression runs report 0, 1, 5 and 10 if not given."""
+    seed: int | None = None
+    """Another stream of tasks."""
+    untrained: bool = False
+    """Measure the untrained network beside it."""
+    device: str | None = None
+    """Another device than the run's."""
+    omniglot_runs: Annotated[Path | None, tyro.conf.arg(name="omniglot-runs")] = None
+    """A zip of the official Omniglot one-shot runs: prints the mean error over runs instead."""
+    out: Path | None = None
+    """Also write the result, with the value of every task, to this JSON file."""
+
+
+def run(argv: Sequence[str]) -> int:
+    options = parse(Evaluate, "evaluate", argv)
+    done = Run(find_run(options.run), device=options.device)
+    if options.omniglot_runs is not None:
+        return _official_runs(done, options)
+    if options.episodes < 2:
+        raise ConfigError(f"--episodes must be at least 2 for a confidence interval, found {options.episodes}.")
+    learner = done.parts.engine.learner
+    regression = learner.spec.kind == "regression" and isinstance(learner, IterativeLearner)
+    all_steps = (0, 1, 5, 10) if options.steps is None and regression else (options.steps,)
+    rows, results = [], []
+    for steps in all_steps:
+        for label, params in [("trained", None), *([("untrained", done.untrained())] if options.untrained else [])]:
+            result = done.evaluate(
+                ways=options.ways,
+                shots=options.shots,
+                queries=options.queries,
+                episodes=options.episodes,
+                split=options.split,
+                steps=steps,
+                seed=options.seed,
+                params=params,
+                quiet=False,
+            )
+            results.append({"network": label, **result.to_json()})
+            task = f"{result.ways}-way {result.shots}-shot" if result.ways else f"{result.shots}-shot"
+            moves = "" if result.steps is None else f", {result.steps} inner steps"
+            note = " (transductive)" if result.transductive else ""
+            rows.append([task + moves, label, result.metric, str(result) + note, str(result.episodes)])
+    spec = learner.spec
+    if spec.kind == "classification":
+        rows.append([f"{results[0]['ways']}-way", "guessing", "accuracy", f"{100 / results[0]['ways']:.1f} %", "–"])
+    table(
+        f"{done.config.name}, {options.split} tasks, seed {results[0]['seed']}",
+        ["task", "network", "metric", "mean ± 95 % CI", "tasks"],
+        rows,
+    )
+    if options.out is not None:
+        write_json(options.out, results)
+        print(f"Wrote {options.out}")
+    return 0
+
+
+def _official_runs(done: Run, options: Evaluate) -> int:
+    from quickstudy.train.official import official_runs
+
+    assert options.omniglot_runs is not None
+    errors = official_runs(done, options.omniglot_runs)
+    table(
+        f"{done.config.name}, official one-shot runs",
+        ["run", "error"],
+        [[name, f"{100 * error:.1f} %"] for name, error in errors.items()],
+    )
+    mean = sum(errors.values()) / len(errors)
+    print(f"Mean error over {len(errors)} runs: {100 * mean:.1f} %")
+    if options.out is not None:
+        write_json(options.out, json.loads(json.dumps({"errors": errors, "mean": mean})))
+    return 0

@@ -1,0 +1,30 @@
+"""`quickstudy report RUN`: the report page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import tyro
+
+from quickstudy.cli.parse import find_run, parse
+from quickstudy.train.run import Run
+
+
+@dataclass
+class Report:
+    """Write report.html into the folder of a run: learning curve, drawn episodes, accuracy against shots, confusions."""
+
+    run: tyro.conf.Positional[str]
+    """A run: its folder, or its name under runs/."""
+    episodes: int = 600
+    """Unseen tasks behind the headline figure."""
+    device: str | None = None
+    """Another device than the run's."""
+
+
+def run(argv: Sequence[str]) -> int:
+    options = parse(Report, "report", argv)
+    done = Run(find_run(options.run), device=options.device)
+    print(f"Report: {done.report(episodes=options.episodes, quiet=False)}")
+    return 0

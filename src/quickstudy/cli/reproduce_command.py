@@ -1,0 +1,38 @@
+"""`quickstudy reproduce RECIPE`: train, then measure every figure the recipe publishes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from quickstudy.cli.parse import find_run, parse
+from quickstudy.cli.settings import load_recipe
+from quickstudy.train.reproduce import measure, reproduce
+from quickstudy.train.run import Run
+
+
+@dataclass
+class Reproduce:
+    """Train a recipe as it stands, measure its protocols, and store every number in one JSON file."""
+
+    recipe: tyro.conf.Positional[str]
+    """A name from `quickstudy list recipes`, or a Python file with a function recipe()."""
+    out: Path = Path("results")
+    """Folder for <recipe>.json."""
+    run: str | None = None
+    """Measure this run of the recipe instead of training a new one."""
+
+
+def run(argv: Sequence[str]) -> int:
+    options = parse(Reproduce, "reproduce", argv)
+    config = load_recipe(options.recipe)
+    path = options.out / f"{config.name}.json"
+    if options.run is None:
+        reproduce(config, path)
+    else:
+        measure(Run(find_run(options.run)), path)
+    print(f"Wrote {path}")
+    return 0

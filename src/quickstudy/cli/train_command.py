@@ -1,0 +1,70 @@
+"""`quickstudy train RECIPE`: meta-train, keep what validates best, write the report."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import quickstudy as qs
+from quickstudy.cli.parse import find_run, parse
+from quickstudy.cli.settings import Settings, chosen_parts, load_recipe
+from quickstudy.errors import ConfigError
+from quickstudy.train.loop import Interrupted
+from quickstudy.train.progress import duration
+from quickstudy.train.run import Run
+
+_HELP = """usage: quickstudy train RECIPE [--tasks NAME] [--model NAME] [--learner NAME] [options]
+       quickstudy train --resume RUN
+
+RECIPE: a name from `quickstudy list recipes`, or a Python file with a function recipe().
+`quickstudy train RECIPE --help` shows every option with the recipe's value:
+  quickstudy train omniglot-protonet --iterations 2000 --learner.distance cosine
+  quickstudy train omniglot-protonet --tasks folder --tasks.root ./photos --ways 5 --shots 5"""
+
+_EXTRA = (
+    ("out", str | None, None, "Folder of the run; runs/<name> if not given."),
+    ("overwrite", bool, False, "Replace a run that is in that folder."),
+    ("report", bool, True, "Write the report page after training (takes up to a minute)."),
+)
+
+
+def run(argv: Sequence[str]) -> int:
+    if not argv or argv[0] in ("-h", "--help"):
+        print(_HELP)
+        return 0
+    if argv[0].split("=")[0] == "--resume":
+        return _resume([*argv[0].split("=")[1:], *argv[1:]])
+    if argv[0].startswith("-"):
+        raise ConfigError(f"A recipe comes first, found the option {argv[0]!r}. Example: quickstudy train omniglot-protonet")
+    config, rest, notes = chosen_parts(load_recipe(argv[0]), argv[1:])
+    settings = Settings.of(config, _EXTRA)
+    parsed = parse(settings.kind, f"train {argv[0]}", rest)
+    for note in notes:
+        print(note, file=sys.stderr)
+    return _finish(
+        lambda: qs.train(settings.apply(parsed), out=parsed.out, overwrite=parsed.overwrite), report=parsed.report
+    )
+
+
+def _resume(argv: Sequence[str]) -> int:
+    if len(argv) != 1:
+        raise ConfigError("Give exactly one run to go on with: quickstudy train --resume RUN")
+    folder = find_run(argv[0])
+    return _finish(lambda: qs.resume(folder), report=True)
+
+
+def _finish(work: object, report: bool) -> int:
+    assert callable(work)
+    try:
+        done: Run = work()
+    except Interrupted as stopped:
+        print(f"\nStopped and saved after step {stopped.step}. Go on with: quickstudy train --resume {stopped.folder}")
+        return 130
+    kept = done.kept
+    seconds = done.metrics[-1]["seconds"]
+    print(f"Trained {done.config.name} in {duration(seconds)}; kept the model of step {kept['step']}, the best on validation tasks.")
+    if report:
+        print(f"Report: {done.report(quiet=False)}")
+    print(f"Run: {done.folder}")
+    print(f"Next: quickstudy evaluate {done.folder}")
+    return 0

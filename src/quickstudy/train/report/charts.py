@@ -1,0 +1,178 @@
+"""Charts as inline SVG that takes the page's colours, in light and in dark."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from quickstudy.errors import MissingExtra
+
+PALETTE = ("#2f7fc1", "#e08a00", "#009e73", "#d55e00", "#b565a7", "#56b4e9", "#b8a000", "#8a8f98")
+"""Colours that stay apart in colour-blind eyes (after Okabe & Ito 2008) and on light and dark paper."""
+_INK, _MUTED, _LINE, _PAPER = "#010203", "#040506", "#070809", "#0a0b0c"
+_PAGE_COLOURS = {_INK: "currentColor", _MUTED: "var(--muted)", _LINE: "var(--line)", _PAPER: "var(--paper)"}
+_SIZE = (4.7, 3.1)
+
+
+@dataclass(frozen=True)
+class Line:
+    """One series. ci: half-widths of intervals, drawn as a band or (with `marks`) as error bars."""
+
+    label: str
+    x: Sequence[float]
+    y: Sequence[float]
+    ci: Sequence[float] | None = None
+    colour: str = PALETTE[0]
+    marks: bool = False
+    faint: bool = False
+
+
+def colour(index: int) -> str:
+    return PALETTE[index % len(PALETTE)]
+
+
+def require_matplotlib() -> Any:
+    """The module, or MissingExtra that names what to install."""
+    try:
+        import matplotlib
+        import matplotlib.figure
+        import matplotlib.ticker
+    except ImportError as error:
+        raise MissingExtra("matplotlib", "report", "The report page") from error
+    return matplotlib
+
+
+def _figure(xlabel: str, ylabel: str) -> tuple[Any, Any]:
+    figure = require_matplotlib().figure.Figure(figsize=_SIZE, layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_xlabel(xlabel, color=_MUTED)
+    axes.set_ylabel(ylabel, color=_MUTED)
+    axes.tick_params(colors=_MUTED, length=0, pad=5)
+    axes.patch.set_visible(False)
+    axes.grid(axis="y", color=_LINE, linewidth=0.8)
+    axes.set_axisbelow(True)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side == "bottom")
+        spine.set_color(_LINE)
+    return figure, axes
+
+
+def _legend(axes: Any) -> None:
+    _, labels = axes.get_legend_handles_labels()
+    if labels:
+        axes.legend(
+            loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=2 if len(labels) == 4 else 3, frameon=False,
+            labelcolor=_INK, handlelength=1.4, columnspacing=1.2, borderaxespad=0.2, fontsize=9.5,
+        )  # fmt: skip
+
+
+def _svg(figure: Any, description: str) -> str:
+    """The figure as an <svg> element: text as text, no metadata, no namespace addresses, colours from the page."""
+    matplotlib = require_matplotlib()
+    buffer = io.StringIO()
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "quickstudy"}):
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", text)
+    text = re.sub(r'(<svg\b[^>]*?)\swidth="[^"]*"', r"\1", text, count=1)
+    text = re.sub(r'(<svg\b[^>]*?)\sheight="[^"]*"', rf'\1 role="img" aria-label="{description}"', text, count=1)
+    for sentinel, value in _PAGE_COLOURS.items():
+        text = text.replace(sentinel, value)
+    return re.sub(r"'?DejaVu Sans'?[^;\"]*", "system-ui, sans-serif", text)
+
+
+def line_chart(
+    lines: Sequence[Line],
+    xlabel: str,
+    ylabel: str,
+    *,
+    kept: float | None = None,
+    level: tuple[str, Sequence[float], Sequence[float]] | None = None,
+    ticks: Sequence[float] | None = None,
+    bottom: float = 0,
+    top: float | None = None,
+    log: bool = False,
+    description: str = "",
+) -> str:
+    """Lines over x.
+
+    kept: an x to mark as the kept step. level: a dotted reference (name, x, y). ticks: those of x. bottom, top: of y.
+    """
+    figure, axes = _figure(xlabel, ylabel)
+    for line in lines:
+        shade = 0.45 if line.faint else 1.0
+        if line.marks:
+            axes.errorbar(
+                line.x, line.y, yerr=line.ci, color=line.colour, marker="o", markersize=5, linewidth=1.6,
+                elinewidth=1.4, capsize=3, label=line.label,
+            )  # fmt: skip
+            continue
+        width = 1.1 if line.faint else 1.8
+        axes.plot(line.x, line.y, color=line.colour, linewidth=width, alpha=shade, label=line.label)
+        if line.ci is not None:
+            low = [y - c for y, c in zip(line.y, line.ci, strict=True)]
+            high = [y + c for y, c in zip(line.y, line.ci, strict=True)]
+            axes.fill_between(line.x, low, high, color=line.colour, alpha=0.2, linewidth=0)
+    if level is not None:
+        axes.plot(level[1], level[2], color=_MUTED, linestyle=(0, (1.5, 2)), linewidth=1.3, label=level[0])
+    if log:
+        axes.set_yscale("log")
+        low, high = axes.get_ylim()
+        subs = (1, 2, 5) if high < 100 * low else (1,)
+        axes.yaxis.set_major_locator(require_matplotlib().ticker.LogLocator(subs=subs, numticks=8))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter(require_matplotlib().ticker.NullFormatter())
+    elif top is not None:
+        axes.set_ylim(bottom, top)
+    else:
+        axes.set_ylim(bottom=bottom)
+    if ticks is not None:
+        axes.set_xticks(ticks)
+    if kept is not None:
+        axes.axvline(kept, color=_INK, linewidth=1.1, linestyle=(0, (4, 3)), label=f"kept: step {kept:,.0f}")
+    _legend(axes)
+    return _svg(figure, description)
+
+
+@dataclass(frozen=True)
+class Points:
+    """Points in the plane. classes: their numbers, which give the colour."""
+
+    x: Sequence[float]
+    y: Sequence[float]
+    classes: Sequence[int]
+
+
+def regions_chart(grid: tuple[Any, Any, Any], support: Points, query: Points, wrong: Sequence[bool], ways: int) -> str:
+    """A plane coloured by predicted class (grid: x (m,), y (m,), class (m, m)) under support and query points."""
+    figure, axes = _figure("feature 1", "feature 2")
+    axes.grid(visible=False)
+    levels = [i - 0.5 for i in range(ways + 1)]
+    axes.contourf(*grid, levels=levels, colors=[colour(i) for i in range(ways)], alpha=0.22)
+    colours = [colour(c) for c in query.classes]
+    axes.scatter(query.x, query.y, s=11, c=colours, linewidths=0, label="new point")
+    axes.scatter(
+        support.x, support.y, s=58, c=[colour(c) for c in support.classes], edgecolors=_INK, linewidths=1.3,
+        label="given example",
+    )  # fmt: skip
+    bad = [(x, y) for x, y, w in zip(query.x, query.y, wrong, strict=True) if w]
+    if bad:
+        axes.scatter(*zip(*bad, strict=True), s=34, marker="x", c=_INK, linewidths=1.2, label="error")
+    _legend(axes)
+    return _svg(figure, "Decision regions of one task")
+
+
+def fit_chart(truth: Line, fits: Sequence[Line], support: tuple[Sequence[float], Sequence[float]], units: str) -> str:
+    """One regression task: the true curve, predictions before and after adaptation, and the support points."""
+    figure, axes = _figure("input x", f"target y ({units})" if units else "target y")
+    axes.plot(truth.x, truth.y, color=_MUTED, linewidth=1.3, linestyle=(0, (1.5, 2)), label=truth.label)
+    for fit in fits:
+        axes.plot(fit.x, fit.y, color=fit.colour, linewidth=1.2 if fit.faint else 2.0, label=fit.label)
+    axes.scatter(*support, s=46, color=PALETTE[3], edgecolors=_PAPER, linewidths=1, zorder=5, label="given points")
+    _legend(axes)
+    return _svg(figure, "One regression task, before and after adaptation")

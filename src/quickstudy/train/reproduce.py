@@ -1,0 +1,90 @@
+"""Published figures measured again: train a recipe, evaluate every one of its protocols, store what came out."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from quickstudy.episode import Params
+from quickstudy.errors import ConfigError
+from quickstudy.train.config import Protocol, RunConfig
+from quickstudy.train.evaluate import Result
+from quickstudy.train.run import Run, train
+from quickstudy.train.storage import write_atomically
+
+UNTRAINED = "untrained network"
+
+
+def reproduce(
+    config: RunConfig, out: Path, *, folder: Path | None = None, overwrite: bool = False, quiet: bool = False
+) -> Path:
+    """Train `config` (into `folder`, runs/<name> if not given), measure its protocols and write them to `out`."""
+    _protocols(config)
+    return record(train(config, out=folder, overwrite=overwrite, quiet=quiet), out, quiet=quiet)
+
+
+def record(run: Run, out: Path, *, notes: tuple[str, ...] = (), quiet: bool = False) -> Path:
+    """Measure every protocol of a run that is trained already, and write the JSON that `docs/results.md` is made of.
+
+    notes: what a reader must know beside the numbers, one sentence each.
+    """
+    protocols, untrained = _protocols(run.config), run.untrained()
+    results = [measure(run, protocol, quiet=quiet) for protocol in protocols]
+    baselines = [measure(run, protocol, untrained, quiet=quiet) for protocol in protocols]
+    facts = {
+        "recipe": run.config.name,
+        "config": run.config.to_json(),
+        "training": {
+            "seconds": run.metrics[-1]["seconds"] if run.metrics else None,
+            "kept_step": run.kept["step"],
+            "validation": run.kept["validation"],
+        },
+        "machine": results[0].machine,
+        "commit": results[0].commit,
+        "date": datetime.now(UTC).date().isoformat(),
+        "protocols": [
+            {"protocol": asdict(protocol), "result": result.to_json()}
+            for protocol, result in zip(protocols, results, strict=True)
+        ],
+        "baselines": [
+            {"name": UNTRAINED, "protocol": protocol.name, "result": result.to_json()}
+            for protocol, result in zip(protocols, baselines, strict=True)
+        ],
+        "notes": list(notes),
+    }
+    write_atomically(out, _text(facts).encode())
+    return out
+
+
+def measure(run: Run, protocol: Protocol, params: Params | None = None, *, quiet: bool = True) -> Result:
+    """One protocol: its own split, size of task and number of inner steps. params: other φ than the kept one."""
+    return run.evaluate(
+        ways=protocol.ways,
+        shots=protocol.shots,
+        queries=protocol.queries,
+        episodes=protocol.episodes,
+        split=protocol.split,
+        steps=protocol.steps,
+        params=params,
+        quiet=quiet,
+    )
+
+
+def _protocols(config: RunConfig) -> tuple[Protocol, ...]:
+    if not config.protocols:
+        raise ConfigError(
+            f"The run {config.name!r} has no protocols, so there is nothing to reproduce. Add Protocol(...) entries to "
+            "its config, or evaluate it with `quickstudy evaluate`."
+        )
+    return config.protocols
+
+
+def _text(facts: dict[str, Any]) -> str:
+    """JSON with one line for each list of numbers, which would otherwise take thousands."""
+    text = json.dumps(facts, indent=2, ensure_ascii=False)
+    one_line = re.compile(r"\[\s+(-?[\d.eE+-]+(?:,\s+-?[\d.eE+-]+)*)\s+\]")
+    return one_line.sub(lambda found: "[" + re.sub(r"\s+", " ", found[1]) + "]", text) + "\n"

@@ -1,0 +1,66 @@
+"""Small made-up tasks in float64, and networks that fit them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from quickstudy.episode import Episode, Examples, Params, TaskSpec
+
+VECTORS = TaskSpec("classification", (5,), ways=3)
+IMAGES = TaskSpec("classification", (1, 4, 4), ways=3)
+VALUES = TaskSpec("regression", (5,), target_shape=(2,))
+
+
+def examples(spec: TaskSpec, count: int, seed: int = 0, tasks: int | None = None) -> Examples:
+    """`count` examples (of each of `tasks` tasks); class c is centred on a point of its own."""
+    generator = torch.Generator().manual_seed(seed)
+    lead = (count,) if tasks is None else (tasks, count)
+    x = torch.randn((*lead, *spec.input_shape), generator=generator, dtype=torch.float64)
+    if spec.kind == "classification":
+        y = torch.arange(count).remainder(spec.ways).expand(lead).clone()
+        x = x + torch.randn((spec.ways, *spec.input_shape), generator=generator, dtype=torch.float64)[y]
+    else:
+        y = torch.randn((*lead, *spec.target_shape), generator=generator, dtype=torch.float64)
+    return Examples(x, y, torch.ones(lead, dtype=torch.bool))
+
+
+def episodes(spec: TaskSpec, tasks: int | None = 3, seed: int = 0, support: int = 6, query: int = 6) -> Episode:
+    """`tasks` episodes with a task axis, or one without it."""
+    return Episode(examples(spec, support, 2 * seed, tasks), examples(spec, query, 2 * seed + 1, tasks))
+
+
+def perceptron(spec: TaskSpec, outputs: int) -> nn.Sequential:
+    """Smooth, so that finite differences are accurate everywhere."""
+    return nn.Sequential(nn.Linear(*spec.input_shape, 6), nn.Tanh(), nn.Linear(6, outputs)).double()
+
+
+def convolutional(outputs: int) -> nn.Sequential:
+    """A convolution with BatchNorm on 4 × 4 images."""
+    return nn.Sequential(
+        nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3), nn.Tanh(), nn.Flatten(), nn.Linear(12, outputs)
+    ).double()
+
+
+def random_params(params: Params, seed: int = 0) -> Params:
+    """φ in float64 with random values everywhere, so that nothing is 0 or 1 by initialisation."""
+    generator = torch.Generator().manual_seed(seed)
+    return {
+        n: p + 0.3 * torch.randn(p.shape, generator=generator, dtype=torch.float64) if p.is_floating_point() else p
+        for n, p in params.items()
+    }
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def gradient(value: Tensor, params: Params) -> Params:
+    """∂value/∂p by name, zeros where there is none."""
+    return dict(
+        zip(params, torch.autograd.grad(value, list(params.values()), materialize_grads=True), strict=True)
+    )
+
+
+def requiring_grad(params: Params) -> Params:
+    return {name: value.detach().requires_grad_() for name, value in params.items()}
