@@ -39,3 +39,38 @@ def omniglot_protonet() -> RunConfig:
             for n, k, figure in published
         ),
     )
+
+
+@recipes.register("omniglot-maml-5w1s")
+def omniglot_maml_5w1s() -> RunConfig:
+    """MAML with transductive batch statistics on Vinyals' split of Omniglot, 5-way 1-shot (Finn et al. 2017)."""
+    return RunConfig(
+        name="omniglot-maml-5w1s",
+        tasks=sources.part("omniglot", split="vinyals", symmetries=4),
+        model=models.part("conv4", width=64, pool=False),
+        learner=learners.part("maml", lr=0.4, steps=1, eval_steps=3, norm="batch"),
+        ways=5,
+        shots=1,
+        queries=15,
+        train_queries=3,
+        iterations=8000,
+        meta_batch=16,
+        lr=1.5e-3,
+        schedule="CosineAnnealingLR",
+        clip=10.0,
+        average=0.995,
+        vectorize="vmap",
+        validate_every=1000,
+        validation_episodes=200,
+        protocols=(
+            Protocol(
+                name="5-way 1-shot",
+                ways=5,
+                shots=1,
+                queries=15,
+                published=98.7,
+                source="Finn et al. 2017, table 1",
+                target=98.0,
+            ),
+        ),
+    )
