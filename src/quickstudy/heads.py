@@ -28,6 +28,10 @@ class Head(ABC):
         """The head's own meta-parameters (scalars); empty if it has none."""
         return {}
 
+    def comparable(self, z: Tensor) -> Tensor:
+        """Embeddings (n, D) in the form in which the head compares them, so that they may be averaged."""
+        return z
+
     @abstractmethod
     def fit(self, params: Params, z: Tensor, support: Examples, spec: TaskSpec) -> State:
         """ψ from embedded support z (n, D), its labels and its mask."""
@@ -80,9 +84,11 @@ class Prototypes(Head):
     def init(self) -> Params:
         return {"log_scale": torch.tensor(math.log(self.temperature))} if self.learn_temperature else {}
 
+    def comparable(self, z: Tensor) -> Tensor:
+        return F.normalize(z, dim=1) if self.distance == "cosine" else z
+
     def fit(self, params: Params, z: Tensor, support: Examples, spec: TaskSpec) -> State:
-        z = F.normalize(z, dim=1) if self.distance == "cosine" else z
-        means, present = class_means(z, support, spec.ways)
+        means, present = class_means(self.comparable(z), support, spec.ways)
         return {"prototypes": means, "present": present}
 
     def logits(self, params: Params, state: State, z: Tensor) -> Tensor:

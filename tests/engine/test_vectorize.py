@@ -9,7 +9,7 @@ from torch import nn
 
 from quickstudy.engine import Engine, resolve_device
 from quickstudy.engine.norms import ElementaryNorms
-from quickstudy.episode import task
+from quickstudy.episode import stack, task
 from quickstudy.errors import ConfigError
 from quickstudy.learners import maml, protonet
 
@@ -62,17 +62,11 @@ def test_the_batch_of_tasks_gives_the_mean_gradient_and_the_losses_of_its_tasks(
     params = random_params(learner.init(generator()))
     engine = Engine(learner, CPU)
     grads, losses, metrics = engine.gradients(params, batch)
-    alone = [engine.gradients(params, episodes_of(batch, i)) for i in range(3)]
+    alone = [engine.gradients(params, stack([task(batch, i)])) for i in range(3)]
     for name, grad in grads.items():
         torch.testing.assert_close(grad, sum(one[0][name] for one in alone) / 3)
     torch.testing.assert_close(losses, torch.cat([one[1] for one in alone]))
     torch.testing.assert_close(metrics, torch.cat([one[2] for one in alone]))
-
-
-def episodes_of(batch, index):  # type: ignore[no-untyped-def]
-    from quickstudy.episode import map_episode
-
-    return map_episode(lambda t: t[index : index + 1], batch)
 
 
 def test_auto_loops_over_convolutions_on_a_cpu_and_vectorises_the_rest() -> None:

@@ -11,6 +11,7 @@ from small_tasks import IMAGES, VALUES, VECTORS, convolutional, episodes, genera
 from torch import Tensor, nn
 
 from quickstudy.episode import Examples, Features, Params, State, TaskSpec
+from quickstudy.errors import ConfigError
 from quickstudy.learners import EmbeddingLearner, GradientLearner, Learner, maml, protonet
 from quickstudy.models import WithContext
 from quickstudy.registry import learners
@@ -46,8 +47,6 @@ def test_every_learner_that_can_regress_conforms_on_values(name: str) -> None:
 
 @pytest.mark.parametrize("name", [n for n in learners if n not in REGRESSION])
 def test_a_classifier_refuses_regression(name: str) -> None:
-    from quickstudy.errors import ConfigError
-
     with pytest.raises(ConfigError, match="these are regression tasks"):
         build(name, VALUES).init(generator())
 

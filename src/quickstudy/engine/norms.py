@@ -49,7 +49,8 @@ def _instance_norm(
 ) -> Tensor:
     if running_mean is not None:
         return F.instance_norm(input, running_mean, running_var, weight, bias, use_input_stats, momentum, eps)
-    return _scale_and_shift(_standardise(input, range(2, input.dim()), eps), weight, bias, (-1, *[1] * (input.dim() - 2)))
+    out = _standardise(input, range(2, input.dim()), eps)
+    return _scale_and_shift(out, weight, bias, (-1, *[1] * (input.dim() - 2)))
 
 
 def _layer_norm(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -13,15 +13,21 @@ from quickstudy.heads import Attention, Distance, Head, Prototypes, Ridge, full_
 from quickstudy.learners.base import Learner
 from quickstudy.learners.network import Network, Norm, prefixed, with_prefix
 from quickstudy.registry import learners
+from quickstudy.tasks.augment import views
 
 HEAD = "head."
 
 
 @dataclass(frozen=True, kw_only=True)
 class EmbeddingLearner(Learner):
-    """φ is an encoder (and the head's few scalars); ψ is what the head fits to the embedded support set."""
+    """φ is an encoder (and the head's few scalars); ψ is what the head fits to the embedded support set.
+
+    views: after training, an image is embedded as the mean over fixed, slightly distorted views of it.
+    """
 
     head: Head
+    views: bool = False
+    averages_views: bool = False
 
     def __post_init__(self) -> None:
         if self.spec.kind == "regression" and not isinstance(self.head, Ridge):
@@ -35,6 +41,9 @@ class EmbeddingLearner(Learner):
 
     def embed(self, params: Params, x: Features) -> Tensor:
         """(n, D) embeddings; outputs of more axes are flattened."""
+        if self.averages_views:
+            one = replace(self, averages_views=False)
+            return torch.stack([self.head.comparable(one.embed(params, view)) for view in views(self._image(x))]).mean(0)
         z = self.network(params, x)
         if z.dim() < 2:
             raise ModelError(
@@ -42,6 +51,15 @@ class EmbeddingLearner(Learner):
                 "Keep the example axis and give at least one feature axis."
             )
         return z.flatten(1)
+
+    @staticmethod
+    def _image(x: Features) -> Tensor:
+        if not isinstance(x, Tensor) or x.dim() != 4:
+            raise ConfigError("views=True distorts images (n, channels, height, width), and these inputs are none.")
+        return x
+
+    def evaluated(self) -> EmbeddingLearner:
+        return replace(self, averages_views=self.views)
 
     def adapt(self, params: Params, support: Examples) -> State:
         z = self.embed(params, support.x)
@@ -63,14 +81,16 @@ def protonet(
     distance: Distance = "euclidean",
     temperature: float = 1.0,
     learn_temperature: bool = False,
+    views: bool = False,
     norm: Norm = "running",
 ) -> EmbeddingLearner:
     """Prototypical network: the nearest class mean in a learned embedding (Snell, Swersky & Zemel 2017).
 
     module: any encoder, (n, *features) to (n, D). temperature: scale of the logits.
+    views: after training, embed an image as the mean over nine fixed views of it.
     """
     head = Prototypes(distance, temperature, learn_temperature)
-    return EmbeddingLearner(network=Network(module, norm), spec=spec, head=head)
+    return EmbeddingLearner(network=Network(module, norm), spec=spec, head=head, views=views)
 
 
 @learners.register("matchingnet")

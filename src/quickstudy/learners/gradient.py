@@ -35,6 +35,8 @@ class GradientLearner(IterativeLearner):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        module = self.network.module
+        self.partition.select(name for name, _ in [*module.named_parameters(), *module.named_buffers()])
         if self.spec.input_shape:  # inputs that are a dict of tensors have no one shape
             self._check_outputs(self.network.output_shape(self.spec.input_shape))
 

@@ -3,6 +3,7 @@
 from quickstudy.models.context import FiLM, WithContext
 from quickstudy.models.conv4 import conv4
 from quickstudy.models.mlp import mlp
+from quickstudy.models.resnet8 import resnet8
 from quickstudy.models.resnet12 import ResidualBlock, resnet12
 
-__all__ = ["FiLM", "ResidualBlock", "WithContext", "conv4", "mlp", "resnet12"]
+__all__ = ["FiLM", "ResidualBlock", "WithContext", "conv4", "mlp", "resnet8", "resnet12"]

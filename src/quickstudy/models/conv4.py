@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from quickstudy.episode import TaskSpec
-from quickstudy.models.head import NormLayer, image_channels, norm_layer, outputs_of
+from quickstudy.models.head import NormLayer, image_channels, make_norm, outputs_of
 from quickstudy.registry import models
 
 
@@ -22,7 +22,7 @@ class SpatialMean(nn.Module):
 def _block(channels: int, width: int, pool: bool, norm: NormLayer) -> nn.Sequential:
     layers: OrderedDict[str, nn.Module] = OrderedDict(
         conv=nn.Conv2d(channels, width, 3, stride=1 if pool else 2, padding=1),
-        norm=norm_layer(norm, width),
+        norm=make_norm(norm, width),
         relu=nn.ReLU(),
     )
     if pool:

@@ -28,7 +28,7 @@ def image_channels(spec: TaskSpec, model: str) -> int:
     return spec.input_shape[0]
 
 
-def norm_layer(kind: NormLayer, channels: int) -> nn.Module:
+def make_norm(kind: NormLayer, channels: int) -> nn.Module:
     """BatchNorm, GroupNorm with at most 8 groups, or nothing."""
     if kind == "batch":
         return nn.BatchNorm2d(channels)

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from quickstudy.episode import TaskSpec
 from quickstudy.models.conv4 import SpatialMean
-from quickstudy.models.head import NormLayer, image_channels, norm_layer, outputs_of
+from quickstudy.models.head import NormLayer, image_channels, make_norm, outputs_of
 from quickstudy.registry import models
 
 
@@ -17,7 +17,7 @@ class ResidualBlock(nn.Module):
         super().__init__()
 
         def conv(size: int, inputs: int) -> list[nn.Module]:
-            return [nn.Conv2d(inputs, width, size, padding=size // 2, bias=False), norm_layer(norm, width)]
+            return [nn.Conv2d(inputs, width, size, padding=size // 2, bias=False), make_norm(norm, width)]
 
         self.body = nn.Sequential(
             *conv(3, channels), nn.LeakyReLU(0.1), *conv(3, width), nn.LeakyReLU(0.1), *conv(3, width)

@@ -1,10 +1,19 @@
 """Recipes: plain functions that return a whole run, with every number needed to repeat what we publish."""
 
-from quickstudy.recipes.omniglot import omniglot_maml_5w1s, omniglot_protonet
+from quickstudy.recipes.omniglot import (
+    omniglot_lake,
+    omniglot_lake_minimal_1,
+    omniglot_lake_minimal_2,
+    omniglot_maml_5w1s,
+    omniglot_protonet,
+)
 from quickstudy.recipes.small import linear_maml, sinusoid_maml, sinusoid_metasgd, sinusoid_metasgd_baseline
 
 __all__ = [
     "linear_maml",
+    "omniglot_lake",
+    "omniglot_lake_minimal_1",
+    "omniglot_lake_minimal_2",
     "omniglot_maml_5w1s",
     "omniglot_protonet",
     "sinusoid_maml",

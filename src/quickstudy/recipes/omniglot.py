@@ -74,3 +74,87 @@ def omniglot_maml_5w1s() -> RunConfig:
             ),
         ),
     )
+
+
+def _lake(
+    name: str, split: str, train_ways: int, train_groups: int, iterations: int, protocols: tuple[Protocol, ...]
+) -> RunConfig:
+    """What the within-alphabet recipes share. Tasks mix whole alphabets, each turned or mirrored as one.
+
+    One alphabet is one group of look-alike characters; a softmax over several at once gives each query hard and easy
+    negatives in one pass.
+    """
+    return RunConfig(
+        name=name,
+        tasks=sources.part(
+            "omniglot",
+            split=split,
+            within=True,
+            symmetries=8,
+            validation=(),
+            rotate=12.0,
+            scale=0.15,
+            shear=0.2,
+            translate=0.06,
+            elastic=0.02,
+        ),
+        model=models.part("resnet8"),
+        learner=learners.part("protonet", distance="cosine", temperature=10.0, learn_temperature=True, views=True),
+        ways=20,
+        shots=1,
+        queries=1,
+        train_ways=train_ways,
+        train_groups=train_groups,
+        train_queries=1,
+        iterations=iterations,
+        meta_batch=1,
+        optimizer="AdamW",
+        lr=2e-3,
+        optimizer_options={"weight_decay": 1e-2, "betas": (0.9, 0.99)},
+        schedule="OneCycleLR",
+        schedule_options={"pct_start": 0.03, "cycle_momentum": False},
+        average=0.998,
+        precision="bfloat16",
+        validate_every=iterations,
+        validation_episodes=200,
+        calibration_episodes=20,
+        checkpoint_every=1000,
+        protocols=protocols,
+    )
+
+
+def _within(published: float, source: str, target: float) -> tuple[Protocol, ...]:
+    return (
+        Protocol(
+            name="20-way 1-shot within alphabet, error",
+            ways=20,
+            shots=1,
+            queries=1,
+            episodes=1000,
+            published=published,
+            source=source,
+            target=target,
+            error=True,
+        ),
+    )
+
+
+@recipes.register("omniglot-lake")
+def omniglot_lake() -> RunConfig:
+    """20-way 1-shot within unseen alphabets, trained on the 30 background alphabets (Lake et al. 2015, 2019)."""
+    protocols = _within(13.7, "ProtoNet in Lake et al. 2019 (ConvNet 13.5, people 4.5)", 5.0)
+    return _lake("omniglot-lake", "lake", 112, 8, 12000, protocols)
+
+
+@recipes.register("omniglot-lake-minimal-1")
+def omniglot_lake_minimal_1() -> RunConfig:
+    """The same with five alphabets to train on, the authors' first minimal set (Lake et al. 2015, 2019)."""
+    protocols = _within(24.0, "ConvNet in Lake et al. 2019 (ProtoNet 30.1, BPL 4.3)", 8.0)
+    return _lake("omniglot-lake-minimal-1", "lake-minimal-1", 100, 5, 6000, protocols)
+
+
+@recipes.register("omniglot-lake-minimal-2")
+def omniglot_lake_minimal_2() -> RunConfig:
+    """The same with the authors' second minimal set of five alphabets (Lake et al. 2015, 2019)."""
+    protocols = _within(22.3, "ConvNet in Lake et al. 2019 (ProtoNet 30.1, BPL 4.0)", 8.0)
+    return _lake("omniglot-lake-minimal-2", "lake-minimal-2", 100, 5, 6000, protocols)

@@ -22,6 +22,9 @@ class Sampling:
 
     With `min_ways` or `min_shots` they vary: each task draws its ways in [min_ways, ways] and each class its shots in
     [min_shots, shots]; the tensors keep their full size and the mask says which examples exist.
+
+    groups: how many groups of the source (alphabets, for instance) the classes come from, equally many from each; None
+    leaves it to the source. Classes of one group are hard to tell apart, several groups make tasks of many ways.
     """
 
     ways: int = 5
@@ -29,6 +32,7 @@ class Sampling:
     queries: int = 15
     min_ways: int | None = None
     min_shots: int | None = None
+    groups: int | None = None
 
     def __post_init__(self) -> None:
         for name, low, high, least in (("ways", self.min_ways, self.ways, 2), ("shots", self.min_shots, self.shots, 1)):
@@ -36,6 +40,8 @@ class Sampling:
                 raise ConfigError(f"{name} must be at least 1, found {high}.")
             if low is not None and not least <= low <= high:
                 raise ConfigError(f"min_{name} must lie between {least} and {name}={high}, found {low}.")
+        if self.groups is not None and (self.groups < 1 or self.ways % self.groups):
+            raise ConfigError(f"{self.ways} ways cannot come equally from {self.groups} groups. Choose a divisor of the ways.")
         if self.queries < 1:
             raise ConfigError(f"queries must be at least 1, found {self.queries}: without one nothing is judged.")
 

@@ -75,13 +75,11 @@ class ClassSource(Source):
 
     def check(self, split: str) -> None:
         table, need = self._table(split), self.sampling.shots + self.sampling.queries
-        total = len(table.classes) * (1 if self.within else self._symmetries(split))
-        if self.within:
-            total = int(table.group_sizes.max()) if len(table.group_sizes) else 0
-        if total < self.sampling.ways:
-            where = "the largest group of the split" if self.within else "the split"
+        if self._groups:
+            self._check_groups(split, table)
+        elif (total := len(table.classes) * self._symmetries(split)) < self.sampling.ways:
             raise DataError(
-                f"{self.sampling.ways}-way tasks need {self.sampling.ways} classes, but {where} {split!r} has {total}. "
+                f"{self.sampling.ways}-way tasks need {self.sampling.ways} classes, but the split {split!r} has {total}. "
                 "Lower the ways (--ways, or --train-ways while training), or add classes."
             )
         counts = self.pool.counts[table.classes]
@@ -96,19 +94,37 @@ class ClassSource(Source):
                 + ". Add examples, or lower the shots or queries."
             )
 
+    @property
+    def _groups(self) -> int:
+        """From how many groups a task's classes come; 0 draws from all classes alike."""
+        return int(self.within) if self.sampling.groups is None else self.sampling.groups
+
+    def _check_groups(self, split: str, table: _Table) -> None:
+        each = self.sampling.ways // self._groups
+        fits = int((table.group_sizes >= each).sum())
+        if fits < self._groups:
+            largest = int(table.group_sizes.max()) if len(table.group_sizes) else 0
+            raise DataError(
+                f"{self.sampling.ways}-way tasks from {self._groups} group(s) need as many groups of {each} classes, but the "
+                f"split {split!r} has {fits} such groups; its largest group has {largest} classes. "
+                "Lower the ways (--ways, or --train-ways while training), or add classes."
+            )
+
     def _draw(self, split: str, indices: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Keys (T,), class ids (T, N) and symmetries (T, N) of the tasks."""
         table, ways, turns = self._table(split), self.sampling.ways, self._symmetries(split)
         keys = rng.fold(rng.key(self.seed, split, device=self.device), indices.to(self.device))
         drawing = rng.fold(keys, _CLASSES)
-        if not self.within:
+        if not self._groups:
             drawn = rng.choose(drawing, torch.tensor(len(table.classes) * turns), ways)
             return keys, table.classes[drawn // turns], drawn % turns
-        fits = (table.group_sizes >= ways).nonzero().flatten()
-        group = fits[rng.integers(rng.fold(drawing, 1), len(fits))]
-        drawn = table.group_starts[group, None] + rng.choose(drawing, table.group_sizes[group], ways)
-        turn = rng.integers(rng.fold(keys, _SYMMETRY), turns)
-        return keys, table.classes[drawn], turn[:, None].expand(-1, ways)
+        each = ways // self._groups
+        fits = (table.group_sizes >= each).nonzero().flatten()
+        group = fits[rng.choose(drawing, torch.tensor(len(fits)), self._groups)]
+        per_group = rng.fold(drawing[:, None], torch.arange(self._groups, device=self.device))
+        drawn = table.group_starts[group, None] + rng.choose(per_group, table.group_sizes[group], each)
+        turn = rng.integers(rng.fold(keys, _SYMMETRY), turns, (self._groups, 1)).expand(-1, -1, each)
+        return keys, table.classes[drawn.flatten(1)], turn.flatten(1)
 
     def episodes(self, split: str, indices: Tensor) -> Episode:
         if split not in self._checked:

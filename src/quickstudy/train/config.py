@@ -66,6 +66,8 @@ class RunConfig:
     """If given, training tasks have between `min_ways` and `train_ways` classes."""
     min_shots: int | None = None
     """If given, classes of training tasks have between `min_shots` and `train_shots` support examples."""
+    train_groups: int | None = None
+    """Groups (alphabets, for instance) that the classes of a training task come from; the source's choice if not given."""
     batch: int = 128
     """Examples per step for learners that pretrain on ordinary batches instead of episodes."""
 
@@ -135,6 +137,7 @@ class RunConfig:
             self.queries if self.train_queries is None else self.train_queries,
             self.min_ways,
             self.min_shots,
+            self.train_groups,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -163,7 +166,7 @@ class RunConfig:
         """The same run on other tasks. What was chosen for the old tasks' classes (train_*, protocols) is dropped."""
         return replace(
             self, tasks=tasks, train_ways=None, train_shots=None, train_queries=None, min_ways=None, min_shots=None,
-            protocols=(),
+            train_groups=None, protocols=(),
         )  # fmt: skip
 
 

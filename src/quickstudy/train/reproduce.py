@@ -24,17 +24,17 @@ def reproduce(
 ) -> Path:
     """Train `config` (into `folder`, runs/<name> if not given), measure its protocols and write them to `out`."""
     _protocols(config)
-    return record(train(config, out=folder, overwrite=overwrite, quiet=quiet), out, quiet=quiet)
+    return measure(train(config, out=folder, overwrite=overwrite, quiet=quiet), out, quiet=quiet)
 
 
-def record(run: Run, out: Path, *, notes: tuple[str, ...] = (), quiet: bool = False) -> Path:
+def measure(run: Run, out: Path, *, notes: tuple[str, ...] = (), quiet: bool = False) -> Path:
     """Measure every protocol of a run that is trained already, and write the JSON that `docs/results.md` is made of.
 
     notes: what a reader must know beside the numbers, one sentence each.
     """
     protocols, untrained = _protocols(run.config), run.untrained()
-    results = [measure(run, protocol, quiet=quiet) for protocol in protocols]
-    baselines = [measure(run, protocol, untrained, quiet=quiet) for protocol in protocols]
+    results = [result_of(run, protocol, quiet=quiet) for protocol in protocols]
+    baselines = [result_of(run, protocol, untrained, quiet=quiet) for protocol in protocols]
     facts = {
         "recipe": run.config.name,
         "config": run.config.to_json(),
@@ -60,7 +60,7 @@ def record(run: Run, out: Path, *, notes: tuple[str, ...] = (), quiet: bool = Fa
     return out
 
 
-def measure(run: Run, protocol: Protocol, params: Params | None = None, *, quiet: bool = True) -> Result:
+def result_of(run: Run, protocol: Protocol, params: Params | None = None, *, quiet: bool = True) -> Result:
     """One protocol: its own split, size of task and number of inner steps. params: other φ than the kept one."""
     return run.evaluate(
         ways=protocol.ways,

@@ -90,7 +90,7 @@ def shown(protocol: Protocol, result: Result) -> str:
 
 
 def verdict(protocol: Protocol, result: Result) -> str:
-    """'yes', 'no: 0.31 short', the same with 'within the interval' if the target is not ruled out; '' without a target."""
+    """'yes', 'no: 0.31 short', with 'within the interval' if the target is not ruled out; '' without a target."""
     if protocol.target is None:
         return ""
     mean, ci95 = value(protocol, result)

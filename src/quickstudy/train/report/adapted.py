@@ -13,7 +13,7 @@ from quickstudy.errors import DataError
 from quickstudy.train.adapted import AdaptedModel, Predictions
 from quickstudy.train.report.measure import Drawn
 from quickstudy.train.report.page import Section, tile
-from quickstudy.train.report.pictures import are_images
+from quickstudy.train.report.pictures import are_images, letter
 from quickstudy.train.report.tasks import KEY, image_task
 
 
@@ -77,6 +77,7 @@ def adapted_section(task: AdaptedTask) -> Section:
         episode = Episode(
             _examples(task.support, task.support_labels, classes), _examples(task.query, task.labels, classes)
         )
+        legend = ", ".join(f"{letter(i)}: {name}" for i, name in enumerate(classes))
         drawn = Drawn(0, episode, list(classes), task.predictions.probabilities)
-        body += f'<div class="tasks">{image_task(drawn, spec, ", ".join(classes))}</div>{KEY}'
+        body += f'<div class="tasks">{image_task(drawn, spec, legend)}</div>{KEY}'
     return Section(task.title, text, body)

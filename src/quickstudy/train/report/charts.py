@@ -105,7 +105,7 @@ def line_chart(
     """
     figure, axes = _figure(xlabel, ylabel)
     for line in lines:
-        shade = 0.45 if line.faint else 1.0
+        shade = 0.65 if line.faint else 1.0
         if line.marks:
             axes.errorbar(
                 line.x, line.y, yerr=line.ci, color=line.colour, marker="o", markersize=5, linewidth=1.6,

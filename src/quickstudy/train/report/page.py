@@ -39,15 +39,16 @@ figcaption b{color:var(--ink);font-weight:600}
 .task h3,.charts h3{font-size:14.5px;margin:0 0 10px;font-weight:600;display:flex;
 justify-content:space-between;gap:12px}
 .task h3 span,.charts h3 span{color:var(--muted);font-weight:500;white-space:nowrap}
-.row{display:grid;grid-template-columns:auto 1fr;gap:12px;align-items:start;padding:7px 0}
+.row{display:grid;grid-template-columns:auto 1fr;gap:12px;align-items:start;padding:9px 0 12px}
 .row+.row{border-top:1px solid var(--line)}
-.given,.asked{display:flex;flex-wrap:wrap;gap:6px}.given{max-width:124px;align-items:center}
+.given,.asked{display:flex;flex-wrap:wrap;gap:9px 6px}.given{max-width:124px;align-items:center}
 .given>i{font-style:normal;font-weight:650;font-size:13px;width:18px;color:var(--muted)}
 .px{display:block;width:100%;image-rendering:pixelated;background:#fff;border-radius:2px}
 .frame{position:relative;display:block;width:40px;border:3px solid var(--class);border-radius:6px;overflow:hidden}
 .given .frame{width:46px}
 .frame.wrong{border-style:dashed;overflow:visible}
-.bad{position:absolute;right:-6px;top:-8px;background:var(--bad);color:var(--paper);font-size:10.5px;line-height:1;
+.bad{position:absolute;left:50%;bottom:-10px;transform:translateX(-50%);white-space:nowrap;
+background:var(--bad);color:var(--paper);font-size:10.5px;line-height:1;
 padding:3px 4px;border-radius:6px}
 .key{display:flex;flex-wrap:wrap;gap:6px 20px;font-size:14px;color:var(--muted);align-items:center;margin-top:14px}
 .key span.frame{display:inline-block;width:20px;height:20px;vertical-align:-4px;margin-right:6px;--class:var(--accent)}
@@ -88,6 +89,10 @@ def escape(text: object) -> str:
     return html.escape(str(text))
 
 
+def _prose(text: str) -> str:
+    return escape(text).replace(" %", "\u00a0%")
+
+
 def tile(what: str, value: str, note: str = "", main: bool = False) -> str:
     """One large number; `value` may end in ± and a margin, which is set smaller."""
     number, plus_minus, margin = value.partition(" ± ")
@@ -97,7 +102,7 @@ def tile(what: str, value: str, note: str = "", main: bool = False) -> str:
     kind = "tile main" if main else "tile"
     return (
         f'<div class="{kind}"><div class="what">{escape(what)}</div><div class="value">{escape(number)}{small}</div>'
-        f'<div class="what">{escape(note)}</div></div>'
+        f'<div class="what">{_prose(note)}</div></div>'
     )
 
 
@@ -116,7 +121,7 @@ def charts(*figures: str) -> str:
 
 def page(title: str, header: str, sections: Sequence[Section], settings: Sequence[tuple[str, str]], footer: str) -> str:
     """The whole document. header: HTML above the first section."""
-    body = "".join(f"<section><h2>{escape(s.title)}</h2><p>{escape(s.text)}</p>{s.body}</section>" for s in sections)
+    body = "".join(f"<section><h2>{escape(s.title)}</h2><p>{_prose(s.text)}</p>{s.body}</section>" for s in sections)
     rows = "".join(f"<tr><td>{escape(k)}</td><td>{escape(v)}</td></tr>" for k, v in settings)
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'

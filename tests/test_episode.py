@@ -1,0 +1,114 @@
+"""Episodes as tensors, the refusal of tensors that do not fit, and losses that never count padding."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from small_tasks import VALUES, VECTORS, episodes, examples
+from torch import Tensor
+
+from quickstudy import losses
+from quickstudy.episode import Examples, TaskSpec, check_episode, check_examples, stack, task
+from quickstudy.errors import DataError, ShapeError
+
+NAN, INF = float("nan"), float("inf")
+GOOD, VALUED = examples(VECTORS, 6), examples(VALUES, 6)
+MANY = examples(VECTORS, 6, tasks=2)
+
+
+def spoiled(values: Tensor | Any, at: tuple[int, ...], value: float) -> Tensor:
+    values = values.clone()
+    values[at] = value
+    return values
+
+
+@pytest.mark.parametrize("tasks", [None, 2])
+@pytest.mark.parametrize("spec", [VECTORS, VALUES])
+def test_what_fits_is_accepted(spec: TaskSpec, tasks: int | None) -> None:
+    check_episode(episodes(spec, tasks=tasks), spec, tasks=tasks is not None)
+
+
+@pytest.mark.parametrize(
+    ("part", "spec", "error", "message"),
+    [
+        (GOOD._replace(mask=GOOD.mask.int()), VECTORS, ShapeError, r"support\.mask must be bool .*found torch\.int32"),
+        (GOOD._replace(mask=GOOD.mask[None]), VECTORS, ShapeError, r"axes \('example',\), found shape \(1, 6\)"),
+        (GOOD._replace(x=GOOD.x[:4]), VECTORS, ShapeError, r"support\.x has size 4 along the example axis \(axis 0\), .*6"),
+        (GOOD._replace(y=GOOD.y[:5]), VECTORS, ShapeError, r"support\.y has size 5 along the example axis.* has 6"),
+        (GOOD._replace(y=GOOD.y[0]), VECTORS, ShapeError, r"support\.y has size None along the example axis"),
+        (GOOD._replace(x=GOOD.x[:, :4]), VECTORS, ShapeError, r"support\.x has size 4 along axis 1, expected 5"),
+        (GOOD._replace(x=GOOD.x[..., None]), VECTORS, ShapeError, r"must have 1 axes .* \(5,\); found 2, of sizes \(5, 1\)"),
+        (GOOD._replace(x=GOOD.x.long()), VECTORS, ShapeError, r"floating point, found torch\.int64\. .*x\.float\(\)"),
+        (GOOD._replace(y=GOOD.y.int()), VECTORS, ShapeError, r"must be int64, found torch\.int32\. Use y\.long\(\)"),
+        (GOOD._replace(y=GOOD.y[:, None]), VECTORS, ShapeError, r"support\.y must have 0 axes .*found 1, of sizes \(1,\)"),
+        (GOOD._replace(y=GOOD.y + 1), VECTORS, DataError, r"from 1 to 3, but this is a 3-way task: .* \[0, 3\)"),
+        (GOOD._replace(y=GOOD.y - 1), VECTORS, DataError, r"from -1 to 1, .* from 0, and give padding the id 0"),
+        (GOOD._replace(x=spoiled(GOOD.x, (3, 2), NAN)), VECTORS, DataError, r"support\.x holds NaN or infinite values"),
+        (VALUED._replace(y=spoiled(VALUED.y, (3, 1), INF)), VALUES, DataError, r"support\.y holds NaN or infinite values"),
+        (VALUED._replace(y=VALUED.y[:, :1]), VALUES, ShapeError, r"support\.y has size 1 along axis 1, expected 2"),
+        (VALUED._replace(y=VALUED.y.long()), VALUES, ShapeError, r"regression targets and must be floating point"),
+    ],
+)
+def test_what_does_not_fit_is_refused_with_the_axis_and_both_sizes(
+    part: Examples, spec: TaskSpec, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        check_examples(part, spec)
+
+
+def test_with_a_task_axis_the_axes_are_counted_after_it() -> None:
+    with pytest.raises(ShapeError, match=r"query\.x has size 1 along the task axis \(axis 0\), but query\.mask has 2"):
+        check_examples(MANY._replace(x=MANY.x[:1]), VECTORS, "query", tasks=True)  # type: ignore[index]
+    with pytest.raises(ShapeError, match=r"along axis 2, expected 5"):
+        check_examples(MANY._replace(x=MANY.x[..., :2]), VECTORS, tasks=True)  # type: ignore[index]
+    with pytest.raises(ShapeError, match=r"\('task', 'example'\), found shape \(6,\)"):
+        check_examples(GOOD, VECTORS, tasks=True)
+
+
+def test_padding_must_be_finite_too_because_zero_times_nan_is_nan() -> None:
+    mask = spoiled(GOOD.mask, (5,), False)
+    check_examples(GOOD._replace(mask=mask), VECTORS)
+    with pytest.raises(DataError, match="fill padding with 0"):
+        check_examples(GOOD._replace(mask=mask, x=spoiled(GOOD.x, (5, 0), NAN)), VECTORS)
+    with pytest.raises(DataError, match="give padding the id 0"):
+        check_examples(GOOD._replace(mask=mask, y=spoiled(GOOD.y, (5,), -1)), VECTORS)
+
+
+def test_every_tensor_of_a_dict_is_checked() -> None:
+    several = GOOD._replace(x={"tokens": torch.zeros(6, 3, dtype=torch.int64), "weights": torch.ones(6, 3)})
+    check_examples(several, VECTORS)
+    with pytest.raises(ShapeError, match=r"support\.tokens has size 5 along the example axis"):
+        check_examples(several._replace(x={"tokens": torch.zeros(5, 3)}), VECTORS)
+    with pytest.raises(DataError, match=r"support\.weights holds NaN"):
+        check_examples(several._replace(x={"weights": torch.full((6, 3), NAN)}), VECTORS)
+
+
+def test_taking_the_tasks_of_a_batch_apart_and_stacking_them_is_the_identity() -> None:
+    batch = episodes(VECTORS)
+    again = stack([task(batch, i) for i in range(3)])
+    for part, other in zip(batch, again, strict=True):
+        for one, two in zip(part, other, strict=True):
+            assert torch.equal(one, two)  # type: ignore[arg-type]
+
+
+def test_losses_are_means_over_the_real_examples() -> None:
+    mask = torch.tensor([True, False, True, True, False, True])
+    scores, part = torch.randn(6, 3, dtype=torch.float64), GOOD._replace(mask=mask)
+    found = losses.loss(scores, part, VECTORS, smoothing=0.1)
+    torch.testing.assert_close(found, F.cross_entropy(scores[mask], part.y[mask], label_smoothing=0.1))
+    right = (scores.argmax(1) == part.y)[mask].double().mean()
+    torch.testing.assert_close(losses.metric(scores, part, VECTORS), right)
+    values, valued = torch.randn(6, 2, dtype=torch.float64), VALUED._replace(mask=mask)
+    torch.testing.assert_close(losses.loss(values, valued, VALUES), F.mse_loss(values[mask], valued.y[mask]))
+    assert losses.loss(scores, part._replace(mask=torch.zeros_like(mask)), VECTORS) == 0
+
+
+def test_a_scalar_target_needs_no_axis_of_its_own() -> None:
+    spec, y = TaskSpec("regression", (5,), target_shape=()), torch.randn(6, dtype=torch.float64)
+    part = Examples(GOOD.x, y, GOOD.mask)
+    check_examples(part, spec)
+    torch.testing.assert_close(losses.loss(torch.zeros(6, dtype=torch.float64), part, spec), y.square().mean())
+    assert spec.outputs == 1
