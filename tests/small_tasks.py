@@ -57,9 +57,7 @@ def generator(seed: int = 0) -> torch.Generator:
 
 def gradient(value: Tensor, params: Params) -> Params:
     """∂value/∂p by name, zeros where there is none."""
-    return dict(
-        zip(params, torch.autograd.grad(value, list(params.values()), materialize_grads=True), strict=True)
-    )
+    return dict(zip(params, torch.autograd.grad(value, list(params.values()), materialize_grads=True), strict=True))
 
 
 def requiring_grad(params: Params) -> Params:

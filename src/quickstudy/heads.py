@@ -102,7 +102,7 @@ class Prototypes(Head):
 
 @dataclass(frozen=True)
 class Attention(Head):
-    """Attention over the support set: the probability of a class is the attention its examples get (Vinyals et al. 2016).
+    """Attention over the support: the probability of a class is the attention its examples get (Vinyals et al. 2016).
 
     Cosine similarity, scaled by `temperature`. The paper's full-context embeddings, which read the whole support set
     with an LSTM, are left out: they depend on the order of the examples.

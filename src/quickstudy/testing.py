@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from quickstudy.engine import Engine
-from quickstudy.episode import Episode, Examples, Features, Params, check_episode, map_episode, map_features, stack, task
+from quickstudy.episode import Episode, Examples, Params, check_episode, map_episode, map_features, stack, task
 from quickstudy.errors import ConfigError
 from quickstudy.learners import GradientLearner, IterativeLearner, Learner
 from quickstudy.tasks.base import SPLITS, Source
@@ -154,8 +154,8 @@ def _require_tensors(found: object, what: str) -> None:
     _require(flat, f"{what} must be a flat dict from names to tensors, found {type(found).__name__}.")
 
 
-def _answer(learner: Learner, params: Params, support: Examples, x: Features) -> Tensor:
-    return learner.predict(params, learner.adapt(params, support), x)
+def _answer(learner: Learner, params: Params, episode: Episode) -> Tensor:
+    return learner.predict(params, learner.adapt(params, episode.support), episode.query.x)
 
 
 def _check_pure(learner: Learner, params: Params, episode: Episode) -> None:
@@ -165,13 +165,13 @@ def _check_pure(learner: Learner, params: Params, episode: Episode) -> None:
     copy = {name: value.clone() for name, value in state.items()}
     output = learner.predict(params, state, episode.query.x)
     shape = (learner.spec.ways,) if learner.spec.kind == "classification" else learner.spec.target_shape
-    wanted = (len(episode.query.y), *shape)
-    _require(tuple(output.shape) == wanted, f"`predict` gives shape {tuple(output.shape)}, expected {wanted}.")
+    found, wanted = tuple(output.shape), (len(episode.query.y), *shape)
+    _require(found == wanted, f"`predict` gives shape {found}, expected {wanted}.")
     _require(bool(torch.isfinite(output).all()), "`predict` gives NaN or infinite values.")
     _require(_close(state, copy, exact=True), "`predict` changes ψ in place.")
     _require(_close(state, learner.adapt(params, episode.support), exact=True), "`adapt` twice gives different ψ.")
-    repeated = torch.equal(output, learner.predict(params, state, episode.query.x))
-    _require(repeated, "`predict` twice gives different answers.")
+    again = learner.predict(params, state, episode.query.x)
+    _require(torch.equal(output, again), "`predict` twice gives different answers.")
     loss = learner.loss(params, episode)
     _require(loss.dim() == 0 and bool(torch.isfinite(loss)), f"The loss must be one finite number, found {loss}.")
     _require(_close(params, before, exact=True), "φ was changed in place.")
@@ -215,29 +215,30 @@ def _check_steps(learner: IterativeLearner, params: Params, support: Examples) -
         state = learner.step(params, state, support)
 
 
-def _check_invariances(
-    learner: Learner, params: Params, episode: Episode, symmetric: bool, exchangeable: bool
-) -> None:
+def _check_invariances(learner: Learner, params: Params, episode: Episode, symmetric: bool, exchangeable: bool) -> None:
     close = partial(torch.allclose, rtol=1e-6, atol=1e-8)
     (x, y, mask), query = episode.support, episode.query
-    plain = _answer(learner, params, episode.support, query.x)
+    plain = _answer(learner, params, episode)
     generator = torch.Generator().manual_seed(0)
     if exchangeable:
         order = torch.randperm(len(y), generator=generator)
         shuffled = Examples(map_features(lambda t: t[order], x), y[order], mask[order])
-        _require(close(plain, _answer(learner, params, shuffled, query.x)), "Shuffling the support changes the answer.")
+        answer = _answer(learner, params, Episode(shuffled, query))
+        _require(close(plain, answer), "Shuffling the support changes the answer.")
     if symmetric:
         renamed = (y + 1) % learner.spec.ways
-        answer = _answer(learner, params, Examples(x, renamed, mask), query.x)
+        answer = _answer(learner, params, Episode(Examples(x, renamed, mask), query))
         _require(close(plain.roll(1, 1), answer), "Relabelling the classes does not permute the answer.")
-    alone = _answer(learner, params, episode.support, map_features(lambda t: t[: len(t) // 2], query.x))
+    fewer = query._replace(x=map_features(lambda t: t[: len(t) // 2], query.x))
+    alone = _answer(learner, params, Episode(episode.support, fewer))
     same = close(plain[: len(alone)], alone)
     _require(same or learner.transductive, "A query's answer depends on its neighbours: set `transductive`.")
     _require(not same or not learner.transductive, "`transductive` is set, but queries do not depend on each other.")
     if not learner.transductive:
         joined = map_features(lambda t: torch.cat([t, t.flip(0)[:2] + 1]), x)
         padded = Examples(joined, torch.cat([y, y[:2]]), torch.cat([mask, torch.zeros(2, dtype=torch.bool)]))
-        _require(close(plain, _answer(learner, params, padded, query.x)), "Padding in the support changes the answer.")
+        answer = _answer(learner, params, Episode(padded, query))
+        _require(close(plain, answer), "Padding in the support changes the answer.")
 
 
 def _check_other_ways(learner: Learner, params: Params, episode: Episode) -> None:
@@ -246,5 +247,5 @@ def _check_other_ways(learner: Learner, params: Params, episode: Episode) -> Non
         wider = learner.at(replace(learner.spec, ways=ways))
     except ConfigError:
         return  # refusing is fine, as long as it is said in so many words
-    found = tuple(_answer(wider, params, episode.support, episode.query.x).shape)
+    found = tuple(_answer(wider, params, episode).shape)
     _require(found == (len(episode.query.y), ways), f"`at` {ways} ways, `predict` gives shape {found}.")

@@ -85,5 +85,7 @@ def test_a_partition_selects_by_wildcard_and_names_what_there_is_when_nothing_ma
     assert Partition(("head.*",)).select(names) == names[2:]
     assert Partition(("*.bias", "head.weight")).select(names) == names[1:]
     assert Partition().select(names) == names
-    with pytest.raises(ConfigError, match=r"No parameter matches haed\.\*.*The network's parameters are: body\.0\.weight"):
+    with pytest.raises(
+        ConfigError, match=r"No parameter matches haed\.\*.*The network's parameters are: body\.0\.weight"
+    ):
         Partition(("haed.*",)).select(names)

@@ -90,7 +90,9 @@ def test_film_scales_and_shifts_the_channels_of_a_layer_even_of_a_replaced_one()
         learner = cavia(module, IMAGES, norm="batch")
         params, x = random_params(learner.init(generator())), episodes(IMAGES, tasks=None).query.x
         context = torch.tensor([1.0, -2.0], dtype=torch.float64)
-        gamma, beta = (F.linear(context, params["network.modulation.weight"], params["network.modulation.bias"])).chunk(2)
+        gamma, beta = (F.linear(context, params["network.modulation.weight"], params["network.modulation.bias"])).chunk(
+            2
+        )
         h = F.conv2d(x, params["network.module.0.weight"], params["network.module.0.bias"])  # type: ignore[arg-type]
         scale = lambda h: (1 + gamma[:, None, None]) * h + beta[:, None, None]  # noqa: B023, E731
         norm = (params["network.module.1.weight"], params["network.module.1.bias"], True)

@@ -33,8 +33,8 @@ def test_the_module_s_own_weights_are_kept_if_asked_and_drawn_anew_otherwise() -
 
 
 def test_drawing_weights_leaves_the_global_generator_alone() -> None:
-    before = torch.get_rng_state()
-    Network(perceptron(VECTORS, 3)).init(generator())
+    network, before = Network(perceptron(VECTORS, 3)), torch.get_rng_state()
+    network.init(generator())
     assert torch.equal(before, torch.get_rng_state())
 
 

@@ -53,7 +53,9 @@ def test_cavia_without_a_context() -> None:
 
 
 def test_a_wrong_number_of_outputs() -> None:
-    with pytest.raises(ModelError, match=r"gives \(4,\) numbers.*needs \(3,\).*End the module with a layer of 3 outputs"):
+    with pytest.raises(
+        ModelError, match=r"gives \(4,\) numbers.*needs \(3,\).*End the module with a layer of 3 outputs"
+    ):
         maml(perceptron(VECTORS, 4), VECTORS)
     with pytest.raises(ModelError, match=r"gives \(3,\) numbers.*needs \(2,\) \(the target\)"):
         maml(perceptron(VALUES, 3), VALUES)

@@ -86,9 +86,7 @@ def test_meta_sgd_s_rates_get_minus_gradient_times_gradient(problem) -> None:  #
 
 def test_every_kind_of_learned_rate_is_differentiated_exactly() -> None:
     for rule, rates in (("adam", "shared"), ("momentum", "tensor"), ("sgd", "element")):
-        learner = maml(
-            perceptron(VALUES, 2), VALUES, lr=0.05, steps=2, rule=rule, rates=rates, learn_rates=True
-        )  # type: ignore[arg-type]
+        learner = maml(perceptron(VALUES, 2), VALUES, lr=0.05, steps=2, rule=rule, rates=rates, learn_rates=True)  # type: ignore[arg-type]
         params, episode = random_params(learner.init(generator())), episodes(VALUES, tasks=None)
         params |= {n: p.abs() for n, p in params.items() if n.startswith("inner.")}
         grads, eps = estimate("unrolled", learner, params, episode), 1e-6
@@ -133,7 +131,9 @@ def test_estimators_are_found_by_name_and_the_nearest_is_suggested() -> None:
 def test_estimators_of_iterative_learners_refuse_the_others_and_learned_rates(name: str) -> None:
     embedding = protonet(perceptron(VECTORS, 4), VECTORS)
     batch = episodes(VECTORS)
-    with pytest.raises(ConfigError, match=f"{name!r} needs a learner that adapts in steps, and EmbeddingLearner does not"):
+    with pytest.raises(
+        ConfigError, match=f"{name!r} needs a learner that adapts in steps, and EmbeddingLearner does not"
+    ):
         Engine(embedding, torch.device("cpu"), metagrad=name).gradients(embedding.init(generator()), batch)
     learned = metasgd(perceptron(VECTORS, 3), VECTORS)
     with pytest.raises(ConfigError, match=r"'inner\.lr\.0\.weight', which acts only inside it, would never learn"):

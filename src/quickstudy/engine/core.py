@@ -24,8 +24,8 @@ from quickstudy.metagrads import metagrad
 class Engine:
     """Meta-gradients and predictions of a learner over a batch of tasks.
 
-    vectorize: 'vmap', 'loop', or 'auto'. precision: of the network's arithmetic. metagrad: the estimator; None takes the
-    one the learner is defined with.
+    vectorize: 'vmap', 'loop', or 'auto'. precision: of the network's arithmetic. metagrad: the estimator; None takes
+    the one the learner is defined with.
     """
 
     learner: Learner
@@ -37,8 +37,8 @@ class Engine:
     def __post_init__(self) -> None:
         if self.precision != "float32" and self.learner.network.inner_loop:
             raise ConfigError(
-                f"precision {self.precision!r} is not offered for learners that take gradients inside the inner loop: their "
-                "second derivatives would mix number formats. Use precision float32 with this learner."
+                f"precision {self.precision!r} is not offered for learners that take gradients inside the inner loop: "
+                "their second derivatives would mix number formats. Use precision float32 with this learner."
             )
 
     def autocast(self) -> AbstractContextManager[None]:
@@ -83,7 +83,7 @@ class Engine:
             return over_tasks(function, episodes, self.mode)
 
     def predictions(self, params: Params, episodes: Episode) -> Tensor:
-        """Query predictions after adapting to the support set, as used after training: (T, n, ways) or (T, n, *target)."""
+        """Query predictions after adapting, as learners do after training: (T, n, ways) or (T, n, *target)."""
         learner = self.learner.evaluated()
 
         def predict(episode: Episode) -> tuple[Tensor, ...]:

@@ -24,7 +24,7 @@ def tasks_of(episodes: Episode) -> Iterator[Episode]:
 def over_tasks(function: Callable[[Episode], T], episodes: Episode, mode: Literal["vmap", "loop"]) -> T:
     """`function` of every task: a tuple of tensors, each with a leading task axis."""
     if mode == "vmap":
-        return torch.func.vmap(function)(episodes)  # type: ignore[no-any-return]
+        return torch.func.vmap(function)(episodes)
     results = [function(one) for one in tasks_of(episodes)]
     return tuple(torch.stack(column) for column in zip(*results, strict=True))  # type: ignore[return-value]
 

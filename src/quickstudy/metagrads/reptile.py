@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from quickstudy import losses
 from quickstudy.episode import Episode, Examples, Features, Params
 from quickstudy.errors import ConfigError
 from quickstudy.learners.base import Learner

@@ -58,4 +58,4 @@ def resnet8(
         with torch.no_grad():
             size = nn.Sequential(*layers).eval()(torch.zeros(1, *spec.input_shape)).shape[1]
         layers.append(nn.Linear(size, outputs_of(spec)))
-    return nn.Sequential(*layers)
+    return nn.Sequential(*layers).train()

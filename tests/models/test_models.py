@@ -1,0 +1,89 @@
+"""Networks of the literature: the sizes their papers state."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from quickstudy.episode import TaskSpec
+from quickstudy.errors import ConfigError
+from quickstudy.models import conv4, mlp, resnet12
+from quickstudy.registry import models
+
+
+def images(size: int, channels: int = 1, ways: int = 5) -> TaskSpec:
+    return TaskSpec("classification", (channels, size, size), ways=ways)
+
+
+def parameters(module: nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters())
+
+
+@pytest.mark.parametrize(
+    ("spec", "pool", "features"),
+    [(images(28), True, 64), (images(28), False, 64), (images(84, 3), True, 1600), (images(84, 3), False, 64)],
+)
+def test_conv4_gives_the_embeddings_of_its_papers(spec: TaskSpec, pool: bool, features: int) -> None:
+    x = torch.randn(2, *spec.input_shape)
+    assert conv4(spec, head=False, pool=pool)(x).shape == (2, features)
+    assert conv4(spec, pool=pool)(x).shape == (2, 5)
+
+
+def test_conv4_has_the_published_number_of_parameters() -> None:
+    """Snell et al. (2017) on Omniglot: 111 936; with 32 filters on miniImageNet, MAML's is 32 901 with its head."""
+    assert parameters(conv4(images(28), head=False)) == 111_936
+    assert parameters(conv4(images(84, 3), width=32)) == 32_901
+
+
+def test_resnet12_embeds_in_640_numbers() -> None:
+    x = torch.randn(2, 3, 32, 32)
+    embedding = resnet12(images(32, 3), head=False)
+    assert embedding(x).shape == (2, 640)
+    assert 12.4e6 < parameters(embedding) < 12.5e6
+    assert resnet12(images(32, 3), widths=(4, 8, 8, 16))(x).shape == (2, 5)
+    assert sum(isinstance(layer, nn.Conv2d) and layer.kernel_size == (3, 3) for layer in embedding.modules()) == 12
+
+
+def test_mlp_is_the_regression_network_of_maml() -> None:
+    sinusoid = TaskSpec("regression", (1,), target_shape=(1,))
+    module = mlp(sinusoid)
+    assert [tuple(p.shape) for p in module.parameters()] == [(40, 1), (40,), (40, 40), (40,), (1, 40), (1,)]
+    assert mlp(images(4), width=7)(torch.randn(3, 1, 4, 4)).shape == (3, 5)
+    assert mlp(images(4), head=False, width=7)(torch.randn(3, 1, 4, 4)).shape == (3, 7)
+
+
+@pytest.mark.parametrize("target_shape", [(), (1,), (4,), (2, 3)])
+def test_mlp_gives_the_shape_of_the_target(target_shape: tuple[int, ...]) -> None:
+    spec = TaskSpec("regression", (6,), target_shape=target_shape)
+    assert mlp(spec)(torch.randn(5, 6)).shape == (5, *target_shape)
+
+
+@pytest.mark.parametrize("model", [conv4, resnet12])
+@pytest.mark.parametrize("shape", [(5,), (28, 28)])
+def test_networks_for_images_refuse_anything_else(model, shape: tuple[int, ...]) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(ConfigError, match=rf"takes images \(channels, height, width\).*{len(shape)}?.*--model mlp"):
+        model(TaskSpec("classification", shape, ways=5))
+
+
+def test_a_spec_without_outputs_is_refused() -> None:
+    with pytest.raises(ConfigError, match="neither ways nor a target shape"):
+        mlp(TaskSpec("classification", (3,)))
+
+
+@pytest.mark.parametrize("norm", ["batch", "group", "none"])
+def test_normalisation_layers(norm: str) -> None:
+    kinds = {"batch": nn.BatchNorm2d, "group": nn.GroupNorm, "none": nn.Identity}
+    for module in (
+        conv4(images(28), norm_layer=norm, width=6),
+        resnet12(images(16), widths=(4, 6, 9, 7), norm_layer=norm),
+    ):  # type: ignore[arg-type]
+        found = [type(layer) for layer in module.modules() if isinstance(layer, tuple(kinds.values()))]
+        assert set(found) == {kinds[norm]}
+        assert module(torch.randn(2, 1, *[28 if len(found) == 4 else 16] * 2)).shape == (2, 5)
+
+
+@pytest.mark.parametrize("name", models)
+def test_a_new_model_is_ready_for_training(name: str) -> None:
+    module = models[name](images(16))
+    assert all(layer.training for layer in module.modules())

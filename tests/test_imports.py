@@ -1,0 +1,88 @@
+"""Imports run one way, and `import quickstudy` stays light."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import quickstudy
+
+ROOT = Path(quickstudy.__file__).parent
+ORDER = (
+    {"errors"},
+    {"episode", "registry", "rng", "losses"},
+    {"models", "heads", "inner", "tasks"},
+    {"learners"},
+    {"metagrads"},
+    {"engine"},
+    {"train"},
+    {"memory", "averaging", "select", "search", "rl", "testing"},
+    {"recipes"},
+    {"cli", "serve"},
+)
+FREE = {"", "__main__"}  # the package itself: it names what is public, and only the command line may read it
+LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}
+MODULES = sorted(ROOT.rglob("*.py"))
+
+
+def part_of(module: str) -> str:
+    """'heads' for 'quickstudy.heads', '' for 'quickstudy'."""
+    return module.removeprefix("quickstudy").lstrip(".").split(".")[0]
+
+
+def imports(path: Path) -> set[str]:
+    """The parts of quickstudy that the module at `path` imports anywhere, in functions and for types included."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {part_of(n.name) for n in node.names if n.name.split(".")[0] == "quickstudy"}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively; write the whole name"
+            if node.module == "quickstudy":
+                found |= {n.name if n.name in LEVEL else "" for n in node.names}
+            elif node.module and node.module.startswith("quickstudy."):
+                found.add(part_of(node.module))
+    return found
+
+
+def owner(path: Path) -> str:
+    return path.relative_to(ROOT).parts[0].removesuffix(".py").replace("__init__", "")
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_no_module_imports_what_lies_above_it(path: Path) -> None:
+    mine = owner(path)
+    if mine in FREE:
+        return
+    assert mine in LEVEL, f"{mine} has no place in the order of imports: give it one here and in the design"
+    upward = {name for name in imports(path) - {""} if LEVEL[name] > LEVEL[mine]}
+    assert not upward, f"{path.relative_to(ROOT)} imports {sorted(upward)}, which lie above {mine}"
+
+
+def test_parts_on_one_level_do_not_import_each_other_in_a_circle() -> None:
+    edges: dict[str, set[str]] = {}
+    for path in MODULES:
+        if owner(path) not in FREE:
+            edges.setdefault(owner(path), set()).update(imports(path) - {owner(path), ""})
+
+    def reachable(name: str) -> set[str]:
+        seen: set[str] = set()
+        stack = [*edges.get(name, ())]
+        while stack:
+            if (one := stack.pop()) not in seen:
+                seen.add(one)
+                stack += edges.get(one, ())
+        return seen
+
+    assert not {name for name in edges if name in reachable(name)}
+
+
+def test_importing_quickstudy_loads_nothing_that_only_some_commands_need() -> None:
+    heavy = ("PIL", "rich", "tyro", "matplotlib", "tensorboard")
+    program = f"import sys, quickstudy; print([name for name in {heavy!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
