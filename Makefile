@@ -35,11 +35,11 @@ format: .venv/installed
 	$(BIN)/ruff format .
 
 docs: .venv/installed
-	$(BIN)/python docs/make_results.py
+	$(BIN)/python -m quickstudy.train.results
 
 results: .venv/installed
 	for recipe in $$($(BIN)/quickstudy list recipes --plain); do $(BIN)/quickstudy reproduce $$recipe || exit 1; done
-	$(BIN)/python docs/make_results.py
+	$(BIN)/python -m quickstudy.train.results
 
 clean:
 	rm -rf .venv build dist *.egg-info src/*.egg-info .pytest_cache .mypy_cache .ruff_cache

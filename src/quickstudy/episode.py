@@ -52,9 +52,9 @@ class ImageFormat:
 class TaskSpec:
     """What the tensors of a task mean; travels beside them.
 
-    input_shape: shape of one x, without the example axis; () where x is a dict of tensors. ways: number of classes N (0 for regression).
-    target_shape: shape of one regression target (() for classification). units: of the target, for reports.
-    image: how files are turned into x, where x is an image.
+    input_shape: shape of one x, without the example axis; () where x is a dict of tensors. ways: number of classes N
+    (0 for regression). target_shape: of one regression target (() for classification). units: of the target, for
+    reports. image: how files are turned into x, where x is an image.
     """
 
     kind: Literal["classification", "regression"]
@@ -109,7 +109,7 @@ def check_examples(examples: Examples, spec: TaskSpec, name: str = "support", ta
     """Refuse tensors that do not fit `spec`, naming the axis and both sizes.
 
     examples: leaves of shape (n, …), or (T, n, …) with `tasks`. Raises ShapeError for a wrong shape or dtype and
-    DataError for values that cannot be learned from, in padding too: NaN or infinite numbers, class ids outside [0, ways).
+    DataError for values that cannot be learned from, in padding too: NaN or infinite, class ids outside [0, ways).
     """
     lead = 2 if tasks else 1
     axes = ("task", "example") if tasks else ("example",)
@@ -131,7 +131,7 @@ def check_examples(examples: Examples, spec: TaskSpec, name: str = "support", ta
                 )
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise DataError(
-                f"{name}.{label} holds NaN or infinite values. Remove or fill them before training; fill padding with 0."
+                f"{name}.{label} holds NaN or infinite values. Remove or fill them before training, padding with 0."
             )
     if isinstance(examples.x, Tensor):
         _check_shape(f"{name}.x", tuple(examples.x.shape[lead:]), spec.input_shape, lead)
@@ -146,7 +146,7 @@ def check_examples(examples: Examples, spec: TaskSpec, name: str = "support", ta
     if examples.y.dtype != torch.int64:
         raise ShapeError(f"{name}.y holds class ids and must be int64, found {examples.y.dtype}. Use y.long().")
     ids = examples.y
-    if ids.numel() and not (0 <= int(ids.min()) and int(ids.max()) < spec.ways):
+    if ids.numel() and not (int(ids.min()) >= 0 and int(ids.max()) < spec.ways):
         raise DataError(
             f"{name}.y holds class ids from {int(ids.min())} to {int(ids.max())}, but this is a {spec.ways}-way task: "
             f"ids must lie in [0, {spec.ways}). Number the classes of each task from 0, and give padding the id 0."

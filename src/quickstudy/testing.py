@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from quickstudy.engine import Engine
+from quickstudy.engine.vectorize import tasks_of
 from quickstudy.episode import Episode, Examples, Params, check_episode, map_episode, map_features, stack, task
 from quickstudy.errors import ConfigError
 from quickstudy.learners import GradientLearner, IterativeLearner, Learner
@@ -119,16 +120,14 @@ def check_learner(
     """
     first, again, other = (learner.init(torch.Generator().manual_seed(seed)) for seed in (0, 0, 1))
     _require_tensors(first, "φ (what `init` returns)")
-    _require(first.keys() == again.keys() == other.keys(), "`init` gives different names from call to call.")
     _require(_close(first, again, exact=True), "`init` with the same generator gives different φ.")
     drawn = learner.network.pretrained or not _close(first, other, exact=True)
     _require(drawn, "`init` ignores its generator: two seeds give the same φ.")
     params, episodes = {name: _double(value) for name, value in first.items()}, map_episode(_double, episodes)
-    singles = [task(episodes, i) for i in range(len(episodes.query.y))]
+    singles = list(tasks_of(episodes))
     _check_engine(learner, params, episodes)
     _check_meta_gradient(learner, params, singles)
     calibrated = learner.calibrate(params, singles)
-    _require_tensors(calibrated, "calibrated φ")
     for phi in (params, calibrated):
         _check_pure(learner, phi, singles[0])
     if isinstance(learner, IterativeLearner):
@@ -170,8 +169,7 @@ def _check_pure(learner: Learner, params: Params, episode: Episode) -> None:
     _require(bool(torch.isfinite(output).all()), "`predict` gives NaN or infinite values.")
     _require(_close(state, copy, exact=True), "`predict` changes ψ in place.")
     _require(_close(state, learner.adapt(params, episode.support), exact=True), "`adapt` twice gives different ψ.")
-    again = learner.predict(params, state, episode.query.x)
-    _require(torch.equal(output, again), "`predict` twice gives different answers.")
+    _require(torch.equal(output, learner.predict(params, state, episode.query.x)), "`predict` twice gives two answers.")
     loss = learner.loss(params, episode)
     _require(loss.dim() == 0 and bool(torch.isfinite(loss)), f"The loss must be one finite number, found {loss}.")
     _require(_close(params, before, exact=True), "φ was changed in place.")

@@ -104,5 +104,5 @@ def test_film_scales_and_shifts_the_channels_of_a_layer_even_of_a_replaced_one()
 
 
 def test_film_names_the_layers_there_are() -> None:
-    with pytest.raises(ModelError, match="has no layer 'conv1'. Its layers are: 0, 1, 2"):
+    with pytest.raises(ModelError, match=r"has no layer 'conv1'\. Its layers are: 0, 1, 2"):
         FiLM(perceptron(VECTORS, 3), "conv1", channels=6)

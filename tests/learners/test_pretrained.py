@@ -81,5 +81,5 @@ def test_the_head_is_trained_in_float32_where_the_encoder_runs_in_less() -> None
 
 
 def test_baselines_classify_only() -> None:
-    with pytest.raises(ConfigError, match="these are regression tasks. Use 'maml' or 'r2d2'"):
+    with pytest.raises(ConfigError, match=r"these are regression tasks\. Use 'maml' or 'r2d2'"):
         simpleshot(perceptron(VALUES, 4), VALUES, classes=3).init(generator())

@@ -43,7 +43,8 @@ class EmbeddingLearner(Learner):
         """(n, D) embeddings; outputs of more axes are flattened."""
         if self.averages_views:
             one = replace(self, averages_views=False)
-            return torch.stack([self.head.comparable(one.embed(params, view)) for view in views(self._image(x))]).mean(0)
+            embedded = [self.head.comparable(one.embed(params, view)) for view in views(self._image(x))]
+            return torch.stack(embedded).mean(0)
         z = self.network(params, x)
         if z.dim() < 2:
             raise ModelError(

@@ -88,8 +88,8 @@ class GradientLearner(IterativeLearner):
     def at(self, spec: TaskSpec) -> GradientLearner:
         if spec.outputs != self.spec.outputs:
             raise ConfigError(
-                f"This learner's network has {self.spec.outputs} outputs and cannot do {spec.ways}-way tasks: its head is "
-                "part of what was meta-learned. Evaluate it with the ways it was trained for, or train it anew "
+                f"This learner's network has {self.spec.outputs} outputs and cannot do {spec.ways}-way tasks: its head "
+                "is part of what was meta-learned. Evaluate it with the ways it was trained for, or train it anew "
                 "(embedding learners such as protonet take any number of ways)."
             )
         return super().at(spec)

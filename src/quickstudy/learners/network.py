@@ -90,7 +90,7 @@ class Network:
 
     norm: see `Norm`. steps: number of inner steps, for 'per_step'. inner_loop: the network is differentiated inside an
     inner loop, where tracked statistics are refused. pretrained: φ starts from the module's own weights instead of
-    drawing every layer that has `reset_parameters` anew. Raises ModelError for modules that cannot run as pure functions.
+    drawing every layer that has `reset_parameters` anew. Raises ModelError for modules that cannot be pure functions.
     """
 
     module: nn.Module
@@ -117,7 +117,7 @@ class Network:
 
     def _refuse(self, path: str, layer: nn.Module) -> None:
         if isinstance(layer, nn.modules.lazy.LazyModuleMixin) and layer.has_uninitialized_params():
-            raise ModelError(f"Layer {path} ({type(layer).__name__}) has no shape yet. Run the module once on an input.")
+            raise ModelError(f"Layer {path} ({type(layer).__name__}) has no shape yet. Run the module on an input.")
         dropout = layer.p if isinstance(layer, _DropoutNd) else getattr(layer, "dropout", 0)  # as in nn.LSTM
         if isinstance(dropout, float) and dropout > 0:
             raise ModelError(
@@ -133,10 +133,10 @@ class Network:
         tracks = isinstance(layer, _BatchNorm) and layer.track_running_stats
         if tracks and self.inner_loop and self.norm == "running":
             raise ModelError(
-                f"Layer {path} is {type(layer).__name__} with running statistics inside an inner loop: one average cannot "
-                "serve the network before and after adaptation. Choose norm='batch' (batch statistics; predictions then "
-                "depend on the whole query set), norm='per_step' (statistics for every step), or replace the layer by "
-                "nn.GroupNorm."
+                f"Layer {path} is {type(layer).__name__} with running statistics inside an inner loop: one average "
+                "cannot serve the network before and after adaptation. Choose norm='batch' (batch statistics; answers "
+                "then depend on the whole query set), norm='per_step' (statistics for every step), or replace the "
+                "layer by nn.GroupNorm."
             )
 
     def init(self, generator: torch.Generator) -> Params:

@@ -32,8 +32,8 @@ def refuse_learned_rates(params: Params, estimator: str) -> None:
     inside = [name for name in params if name.startswith("inner.")]
     if inside:
         raise ConfigError(
-            f"The estimator {estimator!r} treats the inner loop as a constant, so {inside[0]!r}, which acts only inside "
-            "it, would never learn. Use 'unrolled', or keep the inner rates fixed."
+            f"The estimator {estimator!r} treats the inner loop as a constant, so {inside[0]!r}, which acts only "
+            "inside it, would never learn. Use 'unrolled', or keep the inner rates fixed."
         )
 
 
@@ -41,7 +41,7 @@ def iterative(learner: Learner, estimator: str) -> IterativeLearner:
     """The learner, if it has `start` and `step`; a ConfigError otherwise."""
     if not isinstance(learner, IterativeLearner):
         raise ConfigError(
-            f"The estimator {estimator!r} needs a learner that adapts in steps, and {type(learner).__name__} does not. "
-            "Use 'unrolled', which is exact and costs such a learner nothing extra."
+            f"The estimator {estimator!r} needs a learner that adapts in steps, and {type(learner).__name__} does "
+            "not. Use 'unrolled', which is exact and costs such a learner nothing extra."
         )
     return learner

@@ -18,7 +18,8 @@ def _together(episode: Episode) -> Examples:
     def join(a: Features, b: Features) -> Features:
         if isinstance(a, dict) and isinstance(b, dict):
             return {name: torch.cat([a[name], b[name]]) for name in a}
-        assert isinstance(a, Tensor) and isinstance(b, Tensor)
+        assert isinstance(a, Tensor)
+        assert isinstance(b, Tensor)
         return torch.cat([a, b])
 
     support, query = episode

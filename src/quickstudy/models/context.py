@@ -31,7 +31,7 @@ class WithContext(nn.Module):
 
 
 class FiLM(nn.Module):
-    """`module` whose layer at `path` is scaled and shifted channel by channel, as a linear function of a context vector.
+    """`module` whose layer at `path` is scaled and shifted by channel, as a linear function of a context vector.
 
     Feature-wise linear modulation as CAVIA uses it in convolutional networks (Zintgraf et al. 2019, section 3.3):
     h ← (1 + γ(context)) · h + β(context). channels: of that layer's output (n, channels, …).
@@ -53,13 +53,13 @@ class FiLM(nn.Module):
 
 
 class _Modulate:
-    """The forward hook of FiLM. It finds its owner in the module tree, so that copies of the tree modulate themselves."""
+    """FiLM's forward hook. Copied with the module tree, it finds its owner's copy, so copies modulate themselves."""
 
     def __init__(self, owner: FiLM) -> None:
         self._owner = [owner]
 
     def __call__(self, layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
         owner = self._owner[0]
-        scale, shift = owner.modulation(owner.context).chunk(2)
+        scale, shift = cast(Tensor, owner.modulation(owner.context)).chunk(2)
         axes = (-1, *[1] * (output.dim() - 2))
         return (1 + scale.reshape(axes)) * output + shift.reshape(axes)

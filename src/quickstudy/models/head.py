@@ -22,8 +22,8 @@ def image_channels(spec: TaskSpec, model: str) -> int:
     """Channels of the tasks' images; a ConfigError where the inputs are no images."""
     if len(spec.input_shape) != 3:
         raise ConfigError(
-            f"The model {model!r} takes images (channels, height, width), but one input here has shape {spec.input_shape}. "
-            "Use --model mlp, or a module of your own."
+            f"The model {model!r} takes images (channels, height, width), but one input here has shape "
+            f"{spec.input_shape}. Use --model mlp, or a module of your own."
         )
     return spec.input_shape[0]
 

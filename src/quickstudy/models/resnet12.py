@@ -11,7 +11,7 @@ from quickstudy.registry import models
 
 
 class ResidualBlock(nn.Module):
-    """Three 3×3 convolutions beside a 1×1 shortcut, leaky ReLU, and 2×2 max-pooling: (n, C, H, W) to (n, width, H/2, W/2)."""
+    """Three 3×3 convolutions beside a 1×1 shortcut, leaky ReLU, max-pooling: (n, C, H, W) to (n, width, H/2, W/2)."""
 
     def __init__(self, channels: int, width: int, norm: NormLayer = "batch") -> None:
         super().__init__()
@@ -38,7 +38,7 @@ def resnet12(
     widths: tuple[int, int, int, int] = (64, 160, 320, 640),
     norm_layer: NormLayer = "batch",
 ) -> nn.Sequential:
-    """ResNet-12: four residual blocks of three convolutions and global averaging (Oreshkin et al. 2018; Lee et al. 2019).
+    """ResNet-12: four residual blocks of three convolutions and averaging (Oreshkin et al. 2018; Lee et al. 2019).
 
     widths: filters of the blocks. Without the DropBlock regularisation of Lee et al., which is not a pure function.
     """

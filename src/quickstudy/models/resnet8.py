@@ -11,7 +11,7 @@ from quickstudy.registry import models
 
 
 class SmallBlock(nn.Module):
-    """Two 3×3 convolutions beside a 1×1 shortcut, ReLU (if `active`), 2×2 max-pooling: (n, C, H, W) to (n, width, H/2, W/2)."""
+    """Two 3×3 convolutions beside a 1×1 shortcut, ReLU (if `active`), pooling: (n, C, H, W) to (n, width, H/2, W/2)."""
 
     def __init__(self, channels: int, width: int, norm: NormLayer, active: bool) -> None:
         super().__init__()

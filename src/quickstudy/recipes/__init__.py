@@ -1,5 +1,6 @@
 """Recipes: plain functions that return a whole run, with every number needed to repeat what we publish."""
 
+from quickstudy.recipes.demo import demo, demo_glyphs
 from quickstudy.recipes.omniglot import (
     omniglot_lake,
     omniglot_lake_minimal_1,
@@ -10,6 +11,8 @@ from quickstudy.recipes.omniglot import (
 from quickstudy.recipes.small import linear_maml, sinusoid_maml, sinusoid_metasgd, sinusoid_metasgd_baseline
 
 __all__ = [
+    "demo",
+    "demo_glyphs",
     "linear_maml",
     "omniglot_lake",
     "omniglot_lake_minimal_1",

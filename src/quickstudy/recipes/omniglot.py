@@ -143,7 +143,7 @@ def _within(published: float, source: str, target: float) -> tuple[Protocol, ...
 def omniglot_lake() -> RunConfig:
     """20-way 1-shot within unseen alphabets, trained on the 30 background alphabets (Lake et al. 2015, 2019)."""
     protocols = _within(13.7, "ProtoNet in Lake et al. 2019 (ConvNet 13.5, people 4.5)", 5.0)
-    return _lake("omniglot-lake", "lake", 112, 8, 12000, protocols)
+    return _lake("omniglot-lake", "lake", 112, 8, 9000, protocols)
 
 
 @recipes.register("omniglot-lake-minimal-1")

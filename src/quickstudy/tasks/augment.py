@@ -23,7 +23,7 @@ class Augment:
 
     Attributes:
         rotate: rotation in degrees, uniform in [-rotate, rotate].
-        scale: log-scale of the width and of the height, half of it shared by both, so 0.2 gives factors from 1/1.2 to 1.2.
+        scale: log-scale of width and height, half of it shared by both; 0.2 gives factors from 1/1.2 to 1.2.
         shear: tangent of the horizontal shear, uniform in [-shear, shear].
         translate: shift along each axis as a fraction of the image side.
         elastic: standard deviation of a smooth displacement field, as a fraction of the image side.

@@ -240,7 +240,8 @@ def _ink(points: Tensor, used: Tensor, pen: Tensor, size: int) -> Tensor:
     """What a pen of width `pen` (n,), a fraction of the page, leaves on the pixels: (n, size, size).
 
     Each piece of the path spreads its ink over a Gaussian of the variance of pen plus pixel, which is what area
-    downscaling does to a thin line (with twice the pen's own, for the ragged edge of a mouse); the sum over pieces is one batched matrix product of rows and columns.
+    downscaling does to a thin line (the pen's counts twice, for the ragged edge of a mouse); the sum over pieces is
+    one batched matrix product of rows and columns.
     """
     count = len(points)
     steps = points.diff(dim=2).norm(dim=-1)

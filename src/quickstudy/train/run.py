@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
@@ -25,6 +25,9 @@ from quickstudy.train.loop import Training, calibrated, initial_params
 from quickstudy.train.metrics import read_metrics
 from quickstudy.train.progress import Progress
 from quickstudy.train.storage import load_tensors, read_json, save_tensors, write_json
+
+if TYPE_CHECKING:
+    from quickstudy.train.report import AdaptedTask
 
 RUNS = Path("runs")
 
@@ -115,15 +118,14 @@ class Run:
         """Learn a new task from support inputs x (n, *features) and labels (n class names, or regression targets)."""
         return adapt(self.config, self.parts.engine.learner, self.params, x, labels)
 
-    def report(self, *, episodes: int = 600, quiet: bool = True) -> Path:
-        """Write report.html into the run's folder and return its path. Needs the extra 'report'."""
+    def report(self, *, episodes: int = 600, adapted: AdaptedTask | None = None, quiet: bool = True) -> Path:
+        """Write report.html into the run's folder and return its path. Needs the extra 'report'.
+
+        episodes: test tasks behind the main figure. adapted: a task learned after training, to be shown too.
+        """
         from quickstudy.train.report import report
 
-        return report(self, episodes=episodes, quiet=quiet)
-
-    def store(self, name: str, result: Result) -> None:
-        """Keep a result under results/<name>.json in the run's folder."""
-        write_json(self.folder / "results" / f"{name}.json", result.to_json())
+        return report(self, episodes=episodes, adapted=adapted, quiet=quiet)
 
 
 def new_folder(name: str, out: str | Path | None, overwrite: bool) -> Path:

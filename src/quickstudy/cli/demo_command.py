@@ -1,0 +1,106 @@
+"""`quickstudy demo`: the main job from start to end, on Omniglot or, without it, on procedural characters."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+import quickstudy as qs
+from quickstudy.cli.parse import parse
+from quickstudy.episode import task as one_task
+from quickstudy.tasks.base import Sampling
+from quickstudy.tasks.download import DownloadError
+from quickstudy.tasks.omniglot_data import find
+from quickstudy.train.progress import duration
+from quickstudy.train.report import AdaptedTask
+from quickstudy.train.run import Run
+
+_EPISODES = 600
+
+
+@dataclass
+class Demo:
+    """Train on many alphabets, evaluate on alphabets never seen, learn a new one from one drawing of each character."""
+
+    out: Path | None = None
+    """Folder of the run; runs/demo (or the next free number) if not given."""
+    iterations: int | None = None
+    """Training steps, to make it shorter or longer."""
+    glyphs: bool = False
+    """Use procedural characters even where Omniglot is at hand."""
+
+
+def run(argv: Sequence[str]) -> int:
+    options = parse(Demo, "demo", argv)
+    began = time.perf_counter()
+    config = qs.recipes.demo_glyphs() if options.glyphs or not _omniglot() else qs.recipes.demo()
+    config = config if options.iterations is None else replace(config, iterations=options.iterations)
+    print(f"1. Learning to learn characters: {config.iterations} training tasks of {config.train_ways} characters each.")
+    trained = qs.train(config, out=options.out)
+    print(f"   Done in {duration(trained.metrics[-1]['seconds'])}.")
+    print(f"2. Evaluating on {_EPISODES} tasks from alphabets never seen: 5 new characters, one drawing of each.")
+    result = trained.evaluate(episodes=_EPISODES, quiet=False)
+    before = trained.evaluate(episodes=_EPISODES, params=trained.untrained(), quiet=False)
+    print(f"   trained network    {result}")
+    print(f"   untrained network  {before}")
+    print(f"   guessing           {100 / config.ways:.1f} %")
+    print("3. Learning a whole new alphabet from one drawing of each character, then reading the other drawings.")
+    task = _new_alphabet(trained)
+    print(
+        f"   {len(task.model.classes)} characters learned in {task.milliseconds:.0f} ms; {100 * task.accuracy:.1f} % of "
+        f"{len(task.labels)} other drawings named correctly (guessing: {100 / len(task.model.classes):.1f} %)."
+    )
+    model = task.model.save(trained.folder / "adapted-model")
+    print("4. Writing the report.")
+    page = trained.report(episodes=_EPISODES, adapted=task, quiet=False)
+    print(f"   Report:  {page.resolve()}")
+    print(f"   Model:   {model}   (quickstudy predict {model} IMAGES …)")
+    print(f"Finished in {duration(time.perf_counter() - began)}.")
+    return 0
+
+
+def _omniglot() -> bool:
+    """Whether Omniglot is here or can be fetched; one line says so if not."""
+    try:
+        for archive in ("images_background", "images_evaluation"):
+            find(archive)
+    except DownloadError as error:
+        print(f"Omniglot is not here and could not be downloaded ({error}) — running on procedural characters instead.")
+        return False
+    return True
+
+
+def _new_alphabet(trained: Run) -> AdaptedTask:
+    """One test alphabet: a drawing of each character to learn from, and others to read."""
+    source = trained.parts.source
+    ways = 20
+    size = Sampling(ways=ways, shots=1, queries=10, groups=1)
+    episodes = source.sampled(size).episodes("test", torch.tensor([0], device=trained.parts.engine.device))
+    names = source.sampled(size).class_names("test", 0)
+    alphabet, shown = _split_names(names)
+    support, query = one_task(episodes, 0)
+    labels = [shown[i] for i in support.y.tolist()]
+    truth = [shown[i] for i in query.y.tolist()]
+    began = time.perf_counter()
+    model = trained.adapt(support.x, labels)
+    milliseconds = 1000 * (time.perf_counter() - began)
+    return AdaptedTask(
+        model=model,
+        support=support.x,
+        support_labels=labels,
+        query=query.x,
+        labels=truth,
+        predictions=model.predict(query.x),
+        milliseconds=milliseconds,
+        title=f"A new alphabet, learned just now: {alphabet}",
+    )
+
+
+def _split_names(names: Sequence[str]) -> tuple[str, list[str]]:
+    """('Greek', ['character01', …]) from ['Greek/character01', …]."""
+    alphabet = names[0].rpartition("/")[0] or "new characters"
+    return alphabet.replace("_", " "), [name.rpartition("/")[2] for name in names]
