@@ -1,10 +1,10 @@
 """quickstudy: train once over many small tasks, then learn a new one from a handful of examples.
 
-    import quickstudy as qs
-    run = qs.train(qs.recipes.omniglot_protonet())
-    print(run.evaluate(episodes=1000))
-    model = run.adapt(support_images, labels)
-    model.predict(images)
+import quickstudy as qs
+run = qs.train(qs.recipes.omniglot_protonet())
+print(run.evaluate(episodes=1000))
+model = run.adapt(support_images, labels)
+model.predict(images)
 """
 
 __version__ = "0.1.0"

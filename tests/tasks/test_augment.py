@@ -40,7 +40,7 @@ def test_each_distortion_changes_the_image_but_not_much(images: torch.Tensor, na
     moved = augment(images, KEYS, Augment(**{name: amount}))
     assert moved.shape == images.shape and moved.dtype == images.dtype
     assert not torch.equal(moved, images)
-    assert -1e-6 <= moved.min() and moved.max() <= 1 + 1e-6
+    assert moved.min() >= -1e-6 and moved.max() <= 1 + 1e-6
     ink, before = moved.sum((1, 2, 3)), images.sum((1, 2, 3))
     assert ((ink / before - 1).abs() < 0.3).all()
 

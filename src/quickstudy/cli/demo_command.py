@@ -39,7 +39,9 @@ def run(argv: Sequence[str]) -> int:
     began = time.perf_counter()
     config = qs.recipes.demo_glyphs() if options.glyphs or not _omniglot() else qs.recipes.demo()
     config = config if options.iterations is None else replace(config, iterations=options.iterations)
-    print(f"1. Learning to learn characters: {config.iterations} training tasks of {config.train_ways} characters each.")
+    print(
+        f"1. Learning to learn characters: {config.iterations} training tasks of {config.train_ways} characters each."
+    )
     trained = qs.train(config, out=options.out)
     print(f"   Done in {duration(trained.metrics[-1]['seconds'])}.")
     print(f"2. Evaluating on {_EPISODES} tasks from alphabets never seen: 5 new characters, one drawing of each.")

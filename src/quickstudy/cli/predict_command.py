@@ -42,7 +42,9 @@ def run(argv: Sequence[str]) -> int:
     options = parse(Predict, "predict", argv)
     model = AdaptedModel.load(options.model, device=options.device)
     if model.image is None:
-        raise ConfigError(f"{options.model} was not trained on images. Use AdaptedModel.load(…).predict(x) from Python.")
+        raise ConfigError(
+            f"{options.model} was not trained on images. Use AdaptedModel.load(…).predict(x) from Python."
+        )
     files = [file for path in options.images for file in (list_images(path) if path.is_dir() else [path])]
     if not files:
         raise DataError("No images were given. Name files or folders after the model.")

@@ -35,7 +35,9 @@ def run(argv: Sequence[str]) -> int:
     if argv[0].split("=")[0] == "--resume":
         return _resume([*argv[0].split("=")[1:], *argv[1:]])
     if argv[0].startswith("-"):
-        raise ConfigError(f"A recipe comes first, found the option {argv[0]!r}. Example: quickstudy train omniglot-protonet")
+        raise ConfigError(
+            f"A recipe comes first, found the option {argv[0]!r}. Example: quickstudy train omniglot-protonet"
+        )
     config, rest, notes = chosen_parts(load_recipe(argv[0]), argv[1:])
     settings = Settings.of(config, _EXTRA)
     parsed = parse(settings.kind, f"train {argv[0]}", rest)
@@ -62,7 +64,9 @@ def _finish(work: object, report: bool) -> int:
         return 130
     kept = done.kept
     seconds = done.metrics[-1]["seconds"]
-    print(f"Trained {done.config.name} in {duration(seconds)}; kept the model of step {kept['step']}, the best on validation tasks.")
+    print(
+        f"Trained {done.config.name} in {duration(seconds)}; kept the model of step {kept['step']}, the best on validation tasks."
+    )
     if report:
         print(f"Report: {done.report(quiet=False)}")
     print(f"Run: {done.folder}")

@@ -106,9 +106,7 @@ def matchingnet(
 
 
 @learners.register("r2d2")
-def r2d2(
-    module: nn.Module, spec: TaskSpec, *, regularisation: float = 1.0, norm: Norm = "running"
-) -> EmbeddingLearner:
+def r2d2(module: nn.Module, spec: TaskSpec, *, regularisation: float = 1.0, norm: Norm = "running") -> EmbeddingLearner:
     """R2-D2: ridge regression on a learned embedding, in closed form (Bertinetto et al. 2019). Also for regression.
 
     module: any encoder, (n, *features) to (n, D). regularisation: initial λ, meta-learned.

@@ -179,9 +179,7 @@ def metasgd(
 
     lr: the value that all rates start from.
     """
-    return maml(
-        module, spec, lr=lr, steps=steps, eval_steps=eval_steps, learn_rates=True, rates="element", norm=norm
-    )
+    return maml(module, spec, lr=lr, steps=steps, eval_steps=eval_steps, learn_rates=True, rates="element", norm=norm)
 
 
 @learners.register("cavia", head=True, context=True)

@@ -153,9 +153,7 @@ def simpleshot(
 
     classes: number of training classes (0 until it is known). centre: subtract the mean training embedding.
     """
-    return SimpleShot(
-        network=Network(module, norm), spec=spec, classes=classes, centre=centre, smoothing=smoothing
-    )
+    return SimpleShot(network=Network(module, norm), spec=spec, classes=classes, centre=centre, smoothing=smoothing)
 
 
 @learners.register("finetune", pretrains=True)

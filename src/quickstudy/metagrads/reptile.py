@@ -23,9 +23,7 @@ def _together(episode: Episode) -> Examples:
         return torch.cat([a, b])
 
     support, query = episode
-    return Examples(
-        join(support.x, query.x), torch.cat([support.y, query.y]), torch.cat([support.mask, query.mask])
-    )
+    return Examples(join(support.x, query.x), torch.cat([support.y, query.y]), torch.cat([support.mask, query.mask]))
 
 
 def reptile(learner: Learner, params: Params, episode: Episode) -> Score:

@@ -41,7 +41,9 @@ class Sampling:
             if low is not None and not least <= low <= high:
                 raise ConfigError(f"min_{name} must lie between {least} and {name}={high}, found {low}.")
         if self.groups is not None and (self.groups < 1 or self.ways % self.groups):
-            raise ConfigError(f"{self.ways} ways cannot come equally from {self.groups} groups. Choose a divisor of the ways.")
+            raise ConfigError(
+                f"{self.ways} ways cannot come equally from {self.groups} groups. Choose a divisor of the ways."
+            )
         if self.queries < 1:
             raise ConfigError(f"queries must be at least 1, found {self.queries}: without one nothing is judged.")
 

@@ -82,7 +82,11 @@ class AdaptedModel:
             raise RunError(f"{folder} already holds a model. Choose another folder, or delete this one first.")
         tensors = with_prefix(_META, self.params) | with_prefix(_STATE, self.state)
         save_tensors(folder / "model.safetensors", tensors, {"kind": "adapted model"})
-        facts = {"config": self.config.to_json(), "classes": list(self.classes), "spec": spec_to_json(self.learner.spec)}
+        facts = {
+            "config": self.config.to_json(),
+            "classes": list(self.classes),
+            "spec": spec_to_json(self.learner.spec),
+        }
         write_json(folder / "model.json", facts)
         return folder
 

@@ -115,7 +115,14 @@ class RunConfig:
     """What `quickstudy reproduce` measures after training."""
 
     def __post_init__(self) -> None:
-        for name in ("iterations", "meta_batch", "validate_every", "validation_episodes", "checkpoint_every", "log_every"):
+        for name in (
+            "iterations",
+            "meta_batch",
+            "validate_every",
+            "validation_episodes",
+            "checkpoint_every",
+            "log_every",
+        ):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, found {getattr(self, name)}.")
         if not self.lr > 0:

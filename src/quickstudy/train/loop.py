@@ -171,7 +171,9 @@ class Training:
 
     def _refuse_step(self, indices: Tensor, loss: Tensor) -> None:
         bad = indices[~torch.isfinite(loss)].tolist()
-        what = f"The loss of training episode {bad[0]}" if bad else f"The meta-gradient over episodes {indices.tolist()}"
+        what = (
+            f"The loss of training episode {bad[0]}" if bad else f"The meta-gradient over episodes {indices.tolist()}"
+        )
         self._save()
         raise TrainingError(
             f"{what} (seed {self.config.seed}, step {self.step}) is not finite. φ from before this step is saved. "
@@ -194,4 +196,3 @@ class Training:
     def _save(self) -> None:
         best = {"value": self.best.value, "step": self.best.step, "history": self.best.history}
         save_checkpoint(self.folder, self.outer, self.step, {"seconds": self.seconds, "best": best})
-

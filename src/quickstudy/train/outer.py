@@ -62,9 +62,7 @@ class Outer:
             self.schedule.step()
         if self._decay:
             names = list(self._moving)
-            torch._foreach_lerp_(
-                [self.average[n] for n in names], [self._moving[n] for n in names], 1 - self._decay
-            )
+            torch._foreach_lerp_([self.average[n] for n in names], [self._moving[n] for n in names], 1 - self._decay)
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that is a tensor, by flat names, to be stored."""

@@ -39,7 +39,12 @@ class Progress:
 
             self._console = Console(stderr=True)
             if self._console.is_terminal:
-                columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"))
+                columns = (
+                    TextColumn("{task.description}"),
+                    BarColumn(),
+                    MofNCompleteColumn(),
+                    TextColumn("{task.fields[note]}"),
+                )
                 self._bar = Bars(*columns, console=self._console, transient=True)
                 self._bar.start()
                 self._task = self._bar.add_task(self.title, total=self.total, completed=self._start, note="")

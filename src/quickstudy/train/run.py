@@ -39,11 +39,17 @@ class Run:
     """
 
     def __init__(
-        self, folder: str | Path, module: nn.Module | None = None, source: Source | None = None, device: str | None = None
+        self,
+        folder: str | Path,
+        module: nn.Module | None = None,
+        source: Source | None = None,
+        device: str | None = None,
     ) -> None:
         self.folder = Path(folder)
         if not (self.folder / "config.json").exists():
-            raise RunError(f"{self.folder} is not a run: it has no config.json. `quickstudy list runs` shows the runs here.")
+            raise RunError(
+                f"{self.folder} is not a run: it has no config.json. `quickstudy list runs` shows the runs here."
+            )
         config = RunConfig.from_json(read_json(self.folder / "config.json"))
         self.config = replace(config, device=device) if device else config
         self._module, self._source = module, source
@@ -56,7 +62,9 @@ class Run:
     def _kept(self) -> tuple[Params, dict[str, Any]]:
         path = self.folder / "model.safetensors"
         if not path.exists():
-            raise RunError(f"{self.folder} has no kept model yet: it was stopped before its first validation. Resume it.")
+            raise RunError(
+                f"{self.folder} has no kept model yet: it was stopped before its first validation. Resume it."
+            )
         tensors, facts = load_tensors(path)
         engine = self.parts.engine
         return place(tensors, engine.device, engine.learner.network.inner_loop), facts
@@ -85,7 +93,9 @@ class Run:
         learner = self.parts.engine.learner.at(source.spec)
         if steps is not None:
             if not isinstance(learner, IterativeLearner):
-                raise ConfigError(f"The learner {self.config.learner.name!r} does not adapt in steps: leave --steps out.")
+                raise ConfigError(
+                    f"The learner {self.config.learner.name!r} does not adapt in steps: leave --steps out."
+                )
             learner = learner.with_steps(steps)
         return source, replace(self.parts.engine, learner=learner)
 
