@@ -55,6 +55,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     logging.getLogger("quickstudy").setLevel(logging.INFO)
     command, rest = arguments[0], arguments[1:]
+    from quickstudy.train.loop import Interrupted
+
     try:
         if command not in COMMANDS:
             raise unknown_name("command", command, COMMANDS)
@@ -63,6 +65,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except QuickstudyError as error:
         print(f"quickstudy {command}: {error}", file=sys.stderr)
         return 2
+    except Interrupted as stopped:
+        print(f"\nStopped and saved after step {stopped.step}. Go on with: quickstudy train --resume {stopped.folder}")
+        return 130
     except KeyboardInterrupt:
         print("\nInterrupted.", file=sys.stderr)
         return 130

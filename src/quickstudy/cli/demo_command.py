@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 import quickstudy as qs
 from quickstudy.cli.parse import parse
@@ -19,8 +20,6 @@ from quickstudy.train.progress import duration
 from quickstudy.train.report import AdaptedTask
 from quickstudy.train.run import Run
 
-_EPISODES = 600
-
 
 @dataclass
 class Demo:
@@ -30,6 +29,8 @@ class Demo:
     """Folder of the run; runs/demo (or the next free number) if not given."""
     iterations: int | None = None
     """Training steps, to make it shorter or longer."""
+    episodes: int = 600
+    """Unseen tasks that the figures are measured on."""
     glyphs: bool = False
     """Use procedural characters even where Omniglot is at hand."""
 
@@ -44,21 +45,23 @@ def run(argv: Sequence[str]) -> int:
     )
     trained = qs.train(config, out=options.out)
     print(f"   Done in {duration(trained.metrics[-1]['seconds'])}.")
-    print(f"2. Evaluating on {_EPISODES} tasks from alphabets never seen: 5 new characters, one drawing of each.")
-    result = trained.evaluate(episodes=_EPISODES, quiet=False)
-    before = trained.evaluate(episodes=_EPISODES, params=trained.untrained(), quiet=False)
+    print(
+        f"2. Evaluating on {options.episodes} tasks from alphabets never seen: 5 new characters, one drawing of each."
+    )
+    result = trained.evaluate(episodes=options.episodes, quiet=False)
+    before = trained.evaluate(episodes=options.episodes, params=trained.untrained(), quiet=False)
     print(f"   trained network    {result}")
     print(f"   untrained network  {before}")
     print(f"   guessing           {100 / config.ways:.1f} %")
     print("3. Learning a whole new alphabet from one drawing of each character, then reading the other drawings.")
     task = _new_alphabet(trained)
     print(
-        f"   {len(task.model.classes)} characters learned in {task.milliseconds:.0f} ms; {100 * task.accuracy:.1f} % of "
-        f"{len(task.labels)} other drawings named correctly (guessing: {100 / len(task.model.classes):.1f} %)."
+        f"   {len(task.model.classes)} characters learned in {task.milliseconds:.0f} ms; {100 * task.accuracy:.1f} % "
+        f"of {len(task.labels)} other drawings named correctly (guessing: {100 / len(task.model.classes):.1f} %)."
     )
     model = task.model.save(trained.folder / "adapted-model")
     print("4. Writing the report.")
-    page = trained.report(episodes=_EPISODES, adapted=task, quiet=False)
+    page = trained.report(episodes=options.episodes, adapted=task, quiet=False)
     print(f"   Report:  {page.resolve()}")
     print(f"   Model:   {model}   (quickstudy predict {model} IMAGES …)")
     print(f"Finished in {duration(time.perf_counter() - began)}.")
@@ -85,6 +88,8 @@ def _new_alphabet(trained: Run) -> AdaptedTask:
     names = source.sampled(size).class_names("test", 0)
     alphabet, shown = _split_names(names)
     support, query = one_task(episodes, 0)
+    assert isinstance(support.x, Tensor)
+    assert isinstance(query.x, Tensor)
     labels = [shown[i] for i in support.y.tolist()]
     truth = [shown[i] for i in query.y.tolist()]
     began = time.perf_counter()

@@ -10,6 +10,7 @@ import tyro
 
 from quickstudy import registry
 from quickstudy.cli.parse import parse, run_names, table
+from quickstudy.errors import CheckpointError
 from quickstudy.train.run import RUNS
 from quickstudy.train.storage import load_tensors, read_json
 
@@ -52,5 +53,8 @@ def _run_row(name: str) -> list[str]:
     model = RUNS / name / "model.safetensors"
     if not model.exists():
         return [name, *parts, "not yet validated", ""]
-    _, facts = load_tensors(model)
+    try:
+        _, facts = load_tensors(model)
+    except CheckpointError:
+        return [name, *parts, "model damaged", ""]
     return [name, *parts, f"{facts['validation']:.4f} ± {facts['validation_ci95']:.4f}", str(facts["step"])]

@@ -18,7 +18,8 @@ def parse(kind: Callable[..., T], command: str, argv: Sequence[str], default: An
     import tyro
 
     extra = {} if default is None else {"default": default}
-    return tyro.cli(kind, prog=f"quickstudy {command}", args=list(argv), **extra)  # type: ignore[no-any-return,call-overload]
+    options: T = tyro.cli(kind, prog=f"quickstudy {command}", args=list(argv), **extra)
+    return options
 
 
 def find_run(name: str) -> Path:

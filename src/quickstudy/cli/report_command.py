@@ -13,7 +13,7 @@ from quickstudy.train.run import Run
 
 @dataclass
 class Report:
-    """Write report.html into the folder of a run: learning curve, drawn episodes, accuracy against shots, confusions."""
+    """Write report.html into the folder of a run: learning curve, drawn episodes, accuracy by shots, confusions."""
 
     run: tyro.conf.Positional[str]
     """A run: its folder, or its name under runs/."""

@@ -72,11 +72,12 @@ def chosen_parts(config: RunConfig, argv: Sequence[str]) -> tuple[RunConfig, lis
             config = config.with_tasks(part)
             if dropped:
                 notes.append(
-                    f"{', '.join(dropped)} of the recipe were chosen for its own tasks: training tasks are now as large as "
-                    "evaluation tasks (set --train-ways, --train-shots or --train-queries to change that)."
+                    f"{', '.join(dropped)} of the recipe were chosen for its own tasks: training tasks are now as "
+                    "large as evaluation tasks (set --train-ways, --train-shots or --train-queries to change that)."
                 )
         else:
-            config = replace(config, **{kind: part})
+            changes: dict[str, Any] = {kind: part}
+            config = replace(config, **changes)
     return config, rest, notes
 
 

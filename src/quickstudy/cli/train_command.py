@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
+
+import tyro
 
 import quickstudy as qs
 from quickstudy.cli.parse import find_run, parse
 from quickstudy.cli.settings import Settings, chosen_parts, load_recipe
-from quickstudy.errors import ConfigError
-from quickstudy.train.loop import Interrupted
+from quickstudy.errors import ConfigError, MissingExtra
 from quickstudy.train.progress import duration
 from quickstudy.train.run import Run
 
 _HELP = """usage: quickstudy train RECIPE [--tasks NAME] [--model NAME] [--learner NAME] [options]
-       quickstudy train --resume RUN
+       quickstudy train --resume RUN [--no-report]
 
 RECIPE: a name from `quickstudy list recipes`, or a Python file with a function recipe().
 `quickstudy train RECIPE --help` shows every option with the recipe's value:
@@ -26,6 +28,16 @@ _EXTRA = (
     ("overwrite", bool, False, "Replace a run that is in that folder."),
     ("report", bool, True, "Write the report page after training (takes up to a minute)."),
 )
+
+
+@dataclass
+class Resume:
+    """Go on with a run that was stopped, to the same bits as if it never had been."""
+
+    run: tyro.conf.Positional[str]
+    """A run: its folder, or its name under runs/."""
+    report: bool = True
+    """Write the report page after training (takes up to a minute)."""
 
 
 def run(argv: Sequence[str]) -> int:
@@ -43,32 +55,26 @@ def run(argv: Sequence[str]) -> int:
     parsed = parse(settings.kind, f"train {argv[0]}", rest)
     for note in notes:
         print(note, file=sys.stderr)
-    return _finish(
-        lambda: qs.train(settings.apply(parsed), out=parsed.out, overwrite=parsed.overwrite), report=parsed.report
-    )
+    return _finish(qs.train(settings.apply(parsed), out=parsed.out, overwrite=parsed.overwrite), parsed.report)
 
 
 def _resume(argv: Sequence[str]) -> int:
-    if len(argv) != 1:
-        raise ConfigError("Give exactly one run to go on with: quickstudy train --resume RUN")
-    folder = find_run(argv[0])
-    return _finish(lambda: qs.resume(folder), report=True)
+    options = parse(Resume, "train --resume", argv)
+    return _finish(qs.resume(find_run(options.run)), options.report)
 
 
-def _finish(work: object, report: bool) -> int:
-    assert callable(work)
-    try:
-        done: Run = work()
-    except Interrupted as stopped:
-        print(f"\nStopped and saved after step {stopped.step}. Go on with: quickstudy train --resume {stopped.folder}")
-        return 130
+def _finish(done: Run, report: bool) -> int:
     kept = done.kept
     seconds = done.metrics[-1]["seconds"]
     print(
-        f"Trained {done.config.name} in {duration(seconds)}; kept the model of step {kept['step']}, the best on validation tasks."
+        f"Trained {done.config.name} in {duration(seconds)}; kept the model of step {kept['step']}, "
+        "the best on validation tasks."
     )
     if report:
-        print(f"Report: {done.report(quiet=False)}")
+        try:
+            print(f"Report: {done.report(quiet=False)}")
+        except MissingExtra as error:
+            print(f"There is no report page: {error}", file=sys.stderr)
     print(f"Run: {done.folder}")
     print(f"Next: quickstudy evaluate {done.folder}")
     return 0

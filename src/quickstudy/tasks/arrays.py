@@ -98,7 +98,8 @@ def split_classes(classes: int, val: float, test: float, seed: int, least: int =
     if rest < least:
         raise DataError(
             f"{classes} classes cannot be split: val takes {sizes['val']} and test {sizes['test']}, which leaves "
-            f"{max(rest, 0)} to train on. Add classes, lower the shares val and test (0 is allowed), or name the splits."
+            f"{max(rest, 0)} to train on. "
+            "Add classes, lower the shares val and test (0 is allowed), or name the splits."
         )
     order = rng.permutation(rng.key(seed, "split"), classes)
     parts = order.tensor_split([rest, rest + sizes["val"]])
@@ -163,8 +164,8 @@ def _explicit(splits: Mapping[str, Sequence[Hashable]], number: Mapping[Hashable
                 )
             if label in seen:
                 raise DataError(
-                    f"splits names the class {label!r} twice, in {seen[label]!r} and {split!r}: a class that was trained "
-                    "on says nothing about learning new ones. Name it once."
+                    f"splits names the class {label!r} twice, in {seen[label]!r} and {split!r}: a class that was "
+                    "trained on says nothing about learning new ones. Name it once."
                 )
             seen[label] = split
     return {s: torch.tensor([number[label] for label in splits.get(s, ())], dtype=torch.int64) for s in SPLITS}

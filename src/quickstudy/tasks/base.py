@@ -86,7 +86,11 @@ class Source(ABC):
             raise unknown_name("split", split, SPLITS)
 
     def check(self, split: str) -> None:
-        """Raise DataError, naming class and numbers, if `split` cannot give episodes of this sampling."""
+        """Raise DataError, naming class and numbers, if `split` cannot give episodes of this sampling.
+
+        Sources that make up their data can always give them: here only the name of the split is checked.
+        """
+        self.known(split)
 
     def class_names(self, split: str, index: int) -> list[str]:
         """The names of the classes of one episode, in the order of their ids; empty where they have none."""

@@ -79,8 +79,8 @@ class ClassSource(Source):
             self._check_groups(split, table)
         elif (total := len(table.classes) * self._symmetries(split)) < self.sampling.ways:
             raise DataError(
-                f"{self.sampling.ways}-way tasks need {self.sampling.ways} classes, but the split {split!r} has {total}. "
-                "Lower the ways (--ways, or --train-ways while training), or add classes."
+                f"{self.sampling.ways}-way tasks need {self.sampling.ways} classes, but the split {split!r} has "
+                f"{total}. Lower the ways (--ways, or --train-ways while training), or add classes."
             )
         counts = self.pool.counts[table.classes]
         least = int(counts.argmin())
@@ -105,8 +105,8 @@ class ClassSource(Source):
         if fits < self._groups:
             largest = int(table.group_sizes.max()) if len(table.group_sizes) else 0
             raise DataError(
-                f"{self.sampling.ways}-way tasks from {self._groups} group(s) need as many groups of {each} classes, but the "
-                f"split {split!r} has {fits} such groups; its largest group has {largest} classes. "
+                f"{self.sampling.ways}-way tasks from {self._groups} group(s) need as many groups of {each} classes, "
+                f"but the split {split!r} has {fits} such groups; its largest group has {largest} classes. "
                 "Lower the ways (--ways, or --train-ways while training), or add classes."
             )
 

@@ -39,8 +39,8 @@ def write_atomically(path: Path) -> Iterator[IO[bytes]]:
 def download(url: str, path: Path, md5: str, timeout: float = 20.0) -> None:
     """Fetch `url` to `path`, with a progress bar, and check its MD5 digest before it gets its name.
 
-    timeout: seconds without an answer. Raises DownloadError, in one line, if the server cannot be reached, `path` cannot
-    be written, or the file is not the one expected.
+    timeout: seconds without an answer. Raises DownloadError, in one line, if the server cannot be reached, `path`
+    cannot be written, or the file is not the one expected.
     """
     import hashlib
     import http.client

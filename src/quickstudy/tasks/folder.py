@@ -44,8 +44,8 @@ def folder(
     Images become (channels, size, size) in [0, 1]: the longer side is brought to `size`, the rest of the square filled
     with the colour of the image's border. What was converted or left out is said once, through logging.
 
-    root: the folder. If it has a sub-folder 'train', then 'train', 'val' and 'test' hold the classes of the splits, and a
-        split that is missing is cut from the training classes; otherwise all splits are.
+    root: the folder. If it has a sub-folder 'train', then 'train', 'val' and 'test' hold the classes of the splits, and
+        a split that is missing is cut from the training classes; otherwise all splits are.
     invert: for dark ink on light paper, so that ink is 1 on 0. channels: 3 for colour, 1 for grey.
     val, test: shares of the classes that are held out, at random by `split_seed`.
     broken: whether an image that cannot be read stops everything ('refuse') or is left out ('skip').
@@ -91,8 +91,8 @@ def _starts(parts: dict[str, ImageFolder]) -> dict[str, int]:
         for name in part.names:
             if name in seen:
                 raise DataError(
-                    f"The class {name!r} is in both {seen[name]!r} and {split!r}, but held-out classes must be new ones. "
-                    "Give 'root' one folder with all classes in it, and they are split for you."
+                    f"The class {name!r} is in both {seen[name]!r} and {split!r}, but held-out classes must be new "
+                    "ones. Give 'root' one folder with all classes in it, and they are split for you."
                 )
             seen[name] = split
         starts[split] = total

@@ -83,8 +83,9 @@ def tables(
 ) -> TableSource:
     """Regression tasks over data sets in memory, one for each machine, customer, assay, …
 
-    tasks: (x, y) of each, with x (n, *features) and y (n, *target) or (n,), which becomes (n, 1); n may differ. A mapping
-        names them. val, test: shares of the data sets held out, at random by `split_seed`. units: of y, for reports.
+    tasks: (x, y) of each, with x (n, *features) and y (n, *target) or (n,), which becomes (n, 1); n may differ. A
+        mapping names them.
+    val, test: shares of the data sets held out, at random by `split_seed`. units: of y, for reports.
 
     Raises ShapeError where lengths or features do not fit, DataError for NaN or too few data sets.
     """

@@ -45,7 +45,10 @@ class Predictions:
 
 @dataclass(frozen=True)
 class AdaptedModel:
-    """φ and ψ of one task, with the names of its classes. `predict` takes images or vectors, `save` makes a folder of it."""
+    """φ and ψ of one task, with the names of its classes.
+
+    `predict` takes images or vectors, `save` makes a folder of it.
+    """
 
     config: RunConfig
     learner: Learner
@@ -60,14 +63,17 @@ class AdaptedModel:
 
     def __call__(self, x: Tensor) -> Tensor:
         """Raw predictions for x (n, *features) in the training format: logits (n, N), or values (n, *target)."""
-        device = next(iter(self.params.values())).device
         if tuple(x.shape[1:]) != self.learner.spec.input_shape:
             raise ShapeError(
-                f"One input has shape {tuple(x.shape[1:])}, but the model was trained on {self.learner.spec.input_shape}. "
+                f"One input has shape {tuple(x.shape[1:])}, but the model was trained on "
+                f"{self.learner.spec.input_shape}. "
                 "Give a batch (n, *features); image files are brought to this shape by quickstudy.read_images."
             )
+        x = _like(self.params, x)
+        if not bool(torch.isfinite(x).all()):
+            raise DataError("x holds NaN or infinite values. Remove or fill them before predicting.")
         with torch.no_grad():
-            return self.learner.predict(self.params, self.state, x.to(device, torch.float32))
+            return self.learner.predict(self.params, self.state, x)
 
     def predict(self, x: Tensor) -> Predictions:
         """Class names and probabilities for x (n, *features)."""
@@ -110,12 +116,11 @@ def adapt(
 
     params: calibrated φ. Classes are numbered in the sorted order of their names.
     """
-    device = next(iter(params.values())).device
-    x = torch.as_tensor(x).to(device)
-    spec = learner.spec
+    x = _like(params, torch.as_tensor(x))
+    device, spec = x.device, learner.spec
     mask = torch.ones(len(x), dtype=torch.bool, device=device)
     if spec.kind == "regression":
-        support = Examples(x, torch.as_tensor(labels, dtype=torch.float32).to(device), mask)
+        support = Examples(x, torch.as_tensor(labels, dtype=x.dtype).to(device), mask)
         classes: tuple[str, ...] = ()
     else:
         names = [str(label) for label in (labels.tolist() if isinstance(labels, Tensor) else labels)]
@@ -132,6 +137,15 @@ def adapt(
     with torch.no_grad():
         state = learner.adapt(params, support)
     return AdaptedModel(config, learner, params, state, classes)
+
+
+def _like(params: Params, x: Tensor) -> Tensor:
+    """x on φ's device and in its precision; whole numbers are refused, as 0…255 is not what networks are trained on."""
+    if not x.is_floating_point():
+        raise ShapeError(
+            f"x must be floating point, found {x.dtype}. Convert it with x.float(), or images with x.float() / 255."
+        )
+    return x.to(next(v for v in params.values() if v.is_floating_point()))
 
 
 def _with_ways(spec: TaskSpec, ways: int) -> TaskSpec:

@@ -60,8 +60,8 @@ def build(config: RunConfig, module: nn.Module | None = None, source: Source | N
     if facts.get("pretrains"):
         if not isinstance(base, ClassSource):
             raise ConfigError(
-                f"The learner {config.learner.name!r} trains on all classes at once, but {config.tasks.name!r} makes up its "
-                "classes task by task. Use tasks with a fixed set of classes: omniglot, folder or arrays."
+                f"The learner {config.learner.name!r} trains on all classes at once, but {config.tasks.name!r} makes "
+                "up its classes task by task. Use tasks with a fixed set of classes: omniglot, folder or arrays."
             )
         pooled = base.pooled(config.batch)
         learner = build_learner(config, shaped.spec, pooled.spec.ways, module)

@@ -67,7 +67,7 @@ class RunConfig:
     min_shots: int | None = None
     """If given, classes of training tasks have between `min_shots` and `train_shots` support examples."""
     train_groups: int | None = None
-    """Groups (alphabets, for instance) that the classes of a training task come from; the source's choice if not given."""
+    """Groups (such as alphabets) that the classes of a training task come from; the source's choice if not given."""
     batch: int = 128
     """Examples per step for learners that pretrain on ordinary batches instead of episodes."""
 
@@ -116,6 +116,9 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         for name in (
+            "shots",
+            "batch",
+            "calibration_episodes",
             "iterations",
             "meta_batch",
             "validate_every",
@@ -127,6 +130,10 @@ class RunConfig:
                 raise ConfigError(f"{name} must be at least 1, found {getattr(self, name)}.")
         if not self.lr > 0:
             raise ConfigError(f"lr must be positive, found {self.lr}.")
+        if self.train_shots is not None and self.train_shots < 1:
+            raise ConfigError(f"train_shots must be at least 1, found {self.train_shots}.")
+        if not self.clip >= 0:
+            raise ConfigError(f"clip must be positive, or 0 for no bound, found {self.clip}.")
         if not 0 <= self.average < 1:
             raise ConfigError(f"average must lie in [0, 1), found {self.average}.")
 
@@ -162,6 +169,9 @@ class RunConfig:
         for name in data:
             if name not in known:
                 raise unknown_name("setting of a run", name, known)
+        missing = [name for name in ("name", *_PARTS) if name not in data]
+        if missing:
+            raise ConfigError(f"The settings of a run must name its {', '.join(missing)}.")
         values = dict(data)
         for name, parts in _PARTS.items():
             part = data[name]

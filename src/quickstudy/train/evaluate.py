@@ -15,6 +15,7 @@ from quickstudy import losses
 from quickstudy.engine import Engine
 from quickstudy.engine.vectorize import tasks_of
 from quickstudy.episode import Episode, Params
+from quickstudy.errors import ConfigError
 from quickstudy.tasks.base import Source
 from quickstudy.train.provenance import commit, machine
 
@@ -78,6 +79,8 @@ def evaluate(
 
     engine: its learner must be `at` the source's spec. on_progress: called with the number of tasks done so far.
     """
+    if episodes < 1:
+        raise ConfigError(f"episodes must be at least 1, found {episodes}.")
     source.check(split)
     began, values = time.perf_counter(), []
     for start in range(0, episodes, _CHUNK):

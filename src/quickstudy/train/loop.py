@@ -40,7 +40,7 @@ class Interrupted(Exception):
 
 
 class _StopRequests(AbstractContextManager["_StopRequests"]):
-    """Turns the first Ctrl-C (or SIGTERM) into a request that is honoured between two steps; a second one interrupts."""
+    """Turns the first Ctrl-C (or SIGTERM) into a request honoured between two steps; a second one interrupts."""
 
     def __init__(self) -> None:
         self.asked = False
@@ -107,6 +107,7 @@ class Training:
         self.engine = parts.training_engine
         self.outer = Outer(initial_params(parts, config), config)
         self.step, self.seconds, self.best = 0, 0.0, Best()
+        self.window: list[tuple[Tensor, Tensor]] = []  # loss and metric of the steps since the last line of metrics
         self.metric = losses.metric_name(parts.engine.learner.spec)
 
     def resume(self) -> None:
@@ -114,9 +115,14 @@ class Training:
         self.step, facts = load_checkpoint(self.folder, self.outer)
         self.seconds = facts["seconds"]
         self.best = Best(facts["best"]["value"], facts["best"]["step"], [tuple(h) for h in facts["best"]["history"]])
+        like = next(iter(self.outer.params.values()))
+        self.window = [(like.new_tensor(loss), like.new_tensor(metric)) for loss, metric in facts.get("window", ())]
 
     def run(self, quiet: bool = False) -> None:
-        """Train to the end. Raises Interrupted after saving when asked to stop, TrainingError when the loss is not finite."""
+        """Train to the end.
+
+        Raises Interrupted, after saving, when asked to stop, and TrainingError when the loss is not finite.
+        """
         for source, split in ((self.parts.training, "train"), (self.parts.source, "val")):
             source.check(split)
         config, began, spent = self.config, time.perf_counter(), self.seconds
@@ -126,18 +132,17 @@ class Training:
             MetricsLog(self.folder, self.step) as log,
             Progress(title, config.iterations, self.step, quiet) as progress,
         ):
-            window: list[tuple[Tensor, Tensor]] = []
             mark, mark_step, validated = time.perf_counter(), self.step, ""
             while self.step < config.iterations:
-                window.append(self._one_step())
+                self.window.append(self._one_step())
                 self.step += 1
                 self.seconds = spent + time.perf_counter() - began
                 last = self.step == config.iterations
                 if self.step % config.log_every == 0 or last:
-                    loss, metric = (float(torch.stack(column).mean()) for column in zip(*window, strict=True))
+                    loss, metric = (float(torch.stack(column).mean()) for column in zip(*self.window, strict=True))
                     now = time.perf_counter()
                     rate = (self.step - mark_step) * config.meta_batch / (now - mark)
-                    window, mark, mark_step = [], now, self.step
+                    self.window, mark, mark_step = [], now, self.step
                     facts = {"loss": loss, self.metric: metric, "episodes_per_second": rate, "lr": self._lr()}
                     log.write("train", self.step, facts, self.seconds)
                     shown = f"loss {loss:.3f}, {self._show(metric)}, {rate:.0f} episodes/s"
@@ -177,8 +182,8 @@ class Training:
         self._save()
         raise TrainingError(
             f"{what} (seed {self.config.seed}, step {self.step}) is not finite. φ from before this step is saved. "
-            f"Try a lower outer rate (--lr, now {self._lr():g}), a lower inner rate or fewer inner steps (--learner.lr, "
-            "--learner.steps), a bound on the meta-gradient (--clip 10), or look at the episode itself: "
+            f"Try a lower outer rate (--lr, now {self._lr():g}), a lower inner rate or fewer inner steps "
+            "(--learner.lr, --learner.steps), a bound on the meta-gradient (--clip 10), or look at the episode itself: "
             f"source.episodes('train', torch.tensor([{bad[0] if bad else int(indices[0])}]))."
         )
 
@@ -195,4 +200,5 @@ class Training:
 
     def _save(self) -> None:
         best = {"value": self.best.value, "step": self.best.step, "history": self.best.history}
-        save_checkpoint(self.folder, self.outer, self.step, {"seconds": self.seconds, "best": best})
+        window = [[float(loss), float(metric)] for loss, metric in self.window]
+        save_checkpoint(self.folder, self.outer, self.step, {"seconds": self.seconds, "best": best, "window": window})

@@ -8,6 +8,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from quickstudy.errors import RunError
+from quickstudy.train.storage import write_atomically
+
 NAME = "metrics.jsonl"
 
 
@@ -25,7 +28,7 @@ class MetricsLog:
 
     def __init__(self, folder: Path, step: int) -> None:
         kept = [line for line in read_metrics(folder) if line["step"] <= step]
-        (folder / NAME).write_text("".join(json.dumps(line) + "\n" for line in kept))
+        write_atomically(folder / NAME, "".join(json.dumps(line) + "\n" for line in kept).encode())
         self._file = (folder / NAME).open("a", buffering=1)
         self._board: Any = None
         if importlib.util.find_spec("tensorboard") is not None:
@@ -46,7 +49,12 @@ class MetricsLog:
     def write(self, split: str, step: int, facts: dict[str, float], seconds: float) -> None:
         """facts: name to number. seconds: training time so far."""
         line = {"split": split, "step": step, **facts, "seconds": round(seconds, 3)}
-        self._file.write(json.dumps(line) + "\n")
-        if self._board is not None:
-            for name, value in facts.items():
-                self._board.add_scalar(f"{split}/{name}", value, step)
+        try:
+            self._file.write(json.dumps(line) + "\n")
+            if self._board is not None:
+                for name, value in facts.items():
+                    self._board.add_scalar(f"{split}/{name}", value, step)
+        except OSError as error:
+            raise RunError(
+                f"Could not write metrics to {self._file.name}: {error.strerror}. Free space, then go on with --resume."
+            ) from error

@@ -10,16 +10,31 @@ import torch
 from torch import Tensor
 
 from quickstudy.episode import Params
-from quickstudy.errors import unknown_name
+from quickstudy.errors import ConfigError, unknown_name
 from quickstudy.learners.network import trainable
 from quickstudy.train.config import RunConfig, check_signature
 
+# They need more than a gradient and a step: a closure, sparse gradients, a metric.
+_UNFIT = ("LBFGS", "SparseAdam", "ReduceLROnPlateau", "_LRScheduler")
+
 
 def _torch_class(kind: str, module: Any, name: str, base: type) -> Any:
-    known = {n: c for n, c in vars(module).items() if inspect.isclass(c) and issubclass(c, base) and c is not base}
+    found = {n: c for n, c in vars(module).items() if inspect.isclass(c) and issubclass(c, base) and c is not base}
+    known = {n: c for n, c in found.items() if n not in _UNFIT}
     if name not in known:
         raise unknown_name(kind, name, known)
     return known[name]
+
+
+def _made(constructor: Any, *arguments: Any, **options: Any) -> Any:
+    """What the constructor of a torch class makes; a ConfigError where it refuses its arguments."""
+    try:
+        return constructor(*arguments, **options)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f"{constructor.__name__} cannot be used with the options {options}: {error}. Change optimizer_options or "
+            "schedule_options, or choose another optimizer or schedule."
+        ) from error
 
 
 class Outer:
@@ -35,7 +50,7 @@ class Outer:
         self.average = {n: v.clone() for n, v in params.items()} if config.average else params
         optimizer = _torch_class("optimizer in torch.optim", torch.optim, config.optimizer, torch.optim.Optimizer)
         check_signature("optimizer", optimizer, config.optimizer_options)
-        self.optimizer = optimizer(list(self._moving.values()), lr=config.lr, **config.optimizer_options)
+        self.optimizer = _made(optimizer, list(self._moving.values()), lr=config.lr, **config.optimizer_options)
         self.schedule = self._schedule(config)
 
     def _schedule(self, config: RunConfig) -> Any:
@@ -49,7 +64,7 @@ class Outer:
         takes = inspect.signature(schedule).parameters
         implied = {"T_max": config.iterations, "total_steps": config.iterations, "max_lr": config.lr}
         implied = {name: value for name, value in implied.items() if name in takes}
-        return schedule(self.optimizer, **(implied | config.schedule_options))
+        return _made(schedule, self.optimizer, **(implied | config.schedule_options))
 
     def step(self, grads: Params) -> None:
         """One outer step along the meta-gradient `grads`, whose names are the trainable ones of φ."""
@@ -80,7 +95,9 @@ class Outer:
             str(index): {slot: v for slot, v in slots.items() if not isinstance(v, Tensor)}
             for index, slots in state["state"].items()
         }
-        schedule = None if self.schedule is None else self.schedule.state_dict()
+        # Mappings, such as the milestones of MultiStepLR, never change, and JSON would make strings of their keys.
+        stored = {} if self.schedule is None else self.schedule.state_dict()
+        schedule = {name: value for name, value in stored.items() if not isinstance(value, dict)}
         numbers = {"groups": state["param_groups"], "state": plain, "schedule": schedule}
         # Through text once, so that what cannot be stored is found before the file is written.
         return json.loads(json.dumps(numbers))  # type: ignore[no-any-return]

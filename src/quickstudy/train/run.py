@@ -23,6 +23,7 @@ from quickstudy.train.config import RunConfig
 from quickstudy.train.evaluate import Result, evaluate
 from quickstudy.train.loop import Training, calibrated, initial_params
 from quickstudy.train.metrics import read_metrics
+from quickstudy.train.outer import Outer
 from quickstudy.train.progress import Progress
 from quickstudy.train.storage import load_tensors, read_json, save_tensors, write_json
 
@@ -89,6 +90,8 @@ class Run:
 
     def sampled(self, sampling: Sampling, steps: int | None = None) -> tuple[Source, Engine]:
         """Source and engine for tasks of another size or another number of inner steps."""
+        if sampling.shots < 1:
+            raise ConfigError(f"shots must be at least 1 to learn a task from, found {sampling.shots}.")
         source = self.parts.source.sampled(sampling)
         learner = self.parts.engine.learner.at(source.spec)
         if steps is not None:
@@ -117,7 +120,11 @@ class Run:
         params: other φ than the kept one, such as `untrained()`.
         """
         config = self.config
-        size = Sampling(ways or config.ways, config.shots if shots is None else shots, queries or config.queries)
+        size = Sampling(
+            config.ways if ways is None else ways,
+            config.shots if shots is None else shots,
+            config.queries if queries is None else queries,
+        )
         source, engine = self.sampled(size, steps)
         source = source if seed is None else source.seeded(seed)
         with Progress(f"Evaluating {config.name} on {split} tasks", episodes, quiet=quiet) as progress:
@@ -141,6 +148,8 @@ class Run:
 def new_folder(name: str, out: str | Path | None, overwrite: bool) -> Path:
     """The folder of a new run: `out`, which must not hold a run; or runs/<name>, numbered if that is taken."""
     folder = Path(out) if out is not None else RUNS / name
+    if any(path.exists() and not path.is_dir() for path in (folder, *folder.parents)):
+        raise RunError(f"{folder} cannot be a folder: a file is in its way. Choose another folder with --out.")
     number = 1
     while out is None and not overwrite and (folder / "config.json").exists():
         number += 1
@@ -148,13 +157,16 @@ def new_folder(name: str, out: str | Path | None, overwrite: bool) -> Path:
     if folder.exists() and any(folder.iterdir()):
         if not overwrite:
             raise RunError(
-                f"The folder {folder} exists and is not empty. Go on with it (quickstudy train --resume {folder}), choose "
-                "another (--out), or replace it (--overwrite)."
+                f"The folder {folder} exists and is not empty. Go on with it (quickstudy train --resume {folder}), "
+                "choose another (--out), or replace it (--overwrite)."
             )
         if not (folder / "config.json").exists():
             raise RunError(f"{folder} is not a run, so it is not overwritten. Choose another folder with --out.")
         shutil.rmtree(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"Could not make the folder {folder}: {error.strerror}. Choose another with --out.") from error
     return folder
 
 
@@ -174,6 +186,9 @@ def train(
     parts = build(config, module, source)
     for tasks, split in ((parts.training, "train"), (parts.source, "val")):
         tasks.check(split)
+    Outer(
+        initial_params(parts, config), config
+    )  # so that an optimizer that cannot be is refused before a folder is made
     folder = new_folder(config.name, out, overwrite)
     write_json(folder / "config.json", config.to_json() | {})
     return _continue(folder, parts, module, source, resume=False, quiet=quiet)
