@@ -14,7 +14,7 @@ import quickstudy
 ROOT = Path(quickstudy.__file__).parent
 ORDER = (
     {"errors"},
-    {"episode", "registry", "rng", "losses"},
+    {"episode", "registry", "rng", "losses", "files"},
     {"models", "heads", "inner", "tasks"},
     {"learners"},
     {"metagrads"},

@@ -1,15 +1,12 @@
-"""Where fetched and prepared files live, and how they get there: whole, checked, or not at all."""
+"""Where fetched and prepared files live, and how they get there."""
 
 from __future__ import annotations
 
 import os
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
 from quickstudy.errors import DataError
+from quickstudy.files import writing
 
 
 class DownloadError(DataError):
@@ -19,21 +16,6 @@ class DownloadError(DataError):
 def cache_folder(*parts: str) -> Path:
     """The user's cache folder for quickstudy, $XDG_CACHE_HOME/quickstudy or ~/.cache/quickstudy; not created here."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "quickstudy", *parts)
-
-
-@contextmanager
-def write_atomically(path: Path) -> Iterator[IO[bytes]]:
-    """A binary file that appears at `path` complete, when the block ends well, or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-        try:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-            os.replace(file.name, path)
-        except BaseException:
-            Path(file.name).unlink(missing_ok=True)
-            raise
 
 
 def download(url: str, path: Path, md5: str, timeout: float = 20.0) -> None:
@@ -52,7 +34,7 @@ def download(url: str, path: Path, md5: str, timeout: float = 20.0) -> None:
     digest = hashlib.md5(usedforsecurity=False)
     columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn()
     try:
-        with urllib.request.urlopen(url, timeout=timeout) as reply, write_atomically(path) as file:
+        with urllib.request.urlopen(url, timeout=timeout) as reply, writing(path) as file:
             with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
                 length = reply.headers.get("Content-Length")
                 bar = progress.add_task(f"Downloading {path.name}", total=int(length) if length else None)

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from quickstudy.errors import DataError
-from quickstudy.tasks.download import cache_folder, download, write_atomically
+from quickstudy.files import writing
+from quickstudy.tasks.download import cache_folder, download
 from quickstudy.tasks.images import decode, fit
 from quickstudy.tasks.progress import reading
 
@@ -126,7 +127,7 @@ def _save(x: Tensor, path: Path) -> None:
     from safetensors.torch import save
 
     try:
-        with write_atomically(path) as file:
+        with writing(path) as file:
             file.write(save({"x": x}))
     except OSError as error:
         _log.warning(

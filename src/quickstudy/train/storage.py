@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,44 +14,25 @@ from safetensors.torch import save
 from torch import Tensor
 
 from quickstudy.errors import CheckpointError, RunError
+from quickstudy.files import writing
 
 FORMAT = 1
 """Version of the file format; files of a later one are refused."""
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write to a temporary file beside `path`, fsync, and rename: readers see the old file or the new one.
+    """Replace the file at `path` by `data`, whole or not at all.
 
     Raises RunError if the disk is full or the folder cannot be written; the old file is then intact.
     """
-    temporary = ""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "wb") as file:
-            os.fchmod(file.fileno(), 0o666 & ~_umask())  # mkstemp's files are for their owner only
+        with writing(path) as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
     except OSError as error:
-        if temporary and os.path.exists(temporary):
-            os.unlink(temporary)
         raise RunError(
             f"Could not write {path}: {error.strerror}. What was there before is intact. "
             "Free space or make the folder writable, then go on with --resume."
         ) from error
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def write_json(path: Path, value: Any) -> None:
