@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from small_runs import blobs, class_run
@@ -18,14 +20,12 @@ def test_classes_among_distractions(learner: str, tmp_path: Path) -> None:
     """Half of the features are noise, which only training over many tasks can learn to leave out."""
     config = class_run(
         learner,
-        models_width := "mlp",
         iterations=150,
         lr=5e-3,
         validate_every=150,
         checkpoint_every=150,
         calibration_episodes=4,
     )
-    assert models_width
     run = train(config, out=tmp_path / "run", source=blobs(classes=60, distraction=2.0), quiet=True)
     trained = run.evaluate(episodes=100)
     untrained = run.evaluate(episodes=100, params=run.untrained())
@@ -58,11 +58,14 @@ def test_protonet_on_glyphs(tmp_path: Path) -> None:
 
 def test_maml_learns_to_learn_sinusoids(tmp_path: Path) -> None:
     """After training each gradient step helps, and one step is worth more than without training."""
-    config = sinusoid_maml()
-    changes = {"iterations": 400, "meta_batch": 10, "validate_every": 400, "validation_episodes": 20, "lr": 3e-3}
-    from dataclasses import replace
-
-    run = train(replace(config, **changes, device="cpu"), out=tmp_path / "run", quiet=True)
+    changes: dict[str, Any] = {
+        "iterations": 400,
+        "meta_batch": 10,
+        "validate_every": 400,
+        "validation_episodes": 20,
+        "lr": 3e-3,
+    }
+    run = train(replace(sinusoid_maml(), **changes, device="cpu"), out=tmp_path / "run", quiet=True)
     errors = {steps: run.evaluate(steps=steps, episodes=100).mean for steps in (0, 1, 10)}
     assert errors[10] < errors[1] < errors[0]
     assert errors[1] < 0.8 * run.evaluate(steps=1, episodes=100, params=run.untrained()).mean

@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 import torch
 from small_runs import blobs, class_run, linear_run, newest
-from torch import nn
 
 from quickstudy.errors import DataError, QuickstudyError, RunError, TrainingError
+from quickstudy.learners.network import prefixed
 from quickstudy.registry import learners, models, sources
+from quickstudy.train.build import build
+from quickstudy.train.loop import initial_params
 from quickstudy.train.outer import Outer
 from quickstudy.train.run import Run, train
 from quickstudy.train.storage import load_tensors
@@ -48,47 +50,24 @@ def test_two_newest_checkpoints_are_kept(linear: Run) -> None:
     assert names == ["step-000000009.safetensors", "step-000000012.safetensors"]
 
 
-class Exploding(nn.Module):
-    """A linear layer whose output becomes infinite once its weights have moved by more than `bound`."""
-
-    def __init__(self, bound: float) -> None:
-        super().__init__()
-        self.head = nn.Linear(2, 2)
-        nn.init.zeros_(self.head.weight)
-        self.bound = bound
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        moved: torch.Tensor = self.head.weight.abs().max() / self.bound
-        return self.head(x) / (1 - moved.floor()).clamp(min=0)
-
-
-def test_loss_that_is_not_finite_stops_with_advice(tmp_path: Path) -> None:
-    config = linear_run(learner=learners.part("maml", lr=1e-4), lr=0.1, seed=3, optimizer="SGD", lr_note=None) if 0 else (
-        linear_run(learner=learners.part("maml", lr=1e-6, steps=1), lr=0.01, seed=3)
-    )  # fmt: skip
-    with pytest.raises(TrainingError) as caught:
-        train(config, out=tmp_path / "run", module=Exploding(0.035), quiet=True)
+@pytest.mark.parametrize(
+    ("changes", "step"), [({"learner": learners.part("maml", lr=1e30)}, 0), ({"lr": 1e30, "optimizer": "SGD"}, 1)]
+)
+def test_loss_that_is_not_finite_stops_with_advice(changes: dict[str, Any], step: int, tmp_path: Path) -> None:
+    config = linear_run(seed=3, **changes)
+    with pytest.raises(TrainingError, match=r"not finite.*φ from before this step is saved") as caught:
+        train(config, out=tmp_path / "run", quiet=True)
     text = str(caught.value)
-    for part in (
-        "is not finite",
-        "seed 3",
-        "step ",
-        "--lr, now 0.01",
-        "--learner.lr",
-        "--clip",
-        "source.episodes('train'",
-    ):
+    for part in (f"seed 3, step {step}", f"--lr, now {config.lr:g}", "--learner.lr", "--clip"):
         assert part in text
-    step = int(text.split("step ")[1].split(")")[0])
-    assert 0 < step < 12
+    episode = int(text.split("torch.tensor([")[1].split("]")[0])
+    assert episode // config.meta_batch == step
     tensors, facts = load_tensors(newest(tmp_path / "run"))
+    saved = prefixed("params.", tensors)
     assert facts["step"] == step
-    weight = (
-        tensors["params.param.head.weight"]
-        if "params.param.head.weight" in tensors
-        else next(v for n, v in tensors.items() if n.startswith("params.") and n.endswith("head.weight"))
-    )
-    assert bool(torch.isfinite(weight).all()) and float(weight.abs().max()) > 0.02
+    assert all(bool(torch.isfinite(value).all()) for value in saved.values())
+    before = initial_params(build(config), config)
+    assert all(torch.equal(saved[name], value) for name, value in before.items()) == (step == 0)
 
 
 def test_best_validation_is_kept(tmp_path: Path) -> None:

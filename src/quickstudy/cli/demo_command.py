@@ -73,8 +73,8 @@ def _omniglot() -> bool:
     try:
         for archive in ("images_background", "images_evaluation"):
             find(archive)
-    except DownloadError as error:
-        print(f"Omniglot is not here and could not be downloaded ({error}) — running on procedural characters instead.")
+    except DownloadError:
+        print("Omniglot is not on this machine and cannot be downloaded: using procedural characters instead.")
         return False
     return True
 

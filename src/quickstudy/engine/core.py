@@ -35,6 +35,7 @@ class Engine:
     metagrad: str | None = None
 
     def __post_init__(self) -> None:
+        metagrad(self.metagrad or self.learner.metagrad)  # refuses a name that does not exist, before anything runs
         if self.precision != "float32" and self.learner.network.inner_loop:
             raise ConfigError(
                 f"precision {self.precision!r} is not offered for learners that take gradients inside the inner loop: "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any
+from typing import Any, get_args
 
 from quickstudy import registry
 from quickstudy.engine import Precision, Vectorize
@@ -22,6 +22,8 @@ class Protocol:
 
     steps: inner steps at evaluation (None: the learner's). published: the figure in `source`, in % for accuracy.
     target: what this recipe means to reach; `error` says that figure and target are error rates (100 − accuracy).
+    gain: what it means to reach, in points above the untrained network. scratch_rates: inner rates of which the
+    untrained network is given its best on validation tasks; empty leaves it the learner's own.
     """
 
     name: str
@@ -35,6 +37,12 @@ class Protocol:
     source: str = ""
     target: float | None = None
     error: bool = False
+    gain: float | None = None
+    scratch_rates: tuple[float, ...] = ()
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Protocol:
+        return cls(**{name: _tuples(value) for name, value in data.items()})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,6 +136,9 @@ class RunConfig:
         ):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, found {getattr(self, name)}.")
+        for name, kind in (("vectorize", Vectorize), ("precision", Precision)):
+            if getattr(self, name) not in get_args(kind):
+                raise unknown_name(f"value of {name}", getattr(self, name), get_args(kind))
         if not self.lr > 0:
             raise ConfigError(f"lr must be positive, found {self.lr}.")
         if self.train_shots is not None and self.train_shots < 1:
@@ -176,7 +187,7 @@ class RunConfig:
         for name, parts in _PARTS.items():
             part = data[name]
             values[name] = parts.part(part["name"], **{n: _tuples(v) for n, v in part["options"].items()})
-        values["protocols"] = tuple(Protocol(**protocol) for protocol in data.get("protocols", ()))
+        values["protocols"] = tuple(Protocol.from_json(protocol) for protocol in data.get("protocols", ()))
         return cls(**values)
 
     def with_tasks(self, tasks: Part[Any]) -> RunConfig:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from quickstudy.episode import Params
 from quickstudy.errors import ConfigError
+from quickstudy.learners import GradientLearner, Learner
 from quickstudy.train.config import Protocol, RunConfig
 from quickstudy.train.evaluate import Result
 from quickstudy.train.run import Run, train
@@ -34,7 +35,7 @@ def measure(run: Run, out: Path, *, notes: tuple[str, ...] = (), quiet: bool = F
     """
     protocols, untrained = _protocols(run.config), run.untrained()
     results = [result_of(run, protocol, quiet=quiet) for protocol in protocols]
-    baselines = [result_of(run, protocol, untrained, quiet=quiet) for protocol in protocols]
+    baselines = [from_scratch(run, protocol, untrained, quiet=quiet) for protocol in protocols]
     facts = {
         "recipe": run.config.name,
         "config": run.config.to_json(),
@@ -60,8 +61,27 @@ def measure(run: Run, out: Path, *, notes: tuple[str, ...] = (), quiet: bool = F
     return out
 
 
-def result_of(run: Run, protocol: Protocol, params: Params | None = None, *, quiet: bool = True) -> Result:
-    """One protocol: its own split, size of task and number of inner steps. params: other φ than the kept one."""
+def from_scratch(run: Run, protocol: Protocol, untrained: Params, *, quiet: bool = True) -> Result:
+    """The untrained network on one protocol, with its best rate of `scratch_rates` on 200 validation tasks."""
+    learner = run.parts.engine.learner
+    if protocol.scratch_rates and isinstance(learner, GradientLearner):
+        trial = replace(protocol, split="val", episodes=200)
+        rates = [replace(learner, rule=replace(learner.rule, lr=rate)) for rate in protocol.scratch_rates]
+        found = [result_of(run, trial, untrained, learner=one).mean for one in rates]
+        best = max(found) if learner.spec.kind == "classification" else min(found)
+        learner = rates[found.index(best)]
+    return result_of(run, protocol, untrained, learner=learner, quiet=quiet)
+
+
+def result_of(
+    run: Run,
+    protocol: Protocol,
+    params: Params | None = None,
+    *,
+    learner: Learner | None = None,
+    quiet: bool = True,
+) -> Result:
+    """One protocol: its own split, size of task and number of inner steps. params, learner: other than the run's."""
     return run.evaluate(
         ways=protocol.ways,
         shots=protocol.shots,
@@ -70,6 +90,7 @@ def result_of(run: Run, protocol: Protocol, params: Params | None = None, *, qui
         split=protocol.split,
         steps=protocol.steps,
         params=params,
+        learner=learner,
         quiet=quiet,
     )
 

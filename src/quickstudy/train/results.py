@@ -34,7 +34,7 @@ def page(folder: Path) -> str:
 def _recipe(stored: dict[str, Any]) -> str:
     baselines = {entry["protocol"]: Result(**entry["result"]) for entry in stored.get("baselines") or ()}
     rows = [
-        _row(Protocol(**entry["protocol"]), Result(**entry["result"]), baselines.get(entry["protocol"]["name"]))
+        _row(Protocol.from_json(entry["protocol"]), Result(**entry["result"]), baselines.get(entry["protocol"]["name"]))
         for entry in stored["protocols"]
     ]
     lines = ["", f"## {stored['recipe']}", "", _line(_COLUMNS), _line(["---"] * len(_COLUMNS)), *map(_line, rows), ""]
@@ -68,8 +68,8 @@ def _row(protocol: Protocol, result: Result, baseline: Result | None) -> list[st
         f"**{shown(protocol, result)}**",
         f"{result.episodes:,}",
         published,
-        "" if protocol.target is None else f"{protocol.target:g}",
-        verdict(protocol, result),
+        target(protocol),
+        verdict(protocol, result, baseline),
         "" if baseline is None else shown(protocol, baseline),
     ]
 
@@ -89,13 +89,23 @@ def shown(protocol: Protocol, result: Result) -> str:
     return f"{mean:.{digits}f} ± {ci95:.{digits}f}"
 
 
-def verdict(protocol: Protocol, result: Result) -> str:
+def target(protocol: Protocol) -> str:
+    """What is to be reached: a figure, or points above the untrained network."""
+    if protocol.gain is not None:
+        return f"untrained + {protocol.gain:g}"
+    return "" if protocol.target is None else f"{protocol.target:g}"
+
+
+def verdict(protocol: Protocol, result: Result, baseline: Result | None = None) -> str:
     """'yes', 'no: 0.31 short', with 'within the interval' if the target is not ruled out; '' without a target."""
-    if protocol.target is None:
-        return ""
     mean, ci95 = value(protocol, result)
-    lower_is_better = result.metric != "accuracy" or protocol.error
-    short = mean - protocol.target if lower_is_better else protocol.target - mean
+    if protocol.gain is not None and baseline is not None:
+        short = value(protocol, baseline)[0] + protocol.gain - mean
+    elif protocol.target is not None:
+        lower_is_better = result.metric != "accuracy" or protocol.error
+        short = mean - protocol.target if lower_is_better else protocol.target - mean
+    else:
+        return ""
     if short <= 0:
         return "yes"
     digits = 2 if result.metric == "accuracy" else 3

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from quickstudy.engine import Engine, place
 from quickstudy.episode import Params
 from quickstudy.errors import ConfigError, RunError
-from quickstudy.learners import IterativeLearner
+from quickstudy.learners import IterativeLearner, Learner
 from quickstudy.tasks.base import Sampling, Source
 from quickstudy.train.adapted import AdaptedModel, adapt
 from quickstudy.train.build import Parts, build
@@ -88,12 +88,14 @@ class Run:
         """φ as it was before the first step, calibrated: what training must beat."""
         return calibrated(self.parts, self.config, initial_params(self.parts, self.config))
 
-    def sampled(self, sampling: Sampling, steps: int | None = None) -> tuple[Source, Engine]:
-        """Source and engine for tasks of another size or another number of inner steps."""
+    def sampled(
+        self, sampling: Sampling, steps: int | None = None, learner: Learner | None = None
+    ) -> tuple[Source, Engine]:
+        """Source and engine for tasks of another size, another number of inner steps, or another learner."""
         if sampling.shots < 1:
             raise ConfigError(f"shots must be at least 1 to learn a task from, found {sampling.shots}.")
         source = self.parts.source.sampled(sampling)
-        learner = self.parts.engine.learner.at(source.spec)
+        learner = (learner or self.parts.engine.learner).at(source.spec)
         if steps is not None:
             if not isinstance(learner, IterativeLearner):
                 raise ConfigError(
@@ -113,11 +115,12 @@ class Run:
         steps: int | None = None,
         seed: int | None = None,
         params: Params | None = None,
+        learner: Learner | None = None,
         quiet: bool = True,
     ) -> Result:
         """Adapt to `episodes` tasks of `split` and measure; sizes not given are the run's own.
 
-        params: other φ than the kept one, such as `untrained()`.
+        params: other φ than the kept one, such as `untrained()`. learner: another than the run's, with the same φ.
         """
         config = self.config
         size = Sampling(
@@ -125,7 +128,7 @@ class Run:
             config.shots if shots is None else shots,
             config.queries if queries is None else queries,
         )
-        source, engine = self.sampled(size, steps)
+        source, engine = self.sampled(size, steps, learner)
         source = source if seed is None else source.seeded(seed)
         with Progress(f"Evaluating {config.name} on {split} tasks", episodes, quiet=quiet) as progress:
             chosen = self.params if params is None else params

@@ -1,0 +1,239 @@
+"""The documentation is true: its Python runs, its links resolve, its command lines exist, and no part is left out."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import re
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import quickstudy as qs
+from quickstudy.cli import COMMANDS
+from quickstudy.cli.settings import Settings, chosen_parts, load_recipe
+from quickstudy.train.run import Run
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+NOT_RUN = "<!-- not run -->"
+COMMAND_CLASSES = {name: name.capitalize() for name in COMMANDS if name != "train"}
+FILES_NAMED = ("mine.py",)  # recipe files that stand for the reader's own
+
+
+def page_id(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """The fenced blocks of a language, but not those marked as not to be run."""
+    pattern = rf"({NOT_RUN}\n+)?^```{language}\n(.*?)^```"
+    return [body for mark, body in re.findall(pattern, page.read_text(), re.M | re.S) if not mark]
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder to run in; what is registered there is forgotten afterwards."""
+    monkeypatch.chdir(tmp_path)
+    for registry in (qs.registry.learners, qs.registry.models, qs.registry.sources, qs.registry.recipes):
+        monkeypatch.setattr(registry, "_entries", dict(registry._entries))
+        monkeypatch.setattr(registry, "_facts", dict(registry._facts))
+    return tmp_path
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trainings of two steps and evaluations of few tasks, whatever the page says."""
+    train, evaluate = qs.train, Run.evaluate
+
+    def tiny(config: qs.RunConfig, **options: Any) -> Run:
+        size = {"validation_episodes": 2, "calibration_episodes": 1}
+        return train(replace(config, iterations=2, **size), **{"quiet": True, **options})
+
+    def few(self: Run, *, episodes: int = 0, **options: Any) -> qs.Result:
+        return evaluate(self, episodes=3, **options)
+
+    monkeypatch.setattr(qs, "train", tiny)
+    monkeypatch.setattr(Run, "evaluate", few)
+
+
+def prepare(page: Path) -> None:
+    """What a page takes for granted before its first block: a run, an adapted model, some images."""
+    import torch
+    from PIL import Image
+
+    if page.name not in ("files.md", "guide.md"):
+        return
+    run = qs.train(qs.recipes.demo_glyphs())
+    run.adapt(torch.rand(4, 1, 28, 28), ["a", "a", "b", "b"]).save("my-model")
+    Path("unsorted").mkdir()
+    Image.new("L", (40, 30), 200).save("unsorted/one.png")
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "python")], ids=page_id)
+@pytest.mark.usefixtures("small", "workplace")
+def test_python_blocks_of_a_page_run_one_after_another(page: Path) -> None:
+    prepare(page)
+    code = "\n".join(blocks(page, "python"))
+    exec(compile(code, page_id(page), "exec"), {"__name__": "page"})
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=page_id)
+@pytest.mark.usefixtures("small", "workplace")
+def test_examples_run(path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    spec = importlib.util.spec_from_file_location(f"example_{path.stem}", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, spec.name, module)  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    module.main(2)
+    assert capsys.readouterr().out.strip(), "an example shows something"
+
+
+def test_there_are_examples() -> None:
+    assert {"own_learner", "own_source", "regression", "folder"} <= {path.stem for path in EXAMPLES}
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.M)
+    return {re.sub(r"[^\w\- ]", "", h.strip().lower()).replace(" ", "-") for h in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
+def test_links_within_the_repository_lead_somewhere(page: Path) -> None:
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.M | re.S)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        there = (page.parent / path).resolve() if path else page
+        assert there.exists(), f"{page_id(page)} links to {target}"
+        assert not anchor or anchor in anchors(there), f"{page_id(page)} links to the missing heading {target}"
+
+
+def command_lines(page: Path) -> Iterator[list[str]]:
+    """The words of every `quickstudy …` in shell blocks and in code spans, without prompts and comments."""
+    text = page.read_text()
+    lines = [line for body in blocks(page, "sh") for line in body.splitlines()]
+    spans = re.findall(r"`(quickstudy [^`]+)`", re.sub(r"^```.*?^```", "", text, flags=re.M | re.S))
+    for line in [*lines, *spans]:
+        words = shlex.split(line, comments=True)
+        if words[:1] == ["quickstudy"]:
+            yield [word for word in words[1:] if word != "…"]
+
+
+def option_names(kind: type, prefix: str = "") -> set[str]:
+    """The options that tyro makes of a dataclass."""
+    names = {"--help"}
+    for field in dataclasses.fields(kind):
+        name = prefix + field.name.replace("_", "-")
+        if field.name in ("tasks", "model", "learner") and isinstance(part := _made_of(kind, field.name), type):
+            names |= option_names(part, f"{name}.")
+        else:
+            names |= {f"--{name}", f"--{name.rpartition('.')[0]}{'.' if '.' in name else ''}no-{field.name}"}
+    return names
+
+
+def _made_of(kind: type, name: str) -> Any:
+    return kind.__annotations__.get(name)
+
+
+def check_command_line(words: list[str]) -> None:
+    command, rest = words[0], words[1:]
+    assert command in COMMANDS, f"there is no command {command!r}"
+    if command == "train" and rest[0] != "--resume":
+        if rest[0] == "RECIPE" or rest[0] in FILES_NAMED:
+            rest = ["demo", *rest[1:]]
+        rest = [word.replace("NAME", "protonet") for word in rest]
+        config, others, _ = chosen_parts(load_recipe(rest[0]), rest[1:])
+        extra = [("out", str, "", ""), ("overwrite", bool, False, ""), ("report", bool, True, "")]
+        known = option_names(Settings.of(config, extra).kind)
+    elif command == "train":
+        known, others = {"--resume"}, rest
+    else:
+        module = importlib.import_module(f"quickstudy.cli.{command}_command")
+        known, others = option_names(getattr(module, COMMAND_CLASSES[command])), rest
+        if command == "reproduce" and rest[0] not in ("RECIPE", *FILES_NAMED):
+            load_recipe(rest[0])
+        if command == "list" and rest:
+            assert rest[0] in ("recipes", "learners", "models", "tasks", "runs")
+    for word in others:
+        if word.startswith("--"):
+            assert word.split("=")[0] in known, f"`quickstudy {command}` has no option {word}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
+def test_command_lines_name_commands_recipes_and_options_that_exist(page: Path) -> None:
+    for words in command_lines(page):
+        check_command_line(words)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [["tain", "demo"], ["train", "dmo"], ["train", "demo", "--itrations", "3"], ["adapt", "demo", "--supprt", "x"]],
+    ids=lambda words: " ".join(words),
+)
+def test_a_wrong_command_line_would_be_found(wrong: list[str]) -> None:
+    with pytest.raises((AssertionError, qs.QuickstudyError)):
+        check_command_line(wrong)
+
+
+def bare_options(page: Path) -> set[str]:
+    """Options that stand in code spans of their own, such as `--train-ways 20`."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.M | re.S)
+    return {
+        word.split("=")[0] for span in re.findall(r"`(--[^`]+)`", text) for word in span.split() if word[:2] == "--"
+    }
+
+
+FOREIGN = {"--extra-index-url"}  # pip's
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
+def test_options_named_alone_belong_to_some_command(page: Path) -> None:
+    known = {"--resume", "--tasks", "--model", "--learner", "--out", "--overwrite", "--report", "--no-report"} | FOREIGN
+    for tasks in qs.registry.sources:
+        for learner in qs.registry.learners:
+            words = ["--tasks", tasks, "--learner", learner]
+            known |= option_names(Settings.of(chosen_parts(qs.recipes.demo(), words)[0]).kind)
+    for command, name in COMMAND_CLASSES.items():
+        known |= option_names(getattr(importlib.import_module(f"quickstudy.cli.{command}_command"), name))
+    unknown = bare_options(page) - known
+    assert not unknown, f"{page_id(page)} names options that no command has: {sorted(unknown)}"
+
+
+@pytest.mark.parametrize(
+    ("registry", "page"),
+    [
+        (qs.registry.learners, "docs/learners.md"),
+        (qs.registry.sources, "docs/learners.md"),
+        (qs.registry.models, "docs/learners.md"),
+        (qs.registry.recipes, "docs/files.md"),
+        (qs.metagrads.METAGRADS, "docs/learners.md"),
+    ],
+    ids=["learners", "tasks", "models", "recipes", "metagrads"],
+)
+def test_every_part_is_described(registry: Any, page: str) -> None:
+    text = (ROOT / page).read_text()
+    assert not [name for name in registry if f"`{name}`" not in text]
+
+
+def test_every_option_of_a_learner_is_described() -> None:
+    text = (ROOT / "docs/learners.md").read_text()
+    known: Callable[[str], bool] = lambda option: f"`{option}" in text  # noqa: E731
+    internal = {"classes"}  # filled in by the run
+    for name in qs.registry.learners:
+        options = set(qs.registry.learners.part(name).parameters()) - internal
+        assert not [option for option in options if not known(option)], name
+
+
+def test_no_page_names_a_folder_of_some_machine() -> None:
+    for page in PAGES:
+        assert not re.search(r"(?<![\w.])/(work|home|root|tmp)/", page.read_text()), page_id(page)
