@@ -1,7 +1,7 @@
 """From a folder of images to predictions, in Python. Without a folder of yours, one with drawn characters is made.
 
-    python examples/folder.py                        # 300 steps on made-up characters
-    python examples/folder.py 300 ./photos           # on your own: one sub-folder of images for each class
+python examples/folder.py                        # 300 steps on made-up characters
+python examples/folder.py 300 ./photos           # on your own: one sub-folder of images for each class
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A learner of your own: every support example votes for its class, near ones more than far ones.
 
-    python examples/own_learner.py        # checks it, then trains it for 500 steps
-    python examples/own_learner.py 50     # fewer steps
+python examples/own_learner.py        # checks it, then trains it for 500 steps
+python examples/own_learner.py 50     # fewer steps
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A task source of your own: each task is one parabola y = a x² + b x + c.
 
-    python examples/own_source.py         # checks it, then trains on it for 1000 steps
-    python examples/own_source.py 50      # fewer steps
+python examples/own_source.py         # checks it, then trains on it for 1000 steps
+python examples/own_source.py 50      # fewer steps
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """MAML on sine curves: learn from many curves, then fit a new one from five points and one gradient step.
 
-    python examples/regression.py         # 5000 steps
-    python examples/regression.py 200     # fewer steps
+python examples/regression.py         # 5000 steps
+python examples/regression.py 200     # fewer steps
 """
 
 from __future__ import annotations

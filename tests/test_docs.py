@@ -146,7 +146,7 @@ def _made_of(kind: type, name: str) -> Any:
 
 
 def check_command_line(words: list[str]) -> None:
-    command, rest = words[0], words[1:]
+    command, rest = words[0], words[1:] or ["RECIPE"]
     assert command in COMMANDS, f"there is no command {command!r}"
     if command == "train" and rest[0] != "--resume":
         if rest[0] == "RECIPE" or rest[0] in FILES_NAMED:
@@ -162,7 +162,7 @@ def check_command_line(words: list[str]) -> None:
         known, others = option_names(getattr(module, COMMAND_CLASSES[command])), rest
         if command == "reproduce" and rest[0] not in ("RECIPE", *FILES_NAMED):
             load_recipe(rest[0])
-        if command == "list" and rest:
+        if command == "list" and rest != ["RECIPE"]:
             assert rest[0] in ("recipes", "learners", "models", "tasks", "runs")
     for word in others:
         if word.startswith("--"):
@@ -177,7 +177,13 @@ def test_command_lines_name_commands_recipes_and_options_that_exist(page: Path) 
 
 @pytest.mark.parametrize(
     "wrong",
-    [["tain", "demo"], ["train", "dmo"], ["train", "demo", "--itrations", "3"], ["adapt", "demo", "--supprt", "x"]],
+    [
+        ["tain", "demo"],
+        ["train", "dmo"],
+        ["train", "demo", "--itrations", "3"],
+        ["train", "demo", "--tasks.rotat", "3"],
+        ["adapt", "demo", "--supprt", "x"],
+    ],
     ids=lambda words: " ".join(words),
 )
 def test_a_wrong_command_line_would_be_found(wrong: list[str]) -> None:

@@ -209,7 +209,7 @@ class Moments:
 
     def add(self, path: str, x: Tensor) -> None:
         """x: (n, C, *space)."""
-        values = x.transpose(0, 1).flatten(1).double()
+        values = x.transpose(0, 1).flatten(1).to(torch.float32 if x.device.type == "mps" else torch.float64)
         seen = Moments()
         seen._sums[path] = (values.shape[1], values.sum(1), values.square().sum(1))
         self.merge(seen)

@@ -21,7 +21,7 @@ def demo() -> RunConfig:
         queries=5,
         train_ways=30,
         train_queries=4,
-        iterations=1200,
+        iterations=1400,
         meta_batch=1,
         lr=2e-3,
         schedule="CosineAnnealingLR",

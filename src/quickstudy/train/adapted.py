@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from quickstudy.engine import resolve_device
 from quickstudy.episode import Examples, ImageFormat, Params, State, TaskSpec, check_examples
-from quickstudy.errors import DataError, RunError, ShapeError
+from quickstudy.errors import CheckpointError, DataError, RunError, ShapeError
 from quickstudy.learners import Learner
 from quickstudy.learners.network import prefixed, with_prefix
 from quickstudy.train.build import build_learner
@@ -102,6 +102,11 @@ class AdaptedModel:
         folder = Path(folder)
         facts = read_json(folder / "model.json")
         tensors, _ = load_tensors(folder / "model.safetensors")
+        for name in ("config", "classes", "spec"):
+            if name not in facts:
+                raise CheckpointError(
+                    f"{folder / 'model.json'} lacks its {name!r}: it was edited. Adapt the model again."
+                )
         on = resolve_device(device)
         tensors = {name: value.to(on) for name, value in tensors.items()}
         config = RunConfig.from_json(facts["config"])
