@@ -1,4 +1,4 @@
-"""What a new user has: folders of photos, some of them broken, and a recipe file."""
+"""The folder that a new user works in, and the command that they call there."""
 
 from __future__ import annotations
 
@@ -6,67 +6,17 @@ import os
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
-
-Command = Callable[..., "subprocess.CompletedProcess[str]"]
-
-RECIPE = '''
-import quickstudy as qs
-from quickstudy.registry import learners, models, sources
-
-
-def recipe():
-    """Prototypes on procedural characters, as small as can be."""
-    return qs.RunConfig(
-        name="mine",
-        tasks=sources.part("glyphs", alphabets=6, characters=6, size=16),
-        model=models.part("conv4", width=8),
-        learner=learners.part("protonet"),
-        ways=5,
-        shots=1,
-        queries=2,
-        train_ways=6,
-        iterations=30,
-        meta_batch=1,
-        lr=5e-3,
-        validate_every=15,
-        validation_episodes=10,
-        calibration_episodes=4,
-        device="cpu",
-    )
-'''
-
-
-def photo(kind: int, number: int, size: int = 24) -> Image.Image:
-    """A blob of a colour and place of its own kind, on noise."""
-    generator = np.random.default_rng(kind)
-    colour, place = generator.integers(60, 256, 3), generator.integers(0, size - 10, 2)
-    noise = np.random.default_rng((kind, number))
-    pixels = noise.integers(0, 50, (size, size, 3), dtype=np.uint8)
-    row, column = place + noise.integers(0, 3, 2)
-    pixels[row : row + 8, column : column + 8] = colour
-    return Image.fromarray(pixels)
-
-
-def write_photos(root: Path, kinds: range, count: int, first: int = 0) -> Path:
-    """One sub-folder a kind, `count` photos in each."""
-    for kind in kinds:
-        (root / f"kind{kind:02d}").mkdir(parents=True)
-        for number in range(first, first + count):
-            photo(kind, number).save(root / f"kind{kind:02d}" / f"{number}.png")
-    return root
+from new_user import RECIPE, Command, photo, write_photos
 
 
 @pytest.fixture(scope="session")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder a new user works in: ./photos, ./new-classes, ./unsorted and ./my_recipe.py."""
     folder = tmp_path_factory.mktemp("home")
-    write_photos(folder / "photos", range(12), 6)
+    write_photos(folder / "photos", range(16), 6)
     write_photos(folder / "new-classes", range(20, 23), 2)
     (folder / "unsorted").mkdir()
     for kind in range(20, 23):
@@ -96,3 +46,12 @@ def photo_run(quickstudy: Command) -> subprocess.CompletedProcess[str]:
     return quickstudy(
         "train my_recipe --tasks folder --tasks.root ./photos --tasks.size 16 --ways 3 --shots 1 --no-report"
     )
+
+
+@pytest.fixture
+def there(home: Path, photo_run: CompletedProcess[str], monkeypatch: pytest.MonkeyPatch) -> Path:
+    """In the new user's folder, after training."""
+    assert photo_run.returncode == 0, photo_run.stderr
+    monkeypatch.chdir(home)
+    monkeypatch.setenv("COLUMNS", "200")
+    return home

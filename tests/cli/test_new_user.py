@@ -8,7 +8,7 @@ from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
-from conftest import Command
+from new_user import Command
 
 Done = CompletedProcess[str]
 
@@ -24,7 +24,7 @@ def test_training_own_recipe_on_own_photos(photo_run: Done, home: Path) -> None:
     assert "Trained mine in" in photo_run.stdout
     assert "Next: quickstudy evaluate runs/mine" in photo_run.stdout
     assert "train_ways of the recipe were chosen for its own tasks" in photo_run.stderr
-    assert "72 of 72 images resized from 24x24 to 16x16" in photo_run.stderr
+    assert "96 of 96 images resized from 24x24 to 16x16" in photo_run.stderr
     config = json.loads((home / "runs" / "mine" / "config.json").read_text())
     assert (config["ways"], config["train_ways"]) == (3, None)
     assert config["tasks"]["name"] == "folder" and config["tasks"]["options"]["root"] == "./photos"
