@@ -38,7 +38,7 @@ docs: .venv/installed
 	$(BIN)/python -m quickstudy.train.results
 
 results: .venv/installed
-	for recipe in $$($(BIN)/quickstudy list recipes --plain); do $(BIN)/quickstudy reproduce $$recipe || exit 1; done
+	$(BIN)/quickstudy reproduce all
 	$(BIN)/python -m quickstudy.train.results
 
 clean:

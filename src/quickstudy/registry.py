@@ -26,7 +26,10 @@ class Registry(Mapping[str, Callable[..., R]]):
         self._facts: dict[str, dict[str, Any]] = {}
 
     def register(self, name: str, **facts: Any) -> Callable[[F], F]:
-        """Decorator: announce a constructor under `name`, with facts about it that other code may ask for."""
+        """Decorator: announce a constructor under `name`, with facts about it that other code may ask for.
+
+        hidden=True leaves it out of every list; it can still be asked for by name.
+        """
 
         def add(constructor: F) -> F:
             if name in self._entries:
@@ -55,10 +58,10 @@ class Registry(Mapping[str, Callable[..., R]]):
         return name in self._entries
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._entries)
+        return (name for name in self._entries if not self._facts[name].get("hidden"))
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return sum(1 for _ in self)
 
     def part(self, name: str, **options: Any) -> Part[R]:
         """The constructor called `name` with these options; options that it does not take are refused."""
@@ -92,7 +95,28 @@ class Part(Generic[R]):
         return self.registry[self.name](*arguments, **self.options)
 
 
+OWN = "own"
+"""Stands in a stored run for a network or tasks that were the user's own and cannot be built again by name."""
+
 learners: Registry[Any] = Registry("learner")
 models: Registry[Any] = Registry("model")
 sources: Registry[Any] = Registry("task source")
 recipes: Registry[Any] = Registry("recipe")
+
+
+@models.register(OWN, hidden=True)
+def _own_model(spec: Any, head: bool = True) -> Any:
+    """A module of the user's own."""
+    raise ConfigError(
+        "This was trained with a network of your own, which is not stored. Give it again from Python: "
+        "quickstudy.Run(folder, module=…), quickstudy.resume(folder, module=…) or quickstudy.load(folder, module=…)."
+    )
+
+
+@sources.register(OWN, hidden=True)
+def _own_source() -> Any:
+    """Tasks of the user's own."""
+    raise ConfigError(
+        "This was trained on tasks of your own, which are not stored. Give them again from Python: "
+        "quickstudy.Run(folder, source=…) or quickstudy.resume(folder, source=…)."
+    )

@@ -49,7 +49,7 @@ def photo_run(quickstudy: Command) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture
-def there(home: Path, photo_run: CompletedProcess[str], monkeypatch: pytest.MonkeyPatch) -> Path:
+def there(home: Path, photo_run: subprocess.CompletedProcess[str], monkeypatch: pytest.MonkeyPatch) -> Path:
     """In the new user's folder, after training."""
     assert photo_run.returncode == 0, photo_run.stderr
     monkeypatch.chdir(home)

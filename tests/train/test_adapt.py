@@ -144,6 +144,8 @@ X, LABELS, _ = new_task()
     [
         (X, LABELS[:-1], DataError, "12 support examples but 11 labels"),
         (X, ["wren"] * 12, DataError, "one class (wren)"),
+        (X, [*LABELS[:5], None, *LABELS[6:]], DataError, "Support example 5 has no label (found None)"),
+        (X, [*LABELS[:5], float("nan"), *LABELS[6:]], DataError, "Support example 5 has no label (found nan)"),
         (X[:0], [], DataError, "at least two classes"),
         (X.where(X < 1, torch.nan), LABELS, DataError, "NaN or infinite"),
         (X[:, :5], LABELS, ShapeError, "size 5 along axis 1, expected 8"),

@@ -10,6 +10,7 @@ import tyro
 
 from quickstudy.cli.parse import find_run, parse
 from quickstudy.cli.settings import load_recipe
+from quickstudy.registry import recipes
 from quickstudy.train.reproduce import measure, reproduce
 from quickstudy.train.run import Run
 
@@ -19,7 +20,7 @@ class Reproduce:
     """Train a recipe as it stands, measure its protocols, and store every number in one JSON file."""
 
     recipe: tyro.conf.Positional[str]
-    """A name from `quickstudy list recipes`, or a Python file with a function recipe()."""
+    """A name from `quickstudy list recipes`, a Python file with a function recipe(), or 'all' that publish figures."""
     out: Path = Path("results")
     """Folder for <recipe>.json."""
     run: str | None = None
@@ -28,11 +29,14 @@ class Reproduce:
 
 def run(argv: Sequence[str]) -> int:
     options = parse(Reproduce, "reproduce", argv)
-    config = load_recipe(options.recipe)
-    path = options.out / f"{config.name}.json"
-    if options.run is None:
-        reproduce(config, path)
+    if options.run is not None:
+        path = measure(Run(find_run(options.run)), options.out / f"{load_recipe(options.recipe).name}.json")
+        print(f"Wrote {path}")
+        return 0
+    if options.recipe == "all":
+        configs = [config for config in (load_recipe(name) for name in recipes) if config.protocols]
     else:
-        measure(Run(find_run(options.run)), path)
-    print(f"Wrote {path}")
+        configs = [load_recipe(options.recipe)]
+    for config in configs:
+        print(f"Wrote {reproduce(config, options.out / f'{config.name}.json')}")
     return 0

@@ -150,11 +150,11 @@ def omniglot_lake() -> RunConfig:
 def omniglot_lake_minimal_1() -> RunConfig:
     """The same with five alphabets to train on, the authors' first minimal set (Lake et al. 2015, 2019)."""
     protocols = _within(24.0, "ConvNet in Lake et al. 2019 (ProtoNet 30.1, BPL 4.3)", 8.0)
-    return _lake("omniglot-lake-minimal-1", "lake-minimal-1", 110, 5, 3000, protocols)
+    return _lake("omniglot-lake-minimal-1", "lake-minimal-1", 110, 5, 2500, protocols)
 
 
 @recipes.register("omniglot-lake-minimal-2")
 def omniglot_lake_minimal_2() -> RunConfig:
     """The same with the authors' second minimal set of five alphabets (Lake et al. 2015, 2019)."""
     protocols = _within(22.3, "ConvNet in Lake et al. 2019 (ProtoNet 30.1, BPL 4.0)", 8.0)
-    return _lake("omniglot-lake-minimal-2", "lake-minimal-2", 85, 5, 3500, protocols)
+    return _lake("omniglot-lake-minimal-2", "lake-minimal-2", 85, 5, 3000, protocols)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -67,7 +68,7 @@ class AdaptedModel:
             raise ShapeError(
                 f"One input has shape {tuple(x.shape[1:])}, but the model was trained on "
                 f"{self.learner.spec.input_shape}. "
-                "Give a batch (n, *features); image files are brought to this shape by quickstudy.read_images."
+                "Give a batch (n, *features); quickstudy.tasks.images.read_images makes one of files (divide by 255)."
             )
         x = _like(self.params, x)
         if not bool(torch.isfinite(x).all()):
@@ -128,7 +129,11 @@ def adapt(
         support = Examples(x, torch.as_tensor(labels, dtype=x.dtype).to(device), mask)
         classes: tuple[str, ...] = ()
     else:
-        names = [str(label) for label in (labels.tolist() if isinstance(labels, Tensor) else labels)]
+        given = labels.tolist() if isinstance(labels, Tensor) else list(labels)
+        for index, label in enumerate(given):
+            if label is None or (isinstance(label, float) and math.isnan(label)):
+                raise DataError(f"Support example {index} has no label (found {label}). Drop the example or label it.")
+        names = [str(label) for label in given]
         if len(names) != len(x):
             raise DataError(f"There are {len(x)} support examples but {len(names)} labels. Give one label for each.")
         classes = tuple(sorted(set(names)))

@@ -51,10 +51,10 @@ class RunConfig:
 
     name: str
     """What the run is called; also its folder under runs/."""
-    tasks: Part[Any]
-    """Where episodes come from."""
-    model: Part[Any]
-    """The network that the learner adapts."""
+    tasks: Part[Any] = registry.sources.part(registry.OWN)
+    """Where episodes come from; left out where the tasks are given as `source`."""
+    model: Part[Any] = registry.models.part(registry.OWN)
+    """The network that the learner adapts; left out where it is given as `module`."""
     learner: Part[Any]
     """How a task is learned."""
 

@@ -18,6 +18,7 @@ from quickstudy.train.run import Run, train
 from quickstudy.train.storage import write_atomically
 
 UNTRAINED = "untrained network"
+_UNTRAINED_EPISODES = 200
 
 
 def reproduce(
@@ -62,7 +63,12 @@ def measure(run: Run, out: Path, *, notes: tuple[str, ...] = (), quiet: bool = F
 
 
 def from_scratch(run: Run, protocol: Protocol, untrained: Params, *, quiet: bool = True) -> Result:
-    """The untrained network on one protocol, with its best rate of `scratch_rates` on 200 validation tasks."""
+    """The untrained network on one protocol, with its best rate of `scratch_rates` on 200 validation tasks.
+
+    Over 200 tasks, which is enough to see where training began; over all of the protocol's where a gain is claimed.
+    """
+    if protocol.gain is None:
+        protocol = replace(protocol, episodes=min(protocol.episodes, _UNTRAINED_EPISODES))
     learner = run.parts.engine.learner
     if protocol.scratch_rates and isinstance(learner, GradientLearner):
         trial = replace(protocol, split="val", episodes=200)

@@ -16,6 +16,7 @@ from quickstudy.engine import Engine, place
 from quickstudy.episode import Params
 from quickstudy.errors import ConfigError, RunError
 from quickstudy.learners import IterativeLearner, Learner
+from quickstudy.registry import OWN, models, sources
 from quickstudy.tasks.base import Sampling, Source
 from quickstudy.train.adapted import AdaptedModel, adapt
 from quickstudy.train.build import Parts, build
@@ -186,6 +187,10 @@ def train(
 
     module, source: a network or tasks of your own instead of the config's. Raises Interrupted on Ctrl-C, after saving.
     """
+    if module is not None:
+        config = replace(config, model=models.part(OWN))
+    if source is not None:
+        config = replace(config, tasks=sources.part(OWN))
     parts = build(config, module, source)
     for tasks, split in ((parts.training, "train"), (parts.source, "val")):
         tasks.check(split)
@@ -193,7 +198,7 @@ def train(
         initial_params(parts, config), config
     )  # so that an optimizer that cannot be is refused before a folder is made
     folder = new_folder(config.name, out, overwrite)
-    write_json(folder / "config.json", config.to_json() | {})
+    write_json(folder / "config.json", config.to_json())
     return _continue(folder, parts, module, source, resume=False, quiet=quiet)
 
 
