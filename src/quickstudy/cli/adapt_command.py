@@ -38,7 +38,7 @@ def run(argv: Sequence[str]) -> int:
     if (options.out / "model.json").exists():
         raise RunError(f"{options.out} already holds a model. Choose another folder with --out, or delete this one.")
     done = Run(find_run(options.run), device=options.device)
-    image = done.parts.source.spec.image
+    image = done.learner.spec.image
     if image is None:
         raise ConfigError(
             f"The run {options.run} was not trained on images, so a folder of images is no task for it. "

@@ -17,8 +17,8 @@ HEAD = """<!-- Made by `python -m quickstudy.train.results` of results/*.json. D
 
 Every number here was measured by this code on tasks of the split named in the recipe, after training with one seed, and
 is given with its 95 % confidence interval over the tasks (not over seeds). *Untrained* is the same network with its
-initial weights, adapted in the same way, over fewer tasks. *Target* is the published figure, or what the recipe means to reach; it is
-called reached only if the measured mean itself reaches it.
+initial weights, adapted in the same way, over fewer tasks. *Target* is the published figure, or what the recipe means
+to reach; it is called reached only if the measured mean itself reaches it.
 """
 _COLUMNS = ("protocol", "metric", "measured", "tasks", "published", "target", "reached", "untrained")
 

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
-from quickstudy.engine import Engine, place
+from quickstudy.engine import Engine, place, resolve_device
 from quickstudy.episode import Params
 from quickstudy.errors import ConfigError, RunError
 from quickstudy.learners import IterativeLearner, Learner
 from quickstudy.registry import OWN, models, sources
 from quickstudy.tasks.base import Sampling, Source
-from quickstudy.train.adapted import AdaptedModel, adapt
-from quickstudy.train.build import Parts, build
+from quickstudy.train.adapted import AdaptedModel, adapt, spec_from_json, spec_to_json
+from quickstudy.train.build import Parts, build, build_learner
 from quickstudy.train.config import RunConfig
 from quickstudy.train.evaluate import Result, evaluate
 from quickstudy.train.loop import Training, calibrated, initial_params
@@ -67,14 +67,18 @@ class Run:
             raise RunError(
                 f"{self.folder} has no kept model yet: it was stopped before its first validation. Resume it."
             )
-        tensors, facts = load_tensors(path)
-        engine = self.parts.engine
-        return place(tensors, engine.device, engine.learner.network.inner_loop), facts
+        return load_tensors(path)
 
-    @property
+    @cached_property
+    def learner(self) -> Learner:
+        """The learner, built from what the run has stored: learning a new task needs no training data."""
+        spec = spec_from_json(self.kept["spec"])
+        return build_learner(self.config, spec, classes=1, module=self._module)
+
+    @cached_property
     def params(self) -> Params:
-        """φ of the best validation, calibrated."""
-        return self._kept[0]
+        """φ of the best validation, calibrated, on the run's device."""
+        return place(self._kept[0], resolve_device(self.config.device), self.learner.network.inner_loop)
 
     @property
     def kept(self) -> dict[str, Any]:
@@ -137,7 +141,7 @@ class Run:
 
     def adapt(self, x: Tensor, labels: Sequence[Any] | Tensor) -> AdaptedModel:
         """Learn a new task from support inputs x (n, *features) and labels (n class names, or regression targets)."""
-        return adapt(self.config, self.parts.engine.learner, self.params, x, labels)
+        return adapt(self.config, self.learner, self.params, x, labels)
 
     def report(self, *, episodes: int = 600, adapted: AdaptedTask | None = None, quiet: bool = True) -> Path:
         """Write report.html into the run's folder and return its path. Needs the extra 'report'.
@@ -194,9 +198,7 @@ def train(
     parts = build(config, module, source)
     for tasks, split in ((parts.training, "train"), (parts.source, "val")):
         tasks.check(split)
-    Outer(
-        initial_params(parts, config), config
-    )  # so that an optimizer that cannot be is refused before a folder is made
+    Outer(initial_params(parts, config), config)  # refuses what cannot be before a folder is made
     folder = new_folder(config.name, out, overwrite)
     write_json(folder / "config.json", config.to_json())
     return _continue(folder, parts, module, source, resume=False, quiet=quiet)
@@ -217,7 +219,8 @@ def _continue(
 
     def keep(params: Params, facts: dict[str, Any]) -> None:
         when = datetime.now(UTC).isoformat(timespec="seconds")
-        save_tensors(folder / "model.safetensors", params, {"kind": "run", "kept_at": when, **facts})
+        spec = spec_to_json(parts.engine.learner.spec)
+        save_tensors(folder / "model.safetensors", params, {"kind": "run", "kept_at": when, "spec": spec, **facts})
 
     training = Training(parts, config, folder, keep)
     if resume:
