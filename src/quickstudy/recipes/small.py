@@ -42,9 +42,9 @@ def sinusoid_maml() -> RunConfig:
     )
 
 
-def _varying_frequency(learner: str, published: float) -> RunConfig:
+def _varying_frequency(name: str, learner: str, published: float) -> RunConfig:
     return RunConfig(
-        name=f"sinusoid-{learner}-5shot",
+        name=name,
         tasks=sources.part("sinusoid", varying_frequency=True),
         model=models.part("mlp", width=40, depth=2),
         learner=learners.part(learner, lr=0.01, steps=1),
@@ -78,13 +78,13 @@ def _varying_frequency(learner: str, published: float) -> RunConfig:
 @recipes.register("sinusoid-metasgd")
 def sinusoid_metasgd() -> RunConfig:
     """Meta-SGD on sinusoids whose frequency varies too, 5 shots and one step (Li et al. 2017, section 4.1)."""
-    return _varying_frequency("metasgd", 0.90)
+    return _varying_frequency("sinusoid-metasgd", "metasgd", 0.90)
 
 
 @recipes.register("sinusoid-metasgd-baseline")
 def sinusoid_metasgd_baseline() -> RunConfig:
     """MAML on the same tasks as sinusoid-metasgd, for comparison (Li et al. 2017, section 4.1)."""
-    return _varying_frequency("maml", 1.13)
+    return _varying_frequency("sinusoid-metasgd-baseline", "maml", 1.13)
 
 
 @recipes.register("linear-maml")
