@@ -106,5 +106,15 @@ def linear_maml() -> RunConfig:
         validate_every=500,
         validation_episodes=500,
         log_every=50,
-        protocols=(Protocol(name="2-way 10-shot, 5 steps", ways=2, shots=10, queries=50, steps=5),),
+        protocols=(
+            Protocol(
+                name="2-way 10-shot, 5 steps",
+                ways=2,
+                shots=10,
+                queries=50,
+                steps=5,
+                gain=5.0,
+                scratch_rates=(0.03, 0.1, 0.3, 1.0, 3.0, 10.0),
+            ),
+        ),
     )
