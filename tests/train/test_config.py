@@ -10,7 +10,7 @@ import pytest
 from small_runs import linear_run
 
 from quickstudy import registry
-from quickstudy.errors import ConfigError, QuickstudyError
+from quickstudy.errors import CheckpointError, ConfigError, QuickstudyError
 from quickstudy.learners.network import trainable
 from quickstudy.registry import learners, models, sources
 from quickstudy.tasks.omniglot_data import omniglot_available
@@ -131,3 +131,10 @@ def test_other_tasks_drop_what_was_chosen_for_the_old_ones() -> None:
     other = config.with_tasks(sources.part("glyphs"))
     assert other.train_sampling == other.sampling
     assert other.learner == config.learner and other.iterations == config.iterations
+
+
+def test_config_of_a_later_format_says_so() -> None:
+    data = registry.recipes["linear-maml"]().to_json()
+    assert RunConfig.from_json(data).to_json() == data
+    with pytest.raises(CheckpointError, match="newer quickstudy"):
+        RunConfig.from_json(data | {"format": data["format"] + 1, "a_setting_of_the_future": 1})

@@ -9,9 +9,10 @@ from typing import Any, get_args
 
 from quickstudy import registry
 from quickstudy.engine import Precision, Vectorize
-from quickstudy.errors import ConfigError, unknown_name
+from quickstudy.errors import CheckpointError, ConfigError, unknown_name
 from quickstudy.registry import Part
 from quickstudy.tasks.base import Sampling
+from quickstudy.train.storage import FORMAT
 
 _PARTS = {"tasks": registry.sources, "model": registry.models, "learner": registry.learners}
 
@@ -167,7 +168,8 @@ class RunConfig:
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, defaults written out."""
-        data = {f.name: getattr(self, f.name) for f in fields(self)}
+        data: dict[str, Any] = {"format": FORMAT}
+        data |= {f.name: getattr(self, f.name) for f in fields(self)}
         for name in _PARTS:
             data[name] = {"name": data[name].name, "options": data[name].settings()}
         data["protocols"] = [asdict(protocol) for protocol in self.protocols]
@@ -175,7 +177,13 @@ class RunConfig:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> RunConfig:
-        """The inverse of `to_json`; a ConfigError for fields that this version does not know."""
+        """The inverse of `to_json`; CheckpointError for a later format, ConfigError for settings it does not know."""
+        if int(data.get("format", FORMAT)) > FORMAT:
+            raise CheckpointError(
+                f"The config has format {data['format']}, written by a newer quickstudy; this version reads up to "
+                f"{FORMAT}. Upgrade with: pip install --upgrade quickstudy"
+            )
+        data = {name: value for name, value in data.items() if name != "format"}
         known = {f.name for f in fields(cls)}
         for name in data:
             if name not in known:
