@@ -8,17 +8,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 import quickstudy as qs
 from quickstudy.cli.parse import parse
-from quickstudy.episode import task as one_task
-from quickstudy.tasks.base import Sampling
+from quickstudy.tasks.classes import ClassSource
 from quickstudy.tasks.download import DownloadError
 from quickstudy.tasks.omniglot_data import find
 from quickstudy.train.progress import duration
 from quickstudy.train.report import AdaptedTask
 from quickstudy.train.run import Run
+
+_DRAWINGS = 20  # of every character, as many as Omniglot has
 
 
 @dataclass
@@ -80,28 +80,26 @@ def _omniglot() -> bool:
 
 
 def _new_alphabet(trained: Run) -> AdaptedTask:
-    """One test alphabet: a drawing of each character to learn from, and others to read."""
+    """The first test alphabet, whole: one drawing of each character to learn from, all others to read."""
     source = trained.parts.source
-    ways = 20
-    size = Sampling(ways=ways, shots=1, queries=10, groups=1)
-    episodes = source.sampled(size).episodes("test", torch.tensor([0], device=trained.parts.engine.device))
-    names = source.sampled(size).class_names("test", 0)
-    alphabet, shown = _split_names(names)
-    support, query = one_task(episodes, 0)
-    assert isinstance(support.x, Tensor)
-    assert isinstance(query.x, Tensor)
-    labels = [shown[i] for i in support.y.tolist()]
-    truth = [shown[i] for i in query.y.tolist()]
+    assert isinstance(source, ClassSource)
+    characters = source.splits["test"].to(source.device)
+    alphabets = source.pool.groups[characters]
+    characters = characters[alphabets == alphabets[0]]
+    alphabet, names = _split_names([source.pool.name(int(c)) for c in characters])
+    drawings = torch.arange(_DRAWINGS, device=source.device).expand(len(characters), -1)
+    x = source.pool.fetch(characters[:, None].expand_as(drawings), drawings)
+    support, query = x[:, 0], x[:, 1:].flatten(0, 1)
     began = time.perf_counter()
-    model = trained.adapt(support.x, labels)
+    model = trained.adapt(support, names)
     milliseconds = 1000 * (time.perf_counter() - began)
     return AdaptedTask(
         model=model,
-        support=support.x,
-        support_labels=labels,
-        query=query.x,
-        labels=truth,
-        predictions=model.predict(query.x),
+        support=support,
+        support_labels=names,
+        query=query,
+        labels=[name for name in names for _ in range(_DRAWINGS - 1)],
+        predictions=model.predict(query),
         milliseconds=milliseconds,
         title=f"A new alphabet, learned just now: {alphabet}",
     )
