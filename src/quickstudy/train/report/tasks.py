@@ -15,7 +15,7 @@ from quickstudy.train.report.page import Section, chart, charts, escape
 from quickstudy.train.report.pictures import are_images, framed, letter
 from quickstudy.train.run import Run
 
-_ASKED = 15  # queries of a class that are drawn at most
+_ASKED = 14  # queries of a class that are drawn at most: one row of a page
 
 
 def some_tasks(run: Run, values: list[float]) -> Section | None:
