@@ -63,8 +63,9 @@ def test_official_one_shot_runs(there: Path, tmp_path: Path, capsys: Capture) ->
                 lines.append(f"{run}/test/item{3 - n}.png {run}/training/class{n}.png\n")
             archive.writestr(f"{run}/class_labels.txt", "".join(lines))
     text = accepted(f"evaluate mine --omniglot-runs {tmp_path}/runs.zip --out {tmp_path}/errors.json", capsys)
-    assert "Mean error over 2 runs: 0.0 %" in text
-    assert json.loads((tmp_path / "errors.json").read_text()) == {"errors": {"run01": 0, "run02": 0}, "mean": 0}
+    assert "Mean error over 2 runs: 0.0 ± 0.0 %" in text
+    stored = json.loads((tmp_path / "errors.json").read_text())
+    assert (stored["runs"], stored["values"], stored["transductive"]) == (["run01", "run02"], [1.0, 1.0], False)
     assert "no file" in refused(f"evaluate mine --omniglot-runs {tmp_path}/none.zip", capsys)
 
 

@@ -31,13 +31,24 @@ def stored(*pairs: tuple[Protocol, Result]) -> dict[str, Any]:
     return {
         "recipe": "made-up",
         "config": replace(linear_maml(), seed=3).to_json(),
-        "training": {"seconds": 125.0, "kept_step": 400, "validation": 0.9},
+        "training": {
+            "seconds": 125.0,
+            "kept_step": 400,
+            "validation": 0.9,
+            "commit": "def7654321",
+            "machine": "Another",
+        },
         "machine": "A processor",
         "commit": "abc1234567",
         "date": "2026-01-02",
         "protocols": [{"protocol": asdict(protocol), "result": found.to_json()} for protocol, found in pairs],
         "baselines": [
-            {"name": "untrained network", "protocol": pairs[0][0].name, "result": result(0.5, 0.01).to_json()}
+            {
+                "name": "untrained network",
+                "protocol": pairs[0][0].name,
+                "result": result(0.5, 0.01).to_json(),
+                "inner_lr": 3.0,
+            }
         ],
         "notes": ["One seed only."],
     }
@@ -63,7 +74,17 @@ def test_page_of_made_up_results(tmp_path: Path) -> None:
         "| easy | accuracy, % | **99.00 ± 0.10** | 1,000 | 98.8 (Somebody 2017, table 1) | 98.8 | yes | 50.00 ± 1.00 |"
     )
     assert hard == r"| a \| b | error, % | **5.00 ± 0.20** | 1,000 |  | 4 | no: 1.00 short |  |"
-    for fact in ("2 min 05 s", "kept step 400", "seed 3", "A processor", "`abc1234567`", "Note: One seed only."):
+    for fact in (
+        "2 min 05 s",
+        "kept step 400",
+        "seed 3",
+        "Another",
+        "`abc1234567`",
+        "`def7654321`",
+        "Note: One seed only.",
+    ):
+        assert fact in text
+    for fact in ("best of several inner rates on validation tasks, 3,",):
         assert fact in text
 
 
@@ -85,6 +106,20 @@ def test_page_without_results(tmp_path: Path) -> None:
 )
 def test_verdict_is_honest(protocol: Protocol, found: Result, said: str) -> None:
     assert verdict(protocol, found) == said
+
+
+@pytest.mark.parametrize(
+    ("protocol", "found", "baseline", "said"),
+    [
+        (Protocol(name="p", gain=5.0), result(0.94, 0.001), result(0.88, 0.01), "yes"),
+        (Protocol(name="p", gain=5.0), result(0.94, 0.001), result(0.90, 0.01), "no: 1.00 short"),
+        (Protocol(name="p", gain=1.0), result(5.0, 0.1, "mse"), result(0.5, 0.1, "mse"), "no: 5.500 short"),
+        (Protocol(name="p", gain=1.0), result(0.1, 0.1, "mse"), result(3.0, 0.1, "mse"), "yes"),
+        (Protocol(name="p", gain=5.0, error=True), result(0.94, 0.001), result(0.88, 0.01), "yes"),
+    ],
+)
+def test_gain_is_over_the_untrained_network(protocol: Protocol, found: Result, baseline: Result, said: str) -> None:
+    assert verdict(protocol, found, baseline) == said
 
 
 def tiny() -> RunConfig:
@@ -120,6 +155,25 @@ def test_reproduce_measures_every_protocol_with_its_own_sizes(tmp_path: Path) ->
     assert "1 steps" in page(path.parent)
     again = json.loads(measure(run, tmp_path / "again.json").read_text())
     assert [e["result"]["values"] for e in again["protocols"]] == [r["values"] for r in found]
+
+
+def test_untrained_network_takes_its_best_rate(tmp_path: Path) -> None:
+    rates = (1e-6, 0.3)
+    protocol = replace(tiny().protocols[0], gain=1.0, scratch_rates=rates, queries=20, episodes=40)
+    config = replace(tiny(), protocols=(protocol,))
+    facts = json.loads(reproduce(config, tmp_path / "out.json", folder=tmp_path / "run", quiet=True).read_text())
+    baseline = facts["baselines"][0]
+    assert baseline["inner_lr"] == 0.3
+    assert baseline["result"]["episodes"] == 40
+    run = Run(tmp_path / "run")
+    own_rate = run.evaluate(ways=2, shots=3, queries=20, steps=1, episodes=40, params=run.untrained())
+    assert baseline["result"]["mean"] != own_rate.mean
+
+
+def test_a_run_of_another_recipe_is_refused(tmp_path: Path) -> None:
+    reproduce(tiny(), tmp_path / "out.json", folder=tmp_path / "run", quiet=True)
+    with pytest.raises(ConfigError, match="is not the recipe 'linear-maml': its iterations is 4"):
+        measure(Run(tmp_path / "run"), tmp_path / "again.json", recipe=linear_maml())
 
 
 def test_a_run_without_protocols_is_refused(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,14 +93,14 @@ def _official_runs(done: Run, options: Evaluate) -> int:
     from quickstudy.train.official import official_runs
 
     assert options.omniglot_runs is not None
-    errors = official_runs(done, options.omniglot_runs)
+    names, result = official_runs(done, options.omniglot_runs)
     table(
         f"{done.config.name}, official one-shot runs",
         ["run", "error"],
-        [[name, f"{100 * error:.1f} %"] for name, error in errors.items()],
+        [[name, f"{100 * (1 - value):.1f} %"] for name, value in zip(names, result.values, strict=True)],
     )
-    mean = sum(errors.values()) / len(errors)
-    print(f"Mean error over {len(errors)} runs: {100 * mean:.1f} %")
+    note = " (transductive)" if result.transductive else ""
+    print(f"Mean error over {len(names)} runs: {100 * (1 - result.mean):.1f} ± {100 * result.ci95:.1f} %{note}")
     if options.out is not None:
-        write_json(options.out, json.loads(json.dumps({"errors": errors, "mean": mean})))
+        write_json(options.out, {"runs": names, **result.to_json()})
     return 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import tyro
@@ -31,9 +31,8 @@ def run(argv: Sequence[str]) -> int:
     options = parse(Reproduce, "reproduce", argv)
     if options.run is not None:
         config = load_recipe(options.recipe)
-        done = Run(find_run(options.run))
-        done.config = replace(done.config, name=config.name, protocols=config.protocols)
-        print(f"Wrote {measure(done, options.out / f'{config.name}.json')}")
+        path = measure(Run(find_run(options.run)), options.out / f"{config.name}.json", recipe=config)
+        print(f"Wrote {path}")
         return 0
     if options.recipe == "all":
         configs = [config for config in (load_recipe(name) for name in recipes) if config.protocols]

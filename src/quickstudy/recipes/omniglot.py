@@ -126,7 +126,7 @@ def _lake(
 def _within(published: float, source: str, target: float) -> tuple[Protocol, ...]:
     return (
         Protocol(
-            name="20-way 1-shot within alphabet, error",
+            name="20-way 1-shot within alphabet, random tasks of the ten official alphabets",
             ways=20,
             shots=1,
             queries=1,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ from quickstudy.engine import Engine
 from quickstudy.engine.vectorize import tasks_of
 from quickstudy.episode import Episode, Params
 from quickstudy.errors import ConfigError
-from quickstudy.tasks.base import Source
+from quickstudy.tasks.base import Sampling, Source
 from quickstudy.train.provenance import commit, machine
 
 _CHUNK = 16  # tasks evaluated at once
@@ -88,23 +88,27 @@ def evaluate(
         values.append(metrics_of(engine, params, source.episodes(split, indices)).cpu())
         if on_progress is not None:
             on_progress(int(indices[-1]) + 1)
-    all_values = torch.cat(values)
-    mean, ci95 = confidence(all_values)
-    learner, size = engine.learner.evaluated(), source.sampling
+    result = result_of_values(engine, torch.cat(values), source.sampling, split, source.seed)
+    return replace(result, seconds=time.perf_counter() - began)
+
+
+def result_of_values(engine: Engine, values: Tensor, size: Sampling, split: str, seed: int) -> Result:
+    """The Result of measured `values`, one for each task (n,)."""
+    mean, ci95 = confidence(values)
+    learner = engine.learner.evaluated()
     return Result(
         metric=losses.metric_name(learner.spec),
         mean=mean,
         ci95=ci95,
-        episodes=episodes,
+        episodes=len(values),
         split=split,
         ways=learner.spec.ways,
         shots=size.shots,
         queries=size.queries,
-        seed=source.seed,
+        seed=seed,
         transductive=learner.transductive,
         steps=getattr(learner, "steps", None),
-        values=[round(float(v), 6) for v in all_values],
-        seconds=time.perf_counter() - began,
+        values=values.tolist(),
         commit=commit(),
         version=quickstudy.__version__,
         machine=machine(engine.device),

@@ -25,6 +25,8 @@ def commit() -> str:
             return ""
         return done.stdout.strip() if done.returncode == 0 else ""
 
+    if not git("ls-files", "--error-unmatch", Path(__file__).name):
+        return ""  # installed inside somebody else's repository
     changed = git("status", "--porcelain", "--untracked-files=no")
     return git("rev-parse", "--short=10", "HEAD") + ("+" if changed else "")
 

@@ -29,11 +29,29 @@ def reproduce(
     return measure(train(config, out=folder, overwrite=overwrite, quiet=quiet), out, quiet=quiet)
 
 
-def measure(run: Run, out: Path, *, notes: tuple[str, ...] = (), quiet: bool = False) -> Path:
+def check_same(run: Run, recipe: RunConfig) -> None:
+    """Refuse a run that was trained otherwise than `recipe` says: its figures are not the recipe's."""
+    apart = {"name", "protocols", "device"}
+    found, wanted = (json.loads(json.dumps(config.to_json())) for config in (run.config, recipe))
+    for name in sorted(set(wanted) - apart):
+        if found[name] != wanted[name]:
+            raise ConfigError(
+                f"The run {run.folder} is not the recipe {recipe.name!r}: its {name} is {found[name]}, the recipe's "
+                f"{wanted[name]}. Train the recipe (quickstudy reproduce {recipe.name}) or name it otherwise."
+            )
+
+
+def measure(
+    run: Run, out: Path, *, recipe: RunConfig | None = None, notes: tuple[str, ...] = (), quiet: bool = False
+) -> Path:
     """Measure every protocol of a run that is trained already, and write the JSON that `docs/results.md` is made of.
 
-    notes: what a reader must know beside the numbers, one sentence each.
+    recipe: the recipe that the run must be one of; its name and protocols are taken. notes: what a reader must know
+    beside the numbers, one sentence each.
     """
+    if recipe is not None:
+        check_same(run, recipe)
+        run.config = replace(run.config, name=recipe.name, protocols=recipe.protocols)
     protocols, untrained = _protocols(run.config), run.untrained()
     results = [result_of(run, protocol, quiet=quiet) for protocol in protocols]
     baselines = [from_scratch(run, protocol, untrained, quiet=quiet) for protocol in protocols]
@@ -44,6 +62,8 @@ def measure(run: Run, out: Path, *, notes: tuple[str, ...] = (), quiet: bool = F
             "seconds": run.metrics[-1]["seconds"] if run.metrics else None,
             "kept_step": run.kept["step"],
             "validation": run.kept["validation"],
+            "commit": run.kept.get("commit", ""),
+            "machine": run.kept.get("machine", ""),
         },
         "machine": results[0].machine,
         "commit": results[0].commit,
@@ -53,8 +73,8 @@ def measure(run: Run, out: Path, *, notes: tuple[str, ...] = (), quiet: bool = F
             for protocol, result in zip(protocols, results, strict=True)
         ],
         "baselines": [
-            {"name": UNTRAINED, "protocol": protocol.name, "result": result.to_json()}
-            for protocol, result in zip(protocols, baselines, strict=True)
+            {"name": UNTRAINED, "protocol": protocol.name, "result": result.to_json(), "inner_lr": rate}
+            for protocol, (result, rate) in zip(protocols, baselines, strict=True)
         ],
         "notes": list(notes),
     }
@@ -62,21 +82,26 @@ def measure(run: Run, out: Path, *, notes: tuple[str, ...] = (), quiet: bool = F
     return out
 
 
-def from_scratch(run: Run, protocol: Protocol, untrained: Params, *, quiet: bool = True) -> Result:
-    """The untrained network on one protocol, with its best rate of `scratch_rates` on 200 validation tasks.
+def from_scratch(run: Run, protocol: Protocol, untrained: Params, *, quiet: bool = True) -> tuple[Result, float | None]:
+    """The untrained network on one protocol, and the inner rate it was given if it could choose one.
 
     Over 200 tasks, which is enough to see where training began; over all of the protocol's where a gain is claimed.
+    With `scratch_rates` it takes the best of them on 200 validation tasks.
     """
-    if protocol.gain is None:
-        protocol = replace(protocol, episodes=min(protocol.episodes, _UNTRAINED_EPISODES))
     learner = run.parts.engine.learner
-    if protocol.scratch_rates and isinstance(learner, GradientLearner):
-        trial = replace(protocol, split="val", episodes=200)
-        rates = [replace(learner, rule=replace(learner.rule, lr=rate)) for rate in protocol.scratch_rates]
-        found = [result_of(run, trial, untrained, learner=one).mean for one in rates]
-        best = max(found) if learner.spec.kind == "classification" else min(found)
-        learner = rates[found.index(best)]
-    return result_of(run, protocol, untrained, learner=learner, quiet=quiet)
+    few = replace(protocol, episodes=min(protocol.episodes, _UNTRAINED_EPISODES))
+    shown = few if protocol.gain is None else protocol
+    if not protocol.scratch_rates:
+        return result_of(run, shown, untrained, quiet=quiet), None
+    if not isinstance(learner, GradientLearner) or learner.learn_rates:
+        raise ConfigError(
+            f"scratch_rates of the protocol {protocol.name!r} set the untrained network's inner rate, but the learner "
+            f"{run.config.learner.name!r} has none that is fixed. Leave scratch_rates out."
+        )
+    choices = [replace(learner, rule=replace(learner.rule, lr=rate)) for rate in protocol.scratch_rates]
+    found = [result_of(run, replace(few, split="val"), untrained, learner=choice).mean for choice in choices]
+    best = found.index(max(found) if learner.spec.kind == "classification" else min(found))
+    return result_of(run, shown, untrained, learner=choices[best], quiet=quiet), protocol.scratch_rates[best]
 
 
 def result_of(

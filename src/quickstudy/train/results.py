@@ -17,8 +17,9 @@ HEAD = """<!-- Made by `python -m quickstudy.train.results` of results/*.json. D
 
 Every number here was measured by this code on tasks of the split named in the recipe, after training with one seed, and
 is given with its 95 % confidence interval over the tasks (not over seeds). *Untrained* is the same network with its
-initial weights, adapted in the same way, over fewer tasks. *Target* is the published figure, or what the recipe means
-to reach; it is called reached only if the measured mean itself reaches it.
+initial weights, adapted in the same way, over at most 200 tasks unless a note says otherwise. *Target* is the published
+figure, or what the recipe means to reach; it is called reached only if the measured mean itself reaches it. Training
+times are wall-clock times, on machines that were doing other work as well.
 """
 _COLUMNS = ("protocol", "metric", "measured", "tasks", "published", "target", "reached", "untrained")
 
@@ -42,11 +43,19 @@ def _recipe(stored: dict[str, Any]) -> str:
     seconds = training["seconds"]
     took = "" if seconds is None else f" in {duration(seconds)}"
     lines += [
-        f"Trained {config['iterations']:,} steps{took}, kept step {training['kept_step']:,}, seed {config['seed']}; "
-        f"{stored['machine']}; commit `{stored['commit'] or 'unknown'}`; {stored['date']}.",
+        f"Trained {config['iterations']:,} steps{took} at commit `{training['commit'] or 'unknown'}`, kept step "
+        f"{training['kept_step']:,}, seed {config['seed']}; {training['machine']}. Measured at commit "
+        f"`{stored['commit'] or 'unknown'}`, {stored['date']}.",
     ]
     if any(entry["result"]["transductive"] for entry in stored["protocols"]):
         lines += ["", "**Transductive:** a prediction may use the other queries of its task."]
+    for entry in stored.get("baselines") or ():
+        if entry.get("inner_lr") is not None:
+            lines += [
+                "",
+                f"Note: the untrained network was given the best of several inner rates on validation tasks, "
+                f"{entry['inner_lr']:g}, and measured over all tasks.",
+            ]
     for note in stored.get("notes") or ():
         lines += ["", f"Note: {note}"]
     return "\n".join(lines) + "\n"
@@ -92,20 +101,22 @@ def shown(protocol: Protocol, result: Result) -> str:
 def target(protocol: Protocol) -> str:
     """What is to be reached: a figure, or points above the untrained network."""
     if protocol.gain is not None:
-        return f"untrained + {protocol.gain:g}"
+        return f"{protocol.gain:g} better than untrained"
     return "" if protocol.target is None else f"{protocol.target:g}"
 
 
 def verdict(protocol: Protocol, result: Result, baseline: Result | None = None) -> str:
     """'yes', 'no: 0.31 short', with 'within the interval' if the target is not ruled out; '' without a target."""
     mean, ci95 = value(protocol, result)
+    lower_is_better = result.metric != "accuracy" or protocol.error
     if protocol.gain is not None and baseline is not None:
-        short = value(protocol, baseline)[0] + protocol.gain - mean
+        start = value(protocol, baseline)[0]
+        aim = start - protocol.gain if lower_is_better else start + protocol.gain
     elif protocol.target is not None:
-        lower_is_better = result.metric != "accuracy" or protocol.error
-        short = mean - protocol.target if lower_is_better else protocol.target - mean
+        aim = protocol.target
     else:
         return ""
+    short = mean - aim if lower_is_better else aim - mean
     if short <= 0:
         return "yes"
     digits = 2 if result.metric == "accuracy" else 3
