@@ -30,7 +30,7 @@ def query() -> Tensor:
 
 
 def logits(head: Head, support: Examples, query: Tensor, params: Params | None = None, spec: TaskSpec = SPEC) -> Tensor:
-    params = {n: p.double() for n, p in (head.init() if params is None else params).items()}
+    params = {n: p.double() for n, p in (head.init(spec) if params is None else params).items()}
     assert isinstance(support.x, Tensor)
     return head.logits(params, head.fit(params, support.x, support, spec), query)
 
@@ -106,6 +106,7 @@ def test_ridge_regression_goes_to_least_squares_as_the_penalty_vanishes(target_s
         found = logits(Ridge(penalty), data, data.x, spec=spec)  # type: ignore[arg-type]
         errors.append(float((found - z @ solution).abs().max()))
     assert errors[2] < 1e-6
+    assert list(Ridge().init(spec)) == ["log_regularisation"]
     assert errors[0] / errors[1] == pytest.approx(100, rel=0.1)
 
 

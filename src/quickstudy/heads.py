@@ -21,11 +21,16 @@ _ABSENT = -1e9  # logit of a class without support: finite, so that its gradient
 Distance = Literal["euclidean", "cosine"]
 
 
+def _check_positive(name: str, value: float) -> None:
+    if not 0 < value < math.inf:
+        raise ConfigError(f"The {name} must be positive and finite, found {value}.")
+
+
 class Head(ABC):
     """A closed-form learner over embeddings z (n, D): `fit` sees the support set, `logits` answers for queries."""
 
-    def init(self) -> Params:
-        """The head's own meta-parameters (scalars); empty if it has none."""
+    def init(self, spec: TaskSpec) -> Params:
+        """The head's own meta-parameters (scalars) for tasks of `spec`; empty if it has none."""
         return {}
 
     def comparable(self, z: Tensor) -> Tensor:
@@ -78,10 +83,9 @@ class Prototypes(Head):
     learn_temperature: bool = False
 
     def __post_init__(self) -> None:
-        if not self.temperature > 0:
-            raise ConfigError(f"The temperature must be positive, found {self.temperature}.")
+        _check_positive("temperature", self.temperature)
 
-    def init(self) -> Params:
+    def init(self, spec: TaskSpec) -> Params:
         return {"log_scale": torch.tensor(math.log(self.temperature))} if self.learn_temperature else {}
 
     def comparable(self, z: Tensor) -> Tensor:
@@ -110,6 +114,9 @@ class Attention(Head):
 
     temperature: float = 10.0
 
+    def __post_init__(self) -> None:
+        _check_positive("temperature", self.temperature)
+
     def fit(self, params: Params, z: Tensor, support: Examples, spec: TaskSpec) -> State:
         return {"keys": F.normalize(z, dim=1), "values": one_hot(support, spec.ways, z.dtype), "mask": support.mask}
 
@@ -129,12 +136,14 @@ class Ridge(Head):
 
     regularisation: float = 1.0
 
-    def init(self) -> Params:
-        return {
-            "log_regularisation": torch.tensor(math.log(self.regularisation)),
-            "scale": torch.tensor(1.0),
-            "offset": torch.tensor(0.0),
-        }
+    def __post_init__(self) -> None:
+        _check_positive("regularisation", self.regularisation)
+
+    def init(self, spec: TaskSpec) -> Params:
+        params = {"log_regularisation": torch.tensor(math.log(self.regularisation))}
+        if spec.kind == "classification":
+            params |= {"scale": torch.tensor(1.0), "offset": torch.tensor(0.0)}
+        return params
 
     def fit(self, params: Params, z: Tensor, support: Examples, spec: TaskSpec) -> State:
         if spec.kind == "classification":
@@ -147,6 +156,7 @@ class Ridge(Head):
         return state | ({"present": targets.any(dim=0)} if spec.kind == "classification" else {})
 
     def logits(self, params: Params, state: State, z: Tensor) -> Tensor:
-        raw = z @ state["weights"][:-1] + state["weights"][-1]
-        values = params["scale"] * raw + params["offset"]
-        return torch.where(state["present"], values, _ABSENT) if "present" in state else values
+        values = z @ state["weights"][:-1] + state["weights"][-1]
+        if "present" not in state:  # regression
+            return values
+        return torch.where(state["present"], params["scale"] * values + params["offset"], _ABSENT)

@@ -6,8 +6,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 from small_tasks import IMAGES, VECTORS, convolutional, episodes, generator, perceptron, random_params
-from torch import nn
+from torch import Tensor, nn
 
+from quickstudy.episode import Examples, TaskSpec
 from quickstudy.errors import ModelError
 from quickstudy.learners import anil, cavia, maml, metasgd
 from quickstudy.models import FiLM, WithContext
@@ -106,3 +107,22 @@ def test_film_scales_and_shifts_the_channels_of_a_layer_even_of_a_replaced_one()
 def test_film_names_the_layers_there_are() -> None:
     with pytest.raises(ModelError, match=r"has no layer 'conv1'\. Its layers are: 0, 1, 2"):
         FiLM(perceptron(VECTORS, 3), "conv1", channels=6)
+
+
+def test_everything_means_parameters_and_not_buffers() -> None:
+    class Shifted(nn.Module):
+        shift: Tensor
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(3, 2)
+            self.register_buffer("shift", torch.ones(3))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.linear(x + self.shift)
+
+    learner = maml(Shifted(), TaskSpec("classification", (3,), 2), lr=0.5, steps=2)
+    params = learner.init(torch.Generator().manual_seed(0))
+    support = Examples(torch.randn(4, 3), torch.tensor([0, 0, 1, 1]), torch.ones(4, dtype=torch.bool))
+    state = learner.adapt(params, support)
+    assert sorted(name for name in state if name.startswith("task.")) == ["task.linear.bias", "task.linear.weight"]

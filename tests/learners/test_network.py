@@ -38,6 +38,19 @@ def test_drawing_weights_leaves_the_global_generator_alone() -> None:
     assert torch.equal(before, torch.get_rng_state())
 
 
+def test_drawing_weights_leaves_the_generators_of_accelerators_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    seeded: list[int] = []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeded.append)
+    Network(perceptron(VECTORS, 3)).init(generator())
+    assert seeded == []
+
+
+def test_the_shape_of_the_output_is_found_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    learner = maml(perceptron(VECTORS, 3), VECTORS)
+    monkeypatch.setattr(Network, "init", None)
+    assert learner.with_steps(4).at(VECTORS).network.output_shape((5,)) == (3,)
+
+
 def test_the_user_s_module_is_never_changed() -> None:
     module = convolutional(4)
     module.train()

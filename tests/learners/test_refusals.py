@@ -11,7 +11,7 @@ from torch import nn
 
 from quickstudy.errors import ConfigError, ModelError
 from quickstudy.inner import SGD
-from quickstudy.learners import Learner, anil, cavia, maml, protonet, reptile
+from quickstudy.learners import Learner, anil, cavia, maml, matchingnet, protonet, r2d2, reptile
 
 
 @pytest.mark.parametrize("learner", [maml, anil, reptile])
@@ -84,8 +84,12 @@ def test_numbers_that_cannot_be() -> None:
         maml(perceptron(VECTORS, 3), VECTORS, steps=-1)
     with pytest.raises(ConfigError, match=r"rate must be positive, found 0\.0"):
         SGD(lr=0.0)
-    with pytest.raises(ConfigError, match="temperature must be positive, found 0"):
+    with pytest.raises(ConfigError, match="temperature must be positive and finite, found 0"):
         protonet(perceptron(VECTORS, 3), VECTORS, temperature=0)
+    with pytest.raises(ConfigError, match="temperature must be positive and finite, found -1"):
+        matchingnet(perceptron(VECTORS, 3), VECTORS, temperature=-1)
+    with pytest.raises(ConfigError, match="regularisation must be positive and finite, found 0"):
+        r2d2(perceptron(VECTORS, 3), VECTORS, regularisation=0)
 
 
 def test_a_partition_that_matches_nothing() -> None:

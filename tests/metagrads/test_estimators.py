@@ -2,15 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
-from small_tasks import VALUES, VECTORS, episodes, generator, gradient, perceptron, random_params, requiring_grad
+from small_tasks import (
+    IMAGES,
+    VALUES,
+    VECTORS,
+    convolutional,
+    episodes,
+    generator,
+    gradient,
+    perceptron,
+    random_params,
+    requiring_grad,
+)
 from torch import Tensor, nn
 
 from quickstudy.engine import Engine
 from quickstudy.episode import Episode, Params, TaskSpec
 from quickstudy.errors import ConfigError
-from quickstudy.learners import GradientLearner, anil, cavia, finetune, fomaml, maml, metasgd, protonet, reptile
+from quickstudy.learners import (
+    GradientLearner,
+    Learner,
+    anil,
+    cavia,
+    finetune,
+    fomaml,
+    maml,
+    metasgd,
+    protonet,
+    reptile,
+    simpleshot,
+)
 from quickstudy.learners.network import trainable
 from quickstudy.metagrads import METAGRADS, first_order, metagrad, unrolled
 from quickstudy.metagrads import reptile as reptile_estimate
@@ -29,7 +54,7 @@ def quadratic(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     return 2 * x.T @ x / len(x), 2 * x.T @ y[:, 0] / len(x)
 
 
-def estimate(name: str, learner: GradientLearner, params: Params, episode: Episode) -> Params:
+def estimate(name: str, learner: Learner, params: Params, episode: Episode) -> Params:
     moving = requiring_grad({n: p for n, p in params.items() if trainable(n)})
     return gradient(METAGRADS[name](learner, params | moving, episode).surrogate, moving)
 
@@ -136,12 +161,42 @@ def test_estimators_of_iterative_learners_refuse_the_others_and_learned_rates(na
     ):
         Engine(embedding, torch.device("cpu"), metagrad=name).gradients(embedding.init(generator()), batch)
     learned = metasgd(perceptron(VECTORS, 3), VECTORS)
-    with pytest.raises(ConfigError, match=r"'inner\.lr\.0\.weight', which acts only inside it, would never learn"):
+    with pytest.raises(
+        ConfigError, match=r"never learn, and that is true of 'inner\.lr\.0\.weight'.*keep the inner rates fixed"
+    ):
         Engine(learned, torch.device("cpu"), metagrad=name).gradients(learned.init(generator()), batch)
 
 
-def test_reptile_refuses_a_learner_whose_task_parameters_are_not_part_of_phi() -> None:
-    module = WithContext(nn.Linear(7, 3), 2).double()
-    for learner in (cavia(module, VECTORS), finetune(perceptron(VECTORS, 4), VECTORS, classes=3, steps=1)):
-        with pytest.raises(ConfigError, match="inner loop moves none of φ"):
-            estimate("reptile", learner, random_params(learner.init(generator())), episodes(VECTORS, tasks=None))  # type: ignore[arg-type]
+@pytest.mark.parametrize("name", ["first_order", "reptile"])
+def test_statistics_of_every_step_are_refused_where_only_the_last_slot_would_learn(name: str) -> None:
+    learner = maml(convolutional(3), IMAGES, steps=2, norm="per_step")
+    params, episode = random_params(learner.init(generator())), episodes(IMAGES, tasks=None)
+    with pytest.raises(ConfigError, match=r"'network\.1\.weight' or a part of it.*norm='batch'.*nn\.GroupNorm"):
+        estimate(name, learner, params, episode)
+    assert all((grad != 0).any() for grad in estimate("unrolled", learner, params, episode)["network.1.weight"])
+
+
+@pytest.mark.parametrize("name", ["first_order", "reptile"])
+@pytest.mark.parametrize("baseline", [finetune, simpleshot])
+def test_baselines_have_no_inner_loop_to_estimate(name: str, baseline: Callable[..., Learner]) -> None:
+    learner = baseline(perceptron(VECTORS, 4), VECTORS, classes=3)
+    with pytest.raises(ConfigError, match=rf"{name!r} needs a learner that adapts to training tasks.*Use 'unrolled'"):
+        estimate(name, learner, random_params(learner.init(generator())), episodes(VECTORS, tasks=None))
+
+
+def test_reptile_refuses_an_inner_loop_that_leaves_a_part_of_phi_where_it_is() -> None:
+    context = cavia(WithContext(nn.Linear(7, 3), 2).double(), VECTORS)
+    for learner, still in ((context, r"2 of 2 .* 'network\.module\.weight'"), (head_only(), r"2 of 4 .* 'network\.0")):
+        with pytest.raises(ConfigError, match=f"leaves {still}.*Use 'unrolled' or 'first_order'"):
+            estimate("reptile", learner, random_params(learner.init(generator())), episodes(VECTORS, tasks=None))
+
+
+def head_only() -> GradientLearner:
+    return anil(perceptron(VECTORS, 3), VECTORS)
+
+
+def test_what_an_inner_loop_moves_is_named_as_in_phi() -> None:
+    context = cavia(WithContext(nn.Linear(7, 3), 2).double(), VECTORS)
+    for learner, names in ((context, {"constant.context"}), (head_only(), {"network.2.weight", "network.2.bias"})):
+        params = random_params(learner.init(generator()))
+        assert set(learner.moved(learner.start(params, episodes(VECTORS, tasks=None).support))) == names

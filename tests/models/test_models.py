@@ -8,7 +8,7 @@ from torch import nn
 
 from quickstudy.episode import TaskSpec
 from quickstudy.errors import ConfigError
-from quickstudy.models import conv4, mlp, resnet12
+from quickstudy.models import FiLM, conv4, mlp, resnet12
 from quickstudy.registry import models
 
 
@@ -64,6 +64,15 @@ def test_mlp_gives_the_shape_of_the_target(target_shape: tuple[int, ...]) -> Non
 def test_networks_for_images_refuse_anything_else(model, shape: tuple[int, ...]) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(ConfigError, match=rf"takes images \(channels, height, width\).*{len(shape)}?.*--model mlp"):
         model(TaskSpec("classification", shape, ways=5))
+
+
+def test_film_leaves_the_module_it_is_given_alone() -> None:
+    module, x = nn.Sequential(nn.Linear(2, 3)), torch.randn(4, 2)
+    before = module(x)
+    film = FiLM(module, "0", channels=3, size=2)
+    film.context += 1.0
+    assert torch.equal(module(x), before)
+    assert not torch.allclose(film(x), before)
 
 
 def test_a_spec_without_outputs_is_refused() -> None:

@@ -1,7 +1,8 @@
 """Inner rules: how one inner step turns gradients into an update.
 
 A rule is two pure functions and its hyperparameters: `init` makes the rule's own state, `update` maps gradients to
-updates that are added to the parameters. Hyperparameters are an explicit argument, so any of them can be meta-learned.
+updates that are added to the parameters. What `init_hyper` returns is an explicit argument of `update`, so that it can
+be meta-learned. For the rules here these are the rates; decays stay the numbers that the rule was built with.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class Rule(ABC):
             raise ConfigError(f"The inner learning rate must be positive, found {self.lr}.")
 
     def init_hyper(self, params: Params) -> Params:
-        """Initial hyperparameters for these parameters: 'lr', or 'lr.<name>' for each of them."""
+        """Initial values of what can be meta-learned: 'lr', or 'lr.<name>' for each of them."""
         if self.rates == "shared":
             some = next(iter(params.values()))
             return {"lr": some.new_tensor(self.lr)}

@@ -13,7 +13,16 @@ from torch import Tensor
 from quickstudy import losses
 from quickstudy.episode import Episode, Examples, Features, Params, State, TaskSpec
 from quickstudy.errors import ConfigError
-from quickstudy.learners.network import NORMALISATION, STATISTICS, Moments, Network, trainable, with_prefix
+from quickstudy.learners.network import (
+    NORMALISATION,
+    PARAMETER,
+    STATISTICS,
+    Moments,
+    Network,
+    prefixed,
+    trainable,
+    with_prefix,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +128,15 @@ class IterativeLearner(Learner):
     @abstractmethod
     def step(self, params: Params, state: State, support: Examples) -> State:
         """ψ after one more step on the support set; same names, shapes and dtypes as `state`."""
+
+    def moved(self, state: State) -> Params:
+        """Entries of φ that the inner loop moves, by their name in φ, with their values in `state` (default: none)."""
+        return {}
+
+    def inside(self, params: Params) -> dict[str, str]:
+        """The entries of φ of which all or a part acts only inside the inner loop, each with how to do without it."""
+        per_step = [PARAMETER + name for name in prefixed(PARAMETER, params) if self.network.per_step(name)]
+        return dict.fromkeys(per_step, "choose norm='batch', or replace the BatchNorm layers by nn.GroupNorm")
 
     def adapt(self, params: Params, support: Examples) -> State:
         state = self.start(params, support)

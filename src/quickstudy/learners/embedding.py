@@ -37,7 +37,7 @@ class EmbeddingLearner(Learner):
             )
 
     def init(self, generator: torch.Generator) -> Params:
-        return self.network.init(generator) | with_prefix(HEAD, self.head.init())
+        return self.network.init(generator) | with_prefix(HEAD, self.head.init(self.spec))
 
     def embed(self, params: Params, x: Features) -> Tensor:
         """(n, D) embeddings; outputs of more axes are flattened."""

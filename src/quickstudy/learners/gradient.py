@@ -13,10 +13,11 @@ from quickstudy.episode import Examples, Features, Params, State, TaskSpec
 from quickstudy.errors import ConfigError, ModelError
 from quickstudy.inner import EVERYTHING, SGD, Adam, Momentum, Partition, Rates, Rule
 from quickstudy.learners.base import IterativeLearner
+from quickstudy.learners.descent import begin, descend, task_parameters
 from quickstudy.learners.network import CONSTANT, PARAMETER, Network, Norm, prefixed, with_prefix
 from quickstudy.registry import learners
 
-TASK, RULE, INNER = "task.", "rule.", "inner."
+INNER = "inner."
 RuleName = Literal["sgd", "momentum", "adam"]
 RULES: dict[RuleName, type[Rule]] = {"sgd": SGD, "momentum": Momentum, "adam": Adam}
 
@@ -25,7 +26,7 @@ RULES: dict[RuleName, type[Rule]] = {"sgd": SGD, "momentum": Momentum, "adam": A
 class GradientLearner(IterativeLearner):
     """ψ are the task's own parameters, moved from φ by an inner rule along the gradient of the support loss.
 
-    rule, partition: how they move and which. learn_rates: the rule's hyperparameters are part of φ ('inner.*').
+    rule, partition: how they move and which. learn_rates: the rule's rates are part of φ ('inner.*').
     State: 'task.<parameter>', 'rule.<slot>', and 'count', the number of steps taken.
     """
 
@@ -51,37 +52,38 @@ class GradientLearner(IterativeLearner):
 
     def init(self, generator: torch.Generator) -> Params:
         params = self.network.init(generator)
-        return params | (self._hyper(self._movable(params)) if self.learn_rates else {})
-
-    def _hyper(self, task: Params) -> Params:
-        return with_prefix(INNER, self.rule.init_hyper(task))
+        rates = self.rule.init_hyper(self._movable(params)) if self.learn_rates else {}
+        return params | with_prefix(INNER, rates)
 
     def _movable(self, params: Params) -> Params:
-        """The parameters and buffers of φ that the inner loop moves, without prefix."""
-        values = prefixed(PARAMETER, params) | prefixed(CONSTANT, params)
+        """What the inner loop moves of φ, without prefix; buffers only where the partition names them."""
+        values = prefixed(PARAMETER, params) | ({} if self.partition == EVERYTHING else prefixed(CONSTANT, params))
         values = {n: v for n, v in values.items() if v.is_floating_point() and not self.network.per_step(n)}
         return {name: values[name] for name in self.partition.select(values)}
 
     def start(self, params: Params, support: Examples) -> State:
-        task = self._movable(params)
         count = torch.zeros((), dtype=torch.int64, device=support.mask.device)
-        return with_prefix(TASK, task) | with_prefix(RULE, self.rule.init(task)) | {"count": count}
+        return begin(self.rule, self._movable(params)) | {"count": count}
 
     def step(self, params: Params, state: State, support: Examples) -> State:
-        task = prefixed(TASK, state)
-
         def support_loss(task: Params) -> Tensor:
             prediction = self.network(params, support.x, task, state["count"])
             return losses.loss(prediction, support, self.spec)
 
-        grads = torch.func.grad(support_loss)(task)
-        hyper = prefixed(INNER, params if self.learn_rates else self._hyper(task))
-        updates, rule = self.rule.update(hyper, grads, prefixed(RULE, state), task)
-        moved = {name: value + updates[name] for name, value in task.items()}
-        return with_prefix(TASK, moved) | with_prefix(RULE, rule) | {"count": state["count"] + 1}
+        rates = prefixed(INNER, params) if self.learn_rates else None
+        return descend(self.rule, state, support_loss, rates) | {"count": state["count"] + 1}
+
+    def moved(self, state: State) -> Params:
+        own = dict(self.network.module.named_parameters())
+        task = task_parameters(state)
+        return {(PARAMETER if name in own else CONSTANT) + name: value for name, value in task.items()}
+
+    def inside(self, params: Params) -> dict[str, str]:
+        rates = [name for name in params if name.startswith(INNER)]
+        return super().inside(params) | dict.fromkeys(rates, "keep the inner rates fixed")
 
     def predict(self, params: Params, state: State, x: Features) -> Tensor:
-        output = self.network(params, x, prefixed(TASK, state), state["count"])
+        output = self.network(params, x, task_parameters(state), state["count"])
         self._check_outputs(tuple(output.shape[1:]))
         return output
 

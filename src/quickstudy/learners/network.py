@@ -104,6 +104,7 @@ class Network:
     """The BatchNorm layers that normalise by calibrated statistics after training."""
     transductive: bool = field(init=False)
     """Whether the output for one input depends on the other inputs in the batch after training."""
+    _shapes: dict[tuple[int, ...], tuple[int, ...]] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         for path, layer in self.module.named_modules():
@@ -141,11 +142,11 @@ class Network:
 
     def init(self, generator: torch.Generator) -> Params:
         """Fresh φ entries: 'network.*' (drawn from `generator`, unless `pretrained`) and 'constant.*' (buffers)."""
-        module = copy.deepcopy(self._by_batch)
+        module = copy.deepcopy(self._by_batch).cpu()  # so that one generator decides, wherever the module is
         if not self.pretrained:
             seed = int(torch.randint(2**62, (), generator=generator))
             with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(seed)
+                torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the accelerators' as well
                 for layer in module.modules():
                     if callable(reset := getattr(layer, "reset_parameters", None)):
                         reset()
@@ -178,11 +179,13 @@ class Network:
 
     def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
         """Shape of the output for one input, found by running the module on two inputs of zeros."""
-        generator = torch.Generator().manual_seed(0)
-        dtypes = [p.dtype for p in self.module.parameters()] or [torch.float32]
-        with torch.no_grad():
-            output = self(self.init(generator), torch.zeros((2, *input_shape), dtype=dtypes[0]))
-        return tuple(output.shape[1:])
+        if input_shape not in self._shapes:
+            params = self.init(torch.Generator().manual_seed(0))
+            dtypes = [p.dtype for p in self.module.parameters()] or [torch.float32]
+            with torch.no_grad():
+                output = self(params, torch.zeros((2, *input_shape), dtype=dtypes[0]))
+            self._shapes[input_shape] = tuple(output.shape[1:])
+        return self._shapes[input_shape]
 
     @contextmanager
     def recording(self) -> Iterator[Moments]:

@@ -13,14 +13,16 @@ from torch import Tensor, nn
 from quickstudy import losses
 from quickstudy.episode import Episode, Examples, Features, Params, State, TaskSpec
 from quickstudy.errors import ConfigError
-from quickstudy.heads import class_means, full_precision
+from quickstudy.heads import Prototypes, full_precision
 from quickstudy.inner import SGD, Adam, Rule
 from quickstudy.learners.base import IterativeLearner, Learner
-from quickstudy.learners.network import PARAMETER, STATISTICS, Moments, Network, Norm, prefixed, with_prefix
+from quickstudy.learners.descent import begin, descend, task_parameters
+from quickstudy.learners.network import PARAMETER, STATISTICS, Moments, Network, Norm, prefixed
 from quickstudy.registry import learners
 
-CLASSIFIER, TASK, RULE, HEAD = "classifier.", "task.", "rule.", "(head)."
+CLASSIFIER, HEAD = "classifier.", "(head)."
 _CENTRE = STATISTICS + "embedding.mean"
+_NEAREST = Prototypes()
 
 
 def _classifier(network: Network, spec: TaskSpec, classes: int, generator: torch.Generator) -> Params:
@@ -74,7 +76,10 @@ class _Pretraining:
 
 @dataclass(frozen=True, kw_only=True)
 class SimpleShot(_Pretraining, Learner):
-    """Nearest centroid over centred and normalised embeddings (CL2N)."""
+    """Nearest centroid over centred and normalised embeddings (CL2N).
+
+    The logits are minus the squared distances, as in prototypical networks; the paper needs no more than their order.
+    """
 
     centre: bool = True
     pretrains: bool = True
@@ -92,13 +97,11 @@ class SimpleShot(_Pretraining, Learner):
 
     def adapt(self, params: Params, support: Examples) -> State:
         with full_precision(self._transform(params, self.embed(params, support.x))) as z:
-            means, present = class_means(z, support, self.spec.ways)
-        return {"centroids": means, "present": present}
+            return _NEAREST.fit({}, z, support, self.spec)
 
     def predict(self, params: Params, state: State, x: Features) -> Tensor:
-        z = self._transform(params, self.embed(params, x))
-        near = -torch.cdist(z, state["centroids"])
-        return torch.where(state["present"], near, -1e9)
+        with full_precision(self._transform(params, self.embed(params, x))) as z:
+            return _NEAREST.logits({}, state, z)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,27 +119,22 @@ class FineTuning(_Pretraining, IterativeLearner):
         if self.tune == "all":
             encoder = prefixed(PARAMETER, params)
             task |= {name: value for name, value in encoder.items() if not self.network.per_step(name)}
-        state = with_prefix(TASK, task) | with_prefix(RULE, self.rule.init(task))
+        state = begin(self.rule, task)
         return state if self.tune == "all" else state | {"embedded": z}
 
     def step(self, params: Params, state: State, support: Examples) -> State:
-        task, rule = prefixed(TASK, state), prefixed(RULE, state)
-
         def support_loss(task: Params) -> Tensor:
-            z = state["embedded"] if self.tune == "head" else self._moved(params, task, support.x)
+            z = state["embedded"] if self.tune == "head" else self._embed_with(params, task, support.x)
             return losses.loss(_linear(z, prefixed(HEAD, task)), support, self.spec)
 
-        grads = torch.func.grad(support_loss)(task)
-        updates, rule = self.rule.update(self.rule.init_hyper(task), grads, rule, task)
-        moved = {name: value + updates[name] for name, value in task.items()}
-        return state | with_prefix(TASK, moved) | with_prefix(RULE, rule)
+        return descend(self.rule, state, support_loss)
 
-    def _moved(self, params: Params, task: Params, x: Features) -> Tensor:
+    def _embed_with(self, params: Params, task: Params, x: Features) -> Tensor:
         return self.network(params, x, {n: v for n, v in task.items() if not n.startswith(HEAD)}).flatten(1)
 
     def predict(self, params: Params, state: State, x: Features) -> Tensor:
-        task = prefixed(TASK, state)
-        return _linear(self._moved(params, task, x), prefixed(HEAD, task))
+        task = task_parameters(state)
+        return _linear(self._embed_with(params, task, x), prefixed(HEAD, task))
 
 
 @learners.register("simpleshot", pretrains=True)

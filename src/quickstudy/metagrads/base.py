@@ -27,21 +27,23 @@ class Score(NamedTuple):
 Metagrad = Callable[[Learner, Params, Episode], Score]
 
 
-def refuse_learned_rates(params: Params, estimator: str) -> None:
-    """A ConfigError if φ holds hyperparameters of the inner rule, which this estimator gives no gradient."""
-    inside = [name for name in params if name.startswith("inner.")]
-    if inside:
+def iterative(learner: Learner, params: Params, estimator: str) -> IterativeLearner:
+    """The learner, if `estimator`, to which the inner loop is a constant, can train all of φ; a ConfigError if not."""
+    if learner.pretrains:
         raise ConfigError(
-            f"The estimator {estimator!r} treats the inner loop as a constant, so {inside[0]!r}, which acts only "
-            "inside it, would never learn. Use 'unrolled', or keep the inner rates fixed."
+            f"The estimator {estimator!r} needs a learner that adapts to training tasks, and {type(learner).__name__} "
+            "trains by ordinary classification, without any. Use 'unrolled', which is its plain gradient."
         )
-
-
-def iterative(learner: Learner, estimator: str) -> IterativeLearner:
-    """The learner, if it has `start` and `step`; a ConfigError otherwise."""
     if not isinstance(learner, IterativeLearner):
         raise ConfigError(
             f"The estimator {estimator!r} needs a learner that adapts in steps, and {type(learner).__name__} does "
             "not. Use 'unrolled', which is exact and costs such a learner nothing extra."
+        )
+    inside = learner.inside(params)
+    if inside:
+        name, remedy = next(iter(inside.items()))
+        raise ConfigError(
+            f"The estimator {estimator!r} treats the inner loop as a constant, so what acts only inside it would never "
+            f"learn, and that is true of {name!r} or a part of it. Use 'unrolled', or {remedy}."
         )
     return learner

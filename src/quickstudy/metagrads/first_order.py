@@ -5,7 +5,7 @@ from __future__ import annotations
 from quickstudy import losses
 from quickstudy.episode import Episode, Params, State
 from quickstudy.learners.base import Learner
-from quickstudy.metagrads.base import Score, iterative, refuse_learned_rates
+from quickstudy.metagrads.base import Score, iterative
 
 
 def shifted(start: State, end: State) -> State:
@@ -18,8 +18,7 @@ def shifted(start: State, end: State) -> State:
 
 def first_order(learner: Learner, params: Params, episode: Episode) -> Score:
     """∂L/∂φ with ∂ψ_K/∂ψ₀ = I (FOMAML, Finn et al. 2017, section 5.2; Nichol et al. 2018, equation 24)."""
-    learner = iterative(learner, "first_order")
-    refuse_learned_rates(params, "first_order")
+    learner = iterative(learner, params, "first_order")
     fixed = {name: value.detach() for name, value in params.items()}
     state = shifted(learner.start(params, episode.support), learner.adapt(fixed, episode.support))
     prediction = learner.predict(params, state, episode.query.x)

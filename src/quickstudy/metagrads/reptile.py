@@ -8,8 +8,8 @@ from torch import Tensor
 from quickstudy.episode import Episode, Examples, Features, Params
 from quickstudy.errors import ConfigError
 from quickstudy.learners.base import Learner
-from quickstudy.learners.network import PARAMETER
-from quickstudy.metagrads.base import Score, iterative, refuse_learned_rates
+from quickstudy.learners.network import trainable
+from quickstudy.metagrads.base import Score, iterative
 
 
 def _together(episode: Episode) -> Examples:
@@ -27,20 +27,22 @@ def _together(episode: Episode) -> Examples:
 
 
 def reptile(learner: Learner, params: Params, episode: Episode) -> Score:
-    """g = φ − ψ_K for every parameter that the inner loop moves (Nichol, Achiam & Schulman 2018, algorithm 1).
+    """g = φ − ψ_K for all of φ, which the inner loop must move (Nichol, Achiam & Schulman 2018, algorithm 1).
 
     ψ_K is trained on support and query together. Loss and metric are of the query set after adapting to the support
     set alone, so that they mean the same as everywhere else.
     """
-    learner = iterative(learner, "reptile")
-    refuse_learned_rates(params, "reptile")
+    learner = iterative(learner, params, "reptile")
     fixed = {name: value.detach() for name, value in params.items()}
     loss, metric = learner.score(fixed, episode)
-    end = learner.adapt(fixed, _together(episode))
-    moved = {name: PARAMETER + name.removeprefix("task.") for name in end if name.startswith("task.")}
-    if not any(name in params for name in moved.values()):
-        raise ConfigError("Reptile averages task parameters, and this learner's inner loop moves none of φ.")
-    distance = [
-        (params[name] - end[task].detach()).square().sum() / 2 for task, name in moved.items() if name in params
-    ]
+    end = learner.moved(learner.adapt(fixed, _together(episode)))
+    names = [name for name in params if trainable(name)]
+    still = [name for name in names if name not in end]
+    if still:
+        raise ConfigError(
+            "The estimator 'reptile' moves φ to where the inner loop ends, but this learner's inner loop leaves "
+            f"{len(still)} of {len(names)} trainable entries of φ where they are, such as {still[0]!r}: they would "
+            "never learn. Use 'unrolled' or 'first_order', or a learner whose inner loop moves the whole network."
+        )
+    distance = [(params[name] - end[name].detach()).square().sum() / 2 for name in names]
     return Score(torch.stack(distance).sum(), loss.detach(), metric.detach())

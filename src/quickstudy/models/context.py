@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import cast
 
 import torch
@@ -31,10 +32,10 @@ class WithContext(nn.Module):
 
 
 class FiLM(nn.Module):
-    """`module` whose layer at `path` is scaled and shifted by channel, as a linear function of a context vector.
+    """A copy of `module` with one layer scaled and shifted by channel, as a linear function of a context vector.
 
     Feature-wise linear modulation as CAVIA uses it in convolutional networks (Zintgraf et al. 2019, section 3.3):
-    h ← (1 + γ(context)) · h + β(context). channels: of that layer's output (n, channels, …).
+    h ← (1 + γ(context)) · h + β(context). path: of that layer. channels: of its output (n, channels, …).
     """
 
     context: Tensor
@@ -44,9 +45,9 @@ class FiLM(nn.Module):
         paths = [name for name, _ in module.named_modules()]
         if path not in paths:
             raise ModelError(f"The module has no layer {path!r}. Its layers are: {', '.join(p for p in paths if p)}.")
-        self.module, self.modulation = module, nn.Linear(size, 2 * channels)
+        self.module, self.modulation = copy.deepcopy(module), nn.Linear(size, 2 * channels)
         self.register_buffer("context", torch.zeros(size))
-        module.get_submodule(path).register_forward_hook(_Modulate(self))
+        self.module.get_submodule(path).register_forward_hook(_Modulate(self))
 
     def forward(self, x: Tensor) -> Tensor:
         return cast(Tensor, self.module(x))
