@@ -13,7 +13,7 @@ import quickstudy
 
 ROOT = Path(quickstudy.__file__).parent
 ORDER = (
-    {"errors"},
+    {"errors", "version"},
     {"episode", "registry", "rng", "losses", "files"},
     {"models", "heads", "inner", "tasks"},
     {"learners"},
@@ -59,6 +59,7 @@ def test_no_module_imports_what_lies_above_it(path: Path) -> None:
     if mine in FREE:
         return
     assert mine in LEVEL, f"{mine} has no place in the order of imports: give it one here and in the design"
+    assert mine == "cli" or "" not in imports(path), f"{path.relative_to(ROOT)} imports the package that imports it"
     upward = {name for name in imports(path) - {""} if LEVEL[name] > LEVEL[mine]}
     assert not upward, f"{path.relative_to(ROOT)} imports {sorted(upward)}, which lie above {mine}"
 

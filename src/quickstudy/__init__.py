@@ -7,8 +7,6 @@ model = run.adapt(support_images, labels)
 model.predict(images)
 """
 
-__version__ = "0.1.0"
-
 from quickstudy import inner, learners, metagrads, models, recipes, registry, tasks
 from quickstudy.engine import Engine
 from quickstudy.episode import Episode, Examples, ImageFormat, TaskSpec
@@ -19,6 +17,7 @@ from quickstudy.train.config import Protocol, RunConfig
 from quickstudy.train.evaluate import Result, evaluate
 from quickstudy.train.loop import Interrupted
 from quickstudy.train.run import Run, resume, train
+from quickstudy.version import __version__
 
 load = AdaptedModel.load
 
@@ -37,6 +36,7 @@ __all__ = [
     "RunConfig",
     "Sampling",
     "TaskSpec",
+    "__version__",
     "evaluate",
     "inner",
     "learners",

@@ -62,6 +62,18 @@ def test_options_that_are_not_given_change_nothing(name: str) -> None:
     assert changed.to_json() == replace(config, iterations=7, lr=0.5, clip=3.0).to_json()
 
 
+def test_options_of_torch_are_of_any_type() -> None:
+    config = registry.recipes["linear-maml"]()
+    settings = Settings.of(replace(config, schedule_options={"milestones": [3, 5], "gamma": 0.1}))
+    line = ["--optimizer-options", "betas", "[0.9, 0.99]", "weight_decay", "0.01", "amsgrad", "true", "fused", "False"]
+    parsed = settings.apply(parse(settings.kind, "train", line))
+    assert parsed.optimizer_options == {"betas": (0.9, 0.99), "weight_decay": 0.01, "amsgrad": True, "fused": False}
+    assert parsed.schedule_options == {"milestones": (3, 5), "gamma": 0.1}
+    line = ["--schedule-options", "anneal_strategy", "cos", "cycle_momentum", "false"]
+    parsed = settings.apply(parse(settings.kind, "train", line))
+    assert parsed.schedule_options == {"anneal_strategy": "cos", "cycle_momentum": False}
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [
@@ -89,6 +101,7 @@ def test_options_that_are_not_given_change_nothing(name: str) -> None:
         ("evaluate mine --ways 0", "ways"),
         ("adapt mine --support ./nowhere --out ./m", "no folder nowhere"),
         ("adapt mine --support ./unsorted --out ./m", "has no sub-folders"),
+        ("adapt mine --support ./new-classes --out ./runs/mine", "already holds a run"),
         ("predict ./photos ./unsorted", "There is no photos/model.json"),
         ("list recepies", "recipes"),
         ("reproduce mine", "no recipe called 'mine'"),

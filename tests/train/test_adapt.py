@@ -132,6 +132,8 @@ def test_regression_gives_values(tmp_path: Path) -> None:
     )
     loaded = quickstudy.load(model.save(tmp_path / "model"), device="cpu")
     assert torch.equal(loaded(x), values)
+    with pytest.raises(DataError, match=r"labels must be numbers .*found \['wren'"):
+        run.adapt(x, ["wren"] * 10)
     with pytest.raises(DataError, match=r"regression tasks: call model\(x\)"):
         model.predict(x)
 
@@ -150,13 +152,12 @@ X, LABELS, _ = new_task()
         (X.where(X < 1, torch.nan), LABELS, DataError, "NaN or infinite"),
         (X[:, :5], LABELS, ShapeError, "size 5 along axis 1, expected 8"),
         (X.reshape(12, 2, 4), LABELS, ShapeError, "must have 1 axes after the example axis"),
+        ({"x": X}, LABELS, ShapeError, "must be one tensor, found a dict of 'x'"),
         (X.long(), LABELS, ShapeError, "floating point, found torch.int64"),
         ((X * 10).byte(), LABELS, ShapeError, "x.float() / 255"),
     ],
 )
-def test_support_that_does_not_fit(
-    x: Tensor, labels: Any, error: type[QuickstudyError], said: str, protonet: Run
-) -> None:
+def test_support_that_does_not_fit(x: Any, labels: Any, error: type[QuickstudyError], said: str, protonet: Run) -> None:
     with pytest.raises(error) as caught:
         protonet.adapt(x, labels)
     assert said in str(caught.value)
@@ -190,8 +191,9 @@ def test_head_of_a_fixed_size_takes_no_other_number_of_classes(runs: dict[str, R
 def test_damaged_or_missing_models(protonet: Run, tmp_path: Path) -> None:
     model = protonet.adapt(X, LABELS)
     folder = model.save(tmp_path / "model")
-    with pytest.raises(RunError, match="already holds a model"):
-        model.save(folder)
+    for occupied in (folder, protonet.folder):
+        with pytest.raises(RunError, match="already holds a"):
+            model.save(occupied)
     whole = (folder / "model.safetensors").read_bytes()
     (folder / "model.safetensors").write_bytes(whole[:-10])
     with pytest.raises(CheckpointError, match="truncated"):

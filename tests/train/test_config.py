@@ -133,6 +133,36 @@ def test_other_tasks_drop_what_was_chosen_for_the_old_ones() -> None:
     assert other.learner == config.learner and other.iterations == config.iterations
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"iterations": "many"}, "'iterations' of a run must be of type int, found 'many'"),
+        ({"iterations": 2.5}, "'iterations'"),
+        ({"lr": None}, "'lr' of a run must be of type float, found None"),
+        ({"train_ways": "5"}, "'train_ways'"),
+        ({"seed": True}, "'seed'"),
+        ({"optimizer_options": [1]}, "'optimizer_options'"),
+        ({"precision": 16}, "'precision'"),
+        ({"format": "one"}, "'format' of a run must be a whole number, found 'one'"),
+        ({"tasks": "linear"}, "'tasks' of a run must be an object with a name and options, found 'linear'"),
+        ({"learner": {"name": "maml"}}, "'learner'"),
+        ({"model": {"options": {}}}, "'model'"),
+        ({"protocols": [{"nam": "x"}]}, "'protocols'"),
+        ({"protocols": 3}, "'protocols'"),
+        ({"protocols": ["x"]}, "'protocols'"),
+    ],
+)
+def test_edited_config_names_the_field(change: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        RunConfig.from_json(stored(linear_run()) | change)
+    assert said in str(caught.value)
+
+
+def test_config_that_is_no_object() -> None:
+    with pytest.raises(ConfigError, match="object of names and values"):
+        RunConfig.from_json([1])  # type: ignore[arg-type]
+
+
 def test_config_of_a_later_format_says_so() -> None:
     data = registry.recipes["linear-maml"]().to_json()
     assert RunConfig.from_json(data).to_json() == data

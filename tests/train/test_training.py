@@ -174,6 +174,16 @@ def test_folders_are_never_written_over(tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(RunError, match=r"--resume runs/small.*--out.*--overwrite"):
         train(config, out="runs/small", quiet=True)
     assert train(replace(config, seed=5), out="runs/small", overwrite=True, quiet=True).config.seed == 5
+    Path("runs/small/notes.txt").write_text("mine")
+    Path("runs/small/checkpoints/notes.txt").write_text("mine")
+    train(replace(config, seed=6), out="runs/small", overwrite=True, quiet=True)
+    assert Path("runs/small/notes.txt").read_text() == Path("runs/small/checkpoints/notes.txt").read_text() == "mine"
+    Path("other").mkdir()
+    for settings in ('{"name": "a web page", "model": {}}', "[1]", "{"):
+        Path("other/config.json").write_text(settings)
+        with pytest.raises(RunError, match="not a run, so it is not overwritten"):
+            train(config, out="other", overwrite=True, quiet=True)
+        assert Path("other/config.json").read_text() == settings
     Path("mine").mkdir()
     Path("mine", "thesis.txt").write_text("years of work")
     with pytest.raises(RunError, match="not a run, so it is not overwritten"):

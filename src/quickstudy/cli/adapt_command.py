@@ -12,8 +12,9 @@ from typing import Literal
 import tyro
 
 from quickstudy.cli.parse import find_run, parse
-from quickstudy.errors import ConfigError, RunError
+from quickstudy.errors import ConfigError
 from quickstudy.tasks.images import read_folder
+from quickstudy.train.folders import refuse_occupied
 from quickstudy.train.run import Run
 
 
@@ -35,8 +36,7 @@ class Adapt:
 
 def run(argv: Sequence[str]) -> int:
     options = parse(Adapt, "adapt", argv)
-    if (options.out / "model.json").exists():
-        raise RunError(f"{options.out} already holds a model. Choose another folder with --out, or delete this one.")
+    refuse_occupied(options.out)
     done = Run(find_run(options.run), device=options.device)
     image = done.learner.spec.image
     if image is None:

@@ -11,7 +11,8 @@ import tyro
 from quickstudy import registry
 from quickstudy.cli.parse import parse, run_names, table
 from quickstudy.errors import CheckpointError
-from quickstudy.train.run import RUNS
+from quickstudy.train.folders import RUNS
+from quickstudy.train.splits import ON_TRAINING_CLASSES
 from quickstudy.train.storage import load_tensors, read_json
 
 _KINDS = {
@@ -41,7 +42,7 @@ def run(argv: Sequence[str]) -> int:
         if not names:
             print(f"There are no runs under {RUNS.resolve()} yet. Start one: quickstudy train omniglot-protonet")
             return 0
-        table("", ["run", "learner", "tasks", "best on validation", "at step"], [_run_row(name) for name in names])
+        table("", ["run", "learner", "tasks", "kept, on validation", "at step"], [_run_row(name) for name in names])
     else:
         table("", [options.what, "what it is"], [[name, _KINDS[options.what].summary(name)] for name in names])
     return 0
@@ -57,4 +58,6 @@ def _run_row(name: str) -> list[str]:
         _, facts = load_tensors(model)
     except CheckpointError:
         return [name, *parts, "model damaged", ""]
-    return [name, *parts, f"{facts['validation']:.4f} ± {facts['validation_ci95']:.4f}", str(facts["step"])]
+    figure = f"{facts['validation']:.4f} ± {facts['validation_ci95']:.4f}"
+    figure += "" if facts.get("held_out", True) else f" ({ON_TRAINING_CLASSES})"
+    return [name, *parts, figure, str(facts["step"])]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import inspect
+import json
 import sys
 import textwrap
 from collections.abc import Sequence
@@ -15,10 +16,10 @@ from typing import Annotated, Any, get_type_hints
 from quickstudy import registry
 from quickstudy.errors import ConfigError, unknown_name
 from quickstudy.registry import Part
-from quickstudy.train.config import RunConfig
+from quickstudy.train.config import PARTS, RunConfig
 
-_PARTS = {"tasks": registry.sources, "model": registry.models, "learner": registry.learners}
-_NOT_OPTIONS = {"protocols", *_PARTS}
+_NOT_OPTIONS = {"protocols", *PARTS}
+_OF_TORCH = ("optimizer_options", "schedule_options")  # what they take, torch decides: numbers, lists, words
 
 
 def load_recipe(name: str) -> RunConfig:
@@ -56,7 +57,7 @@ def chosen_parts(config: RunConfig, argv: Sequence[str]) -> tuple[RunConfig, lis
     while arguments:
         argument = arguments.pop(0)
         flag, equals, value = argument.partition("=")
-        if flag.removeprefix("--") not in _PARTS or not flag.startswith("--"):
+        if flag.removeprefix("--") not in PARTS or not flag.startswith("--"):
             rest.append(argument)
             continue
         if not equals:
@@ -66,7 +67,7 @@ def chosen_parts(config: RunConfig, argv: Sequence[str]) -> tuple[RunConfig, lis
         kind = flag.removeprefix("--")
         if value == getattr(config, kind).name:
             continue
-        part = _PARTS[kind].part(value)
+        part = PARTS[kind].part(value)
         if kind == "tasks":
             dropped = [n for n in ("train_ways", "train_shots", "train_queries") if getattr(config, n) is not None]
             config = config.with_tasks(part)
@@ -102,6 +103,31 @@ def _option(annotation: Any, value: Any, text: str = "") -> tuple[Any, Field[Any
     return annotation, field(default_factory=lambda: value)
 
 
+def _written(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _read(text: str) -> Any:
+    """The value that `text` writes in JSON or in Python; otherwise the text itself, such as cos."""
+    for read in (json.loads, ast.literal_eval):
+        try:
+            value = read(text)
+        except (ValueError, SyntaxError):
+            continue
+        return tuple(value) if isinstance(value, list) else value
+    return text
+
+
+def _pairs(name: str, words: Sequence[str]) -> dict[str, Any]:
+    """The options that `words`, names and values in turn, give."""
+    if len(words) % 2:
+        raise ConfigError(
+            f"--{name.replace('_', '-')} takes names and values in turn, found {' '.join(words)}. "
+            'Put quotes around a list: betas "[0.9, 0.99]".'
+        )
+    return {option: _read(text) for option, text in zip(words[::2], words[1::2], strict=True)}
+
+
 def _part_class(kind: str, part: Part[Any]) -> type:
     options = [
         (name, *_option(parameter.annotation, part.options.get(name, parameter.default)))
@@ -127,10 +153,12 @@ class Settings:
         for f in fields(RunConfig):
             if f.name in _NOT_OPTIONS:
                 continue
-            # Any option of an optimizer or schedule is a number; tyro cannot read a value of type Any.
-            annotation = dict[str, float] if f.name.endswith("_options") else hints[f.name]
-            options.append((f.name, *_option(annotation, getattr(config, f.name), texts[f.name])))
-        for kind in _PARTS:
+            annotation, value = hints[f.name], getattr(config, f.name)
+            if f.name in _OF_TORCH:
+                annotation = tuple[str, ...]  # names and values in turn, so that they replace those of the recipe
+                value = tuple(text for name, v in value.items() for text in (name, _written(v)))
+            options.append((f.name, *_option(annotation, value, texts[f.name])))
+        for kind in PARTS:
             part = _part_class(kind, getattr(config, kind))
             required = any(f.default is MISSING and f.default_factory is MISSING for f in fields(part))
             options.append((kind, part, field() if required else field(default_factory=part)))
@@ -142,7 +170,9 @@ class Settings:
     def apply(self, parsed: Any) -> RunConfig:
         """The config with the values that were parsed."""
         changes = {f.name: getattr(parsed, f.name) for f in fields(RunConfig) if f.name not in _NOT_OPTIONS}
-        for kind in _PARTS:
+        for name in _OF_TORCH:
+            changes[name] = _pairs(name, changes[name])
+        for kind in PARTS:
             part = getattr(self.config, kind)
             values = {f.name: getattr(getattr(parsed, kind), f.name) for f in fields(getattr(parsed, kind))}
             changes[kind] = part.registry.part(part.name, **values)

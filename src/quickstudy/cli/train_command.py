@@ -14,6 +14,7 @@ from quickstudy.cli.settings import Settings, chosen_parts, load_recipe
 from quickstudy.errors import ConfigError, MissingExtra
 from quickstudy.train.progress import duration
 from quickstudy.train.run import Run
+from quickstudy.train.splits import ON_TRAINING_CLASSES
 
 _HELP = """usage: quickstudy train RECIPE [--tasks NAME] [--model NAME] [--learner NAME] [options]
        quickstudy train --resume RUN [--no-report]
@@ -66,10 +67,12 @@ def _resume(argv: Sequence[str]) -> int:
 def _finish(done: Run, report: bool) -> int:
     kept = done.kept
     seconds = done.metrics[-1]["seconds"]
-    print(
-        f"Trained {done.config.name} in {duration(seconds)}; kept the model of step {kept['step']}, "
-        "the best on validation tasks."
+    why = (
+        "the best on validation tasks"
+        if kept.get("held_out", True)
+        else f"the last: validation was {ON_TRAINING_CLASSES}"
     )
+    print(f"Trained {done.config.name} in {duration(seconds)}; kept the model of step {kept['step']}, {why}.")
     if report:
         try:
             print(f"Report: {done.report(quiet=False)}")

@@ -106,8 +106,11 @@ def split_classes(classes: int, val: float, test: float, seed: int, least: int =
     return {split: ids.sort().values for split, ids in zip(SPLITS, parts, strict=True)}
 
 
-def as_features(x: Any, name: str = "x") -> Tensor:
-    """x as a uint8 or float32 tensor of at least one axis; NaN and infinities are refused, naming the example."""
+def as_features(x: Any, name: str = "x", features: bool = True) -> Tensor:
+    """x as a uint8 or float32 tensor of at least one axis, or two if it has `features`.
+
+    NaN and infinities are refused, naming the example.
+    """
     import numpy as np
 
     if isinstance(x, Tensor):
@@ -124,6 +127,11 @@ def as_features(x: Any, name: str = "x") -> Tensor:
         raise ShapeError(f"{name} must hold real numbers, found {tensor.dtype}. Give its parts as two features.")
     if tensor.dim() == 0:
         raise ShapeError(f"{name} must have an axis of examples, found a single number.")
+    if features and tensor.dim() == 1:
+        raise ShapeError(
+            f"{name} must have an axis of features after that of examples, found shape {tuple(tensor.shape)}. "
+            "Where each example is one number, give them as a column: x[:, None]."
+        )
     tensor = tensor if tensor.dtype == torch.uint8 else tensor.to(torch.float32)
     bad = (~torch.isfinite(tensor)).flatten(1).any(dim=1) if tensor.dim() > 1 else ~torch.isfinite(tensor)
     if bool(bad.any()):

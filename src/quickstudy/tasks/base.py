@@ -92,6 +92,17 @@ class Source(ABC):
         """
         self.known(split)
 
+    def classes(self, split: str) -> list[str]:
+        """The names of all classes of a split; empty where classes are made up, so that data cannot grow.
+
+        A run stores them: a class that it was trained on is then never taken for a new one.
+        """
+        return []
+
+    def plain(self) -> Self:
+        """The same source without augmentation: training tasks as they would be if they were evaluated."""
+        return self
+
     def class_names(self, split: str, index: int) -> list[str]:
         """The names of the classes of one episode, in the order of their ids; empty where they have none."""
         return []

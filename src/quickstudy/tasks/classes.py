@@ -70,6 +70,9 @@ class ClassSource(Source):
     def seeded(self, seed: int) -> ClassSource:
         return replace(self, seed=seed)
 
+    def plain(self) -> ClassSource:
+        return replace(self, augmentation=Augment())
+
     def to(self, device: torch.device | str) -> ClassSource:
         return replace(self, pool=self.pool.to(device), device=torch.device(device))
 
@@ -164,6 +167,9 @@ class ClassSource(Source):
             flat = augment(flat, rng.fold(rng.fold(keys, _AUGMENT)[:, None], each).flatten(), self.augmentation)
         return flat.reshape(x.shape)
 
+    def classes(self, split: str) -> list[str]:
+        return self.pool.listed(self.splits[split].tolist()) if split in self.splits else []
+
     def class_names(self, split: str, index: int) -> list[str]:
         _, classes, turns = self._draw(split, torch.tensor([index]))
         return [
@@ -201,6 +207,9 @@ class PooledSource(Source):
 
     def seeded(self, seed: int) -> PooledSource:
         return self.source.seeded(seed).pooled(self.batch)
+
+    def plain(self) -> PooledSource:
+        return self.source.plain().pooled(self.batch)
 
     def to(self, device: torch.device | str) -> PooledSource:
         return self.source.to(device).pooled(self.batch)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -39,10 +40,10 @@ class GlyphPool(Pool):
         return images.reshape(*classes.shape, 1, self.size, self.size)
 
     def name(self, index: int) -> str:
-        return f"{self.group_name(index // self.characters)}/character{index % self.characters + 1:02d}"
+        return f"alphabet{index // self.characters + 1}/character{index % self.characters + 1:02d}"
 
-    def group_name(self, index: int) -> str:
-        return f"alphabet{index + 1}"
+    def listed(self, indices: Sequence[int]) -> list[str]:
+        return []
 
     def to(self, device: torch.device | str) -> GlyphPool:
         moved = replace(self)

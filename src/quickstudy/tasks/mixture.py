@@ -56,6 +56,9 @@ class Mixture(Source):
     def seeded(self, seed: int) -> Mixture:
         return replace(self, first=self.first.seeded(seed))
 
+    def plain(self) -> Mixture:
+        return replace(self, first=self.first.plain(), second=self.second.plain())
+
     def to(self, device: torch.device | str) -> Mixture:
         return replace(self, first=self.first.to(device), second=self.second.to(device))
 
@@ -79,6 +82,9 @@ class Mixture(Source):
         parts = self.first.episodes(split, indices[~second]), self.second.episodes(split, indices[second])
         back = torch.cat([(~second).nonzero(), second.nonzero()]).flatten().argsort()
         return _joined(*parts, back)
+
+    def classes(self, split: str) -> list[str]:
+        return self.first.classes(split) + (self.second.classes(split) if split == "train" else [])
 
     def class_names(self, split: str, index: int) -> list[str]:
         from_second = split == "train" and bool(self._from_second(torch.tensor([index])))

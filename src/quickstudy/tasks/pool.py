@@ -27,9 +27,9 @@ class Pool(ABC):
     def name(self, index: int) -> str:
         """The name of class `index`."""
 
-    @abstractmethod
-    def group_name(self, index: int) -> str:
-        """The name of group `index`."""
+    def listed(self, indices: Sequence[int]) -> list[str]:
+        """The names of these classes; empty where classes are made up."""
+        return [self.name(index) for index in indices]
 
     @abstractmethod
     def to(self, device: torch.device | str) -> Self:
@@ -48,7 +48,6 @@ class TensorPool(Pool):
     counts: Tensor
     groups: Tensor
     names: tuple[str, ...]
-    group_names: tuple[str, ...]
 
     @classmethod
     def from_labels(
@@ -66,15 +65,13 @@ class TensorPool(Pool):
         order = labels.argsort(stable=True)
         counts = torch.bincount(labels, minlength=len(names))
         group_of = list(groups) if groups is not None else [""] * len(names)
-        group_names = tuple(dict.fromkeys(group_of))
-        number = {name: i for i, name in enumerate(group_names)}
+        number = {name: i for i, name in enumerate(dict.fromkeys(group_of))}
         return cls(
             x=x[order].contiguous(),
             starts=counts.cumsum(0) - counts,
             counts=counts,
             groups=torch.tensor([number[g] for g in group_of], dtype=torch.int64),
             names=tuple(names),
-            group_names=group_names,
         )
 
     def fetch(self, classes: Tensor, items: Tensor) -> Tensor:
@@ -84,9 +81,6 @@ class TensorPool(Pool):
 
     def name(self, index: int) -> str:
         return self.names[index]
-
-    def group_name(self, index: int) -> str:
-        return self.group_names[index]
 
     def to(self, device: torch.device | str) -> TensorPool:
         moved = {f: getattr(self, f).to(device) for f in ("x", "starts", "counts", "groups")}

@@ -58,6 +58,10 @@ class TableSource(Source):
                 f"{self.sampling.shots} shots + {self.sampling.queries} queries need {need}. Add rows or lower them."
             )
 
+    def classes(self, split: str) -> list[str]:
+        """The names of the data sets: like classes, one that was trained on is not a new one."""
+        return [self.names[index] for index in self.splits[split].tolist()]
+
     def episodes(self, split: str, indices: Tensor) -> Episode:
         self.check(split)
         device, shots = self.x.device, self.sampling.shots
@@ -94,7 +98,7 @@ def tables(
     y: list[Tensor] = []
     for name, (inputs, targets) in named.items():
         x.append(as_features(inputs, f"x of {name}"))
-        y.append(as_features(targets, f"y of {name}").float())
+        y.append(as_features(targets, f"y of {name}", features=False).float())
         y[-1] = y[-1][:, None] if y[-1].dim() == 1 else y[-1]
         if len(x[-1]) != len(y[-1]):
             raise ShapeError(f"{name} has {len(x[-1])} rows of x but {len(y[-1])} of y. Give one target for each row.")

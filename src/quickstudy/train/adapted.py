@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,12 @@ from torch import Tensor, nn
 
 from quickstudy.engine import resolve_device
 from quickstudy.episode import Examples, ImageFormat, Params, State, TaskSpec, check_examples
-from quickstudy.errors import CheckpointError, DataError, RunError, ShapeError
+from quickstudy.errors import CheckpointError, DataError, ShapeError
 from quickstudy.learners import Learner
 from quickstudy.learners.network import prefixed, with_prefix
 from quickstudy.train.build import build_learner
 from quickstudy.train.config import RunConfig
+from quickstudy.train.folders import refuse_occupied
 from quickstudy.train.storage import load_tensors, read_json, save_tensors, write_json
 
 _META, _STATE = "meta.", "task."
@@ -64,13 +65,13 @@ class AdaptedModel:
 
     def __call__(self, x: Tensor) -> Tensor:
         """Raw predictions for x (n, *features) in the training format: logits (n, N), or values (n, *target)."""
+        x = _like(self.params, x)
         if tuple(x.shape[1:]) != self.learner.spec.input_shape:
             raise ShapeError(
                 f"One input has shape {tuple(x.shape[1:])}, but the model was trained on "
                 f"{self.learner.spec.input_shape}. "
                 "Give a batch (n, *features); quickstudy.tasks.images.read_images makes one of files (divide by 255)."
             )
-        x = _like(self.params, x)
         if not bool(torch.isfinite(x).all()):
             raise DataError("x holds NaN or infinite values. Remove or fill them before predicting.")
         with torch.no_grad():
@@ -83,10 +84,9 @@ class AdaptedModel:
         return Predictions(self.classes, self(x).softmax(dim=1).cpu())
 
     def save(self, folder: str | Path) -> Path:
-        """Write model.safetensors and model.json into `folder`, which must not hold a model yet."""
+        """Write model.safetensors and model.json into `folder`, which must not hold a model or a run yet."""
         folder = Path(folder)
-        if (folder / "model.json").exists():
-            raise RunError(f"{folder} already holds a model. Choose another folder, or delete this one first.")
+        refuse_occupied(folder)
         tensors = with_prefix(_META, self.params) | with_prefix(_STATE, self.state)
         save_tensors(folder / "model.safetensors", tensors, {"kind": "adapted model"})
         facts = {
@@ -102,7 +102,7 @@ class AdaptedModel:
         """Read what `save` wrote. `module`: the network, where it was a module of your own."""
         folder = Path(folder)
         facts = read_json(folder / "model.json")
-        tensors, _ = load_tensors(folder / "model.safetensors")
+        tensors, _ = load_tensors(folder / "model.safetensors", "adapted model")
         for name in ("config", "classes", "spec"):
             if name not in facts:
                 raise CheckpointError(
@@ -122,11 +122,11 @@ def adapt(
 
     params: calibrated φ. Classes are numbered in the sorted order of their names.
     """
-    x = _like(params, torch.as_tensor(x))
+    x = _like(params, x)
     device, spec = x.device, learner.spec
     mask = torch.ones(len(x), dtype=torch.bool, device=device)
     if spec.kind == "regression":
-        support = Examples(x, torch.as_tensor(labels, dtype=x.dtype).to(device), mask)
+        support = Examples(x, _targets(labels, x), mask)
         classes: tuple[str, ...] = ()
     else:
         given = labels.tolist() if isinstance(labels, Tensor) else list(labels)
@@ -140,7 +140,7 @@ def adapt(
         if len(classes) < 2:
             raise DataError(f"All support examples are of one class ({', '.join(classes)}). Give at least two classes.")
         ids = torch.tensor([classes.index(name) for name in names], device=device)
-        learner = learner.at(_with_ways(spec, len(classes)))
+        learner = learner.at(replace(spec, ways=len(classes)))
         support = Examples(x, ids, mask)
     check_examples(support, learner.spec)
     learner = learner.evaluated()
@@ -149,17 +149,30 @@ def adapt(
     return AdaptedModel(config, learner, params, state, classes)
 
 
+def _targets(labels: Sequence[Any] | Tensor, x: Tensor) -> Tensor:
+    """Regression targets as x is; class names are refused."""
+    try:
+        return torch.as_tensor(labels, dtype=x.dtype).to(x.device)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise DataError(
+            f"The run was trained on regression tasks, so labels must be numbers (n, *target), found {labels!r:.80} "
+            f"({error}). To tell classes apart, train on classification tasks."
+        ) from error
+
+
 def _like(params: Params, x: Tensor) -> Tensor:
     """x on φ's device and in its precision; whole numbers are refused, as 0…255 is not what networks are trained on."""
+    if isinstance(x, dict):
+        raise ShapeError(
+            f"x must be one tensor, found a dict of {', '.join(map(repr, x))}. For such inputs call the learner: "
+            "run.learner.adapt(run.params, support) and run.learner.predict(run.params, state, x)."
+        )
+    x = torch.as_tensor(x)
     if not x.is_floating_point():
         raise ShapeError(
             f"x must be floating point, found {x.dtype}. Convert it with x.float(), or images with x.float() / 255."
         )
     return x.to(next(v for v in params.values() if v.is_floating_point()))
-
-
-def _with_ways(spec: TaskSpec, ways: int) -> TaskSpec:
-    return TaskSpec(spec.kind, spec.input_shape, ways, spec.target_shape, spec.units, spec.image)
 
 
 def spec_to_json(spec: TaskSpec) -> dict[str, Any]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import cast
 
+import torch
 from torch import nn
 
 from quickstudy.engine import Engine, resolve_device
-from quickstudy.episode import TaskSpec
+from quickstudy.episode import TaskSpec, check_episode
 from quickstudy.errors import ConfigError
 from quickstudy.learners import Learner
 from quickstudy.models import WithContext
@@ -26,6 +27,12 @@ def build_learner(config: RunConfig, spec: TaskSpec, classes: int = 0, module: n
     facts = learners.facts(config.learner.name)
     if module is None:
         size = config.learner.settings()["context"] if facts.get("context") else 0
+        if not spec.input_shape:
+            raise ConfigError(
+                f"The model {config.model.name!r} takes tensors with an axis of features, but the inputs of these "
+                "tasks have no shape of their own (a dict of tensors, or one number each). Give a network of your own "
+                "that takes them: qs.train(config, module=…)."
+            )
         channels, *space = spec.input_shape
         wider = replace(spec, input_shape=(channels + size, *space))
         module = cast(nn.Module, config.model.build(wider, facts.get("head", False)))
@@ -49,6 +56,13 @@ class Parts:
         learner = self.engine.learner
         return self.engine if learner.pretrains else replace(self.engine, learner=learner.at(self.training.spec))
 
+    def check(self) -> None:
+        """Refuse data that cannot give the tasks, and a source of the user's whose first episode is not as it says."""
+        for source, split in ((self.training, "train"), (self.source, "val")):
+            source.check(split)
+            first = source.episodes(split, torch.zeros(1, dtype=torch.int64, device=self.engine.device))
+            check_episode(first, source.spec, tasks=True)
+
 
 def build(config: RunConfig, module: nn.Module | None = None, source: Source | None = None) -> Parts:
     """Build everything `config` names, on its device. `module` and `source` replace the config's if given."""
@@ -61,7 +75,8 @@ def build(config: RunConfig, module: nn.Module | None = None, source: Source | N
         if not isinstance(base, ClassSource):
             raise ConfigError(
                 f"The learner {config.learner.name!r} trains on all classes at once, but {config.tasks.name!r} makes "
-                "up its classes task by task. Use tasks with a fixed set of classes: omniglot, folder or arrays."
+                "up classes task by task. Use tasks with a fixed set of classes: omniglot with glyphs=0, folder or "
+                "arrays."
             )
         pooled = base.pooled(config.batch)
         learner = build_learner(config, shaped.spec, pooled.spec.ways, module)

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from quickstudy.errors import CheckpointError, RunError
 from quickstudy.train.outer import Outer
-from quickstudy.train.storage import load_tensors, save_tensors
+from quickstudy.train.storage import GO_ON, load_tensors, save_tensors
 
 _KEEP = 2  # so that one damaged file costs one interval and not the run
-_RANDOM = "random.cpu"
+_RANDOM = "random."
 
 logger = logging.getLogger("quickstudy")
 
@@ -22,15 +23,27 @@ def _files(folder: Path) -> list[Path]:
     return sorted((folder / "checkpoints").glob("step-*.safetensors"))
 
 
+def _device(outer: Outer) -> torch.device:
+    return next(iter(outer.params.values())).device
+
+
+def _random(outer: Outer) -> dict[str, Tensor]:
+    found = {f"{_RANDOM}cpu": torch.get_rng_state()}
+    if (device := _device(outer)).type == "cuda":
+        found[f"{_RANDOM}cuda"] = torch.cuda.get_rng_state(device)
+    return found
+
+
 def save_checkpoint(folder: Path, outer: Outer, step: int, facts: dict[str, Any]) -> None:
     """Store everything after outer step `step`, then drop all but the last two files.
 
-    Episodes are a function of seed and index, so the step is their random state; PyTorch's global generator is stored
-    too, for modules of the user's that draw from it. facts: further plain data, given back by `load_checkpoint`.
+    Episodes are a function of seed and index, so the step is their random state; PyTorch's global generators (the
+    CPU's, and the CUDA device's where φ lies on one) are stored too, for modules of the user's that draw from them.
+    facts: further plain data, given back by `load_checkpoint`.
     """
-    tensors = outer.tensors() | {_RANDOM: torch.get_rng_state()}
+    tensors = outer.tensors() | _random(outer)
     meta = {"step": step, "outer": outer.numbers(), "torch": torch.__version__, "facts": facts}
-    save_tensors(folder / "checkpoints" / f"step-{step:09d}.safetensors", tensors, meta)
+    save_tensors(folder / "checkpoints" / f"step-{step:09d}.safetensors", tensors, meta, GO_ON)
     for old in _files(folder)[:-_KEEP]:
         old.unlink()
 
@@ -48,7 +61,9 @@ def load_checkpoint(folder: Path, outer: Outer) -> tuple[int, dict[str, Any]]:
             problems.append(str(error))
             logger.warning("%s Trying the checkpoint before it.", error)
             continue
-        torch.set_rng_state(tensors.pop(_RANDOM))
+        torch.set_rng_state(tensors[f"{_RANDOM}cpu"])
+        if (device := _device(outer)).type == "cuda" and f"{_RANDOM}cuda" in tensors:
+            torch.cuda.set_rng_state(tensors[f"{_RANDOM}cuda"], device)
         outer.restore(tensors, meta["outer"])
         if meta["torch"] != torch.__version__:
             logger.warning(

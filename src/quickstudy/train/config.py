@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any, get_args
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from quickstudy import registry
 from quickstudy.engine import Precision, Vectorize
@@ -14,7 +15,7 @@ from quickstudy.registry import Part
 from quickstudy.tasks.base import Sampling
 from quickstudy.train.storage import FORMAT
 
-_PARTS = {"tasks": registry.sources, "model": registry.models, "learner": registry.learners}
+PARTS = {"tasks": registry.sources, "model": registry.models, "learner": registry.learners}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,11 +90,11 @@ class RunConfig:
     lr: float = 1e-3
     """Outer learning rate."""
     optimizer_options: dict[str, Any] = field(default_factory=dict)
-    """Further arguments of the optimizer, such as weight_decay."""
+    """Further arguments of the optimizer, such as weight_decay 0.01 betas "[0.9, 0.99]"."""
     schedule: str = "none"
     """Outer schedule: 'none', or the name of a class in torch.optim.lr_scheduler."""
     schedule_options: dict[str, Any] = field(default_factory=dict)
-    """Its arguments; T_max and total_steps default to `iterations`, max_lr to `lr`."""
+    """Its arguments, such as milestones "[500, 800]"; T_max, total_steps default to `iterations`, max_lr to `lr`."""
     clip: float = 0.0
     """Largest norm of the meta-gradient; 0 leaves it as it is."""
     average: float = 0.0
@@ -102,11 +103,11 @@ class RunConfig:
     """Meta-gradient estimator; the learner's own if not given."""
 
     validate_every: int = 500
-    """Outer steps between validations; the best validated φ is kept."""
+    """Outer steps between validations; the best validated φ is kept, or the last if no class is held out."""
     validation_episodes: int = 200
     """Tasks per validation."""
     calibration_episodes: int = 10
-    """Training tasks over which BatchNorm statistics are taken."""
+    """Training tasks, without augmentation, over which BatchNorm statistics are taken."""
     checkpoint_every: int = 500
     """Outer steps between checkpoints."""
     log_every: int = 20
@@ -170,7 +171,7 @@ class RunConfig:
         """Plain data, defaults written out."""
         data: dict[str, Any] = {"format": FORMAT}
         data |= {f.name: getattr(self, f.name) for f in fields(self)}
-        for name in _PARTS:
+        for name in PARTS:
             data[name] = {"name": data[name].name, "options": data[name].settings()}
         data["protocols"] = [asdict(protocol) for protocol in self.protocols]
         return data
@@ -178,7 +179,11 @@ class RunConfig:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> RunConfig:
         """The inverse of `to_json`; CheckpointError for a later format, ConfigError for settings it does not know."""
-        if int(data.get("format", FORMAT)) > FORMAT:
+        if not isinstance(data, Mapping):
+            raise ConfigError(f"The settings of a run must be an object of names and values, found {data!r:.60}.")
+        if not _fits(data.get("format", FORMAT), int):
+            raise _unfit("format", "a whole number", data["format"])
+        if data.get("format", FORMAT) > FORMAT:
             raise CheckpointError(
                 f"The config has format {data['format']}, written by a newer quickstudy; this version reads up to "
                 f"{FORMAT}. Upgrade with: pip install --upgrade quickstudy"
@@ -188,14 +193,24 @@ class RunConfig:
         for name in data:
             if name not in known:
                 raise unknown_name("setting of a run", name, known)
-        missing = [name for name in ("name", *_PARTS) if name not in data]
+        missing = [name for name in ("name", *PARTS) if name not in data]
         if missing:
             raise ConfigError(f"The settings of a run must name its {', '.join(missing)}.")
+        hints = get_type_hints(cls)
+        for name, value in data.items():
+            if name not in (*PARTS, "protocols") and not _fits(value, hints[name]):
+                kind = hints[name].__name__ if isinstance(hints[name], type) else hints[name]
+                raise _unfit(name, f"of type {kind}", value)
         values = dict(data)
-        for name, parts in _PARTS.items():
+        for name, parts in PARTS.items():
             part = data[name]
+            if not (_fits(part, dict) and _fits(part.get("name"), str) and _fits(part.get("options"), dict)):
+                raise _unfit(name, "an object with a name and options", part)
             values[name] = parts.part(part["name"], **{n: _tuples(v) for n, v in part["options"].items()})
-        values["protocols"] = tuple(Protocol.from_json(protocol) for protocol in data.get("protocols", ()))
+        try:
+            values["protocols"] = tuple(Protocol.from_json(protocol) for protocol in data.get("protocols", ()))
+        except (TypeError, AttributeError) as error:
+            raise _unfit("protocols", "a list of objects with the fields of Protocol", data["protocols"]) from error
         return cls(**values)
 
     def with_tasks(self, tasks: Part[Any]) -> RunConfig:
@@ -209,6 +224,19 @@ class RunConfig:
 def _tuples(value: Any) -> Any:
     """JSON has no tuples; options that are sequences are tuples everywhere."""
     return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value that was read from JSON is of the type `hint`; which words a Literal takes is checked later."""
+    if get_origin(hint) in (Union, UnionType):
+        return any(_fits(value, one) for one in get_args(hint))
+    if hint in (int, float):
+        return isinstance(value, (int, hint)) and not isinstance(value, bool)
+    return isinstance(value, str if get_origin(hint) is Literal else get_origin(hint) or hint)
+
+
+def _unfit(name: str, wanted: str, found: Any) -> ConfigError:
+    return ConfigError(f"The setting {name!r} of a run must be {wanted}, found {found!r:.80}. Correct it.")
 
 
 def check_signature(kind: str, constructor: Any, options: Mapping[str, Any]) -> None:

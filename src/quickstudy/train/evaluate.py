@@ -10,14 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-import quickstudy
 from quickstudy import losses
 from quickstudy.engine import Engine
 from quickstudy.engine.vectorize import tasks_of
-from quickstudy.episode import Episode, Params
+from quickstudy.episode import Episode, Params, check_episode
 from quickstudy.errors import ConfigError
 from quickstudy.tasks.base import Sampling, Source
 from quickstudy.train.provenance import commit, machine
+from quickstudy.version import __version__
 
 _CHUNK = 16  # tasks evaluated at once
 
@@ -85,7 +85,10 @@ def evaluate(
     began, values = time.perf_counter(), []
     for start in range(0, episodes, _CHUNK):
         indices = torch.arange(start, min(start + _CHUNK, episodes), device=engine.device)
-        values.append(metrics_of(engine, params, source.episodes(split, indices)).cpu())
+        drawn = source.episodes(split, indices)
+        if start == 0:
+            check_episode(drawn, source.spec, tasks=True)
+        values.append(metrics_of(engine, params, drawn).cpu())
         if on_progress is not None:
             on_progress(int(indices[-1]) + 1)
     result = result_of_values(engine, torch.cat(values), source.sampling, split, source.seed)
@@ -110,6 +113,6 @@ def result_of_values(engine: Engine, values: Tensor, size: Sampling, split: str,
         steps=getattr(learner, "steps", None),
         values=values.tolist(),
         commit=commit(),
-        version=quickstudy.__version__,
+        version=__version__,
         machine=machine(engine.device),
     )

@@ -1,4 +1,4 @@
-"""The training loop: episodes, meta-gradient, outer step; validation decides which φ is kept."""
+"""The training loop: episodes, meta-gradient, outer step; held-out validation decides which φ is kept."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
@@ -23,10 +23,11 @@ from quickstudy.errors import TrainingError
 from quickstudy.train.build import Parts
 from quickstudy.train.checkpoint import load_checkpoint, save_checkpoint
 from quickstudy.train.config import RunConfig
-from quickstudy.train.evaluate import confidence, evaluate
+from quickstudy.train.evaluate import evaluate
 from quickstudy.train.metrics import MetricsLog
 from quickstudy.train.outer import Outer
 from quickstudy.train.progress import Progress
+from quickstudy.train.splits import ON_TRAINING_CLASSES, held_out
 
 _CALIBRATION = 1 << 40  # indices of the episodes that statistics are taken over; training never gets there
 
@@ -71,7 +72,6 @@ class Best:
 
     value: float = math.nan
     step: int = -1
-    history: list[tuple[int, float]] = field(default_factory=list)
 
     def improves(self, value: float, higher_is_better: bool) -> bool:
         if math.isnan(self.value):
@@ -80,10 +80,10 @@ class Best:
 
 
 def calibrated(parts: Parts, config: RunConfig, params: Params) -> Params:
-    """φ as it is used on new tasks: with BatchNorm statistics over training tasks."""
+    """φ as it is used on new tasks: with BatchNorm statistics over training tasks, which are not augmented for it."""
     learner = parts.training_engine.learner
     indices = torch.arange(config.calibration_episodes, device=parts.engine.device) + _CALIBRATION
-    episodes = list(tasks_of(parts.training.episodes("train", indices)))
+    episodes = list(tasks_of(parts.training.plain().episodes("train", indices)))
     with parts.engine.autocast():
         return learner.calibrate({name: value.detach() for name, value in params.items()}, episodes)
 
@@ -98,6 +98,7 @@ class Training:
     """One run from its first to its last outer step.
 
     folder: where checkpoints, metrics and the kept model go. keep: called with calibrated φ when validation improves.
+    If validation is on training classes it chooses nothing: keep is called every time, so that the last φ is kept.
     """
 
     def __init__(
@@ -106,6 +107,7 @@ class Training:
         self.parts, self.config, self.folder, self.keep = parts, config, folder, keep
         self.engine = parts.training_engine
         self.outer = Outer(initial_params(parts, config), config)
+        self.held_out = held_out(parts.source)
         self.step, self.seconds, self.best = 0, 0.0, Best()
         self.window: list[tuple[Tensor, Tensor]] = []  # loss and metric of the steps since the last line of metrics
         self.metric = losses.metric_name(parts.engine.learner.spec)
@@ -114,7 +116,7 @@ class Training:
         """Go on from the newest good checkpoint."""
         self.step, facts = load_checkpoint(self.folder, self.outer)
         self.seconds = facts["seconds"]
-        self.best = Best(facts["best"]["value"], facts["best"]["step"], [tuple(h) for h in facts["best"]["history"]])
+        self.best = Best(facts["best"]["value"], facts["best"]["step"])
         like = next(iter(self.outer.params.values()))
         self.window = [(like.new_tensor(loss), like.new_tensor(metric)) for loss, metric in facts.get("window", ())]
 
@@ -123,8 +125,6 @@ class Training:
 
         Raises Interrupted, after saving, when asked to stop, and TrainingError when the loss is not finite.
         """
-        for source, split in ((self.parts.training, "train"), (self.parts.source, "val")):
-            source.check(split)
         config, began, spent = self.config, time.perf_counter(), self.seconds
         title = f"Training {config.name}"
         with (
@@ -149,7 +149,8 @@ class Training:
                     progress.update(self.step, shown + validated)
                 if self.step % config.validate_every == 0 or last:
                     value = self._validate(log)
-                    validated = f", validation {self._show(value)}"
+                    where = "" if self.held_out else f" {ON_TRAINING_CLASSES}"
+                    validated = f", validation{where} {self._show(value)}"
                     mark = time.perf_counter()
                 if self.step % config.checkpoint_every == 0 or last or stop.asked:
                     self.seconds = spent + time.perf_counter() - began
@@ -190,15 +191,15 @@ class Training:
     def _validate(self, log: MetricsLog) -> float:
         params = calibrated(self.parts, self.config, self.outer.average)
         result = evaluate(self.parts.engine, params, self.parts.source, "val", self.config.validation_episodes)
-        mean, ci95 = confidence(torch.tensor(result.values))
-        self.best.history.append((self.step, mean))
-        log.write("val", self.step, {self.metric: mean, "ci95": ci95}, self.seconds)
-        if self.best.improves(mean, higher_is_better=self.metric == "accuracy"):
+        mean, note = result.mean, "" if self.held_out else ON_TRAINING_CLASSES
+        log.write("val", self.step, {self.metric: mean, "ci95": result.ci95}, self.seconds, note)
+        if not self.held_out or self.best.improves(mean, higher_is_better=self.metric == "accuracy"):
             self.best.value, self.best.step = mean, self.step
-            self.keep(params, {"step": self.step, "validation": mean, "validation_ci95": ci95})
+            facts = {"validation": mean, "validation_ci95": result.ci95, "held_out": self.held_out}
+            self.keep(params, {"step": self.step, **facts})
         return mean
 
     def _save(self) -> None:
-        best = {"value": self.best.value, "step": self.best.step, "history": self.best.history}
+        best = {"value": self.best.value, "step": self.best.step}
         window = [[float(loss), float(metric)] for loss, metric in self.window]
         save_checkpoint(self.folder, self.outer, self.step, {"seconds": self.seconds, "best": best, "window": window})

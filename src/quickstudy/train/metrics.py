@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from quickstudy.errors import RunError
-from quickstudy.train.storage import write_atomically
+from quickstudy.train.storage import GO_ON, write_atomically
 
 NAME = "metrics.jsonl"
 
@@ -28,7 +28,7 @@ class MetricsLog:
 
     def __init__(self, folder: Path, step: int) -> None:
         kept = [line for line in read_metrics(folder) if line["step"] <= step]
-        write_atomically(folder / NAME, "".join(json.dumps(line) + "\n" for line in kept).encode())
+        write_atomically(folder / NAME, "".join(json.dumps(line) + "\n" for line in kept).encode(), GO_ON)
         self._file = (folder / NAME).open("a", buffering=1)
         self._board: Any = None
         if importlib.util.find_spec("tensorboard") is not None:
@@ -46,15 +46,16 @@ class MetricsLog:
         if self._board is not None:
             self._board.close()
 
-    def write(self, split: str, step: int, facts: dict[str, float], seconds: float) -> None:
-        """facts: name to number. seconds: training time so far."""
-        line = {"split": split, "step": step, **facts, "seconds": round(seconds, 3)}
+    def write(self, split: str, step: int, facts: dict[str, float], seconds: float, note: str = "") -> None:
+        """facts: name to number. seconds: training time so far. note: what to know when reading them."""
+        line = {"split": split, "step": step, **facts, "seconds": round(seconds, 3)} | ({"note": note} if note else {})
+        board = f"{split} {note}" if note else split
         try:
             self._file.write(json.dumps(line) + "\n")
             if self._board is not None:
                 for name, value in facts.items():
-                    self._board.add_scalar(f"{split}/{name}", value, step)
+                    self._board.add_scalar(f"{board}/{name}", value, step)
         except OSError as error:
             raise RunError(
-                f"Could not write metrics to {self._file.name}: {error.strerror}. Free space, then go on with --resume."
+                f"Could not write metrics to {self._file.name}: {error.strerror}. Free space, then {GO_ON}."
             ) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -18,20 +17,21 @@ from quickstudy.errors import ConfigError, RunError
 from quickstudy.learners import IterativeLearner, Learner
 from quickstudy.registry import OWN, models, sources
 from quickstudy.tasks.base import Sampling, Source
+from quickstudy.train import splits
 from quickstudy.train.adapted import AdaptedModel, adapt, spec_from_json, spec_to_json
 from quickstudy.train.build import Parts, build, build_learner
 from quickstudy.train.config import RunConfig
 from quickstudy.train.evaluate import Result, evaluate
+from quickstudy.train.folders import new_folder
 from quickstudy.train.loop import Training, calibrated, initial_params
 from quickstudy.train.metrics import read_metrics
 from quickstudy.train.outer import Outer
 from quickstudy.train.progress import Progress
-from quickstudy.train.storage import load_tensors, read_json, save_tensors, write_json
+from quickstudy.train.provenance import commit, machine
+from quickstudy.train.storage import GO_ON, load_tensors, read_json, save_tensors, write_json
 
 if TYPE_CHECKING:
     from quickstudy.train.report import AdaptedTask
-
-RUNS = Path("runs")
 
 
 class Run:
@@ -58,7 +58,10 @@ class Run:
 
     @cached_property
     def parts(self) -> Parts:
-        return build(self.config, self._module, self._source)
+        """Source, network and engine. Raises DataError if classes that are held out today were trained on."""
+        parts = build(self.config, self._module, self._source)
+        splits.check(self.folder, parts.source)
+        return parts
 
     @cached_property
     def _kept(self) -> tuple[Params, dict[str, Any]]:
@@ -67,7 +70,7 @@ class Run:
             raise RunError(
                 f"{self.folder} has no kept model yet: it was stopped before its first validation. Resume it."
             )
-        return load_tensors(path)
+        return load_tensors(path, "run")
 
     @cached_property
     def learner(self) -> Learner:
@@ -77,12 +80,12 @@ class Run:
 
     @cached_property
     def params(self) -> Params:
-        """φ of the best validation, calibrated, on the run's device."""
+        """The kept φ, calibrated, on the run's device: of the best validation, or the last if none is held out."""
         return place(self._kept[0], resolve_device(self.config.device), self.learner.network.inner_loop)
 
     @property
     def kept(self) -> dict[str, Any]:
-        """When the kept model was validated, and with what result."""
+        """When the kept model was validated, with what result, and the code and machine that trained it."""
         return self._kept[1]
 
     @property
@@ -153,31 +156,6 @@ class Run:
         return report(self, episodes=episodes, adapted=adapted, quiet=quiet)
 
 
-def new_folder(name: str, out: str | Path | None, overwrite: bool) -> Path:
-    """The folder of a new run: `out`, which must not hold a run; or runs/<name>, numbered if that is taken."""
-    folder = Path(out) if out is not None else RUNS / name
-    if any(path.exists() and not path.is_dir() for path in (folder, *folder.parents)):
-        raise RunError(f"{folder} cannot be a folder: a file is in its way. Choose another folder with --out.")
-    number = 1
-    while out is None and not overwrite and (folder / "config.json").exists():
-        number += 1
-        folder = RUNS / f"{name}-{number}"
-    if folder.exists() and any(folder.iterdir()):
-        if not overwrite:
-            raise RunError(
-                f"The folder {folder} exists and is not empty. Go on with it (quickstudy train --resume {folder}), "
-                "choose another (--out), or replace it (--overwrite)."
-            )
-        if not (folder / "config.json").exists():
-            raise RunError(f"{folder} is not a run, so it is not overwritten. Choose another folder with --out.")
-        shutil.rmtree(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(f"Could not make the folder {folder}: {error.strerror}. Choose another with --out.") from error
-    return folder
-
-
 def train(
     config: RunConfig,
     *,
@@ -196,11 +174,11 @@ def train(
     if source is not None:
         config = replace(config, tasks=sources.part(OWN))
     parts = build(config, module, source)
-    for tasks, split in ((parts.training, "train"), (parts.source, "val")):
-        tasks.check(split)
+    parts.check()
     Outer(initial_params(parts, config), config)  # refuses what cannot be before a folder is made
     folder = new_folder(config.name, out, overwrite)
     write_json(folder / "config.json", config.to_json())
+    splits.store(folder, parts.source)
     return _continue(folder, parts, module, source, resume=False, quiet=quiet)
 
 
@@ -209,6 +187,8 @@ def resume(
 ) -> Run:
     """Go on with a run that was stopped, to the same bits as if it never had been."""
     run = Run(folder, module, source)
+    splits.check_unchanged(run.folder, run.parts.source)
+    run.parts.check()
     return _continue(run.folder, run.parts, module, source, resume=True, quiet=quiet)
 
 
@@ -218,9 +198,14 @@ def _continue(
     config = RunConfig.from_json(read_json(folder / "config.json"))
 
     def keep(params: Params, facts: dict[str, Any]) -> None:
-        when = datetime.now(UTC).isoformat(timespec="seconds")
-        spec = spec_to_json(parts.engine.learner.spec)
-        save_tensors(folder / "model.safetensors", params, {"kind": "run", "kept_at": when, "spec": spec, **facts})
+        meta = {
+            "kind": "run",
+            "kept_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "commit": commit(),
+            "machine": machine(parts.engine.device),
+            "spec": spec_to_json(parts.engine.learner.spec),
+        }
+        save_tensors(folder / "model.safetensors", params, meta | facts, GO_ON)
 
     training = Training(parts, config, folder, keep)
     if resume:

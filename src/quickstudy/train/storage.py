@@ -20,8 +20,12 @@ FORMAT = 1
 """Version of the file format; files of a later one are refused."""
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Replace the file at `path` by `data`, whole or not at all.
+GO_ON = "go on with --resume"
+"""What to do after training could not write."""
+
+
+def write_atomically(path: Path, data: bytes, then: str = "try again") -> None:
+    """Replace the file at `path` by `data`, whole or not at all. then: what the error advises once there is room.
 
     Raises RunError if the disk is full or the folder cannot be written; the old file is then intact.
     """
@@ -31,7 +35,7 @@ def write_atomically(path: Path, data: bytes) -> None:
     except OSError as error:
         raise RunError(
             f"Could not write {path}: {error.strerror}. What was there before is intact. "
-            "Free space or make the folder writable, then go on with --resume."
+            f"Free space or make the folder writable, then {then}."
         ) from error
 
 
@@ -58,16 +62,19 @@ def _digest(tensors: Mapping[str, Tensor], meta: str) -> str:
     return sha.hexdigest()
 
 
-def save_tensors(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any], then: str = "try again") -> None:
     """One safetensors file with `meta` (JSON) and a checksum of everything in its header."""
     text = json.dumps(meta)
     plain = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
     header = {"quickstudy_format": str(FORMAT), "meta": text, "sha256": _digest(plain, text)}
-    write_atomically(path, save(plain, metadata=header))
+    write_atomically(path, save(plain, metadata=header), then)
 
 
-def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors (on the CPU) and metadata of a file; CheckpointError if it is truncated, edited or too new."""
+def load_tensors(path: Path, kind: str | None = None) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors (on the CPU) and metadata of a file; CheckpointError if it is truncated, edited or too new.
+
+    kind: what the file must say that it is, such as 'run'.
+    """
     if not path.exists():
         raise RunError(f"There is no {path}.")
     try:
@@ -87,4 +94,10 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         )
     if _digest(tensors, header.get("meta", "")) != header.get("sha256"):
         raise CheckpointError(f"{path} does not match its checksum: it was edited or damaged. Restore it from a copy.")
-    return tensors, json.loads(header["meta"])
+    meta: dict[str, Any] = json.loads(header["meta"])
+    if kind is not None and meta.get("kind") != kind:
+        raise CheckpointError(
+            f"{path} does not belong here: it is of the kind {meta.get('kind')!r}, expected {kind!r}. "
+            "Restore the file of this folder from a copy."
+        )
+    return tensors, meta

@@ -12,6 +12,7 @@ from quickstudy.train.report import measure
 from quickstudy.train.report.charts import PALETTE, Line, line_chart
 from quickstudy.train.report.page import Section, chart, charts, escape, facts, tile
 from quickstudy.train.run import Run
+from quickstudy.train.splits import ON_TRAINING_CLASSES
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def header(run: Run, headline: Headline) -> str:
     times = facts(
         [
             ("Trained", f"{one('step', metrics[-1]['step']) if metrics else '?'} in {_spent(run)}, seed {config.seed}"),
-            ("Kept", f"the network of step {run.kept['step']:,}, the best on validation tasks"),
+            ("Kept", f"the network of step {run.kept['step']:,}, {_why_kept(run)}"),
             ("Learner", f"{config.learner.name}, network {config.model.name}"),
             ("Code", f"quickstudy {result.version}{', commit ' + result.commit if result.commit else ''}"),
             ("Measured on", result.machine),
@@ -79,6 +80,11 @@ def header(run: Run, headline: Headline) -> str:
         f'<p class="eyebrow">quickstudy report</p><h1>{escape(config.name)}</h1><p class="lead">{escape(lead)}</p>'
         f'{badge}<div class="tiles">{tiles}</div>{times}'
     )
+
+
+def _why_kept(run: Run) -> str:
+    held_out = run.kept.get("held_out", True)
+    return "the best on validation tasks" if held_out else f"the last (validation was {ON_TRAINING_CLASSES})"
 
 
 def _spent(run: Run) -> str:
@@ -91,17 +97,23 @@ def learning_curve(run: Run) -> Section:
     val = [line for line in run.metrics if line["split"] == "val"]
     metric = "accuracy" if val and "accuracy" in val[0] else "mse"
     scale = 100 if metric == "accuracy" else 1
+    kept, held_out = run.kept["step"], run.kept.get("held_out", True)
+    name = "validation" if held_out else f"validation, {ON_TRAINING_CLASSES}"
     lines = [
         Line("training", _column(train, "step"), _column(train, metric, scale), colour=PALETTE[1], faint=True),
-        Line("validation", _column(val, "step"), _column(val, metric, scale), _column(val, "ci95", scale)),
+        Line(name, _column(val, "step"), _column(val, metric, scale), _column(val, "ci95", scale)),
     ]
-    kept, config = run.kept["step"], run.config
+    config = run.config
     size, ways = config.train_sampling, config.ways
     text = (
         f"Each training step learns from {one('task', config.meta_batch)}; every {config.validate_every:,} steps the "
         f"network is tried on {config.validation_episodes} validation tasks it does not train on (band: 95 % "
-        "interval). The step that did best there is kept."
+        "interval)."
     )
+    if held_out:
+        text += " The step that did best there is kept."
+    else:
+        text += f" These are {ON_TRAINING_CLASSES}, so they choose nothing: the last step is kept."
     if metric == "mse":
         figure = line_chart(
             lines, "training step", "mean squared error", kept=kept, log=True, description="Error over training"
