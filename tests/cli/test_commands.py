@@ -126,11 +126,11 @@ def test_demo_without_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
         "1. Learning to learn",
         "on 8 tasks",
         "guessing           20.0 %",
-        "20 characters learned in",
+        "30 characters learned in",
         "Report:",
     ):
         assert part in text
     run = Run("runs/demo-glyphs")
     assert run.config.iterations == 2
     assert (run.folder / "report.html").stat().st_size > 10_000
-    assert len(json.loads((run.folder / "adapted-model" / "model.json").read_text())["classes"]) == 20
+    assert len(json.loads((run.folder / "adapted-model" / "model.json").read_text())["classes"]) == 30
