@@ -130,7 +130,7 @@ def _within(published: float, source: str, target: float) -> tuple[Protocol, ...
             ways=20,
             shots=1,
             queries=1,
-            episodes=600,
+            episodes=400,
             published=published,
             source=source,
             target=target,
