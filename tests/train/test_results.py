@@ -102,6 +102,7 @@ def test_page_without_results(tmp_path: Path) -> None:
         (Protocol(name="p", target=7.0, error=True), result(0.94, 0.001), "yes"),
         (Protocol(name="p", target=0.35), result(0.34, 0.01, "mse"), "yes"),
         (Protocol(name="p", target=0.35), result(0.4, 0.01, "mse"), "no: 0.050 short"),
+        (Protocol(name="p", target=0.35), result(float("nan"), 0.01, "mse"), "no: diverged"),
     ],
 )
 def test_verdict_is_honest(protocol: Protocol, found: Result, said: str) -> None:

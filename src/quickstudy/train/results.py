@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,8 @@ def value(protocol: Protocol, result: Result) -> tuple[float, float]:
 def shown(protocol: Protocol, result: Result) -> str:
     """'98.91 ± 0.12', or '0.352 ± 0.014' for an MSE."""
     mean, ci95 = value(protocol, result)
+    if not math.isfinite(mean):
+        return "diverged"
     digits = 2 if result.metric == "accuracy" else 3
     return f"{mean:.{digits}f} ± {ci95:.{digits}f}"
 
@@ -116,6 +119,8 @@ def verdict(protocol: Protocol, result: Result, baseline: Result | None = None) 
         aim = protocol.target
     else:
         return ""
+    if not math.isfinite(mean):
+        return "no: diverged"
     short = mean - aim if lower_is_better else aim - mean
     if short <= 0:
         return "yes"
