@@ -10,7 +10,7 @@ from quickstudy.train.config import RunConfig
 
 @recipes.register("demo")
 def demo() -> RunConfig:
-    """A small prototypical network on Omniglot's background alphabets, tested on alphabets never seen; two minutes."""
+    """A small prototypical network on Omniglot's background alphabets, tested on alphabets never seen; a few minutes."""
     return RunConfig(
         name="demo",
         tasks=sources.part("omniglot", split="lake", evaluation="all", symmetries=4, rotate=10.0, scale=0.1, shear=0.1),
@@ -19,9 +19,9 @@ def demo() -> RunConfig:
         ways=5,
         shots=1,
         queries=5,
-        train_ways=30,
-        train_queries=4,
-        iterations=1400,
+        train_ways=50,
+        train_queries=2,
+        iterations=2300,
         meta_batch=1,
         lr=2e-3,
         schedule="CosineAnnealingLR",
