@@ -10,7 +10,7 @@ from quickstudy.train.config import RunConfig
 
 @recipes.register("demo")
 def demo() -> RunConfig:
-    """A small prototypical network on Omniglot's background alphabets, tested on alphabets never seen; a few minutes."""
+    """A small prototypical network on Omniglot's background alphabets, tested on alphabets never seen; minutes."""
     return RunConfig(
         name="demo",
         tasks=sources.part("omniglot", split="lake", evaluation="all", symmetries=4, rotate=10.0, scale=0.1, shear=0.1),
