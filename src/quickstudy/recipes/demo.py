@@ -35,5 +35,5 @@ def demo() -> RunConfig:
 
 @recipes.register("demo-glyphs")
 def demo_glyphs() -> RunConfig:
-    """The same on procedural characters: needs no data and no network."""
-    return replace(demo(), name="demo-glyphs", tasks=sources.part("glyphs"))
+    """The same on procedural characters: needs no data and no network. Drawing them takes time, so it is shorter."""
+    return replace(demo(), name="demo-glyphs", tasks=sources.part("glyphs"), iterations=1000)
