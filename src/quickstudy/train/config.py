@@ -86,7 +86,7 @@ class RunConfig:
     meta_batch: int = 4
     """Tasks per outer step (T)."""
     optimizer: str = "Adam"
-    """Outer optimizer: the name of a class in torch.optim."""
+    """Outer optimizer: the name of a class in torch.optim; "Muon" takes convolutions too."""
     lr: float = 1e-3
     """Outer learning rate."""
     optimizer_options: dict[str, Any] = field(default_factory=dict)

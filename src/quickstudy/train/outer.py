@@ -1,4 +1,4 @@
-"""The outer optimizer: any of torch.optim, with any schedule, moving φ along the meta-gradient."""
+"""The outer optimizer: any of torch.optim or Muon, with any schedule, moving φ along the meta-gradient."""
 
 from __future__ import annotations
 
@@ -13,14 +13,16 @@ from quickstudy.episode import Params
 from quickstudy.errors import ConfigError, unknown_name
 from quickstudy.learners.network import trainable
 from quickstudy.train.config import RunConfig, check_signature
+from quickstudy.train.muon import Muon
 
 # They need more than a gradient and a step: a closure, sparse gradients, a metric.
 _UNFIT = ("LBFGS", "SparseAdam", "ReduceLROnPlateau", "_LRScheduler")
+_OWN = {torch.optim: {"Muon": Muon}}  # torch's own takes matrices only
 
 
 def _torch_class(kind: str, module: Any, name: str, base: type) -> Any:
     found = {n: c for n, c in vars(module).items() if inspect.isclass(c) and issubclass(c, base) and c is not base}
-    known = {n: c for n, c in found.items() if n not in _UNFIT}
+    known = {n: c for n, c in found.items() if n not in _UNFIT} | _OWN.get(module, {})
     if name not in known:
         raise unknown_name(kind, name, known)
     return known[name]
