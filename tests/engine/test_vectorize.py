@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import pytest
 import torch
 from small_tasks import IMAGES, VECTORS, convolutional, episodes, generator, perceptron, random_params
@@ -9,6 +11,7 @@ from torch import nn
 
 from quickstudy.engine import Engine, resolve_device
 from quickstudy.engine.norms import ElementaryNorms
+from quickstudy.engine.plan import Plan
 from quickstudy.episode import stack, task
 from quickstudy.errors import ConfigError
 from quickstudy.learners import maml, protonet
@@ -99,10 +102,46 @@ def test_bfloat16_gives_nearly_the_gradient_of_float32_for_an_embedding_learner(
     assert (losses - rough_losses).abs().max() < 0.05
 
 
-def test_bfloat16_is_refused_where_gradients_are_taken_inside() -> None:
-    learner = maml(perceptron(VECTORS, 3), VECTORS)
-    with pytest.raises(ConfigError, match=r"precision 'bfloat16' is not offered .* Use precision float32"):
-        Engine(learner, CPU, precision="bfloat16")
+@pytest.mark.parametrize("vectorize", ["vmap", "loop"])
+@pytest.mark.parametrize("estimator", ["unrolled", "recompute"])
+def test_bfloat16_through_an_inner_loop_gives_nearly_the_gradient_of_float32(vectorize: Any, estimator: str) -> None:
+    learner, batch = maml(perceptron(VECTORS, 3).float(), VECTORS, lr=0.1, steps=2), episodes(VECTORS)
+    batch = type(batch)(*(part._replace(x=part.x.float()) for part in batch))
+    params = {name: value.float() for name, value in random_params(learner.init(generator())).items()}
+    exact = Engine(learner, CPU, vectorize, metagrad=estimator).gradients(params, batch)[0]
+    rough = Engine(learner, CPU, vectorize, precision="bfloat16", metagrad=estimator).gradients(params, batch)[0]
+    assert {grad.dtype for grad in rough.values()} == {torch.float32}
+    one, other = (torch.cat([g[n].flatten() for n in exact]) for g in (exact, rough))
+    assert 1e-6 < (one - other).norm() / one.norm() < 0.05
+
+
+class Reader(nn.Module):
+    """A transformer over a sequence of numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Linear(1, 4)
+        self.layer = nn.TransformerEncoderLayer(4, 2, 8, dropout=0.0, activation="gelu", batch_first=True)
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return cast(torch.Tensor, self.head(self.layer(self.embed(x[..., None])).mean(1)))
+
+
+@pytest.mark.parametrize("vectorize", ["vmap", "loop"])
+@pytest.mark.parametrize(("estimator", "order"), [("unrolled", "reverse"), ("recompute", "forward")])
+def test_a_transformer_is_differentiated_twice(vectorize: Any, estimator: str, order: Any) -> None:
+    """Fused attention has no second derivative: the meta-gradient is checked against finite differences."""
+    learner, batch, eps = maml(Reader().double(), VECTORS, lr=0.1, steps=2), episodes(VECTORS), 1e-6
+    params = random_params(learner.init(generator()))
+    engine = Engine(learner, CPU, vectorize, metagrad=estimator).planned(Plan(vectorize, order=order))
+    grads = engine.gradients(params, batch)[0]
+    along = {n: torch.randn(p.shape, generator=generator(1), dtype=p.dtype) for n, p in params.items()}
+    ends = [
+        engine.gradients({n: p + sign * eps * along[n] for n, p in params.items()}, batch)[1].mean() for sign in (1, -1)
+    ]
+    slope = sum((grads[n] * along[n]).sum() for n in grads)
+    torch.testing.assert_close(slope, (ends[0] - ends[1]) / (2 * eps), rtol=1e-6, atol=1e-9)
 
 
 def test_a_device_that_is_not_there_is_refused_with_the_way_out() -> None:

@@ -1,8 +1,9 @@
-"""How a learner runs: over tasks by vmap or by a loop, on which device."""
+"""How a learner runs: over tasks by vmap or by a loop, eager or compiled, on which device."""
 
 from quickstudy.engine.core import Engine
 from quickstudy.engine.device import resolve_device
+from quickstudy.engine.plan import Plan
 from quickstudy.engine.precision import Precision, place
 from quickstudy.engine.vectorize import Vectorize
 
-__all__ = ["Engine", "Precision", "Vectorize", "place", "resolve_device"]
+__all__ = ["Engine", "Plan", "Precision", "Vectorize", "place", "resolve_device"]

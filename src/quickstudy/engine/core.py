@@ -2,30 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from typing import Literal
+import copy
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from quickstudy.engine.compile import Captured
 from quickstudy.engine.norms import ElementaryNorms
+from quickstudy.engine.plan import Plan
 from quickstudy.engine.precision import Precision, autocast
 from quickstudy.engine.vectorize import Vectorize, over_tasks, resolve, tasks_of
 from quickstudy.episode import Episode, Params
-from quickstudy.errors import ConfigError
 from quickstudy.learners import Learner
 from quickstudy.learners.network import trainable
-from quickstudy.metagrads import metagrad
+from quickstudy.metagrads import Metagrad, Recompute, Runner, metagrad
+
+Gradients = tuple[Params, Tensor, Tensor]
+
+
+class _Runner(Runner):
+    """Runs an estimator's functions as a plan says."""
+
+    def __init__(self, engine: Engine, keys: Tensor | None) -> None:
+        self._engine, self.keys = engine, keys
+
+    def tasks(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        if self._engine.plan.vectorize == "loop":
+            return function
+
+        def all_tasks(params: Params, *rest: Any) -> Any:
+            return torch.func.vmap(function, in_dims=(None, *(0 for _ in rest)))(params, *rest)
+
+        return all_tasks
+
+    def part(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        if self._engine.plan.compiled != "parts":
+            return function
+        return self._engine.captured(name, function)
 
 
 @dataclass(frozen=True)
 class Engine:
     """Meta-gradients and predictions of a learner over a batch of tasks.
 
-    vectorize: 'vmap', 'loop', or 'auto'. precision: of the network's arithmetic. metagrad: the estimator; None takes
-    the one the learner is defined with.
+    vectorize: 'vmap', 'loop', or 'auto'. precision: of the network's arithmetic. metagrad: name of the estimator; None
+    takes the one the learner is defined with. metagrad_options: its arguments. chosen: the plan by which meta-gradients
+    are computed; if not given, a rule of thumb, which `Tuner` improves on by measuring.
     """
 
     learner: Learner
@@ -33,14 +62,38 @@ class Engine:
     vectorize: Vectorize = "auto"
     precision: Precision = "float32"
     metagrad: str | None = None
+    metagrad_options: Mapping[str, Any] = field(default_factory=dict)
+    chosen: Plan | None = None
+    _captured: dict[str, Captured] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:
-        metagrad(self.metagrad or self.learner.metagrad)  # refuses a name that does not exist, before anything runs
-        if self.precision != "float32" and self.learner.network.inner_loop:
-            raise ConfigError(
-                f"precision {self.precision!r} is not offered for learners that take gradients inside the inner loop: "
-                "their second derivatives would mix number formats. Use precision float32 with this learner."
-            )
+        _ = self.estimator  # refuses a name or an option that does not exist, before anything runs
+
+    @cached_property
+    def plan(self) -> Plan:
+        """How meta-gradients are computed."""
+        return self.chosen or Plan(resolve(self.vectorize, self.learner, self.device))
+
+    @cached_property
+    def estimator(self) -> Metagrad:
+        """The meta-gradient estimator, with its order of differentiation as planned."""
+        found = metagrad(self.metagrad or self.learner.metagrad, **self.metagrad_options)
+        return replace(found, order=self.plan.order) if self.chooses_order(found) else found
+
+    @staticmethod
+    def chooses_order(estimator: Metagrad) -> bool:
+        """Whether the order of differentiation was left to the engine."""
+        return isinstance(estimator, Recompute) and estimator.order == "auto"
+
+    def planned(self, plan: Plan) -> Engine:
+        """The same engine with another plan."""
+        return replace(self, chosen=plan)
+
+    def captured(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """`function`, compiled; the same name stands for the same function."""
+        if name not in self._captured:
+            self._captured[name] = Captured(function, rough=self.precision == "bfloat16")
+        return self._captured[name]
 
     def autocast(self) -> AbstractContextManager[None]:
         """Within it the network runs in the engine's precision."""
@@ -48,35 +101,69 @@ class Engine:
 
     @property
     def mode(self) -> Literal["vmap", "loop"]:
-        return resolve(self.vectorize, self.learner, self.device)
+        return self.plan.vectorize
 
-    def gradients(self, params: Params, episodes: Episode) -> tuple[Params, Tensor, Tensor]:
-        """Mean meta-gradient over the tasks for every trainable entry of φ, and each task's loss and metric (T,)."""
-        estimate = metagrad(self.metagrad or self.learner.metagrad)
+    def gradients(self, params: Params, episodes: Episode, keys: Tensor | None = None) -> Gradients:
+        """Mean meta-gradient over the tasks for every trainable entry of φ, and each task's loss and metric (T,).
+
+        keys: a seed for each task, (T,) int64, for estimators that draw random numbers.
+        """
+        count = len(episodes.query.y)
+        if self.mode == "vmap":
+            return self._unit(params, episodes, keys, count)
+        singles = list(tasks_of(episodes))
+        seeds = [None] * count if keys is None else list(keys)
+        if self.plan.workers == 1:
+            parts = [self._unit(params, one, key, count) for one, key in zip(singles, seeds, strict=True)]
+        else:
+            parts = self._spread(params, singles, seeds)
+        return _collected(parts)
+
+    def _spread(self, params: Params, singles: list[Episode], seeds: list[Any]) -> list[Gradients]:
+        """The tasks of a loop on several threads, each with one core and a copy of the network of its own."""
+        count, workers = len(singles), self._workers
+
+        def share(index: int) -> list[Gradients]:
+            chosen = range(index, count, len(workers))
+            return [workers[index]._unit(params, singles[i], seeds[i], count) for i in chosen]
+
+        shares = list(self._threads.map(share, range(len(workers))))
+        return [shares[i % len(workers)][i // len(workers)] for i in range(count)]
+
+    @cached_property
+    def _workers(self) -> list[Engine]:
+        alone = replace(self.plan, workers=1)
+        return [replace(self, learner=copy.deepcopy(self.learner), chosen=alone) for _ in range(self.plan.workers)]
+
+    @cached_property
+    def _threads(self) -> ThreadPoolExecutor:
+        before = torch.get_num_threads()
+        pool = ThreadPoolExecutor(self.plan.workers, "quickstudy", initializer=torch.set_num_threads, initargs=(1,))
+        list(pool.map(lambda _: None, range(self.plan.workers)))
+        torch.set_num_threads(before)
+        return pool
+
+    def _unit(self, params: Params, episodes: Episode, keys: Tensor | None, count: int) -> Gradients:
+        """What runs, and is compiled, as one: all tasks of `count`, or one of them."""
+        function = partial(self._differentiated, count)
+        if self.plan.compiled == "whole":
+            result: Gradients = self.captured(f"whole/{count}", function)(
+                params, episodes, *([] if keys is None else [keys])
+            )
+            return result
+        return function(params, episodes, keys)
+
+    def _differentiated(self, count: int, params: Params, episodes: Episode, keys: Tensor | None = None) -> Gradients:
         moving = {n: p.detach().requires_grad_() for n, p in params.items() if trainable(n)}
         fixed = {n: p for n, p in params.items() if n not in moving}
-
-        def score(episode: Episode) -> tuple[Tensor, ...]:
-            return estimate(self.learner, moving | fixed, episode)
-
-        def differentiate(surrogate: Tensor) -> tuple[Tensor, ...]:
-            return torch.autograd.grad(surrogate, list(moving.values()), materialize_grads=True)
-
-        with torch.enable_grad(), self.autocast():
-            if self.mode == "vmap":
-                with ElementaryNorms() if self.learner.network.inner_loop else nullcontext():
-                    surrogates, losses, metrics = over_tasks(score, episodes, "vmap")
-                grads = differentiate(surrogates.mean())
-            else:
-                count = len(episodes.query.y)
-                sums, scores = [torch.zeros_like(p) for p in moving.values()], []
-                for one in tasks_of(episodes):
-                    surrogate, loss, metric = score(one)
-                    torch._foreach_add_(sums, differentiate(surrogate / count))
-                    scores.append((loss, metric))
-                grads = tuple(sums)
-                losses, metrics = (torch.stack(column) for column in zip(*scores, strict=True))
-        return dict(zip(moving, grads, strict=True)), losses.detach(), metrics.detach()
+        with torch.enable_grad(), self.autocast(), ExitStack() as stack:
+            if self.learner.network.inner_loop:
+                stack.enter_context(sdpa_kernel(SDPBackend.MATH))  # the fused kernels have no second derivative
+                if self.mode == "vmap" or self.plan.order == "forward":
+                    stack.enter_context(ElementaryNorms())
+            score = self.estimator(self.learner, moving | fixed, episodes, _Runner(self, keys))
+            grads = torch.autograd.grad(score.surrogate / count, list(moving.values()), materialize_grads=True)
+        return dict(zip(moving, grads, strict=True)), score.loss.detach(), score.metric.detach()
 
     def map(self, function: Callable[[Episode], tuple[Tensor, ...]], episodes: Episode) -> tuple[Tensor, ...]:
         """`function` of every task, without gradients; each result has a leading task axis."""
@@ -91,3 +178,12 @@ class Engine:
             return (learner.predict(params, learner.adapt(params, episode.support), episode.query.x),)
 
         return self.map(predict, episodes)[0]
+
+
+def _collected(parts: list[Gradients]) -> Gradients:
+    """The gradients of single tasks, each divided by their number, as one; losses and metrics stacked."""
+    total = [value.clone() for value in parts[0][0].values()]
+    for grads, _, _ in parts[1:]:
+        torch._foreach_add_(total, list(grads.values()))
+    losses, metrics = (torch.stack([part[i] for part in parts]) for i in (1, 2))
+    return dict(zip(parts[0][0], total, strict=True)), losses, metrics

@@ -66,12 +66,12 @@ class GradientLearner(IterativeLearner):
         return begin(self.rule, self._movable(params)) | {"count": count}
 
     def step(self, params: Params, state: State, support: Examples) -> State:
-        def support_loss(task: Params) -> Tensor:
-            prediction = self.network(params, support.x, task, state["count"])
+        def support_loss(task: Params, shared: Params) -> Tensor:
+            prediction = self.network(shared, support.x, task, state["count"])
             return losses.loss(prediction, support, self.spec)
 
         rates = prefixed(INNER, params) if self.learn_rates else None
-        return descend(self.rule, state, support_loss, rates) | {"count": state["count"] + 1}
+        return descend(self.rule, state, support_loss, params, rates) | {"count": state["count"] + 1}
 
     def moved(self, state: State) -> Params:
         own = dict(self.network.module.named_parameters())

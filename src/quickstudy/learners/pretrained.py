@@ -123,11 +123,11 @@ class FineTuning(_Pretraining, IterativeLearner):
         return state if self.tune == "all" else state | {"embedded": z}
 
     def step(self, params: Params, state: State, support: Examples) -> State:
-        def support_loss(task: Params) -> Tensor:
-            z = state["embedded"] if self.tune == "head" else self._embed_with(params, task, support.x)
+        def support_loss(task: Params, shared: Params) -> Tensor:
+            z = state["embedded"] if self.tune == "head" else self._embed_with(shared, task, support.x)
             return losses.loss(_linear(z, prefixed(HEAD, task)), support, self.spec)
 
-        return descend(self.rule, state, support_loss)
+        return descend(self.rule, state, support_loss, params)
 
     def _embed_with(self, params: Params, task: Params, x: Features) -> Tensor:
         return self.network(params, x, {n: v for n, v in task.items() if not n.startswith(HEAD)}).flatten(1)

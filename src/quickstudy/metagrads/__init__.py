@@ -1,19 +1,49 @@
 """How ∂L/∂φ is taken, one estimator a file. Each needs only the learner's contract."""
 
-from quickstudy.errors import unknown_name
-from quickstudy.metagrads.base import Metagrad, Score
-from quickstudy.metagrads.first_order import first_order
-from quickstudy.metagrads.reptile import reptile
-from quickstudy.metagrads.unrolled import unrolled
+from __future__ import annotations
 
-METAGRADS: dict[str, Metagrad] = {"unrolled": unrolled, "first_order": first_order, "reptile": reptile}
+import inspect
+from typing import Any
+
+from quickstudy.errors import ConfigError, unknown_name
+from quickstudy.metagrads.base import ONE_TASK, Metagrad, OneTask, Runner, Score
+from quickstudy.metagrads.first_order import FirstOrder
+from quickstudy.metagrads.recompute import Recompute
+from quickstudy.metagrads.reptile import Reptile
+from quickstudy.metagrads.unrolled import Unrolled
+
+METAGRADS: dict[str, type[Metagrad]] = {
+    "unrolled": Unrolled,
+    "recompute": Recompute,
+    "first_order": FirstOrder,
+    "reptile": Reptile,
+}
 
 
-def metagrad(name: str) -> Metagrad:
-    """The estimator called `name`; a ConfigError with the nearest names if there is none."""
+def metagrad(name: str, **options: Any) -> Metagrad:
+    """The estimator called `name`; a ConfigError with the nearest names if there is none, or for options it lacks."""
     if name not in METAGRADS:
         raise unknown_name("meta-gradient estimator", name, METAGRADS)
-    return METAGRADS[name]
+    known = inspect.signature(METAGRADS[name]).parameters
+    for option in options:
+        if option not in known:
+            raise unknown_name(f"option of the estimator {name!r}", option, known)
+    try:
+        return METAGRADS[name](**options)
+    except TypeError as error:
+        raise ConfigError(f"The estimator {name!r} cannot be built with the options {options}: {error}.") from error
 
 
-__all__ = ["METAGRADS", "Metagrad", "Score", "first_order", "metagrad", "reptile", "unrolled"]
+__all__ = [
+    "METAGRADS",
+    "ONE_TASK",
+    "FirstOrder",
+    "Metagrad",
+    "OneTask",
+    "Recompute",
+    "Reptile",
+    "Runner",
+    "Score",
+    "Unrolled",
+    "metagrad",
+]

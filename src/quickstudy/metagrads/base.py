@@ -1,34 +1,123 @@
 """The contract of a meta-gradient estimator.
 
-An estimator maps (learner, φ, one episode) to a `Score` whose `surrogate` is a scalar with the estimator's value of
-∂L/∂φ as its gradient. The engine differentiates the sum over tasks once, so estimators never see a task axis.
+An estimator maps (learner, φ, episode) to a `Score` whose `surrogate` is a scalar with the estimator's value of ∂L/∂φ,
+summed over tasks, as its gradient. Its functions are written for one task; the `Runner` it is given decides whether they
+run for one task or for many at once, and whether they are compiled.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
 
+import torch
 from torch import Tensor
 
 from quickstudy.episode import Episode, Params
 from quickstudy.errors import ConfigError
 from quickstudy.learners.base import IterativeLearner, Learner
 
+Function = Callable[..., Any]
+
 
 class Score(NamedTuple):
-    """surrogate: its gradient is the estimate. loss, metric: of the query set, for people. All scalars."""
+    """surrogate: scalar whose gradient is the estimate, summed over tasks.
+
+    loss, metric: of the query set, for people; scalars, or (T,) where there are many tasks.
+    """
 
     surrogate: Tensor
     loss: Tensor
     metric: Tensor
 
 
-Metagrad = Callable[[Learner, Params, Episode], Score]
+class Runner:
+    """How an estimator's functions run. This one runs them as they are, for one task; engines have their own.
+
+    keys: a seed for each task, () or (T,) int64, for estimators that draw random numbers; None where there are none.
+    """
+
+    keys: Tensor | None = None
+
+    def tasks(self, function: Function) -> Function:
+        """`function(φ, *of one task)` for all tasks: φ is shared, every other argument and result has a task axis."""
+        return function
+
+    def part(self, name: str, function: Function) -> Function:
+        """A function of nested tensors, without gradients, that may be compiled on its own; `name` tells it apart."""
+        return function
+
+
+ONE_TASK = Runner()
+
+
+class Metagrad(ABC):
+    """An estimator of the meta-gradient. exact: it equals `unrolled` but for rounding."""
+
+    exact: ClassVar[bool] = False
+
+    @abstractmethod
+    def __call__(self, learner: Learner, params: Params, episode: Episode, runner: Runner = ONE_TASK) -> Score:
+        """The score of one task, or of all tasks of a batch where `runner` runs batches."""
+
+
+class OneTask(Metagrad):
+    """An estimator that is one differentiable function of one task."""
+
+    @abstractmethod
+    def score(self, learner: Learner, params: Params, episode: Episode) -> Score:
+        """The score of one task."""
+
+    def __call__(self, learner: Learner, params: Params, episode: Episode, runner: Runner = ONE_TASK) -> Score:
+        def score(params: Params, episode: Episode) -> tuple[Tensor, ...]:
+            return tuple(self.score(learner, params, episode))
+
+        surrogate, loss, metric = runner.tasks(score)(params, episode)
+        return Score(surrogate.sum(), loss.detach(), metric.detach())
+
+
+@dataclass(frozen=True)
+class _Held:
+    grads: Sequence[Tensor]
+
+
+class _Attached(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, held: _Held, *params: Tensor) -> Tensor:
+        ctx.held = held
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx: Any, above: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        return None, None, *(above * grad for grad in ctx.held.grads)
+
+
+def attached(value: Tensor, params: Params, grads: Params) -> Tensor:
+    """`value` with the gradient `grads` (by name; others 0) in `params`: for estimators that compute it themselves."""
+    names = list(grads)
+    result: Tensor = _Attached.apply(  # type: ignore[no-untyped-call]
+        value.detach(), _Held([grads[n] for n in names]), *(params[n] for n in names)
+    )
+    return result
 
 
 def iterative(learner: Learner, params: Params, estimator: str) -> IterativeLearner:
     """The learner, if `estimator`, to which the inner loop is a constant, can train all of φ; a ConfigError if not."""
+    stepwise = steps_of(learner, estimator)
+    inside = stepwise.inside(params)
+    if inside:
+        name, remedy = next(iter(inside.items()))
+        raise ConfigError(
+            f"The estimator {estimator!r} treats the inner loop as a constant, so what acts only inside it would never "
+            f"learn, and that is true of {name!r} or a part of it. Use 'unrolled', or {remedy}."
+        )
+    return stepwise
+
+
+def steps_of(learner: Learner, estimator: str) -> IterativeLearner:
+    """The learner, if it adapts in steps, as `estimator` needs; a ConfigError if not."""
     if learner.pretrains:
         raise ConfigError(
             f"The estimator {estimator!r} needs a learner that adapts to training tasks, and {type(learner).__name__} "
@@ -38,12 +127,5 @@ def iterative(learner: Learner, params: Params, estimator: str) -> IterativeLear
         raise ConfigError(
             f"The estimator {estimator!r} needs a learner that adapts in steps, and {type(learner).__name__} does "
             "not. Use 'unrolled', which is exact and costs such a learner nothing extra."
-        )
-    inside = learner.inside(params)
-    if inside:
-        name, remedy = next(iter(inside.items()))
-        raise ConfigError(
-            f"The estimator {estimator!r} treats the inner loop as a constant, so what acts only inside it would never "
-            f"learn, and that is true of {name!r} or a part of it. Use 'unrolled', or {remedy}."
         )
     return learner

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -9,7 +11,7 @@ from quickstudy.episode import Episode, Examples, Features, Params
 from quickstudy.errors import ConfigError
 from quickstudy.learners.base import Learner
 from quickstudy.learners.network import trainable
-from quickstudy.metagrads.base import Score, iterative
+from quickstudy.metagrads.base import OneTask, Score, iterative
 
 
 def _together(episode: Episode) -> Examples:
@@ -26,23 +28,26 @@ def _together(episode: Episode) -> Examples:
     return Examples(join(support.x, query.x), torch.cat([support.y, query.y]), torch.cat([support.mask, query.mask]))
 
 
-def reptile(learner: Learner, params: Params, episode: Episode) -> Score:
+@dataclass(frozen=True)
+class Reptile(OneTask):
     """g = φ − ψ_K for all of φ, which the inner loop must move (Nichol, Achiam & Schulman 2018, algorithm 1).
 
     ψ_K is trained on support and query together. Loss and metric are of the query set after adapting to the support
     set alone, so that they mean the same as everywhere else.
     """
-    learner = iterative(learner, params, "reptile")
-    fixed = {name: value.detach() for name, value in params.items()}
-    loss, metric = learner.score(fixed, episode)
-    end = learner.moved(learner.adapt(fixed, _together(episode)))
-    names = [name for name in params if trainable(name)]
-    still = [name for name in names if name not in end]
-    if still:
-        raise ConfigError(
-            "The estimator 'reptile' moves φ to where the inner loop ends, but this learner's inner loop leaves "
-            f"{len(still)} of {len(names)} trainable entries of φ where they are, such as {still[0]!r}: they would "
-            "never learn. Use 'unrolled' or 'first_order', or a learner whose inner loop moves the whole network."
-        )
-    distance = [(params[name] - end[name].detach()).square().sum() / 2 for name in names]
-    return Score(torch.stack(distance).sum(), loss.detach(), metric.detach())
+
+    def score(self, learner: Learner, params: Params, episode: Episode) -> Score:
+        learner = iterative(learner, params, "reptile")
+        fixed = {name: value.detach() for name, value in params.items()}
+        loss, metric = learner.score(fixed, episode)
+        end = learner.moved(learner.adapt(fixed, _together(episode)))
+        names = [name for name in params if trainable(name)]
+        still = [name for name in names if name not in end]
+        if still:
+            raise ConfigError(
+                "The estimator 'reptile' moves φ to where the inner loop ends, but this learner's inner loop leaves "
+                f"{len(still)} of {len(names)} trainable entries of φ where they are, such as {still[0]!r}: they would "
+                "never learn. Use 'unrolled' or 'first_order', or a learner whose inner loop moves the whole network."
+            )
+        distance = [(params[name] - end[name].detach()).square().sum() / 2 for name in names]
+        return Score(torch.stack(distance).sum(), loss.detach(), metric.detach())

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from quickstudy.episode import Episode, Params
 from quickstudy.learners.base import Learner
-from quickstudy.metagrads.base import Score
+from quickstudy.metagrads.base import OneTask, Score
 
 
-def unrolled(learner: Learner, params: Params, episode: Episode) -> Score:
+@dataclass(frozen=True)
+class Unrolled(OneTask):
     """dL/dφ, second-order terms included. Memory grows with the number of inner steps."""
-    loss, metric = learner.score(params, episode)
-    return Score(loss, loss.detach(), metric.detach())
+
+    exact = True
+
+    def score(self, learner: Learner, params: Params, episode: Episode) -> Score:
+        loss, metric = learner.score(params, episode)
+        return Score(loss, loss.detach(), metric.detach())

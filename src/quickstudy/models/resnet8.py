@@ -35,12 +35,12 @@ def resnet8(
     spec: TaskSpec,
     head: bool = True,
     *,
-    widths: tuple[int, int, int, int] = (32, 64, 128, 256),
+    widths: tuple[int, ...] = (32, 64, 128, 256),
     norm_layer: NormLayer = "batch",
 ) -> nn.Sequential:
     """A convolution and three residual blocks, each with a halving of the image: more accurate than conv4, as fast.
 
-    widths: filters of the four stages. The last block has no ReLU, so that embeddings are signed.
+    widths: filters of the stages, four unless given otherwise. The last block has no ReLU, so that embeddings are signed.
     """
     channels = image_channels(spec, "resnet8")
     stem, *blocks = widths

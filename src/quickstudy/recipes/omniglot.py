@@ -93,6 +93,7 @@ def _lake(
         tasks=sources.part(
             "omniglot",
             split=split,
+            size=48,
             within=True,
             symmetries=8,
             validation=(),
@@ -112,9 +113,9 @@ def _lake(
         train_queries=1,
         iterations=iterations,
         meta_batch=1,
-        optimizer="AdamW",
+        optimizer="Muon",
         lr=2e-3,
-        optimizer_options={"weight_decay": 1e-2, "betas": (0.9, 0.99)},
+        optimizer_options={"weight_decay": 1e-2},
         schedule="OneCycleLR",
         schedule_options={"pct_start": 0.03, "cycle_momentum": False},
         average=0.998,
@@ -147,18 +148,18 @@ def _within(published: float, source: str, target: float) -> tuple[Protocol, ...
 def omniglot_lake() -> RunConfig:
     """20-way 1-shot within unseen alphabets, trained on the 30 background alphabets (Lake et al. 2015, 2019)."""
     protocols = _within(13.7, "ProtoNet in Lake et al. 2019 (ConvNet 13.5, people 4.5)", 5.0)
-    return _lake("omniglot-lake", "lake", 112, 8, 9000, protocols)
+    return _lake("omniglot-lake", "lake", 112, 8, 7500, protocols)
 
 
 @recipes.register("omniglot-lake-minimal-1")
 def omniglot_lake_minimal_1() -> RunConfig:
     """The same with five alphabets to train on, the authors' first minimal set (Lake et al. 2015, 2019)."""
     protocols = _within(24.0, "ConvNet in Lake et al. 2019 (ProtoNet 30.1, BPL 4.3)", 8.0)
-    return _lake("omniglot-lake-minimal-1", "lake-minimal-1", 110, 5, 2500, protocols)
+    return _lake("omniglot-lake-minimal-1", "lake-minimal-1", 110, 5, 1500, protocols)
 
 
 @recipes.register("omniglot-lake-minimal-2")
 def omniglot_lake_minimal_2() -> RunConfig:
     """The same with the authors' second minimal set of five alphabets (Lake et al. 2015, 2019)."""
     protocols = _within(22.3, "ConvNet in Lake et al. 2019 (ProtoNet 30.1, BPL 4.0)", 8.0)
-    return _lake("omniglot-lake-minimal-2", "lake-minimal-2", 85, 5, 3000, protocols)
+    return _lake("omniglot-lake-minimal-2", "lake-minimal-2", 85, 5, 1700, protocols)

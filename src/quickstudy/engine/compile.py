@@ -1,0 +1,102 @@
+"""Functions of nested tensors as compiled graphs, which are trusted only after they have agreed with eager code."""
+
+from __future__ import annotations
+
+import logging
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils import _pytree as pytree
+
+from quickstudy.errors import QuickstudyError
+
+_AGREE = {torch.float64: 1e-10, torch.float32: 2e-3}  # relative; a wrong graph is off by far more than rounding
+_TINY = {torch.float64: 1e-11, torch.float32: 1e-5}  # of all results together: gradients that are zero but for rounding
+_ROUGH = 5e-2  # where bfloat16 arithmetic is somewhere inside
+
+
+class CompileError(QuickstudyError):
+    """A function could not be compiled, or its compiled form did not agree with it."""
+
+
+class Captured:
+    """`function` as one flat graph for each combination of shapes it is called with, compiled.
+
+    function: of nested dicts, tuples and tensors, to the same; without side effects. rough: it computes in bfloat16.
+    seconds: what tracing, compiling and comparing took so far.
+    """
+
+    def __init__(self, function: Callable[..., Any], rough: bool = False) -> None:
+        self._function, self._rough = function, rough
+        self._programs: dict[Any, tuple[Callable[..., Any], Any]] = {}
+        self.seconds = 0.0
+
+    def __call__(self, *arguments: Any) -> Any:
+        leaves, form = pytree.tree_flatten(arguments)
+        key = (form, tuple((leaf.shape, leaf.dtype) for leaf in leaves))
+        if key not in self._programs:
+            began = time.perf_counter()
+            self._programs[key] = self._made(leaves, form)
+            self.seconds += time.perf_counter() - began
+        program, result = self._programs[key]
+        with torch.no_grad():
+            return pytree.tree_unflatten(program(*leaves), result)
+
+    def _made(self, leaves: list[Tensor], form: Any) -> tuple[Callable[..., Any], Any]:
+        forms = []
+
+        def flat(*leaves: Tensor) -> list[Tensor]:
+            found, result = pytree.tree_flatten(self._function(*pytree.tree_unflatten(list(leaves), form)))
+            forms.append(result)
+            return found
+
+        # Whatever tracing, code generation or the C++ compiler raise, the way out is the same: eager code.
+        try:
+            graph = make_fx(flat)(*leaves)
+            program = torch.compile(graph, fullgraph=True)
+            with torch.no_grad(), warnings.catch_warnings(), _Quiet():
+                warnings.simplefilter("ignore")
+                found = program(*leaves)
+        except QuickstudyError:
+            raise
+        except Exception as error:
+            first = next(iter(str(error).strip().splitlines()), "")
+            raise CompileError(f"{type(error).__name__}: {first:.200}") from error
+        check_agreement(flat(*leaves), list(found), self._rough)
+        return program, forms[0]
+
+
+def check_agreement(eager: list[Tensor], compiled: list[Tensor], rough: bool = False) -> None:
+    """CompileError if the results differ by more than rounding. Silent errors in compiled second derivatives exist."""
+    total = sum(float(e.detach().double().square().sum()) for e in eager if e.is_floating_point()) ** 0.5
+    for one, other in zip(eager, compiled, strict=True):
+        if one.shape != other.shape or one.dtype != other.dtype:
+            raise CompileError(f"a result has shape {tuple(other.shape)} instead of {tuple(one.shape)}")
+        if not one.is_floating_point():
+            if not torch.equal(one, other):
+                raise CompileError("a result of whole numbers differs from eager code")
+            continue
+        norm, apart = (float(t.double().norm()) for t in (one.detach(), one.detach() - other))
+        agree = _ROUGH if rough else _AGREE.get(one.dtype, _ROUGH)
+        slack = (_ROUGH if rough else _TINY.get(one.dtype, _ROUGH)) * total
+        if not (apart <= agree * norm + slack or (norm != norm and bool(one.isnan().eq(other.isnan()).all()))):
+            raise CompileError(f"compiled and eager results differ by {apart / max(norm, 1e-30):.2g} relative")
+
+
+class _Quiet:
+    """Keeps the compiler's log lines, which are about its own choices, out of a user's terminal."""
+
+    def __enter__(self) -> None:
+        self._loggers = [logging.getLogger(name) for name in ("torch._dynamo", "torch._inductor")]
+        self._levels = [logger.level for logger in self._loggers]
+        for logger in self._loggers:
+            logger.setLevel(logging.ERROR)
+
+    def __exit__(self, *_: object) -> None:
+        for logger, level in zip(self._loggers, self._levels, strict=True):
+            logger.setLevel(level)
