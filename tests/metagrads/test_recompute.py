@@ -89,8 +89,8 @@ def test_the_whole_graph_can_be_differentiated_forward_over_reverse_too() -> Non
 
 
 def test_learners_without_steps_and_unknown_orders_are_refused() -> None:
+    learner = protonet(perceptron(VECTORS, 4), VECTORS)
     with pytest.raises(ConfigError, match="'recompute' needs a learner that adapts in steps"):
-        learner = protonet(perceptron(VECTORS, 4), VECTORS)
         Engine(learner, CPU, metagrad="recompute").gradients(learner.init(generator()), episodes(VECTORS))
     with pytest.raises(ConfigError, match="no order of differentiation called 'revers'.*'reverse'"):
         Engine(learner, CPU, metagrad="recompute", metagrad_options={"order": "revers"})

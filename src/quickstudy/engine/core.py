@@ -78,12 +78,9 @@ class Engine:
     def estimator(self) -> Metagrad:
         """The meta-gradient estimator, with its order of differentiation as planned."""
         found = metagrad(self.metagrad or self.learner.metagrad, **self.metagrad_options)
-        return replace(found, order=self.plan.order) if self.chooses_order(found) else found
-
-    @staticmethod
-    def chooses_order(estimator: Metagrad) -> bool:
-        """Whether the order of differentiation was left to the engine."""
-        return isinstance(estimator, Recompute) and estimator.order == "auto"
+        if isinstance(found, Recompute) and found.order == "auto":
+            return replace(found, order=self.plan.order)
+        return found
 
     def planned(self, plan: Plan) -> Engine:
         """The same engine with another plan."""
@@ -185,5 +182,5 @@ def _collected(parts: list[Gradients]) -> Gradients:
     total = [value.clone() for value in parts[0][0].values()]
     for grads, _, _ in parts[1:]:
         torch._foreach_add_(total, list(grads.values()))
-    losses, metrics = (torch.stack([part[i] for part in parts]) for i in (1, 2))
-    return dict(zip(parts[0][0], total, strict=True)), losses, metrics
+    losses, metrics = [loss for _, loss, _ in parts], [metric for _, _, metric in parts]
+    return dict(zip(parts[0][0], total, strict=True)), torch.stack(losses), torch.stack(metrics)

@@ -15,10 +15,10 @@ Compiled = Literal["no", "whole", "parts"]
 class Plan:
     """How a batch of tasks is run.
 
-    vectorize: all tasks at once ('vmap') or one after another ('loop'). workers: threads that share the tasks of a loop,
-    each with one core. compiled: 'no', the 'whole' meta-gradient as one graph, or the 'parts' that the estimator names
-    (one inner step and its pullback), whose compile time does not grow with the number of steps. order: of second
-    derivatives, where the estimator offers both.
+    vectorize: all tasks at once ('vmap') or one after another ('loop'). workers: threads that share the tasks of a
+    loop, each with one core. compiled: 'no', the 'whole' meta-gradient as one graph, or the 'parts' that the estimator
+    names (one inner step and its pullback), whose compile time does not grow with the number of steps. order: of
+    second derivatives, where the estimator offers both.
     """
 
     vectorize: Literal["vmap", "loop"]

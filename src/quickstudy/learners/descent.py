@@ -60,7 +60,8 @@ def second_derivatives(order: Order) -> Iterator[None]:
 def gradient(loss: Loss, task: Params, shared: Params) -> Params:
     """∂loss/∂task, which can be differentiated again, in `task` and in `shared`."""
     if _order.get() == "reverse":
-        return torch.func.grad(loss)(task, shared)
+        grads: Params = torch.func.grad(loss)(task, shared)
+        return grads
     floats = {name: value for name, value in shared.items() if value.is_floating_point()}
     fixed = {name: value for name, value in shared.items() if name not in floats}
     names, shared_names = tuple(task), tuple(floats)
@@ -78,8 +79,8 @@ def gradient(loss: Loss, task: Params, shared: Params) -> Params:
 class _Slope(torch.autograd.Function):
     """g = ∂loss/∂task, differentiated by pushing a tangent forward through it.
 
-    The Jacobian of the whole gradient of a scalar is symmetric, so uᵀ ∂g/∂(task, shared) is the derivative of the gradient
-    in both along the direction u in `task`.
+    The Jacobian of the whole gradient of a scalar is symmetric, so uᵀ ∂g/∂(task, shared) is the derivative of the
+    gradient in both along the direction u in `task`.
     """
 
     generate_vmap_rule = True
@@ -94,7 +95,7 @@ class _Slope(torch.autograd.Function):
         ctx.save_for_backward(*values)
 
     @staticmethod
-    def backward(ctx: Any, *above: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, *above: Tensor) -> tuple[Tensor | None, ...]:
         task, shared = ctx.saved_tensors[: ctx.count], ctx.saved_tensors[ctx.count :]
         primals, tangents = (
             tuple(t.contiguous() for t in many) for many in (task, above)

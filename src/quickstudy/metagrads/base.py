@@ -1,8 +1,8 @@
 """The contract of a meta-gradient estimator.
 
 An estimator maps (learner, φ, episode) to a `Score` whose `surrogate` is a scalar with the estimator's value of ∂L/∂φ,
-summed over tasks, as its gradient. Its functions are written for one task; the `Runner` it is given decides whether they
-run for one task or for many at once, and whether they are compiled.
+summed over tasks, as its gradient. Its functions are written for one task; the `Runner` it is given decides whether
+they run for one task or for many at once, and whether they are compiled.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class _Attached(torch.autograd.Function):
         return value.clone()
 
     @staticmethod
-    def backward(ctx: Any, above: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, above: Tensor) -> tuple[Tensor | None, ...]:
         return None, None, *(above * grad for grad in ctx.held.grads)
 
 

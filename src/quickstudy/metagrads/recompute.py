@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,7 +23,7 @@ class Recompute(Metagrad):
 
     order: how the second derivatives inside a step are taken. 'reverse' differentiates the gradient's graph backwards;
     'forward' pushes a tangent through the gradient, which needs no graph of it (mixed-mode differentiation, Kemaev et
-    al. 2025). Both give the same numbers; 'auto' leaves the choice to the engine, which measures, and is else 'reverse'.
+    al. 2025). Both give the same numbers; 'auto' leaves the choice to the engine, which measures; else 'reverse'.
     """
 
     exact = True
@@ -88,7 +88,7 @@ def pullback(
     params: Params,
     state: State,
     examples: Examples,
-    above: dict[str, Tensor | None],
+    above: Mapping[str, Tensor | None],
 ) -> tuple[State, Params, State]:
     """The vector-Jacobian product of one function of (φ, ψ, examples) with results by name.
 

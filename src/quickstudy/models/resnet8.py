@@ -40,7 +40,7 @@ def resnet8(
 ) -> nn.Sequential:
     """A convolution and three residual blocks, each with a halving of the image: more accurate than conv4, as fast.
 
-    widths: filters of the stages, four unless given otherwise. The last block has no ReLU, so that embeddings are signed.
+    widths: filters of the stages. The last block has no ReLU, so that embeddings are signed.
     """
     channels = image_channels(spec, "resnet8")
     stem, *blocks = widths
