@@ -8,7 +8,7 @@ same key gives the same numbers on every device and in every batch.
 from __future__ import annotations
 
 import math
-from functools import cache
+from functools import cache, lru_cache
 
 import torch
 from torch import Tensor
@@ -16,17 +16,35 @@ from torch import Tensor
 _GOLDEN = -7046029254386353131  # 0x9E3779B97F4A7C15 as a signed 64-bit integer
 _MIX_1 = -4658895280553007687  # 0xBF58476D1CE4E5B9
 _MIX_2 = -7723592293110705685  # 0x94D049BB133111EB
+_KEPT = 4096  # lanes of longer draws are not kept
 
 
 def _shift(x: Tensor, bits: int) -> Tensor:
     """Logical right shift: torch's `>>` on int64 copies the sign bit, the mask clears those copies."""
-    return (x >> bits) & ((1 << (64 - bits)) - 1)
+    return (x >> bits).bitwise_and_((1 << (64 - bits)) - 1)
 
 
 def _mix(x: Tensor) -> Tensor:
-    x = (x ^ _shift(x, 30)) * _MIX_1
-    x = (x ^ _shift(x, 27)) * _MIX_2
-    return x ^ _shift(x, 31)
+    """The finaliser; x is overwritten."""
+    x = x.bitwise_xor_(_shift(x, 30)).mul_(_MIX_1)
+    x = x.bitwise_xor_(_shift(x, 27)).mul_(_MIX_2)
+    return x.bitwise_xor_(_shift(x, 31))
+
+
+@lru_cache(1024)
+def _mixed(number: int) -> int:
+    """What `_mix` makes of `number + _GOLDEN`, without a tensor."""
+    x, low = (number + _GOLDEN) % 2**64, 2**64 - 1
+    x = ((x ^ (x >> 30)) * _MIX_1) & low
+    x = ((x ^ (x >> 27)) * _MIX_2) & low
+    x ^= x >> 31
+    return x - 2**64 if x >= 2**63 else x
+
+
+@lru_cache(128)
+def _lanes(count: int, device: torch.device) -> Tensor:
+    """What `_mix` makes of `0, 1, … + _GOLDEN`: the same for every key, and half of the work of drawing."""
+    return _mix(torch.arange(count, device=device) + _GOLDEN)
 
 
 @cache
@@ -45,14 +63,20 @@ def key(seed: int, *labels: str | int, device: torch.device | str = "cpu") -> Te
 
 def fold(keys: Tensor, data: Tensor | int) -> Tensor:
     """New keys from `keys` and `data`, which broadcast against each other. Same inputs, same key."""
+    if isinstance(data, int):
+        return _mix(keys * _GOLDEN + _mixed(data))
     return _mix(keys * _GOLDEN + _mix(torch.as_tensor(data, dtype=torch.int64, device=keys.device) + _GOLDEN))
+
+
+def split(keys: Tensor, count: int) -> Tensor:
+    """`count` keys from each: `fold` of 0, 1, … as a new last axis, (*keys.shape, count)."""
+    lanes = _lanes(count, keys.device) if count <= _KEPT else _lanes.__wrapped__(count, keys.device)
+    return _mix((keys * _GOLDEN)[..., None] + lanes)
 
 
 def bits(keys: Tensor, shape: tuple[int, ...]) -> Tensor:
     """Non-negative random int64 below 2^63 of shape (*keys.shape, *shape)."""
-    count = math.prod(shape)
-    lanes = torch.arange(count, device=keys.device).reshape(shape)
-    return _shift(fold(keys.reshape([*keys.shape, *([1] * len(shape))]), lanes), 1)
+    return _shift(split(keys, math.prod(shape)), 1).reshape([*keys.shape, *shape])
 
 
 def uniform(keys: Tensor, shape: tuple[int, ...] = (), low: float = 0.0, high: float = 1.0) -> Tensor:
@@ -85,11 +109,19 @@ def choose(keys: Tensor, population: Tensor, count: int) -> Tensor:
     5 of 100 000 classes costs as much as 5 of 20. Needs population >= count everywhere; the caller checks.
     """
     population = torch.as_tensor(population, device=keys.device).expand(keys.shape)
-    draws = bits(keys, (count,))
-    chosen = torch.empty((*keys.shape, count), dtype=torch.int64, device=keys.device)
-    for j in range(count):
-        top = population - count + j
-        pick = draws[..., j] % (top + 1)
-        taken = (chosen[..., :j] == pick.unsqueeze(-1)).any(dim=-1)
-        chosen[..., j] = torch.where(taken, top, pick)
+    lane = torch.arange(count, device=keys.device)
+    top = (population - count)[..., None] + lane
+    pick = bits(keys, (count,)) % (top + 1)
+    # Pick j is taken if an earlier pick equals it, or if it is the top of an earlier lane that fell back on its top.
+    # Chains of such lanes are followed by doubling.
+    value, order = pick.sort(dim=-1, stable=True)
+    again = torch.zeros_like(value, dtype=torch.bool)
+    again[..., 1:] = value[..., 1:] == value[..., :-1]
+    taken = torch.empty_like(again).scatter_(-1, order, again)
+    before = lane + (pick - top).clamp_(max=0)
+    before = torch.where(before < 0, lane, before)
+    for _ in range((count - 1).bit_length()):
+        taken |= taken.gather(-1, before)
+        before = before.gather(-1, before)
+    chosen = torch.where(taken, top, pick)
     return chosen.gather(-1, permutation(fold(keys, count), count))

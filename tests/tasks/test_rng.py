@@ -57,6 +57,43 @@ def test_choose_all_of_a_population_is_a_permutation_and_populations_may_differ_
     assert (chosen < population[:, None]).all() and (chosen >= 0).all()
 
 
+def test_choose_is_floyds_algorithm_and_its_numbers_never_change() -> None:
+    for population, count in ((5, 5), (9, 6), (40, 16), (1000, 3), (7, 1)):
+        some = keys(300)
+        draws = rng.bits(some, (count,)).tolist()
+        order = rng.permutation(rng.fold(some, count), count).tolist()
+        found = rng.choose(some, torch.tensor(population), count).tolist()
+        for chosen, drawn, places in zip(found, draws, order, strict=True):
+            expected: list[int] = []
+            for j, number in enumerate(drawn):
+                top = population - count + j
+                pick = number % (top + 1)
+                expected.append(top if pick in expected else pick)
+            assert chosen == [expected[p] for p in places]
+
+
+def test_keys_are_splitmix64_of_whole_numbers() -> None:
+    """Episodes of a published run must stay the same bits; this is the definition, in Python's whole numbers."""
+
+    def mix(x: int) -> int:
+        x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) % 2**64
+        x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) % 2**64
+        return x ^ (x >> 31)
+
+    golden = 0x9E3779B97F4A7C15
+
+    def fold(key: int, data: int) -> int:
+        return mix((key * golden + mix((data + golden) % 2**64)) % 2**64)
+
+    some = keys(20)
+    for data in (0, 1, -3, 2**40 + 5):
+        expected = [fold(int(k) % 2**64, data % 2**64) for k in some]
+        assert [int(k) % 2**64 for k in rng.fold(some, data)] == expected
+        assert [int(k) % 2**64 for k in rng.fold(some, torch.tensor(data))] == expected
+    assert torch.equal(rng.split(some, 7), rng.fold(some[:, None], torch.arange(7)))
+    assert [int(b) for b in rng.bits(some[0], (4,))] == [fold(int(some[0]) % 2**64, i) >> 1 for i in range(4)]
+
+
 def test_permutation_puts_every_element_everywhere() -> None:
     order = rng.permutation(keys(4000), 6)
     assert (order.sort(dim=1).values == torch.arange(6)).all()

@@ -50,11 +50,15 @@ class Sampling:
 
 def presence(sampling: Sampling, keys: Tensor) -> tuple[Tensor, Tensor]:
     """Which classes of each task exist, (T, N) bool, and how many shots each has, (T, N) int64, from keys (T,)."""
-    way = torch.arange(sampling.ways, device=keys.device)
-    low = sampling.ways if sampling.min_ways is None else sampling.min_ways
-    present = way < (low + rng.integers(keys, sampling.ways - low + 1))[:, None]
-    low = sampling.shots if sampling.min_shots is None else sampling.min_shots
-    return present, low + rng.integers(rng.fold(keys, 1), sampling.shots - low + 1, (sampling.ways,))
+    size, device = (len(keys), sampling.ways), keys.device
+    present = torch.ones(size, dtype=torch.bool, device=device)
+    given = torch.full(size, sampling.shots, device=device)
+    if sampling.min_ways is not None:
+        ways = sampling.min_ways + rng.integers(keys, sampling.ways - sampling.min_ways + 1)
+        present = torch.arange(sampling.ways, device=device) < ways[:, None]
+    if (low := sampling.min_shots) is not None:
+        given = low + rng.integers(rng.fold(keys, 1), sampling.shots - low + 1, (sampling.ways,))
+    return present, given
 
 
 class Source(ABC):

@@ -14,7 +14,7 @@ from quickstudy.episode import Episode, Examples, TaskSpec
 from quickstudy.errors import ConfigError, DataError, unknown_name
 from quickstudy.tasks.augment import Augment, augment, dihedral
 from quickstudy.tasks.base import Sampling, Source, presence
-from quickstudy.tasks.pool import Pool
+from quickstudy.tasks.pool import Pool, Table
 
 _SAMPLING, _PLAIN = Sampling(), Augment()
 _CLASSES, _ITEMS, _SIZES, _SYMMETRY, _AUGMENT = range(5)
@@ -48,15 +48,15 @@ class ClassSource(Source):
             )
 
     @cached_property
-    def _tables(self) -> dict[str, _Table]:
-        return {split: _Table.of(ids.to(self.device), self.pool) for split, ids in self.splits.items()}
+    def _tables(self) -> dict[str, Table]:
+        return {split: Table.of(ids.to(self.device), self.pool) for split, ids in self.splits.items()}
 
     @cached_property
     def _checked(self) -> set[str]:
         """The splits that `check` has passed: drawing 5 of 4 classes would go wrong without an error."""
         return set()
 
-    def _table(self, split: str) -> _Table:
+    def _table(self, split: str) -> Table:
         if split not in self.splits:
             raise unknown_name("split", split, self.splits)
         return self._tables[split]
@@ -102,7 +102,7 @@ class ClassSource(Source):
         """From how many groups a task's classes come; 0 draws from all classes alike."""
         return int(self.within) if self.sampling.groups is None else self.sampling.groups
 
-    def _check_groups(self, split: str, table: _Table) -> None:
+    def _check_groups(self, split: str, table: Table) -> None:
         each = self.sampling.ways // self._groups
         fits = int((table.group_sizes >= each).sum())
         if fits < self._groups:
@@ -136,36 +136,47 @@ class ClassSource(Source):
         size = self.sampling
         tasks, ways, shots, queries = len(indices), size.ways, size.shots, size.queries
         keys, classes, turns = self._draw(split, indices)
-        per_class = rng.fold(rng.fold(keys, _ITEMS)[:, None], torch.arange(ways, device=self.device))
-        items = rng.choose(per_class, self.pool.counts[classes], shots + queries)
-        x = self._examples(split, classes[..., None].expand_as(items), items, turns[..., None].expand_as(items), keys)
-        y = torch.arange(ways, device=self.device)[:, None].expand(tasks, ways, shots + queries)
+        each = shots + queries
+        items = rng.choose(rng.split(rng.fold(keys, _ITEMS), ways), self.pool.counts[classes], each)
+
+        def parts(t: Tensor) -> Tensor:
+            """All support examples, then all query examples, so that neither is copied again."""
+            t = t.expand(tasks, ways, each)
+            return torch.cat([t[..., :shots].flatten(), t[..., shots:].flatten()])
+
+        drawing = self._augmentation_keys(split, keys, ways * each)
+        x = self._examples(
+            split,
+            parts(classes[..., None]),
+            parts(items),
+            parts(turns[..., None]),
+            None if drawing is None else parts(drawing.view(tasks, ways, each)),
+        )
+        y = torch.arange(ways, device=self.device)[:, None]
         present, given = presence(size, rng.fold(keys, _SIZES))
 
-        def part(start: int, stop: int, mask: Tensor) -> Examples:
-            flat = (tasks, ways * (stop - start))
-            return Examples(
-                x[:, :, start:stop].reshape(*flat, *x.shape[3:]), y[:, :, start:stop].reshape(flat), mask.reshape(flat)
-            )
+        def part(x: Tensor, count: int, mask: Tensor) -> Examples:
+            flat = (tasks, ways * count)
+            return Examples(x.view(*flat, *x.shape[1:]), y.expand(tasks, ways, count).reshape(flat), mask.reshape(flat))
 
         shot = torch.arange(shots, device=self.device)
         return Episode(
-            part(0, shots, present[..., None] & (shot < given[..., None])),
-            part(shots, shots + queries, present[..., None].expand(tasks, ways, queries)),
+            part(x[: tasks * ways * shots], shots, present[..., None] & (shot < given[..., None])),
+            part(x[tasks * ways * shots :], queries, present[..., None].expand(tasks, ways, queries)),
         )
 
-    def _examples(self, split: str, classes: Tensor, items: Tensor, turns: Tensor, keys: Tensor) -> Tensor:
-        """Fetched, turned and (in training) augmented examples: (*classes.shape, *features)."""
+    def _augmentation_keys(self, split: str, keys: Tensor, count: int) -> Tensor | None:
+        """A key for each of the `count` examples of each task, (T, count); None where nothing is augmented."""
+        if split != "train" or self.augmentation == _PLAIN:
+            return None
+        return rng.split(rng.fold(keys, _AUGMENT), count)
+
+    def _examples(self, split: str, classes: Tensor, items: Tensor, turns: Tensor, keys: Tensor | None) -> Tensor:
+        """Fetched, turned and (in training, by `keys`) augmented examples; all of shape (n,): (n, *features)."""
         x = self.pool.fetch(classes, items)
-        if self._symmetries(split) == 1 and (split != "train" or self.augmentation == _PLAIN):
-            return x
-        flat = x.reshape(-1, *self.spec.input_shape)
         if self._symmetries(split) > 1:
-            flat = dihedral(flat, turns.flatten())
-        if split == "train":
-            each = torch.arange(classes[0].numel(), device=self.device)
-            flat = augment(flat, rng.fold(rng.fold(keys, _AUGMENT)[:, None], each).flatten(), self.augmentation)
-        return flat.reshape(x.shape)
+            x = dihedral(x, turns)
+        return x if keys is None else augment(x, keys, self.augmentation)
 
     def classes(self, split: str) -> list[str]:
         return self.pool.listed(self.splits[split].tolist()) if split in self.splits else []
@@ -224,23 +235,11 @@ class PooledSource(Source):
         turn = rng.integers(rng.fold(keys, _SYMMETRY), turns, (self.batch,))
         classes = table.classes[position]
         items = row - (ends[position] - source.pool.counts[classes])
-        x = source._examples(split, classes, items, turn, keys)
+        drawing = source._augmentation_keys(split, keys, self.batch)
+        x = source._examples(
+            split, classes.flatten(), items.flatten(), turn.flatten(), None if drawing is None else drawing.flatten()
+        )
+        x = x.reshape(*classes.shape, *x.shape[1:])
         nothing = torch.zeros((tasks, 0), dtype=torch.int64, device=source.device)
         support = Examples(x[:, :0], nothing, nothing.bool())
         return Episode(support, Examples(x, position * turns + turn, torch.ones_like(position, dtype=torch.bool)))
-
-
-@dataclass(frozen=True)
-class _Table:
-    """The classes of a split, sorted by group, and the run of each group among them."""
-
-    classes: Tensor
-    group_starts: Tensor
-    group_sizes: Tensor
-
-    @classmethod
-    def of(cls, ids: Tensor, pool: Pool) -> _Table:
-        groups = pool.groups[ids]
-        order = groups.argsort(stable=True)
-        _, sizes = groups[order].unique_consecutive(return_counts=True)  # type: ignore[no-untyped-call]
-        return cls(ids[order], sizes.cumsum(0) - sizes, sizes)

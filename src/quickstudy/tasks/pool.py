@@ -76,7 +76,7 @@ class TensorPool(Pool):
 
     def fetch(self, classes: Tensor, items: Tensor) -> Tensor:
         rows = self.x.index_select(0, (self.starts[classes] + items).flatten())
-        rows = rows.to(torch.float32) / 255 if rows.dtype == torch.uint8 else rows
+        rows = rows.to(torch.float32).div_(255) if rows.dtype == torch.uint8 else rows
         return rows.reshape(*classes.shape, *self.x.shape[1:])
 
     def name(self, index: int) -> str:
@@ -85,3 +85,19 @@ class TensorPool(Pool):
     def to(self, device: torch.device | str) -> TensorPool:
         moved = {f: getattr(self, f).to(device) for f in ("x", "starts", "counts", "groups")}
         return replace(self, **moved)
+
+
+@dataclass(frozen=True)
+class Table:
+    """The classes of a split, sorted by group, and the run of each group among them."""
+
+    classes: Tensor
+    group_starts: Tensor
+    group_sizes: Tensor
+
+    @classmethod
+    def of(cls, ids: Tensor, pool: Pool) -> Table:
+        groups = pool.groups[ids]
+        order = groups.argsort(stable=True)
+        _, sizes = groups[order].unique_consecutive(return_counts=True)  # type: ignore[no-untyped-call]
+        return cls(ids[order], sizes.cumsum(0) - sizes, sizes)
