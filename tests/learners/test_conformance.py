@@ -17,7 +17,7 @@ from quickstudy.models import WithContext
 from quickstudy.registry import learners
 from quickstudy.testing import check_learner
 
-REGRESSION = ("maml", "fomaml", "anil", "metasgd", "cavia", "reptile", "r2d2")
+REGRESSION = ("maml", "fomaml", "imaml", "anil", "metasgd", "cavia", "reptile", "r2d2")
 EMBEDDING = 4
 
 
@@ -57,7 +57,7 @@ def test_every_learner_conforms_with_batch_norm(name: str, norm: str) -> None:
     head = bool(learners.facts(name).get("head"))
     if head and norm == "running":
         return  # refused, see test_refusals
-    if name in ("fomaml", "reptile") and norm == "per_step":
+    if name in ("fomaml", "imaml", "reptile") and norm == "per_step":
         return  # refused, see metagrads/test_estimators
     learner = build(name, IMAGES, convolutional(3 if head else EMBEDDING), norm=norm)
     assert learner.transductive == (norm == "batch")
@@ -70,6 +70,7 @@ def test_every_learner_conforms_with_batch_norm(name: str, norm: str) -> None:
         ("maml", {"steps": 3, "rule": "adam", "lr": 0.05}),
         ("maml", {"steps": 3, "rule": "momentum", "learn_rates": True, "rates": "tensor"}),
         ("maml", {"steps": 0}),
+        ("imaml", {"steps": 3, "rule": "adam", "strength": 0.5}),
         ("anil", {"head": "0.*", "steps": 2}),
         ("protonet", {"distance": "cosine", "temperature": 10.0, "learn_temperature": True}),
         ("finetune", {"tune": "all", "rule": "sgd", "lr": 0.1}),

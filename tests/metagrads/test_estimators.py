@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from quadratics import LINE, RATE, estimate, linear
 from small_tasks import (
     IMAGES,
     VALUES,
@@ -18,10 +19,9 @@ from small_tasks import (
     random_params,
     requiring_grad,
 )
-from torch import Tensor, nn
+from torch import nn
 
 from quickstudy.engine import Engine
-from quickstudy.episode import Episode, Params, TaskSpec
 from quickstudy.errors import ConfigError
 from quickstudy.learners import (
     GradientLearner,
@@ -36,35 +36,8 @@ from quickstudy.learners import (
     reptile,
     simpleshot,
 )
-from quickstudy.learners.network import trainable
 from quickstudy.metagrads import FirstOrder, Unrolled, metagrad
 from quickstudy.models import WithContext
-
-LINE = TaskSpec("regression", (4,), target_shape=(1,))
-RATE = 0.2
-
-
-def linear() -> nn.Linear:
-    return nn.Linear(4, 1, bias=False).double()
-
-
-def quadratic(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """H and c such that the mean squared error of the weights w has the gradient H w − c."""
-    return 2 * x.T @ x / len(x), 2 * x.T @ y[:, 0] / len(x)
-
-
-def estimate(name: str, learner: Learner, params: Params, episode: Episode) -> Params:
-    moving = requiring_grad({n: p for n, p in params.items() if trainable(n)})
-    return gradient(metagrad(name)(learner, params | moving, episode).surrogate, moving)
-
-
-@pytest.fixture
-def problem() -> tuple[Episode, Tensor, tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """An episode, w, and (H, c) of its support and its query loss."""
-    episode = episodes(LINE, tasks=None)
-    (x, y, _), (query_x, query_y, _) = episode
-    w = torch.randn(4, dtype=torch.float64)
-    return episode, w, quadratic(x, y), quadratic(query_x, query_y)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("steps", [0, 1, 3])

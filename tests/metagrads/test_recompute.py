@@ -22,7 +22,7 @@ from torch import nn
 from quickstudy.engine import Engine
 from quickstudy.engine.plan import Plan
 from quickstudy.errors import ConfigError
-from quickstudy.learners import anil, cavia, maml, metasgd, protonet
+from quickstudy.learners import anil, cavia, imaml, maml, metasgd, protonet
 from quickstudy.learners.descent import second_derivatives
 from quickstudy.models import WithContext
 
@@ -40,6 +40,7 @@ CASES: dict[str, Callable[[], Any]] = {
     "cavia": lambda: cavia(WithContext(nn.Linear(7, 3), 2).double(), VECTORS, steps=3),
     "batch norm": lambda: maml(convolutional(3), IMAGES, lr=0.1, steps=2, norm="batch"),
     "per step": lambda: maml(convolutional(3), IMAGES, lr=0.1, steps=2, norm="per_step"),
+    "proximal": lambda: imaml(perceptron(VECTORS, 3), VECTORS, lr=0.3, steps=4),
     "no step": lambda: maml(perceptron(VECTORS, 3), VECTORS, steps=0),
 }
 
@@ -52,7 +53,7 @@ def test_it_equals_the_unrolled_gradient(case: str, order: str, vectorize: Any) 
     batch = episodes(learner.spec)
     params = random_params(learner.init(generator()))
     params |= {n: p.abs() / 10 for n, p in params.items() if n.startswith("inner.")}
-    exact = Engine(learner, CPU, vectorize).gradients(params, batch)
+    exact = Engine(learner, CPU, vectorize, metagrad="unrolled").gradients(params, batch)
     options = {"order": order}
     found = Engine(learner, CPU, vectorize, metagrad="recompute", metagrad_options=options).gradients(params, batch)
     for name, grad in exact[0].items():

@@ -2,7 +2,8 @@
 
 from quickstudy.learners.base import IterativeLearner, Learner
 from quickstudy.learners.embedding import EmbeddingLearner, matchingnet, protonet, r2d2
-from quickstudy.learners.gradient import GradientLearner, anil, cavia, fomaml, maml, metasgd, reptile
+from quickstudy.learners.gradient import GradientLearner
+from quickstudy.learners.maml_family import anil, cavia, fomaml, imaml, maml, metasgd, reptile
 from quickstudy.learners.network import Network, Norm
 from quickstudy.learners.pretrained import finetune, simpleshot
 
@@ -17,6 +18,7 @@ __all__ = [
     "cavia",
     "finetune",
     "fomaml",
+    "imaml",
     "maml",
     "matchingnet",
     "metasgd",

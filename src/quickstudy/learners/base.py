@@ -53,11 +53,12 @@ class Learner(ABC):
 
     def score(self, params: Params, episode: Episode) -> tuple[Tensor, Tensor]:
         """Loss and metric (accuracy in [0, 1], or MSE) of the query set after adapting to the support set: scalars."""
-        prediction = self.predict(params, self.adapt(params, episode.support), episode.query.x)
-        return (
-            losses.loss(prediction, episode.query, self.spec),
-            losses.metric(prediction, episode.query, self.spec),
-        )
+        return self.judge(params, self.adapt(params, episode.support), episode.query)
+
+    def judge(self, params: Params, state: State, query: Examples) -> tuple[Tensor, Tensor]:
+        """Loss and metric of the query set of the task known as `state`: scalars."""
+        prediction = self.predict(params, state, query.x)
+        return losses.loss(prediction, query, self.spec), losses.metric(prediction, query, self.spec)
 
     def loss(self, params: Params, episode: Episode) -> Tensor:
         """L(φ) of one episode: a scalar."""
@@ -133,10 +134,18 @@ class IterativeLearner(Learner):
         """Entries of φ that the inner loop moves, by their name in φ, with their values in `state` (default: none)."""
         return {}
 
+    def objective(self, params: Params, state: State, support: Examples) -> Tensor | None:
+        """The scalar that the steps minimise in ψ, if it holds ψ near φ and so has one minimum near by; None if not."""
+        return None
+
+    def per_step(self, params: Params) -> dict[str, str]:
+        """The entries of φ of which each inner step has a part of its own, each with how to do without it."""
+        names = [PARAMETER + name for name in prefixed(PARAMETER, params) if self.network.per_step(name)]
+        return dict.fromkeys(names, "choose norm='batch', or replace the BatchNorm layers by nn.GroupNorm")
+
     def inside(self, params: Params) -> dict[str, str]:
         """The entries of φ of which all or a part acts only inside the inner loop, each with how to do without it."""
-        per_step = [PARAMETER + name for name in prefixed(PARAMETER, params) if self.network.per_step(name)]
-        return dict.fromkeys(per_step, "choose norm='batch', or replace the BatchNorm layers by nn.GroupNorm")
+        return self.per_step(params)
 
     def adapt(self, params: Params, support: Examples) -> State:
         state = self.start(params, support)

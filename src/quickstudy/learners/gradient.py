@@ -1,41 +1,41 @@
-"""Learners that adapt by gradient descent: MAML and its relatives differ in what moves, at which rate, from where."""
+"""Learners that adapt by gradient descent; the algorithms of the field are its settings, see `maml_family`."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from quickstudy import losses
 from quickstudy.episode import Examples, Features, Params, State, TaskSpec
 from quickstudy.errors import ConfigError, ModelError
-from quickstudy.inner import EVERYTHING, SGD, Adam, Momentum, Partition, Rates, Rule
+from quickstudy.inner import EVERYTHING, Partition, Rule
 from quickstudy.learners.base import IterativeLearner
 from quickstudy.learners.descent import begin, descend, task_parameters
-from quickstudy.learners.network import CONSTANT, PARAMETER, Network, Norm, prefixed, with_prefix
-from quickstudy.registry import learners
+from quickstudy.learners.network import CONSTANT, PARAMETER, prefixed, with_prefix
 
 INNER = "inner."
-RuleName = Literal["sgd", "momentum", "adam"]
-RULES: dict[RuleName, type[Rule]] = {"sgd": SGD, "momentum": Momentum, "adam": Adam}
 
 
 @dataclass(frozen=True, kw_only=True)
 class GradientLearner(IterativeLearner):
     """ψ are the task's own parameters, moved from φ by an inner rule along the gradient of the support loss.
 
-    rule, partition: how they move and which. learn_rates: the rule's rates are part of φ ('inner.*').
+    rule, partition: how they move and which. learn_rates: the rule's rates are part of φ ('inner.*'). proximal: λ of
+    the term λ/2 ‖ψ − φ‖² in the inner loss, over what moves (Rajeswaran et al. 2019); 0 leaves it out.
     State: 'task.<parameter>', 'rule.<slot>', and 'count', the number of steps taken.
     """
 
     rule: Rule
     partition: Partition = EVERYTHING
     learn_rates: bool = False
+    proximal: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not self.proximal >= 0:
+            raise ConfigError(f"The strength of the proximal term cannot be negative, found {self.proximal}.")
         module = self.network.module
         self.partition.select(name for name, _ in [*module.named_parameters(), *module.named_buffers()])
         if self.spec.input_shape:  # inputs that are a dict of tensors have no one shape
@@ -66,12 +66,23 @@ class GradientLearner(IterativeLearner):
         return begin(self.rule, self._movable(params)) | {"count": count}
 
     def step(self, params: Params, state: State, support: Examples) -> State:
-        def support_loss(task: Params, shared: Params) -> Tensor:
-            prediction = self.network(shared, support.x, task, state["count"])
-            return losses.loss(prediction, support, self.spec)
+        def inner_loss(task: Params, shared: Params) -> Tensor:
+            return self._inner_loss(task, shared, state["count"], support)
 
         rates = prefixed(INNER, params) if self.learn_rates else None
-        return descend(self.rule, state, support_loss, params, rates) | {"count": state["count"] + 1}
+        return descend(self.rule, state, inner_loss, params, rates) | {"count": state["count"] + 1}
+
+    def _inner_loss(self, task: Params, shared: Params, count: Tensor, support: Examples) -> Tensor:
+        loss = losses.loss(self.network(shared, support.x, task, count), support, self.spec)
+        if not self.proximal:
+            return loss
+        distances = [(task[name] - value).square().sum() for name, value in self._movable(shared).items()]
+        return loss + self.proximal / 2 * torch.stack(distances).sum()
+
+    def objective(self, params: Params, state: State, support: Examples) -> Tensor | None:
+        if not self.proximal:
+            return None
+        return self._inner_loss(task_parameters(state), params, state["count"], support)
 
     def moved(self, state: State) -> Params:
         own = dict(self.network.module.named_parameters())
@@ -95,139 +106,3 @@ class GradientLearner(IterativeLearner):
                 "(embedding learners such as protonet take any number of ways)."
             )
         return super().at(spec)
-
-
-def _inner_loop(module: nn.Module, norm: Norm, steps: int) -> Network:
-    return Network(module, norm, steps=steps, inner_loop=True)
-
-
-@learners.register("maml", head=True)
-def maml(
-    module: nn.Module,
-    spec: TaskSpec,
-    *,
-    lr: float = 0.01,
-    steps: int = 1,
-    eval_steps: int | None = None,
-    rule: RuleName = "sgd",
-    learn_rates: bool = False,
-    rates: Rates = "shared",
-    norm: Norm = "running",
-) -> GradientLearner:
-    """MAML: an initialisation from which few gradient steps solve a task (Finn, Abbeel & Levine 2017).
-
-    module: any network that ends in `spec.outputs` outputs. lr, steps: of the inner loop.
-    """
-    return GradientLearner(
-        network=_inner_loop(module, norm, steps),
-        spec=spec,
-        rule=RULES[rule](lr=lr, rates=rates),
-        learn_rates=learn_rates,
-        steps=steps,
-        eval_steps=eval_steps,
-    )
-
-
-@learners.register("fomaml", head=True)
-def fomaml(
-    module: nn.Module,
-    spec: TaskSpec,
-    *,
-    lr: float = 0.01,
-    steps: int = 1,
-    eval_steps: int | None = None,
-    rule: RuleName = "sgd",
-    norm: Norm = "running",
-) -> GradientLearner:
-    """First-order MAML: the query gradient at ψ, taken as if ψ did not depend on φ (Finn et al. 2017, section 5.2)."""
-    exact = maml(module, spec, lr=lr, steps=steps, eval_steps=eval_steps, rule=rule, norm=norm)
-    return replace(exact, metagrad="first_order")
-
-
-@learners.register("anil", head=True)
-def anil(
-    module: nn.Module,
-    spec: TaskSpec,
-    *,
-    lr: float = 0.01,
-    steps: int = 1,
-    eval_steps: int | None = None,
-    head: str = "",
-    norm: Norm = "running",
-) -> GradientLearner:
-    """ANIL: MAML whose inner loop moves the head only (Raghu et al. 2020).
-
-    head: pattern of the head's parameter names; empty means the last layer that has parameters.
-    """
-    network = _inner_loop(module, norm, steps)
-    last = [path for path, layer in module.named_modules() if list(layer.parameters(recurse=False))][-1]
-    partition = Partition((head or f"{last}.*".lstrip("."),))
-    return GradientLearner(
-        network=network, spec=spec, rule=SGD(lr=lr), partition=partition, steps=steps, eval_steps=eval_steps
-    )
-
-
-@learners.register("metasgd", head=True)
-def metasgd(
-    module: nn.Module,
-    spec: TaskSpec,
-    *,
-    lr: float = 0.01,
-    steps: int = 1,
-    eval_steps: int | None = None,
-    norm: Norm = "running",
-) -> GradientLearner:
-    """Meta-SGD: MAML with a meta-learned rate, sign included, for every element (Li et al. 2017).
-
-    lr: the value that all rates start from.
-    """
-    return maml(module, spec, lr=lr, steps=steps, eval_steps=eval_steps, learn_rates=True, rates="element", norm=norm)
-
-
-@learners.register("cavia", head=True, context=True)
-def cavia(
-    module: nn.Module,
-    spec: TaskSpec,
-    *,
-    lr: float = 1.0,
-    steps: int = 1,
-    eval_steps: int | None = None,
-    context: int = 5,
-    norm: Norm = "running",
-) -> GradientLearner:
-    """CAVIA: the inner loop moves a context vector, which starts at zero in every task (Zintgraf et al. 2019).
-
-    module: a network with a *buffer* named 'context' that its forward pass uses, such as `models.WithContext(module)`.
-    context: size of the context beside the input that a run puts around its own model; a module of yours has its own.
-    """
-    names = [name for name, _ in module.named_buffers() if name.rpartition(".")[2] == "context"]
-    if not names:
-        raise ModelError(
-            "CAVIA needs a network with a buffer called 'context', and this module has none. Wrap it in "
-            "quickstudy.models.WithContext(module, size=…), or call self.register_buffer('context', torch.zeros(size)) "
-            "and use it in forward."
-        )
-    return GradientLearner(
-        network=_inner_loop(module, norm, steps),
-        spec=spec,
-        rule=SGD(lr=lr),
-        partition=Partition(tuple(names)),
-        steps=steps,
-        eval_steps=eval_steps,
-    )
-
-
-@learners.register("reptile", head=True)
-def reptile(
-    module: nn.Module,
-    spec: TaskSpec,
-    *,
-    lr: float = 0.02,
-    steps: int = 5,
-    eval_steps: int | None = None,
-    rule: RuleName = "sgd",
-    norm: Norm = "running",
-) -> GradientLearner:
-    """Reptile: φ moves towards the parameters that plain training on each task ends at (Nichol et al. 2018)."""
-    plain = maml(module, spec, lr=lr, steps=steps, eval_steps=eval_steps, rule=rule, norm=norm)
-    return replace(plain, metagrad="reptile")

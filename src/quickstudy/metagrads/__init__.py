@@ -7,15 +7,21 @@ from typing import Any
 
 from quickstudy.errors import ConfigError, unknown_name
 from quickstudy.metagrads.base import ONE_TASK, Metagrad, OneTask, Runner, Score
+from quickstudy.metagrads.evolution import Evolution
 from quickstudy.metagrads.first_order import FirstOrder
+from quickstudy.metagrads.implicit import Implicit
 from quickstudy.metagrads.recompute import Recompute
 from quickstudy.metagrads.reptile import Reptile
+from quickstudy.metagrads.truncated import Truncated
 from quickstudy.metagrads.unrolled import Unrolled
 
 METAGRADS: dict[str, type[Metagrad]] = {
     "unrolled": Unrolled,
     "recompute": Recompute,
+    "truncated": Truncated,
     "first_order": FirstOrder,
+    "implicit": Implicit,
+    "evolution": Evolution,
     "reptile": Reptile,
 }
 
@@ -37,13 +43,16 @@ def metagrad(name: str, **options: Any) -> Metagrad:
 __all__ = [
     "METAGRADS",
     "ONE_TASK",
+    "Evolution",
     "FirstOrder",
+    "Implicit",
     "Metagrad",
     "OneTask",
     "Recompute",
     "Reptile",
     "Runner",
     "Score",
+    "Truncated",
     "Unrolled",
     "metagrad",
 ]

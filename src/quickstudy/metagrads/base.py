@@ -8,8 +8,9 @@ they run for one task or for many at once, and whether they are compiled.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -26,11 +27,13 @@ class Score(NamedTuple):
     """surrogate: scalar whose gradient is the estimate, summed over tasks.
 
     loss, metric: of the query set, for people; scalars, or (T,) where there are many tasks.
+    extra: what else the estimator can say about how good its estimate is, by name; shaped like loss.
     """
 
     surrogate: Tensor
     loss: Tensor
     metric: Tensor
+    extra: Mapping[str, Tensor] = MappingProxyType({})
 
 
 class Runner:
@@ -71,11 +74,17 @@ class OneTask(Metagrad):
         """The score of one task."""
 
     def __call__(self, learner: Learner, params: Params, episode: Episode, runner: Runner = ONE_TASK) -> Score:
-        def score(params: Params, episode: Episode) -> tuple[Tensor, ...]:
-            return tuple(self.score(learner, params, episode))
+        def score(params: Params, episode: Episode) -> tuple[Tensor, Tensor, Tensor, Params]:
+            found = self.score(learner, params, episode)
+            return found.surrogate, found.loss.detach(), found.metric.detach(), detached(found.extra)
 
-        surrogate, loss, metric = runner.tasks(score)(params, episode)
-        return Score(surrogate.sum(), loss.detach(), metric.detach())
+        surrogate, loss, metric, extra = runner.tasks(score)(params, episode)
+        return Score(surrogate.sum(), loss, metric, extra)
+
+
+def detached(params: Mapping[str, Tensor]) -> Params:
+    """The same values as constants."""
+    return {name: value.detach() for name, value in params.items()}
 
 
 @dataclass(frozen=True)

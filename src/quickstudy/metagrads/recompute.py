@@ -9,12 +9,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from quickstudy import losses
 from quickstudy.episode import Episode, Examples, Params, State
 from quickstudy.errors import unknown_name
 from quickstudy.learners.base import Learner
 from quickstudy.learners.descent import ORDERS, Order, second_derivatives
-from quickstudy.metagrads.base import ONE_TASK, Metagrad, Runner, Score, attached, steps_of
+from quickstudy.metagrads.base import ONE_TASK, Metagrad, Runner, Score, attached, detached, steps_of
 
 
 @dataclass(frozen=True)
@@ -37,13 +36,12 @@ class Recompute(Metagrad):
         learner, (support, query) = steps_of(learner, "recompute"), episode
         order: Order = "reverse" if self.order == "auto" else self.order
         moving = [name for name, value in params.items() if value.requires_grad]
-        fixed = {name: value.detach() for name, value in params.items()}
+        fixed = detached(params)
         start, step = runner.tasks(learner.start), runner.tasks(learner.step)
 
         def judge(params: Params, state: State, query: Examples) -> dict[str, Tensor]:
-            prediction = learner.predict(params, state, query.x)
-            loss = losses.loss(prediction, query, learner.spec)
-            return {"loss": loss, "metric": losses.metric(prediction, query, learner.spec).detach()}
+            loss, metric = learner.judge(params, state, query)
+            return {"loss": loss, "metric": metric.detach()}
 
         def ahead(params: Params, state: State, support: Examples) -> State:
             with torch.no_grad():
@@ -112,4 +110,4 @@ def pullback(
         name: torch.zeros_like(value) if grad is None else grad
         for (name, value), grad in zip(inputs.items(), found[len(leaves) :], strict=True)
     }
-    return {n: v.detach() for n, v in after.items()}, to_params, to_state
+    return detached(after), to_params, to_state

@@ -11,7 +11,7 @@ from quickstudy.episode import Episode, Examples, Features, Params
 from quickstudy.errors import ConfigError
 from quickstudy.learners.base import Learner
 from quickstudy.learners.network import trainable
-from quickstudy.metagrads.base import OneTask, Score, iterative
+from quickstudy.metagrads.base import OneTask, Score, detached, iterative
 
 
 def _together(episode: Episode) -> Examples:
@@ -38,7 +38,7 @@ class Reptile(OneTask):
 
     def score(self, learner: Learner, params: Params, episode: Episode) -> Score:
         learner = iterative(learner, params, "reptile")
-        fixed = {name: value.detach() for name, value in params.items()}
+        fixed = detached(params)
         loss, metric = learner.score(fixed, episode)
         end = learner.moved(learner.adapt(fixed, _together(episode)))
         names = [name for name in params if trainable(name)]
@@ -50,4 +50,4 @@ class Reptile(OneTask):
                 "never learn. Use 'unrolled' or 'first_order', or a learner whose inner loop moves the whole network."
             )
         distance = [(params[name] - end[name].detach()).square().sum() / 2 for name in names]
-        return Score(torch.stack(distance).sum(), loss.detach(), metric.detach())
+        return Score(torch.stack(distance).sum(), loss, metric)

@@ -17,4 +17,4 @@ class Unrolled(OneTask):
 
     def score(self, learner: Learner, params: Params, episode: Episode) -> Score:
         loss, metric = learner.score(params, episode)
-        return Score(loss, loss.detach(), metric.detach())
+        return Score(loss, loss, metric)

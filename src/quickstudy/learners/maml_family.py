@@ -1,0 +1,175 @@
+"""MAML and its relatives, which differ in what moves, at which rate, from where, and in the meta-gradient."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal
+
+from torch import nn
+
+from quickstudy.episode import TaskSpec
+from quickstudy.errors import ModelError
+from quickstudy.inner import SGD, Adam, Momentum, Partition, Rates, Rule
+from quickstudy.learners.gradient import GradientLearner
+from quickstudy.learners.network import Network, Norm
+from quickstudy.registry import learners
+
+RuleName = Literal["sgd", "momentum", "adam"]
+RULES: dict[RuleName, type[Rule]] = {"sgd": SGD, "momentum": Momentum, "adam": Adam}
+
+
+def _inner_loop(module: nn.Module, norm: Norm, steps: int) -> Network:
+    return Network(module, norm, steps=steps, inner_loop=True)
+
+
+@learners.register("maml", head=True)
+def maml(
+    module: nn.Module,
+    spec: TaskSpec,
+    *,
+    lr: float = 0.01,
+    steps: int = 1,
+    eval_steps: int | None = None,
+    rule: RuleName = "sgd",
+    learn_rates: bool = False,
+    rates: Rates = "shared",
+    norm: Norm = "running",
+) -> GradientLearner:
+    """MAML: an initialisation from which few gradient steps solve a task (Finn, Abbeel & Levine 2017).
+
+    module: any network that ends in `spec.outputs` outputs. lr, steps: of the inner loop.
+    """
+    return GradientLearner(
+        network=_inner_loop(module, norm, steps),
+        spec=spec,
+        rule=RULES[rule](lr=lr, rates=rates),
+        learn_rates=learn_rates,
+        steps=steps,
+        eval_steps=eval_steps,
+    )
+
+
+@learners.register("fomaml", head=True)
+def fomaml(
+    module: nn.Module,
+    spec: TaskSpec,
+    *,
+    lr: float = 0.01,
+    steps: int = 1,
+    eval_steps: int | None = None,
+    rule: RuleName = "sgd",
+    norm: Norm = "running",
+) -> GradientLearner:
+    """First-order MAML: the query gradient at ψ, taken as if ψ did not depend on φ (Finn et al. 2017, section 5.2)."""
+    exact = maml(module, spec, lr=lr, steps=steps, eval_steps=eval_steps, rule=rule, norm=norm)
+    return replace(exact, metagrad="first_order")
+
+
+@learners.register("imaml", head=True)
+def imaml(
+    module: nn.Module,
+    spec: TaskSpec,
+    *,
+    lr: float = 0.01,
+    steps: int = 16,
+    eval_steps: int | None = None,
+    strength: float = 2.0,
+    rule: RuleName = "sgd",
+    norm: Norm = "running",
+) -> GradientLearner:
+    """iMAML: the inner loop is held near φ, and its end alone gives the meta-gradient (Rajeswaran et al. 2019).
+
+    strength: λ of the term λ/2 ‖ψ − φ‖² that is added to the inner loss. lr, steps: enough of them to come near the
+    minimum, where the meta-gradient is right.
+    """
+    plain = maml(module, spec, lr=lr, steps=steps, eval_steps=eval_steps, rule=rule, norm=norm)
+    return replace(plain, proximal=strength, metagrad="implicit")
+
+
+@learners.register("anil", head=True)
+def anil(
+    module: nn.Module,
+    spec: TaskSpec,
+    *,
+    lr: float = 0.01,
+    steps: int = 1,
+    eval_steps: int | None = None,
+    head: str = "",
+    norm: Norm = "running",
+) -> GradientLearner:
+    """ANIL: MAML whose inner loop moves the head only (Raghu et al. 2020).
+
+    head: pattern of the head's parameter names; empty means the last layer that has parameters.
+    """
+    network = _inner_loop(module, norm, steps)
+    last = [path for path, layer in module.named_modules() if list(layer.parameters(recurse=False))][-1]
+    partition = Partition((head or f"{last}.*".lstrip("."),))
+    return GradientLearner(
+        network=network, spec=spec, rule=SGD(lr=lr), partition=partition, steps=steps, eval_steps=eval_steps
+    )
+
+
+@learners.register("metasgd", head=True)
+def metasgd(
+    module: nn.Module,
+    spec: TaskSpec,
+    *,
+    lr: float = 0.01,
+    steps: int = 1,
+    eval_steps: int | None = None,
+    norm: Norm = "running",
+) -> GradientLearner:
+    """Meta-SGD: MAML with a meta-learned rate, sign included, for every element (Li et al. 2017).
+
+    lr: the value that all rates start from.
+    """
+    return maml(module, spec, lr=lr, steps=steps, eval_steps=eval_steps, learn_rates=True, rates="element", norm=norm)
+
+
+@learners.register("cavia", head=True, context=True)
+def cavia(
+    module: nn.Module,
+    spec: TaskSpec,
+    *,
+    lr: float = 1.0,
+    steps: int = 1,
+    eval_steps: int | None = None,
+    context: int = 5,
+    norm: Norm = "running",
+) -> GradientLearner:
+    """CAVIA: the inner loop moves a context vector, which starts at zero in every task (Zintgraf et al. 2019).
+
+    module: a network with a *buffer* named 'context' that its forward pass uses, such as `models.WithContext(module)`.
+    context: size of the context beside the input that a run puts around its own model; a module of yours has its own.
+    """
+    names = [name for name, _ in module.named_buffers() if name.rpartition(".")[2] == "context"]
+    if not names:
+        raise ModelError(
+            "CAVIA needs a network with a buffer called 'context', and this module has none. Wrap it in "
+            "quickstudy.models.WithContext(module, size=…), or call self.register_buffer('context', torch.zeros(size)) "
+            "and use it in forward."
+        )
+    return GradientLearner(
+        network=_inner_loop(module, norm, steps),
+        spec=spec,
+        rule=SGD(lr=lr),
+        partition=Partition(tuple(names)),
+        steps=steps,
+        eval_steps=eval_steps,
+    )
+
+
+@learners.register("reptile", head=True)
+def reptile(
+    module: nn.Module,
+    spec: TaskSpec,
+    *,
+    lr: float = 0.02,
+    steps: int = 5,
+    eval_steps: int | None = None,
+    rule: RuleName = "sgd",
+    norm: Norm = "running",
+) -> GradientLearner:
+    """Reptile: φ moves towards the parameters that plain training on each task ends at (Nichol et al. 2018)."""
+    plain = maml(module, spec, lr=lr, steps=steps, eval_steps=eval_steps, rule=rule, norm=norm)
+    return replace(plain, metagrad="reptile")

@@ -1,0 +1,102 @@
+"""Estimates from losses alone, for inner loops whose gradient does not help or does not exist."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from quickstudy import rng
+from quickstudy.episode import Episode, Params
+from quickstudy.errors import ConfigError, unknown_name
+from quickstudy.learners.base import Learner
+from quickstudy.metagrads.base import ONE_TASK, Metagrad, Runner, Score, attached, detached, steps_of
+
+Method = Literal["es", "pes"]
+METHODS: tuple[Method, ...] = ("es", "pes")
+
+
+@dataclass(frozen=True)
+class Evolution(Metagrad):
+    """The gradient of the loss smoothed by a normal distribution around φ, from `pairs` of runs with φ ± σ ε.
+
+    method: 'es' compares the query loss at the end, ε (L⁺ − L⁻) / 2σ: antithetic evolution strategies (Salimans et al.
+    2017), for any learner. 'pes' draws a new ε for each `segment` of inner steps and compares the query loss at the end
+    of each, Σ_i (ε_1 + … + ε_i) (L_i⁺ − L_i⁻) / 2σ: persistent evolution strategies (Vicol, Metz & Sohl-Dickstein
+    2021), whose mean is the gradient of the *sum* of these losses. With one segment it is 'es'.
+
+    sigma: σ, in the units of φ. Each task draws its own ε, from the runner's keys. Loss and metric are those at φ.
+    """
+
+    sigma: float = 0.01
+    pairs: int = 4
+    method: Method = "es"
+    segment: int = 1
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise unknown_name("method of evolution strategies", self.method, METHODS)
+        if not self.sigma > 0:
+            raise ConfigError(f"The estimator 'evolution' perturbs φ by sigma, which must be above 0: {self.sigma}.")
+        for name, count in (("pairs", self.pairs), ("segment", self.segment)):
+            if count < 1:
+                raise ConfigError(f"The estimator 'evolution' needs at least 1 for its option {name!r}, found {count}.")
+
+    def __call__(self, learner: Learner, params: Params, episode: Episode, runner: Runner = ONE_TASK) -> Score:
+        if runner.keys is None:
+            raise ConfigError(
+                "The estimator 'evolution' draws random numbers and was given no keys. Pass a key for each task to "
+                "Engine.gradients(params, episodes, keys), a new one in every step, such as quickstudy.rng.fold(key, "
+                "step)."
+            )
+        if self.method == "pes":
+            steps_of(learner, "evolution")
+        moving = [name for name, value in params.items() if value.requires_grad]
+
+        def estimate(params: Params, episode: Episode, key: Tensor) -> tuple[Params, Tensor, Tensor]:
+            grads = self._estimate(learner, params, moving, episode, key)
+            return grads, *learner.score(params, episode)
+
+        with torch.no_grad():
+            grads, loss, metric = runner.tasks(estimate)(detached(params), episode, runner.keys)
+        summed = {name: grad.reshape(-1, *params[name].shape).sum(0) for name, grad in grads.items()}
+        return Score(attached(loss.sum(), params, summed), loss, metric)
+
+    def _estimate(self, learner: Learner, params: Params, moving: list[str], episode: Episode, key: Tensor) -> Params:
+        """The mean over the pairs, for one task; key: ()."""
+        total = {name: torch.zeros_like(params[name]) for name in moving}
+        for pair in range(self.pairs):
+            noises = [self._noise(params, moving, key, pair, i) for i in range(self._segments(learner))]
+            ends = [self._losses(learner, params, noises, sign * self.sigma, episode) for sign in (1, -1)]
+            summed = {name: torch.zeros_like(value) for name, value in total.items()}
+            for noise, above, below in zip(noises, *ends, strict=True):
+                slope = (above - below) / (2 * self.sigma * self.pairs)
+                summed = {name: value + noise[name] for name, value in summed.items()}
+                total = {name: value + slope * summed[name] for name, value in total.items()}
+        return total
+
+    def _segments(self, learner: Learner) -> int:
+        return 1 if self.method == "es" else max(1, -(-steps_of(learner, "evolution").steps // self.segment))
+
+    def _noise(self, params: Params, moving: list[str], key: Tensor, pair: int, segment: int) -> Params:
+        """Standard normal numbers in the shape of what moves."""
+        key = rng.fold(rng.fold(key, pair), segment)
+        drawn = {n: rng.normal(rng.fold(key, i), tuple(params[n].shape)) for i, n in enumerate(moving)}
+        return {name: value.to(params[name].dtype) for name, value in drawn.items()}
+
+    def _losses(
+        self, learner: Learner, params: Params, noises: list[Params], scale: float, episode: Episode
+    ) -> list[Tensor]:
+        """The query loss at the end of each segment, which is run with φ + scale · its noise."""
+        points = [params | {name: params[name] + scale * value for name, value in noise.items()} for noise in noises]
+        if self.method == "es":
+            return [learner.loss(points[0], episode)]
+        stepwise, found = steps_of(learner, "evolution"), []
+        state = stepwise.start(points[0], episode.support)
+        for index, point in enumerate(points):
+            for _ in range(min(self.segment, stepwise.steps - index * self.segment)):
+                state = stepwise.step(point, state, episode.support)
+            found.append(stepwise.judge(point, state, episode.query)[0])
+        return found
