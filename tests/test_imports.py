@@ -82,8 +82,39 @@ def test_parts_on_one_level_do_not_import_each_other_in_a_circle() -> None:
     assert not {name for name in edges if name in reachable(name)}
 
 
-def test_importing_quickstudy_loads_nothing_that_only_some_commands_need() -> None:
-    heavy = ("PIL", "rich", "tyro", "matplotlib", "tensorboard")
-    program = f"import sys, quickstudy; print([name for name in {heavy!r} if name in sys.modules])"
+def run(program: str) -> str:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    return done.stdout.strip()
+
+
+def test_using_quickstudy_loads_nothing_that_only_some_commands_need() -> None:
+    heavy = ("PIL", "rich", "tyro", "matplotlib", "tensorboard")
+    everything = "import sys, quickstudy; [getattr(quickstudy, name) for name in quickstudy.__all__]"
+    assert run(f"{everything}; print([name for name in {heavy!r} if name in sys.modules])") == "[]"
+
+
+def test_help_needs_no_torch() -> None:
+    program = "import sys; from quickstudy.cli import main; main(['--help']); print('torch' in sys.modules)"
+    assert run(program).endswith("False")
+
+
+def test_what_is_public_is_there_whatever_was_imported_first() -> None:
+    program = (
+        "from quickstudy.train.config import RunConfig; import quickstudy as qs; "
+        "print(all(callable(f) for f in (qs.train, qs.evaluate, qs.resume, qs.load)), "
+        "[name for name in qs.__all__ if name not in dir(qs)], qs.RunConfig is RunConfig)"
+    )
+    assert run(program) == "True [] True"
+    with pytest.raises(AttributeError, match="no attribute 'trian'"):
+        _ = quickstudy.trian  # type: ignore[attr-defined]
+
+
+def test_a_registry_knows_our_parts_without_their_packages_being_imported() -> None:
+    program = "from quickstudy.registry import learners, recipes; print('maml' in learners, 'demo' in recipes)"
+    assert run(program) == "True True"
+    program = (
+        "from quickstudy.registry import learners; from quickstudy.errors import ConfigError\n"
+        "try: learners.register('maml')(lambda module, spec: None)\n"
+        "except ConfigError as error: print(error)"
+    )
+    assert "already a learner called 'maml'" in run(program)

@@ -7,19 +7,42 @@ model = run.adapt(support_images, labels)
 model.predict(images)
 """
 
-from quickstudy import inner, learners, metagrads, models, recipes, registry, tasks
-from quickstudy.engine import Engine
-from quickstudy.episode import Episode, Examples, ImageFormat, TaskSpec
-from quickstudy.errors import QuickstudyError
-from quickstudy.tasks.base import Sampling
-from quickstudy.train.adapted import AdaptedModel, Predictions
-from quickstudy.train.config import Protocol, RunConfig
-from quickstudy.train.evaluate import Result, evaluate
-from quickstudy.train.loop import Interrupted
-from quickstudy.train.run import Run, resume, train
+from __future__ import annotations
+
+import importlib
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
 from quickstudy.version import __version__
 
-load = AdaptedModel.load
+if TYPE_CHECKING:
+    from quickstudy import inner, learners, metagrads, models, recipes, registry, tasks
+    from quickstudy.engine import Engine
+    from quickstudy.episode import Episode, Examples, ImageFormat, TaskSpec
+    from quickstudy.errors import QuickstudyError
+    from quickstudy.tasks.base import Sampling
+    from quickstudy.train.adapted import AdaptedModel, Predictions
+    from quickstudy.train.config import Protocol, RunConfig
+    from quickstudy.train.evaluate import Result, evaluate
+    from quickstudy.train.loop import Interrupted
+    from quickstudy.train.run import Run, resume, train
+
+    load = AdaptedModel.load
+
+_HOMES = {
+    "engine": ("Engine",),
+    "episode": ("Episode", "Examples", "ImageFormat", "TaskSpec"),
+    "errors": ("QuickstudyError",),
+    "tasks.base": ("Sampling",),
+    "train.adapted": ("AdaptedModel", "Predictions"),
+    "train.config": ("Protocol", "RunConfig"),
+    "train.evaluate": ("Result", "evaluate"),
+    "train.loop": ("Interrupted",),
+    "train.run": ("Run", "resume", "train"),
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
+_PACKAGES = ("inner", "learners", "metagrads", "models", "recipes", "registry", "tasks")
 
 __all__ = [
     "AdaptedModel",
@@ -49,3 +72,31 @@ __all__ = [
     "tasks",
     "train",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """What is public is imported when it is asked for first: `quickstudy --help` needs no PyTorch."""
+    if name in _PACKAGES:
+        return importlib.import_module(f"quickstudy.{name}")
+    if name == "load":
+        return __getattr__("AdaptedModel").load
+    if name not in _HOME:
+        raise AttributeError(f"module 'quickstudy' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"quickstudy.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+class _Package(ModuleType):
+    """Keeps the function `train` from being hidden by the package of the same name, whenever that is imported."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name == "train" and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -6,6 +6,7 @@ in one place. A user's own part joins with the same decorator.
 
 from __future__ import annotations
 
+import importlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -18,12 +19,22 @@ R = TypeVar("R")
 
 
 class Registry(Mapping[str, Callable[..., R]]):
-    """Constructors by name: `@learners.register("maml", head=True)`; `learners["mamll"]` suggests the nearest name."""
+    """Constructors by name: `@learners.register("maml", head=True)`; `learners["mamll"]` suggests the nearest name.
 
-    def __init__(self, kind: str) -> None:
-        self.kind = kind
+    home: the package whose import registers quickstudy's own; it is imported when the registry is first read.
+    """
+
+    def __init__(self, kind: str, home: str = "") -> None:
+        self.kind, self._home = kind, home
         self._entries: dict[str, Callable[..., R]] = {}
         self._facts: dict[str, dict[str, Any]] = {}
+
+    def _load(self) -> dict[str, Callable[..., R]]:
+        """All constructors."""
+        if home := self._home:
+            self._home = ""  # before the import, which registers
+            importlib.import_module(home)
+        return self._entries
 
     def register(self, name: str, **facts: Any) -> Callable[[F], F]:
         """Decorator: announce a constructor under `name`, with facts about it that other code may ask for.
@@ -32,6 +43,8 @@ class Registry(Mapping[str, Callable[..., R]]):
         """
 
         def add(constructor: F) -> F:
+            if constructor.__module__.partition(".")[0] != __name__.partition(".")[0]:
+                self._load()  # so that a name of ours is refused here
             if name in self._entries:
                 raise ConfigError(f"There is already a {self.kind} called {name!r}. Choose another name.")
             self._entries[name] = constructor
@@ -50,15 +63,16 @@ class Registry(Mapping[str, Callable[..., R]]):
         return (inspect.getdoc(self[name]) or "").split("\n")[0]
 
     def __getitem__(self, name: str) -> Callable[..., R]:
-        if name not in self._entries:
-            raise unknown_name(self.kind, name, self._entries)
-        return self._entries[name]
+        entries = self._load()
+        if name not in entries:
+            raise unknown_name(self.kind, name, entries)
+        return entries[name]
 
     def __contains__(self, name: object) -> bool:
-        return name in self._entries
+        return name in self._load()
 
     def __iter__(self) -> Iterator[str]:
-        return (name for name in self._entries if not self._facts[name].get("hidden"))
+        return (name for name in self._load() if not self._facts[name].get("hidden"))
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
@@ -98,10 +112,10 @@ class Part(Generic[R]):
 OWN = "own"
 """Stands in a stored run for a network or tasks that were the user's own and cannot be built again by name."""
 
-learners: Registry[Any] = Registry("learner")
-models: Registry[Any] = Registry("model")
-sources: Registry[Any] = Registry("task source")
-recipes: Registry[Any] = Registry("recipe")
+learners: Registry[Any] = Registry("learner", "quickstudy.learners")
+models: Registry[Any] = Registry("model", "quickstudy.models")
+sources: Registry[Any] = Registry("task source", "quickstudy.tasks")
+recipes: Registry[Any] = Registry("recipe", "quickstudy.recipes")
 
 
 @models.register(OWN, hidden=True)
