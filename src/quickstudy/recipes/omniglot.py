@@ -50,15 +50,18 @@ def omniglot_maml_5w1s() -> RunConfig:
     """MAML with transductive batch statistics on Vinyals' split of Omniglot, 5-way 1-shot (Finn et al. 2017)."""
     return RunConfig(
         name="omniglot-maml-5w1s",
-        tasks=sources.part("omniglot", split="vinyals", symmetries=4),
+        tasks=sources.part(
+            "omniglot", split="vinyals", trainval=True, symmetries=4, rotate=10.0, scale=0.1, shear=0.1, translate=0.05
+        ),
         model=models.part("conv4", width=64, pool=False),
         learner=learners.part("maml", lr=0.4, steps=1, eval_steps=3, norm="batch"),
         ways=5,
         shots=1,
         queries=15,
         train_queries=3,
-        iterations=8000,
+        iterations=7000,
         meta_batch=16,
+        optimizer="Muon",
         lr=1.5e-3,
         schedule="CosineAnnealingLR",
         clip=10.0,
