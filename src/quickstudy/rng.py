@@ -110,18 +110,18 @@ def choose(keys: Tensor, population: Tensor, count: int) -> Tensor:
     """
     population = torch.as_tensor(population, device=keys.device).expand(keys.shape)
     lane = torch.arange(count, device=keys.device)
-    top = (population - count)[..., None] + lane
-    pick = bits(keys, (count,)) % (top + 1)
+    first = (population - count)[..., None]
+    top = first + lane
+    draws, shuffle = bits(torch.stack([keys, fold(keys, count)]), (count,))  # the second as in `permutation`
+    pick = draws % (top + 1)
     # Pick j is taken if an earlier pick equals it, or if it is the top of an earlier lane that fell back on its top.
-    # Chains of such lanes are followed by doubling.
+    # Chains of such lanes are followed by doubling; lane 0, whose pick is never taken, ends those that have none.
     value, order = pick.sort(dim=-1, stable=True)
     again = torch.zeros_like(value, dtype=torch.bool)
     again[..., 1:] = value[..., 1:] == value[..., :-1]
     taken = torch.empty_like(again).scatter_(-1, order, again)
-    before = lane + (pick - top).clamp_(max=0)
-    before = torch.where(before < 0, lane, before)
+    before = (pick - first).clamp_(min=0)
     for _ in range((count - 1).bit_length()):
         taken |= taken.gather(-1, before)
         before = before.gather(-1, before)
-    chosen = torch.where(taken, top, pick)
-    return chosen.gather(-1, permutation(fold(keys, count), count))
+    return torch.where(taken, top, pick).gather(-1, shuffle.argsort(dim=-1))

@@ -17,7 +17,8 @@ from quickstudy.tasks.base import Sampling, Source, presence
 from quickstudy.tasks.pool import Pool, Table
 
 _SAMPLING, _PLAIN = Sampling(), Augment()
-_CLASSES, _ITEMS, _SIZES, _SYMMETRY, _AUGMENT = range(5)
+_PURPOSES = 5
+_CLASSES, _ITEMS, _SIZES, _SYMMETRY, _AUGMENT = range(_PURPOSES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,19 +115,22 @@ class ClassSource(Source):
             )
 
     def _draw(self, split: str, indices: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Keys (T,), class ids (T, N) and symmetries (T, N) of the tasks."""
+        """Keys for each purpose (5, T), class ids (T, N) and symmetries (T, N) of the tasks."""
         table, ways, turns = self._table(split), self.sampling.ways, self._symmetries(split)
         keys = rng.fold(rng.key(self.seed, split, device=self.device), indices.to(self.device))
-        drawing = rng.fold(keys, _CLASSES)
+        keys = rng.split(keys, _PURPOSES).T.contiguous()
+        drawing = keys[_CLASSES]
         if not self._groups:
             drawn = rng.choose(drawing, torch.tensor(len(table.classes) * turns), ways)
+            if turns == 1:
+                return keys, table.classes[drawn], torch.zeros_like(drawn)
             return keys, table.classes[drawn // turns], drawn % turns
         each = ways // self._groups
         fits = (table.group_sizes >= each).nonzero().flatten()
         group = fits[rng.choose(drawing, torch.tensor(len(fits)), self._groups)]
         per_group = rng.fold(drawing[:, None], torch.arange(self._groups, device=self.device))
         drawn = table.group_starts[group, None] + rng.choose(per_group, table.group_sizes[group], each)
-        turn = rng.integers(rng.fold(keys, _SYMMETRY), turns, (self._groups, 1)).expand(-1, -1, each)
+        turn = rng.integers(keys[_SYMMETRY], turns, (self._groups, 1)).expand(-1, -1, each)
         return keys, table.classes[drawn.flatten(1)], turn.flatten(1)
 
     def episodes(self, split: str, indices: Tensor) -> Episode:
@@ -137,14 +141,14 @@ class ClassSource(Source):
         tasks, ways, shots, queries = len(indices), size.ways, size.shots, size.queries
         keys, classes, turns = self._draw(split, indices)
         each = shots + queries
-        items = rng.choose(rng.split(rng.fold(keys, _ITEMS), ways), self.pool.counts[classes], each)
+        items = rng.choose(rng.split(keys[_ITEMS], ways), self.pool.counts[classes], each)
 
         def parts(t: Tensor) -> Tensor:
             """All support examples, then all query examples, so that neither is copied again."""
             t = t.expand(tasks, ways, each)
             return torch.cat([t[..., :shots].flatten(), t[..., shots:].flatten()])
 
-        drawing = self._augmentation_keys(split, keys, ways * each)
+        drawing = self._augmentation_keys(split, keys[_AUGMENT], ways * each)
         x = self._examples(
             split,
             parts(classes[..., None]),
@@ -153,7 +157,7 @@ class ClassSource(Source):
             None if drawing is None else parts(drawing.view(tasks, ways, each)),
         )
         y = torch.arange(ways, device=self.device)[:, None]
-        present, given = presence(size, rng.fold(keys, _SIZES))
+        present, given = presence(size, keys[_SIZES])
 
         def part(x: Tensor, count: int, mask: Tensor) -> Examples:
             flat = (tasks, ways * count)
@@ -169,7 +173,7 @@ class ClassSource(Source):
         """A key for each of the `count` examples of each task, (T, count); None where nothing is augmented."""
         if split != "train" or self.augmentation == _PLAIN:
             return None
-        return rng.split(rng.fold(keys, _AUGMENT), count)
+        return rng.split(keys, count)
 
     def _examples(self, split: str, classes: Tensor, items: Tensor, turns: Tensor, keys: Tensor | None) -> Tensor:
         """Fetched, turned and (in training, by `keys`) augmented examples; all of shape (n,): (n, *features)."""
@@ -235,7 +239,7 @@ class PooledSource(Source):
         turn = rng.integers(rng.fold(keys, _SYMMETRY), turns, (self.batch,))
         classes = table.classes[position]
         items = row - (ends[position] - source.pool.counts[classes])
-        drawing = source._augmentation_keys(split, keys, self.batch)
+        drawing = source._augmentation_keys(split, rng.fold(keys, _AUGMENT), self.batch)
         x = source._examples(
             split, classes.flatten(), items.flatten(), turn.flatten(), None if drawing is None else drawing.flatten()
         )
