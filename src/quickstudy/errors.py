@@ -38,6 +38,10 @@ class TrainingError(QuickstudyError):
     """Training cannot go on: the loss is not finite."""
 
 
+class ProcessLost(QuickstudyError):
+    """Of several processes that train together, another one has ended or does not answer."""
+
+
 class MissingExtra(QuickstudyError, ImportError):
     """An optional dependency is not installed."""
 

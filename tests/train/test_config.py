@@ -113,7 +113,7 @@ def test_numbers_that_cannot_be(change: dict[str, Any], said: str) -> None:
         {"min_ways": 3},
         {"min_shots": 9},
         {"train_groups": 3},
-        {"precision": "bfloat16"},
+        {"compile": "sometimes"},
         {"learner": learners.part("maml", steps=-1)},
         {"model": models.part("conv4", width=8)},
         {"tasks": sources.part("glyphs", alphabets=2)},

@@ -130,7 +130,7 @@ def test_moving_average_is_what_is_validated() -> None:
     [
         ({"optimizer": "Adamm"}, "Did you mean 'Adam'"),
         ({"optimizer": "LBFGS"}, "no optimizer in torch.optim called 'LBFGS'"),
-        ({"optimizer": "Muon"}, "Muon only supports 2D parameters"),
+        ({"optimizer": "Muon", "optimizer_options": {"momentum": 1.5}}, "momentum must lie in"),
         ({"optimizer_options": {"weight_decy": 0.1}}, "'weight_decy'. Did you mean 'weight_decay'"),
         ({"optimizer_options": {"betas": (0.9, 1.5)}}, "Invalid beta"),
         ({"schedule": "CosineAnealingLR"}, "Did you mean 'CosineAnnealingLR'"),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import io
 import logging
+import signal
 import sys
 from collections.abc import Sequence
 
-from quickstudy.errors import QuickstudyError, unknown_name
+from quickstudy.errors import ConfigError, QuickstudyError, unknown_name
 
 COMMANDS = {
     "demo": "the main job from start to end: train, evaluate, learn a new alphabet, write a report",
@@ -55,17 +57,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     logging.getLogger("quickstudy").setLevel(logging.INFO)
     command, rest = arguments[0], arguments[1:]
+    from quickstudy.engine.distribute import standing
+    from quickstudy.errors import ProcessLost
     from quickstudy.train.loop import Interrupted
 
+    rank, size = standing()
+    if rank > 0:  # one of several processes speaks for all
+        sys.stdout = io.StringIO()
+        logging.getLogger("quickstudy").setLevel(logging.ERROR)
     try:
+        if size > 1 and command in COMMANDS and command != "train":
+            raise ConfigError(
+                f"{size} processes were started, but only `quickstudy train` shares its work. Run "
+                f"`quickstudy {command}` without the launcher."
+            )
         if command not in COMMANDS:
             raise unknown_name("command", command, COMMANDS)
         module = importlib.import_module(f"quickstudy.cli.{command}_command")
         return int(module.run(rest) or 0)
     except QuickstudyError as error:
-        print(f"quickstudy {command}: {error}", file=sys.stderr)
+        _finish_speaking(size)
+        if rank == 0 or isinstance(error, ProcessLost):
+            print(f"quickstudy {command}: {error}", file=sys.stderr)
         return 2
     except Interrupted as stopped:
+        _finish_speaking(size)
         print(f"\nStopped and saved after step {stopped.step}. Go on with: quickstudy train --resume {stopped.folder}")
         return 130
     except KeyboardInterrupt:
@@ -74,3 +90,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 0
+
+
+def _finish_speaking(size: int) -> None:
+    """Let a launcher, which ends all of several processes as soon as one has ended, not cut this one's last words."""
+    if size > 1:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -11,6 +11,7 @@ import tyro
 import quickstudy as qs
 from quickstudy.cli.parse import find_run, parse
 from quickstudy.cli.settings import Settings, chosen_parts, load_recipe
+from quickstudy.engine.distribute import join
 from quickstudy.errors import ConfigError, MissingExtra
 from quickstudy.train.progress import duration
 from quickstudy.train.run import Run
@@ -51,20 +52,26 @@ def run(argv: Sequence[str]) -> int:
         raise ConfigError(
             f"A recipe comes first, found the option {argv[0]!r}. Example: quickstudy train omniglot-protonet"
         )
-    config, rest, notes = chosen_parts(load_recipe(argv[0]), argv[1:])
-    settings = Settings.of(config, _EXTRA)
-    parsed = parse(settings.kind, f"train {argv[0]}", rest)
-    for note in notes:
+    group = join()
+    with group.together("set-up"):
+        config, rest, notes = chosen_parts(load_recipe(argv[0]), argv[1:])
+        settings = Settings.of(config, _EXTRA)
+        parsed = parse(settings.kind, f"train {argv[0]}", rest)
+    for note in notes if group.leads else ():
         print(note, file=sys.stderr)
     return _finish(qs.train(settings.apply(parsed), out=parsed.out, overwrite=parsed.overwrite), parsed.report)
 
 
 def _resume(argv: Sequence[str]) -> int:
     options = parse(Resume, "train --resume", argv)
-    return _finish(qs.resume(find_run(options.run)), options.report)
+    with join().together("set-up"):
+        folder = find_run(options.run)
+    return _finish(qs.resume(folder), options.report)
 
 
 def _finish(done: Run, report: bool) -> int:
+    if not join().leads:
+        return 0
     kept = done.kept
     seconds = done.metrics[-1]["seconds"]
     why = (

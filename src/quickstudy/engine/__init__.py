@@ -4,6 +4,7 @@ from quickstudy.engine.core import Engine
 from quickstudy.engine.device import resolve_device
 from quickstudy.engine.plan import Plan
 from quickstudy.engine.precision import Precision, place
+from quickstudy.engine.tune import Compile, Tuner
 from quickstudy.engine.vectorize import Vectorize
 
-__all__ = ["Engine", "Plan", "Precision", "Vectorize", "place", "resolve_device"]
+__all__ = ["Compile", "Engine", "Plan", "Precision", "Tuner", "Vectorize", "place", "resolve_device"]

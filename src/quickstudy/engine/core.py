@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any, Literal
@@ -21,8 +21,9 @@ from quickstudy.engine.precision import Precision, autocast
 from quickstudy.engine.vectorize import Vectorize, over_tasks, resolve, tasks_of
 from quickstudy.episode import Episode, Params
 from quickstudy.learners import Learner
+from quickstudy.learners.base import IterativeLearner
 from quickstudy.learners.network import trainable
-from quickstudy.metagrads import Metagrad, Recompute, Runner, metagrad
+from quickstudy.metagrads import Metagrad, Recompute, Runner, Unrolled, metagrad
 
 Gradients = tuple[Params, Tensor, Tensor]
 
@@ -76,8 +77,10 @@ class Engine:
 
     @cached_property
     def estimator(self) -> Metagrad:
-        """The meta-gradient estimator, with its order of differentiation as planned."""
+        """The meta-gradient estimator, as the plan needs it."""
         found = metagrad(self.metagrad or self.learner.metagrad, **self.metagrad_options)
+        if self.plan.compiled == "parts" and isinstance(found, Unrolled) and isinstance(self.learner, IterativeLearner):
+            found = Recompute()  # the same gradient, in parts
         if isinstance(found, Recompute) and found.order == "auto":
             return replace(found, order=self.plan.order)
         return found
@@ -124,13 +127,18 @@ class Engine:
             chosen = range(index, count, len(workers))
             return [workers[index]._unit(params, singles[i], seeds[i], count) for i in chosen]
 
+        if self.plan.compiled != "no" and not self._captured:
+            self._threads.submit(workers[0]._unit, params, singles[0], seeds[0], count).result()  # compiles, for all
         shares = list(self._threads.map(share, range(len(workers))))
         return [shares[i % len(workers)][i // len(workers)] for i in range(count)]
 
     @cached_property
     def _workers(self) -> list[Engine]:
         alone = replace(self.plan, workers=1)
-        return [replace(self, learner=copy.deepcopy(self.learner), chosen=alone) for _ in range(self.plan.workers)]
+        engines = [replace(self, learner=copy.deepcopy(self.learner), chosen=alone) for _ in range(self.plan.workers)]
+        for engine in engines:
+            object.__setattr__(engine, "_captured", self._captured)
+        return engines
 
     @cached_property
     def _threads(self) -> ThreadPoolExecutor:
@@ -153,14 +161,37 @@ class Engine:
     def _differentiated(self, count: int, params: Params, episodes: Episode, keys: Tensor | None = None) -> Gradients:
         moving = {n: p.detach().requires_grad_() for n, p in params.items() if trainable(n)}
         fixed = {n: p for n, p in params.items() if n not in moving}
-        with torch.enable_grad(), self.autocast(), ExitStack() as stack:
+        with torch.enable_grad(), self._arithmetic():
+            score = self.estimator(self.learner, moving | fixed, episodes, _Runner(self, keys))
+            grads = torch.autograd.grad(score.surrogate / count, list(moving.values()), materialize_grads=True)
+        return dict(zip(moving, grads, strict=True)), score.loss.detach(), score.metric.detach()
+
+    @contextmanager
+    def _arithmetic(self) -> Iterator[None]:
+        """Within it, the operations of meta-gradients run in the engine's precision, by kernels that suit them."""
+        with self.autocast(), ExitStack() as stack:
             if self.learner.network.inner_loop:
                 stack.enter_context(sdpa_kernel(SDPBackend.MATH))  # the fused kernels have no second derivative
                 if self.mode == "vmap" or self.plan.order == "forward":
                     stack.enter_context(ElementaryNorms())
-            score = self.estimator(self.learner, moving | fixed, episodes, _Runner(self, keys))
-            grads = torch.autograd.grad(score.surrogate / count, list(moving.values()), materialize_grads=True)
-        return dict(zip(moving, grads, strict=True)), score.loss.detach(), score.metric.detach()
+            yield
+
+    def reports(self, params: Params, episodes: Episode, keys: Tensor | None = None) -> dict[str, float]:
+        """What the estimator says of its own estimate, such as a residual: means over the tasks. Empty for most."""
+        if not self.estimator.reports:
+            return {}
+        batches = [episodes] if self.mode == "vmap" else list(tasks_of(episodes))
+        seeds: list[Any] = [keys] if self.mode == "vmap" or keys is None else list(keys)
+        seeds *= len(batches) // len(seeds)
+        with self._arithmetic():
+            scores = [
+                self.estimator(self.learner, params, batch, _Runner(self, seed))
+                for batch, seed in zip(batches, seeds, strict=True)
+            ]
+        return {
+            name: float(torch.stack([score.extra[name].mean() for score in scores]).mean())
+            for name in self.estimator.reports
+        }
 
     def map(self, function: Callable[[Episode], tuple[Tensor, ...]], episodes: Episode) -> tuple[Tensor, ...]:
         """`function` of every task, without gradients; each result has a leading task axis."""

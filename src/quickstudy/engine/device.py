@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import torch
 
+from quickstudy.engine.distribute import local_rank, standing
 from quickstudy.errors import ConfigError
 
 
 def resolve_device(name: str) -> torch.device:
-    """'auto' is the first of CUDA, MPS and CPU that is there; anything else is taken at its word or refused."""
+    """'auto' is the first of CUDA, MPS and CPU that is there; anything else is taken at its word or refused.
+
+    Of several processes each takes the CUDA device that has its number on its machine, and makes it PyTorch's own.
+    """
+    if standing()[1] > 1:
+        return _one_of_many(name)
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
@@ -25,3 +31,21 @@ def resolve_device(name: str) -> torch.device:
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise ConfigError("The device 'mps' was asked for, but there is none here. Use --device auto or --device cpu.")
     return device
+
+
+def _one_of_many(name: str) -> torch.device:
+    if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    if name not in ("auto", "cuda"):
+        raise ConfigError(
+            f"The device {name!r} was asked for, but several processes train together: each takes the CUDA device of "
+            "its own number, or all take the CPU. Use --device cuda or --device cpu, or start one process."
+        )
+    number, there = local_rank(), torch.cuda.device_count()
+    if number >= there:
+        raise ConfigError(
+            f"Process {number} of this machine finds no CUDA device of its own: PyTorch sees {there}. Start as many "
+            "processes as there are devices (torchrun --nproc-per-node), or use --device cpu."
+        )
+    torch.cuda.set_device(number)
+    return torch.device("cuda", number)

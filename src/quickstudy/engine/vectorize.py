@@ -37,5 +37,9 @@ def resolve(mode: Vectorize, learner: Learner, device: torch.device) -> Literal[
     """
     if mode != "auto":
         return mode
-    convolves = any(isinstance(layer, nn.modules.conv._ConvNd) for layer in learner.network.module.modules())
-    return "loop" if convolves and device.type == "cpu" else "vmap"
+    return "loop" if convolves(learner) and device.type == "cpu" else "vmap"
+
+
+def convolves(learner: Learner) -> bool:
+    """Whether the learner's network has convolutions."""
+    return any(isinstance(layer, nn.modules.conv._ConvNd) for layer in learner.network.module.modules())

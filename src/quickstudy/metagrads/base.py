@@ -57,9 +57,10 @@ ONE_TASK = Runner()
 
 
 class Metagrad(ABC):
-    """An estimator of the meta-gradient. exact: it equals `unrolled` but for rounding."""
+    """An estimator of the meta-gradient. exact: it equals `unrolled` but for rounding. reports: its `extra`."""
 
     exact: ClassVar[bool] = False
+    reports: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def __call__(self, learner: Learner, params: Params, episode: Episode, runner: Runner = ONE_TASK) -> Score:

@@ -31,6 +31,7 @@ class Implicit(OneTask):
     ∂G/∂ψ: both are 0 where the estimate is exact.
     """
 
+    reports = ("cg_residual", "inner_gradient")
     iterations: int = 5
 
     def __post_init__(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -9,6 +10,7 @@ import torch
 from torch import nn
 
 from quickstudy.engine import Engine, resolve_device
+from quickstudy.engine.distribute import Group
 from quickstudy.episode import TaskSpec, check_episode
 from quickstudy.errors import ConfigError
 from quickstudy.learners import Learner
@@ -80,7 +82,7 @@ def build(config: RunConfig, module: nn.Module | None = None, source: Source | N
             )
         pooled = base.pooled(config.batch)
         learner = build_learner(config, shaped.spec, pooled.spec.ways, module)
-        return Parts(shaped, pooled, Engine(learner, device, config.vectorize, config.precision, config.metagrad))
+        return Parts(shaped, pooled, _engine(learner, device, config))
     training = base.sampled(config.train_sampling)
     learner = build_learner(config, shaped.spec, module=module)
     if facts.get("head") and training.spec.outputs != shaped.spec.outputs:
@@ -88,4 +90,30 @@ def build(config: RunConfig, module: nn.Module | None = None, source: Source | N
             f"The learner {config.learner.name!r} has a head of {shaped.spec.ways} outputs and cannot train on "
             f"{training.spec.ways}-way tasks. Make --train-ways equal to --ways, or leave it out."
         )
-    return Parts(shaped, training, Engine(learner, device, config.vectorize, config.precision, config.metagrad))
+    return Parts(shaped, training, _engine(learner, device, config))
+
+
+def _engine(learner: Learner, device: torch.device, config: RunConfig) -> Engine:
+    return Engine(learner, device, config.vectorize, config.precision, config.metagrad, config.metagrad_options)
+
+
+def check_group(config: RunConfig, group: Group) -> None:
+    """Refuse processes that cannot train `config` together: more of them than tasks, or with different settings."""
+    if config.meta_batch < group.size:
+        many = f"{config.meta_batch} task{'s' if config.meta_batch > 1 else ''}"
+        pooled = (
+            f" (for the learner {config.learner.name!r}, one batch of examples counts as a task)"
+            if learners.facts(config.learner.name).get("pretrains")
+            else ""
+        )
+        raise ConfigError(
+            f"An outer step has {many}{pooled}, but {group.size} processes were started, so that some would have "
+            f"nothing to do. Start at most {config.meta_batch}, or train with --meta-batch {group.size} or more."
+        )
+    settings = group.gather(json.dumps(config.to_json(), sort_keys=True), "the comparison of settings")
+    for rank, other in enumerate(settings):
+        if other != settings[0]:
+            raise ConfigError(
+                f"Process {rank} was started with other settings than process 0, but they are to train one model. "
+                "Start all with the same command."
+            )

@@ -9,7 +9,7 @@ from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from quickstudy import registry
-from quickstudy.engine import Precision, Vectorize
+from quickstudy.engine import Compile, Precision, Vectorize
 from quickstudy.errors import CheckpointError, ConfigError, unknown_name
 from quickstudy.registry import Part
 from quickstudy.tasks.base import Sampling
@@ -101,6 +101,8 @@ class RunConfig:
     """Decay of the exponential moving average of φ that is validated and kept; 0 keeps φ itself."""
     metagrad: str | None = None
     """Meta-gradient estimator; the learner's own if not given."""
+    metagrad_options: dict[str, Any] = field(default_factory=dict)
+    """Its arguments, such as last 2 for 'truncated'."""
 
     validate_every: int = 500
     """Outer steps between validations; the best validated φ is kept, or the last if no class is held out."""
@@ -118,9 +120,11 @@ class RunConfig:
     device: str = "auto"
     """'auto', 'cpu', 'cuda', 'cuda:1' or 'mps'."""
     vectorize: Vectorize = "auto"
-    """How tasks of a batch run: 'vmap', 'loop' or 'auto'."""
+    """How tasks of a batch run: 'vmap', 'loop', or 'auto', which measures on the first steps and keeps the fastest."""
+    compile: Compile = "auto"
+    """Compiled meta-steps: 'auto' where the time saved exceeds what compiling costs, 'on' at once, or 'off'."""
     precision: Precision = "float32"
-    """Arithmetic of the network: 'float32', or 'bfloat16' (φ, heads and losses stay float32)."""
+    """Arithmetic of the network: 'float32', 'tf32' or 'bfloat16' (φ, heads and losses stay float32)."""
     protocols: tuple[Protocol, ...] = ()
     """What `quickstudy reproduce` measures after training."""
 
@@ -138,7 +142,7 @@ class RunConfig:
         ):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, found {getattr(self, name)}.")
-        for name, kind in (("vectorize", Vectorize), ("precision", Precision)):
+        for name, kind in (("vectorize", Vectorize), ("compile", Compile), ("precision", Precision)):
             if getattr(self, name) not in get_args(kind):
                 raise unknown_name(f"value of {name}", getattr(self, name), get_args(kind))
         if not self.lr > 0:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from quickstudy import losses
 from quickstudy.engine import Engine
+from quickstudy.engine.distribute import Group
 from quickstudy.engine.vectorize import tasks_of
 from quickstudy.episode import Episode, Params, check_episode
 from quickstudy.errors import ConfigError
@@ -73,25 +74,35 @@ def metrics_of(engine: Engine, params: Params, episodes: Episode) -> Tensor:
 
 
 def evaluate(
-    engine: Engine, params: Params, source: Source, split: str, episodes: int, on_progress: Any = None
+    engine: Engine,
+    params: Params,
+    source: Source,
+    split: str,
+    episodes: int,
+    on_progress: Any = None,
+    group: Group | None = None,
 ) -> Result:
     """Evaluate calibrated φ on episodes 0 … `episodes` − 1 of `split`.
 
     engine: its learner must be `at` the source's spec. on_progress: called with the number of tasks done so far.
+    group: processes that share the tasks; each gets the whole result.
     """
+    group = group or Group()
     if episodes < 1:
         raise ConfigError(f"episodes must be at least 1, found {episodes}.")
     source.check(split)
-    began, values = time.perf_counter(), []
-    for start in range(0, episodes, _CHUNK):
-        indices = torch.arange(start, min(start + _CHUNK, episodes), device=engine.device)
-        drawn = source.episodes(split, indices)
-        if start == 0:
-            check_episode(drawn, source.spec, tasks=True)
-        values.append(metrics_of(engine, params, drawn).cpu())
-        if on_progress is not None:
-            on_progress(int(indices[-1]) + 1)
-    result = result_of_values(engine, torch.cat(values), source.sampling, split, source.seed)
+    began, values = time.perf_counter(), torch.zeros(episodes, dtype=torch.float64)
+    with group.together("evaluation"):
+        for start in range(0, episodes, _CHUNK)[group.rank :: group.size]:
+            indices = torch.arange(start, min(start + _CHUNK, episodes), device=engine.device)
+            drawn = source.episodes(split, indices)
+            if start == 0:
+                check_episode(drawn, source.spec, tasks=True)
+            values[start : start + _CHUNK] = metrics_of(engine, params, drawn).cpu()
+            if on_progress is not None:
+                on_progress(int(indices[-1]) + 1)
+    values = group.sum(values, "evaluation")
+    result = result_of_values(engine, values, source.sampling, split, source.seed)
     return replace(result, seconds=time.perf_counter() - began)
 
 

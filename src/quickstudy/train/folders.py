@@ -13,6 +13,7 @@ _WRITTEN = (
     "metrics.jsonl",
     "model.safetensors",
     "splits.json",
+    "plans.json",
     "report.html",
     "report.json",
     "checkpoints/step-*.safetensors",

@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 import math
-import signal
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType, TracebackType
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from quickstudy import losses
-from quickstudy.engine import place
+from quickstudy import losses, rng
+from quickstudy.engine import Tuner, place
+from quickstudy.engine.distribute import Gradients, Group
 from quickstudy.engine.vectorize import tasks_of
-from quickstudy.episode import Params
-from quickstudy.errors import TrainingError
+from quickstudy.episode import Episode, Params
+from quickstudy.errors import ProcessLost, RunError, TrainingError
 from quickstudy.train.build import Parts
 from quickstudy.train.checkpoint import load_checkpoint, save_checkpoint
 from quickstudy.train.config import RunConfig
 from quickstudy.train.evaluate import evaluate
 from quickstudy.train.metrics import MetricsLog
 from quickstudy.train.outer import Outer
+from quickstudy.train.plans import PlanLog
 from quickstudy.train.progress import Progress
 from quickstudy.train.splits import ON_TRAINING_CLASSES, held_out
+from quickstudy.train.stop import StopRequests
 
 _CALIBRATION = 1 << 40  # indices of the episodes that statistics are taken over; training never gets there
 
@@ -38,32 +38,6 @@ class Interrupted(Exception):
     def __init__(self, folder: Path, step: int) -> None:
         super().__init__(f"stopped after step {step}; go on with: quickstudy train --resume {folder}")
         self.folder, self.step = folder, step
-
-
-class _StopRequests(AbstractContextManager["_StopRequests"]):
-    """Turns the first Ctrl-C (or SIGTERM) into a request honoured between two steps; a second one interrupts."""
-
-    def __init__(self) -> None:
-        self.asked = False
-        self._before: dict[int, Any] = {}
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.asked:
-            raise KeyboardInterrupt
-        self.asked = True
-
-    def __enter__(self) -> _StopRequests:
-        import threading
-
-        if threading.current_thread() is threading.main_thread():
-            self._before = {s: signal.signal(s, self._note) for s in (signal.SIGINT, signal.SIGTERM)}
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
 
 
 @dataclass
@@ -99,13 +73,25 @@ class Training:
 
     folder: where checkpoints, metrics and the kept model go. keep: called with calibrated φ when validation improves.
     If validation is on training classes it chooses nothing: keep is called every time, so that the last φ is kept.
+    group: the processes that share the tasks of each step. All of them hold the same φ; its leader alone writes.
     """
 
     def __init__(
-        self, parts: Parts, config: RunConfig, folder: Path, keep: Callable[[Params, dict[str, Any]], None]
+        self,
+        parts: Parts,
+        config: RunConfig,
+        folder: Path,
+        keep: Callable[[Params, dict[str, Any]], None],
+        group: Group | None = None,
     ) -> None:
         self.parts, self.config, self.folder, self.keep = parts, config, folder, keep
+        self.group = group or Group()
+        self._stop, self._stopping = StopRequests(), False  # asked of this process; agreed on by all
         self.engine = parts.training_engine
+        self.plans = PlanLog(folder, self.group.leads)
+        self._latest: tuple[Episode, Tensor]  # of the last step
+        self.tuner = Tuner(self.engine, config.compile)
+        self.tuner.decided = self.plans.decided or not self.group.leads  # the others follow the leader's plan
         self.outer = Outer(initial_params(parts, config), config)
         self.held_out = held_out(parts.source)
         self.step, self.seconds, self.best = 0, 0.0, Best()
@@ -125,13 +111,15 @@ class Training:
 
         Raises Interrupted, after saving, when asked to stop, and TrainingError when the loss is not finite.
         """
+        self._level()
         config, began, spent = self.config, time.perf_counter(), self.seconds
         title = f"Training {config.name}"
         with (
-            _StopRequests() as stop,
-            MetricsLog(self.folder, self.step) as log,
-            Progress(title, config.iterations, self.step, quiet) as progress,
+            self._stop,
+            MetricsLog(self.folder, self.step, self.group.leads) as log,
+            Progress(title, config.iterations, self.step, quiet or not self.group.leads) as progress,
         ):
+            self.tuner.say = lambda line: progress.say(f"{title} {self.step}/{config.iterations}  {line}")
             mark, mark_step, validated = time.perf_counter(), self.step, ""
             while self.step < config.iterations:
                 self.window.append(self._one_step())
@@ -144,6 +132,7 @@ class Training:
                     rate = (self.step - mark_step) * config.meta_batch / (now - mark)
                     self.window, mark, mark_step = [], now, self.step
                     facts = {"loss": loss, self.metric: metric, "episodes_per_second": rate, "lr": self._lr()}
+                    facts |= self.engine.reports(self.outer.params, *self._latest)
                     log.write("train", self.step, facts, self.seconds)
                     shown = f"loss {loss:.3f}, {self._show(metric)}, {rate:.0f} episodes/s"
                     progress.update(self.step, shown + validated)
@@ -152,11 +141,23 @@ class Training:
                     where = "" if self.held_out else f" {ON_TRAINING_CLASSES}"
                     validated = f", validation{where} {self._show(value)}"
                     mark = time.perf_counter()
-                if self.step % config.checkpoint_every == 0 or last or stop.asked:
+                    self._stopping = self.group.any(self._stop.asked, f"validation after step {self.step}")
+                if self.step % config.checkpoint_every == 0 or last or self._stopping:
                     self.seconds = spent + time.perf_counter() - began
                     self._save()
-                if stop.asked and not last:
+                if self._stopping and not last:
+                    self.group.wait(f"saving after step {self.step}")
                     raise Interrupted(self.folder, self.step)
+
+    def _level(self) -> None:
+        """The same state in all processes: rank 0's."""
+        steps = self.group.gather(self.step, "set-up")
+        if len(set(steps)) > 1:
+            raise RunError(
+                f"The processes found different checkpoints in {self.folder}, of the steps {steps}. "
+                "Make the folder visible to all of them."
+            )
+        self.group.copy(self.outer.tensors().values(), "set-up")
 
     def _lr(self) -> float:
         return float(self.outer.optimizer.param_groups[0]["lr"])
@@ -167,13 +168,47 @@ class Training:
     def _one_step(self) -> tuple[Tensor, Tensor]:
         first = self.step * self.config.meta_batch
         indices = torch.arange(first, first + self.config.meta_batch, device=self.engine.device)
-        episodes = self.parts.training.episodes("train", indices)
-        grads, loss, metric = self.engine.gradients(self.outer.params, episodes)
+
+        def own() -> Gradients:
+            mine = self.group.share(indices)
+            episodes = self.parts.training.episodes("train", mine)
+            return self._gradients(episodes, rng.fold(rng.key(self.config.seed, "estimator", device=mine.device), mine))
+
+        grads, loss, metric = self._together(own)
         norm = torch.nn.utils.get_total_norm(grads.values())
         if not bool(torch.isfinite(loss.sum() + norm)):
             self._refuse_step(indices, loss)
         self.outer.step(grads)
         return loss.mean(), metric.mean()
+
+    def _gradients(self, episodes: Episode, keys: Tensor) -> Gradients:
+        """The meta-gradient by the plan that is in use at this step, which may be measured on the way."""
+        before = self.plans.at(self.step)
+        if before is not None and before != self.tuner.engine.plan:
+            self.tuner.engine = self.engine.planned(before)
+        self._latest, plan = (episodes, keys), self.tuner.engine.plan
+        found = self.tuner.gradients(self.outer.params, episodes, keys, self.config.iterations - self.step)
+        if self.tuner.engine.plan != plan:
+            self.plans.add(self.step + 1, self.tuner.engine.plan)
+        return found
+
+    def _together(self, own: Callable[[], Gradients]) -> Gradients:
+        """What all processes found for this step. They also agree on whether to stop, and on the leader's plan."""
+
+        def flags() -> list[bool]:
+            return [self._stop.asked, self.group.leads and self.plans.at(self.step + 1) != self.plans.at(self.step)]
+
+        where = f"step {self.step + 1}"
+        try:
+            found, (self._stopping, planned) = self.group.mean(
+                own, self.outer.params, self.config.meta_batch, flags, where
+            )
+            if planned:
+                self.plans.follow(self.step + 1, self.group, where)
+            return found
+        except ProcessLost:
+            self._save()  # φ from before this step
+            raise
 
     def _refuse_step(self, indices: Tensor, loss: Tensor) -> None:
         bad = indices[~torch.isfinite(loss)].tolist()
@@ -190,16 +225,20 @@ class Training:
 
     def _validate(self, log: MetricsLog) -> float:
         params = calibrated(self.parts, self.config, self.outer.average)
-        result = evaluate(self.parts.engine, params, self.parts.source, "val", self.config.validation_episodes)
+        tasks, count = self.parts.source, self.config.validation_episodes
+        result = evaluate(self.parts.engine, params, tasks, "val", count, group=self.group)
         mean, note = result.mean, "" if self.held_out else ON_TRAINING_CLASSES
         log.write("val", self.step, {self.metric: mean, "ci95": result.ci95}, self.seconds, note)
         if not self.held_out or self.best.improves(mean, higher_is_better=self.metric == "accuracy"):
             self.best.value, self.best.step = mean, self.step
             facts = {"validation": mean, "validation_ci95": result.ci95, "held_out": self.held_out}
-            self.keep(params, {"step": self.step, **facts})
+            if self.group.leads:
+                self.keep(params, {"step": self.step, **facts})
         return mean
 
     def _save(self) -> None:
+        if not self.group.leads:
+            return
         best = {"value": self.best.value, "step": self.best.step}
         window = [[float(loss), float(metric)] for loss, metric in self.window]
         save_checkpoint(self.folder, self.outer, self.step, {"seconds": self.seconds, "best": best, "window": window})

@@ -6,7 +6,7 @@ import importlib.util
 import json
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import IO, Any, Self
 
 from quickstudy.errors import RunError
 from quickstudy.train.storage import GO_ON, write_atomically
@@ -24,13 +24,19 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
 
 
 class MetricsLog:
-    """Appends to the metrics of a run. Lines after `step`, written by a run that was killed, are dropped first."""
+    """Appends to the metrics of a run. Lines after `step`, written by a run that was killed, are dropped first.
 
-    def __init__(self, folder: Path, step: int) -> None:
+    writes: if not, nothing is written: another process does.
+    """
+
+    def __init__(self, folder: Path, step: int, writes: bool = True) -> None:
+        self._file: IO[str] | None = None
+        self._board: Any = None
+        if not writes:
+            return
         kept = [line for line in read_metrics(folder) if line["step"] <= step]
         write_atomically(folder / NAME, "".join(json.dumps(line) + "\n" for line in kept).encode(), GO_ON)
         self._file = (folder / NAME).open("a", buffering=1)
-        self._board: Any = None
         if importlib.util.find_spec("tensorboard") is not None:
             from torch.utils.tensorboard import SummaryWriter
 
@@ -42,12 +48,15 @@ class MetricsLog:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
         if self._board is not None:
             self._board.close()
 
     def write(self, split: str, step: int, facts: dict[str, float], seconds: float, note: str = "") -> None:
         """facts: name to number. seconds: training time so far. note: what to know when reading them."""
+        if self._file is None:
+            return
         line = {"split": split, "step": step, **facts, "seconds": round(seconds, 3)} | ({"note": note} if note else {})
         board = f"{split} {note}" if note else split
         try:

@@ -52,7 +52,11 @@ class Outer:
         self.average = {n: v.clone() for n, v in params.items()} if config.average else params
         optimizer = _torch_class("optimizer in torch.optim", torch.optim, config.optimizer, torch.optim.Optimizer)
         check_signature("optimizer", optimizer, config.optimizer_options)
-        self.optimizer = _made(optimizer, list(self._moving.values()), lr=config.lr, **config.optimizer_options)
+        # One kernel for all parameters, where there is one: for small networks Python costs more than the update.
+        choices = {"fused", "foreach", "capturable", "differentiable"}
+        one_kernel = "fused" in inspect.signature(optimizer).parameters and not choices & set(config.optimizer_options)
+        options = {"lr": config.lr, **({"fused": True} if one_kernel else {}), **config.optimizer_options}
+        self.optimizer = _made(optimizer, list(self._moving.values()), **options)
         self.schedule = self._schedule(config)
 
     def _schedule(self, config: RunConfig) -> Any:

@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from quickstudy.engine import Engine, place, resolve_device
+from quickstudy.engine.distribute import Group, join
 from quickstudy.episode import Params
-from quickstudy.errors import ConfigError, RunError
+from quickstudy.errors import ConfigError, ProcessLost, RunError
 from quickstudy.learners import IterativeLearner, Learner
 from quickstudy.registry import OWN, models, sources
 from quickstudy.tasks.base import Sampling, Source
 from quickstudy.train import splits
 from quickstudy.train.adapted import AdaptedModel, adapt, spec_from_json, spec_to_json
-from quickstudy.train.build import Parts, build, build_learner
+from quickstudy.train.build import Parts, build, build_learner, check_group
 from quickstudy.train.config import RunConfig
 from quickstudy.train.evaluate import Result, evaluate
 from quickstudy.train.folders import new_folder
@@ -168,34 +169,59 @@ def train(
     """Train as `config` says, into `out` (runs/<name> if not given), and return the run.
 
     module, source: a network or tasks of your own instead of the config's. Raises Interrupted on Ctrl-C, after saving.
+    Processes that were started together, with torchrun for instance, share the tasks of every step.
     """
+    group = join()
     if module is not None:
         config = replace(config, model=models.part(OWN))
     if source is not None:
         config = replace(config, tasks=sources.part(OWN))
-    parts = build(config, module, source)
-    parts.check()
-    Outer(initial_params(parts, config), config)  # refuses what cannot be before a folder is made
+    check_group(config, group)
+    with group.together("set-up", leader_first=True):
+        parts = build(config, module, source)
+        parts.check()
+        Outer(initial_params(parts, config), config)  # refuses what cannot be before a folder is made
+    with group.together("set-up"):
+        made = _new_run(config, parts.source, out, overwrite) if group.leads else None
+    folder = Path(group.broadcast(str(made), "set-up"))
+    return _continue(folder, parts, group, module, source, resume=False, quiet=quiet)
+
+
+def _new_run(config: RunConfig, source: Source, out: str | Path | None, overwrite: bool) -> Path:
     folder = new_folder(config.name, out, overwrite)
     write_json(folder / "config.json", config.to_json())
-    splits.store(folder, parts.source)
-    return _continue(folder, parts, module, source, resume=False, quiet=quiet)
+    splits.store(folder, source)
+    return folder
 
 
 def resume(
     folder: str | Path, *, module: nn.Module | None = None, source: Source | None = None, quiet: bool = False
 ) -> Run:
-    """Go on with a run that was stopped, to the same bits as if it never had been."""
-    run = Run(folder, module, source)
-    splits.check_unchanged(run.folder, run.parts.source)
-    run.parts.check()
-    return _continue(run.folder, run.parts, module, source, resume=True, quiet=quiet)
+    """Go on with a run that was stopped, to the same bits as if it never had been.
+
+    On another number of processes than before, to the same numbers but for rounding. All must see the folder.
+    """
+    group = join()
+    with group.together("set-up", leader_first=True):
+        run = Run(folder, module, source)
+        splits.check_unchanged(run.folder, run.parts.source)
+        run.parts.check()
+    check_group(run.config, group)
+    return _continue(run.folder, run.parts, group, module, source, resume=True, quiet=quiet)
 
 
 def _continue(
-    folder: Path, parts: Parts, module: nn.Module | None, source: Source | None, *, resume: bool, quiet: bool
+    folder: Path,
+    parts: Parts,
+    group: Group,
+    module: nn.Module | None,
+    source: Source | None,
+    *,
+    resume: bool,
+    quiet: bool,
 ) -> Run:
-    config = RunConfig.from_json(read_json(folder / "config.json"))
+    with group.together("set-up"):
+        config = RunConfig.from_json(read_json(folder / "config.json"))
 
     def keep(params: Params, facts: dict[str, Any]) -> None:
         meta = {
@@ -207,10 +233,15 @@ def _continue(
         }
         save_tensors(folder / "model.safetensors", params, meta | facts, GO_ON)
 
-    training = Training(parts, config, folder, keep)
-    if resume:
-        training.resume()
-    training.run(quiet)
+    training = Training(parts, config, folder, keep, group)
+    try:
+        with group.together("set-up"):
+            if resume:
+                training.resume()
+        training.run(quiet)
+        group.wait("the end of training")  # until all is written
+    except ProcessLost as error:
+        raise ProcessLost(f"{error} Then go on from the last checkpoint: quickstudy train --resume {folder}") from error
     run = Run(folder, module, source)
     run.__dict__["parts"] = parts
     return run
