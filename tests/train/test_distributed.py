@@ -181,7 +181,7 @@ def test_a_lost_process_ends_the_others(number: signal.Signals, tmp_path: Path) 
     """Whether it died or only does not answer any more."""
     folder = tmp_path / "run"
     command = [*TRAIN, *OPTIONS, "--iterations=100000", "--out", str(folder)]
-    processes = group_of(2, *command, **{TIMEOUT: "60" if number == signal.SIGKILL else "6"})
+    processes = group_of(2, *command, **{TIMEOUT: "300" if number == signal.SIGKILL else "20"})
     wait_for_checkpoint(folder, 10)
     processes[1].send_signal(number)
     began = time.monotonic()
@@ -190,7 +190,7 @@ def test_a_lost_process_ends_the_others(number: signal.Signals, tmp_path: Path) 
     saved = int(newest(folder).stem.removeprefix("step-"))
     assert f"Process 0 of 2 lost another one during step {saved + 1}" in err
     assert f"quickstudy train --resume {folder}" in err and TIMEOUT in err
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 60
 
 
 BROKEN = """
