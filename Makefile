@@ -2,6 +2,7 @@
 # make test    the whole test suite
 # make check   style and types
 # make results the figures of docs/results.md, from scratch (hours)
+# make bench   the figures of docs/performance.md, on this machine (an hour; leave it alone meanwhile)
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -9,7 +10,7 @@ ifneq ($(wildcard ../shared/data),)
 export QUICKSTUDY_DATA ?= $(abspath ../shared/data)
 endif
 
-.PHONY: demo test check format docs results clean
+.PHONY: demo test check format docs results bench clean
 .DEFAULT_GOAL := demo
 
 # Installing is the one step that needs the network; it runs again when what is installed changes.
@@ -36,10 +37,19 @@ format: .venv/installed
 
 docs: .venv/installed
 	$(BIN)/python -m quickstudy.train.results
+	$(BIN)/python -m benchmarks.page
 
 results: .venv/installed
 	$(BIN)/quickstudy reproduce all
 	$(BIN)/python -m quickstudy.train.results
+
+.venv/bench: .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
+	@touch $@
+
+bench: .venv/bench
+	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.page
 
 clean:
 	rm -rf .venv build dist *.egg-info src/*.egg-info .pytest_cache .mypy_cache .ruff_cache

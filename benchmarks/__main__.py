@@ -1,0 +1,63 @@
+"""`python -m benchmarks`: measure, and store what was found in benchmarks/results.json."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks import compiling, episodes, latency, memory, metastep, startup
+from benchmarks.page import RESULTS
+from benchmarks.timing import QUICK, Effort
+from quickstudy.train.provenance import commit, machine
+from quickstudy.train.storage import read_json, write_json
+
+SECTIONS: dict[str, Callable[[bool], Any]] = {
+    "meta-step": lambda quick: metastep.measure(QUICK if quick else Effort()),
+    "memory": memory.measure,
+    "episodes": lambda quick: episodes.measure(QUICK if quick else Effort()),
+    "adaptation": lambda quick: latency.measure(QUICK if quick else Effort()),
+    "compiling": compiling.measure,
+    "start-up": startup.measure,
+}
+_PACKAGES = ("torch", "higher", "torchopt", "jax", "optax")
+
+
+def where(quick: bool) -> dict[str, Any]:
+    """Everything about this machine and moment that the figures depend on."""
+    return {
+        "machine": machine(torch.device("cpu")),
+        "threads": torch.get_num_threads(),
+        "versions": {name: version(name) for name in _PACKAGES},
+        "commit": commit(),
+        "date": datetime.now(UTC).date().isoformat(),
+        "load": os.getloadavg()[0],
+        "quick": quick,
+    }
+
+
+def main(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="few repetitions: to see that it works, not to quote")
+    parser.add_argument(
+        "--only", nargs="+", choices=SECTIONS, default=list(SECTIONS), help="measure these, keep others"
+    )
+    parser.add_argument("--out", type=Path, default=RESULTS, help="the file of results")
+    options = parser.parse_args(arguments)
+    stored: dict[str, Any] = read_json(options.out) if options.out.exists() else {}
+    for name in options.only:
+        found = {"where": where(options.quick), "found": SECTIONS[name](options.quick)}
+        stored[name] = found
+        write_json(options.out, {section: stored[section] for section in SECTIONS if section in stored})
+    print(options.out)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

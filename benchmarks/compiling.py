@@ -1,0 +1,87 @@
+"""How long compiling takes, each in a process of its own with an empty cache.
+
+`python -m benchmarks.compiling WHAT` is that process; it prints one line of JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from typing import Any
+
+from quickstudy.registry import learners
+
+CONV4_STEPS = (1, 5, 40)
+_SECONDS = 900
+
+
+def _conv4(steps: int) -> Any:
+    from benchmarks.contestants import Ours
+    from benchmarks.problems import Problem
+    from quickstudy.engine import Plan
+
+    return Ours(Problem("conv4", steps, 0.4, tasks=1), Plan("loop", compiled="parts")).gradient
+
+
+def _learner(name: str) -> Any:
+    """The meta-gradient of a registered learner with a small network, compiled as its tuner would compile it."""
+    import torch
+
+    import quickstudy as qs
+    from quickstudy.engine import place
+    from quickstudy.engine.tune import compilable
+    from quickstudy.train.build import build
+
+    x = torch.rand((400, 16), generator=torch.Generator().manual_seed(0))
+    source = qs.tasks.arrays(x, [i % 20 for i in range(400)])
+    model, learner = qs.registry.models.part("mlp", width=32), learners.part(name)
+    config = qs.RunConfig(name=name, model=model, learner=learner, ways=5, shots=2, queries=5, device="cpu")
+    parts = build(config, source=source)
+    engine = parts.training_engine
+    params = place(engine.learner.init(torch.Generator().manual_seed(0)), engine.device, False)
+    episodes, keys = parts.training.episodes("train", torch.arange(4)), torch.arange(4)
+    plan, _ = compilable(engine, (params, episodes, keys))
+    compiled = engine.planned(plan)
+    return lambda: compiled.gradients(params, episodes, keys)
+
+
+def worker(what: str) -> dict[str, Any]:
+    """Seconds of the first call, which compiles and compares with eager code, above those of a later one."""
+    kind, _, value = what.partition(":")
+    call = _conv4(int(value)) if kind == "conv4" else _learner(value)
+    began = time.perf_counter()
+    call()
+    first = time.perf_counter()
+    call()
+    return {"seconds": first - began - (time.perf_counter() - first)}
+
+
+def measure(quick: bool) -> dict[str, Any]:
+    """A row for each learner and for MAML on Conv4 with several numbers of inner steps."""
+    names = {f"conv4:{steps}": f"maml, Conv4-64, {steps} inner steps" for steps in CONV4_STEPS}
+    names |= {f"learner:{name}": f"{name}, small network" for name in learners}
+    rows = []
+    for what, title in list(names.items())[:: len(CONV4_STEPS) if quick else 1]:
+        print(f"compiling: {title}", file=sys.stderr)
+        row: dict[str, Any] = {"name": title, "steps": int(what[6:]) if what.startswith("conv4:") else None}
+        with tempfile.TemporaryDirectory() as cache:
+            environment = os.environ | {"TORCHINDUCTOR_CACHE_DIR": cache, "TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1"}
+            command = [sys.executable, "-m", "benchmarks.compiling", what]
+            try:
+                done = subprocess.run(
+                    command, env=environment, capture_output=True, text=True, timeout=_SECONDS, check=False
+                )
+                lines = done.stderr.strip().splitlines() or ["the process was killed"]
+                row |= json.loads(done.stdout) if done.returncode == 0 else {"error": lines[-1]}
+            except subprocess.TimeoutExpired:
+                row["error"] = f"stopped after {_SECONDS} s"
+        rows.append(row)
+    return {"title": "the first call above a later one, with an empty cache", "rows": rows}
+
+
+if __name__ == "__main__":
+    print(json.dumps(worker(sys.argv[1])))

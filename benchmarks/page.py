@@ -1,0 +1,190 @@
+"""The page of measured speed: `python -m benchmarks.page` writes docs/performance.md of benchmarks/results.json."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.figures import OURS, comparisons, headline, targets
+from quickstudy.train.storage import read_json, write_atomically
+
+RESULTS = Path(__file__).parent / "results.json"
+HEAD = """<!-- Made by `python -m benchmarks.page` of benchmarks/results.json. Do not edit. -->
+
+# Performance
+
+How fast quickstudy is, and how much memory it needs, beside other ways of doing the same on the same machine. `make
+bench` measures, and writes this page. The contestants of a table take turns in one process, and a time is the median
+over turns; memory, compiling and start-up are measured in a fresh process each. Nothing here says anything about other
+machines, and differences of a few per cent are noise.
+"""
+HOW = {
+    "meta-step": """A meta-step is the exact meta-gradient, averaged over the tasks, and a step of Adam along it, in
+float32. Everyone gets the same tasks and the same initial parameters, and nothing is reported unless all give the same
+meta-gradient; *difference* is how far from the one by hand rounding takes each, relative. Everyone in PyTorch uses the
+fused Adam. The plan that quickstudy's tuner chose by itself is marked, and stands for quickstudy in all comparisons;
+the other plans are shown beside it. Compiling is not part of the times; see below.""",
+    "memory": """Peak resident memory above what the process held before the step, after a small step to warm up, and
+the time of the step.""",
+    "episodes": """A DataLoader with a data set that gives out one image, a batch sampler that gives out the indices of
+one episode, and a collate function. Libraries convert each image, as transforms do; where the images become floats only
+after they are stacked, a DataLoader is as fast as it gets.""",
+    "adaptation": "Learning one new task with a network that was meta-trained, in eager code without gradients.",
+    "compiling": """What the first compiled meta-step costs above a later one: tracing, compiling and comparing with
+eager code, with an empty cache. A small network is compiled by the plan that the tuner would compile, Conv4 step by
+step.""",
+    "start-up": """Medians over fresh processes. `import quickstudy` loads what is public when it is first used, so the
+time to load all of it is given too.""",
+}
+TITLES = {
+    "meta-step": "Meta-steps",
+    "memory": "Memory",
+    "episodes": "Episodes",
+    "adaptation": "Learning one task",
+    "compiling": "Compiling",
+    "start-up": "Start-up",
+}
+
+
+def page(stored: Path) -> str:
+    """The Markdown page of the results in the file `stored`."""
+    if not stored.exists():
+        return HEAD + "\nThere are no stored measurements yet.\n"
+    results = read_json(stored)
+    parts = [HEAD, _targets(results), _verdicts(results)]
+    for section, title in TITLES.items():
+        if section in results:
+            tables = _TABLES[section](results[section]["found"])
+            parts.append(f"\n## {title}\n\n{HOW[section]}\n\n{tables}\n{_where(results[section]['where'])}\n")
+    return "".join(parts)
+
+
+def _table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    columns = list(columns)
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+
+
+def _where(where: dict[str, Any]) -> str:
+    versions = ", ".join(f"{name} {number}" for name, number in where["versions"].items())
+    quick = " **A quick run with few repetitions: not to be quoted.**" if where["quick"] else ""
+    return (
+        f"Measured {where['date']} at commit `{where['commit'] or 'unknown'}` with {where['threads']} threads on "
+        f"{where['machine']}; {versions}; load before the run {where['load']:.1f}.{quick}"
+    )
+
+
+def duration(seconds: float) -> str:
+    """'1.23 s', '45.6 ms' or '789 µs'."""
+    for size, unit in ((1.0, "s"), (1e-3, "ms")):
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}" if seconds < 1000 else f"{seconds:.0f} s"
+    return f"{seconds * 1e6:.3g} µs"
+
+
+def ratio(value: float) -> str:
+    """'2.35', '41.2', '130'."""
+    return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:.0f}"
+
+
+def _targets(results: dict[str, Any]) -> str:
+    rows = [
+        [text, bound, "not measured" if value is None else f"{value:.3g}", "yes" if met else "**no**"]
+        for text, bound, value, met in targets(results)
+    ]
+    return f"\n## Targets\n\n{_table(('what', 'target', 'measured', 'reached'), rows)}"
+
+
+def _verdicts(results: dict[str, Any]) -> str:
+    found = list(comparisons(results))
+    words = {
+        "loses": ("Where quickstudy loses", "quickstudy needs {} times as much"),
+        "level": ("Where it makes no difference", "the ratio is {}"),
+        "wins": ("Where quickstudy wins", "{} times better"),
+    }
+    text = ""
+    for verdict, (title, phrase) in words.items():
+        chosen = sorted((c for c in found if c.verdict == verdict), key=lambda c: c.ratio)
+        lines = [
+            f"- {c.what}, beside {c.other}: " + phrase.format(ratio(1 / c.ratio if verdict == "loses" else c.ratio))
+            for c in chosen
+        ]
+        text += f"\n## {title}\n\n" + ("\n".join(lines) or "Nowhere in what is measured here.") + "\n"
+    return text
+
+
+def _meta_steps(found: list[dict[str, Any]]) -> str:
+    text = ""
+    for problem in found:
+        mine = headline(problem["rows"])
+        fastest = min((row for row in problem["rows"] if row["family"] == OURS), key=lambda row: row["seconds"])
+        rows = [
+            [
+                f"**{row['name']}** (chosen)" if row is mine else row["name"],
+                duration(row["seconds"]),
+                f"{duration(row['low'])} to {duration(row['high'])}",
+                ratio(row["seconds"] / mine["seconds"]),
+                f"{row['difference']:.0e}",
+                str(row["turns"]),
+            ]
+            for row in sorted(problem["rows"], key=lambda row: row["seconds"])
+        ]
+        columns = ("who", "a meta-step", "quartiles", "times quickstudy's", "difference", "turns")
+        text += f"### {problem['title'].capitalize()}, {problem['tasks']} tasks\n\n{_table(columns, rows)}\n"
+        if fastest is not mine:
+            part = 1 - fastest["seconds"] / mine["seconds"]
+            text += f"The fastest plan, {fastest['name']}, was not chosen; it takes {100 * part:.0f} % less time.\n\n"
+    return text.rstrip("\n") + "\n"
+
+
+def _memory(found: dict[str, Any]) -> str:
+    steps = sorted({row["steps"] for row in found["rows"]})
+    names = list(dict.fromkeys(row["name"] for row in found["rows"]))
+    cells = {(row["name"], row["steps"]): _memory_cell(row, found["limit"]) for row in found["rows"]}
+    columns = ("who", *(f"{n} inner step{'s' if n > 1 else ''}" for n in steps))
+    return f"{found['title']}.\n\n{_table(columns, [[n, *(cells[n, s] for s in steps)] for n in names])}"
+
+
+def _memory_cell(row: dict[str, Any], limit: float) -> str:
+    if "error" in row:
+        return f"failed: {row['error']}".replace("|", "\\|")
+    if row["bytes"] is None:
+        return f"more than {limit / 1e9:.0f} GB"
+    return f"{row['bytes'] / 1e9:.2f} GB, {duration(row['seconds'])}"
+
+
+def _episodes(found: dict[str, Any]) -> str:
+    mine = next(row for row in found["rows"] if row["name"] == OURS)
+    rows = [
+        [row["name"], f"{row['per_second']:,.0f}", ratio(mine["per_second"] / row["per_second"])]
+        for row in found["rows"]
+    ]
+    return f"{found['title']}.\n\n{_table(('who', 'episodes/s', 'quickstudy is faster by'), rows)}"
+
+
+def _seconds(found: dict[str, Any]) -> str:
+    rows = [[row["name"], row.get("error") or duration(row["seconds"])] for row in found["rows"]]
+    return f"{found['title'][0].upper()}{found['title'][1:]}.\n\n{_table(('what', 'time'), rows)}"
+
+
+_TABLES: dict[str, Any] = {
+    "meta-step": _meta_steps,
+    "memory": _memory,
+    "episodes": _episodes,
+    "adaptation": _seconds,
+    "compiling": _seconds,
+    "start-up": _seconds,
+}
+
+
+def main(arguments: list[str]) -> None:
+    """Write the page. arguments: the file of results and the page, if they are not in their usual places."""
+    stored, out = (Path(a) for a in (arguments or [str(RESULTS), "docs/performance.md"]))
+    write_atomically(out, page(stored).encode())
+    print(out)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
