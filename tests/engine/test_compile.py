@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
-from small_tasks import IMAGES, VALUES, VECTORS, convolutional, episodes, generator, perceptron, random_params
+from small_tasks import IMAGES, VALUES, VECTORS, convolutional, episodes, generator, random_params
 from torch import Tensor, nn
 
 from quickstudy.engine import Engine, Plan
@@ -22,11 +21,12 @@ CPU = torch.device("cpu")
 
 
 def build(name: str, spec: TaskSpec = VECTORS) -> Learner:
+    """The learner around one layer: what is compiled for longest is the network."""
     facts = learners.facts(name)
     outputs = spec.outputs if facts.get("head") else 4
-    module: nn.Module = perceptron(spec, outputs)
+    module: nn.Module = nn.Linear(*spec.input_shape, outputs).double()
     if facts.get("context"):
-        module = WithContext(perceptron(replace(spec, input_shape=(spec.input_shape[0] + 2,)), outputs), 2).double()
+        module = WithContext(nn.Linear(spec.input_shape[0] + 2, outputs), 2).double()
     options: dict[str, Any] = {"classes": 3} if facts.get("pretrains") else {}
     learner: Learner = learners[name](module, spec, **options)
     return learner
@@ -38,8 +38,9 @@ def assert_same(found: Any, wanted: Any, **tolerance: float) -> None:
     torch.testing.assert_close(found[1], wanted[1], **tolerance)
 
 
-@pytest.mark.parametrize("name", learners)
-def test_every_learner_compiles_to_the_same_gradient(name: str) -> None:
+# One learner for each kind of computation: compiling takes seconds, and every program is compared when it is made.
+@pytest.mark.parametrize("name", ["protonet", "r2d2", "maml", "reptile"])
+def test_every_kind_of_learner_compiles_to_the_same_gradient(name: str) -> None:
     learner, batch = build(name), episodes(VECTORS)
     params = random_params(learner.init(generator()))
     engine = Engine(learner, CPU, "vmap")
@@ -58,7 +59,8 @@ def test_parts_and_threads_compile_to_the_same_gradient_in_float32(plan: Plan) -
 
 
 def test_what_is_compiled_in_parts_does_not_depend_on_the_number_of_steps() -> None:
-    learner, batch = maml(perceptron(VALUES, 2), VALUES, lr=0.05, steps=2, rule="adam"), episodes(VALUES)
+    module = nn.Linear(5, 2).double()
+    learner, batch = maml(module, VALUES, lr=0.05, steps=2, rule="adam"), episodes(VALUES)
     params = random_params(learner.init(generator()))
     few = Engine(learner, CPU, metagrad="recompute").planned(Plan("vmap", "parts"))
     few.gradients(params, batch)
