@@ -64,6 +64,7 @@ def test_maml_learns_to_learn_sinusoids(tmp_path: Path) -> None:
         "validate_every": 400,
         "validation_episodes": 20,
         "lr": 3e-3,
+        "average": 0.0,
     }
     run = train(replace(sinusoid_maml(), **changes, device="cpu"), out=tmp_path / "run", quiet=True)
     errors = {steps: run.evaluate(steps=steps, episodes=100).mean for steps in (0, 1, 10)}

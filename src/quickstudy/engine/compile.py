@@ -38,6 +38,7 @@ class Captured:
 
     def __call__(self, *arguments: Any) -> Any:
         leaves, form = pytree.tree_flatten(arguments)
+        leaves = [leaf.contiguous() for leaf in leaves]  # a graph holds for one layout of its inputs
         key = (form, tuple((leaf.shape, leaf.dtype) for leaf in leaves))
         if key not in self._programs:
             began = time.perf_counter()
