@@ -24,6 +24,13 @@ def seeded() -> None:
 
 
 @pytest.fixture(autouse=True)
+def captured_not_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Graphs are captured, compared and used, but not turned into C++, here and in processes that tests start: a cold
+    compiler takes half a minute for each. `engine/test_compile.py` is there for the rest."""
+    monkeypatch.setenv("TORCHDYNAMO_DISABLE", "1")
+
+
+@pytest.fixture(autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A cache folder for the tests alone."""
     cache = tmp_path_factory.getbasetemp() / "cache"

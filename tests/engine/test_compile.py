@@ -20,6 +20,11 @@ from quickstudy.registry import learners
 CPU = torch.device("cpu")
 
 
+@pytest.fixture(autouse=True)
+def really_compiled(captured_not_compiled: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TORCHDYNAMO_DISABLE")
+
+
 def build(name: str, spec: TaskSpec = VECTORS) -> Learner:
     """The learner around one layer: what is compiled for longest is the network."""
     facts = learners.facts(name)
