@@ -47,7 +47,10 @@ def apart(one: Gradient, other: Gradient) -> float:
 def check(everyone: list[Contestant], reference: Contestant) -> dict[str, float]:
     """How far each is from the reference; Disagreement if one is further than rounding explains."""
     expected = reference.gradient()
-    found = {one.name: apart(expected, one.gradient()) for one in everyone}
+    found = {}
+    for one in everyone:
+        print(f"  {one.name}", file=sys.stderr)
+        found[one.name] = apart(expected, one.gradient())
     for name, difference in found.items():
         if not difference <= TOLERANCE:
             raise Disagreement(f"{name} differs from {reference.name} by {difference:.2g} relative.")
