@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -28,22 +27,18 @@ class Captured:
     """`function` as one flat graph for each combination of shapes it is called with, compiled.
 
     function: of nested dicts, tuples and tensors, to the same; without side effects. rough: it computes in bfloat16.
-    seconds: what tracing, compiling and comparing took so far.
     """
 
     def __init__(self, function: Callable[..., Any], rough: bool = False) -> None:
         self._function, self._rough = function, rough
         self._programs: dict[Any, tuple[Callable[..., Any], Any]] = {}
-        self.seconds = 0.0
 
     def __call__(self, *arguments: Any) -> Any:
         leaves, form = pytree.tree_flatten(arguments)
         leaves = [leaf.contiguous() for leaf in leaves]  # a graph holds for one layout of its inputs
         key = (form, tuple((leaf.shape, leaf.dtype) for leaf in leaves))
         if key not in self._programs:
-            began = time.perf_counter()
             self._programs[key] = self._made(leaves, form)
-            self.seconds += time.perf_counter() - began
         program, result = self._programs[key]
         with torch.no_grad():
             return pytree.tree_unflatten(program(*leaves), result)

@@ -19,11 +19,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from quickstudy.engine.core import Gradients
 from quickstudy.episode import Params
 from quickstudy.errors import ConfigError, ProcessLost, QuickstudyError, TrainingError
 from quickstudy.learners.network import trainable
-
-Gradients = tuple[Params, Tensor, Tensor]
 
 TIMEOUT = "QUICKSTUDY_TIMEOUT"
 """Environment variable: seconds that processes wait for each other."""

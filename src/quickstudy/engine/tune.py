@@ -67,7 +67,8 @@ class Tuner:
         if len(plans) > 1:
             best, seconds = self._fastest(plans, arguments)
             if best != self.engine.plan:
-                self._use(best, f"{best} is fastest ({_per_second(count, seconds)})")
+                self.engine = self.engine.planned(best)
+                self.say(f"{best} is fastest ({count / seconds:.0f} tasks/s)")
         if self.compile != "off":
             self._compiled(arguments, seconds, left)
 
@@ -77,9 +78,7 @@ class Tuner:
         times: dict[Plan, list[float]] = {plan: [] for plan in plans}
         for turn in range(1 + _ROUNDS):
             for plan, engine in list(engines.items()):
-                began = self._now()
-                engine.gradients(*arguments)
-                times[plan].append(self._now() - began)
+                times[plan].append(self._seconds(engine, arguments))
                 if times[plan][-1] > _HOPELESS * min(min(t) for t in times.values() if t):
                     del engines[plan]
             if turn == 0:
@@ -100,40 +99,30 @@ class Tuner:
             return
         self.say(f"compiling, about {cost:.0f} s")
         compiled = self.engine.planned(plan)
-        began = self._now()
         try:
-            compiled.gradients(*arguments)
+            took = self._seconds(compiled, arguments)
         except CompileError as error:
             self.say(f"not compiled ({error}); going on with eager code")
             return
-        took = self._now() - began
-        faster = {True: seconds, False: seconds}
-        for engine in (self.engine, compiled):
-            runs = []
-            for _ in range(_ROUNDS):
-                began = self._now()
-                engine.gradients(*arguments)
-                runs.append(self._now() - began)
-            faster[engine is compiled] = median(runs)
-        ratio = faster[False] / faster[True]
-        if faster[True] > _GAIN * faster[False]:
+        turns = [[self._seconds(engine, arguments) for engine in (self.engine, compiled)] for _ in range(_ROUNDS)]
+        eager, fast = (median(times) for times in zip(*turns, strict=True))
+        ratio = eager / fast
+        if fast > _GAIN * eager:
             self.say(f"compiled in {took:.0f} s, but {ratio:.2f} times as fast: going on with eager code")
             return
         self.engine = compiled
         self.say(f"compiled in {took:.0f} s, {ratio:.1f} times as fast")
 
-    def _use(self, plan: Plan, why: str) -> None:
-        self.engine = self.engine.planned(plan)
-        self.say(why)
+    def _seconds(self, engine: Engine, arguments: tuple[Any, ...]) -> float:
+        """The time of one meta-gradient."""
+        began = self._now()
+        engine.gradients(*arguments)
+        return self._now() - began
 
     def _now(self) -> float:
         if self.engine.device.type == "cuda":
             torch.cuda.synchronize(self.engine.device)
         return time.perf_counter()
-
-
-def _per_second(count: int, seconds: float) -> str:
-    return f"{count / seconds:.0f} tasks/s"
 
 
 def _calls(plan: Plan, arguments: tuple[Any, ...]) -> int:

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from quickstudy import losses, rng
 from quickstudy.engine import Tuner, place
-from quickstudy.engine.distribute import Gradients, Group
+from quickstudy.engine.core import Gradients
+from quickstudy.engine.distribute import Group
 from quickstudy.engine.vectorize import tasks_of
 from quickstudy.episode import Episode, Params
 from quickstudy.errors import ProcessLost, RunError, TrainingError
@@ -89,6 +90,7 @@ class Training:
         self._stop, self._stopping = StopRequests(), False  # asked of this process; agreed on by all
         self.engine = parts.training_engine
         self.plans = PlanLog(folder, self.group.leads)
+        self._key = rng.key(config.seed, "estimator", device=self.engine.device)
         self._latest: tuple[Episode, Tensor]  # of the last step
         self.tuner = Tuner(self.engine, config.compile)
         self.tuner.decided = self.plans.decided or not self.group.leads  # the others follow the leader's plan
@@ -172,7 +174,7 @@ class Training:
         def own() -> Gradients:
             mine = self.group.share(indices)
             episodes = self.parts.training.episodes("train", mine)
-            return self._gradients(episodes, rng.fold(rng.key(self.config.seed, "estimator", device=mine.device), mine))
+            return self._gradients(episodes, rng.fold(self._key, mine))
 
         grads, loss, metric = self._together(own)
         norm = torch.nn.utils.get_total_norm(grads.values())
