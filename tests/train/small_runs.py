@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -13,10 +14,31 @@ from quickstudy.registry import learners, models, sources
 from quickstudy.tasks import arrays
 from quickstudy.tasks.classes import ClassSource
 from quickstudy.train.config import RunConfig
+from quickstudy.train.loop import Training
 from quickstudy.train.metrics import read_metrics
+from quickstudy.train.run import train
 from quickstudy.train.storage import load_tensors
 
 TIMING = ("seconds", "episodes_per_second")
+
+
+class Stopped(Exception):
+    """What a test raises in the middle of training."""
+
+
+def train_until(step: int, config: RunConfig, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Train, and die before outer step `step` + 1 without a chance to save."""
+    one_step = Training._one_step
+
+    def dying(training: Training) -> Any:
+        if training.step == step:
+            raise Stopped
+        return one_step(training)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Training, "_one_step", dying)
+        with pytest.raises(Stopped):
+            train(config, out=folder, quiet=True)
 
 
 def linear_run(**changes: Any) -> RunConfig:

@@ -15,14 +15,13 @@ from typing import Any
 
 import pytest
 import torch
-from small_runs import class_run, left_behind, linear_run, newest
+from small_runs import class_run, left_behind, linear_run, newest, train_until
 
 from quickstudy.engine.distribute import TIMEOUT, Group, patience
 from quickstudy.errors import ConfigError
 from quickstudy.recipes import sinusoid_maml
 from quickstudy.train.build import check_group
 from quickstudy.train.config import RunConfig
-from quickstudy.train.loop import Training
 from quickstudy.train.metrics import read_metrics
 from quickstudy.train.run import resume, train
 
@@ -149,17 +148,8 @@ def test_stopped_on_two_processes_and_resumed_on_one(tmp_path: Path, alone: Path
 def test_stopped_on_one_process_and_resumed_on_two(
     tmp_path: Path, alone: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder, one_step = tmp_path / "run", Training._one_step
-
-    def dying(training: Training) -> Any:
-        if training.step == 33:
-            raise ZeroDivisionError
-        return one_step(training)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Training, "_one_step", dying)
-        with pytest.raises(ZeroDivisionError):
-            train(CONFIG, out=folder, quiet=True)
+    folder = tmp_path / "run"
+    train_until(33, CONFIG, folder, monkeypatch)
     results = ended(group_of(2, *TRAIN, "--resume", str(folder), "--no-report"))
     assert [status for status, _, _ in results] == [0, 0], results
     assert_same_run(folder, alone)

@@ -16,12 +16,10 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
-from small_runs import assert_same_bits, blobs, class_run, linear_run, newest
+from small_runs import assert_same_bits, blobs, class_run, linear_run, newest, train_until
 
 import quickstudy
 from quickstudy.errors import CheckpointError, RunError
-from quickstudy.train.config import RunConfig
-from quickstudy.train.loop import Training
 from quickstudy.train.run import Run, resume, train
 from quickstudy.train.storage import load_tensors
 
@@ -34,25 +32,6 @@ OUTER: dict[str, dict[str, Any]] = {
     "cyclic": {"schedule": "CyclicLR", "schedule_options": {"base_lr": 1e-3, "step_size_up": 4}},
     "ragged lines": {"log_every": 5, "checkpoint_every": 4},
 }
-
-
-class Stopped(Exception):
-    """What a test raises in the middle of training."""
-
-
-def train_until(step: int, config: RunConfig, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Train, and die before outer step `step` + 1 without a chance to save."""
-    one_step = Training._one_step
-
-    def dying(training: Training) -> Any:
-        if training.step == step:
-            raise Stopped
-        return one_step(training)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Training, "_one_step", dying)
-        with pytest.raises(Stopped):
-            train(config, out=folder, quiet=True)
 
 
 def test_same_config_same_bits(tmp_path: Path) -> None:
