@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.problems import Problem
+from quickstudy.engine import keep_freed_memory
 
 TITLE = "Conv4-32 with pooling, 84 × 84 × 3, 5-way 5-shot, 15 queries per class, one task"
 STEPS = (1, 10, 40, 100)
@@ -62,6 +63,7 @@ def _statm(field: int) -> int:
 
 def worker(name: str, steps: int, limit: float) -> dict[str, Any]:
     """Bytes above what the process held just before the step, and the step's seconds; or that it needs too much."""
+    keep_freed_memory()
     make = CONTESTANTS[name]
     make(_problem(28, 1)).step()  # imports, kernels and threads are not part of what is measured
     contestant = make(_problem(84, steps))

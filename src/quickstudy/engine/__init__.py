@@ -1,5 +1,6 @@
 """How a learner runs: over tasks by vmap or by a loop, eager or compiled, on which device."""
 
+from quickstudy.engine.allocator import keep_freed_memory
 from quickstudy.engine.core import Engine
 from quickstudy.engine.device import resolve_device
 from quickstudy.engine.plan import Plan
@@ -7,4 +8,14 @@ from quickstudy.engine.precision import Precision, place
 from quickstudy.engine.tune import Compile, Tuner
 from quickstudy.engine.vectorize import Vectorize
 
-__all__ = ["Compile", "Engine", "Plan", "Precision", "Tuner", "Vectorize", "place", "resolve_device"]
+__all__ = [
+    "Compile",
+    "Engine",
+    "Plan",
+    "Precision",
+    "Tuner",
+    "Vectorize",
+    "keep_freed_memory",
+    "place",
+    "resolve_device",
+]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -54,9 +55,9 @@ class Captured:
         # Whatever tracing, code generation or the C++ compiler raise, the way out is the same: eager code.
         try:
             graph = make_fx(flat)(*leaves)
-            program = torch.compile(graph, fullgraph=True)
             with torch.no_grad(), warnings.catch_warnings(), _Quiet():
                 warnings.simplefilter("ignore")
+                program = _code(graph, leaves)
                 found = program(*leaves)
         except QuickstudyError:
             raise
@@ -65,6 +66,19 @@ class Captured:
             raise CompileError(f"{type(error).__name__}: {first:.200}") from error
         check_agreement(flat(*leaves), list(found), self._rough)
         return program, forms[0]
+
+
+def _code(graph: torch.fx.GraphModule, leaves: list[Any]) -> Callable[..., Any]:
+    """The graph as machine code. It holds for one set of shapes, so nothing needs to be guarded at each call.
+
+    TORCHDYNAMO_DISABLE=1 leaves out the compiler, here as elsewhere in PyTorch.
+    """
+    if os.environ.get("TORCHDYNAMO_DISABLE") == "1":
+        return graph
+    from torch import _inductor  # two seconds
+
+    compiled: Callable[..., Any] = _inductor.compile(graph, leaves)
+    return compiled
 
 
 def check_agreement(eager: list[Tensor], compiled: list[Tensor], rough: bool = False) -> None:
