@@ -180,7 +180,7 @@ class Training:
         norm = torch.nn.utils.get_total_norm(grads.values())
         if not bool(torch.isfinite(loss.sum() + norm)):
             self._refuse_step(indices, loss)
-        self.outer.step(grads)
+        self.outer.step(grads, norm)
         return loss.mean(), metric.mean()
 
     def _gradients(self, episodes: Episode, keys: Tensor) -> Gradients:

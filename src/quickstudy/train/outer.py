@@ -72,12 +72,12 @@ class Outer:
         implied = {name: value for name, value in implied.items() if name in takes}
         return _made(schedule, self.optimizer, **(implied | config.schedule_options))
 
-    def step(self, grads: Params) -> None:
-        """One outer step along the meta-gradient `grads`, whose names are the trainable ones of φ."""
+    def step(self, grads: Params, norm: Tensor) -> None:
+        """One outer step along the meta-gradient `grads`, of this total norm; its names are the trainable ones of φ."""
         for name, value in self._moving.items():
             value.grad = grads[name]
         if self._clip:
-            torch.nn.utils.clip_grad_norm_(self._moving.values(), self._clip)
+            torch.nn.utils.clip_grads_with_norm_(self._moving.values(), self._clip, norm)
         self.optimizer.step()
         if self.schedule is not None:
             self.schedule.step()
