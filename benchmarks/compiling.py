@@ -27,14 +27,17 @@ def _conv4(steps: int) -> Any:
     return Ours(Problem("conv4", steps, 0.4, tasks=1), Plan("loop", compiled="parts")).gradient
 
 
-def _learner(name: str) -> Any:
-    """The meta-gradient of a registered learner with a small network, compiled as its tuner would compile it."""
+def _learner(name: str, dtype: Any) -> tuple[Any, Any]:
+    """The meta-gradient of a registered learner with a small network, compiled as its tuner would; and eager."""
     import torch
 
     import quickstudy as qs
-    from quickstudy.engine import place
     from quickstudy.engine.tune import compilable
+    from quickstudy.episode import map_episode
     from quickstudy.train.build import build
+
+    def cast(value: torch.Tensor) -> torch.Tensor:
+        return value.to(dtype) if value.is_floating_point() else value
 
     x = torch.rand((400, 16), generator=torch.Generator().manual_seed(0))
     source = qs.tasks.arrays(x, [i % 20 for i in range(400)])
@@ -42,22 +45,33 @@ def _learner(name: str) -> Any:
     config = qs.RunConfig(name=name, model=model, learner=learner, ways=5, shots=2, queries=5, device="cpu")
     parts = build(config, source=source)
     engine = parts.training_engine
-    params = place(engine.learner.init(torch.Generator().manual_seed(0)), engine.device, False)
-    episodes, keys = parts.training.episodes("train", torch.arange(4)), torch.arange(4)
-    plan, _ = compilable(engine, (params, episodes, keys))
+    params = {n: cast(v) for n, v in engine.learner.init(torch.Generator().manual_seed(0)).items()}
+    arguments = (params, map_episode(cast, parts.training.episodes("train", torch.arange(4))), torch.arange(4))
+    plan, _ = compilable(engine, arguments)
     compiled = engine.planned(plan)
-    return lambda: compiled.gradients(params, episodes, keys)
+    return lambda: compiled.gradients(*arguments)[0], lambda: engine.gradients(*arguments)[0]
 
 
 def worker(what: str) -> dict[str, Any]:
-    """Seconds of the first call, which compiles and compares with eager code, above those of a later one."""
+    """Seconds of the first call, which compiles and compares with eager code, above those of a later one.
+
+    Of a learner also the relative difference between compiled and eager meta-gradients in float64.
+    """
+    import torch
+
+    from benchmarks.metastep import apart
+
     kind, _, value = what.partition(":")
-    call = _conv4(int(value)) if kind == "conv4" else _learner(value)
+    call = _conv4(int(value)) if kind == "conv4" else _learner(value, torch.float32)[0]
     began = time.perf_counter()
     call()
     first = time.perf_counter()
     call()
-    return {"seconds": first - began - (time.perf_counter() - first)}
+    found = {"seconds": first - began - (time.perf_counter() - first)}
+    if kind == "learner":
+        compiled, eager = _learner(value, torch.float64)
+        found["difference"] = apart(eager(), compiled())
+    return found
 
 
 def measure(quick: bool) -> dict[str, Any]:
