@@ -37,7 +37,7 @@ def test_help_of_a_recipe_shows_its_numbers(capsys: Capture) -> None:
         main(["train", "sinusoid-maml", "--help"])
     text = re.sub(r"[\s│]+", " ", capsys.readouterr().out)
     for shown in (
-        "--iterations INT Outer steps. (default: 200000)",
+        "--iterations INT Outer steps. (default: 70000)",
         "--learner.lr FLOAT (default: 0.01)",
         "--model.width",
     ):
