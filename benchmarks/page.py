@@ -169,12 +169,25 @@ def _seconds(found: dict[str, Any]) -> str:
     return f"{found['title'][0].upper()}{found['title'][1:]}.\n\n{_table(('what', 'time'), rows)}"
 
 
+def _compiling(found: dict[str, Any]) -> str:
+    rows = [
+        [
+            row["name"],
+            row.get("error") or duration(row["seconds"]),
+            f"{row['difference']:.0e}" if "difference" in row else "",
+        ]
+        for row in found["rows"]
+    ]
+    columns = ("what", "time", "difference from eager code, float64")
+    return f"{found['title'][0].upper()}{found['title'][1:]}.\n\n{_table(columns, rows)}"
+
+
 _TABLES: dict[str, Any] = {
     "meta-step": _meta_steps,
     "memory": _memory,
     "episodes": _episodes,
     "adaptation": _seconds,
-    "compiling": _seconds,
+    "compiling": _compiling,
     "start-up": _seconds,
 }
 
