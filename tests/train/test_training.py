@@ -113,14 +113,15 @@ def test_bound_on_the_meta_gradient() -> None:
     config = linear_run(optimizer="SGD", lr=1.0, clip=0.5)
     for size, moved in ((3.0, 0.5), (0.3, 0.3)):
         outer = Outer({"param.w": torch.zeros(4)}, config)
-        outer.step({"param.w": torch.full((4,), size / 2)})
+        grads = {"param.w": torch.full((4,), size / 2)}
+        outer.step(grads, torch.nn.utils.get_total_norm(grads.values()))
         assert float(outer.params["param.w"].norm()) == pytest.approx(moved)
 
 
 def test_moving_average_is_what_is_validated() -> None:
     outer = Outer({"param.w": torch.zeros(1)}, linear_run(optimizer="SGD", lr=1.0, average=0.75))
     for _ in range(2):
-        outer.step({"param.w": torch.tensor([-1.0])})
+        outer.step({"param.w": torch.tensor([-1.0])}, torch.tensor(1.0))
     assert float(outer.params["param.w"]) == 2.0
     assert float(outer.average["param.w"]) == pytest.approx(0.25 * 2 + 0.75 * 0.25)
 
