@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -13,19 +13,20 @@ from typing import Any
 
 import torch
 
-from benchmarks import compiling, episodes, latency, memory, metastep, startup
+from benchmarks import compiling, episodes, latency, memory, metastep, processes, startup
 from benchmarks.page import RESULTS
 from benchmarks.timing import QUICK, Effort
 from quickstudy.engine import keep_freed_memory
 from quickstudy.train.provenance import commit, machine
 from quickstudy.train.storage import read_json, write_json
 
-SECTIONS: dict[str, Callable[[bool], Any]] = {
+SECTIONS: dict[str, Callable[[bool], Iterator[Any]]] = {
     "meta-step": lambda quick: metastep.measure(QUICK if quick else Effort()),
     "memory": memory.measure,
     "episodes": lambda quick: episodes.measure(QUICK if quick else Effort()),
     "adaptation": lambda quick: latency.measure(QUICK if quick else Effort()),
     "compiling": compiling.measure,
+    "processes": processes.measure,
     "start-up": startup.measure,
 }
 _PACKAGES = ("torch", "higher", "torchopt", "jax", "optax")
@@ -55,9 +56,10 @@ def main(arguments: list[str]) -> None:
     keep_freed_memory()  # as a run of ours does; it serves every contestant
     stored: dict[str, Any] = read_json(options.out) if options.out.exists() else {}
     for name in options.only:
-        found = {"where": where(options.quick), "found": SECTIONS[name](options.quick)}
-        stored[name] = found
-        write_json(options.out, {section: stored[section] for section in SECTIONS if section in stored})
+        here = where(options.quick)
+        for found in SECTIONS[name](options.quick):  # stored as it grows: a run that is stopped keeps what it has
+            stored[name] = {"where": here, "found": found}
+            write_json(options.out, {section: stored[section] for section in SECTIONS if section in stored})
     print(options.out)
 
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from quickstudy.registry import learners
@@ -74,8 +75,8 @@ def worker(what: str) -> dict[str, Any]:
     return found
 
 
-def measure(quick: bool) -> dict[str, Any]:
-    """A row for each learner and for MAML on Conv4 with several numbers of inner steps."""
+def measure(quick: bool) -> Iterator[dict[str, Any]]:
+    """A row for each learner and for MAML on Conv4 with several numbers of inner steps; what is found so far."""
     names = {f"conv4:{steps}": f"maml, Conv4-64, {steps} inner steps" for steps in CONV4_STEPS}
     names |= {f"learner:{name}": f"{name}, small network" for name in learners}
     rows = []
@@ -94,7 +95,7 @@ def measure(quick: bool) -> dict[str, Any]:
             except subprocess.TimeoutExpired:
                 row["error"] = f"stopped after {_SECONDS} s"
         rows.append(row)
-    return {"title": "the first call above a later one, with an empty cache", "rows": rows}
+        yield {"title": "the first call above a later one, with an empty cache", "rows": rows}
 
 
 if __name__ == "__main__":

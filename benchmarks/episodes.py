@@ -75,7 +75,7 @@ def check(source: ClassSource, x: Tensor, y: list[int]) -> None:
             assert not other.is_floating_point() or 0 <= float(other.min()) <= float(other.max()) <= 1
 
 
-def measure(effort: Effort) -> dict[str, Any]:
+def measure(effort: Effort) -> Iterator[dict[str, Any]]:
     """Episodes for each second, a row for each way of making them."""
     print("episodes", file=sys.stderr)
     whole, data = _omniglot()
@@ -92,7 +92,7 @@ def measure(effort: Effort) -> dict[str, Any]:
     }
     timed = alternate(calls, effort)
     title = f"{data}, {TASKS} episodes at once, 5-way 1-shot, 15 queries per class, 28 × 28 images from uint8 to float"
-    return {"title": title, "rows": [_row(name, TASKS, timed[name]) for name in calls]}
+    yield {"title": title, "rows": [_row(name, TASKS, timed[name]) for name in calls]}
 
 
 def _row(name: str, count: int, timed: Any) -> dict[str, Any]:

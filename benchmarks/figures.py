@@ -46,7 +46,7 @@ def figures(results: dict[str, Any]) -> dict[str, float]:
         if row.get("bytes") is not None:
             found[f"memory/{row['steps']}/{row['name']}"] = row["bytes"]
     found |= {f"episodes/{row['name']}": row["per_second"] for row in _rows(results, "episodes")}
-    for section in ("adaptation", "compiling", "start-up"):
+    for section in ("adaptation", "compiling", "processes", "start-up"):
         rows = [row for row in _rows(results, section) if "seconds" in row]
         found |= {f"{section}/{row['name']}": row["seconds"] for row in rows}
         if section == "compiling" and rows and len(rows) == len(_rows(results, section)):

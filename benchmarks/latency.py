@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -25,7 +25,7 @@ def _learners() -> dict[str, Learner]:
     }
 
 
-def measure(effort: Effort) -> dict[str, Any]:
+def measure(effort: Effort) -> Iterator[dict[str, Any]]:
     """Seconds to adapt, and to adapt and predict; eager, without gradients."""
     print("adaptation", file=sys.stderr)
     episode = task(Problem("conv4", 5, 0.4, tasks=1).episodes, 0)
@@ -34,7 +34,7 @@ def measure(effort: Effort) -> dict[str, Any]:
         calls[f"{name}: adapt"] = _adapt(learner, episode.support, None)
         calls[f"{name}: adapt and predict"] = _adapt(learner, episode.support, episode.query)
     timed = alternate(calls, effort)
-    return {"title": TITLE, "rows": [{"name": name, **vars(timed[name])} for name in calls]}
+    yield {"title": TITLE, "rows": [{"name": name, **vars(timed[name])} for name in calls]}
 
 
 def _adapt(learner: Learner, support: Examples, query: Examples | None) -> Callable[[], object]:

@@ -10,7 +10,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -87,8 +87,8 @@ def _available() -> float:
     return LIMIT
 
 
-def measure(quick: bool) -> dict[str, Any]:
-    """A row for each contestant and number of steps."""
+def measure(quick: bool) -> Iterator[dict[str, Any]]:
+    """A row for each contestant and number of steps; what is found so far."""
     rows, limit = [], min(LIMIT, 0.8 * _available())
     for steps in QUICK_STEPS if quick else STEPS:
         for name in CONTESTANTS:
@@ -101,7 +101,7 @@ def measure(quick: bool) -> dict[str, Any]:
             except subprocess.TimeoutExpired:
                 row["error"] = f"stopped after {_SECONDS} s"
             rows.append(row)
-    return {"title": TITLE, "limit": limit, "rows": rows}
+            yield {"title": TITLE, "limit": limit, "rows": rows}
 
 
 def _last(text: str) -> str:

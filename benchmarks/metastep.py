@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 from benchmarks.contestants import Contestant, Gradient, Ours, chosen_plan, plans
@@ -57,9 +58,12 @@ def check(everyone: list[Contestant], reference: Contestant) -> dict[str, float]
     return found
 
 
-def measure(effort: Effort) -> list[dict[str, Any]]:
-    """One entry for each problem, with a row for each contestant."""
-    return [_problem(name, title, problem, effort) for name, (title, problem) in META_STEPS.items()]
+def measure(effort: Effort) -> Iterator[list[dict[str, Any]]]:
+    """One entry for each problem, with a row for each contestant; what is found so far."""
+    found = []
+    for name, (title, problem) in META_STEPS.items():
+        found.append(_problem(name, title, problem, effort))
+        yield found
 
 
 def _problem(name: str, title: str, problem: Problem, effort: Effort) -> dict[str, Any]:

@@ -35,6 +35,8 @@ after they are stacked, a DataLoader is as fast as it gets.""",
     "compiling": """What the first compiled meta-step costs above a later one: tracing, compiling and comparing with
 eager code, with an empty cache. A small network is compiled by the plan that the tuner would compile, Conv4 step by
 step.""",
+    "processes": """The same meta-step by the first process while the second waits, and by both, each with half of the
+tasks; in turn.""",
     "start-up": """Medians over fresh processes. `import quickstudy` loads what is public when it is first used, so the
 time to load all of it is given too.""",
 }
@@ -44,6 +46,7 @@ TITLES = {
     "episodes": "Episodes",
     "adaptation": "Learning one task",
     "compiling": "Compiling",
+    "processes": "Several processes",
     "start-up": "Start-up",
 }
 
@@ -188,6 +191,7 @@ _TABLES: dict[str, Any] = {
     "episodes": _episodes,
     "adaptation": _seconds,
     "compiling": _compiling,
+    "processes": _seconds,
     "start-up": _seconds,
 }
 

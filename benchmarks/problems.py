@@ -78,10 +78,11 @@ class Problem:
         return Episode(examples(self.shots), examples(15))
 
 
+# At a rate of 0.4, five steps on these images multiply rounding in float32 to 0.3 % of the meta-gradient.
 META_STEPS = {
     "sinusoid-1": ("sine curves, 1-40-40-1, 1 inner step", Problem("sinusoid", 1, 0.01, 25)),
     "sinusoid-5": ("sine curves, 1-40-40-1, 5 inner steps", Problem("sinusoid", 5, 0.01, 25)),
     "conv4-1": ("Conv4-64, 5-way 1-shot, 1 inner step", Problem("conv4", 1, 0.4, 16)),
-    "conv4-5": ("Conv4-64, 5-way 1-shot, 5 inner steps", Problem("conv4", 5, 0.4, 16)),
+    "conv4-5": ("Conv4-64, 5-way 1-shot, 5 inner steps", Problem("conv4", 5, 0.1, 16)),
 }
 """By name: title and problem of the meta-steps that are timed."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -34,7 +35,7 @@ def _command(*arguments: str) -> float:
     return time.perf_counter() - began
 
 
-def measure(quick: bool) -> dict[str, Any]:
+def measure(quick: bool) -> Iterator[dict[str, Any]]:
     """Medians, the processes alternating."""
     print("start-up", file=sys.stderr)
     command = str(Path(sys.executable).parent / "quickstudy")
@@ -49,4 +50,4 @@ def measure(quick: bool) -> dict[str, Any]:
         "quickstudy --help",
     )
     columns = list(zip(*rounds[1:], strict=True))  # the first round fills the disk cache
-    return {"title": TITLE, "rows": [{"name": n, "seconds": median(c)} for n, c in zip(names, columns, strict=True)]}
+    yield {"title": TITLE, "rows": [{"name": n, "seconds": median(c)} for n, c in zip(names, columns, strict=True)]}
