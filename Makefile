@@ -17,7 +17,7 @@ endif
 .venv/installed: pyproject.toml constraints.txt
 	@echo "Setting up .venv (PyTorch is a large package: this takes a minute or more) ..."
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[report,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[memory,cluster,report,dev]'
 	@touch $@
 
 demo: .venv/installed

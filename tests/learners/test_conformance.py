@@ -17,7 +17,7 @@ from quickstudy.models import WithContext
 from quickstudy.registry import learners
 from quickstudy.testing import check_learner
 
-REGRESSION = ("maml", "fomaml", "imaml", "anil", "metasgd", "cavia", "reptile", "r2d2")
+REGRESSION = ("memory", "maml", "fomaml", "imaml", "anil", "metasgd", "cavia", "reptile", "r2d2")
 EMBEDDING = 4
 
 

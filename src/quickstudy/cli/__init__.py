@@ -17,6 +17,7 @@ COMMANDS = {
     "evaluate": "measure a run on tasks it has never seen",
     "adapt": "learn new classes from a folder with one sub-folder of images per class",
     "predict": "name the classes of images with an adapted model",
+    "memory": "remember solved tasks, and start new ones from the nearest: build, list, show, search, adapt, prune …",
     "report": "write the report page of a run",
     "reproduce": "train a recipe and measure every figure it publishes",
     "list": "list recipes, learners, models, tasks or runs",

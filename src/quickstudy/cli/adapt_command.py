@@ -48,7 +48,7 @@ def run(argv: Sequence[str]) -> int:
         options.support, image, broken=options.broken, notify=lambda text: print(text, file=sys.stderr)
     )
     began = time.perf_counter()
-    model = done.adapt(folder.x.float() / 255, [folder.names[int(i)] for i in folder.labels])
+    model = done.adapt(folder.floats(), [folder.names[int(i)] for i in folder.labels])
     took = time.perf_counter() - began
     model.save(options.out)
     counts = folder.labels.bincount()

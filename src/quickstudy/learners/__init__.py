@@ -4,6 +4,7 @@ from quickstudy.learners.base import IterativeLearner, Learner
 from quickstudy.learners.embedding import EmbeddingLearner, matchingnet, protonet, r2d2
 from quickstudy.learners.gradient import GradientLearner
 from quickstudy.learners.maml_family import anil, cavia, fomaml, imaml, maml, metasgd, reptile
+from quickstudy.learners.memory import MemoryLearner, memory
 from quickstudy.learners.network import Network, Norm
 from quickstudy.learners.pretrained import finetune, simpleshot
 
@@ -12,6 +13,7 @@ __all__ = [
     "GradientLearner",
     "IterativeLearner",
     "Learner",
+    "MemoryLearner",
     "Network",
     "Norm",
     "anil",
@@ -21,6 +23,7 @@ __all__ = [
     "imaml",
     "maml",
     "matchingnet",
+    "memory",
     "metasgd",
     "protonet",
     "r2d2",

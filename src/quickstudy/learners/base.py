@@ -13,11 +13,11 @@ from torch import Tensor
 from quickstudy import losses
 from quickstudy.episode import Episode, Examples, Features, Params, State, TaskSpec
 from quickstudy.errors import ConfigError
+from quickstudy.learners.moments import Moments
 from quickstudy.learners.network import (
     NORMALISATION,
     PARAMETER,
     STATISTICS,
-    Moments,
     Network,
     prefixed,
     trainable,

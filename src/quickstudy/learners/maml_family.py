@@ -102,8 +102,7 @@ def anil(
     head: pattern of the head's parameter names; empty means the last layer that has parameters.
     """
     network = _inner_loop(module, norm, steps)
-    last = [path for path, layer in module.named_modules() if list(layer.parameters(recurse=False))][-1]
-    partition = Partition((head or f"{last}.*".lstrip("."),))
+    partition = Partition((head or f"{network.head}.*".lstrip("."),))
     return GradientLearner(
         network=network, spec=spec, rule=SGD(lr=lr), partition=partition, steps=steps, eval_steps=eval_steps
     )

@@ -17,6 +17,7 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 
 from quickstudy.episode import Features, Params
 from quickstudy.errors import ModelError
+from quickstudy.learners.moments import Moments
 
 Norm = Literal["running", "batch", "per_step"]
 """What BatchNorm layers normalise by.
@@ -26,13 +27,13 @@ Norm = Literal["running", "batch", "per_step"]
 'per_step': as 'running', with averages, scales and shifts of its own for every inner step (MAML++, Antoniou 2019).
 """
 
-PARAMETER, CONSTANT, STATISTICS = "network.", "constant.", "statistics."
+PARAMETER, CONSTANT, STATISTICS, MEMORY = "network.", "constant.", "statistics.", "memory."
 NORMALISATION = STATISTICS + "network."
 
 
 def trainable(name: str) -> bool:
-    """Whether the entry `name` of φ is moved by the outer optimizer; buffers and statistics are not."""
-    return not name.startswith((CONSTANT, STATISTICS))
+    """Whether the entry `name` of φ is moved by the outer optimizer; buffers, statistics and memories are not."""
+    return not name.startswith((CONSTANT, STATISTICS, MEMORY))
 
 
 def prefixed(prefix: str, params: Params) -> Params:
@@ -166,6 +167,12 @@ class Network:
 
         task: entries (without prefix) that replace those of φ. step: () int64, the inner step, for 'per_step'.
         """
+        module, values = self._bound(params, task, step)
+        output: Tensor = torch.func.functional_call(module, values, (x,))
+        return output
+
+    def _bound(self, params: Params, task: Params | None, step: Tensor | None) -> tuple[nn.Module, dict[str, Any]]:
+        """The module to call, and the values that its parameters and buffers take."""
         values: dict[str, Any] = prefixed(PARAMETER, params) | prefixed(CONSTANT, params)
         statistics = prefixed(NORMALISATION, params)
         if self.norm == "per_step":
@@ -174,8 +181,24 @@ class Network:
             values = {n: v.index_select(0, at)[0] if self.per_step(n) else v for n, v in values.items()}
             statistics = {n: v.index_select(0, at)[0] for n, v in statistics.items()}
         module = self._by_statistics if statistics else self._by_batch
-        output: Tensor = torch.func.functional_call(module, values | statistics | (task or {}), (x,))
-        return output
+        return module, values | statistics | (task or {})
+
+    @property
+    def head(self) -> str:
+        """The path of the last layer that has parameters of its own; '' is the module itself."""
+        layers = self.module.named_modules()
+        return [str(path) for path, layer in layers if list(layer.parameters(recurse=False))][-1]
+
+    def features(self, params: Params, x: Features, task: Params | None = None) -> Tensor:
+        """What enters the head for x (n, *features), before the first inner step: (n, D)."""
+        module, values = self._bound(params, task, None)
+        seen: list[Tensor] = []
+        hook = module.get_submodule(self.head).register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+        try:
+            torch.func.functional_call(module, values, (x,))
+        finally:
+            hook.remove()
+        return seen[0].flatten(1)
 
     def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
         """Shape of the output for one input, found by running the module on two inputs of zeros."""
@@ -202,36 +225,6 @@ class Network:
         finally:
             for hook in hooks:
                 hook.remove()
-
-
-class Moments:
-    """Running count, sum and sum of squares per channel of the inputs of some layers."""
-
-    def __init__(self) -> None:
-        self._sums: dict[str, tuple[int, Tensor, Tensor]] = {}
-
-    def add(self, path: str, x: Tensor) -> None:
-        """x: (n, C, *space)."""
-        values = x.transpose(0, 1).flatten(1).to(torch.float32 if x.device.type == "mps" else torch.float64)
-        seen = Moments()
-        seen._sums[path] = (values.shape[1], values.sum(1), values.square().sum(1))
-        self.merge(seen)
-
-    def merge(self, other: Moments) -> None:
-        for path, (count, first, second) in other._sums.items():
-            mine = self._sums.get(path)
-            self._sums[path] = (
-                (count, first, second) if mine is None else (mine[0] + count, mine[1] + first, mine[2] + second)
-            )
-
-    def statistics(self, dtype: torch.dtype) -> Params:
-        """'<path>.mean' and '<path>.variance', (C,) each."""
-        found: Params = {}
-        for path, (count, first, second) in self._sums.items():
-            mean = first / count
-            found[f"{path}.mean"] = mean.to(dtype)
-            found[f"{path}.variance"] = (second / count - mean.square()).clamp(min=0).to(dtype)
-        return found
 
 
 def _device(params: Params) -> torch.device:

@@ -17,7 +17,8 @@ from quickstudy.heads import Prototypes, full_precision
 from quickstudy.inner import SGD, Adam, Rule
 from quickstudy.learners.base import IterativeLearner, Learner
 from quickstudy.learners.descent import begin, descend, task_parameters
-from quickstudy.learners.network import PARAMETER, STATISTICS, Moments, Network, Norm, prefixed
+from quickstudy.learners.moments import Moments
+from quickstudy.learners.network import PARAMETER, STATISTICS, Network, Norm, prefixed
 from quickstudy.registry import learners
 
 CLASSIFIER, HEAD = "classifier.", "(head)."

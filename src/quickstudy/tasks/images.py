@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from quickstudy.episode import ImageFormat
+from quickstudy.episode import Examples, ImageFormat
 from quickstudy.errors import DataError
 from quickstudy.tasks.progress import reading
 
@@ -167,6 +167,14 @@ class ImageFolder:
     names: list[str]
     files: list[Path]
     notices: list[str]
+
+    def floats(self) -> Tensor:
+        """The images in [0, 1], as networks take them."""
+        return self.x.float() / 255
+
+    def examples(self) -> Examples:
+        """All of them as one set, x float in [0, 1]."""
+        return Examples(self.floats(), self.labels, torch.ones_like(self.labels, dtype=torch.bool))
 
 
 def read_folder(

@@ -176,3 +176,26 @@ def fit_chart(truth: Line, fits: Sequence[Line], support: tuple[Sequence[float],
     axes.scatter(*support, s=46, color=PALETTE[3], edgecolors=_PAPER, linewidths=1, zorder=5, label="given points")
     _legend(axes)
     return _svg(figure, "One regression task, before and after adaptation")
+
+
+def map_chart(
+    points: Points, groups: Sequence[str], arrows: Sequence[tuple[int, int]], xlabel: str, ylabel: str
+) -> str:
+    """Points in the plane, coloured by group, and thin lines from each to those that it started from.
+
+    arrows: (from, to), numbers of points. Only the largest groups have a colour and stand in the legend.
+    """
+    figure, axes = _figure(xlabel, ylabel)
+    for start, end in arrows:
+        axes.plot(
+            [points.x[start], points.x[end]], [points.y[start], points.y[end]], color=_LINE, linewidth=0.7, zorder=1
+        )
+    shown = range(min(len(groups), len(PALETTE) - 1))
+    for number in [*shown, None]:
+        mine = [i for i, c in enumerate(points.classes) if (c == number if number is not None else c not in shown)]
+        if mine:
+            label, shade = ("others", PALETTE[-1]) if number is None else (groups[number], colour(number))
+            x, y = [points.x[i] for i in mine], [points.y[i] for i in mine]
+            axes.scatter(x, y, s=22, linewidths=0, zorder=2, c=shade, label=label)
+    _legend(axes)
+    return _svg(figure, "Map of the tasks in the bank")

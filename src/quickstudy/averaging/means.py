@@ -1,0 +1,180 @@
+"""Means of models: uniform and weighted, by Fisher information, of differences, and over time.
+
+A model is a flat mapping from names to tensors: φ, or the `state_dict` of any `nn.Module`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from quickstudy.episode import Params
+from quickstudy.errors import ConfigError, ModelError
+
+Models = Mapping[str, Params] | Sequence[Params]
+"""Models by name, or in order, which are then called 'model 0', 'model 1', …"""
+_FLOOR = 1e-12  # of the Fisher information, so that an entry that matters to no model has a mean
+_log = logging.getLogger(__name__)
+
+
+def named(models: Models) -> dict[str, Params]:
+    """The models by name. Raises ConfigError if there is none, and ModelError if two of them do not match."""
+    found = (
+        dict(models) if isinstance(models, Mapping) else {f"model {index}": model for index, model in enumerate(models)}
+    )
+    if not found:
+        raise ConfigError("There is no model to average. Give at least one.")
+    (first, one), *others = found.items()
+    for name, other in others:
+        _check_alike(first, one, name, other)
+    return found
+
+
+def _check_alike(first: str, one: Params, second: str, other: Params) -> None:
+    """ModelError that names the first parameter in which the two differ."""
+    for key in one.keys() | other.keys():
+        if key not in one or key not in other:
+            key = next(k for k in [*one, *other] if k not in one or k not in other)
+            has, lacks = (first, second) if key in one else (second, first)
+            raise ModelError(f"{has!r} has a parameter {key!r}, but {lacks!r} has none. Average models of one network.")
+    for key, value in one.items():
+        mine, yours = (f"the shape {tuple(v.shape)} and the type {v.dtype}" for v in (value, other[key]))
+        if mine != yours:
+            raise ModelError(
+                f"The parameter {key!r} of {second!r} has {yours}, but that of {first!r} has {mine}. "
+                "Average models of one network and one precision."
+            )
+
+
+def finite(models: Models) -> dict[str, Params]:
+    """The models without NaN and infinite values; those left out are named in a warning.
+
+    Raises ModelError if none is left.
+    """
+    found = named(models)
+    bad = {name: key for name, model in found.items() if (key := not_finite(model)) is not None}
+    said = ", ".join(f"{name!r} (in {key})" for name, key in bad.items())
+    if len(bad) == len(found):
+        raise ModelError(f"Every model holds NaN or infinite values: {said}. Train them again with a lower rate.")
+    if bad:
+        _log.warning("Left out of the average, as they hold NaN or infinite values: %s.", said)
+    return {name: model for name, model in found.items() if name not in bad}
+
+
+def not_finite(model: Params) -> str | None:
+    """The first parameter that holds NaN or infinite values, if there is one."""
+    return next((k for k, v in model.items() if v.is_floating_point() and not bool(torch.isfinite(v).all())), None)
+
+
+def mean(models: Models, weights: Sequence[float] | None = None) -> Params:
+    """Σ w_m θ_m / Σ w_m; the plain mean without weights. Sums are taken in float64.
+
+    Entries that are not floating point are taken from the first model. Models with NaN are left out, named. BatchNorm
+    statistics are averaged like the rest, which is not what the averaged network would find: see `recalibrated`.
+    Raises ModelError for models that do not match, ConfigError for weights that do not fit.
+    """
+    by_name = _weighted(models, weights)
+    kept = finite(models)
+    total = sum(by_name[name] for name in kept)
+    if not total > 0:
+        raise ConfigError(f"The weights of the models that are left must sum to more than 0, found {total:g}.")
+    return _combined(list(kept.values()), [by_name[name] / total for name in kept])
+
+
+def _weighted(models: Models, weights: Sequence[float] | None) -> dict[str, float]:
+    names = list(named(models))
+    chosen = [1.0] * len(names) if weights is None else [float(weight) for weight in weights]
+    if len(chosen) != len(names):
+        raise ConfigError(f"There are {len(names)} models but {len(chosen)} weights. Give one for each.")
+    if any(not 0 <= weight < float("inf") for weight in chosen):
+        raise ConfigError(f"Weights must be finite and not negative, found {chosen}.")
+    return dict(zip(names, chosen, strict=True))
+
+
+def _combined(models: Sequence[Params], weights: Sequence[float]) -> Params:
+    """Σ w_m θ_m of the floating-point entries; the others are the first model's."""
+    return {
+        key: torch.stack([m[key].double() * w for m, w in zip(models, weights, strict=True)]).sum(0).to(value.dtype)
+        if value.is_floating_point()
+        else value.clone()
+        for key, value in models[0].items()
+    }
+
+
+def fisher_mean(models: Models, information: Sequence[Params]) -> Params:
+    """Σ F_m θ_m / Σ F_m, entry by entry: each model counts where it is sure (Matena & Raffel 2022).
+
+    information: the diagonal Fisher information of each model, see `quickstudy.learners.fisher`. What it does not name
+    is averaged plainly.
+    """
+    found = named(models)
+    if len(information) != len(found):
+        raise ConfigError(f"There are {len(found)} models but {len(information)} informations. Give one for each.")
+    sure = dict(zip(found, information, strict=True))
+    kept = finite(found)
+    result = mean(kept)
+    for key in information[0]:
+        weights = torch.stack([sure[name][key].double() for name in kept]) + _FLOOR
+        values = torch.stack([model[key].double() for model in kept.values()])
+        result[key] = ((weights * values).sum(0) / weights.sum(0)).to(result[key].dtype)
+    return result
+
+
+def task_arithmetic(base: Params, models: Models, scale: float | Sequence[float] = 1.0) -> Params:
+    """θ₀ + Σ λ_m (θ_m − θ₀): what each model learned from θ₀, added up (Ilharco et al. 2023).
+
+    scale: λ, one for all or one for each; a negative one makes the model forget.
+    """
+    everyone = named({"the base": base, **named(models)})
+    kept = finite(everyone)
+    if "the base" not in kept:
+        raise ModelError("The base model holds NaN or infinite values, so nothing can be added to it.")
+    names = list(everyone)[1:]
+    scales = [scale] * len(names) if isinstance(scale, (int, float)) else list(scale)
+    if len(scales) != len(names):
+        raise ConfigError(f"There are {len(names)} models but {len(scales)} scales. Give one, or one for each.")
+    left = {name: λ for name, λ in zip(names, scales, strict=True) if name in kept}
+    return _combined([base, *(kept[name] for name in left)], [1 - sum(left.values()), *left.values()])
+
+
+def moving_average(average: Params, params: Params, decay: float) -> Params:
+    """decay · average + (1 − decay) · params: one step of an exponential moving average."""
+    if not 0 <= decay <= 1:
+        raise ConfigError(f"The decay of a moving average must lie in [0, 1], found {decay}.")
+    everyone = list(named({"the average": average, "the model": params}).values())
+    return _combined(everyone, [decay, 1 - decay])
+
+
+def flat(model: Params) -> Tensor:
+    """All floating-point entries as one float64 vector."""
+    return torch.cat([value.detach().double().flatten() for value in model.values() if value.is_floating_point()])
+
+
+def _pairs(models: dict[str, Params]) -> Iterator[tuple[str, str, float]]:
+    vectors = {name: flat(model) for name, model in models.items()}
+    names = list(vectors)
+    for index, one in enumerate(names):
+        for other in names[index + 1 :]:
+            yield one, other, float(torch.cosine_similarity(vectors[one], vectors[other], dim=0))
+
+
+def strangers(models: Models, least: float = 0.5) -> list[tuple[str, str, float]]:
+    """Pairs of models whose parameters point in different directions (cosine below `least`), most different first.
+
+    Models trained from one start stay at a cosine near 1; from different starts it is near 0, and their average is
+    useless, as it lies between basins of the loss (Frankle et al. 2020). A warning says so.
+    """
+    found = sorted((pair for pair in _pairs(named(models)) if pair[2] < least), key=lambda pair: pair[2])
+    if found:
+        one, other, cosine = found[0]
+        _log.warning(
+            "%r and %r seem to come from different initialisations (cosine of their parameters %.2f): an average "
+            "across basins of the loss is useless. Look at the loss between them with averaging.line.",
+            one,
+            other,
+            cosine,
+        )
+    return found

@@ -1,0 +1,121 @@
+"""Partition training: copies of φ are trained apart, on parts of the data, and averaged, round after round."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+
+from quickstudy import rng
+from quickstudy.averaging.fanout import Backend, fan_out
+from quickstudy.averaging.means import _combined, finite, mean
+from quickstudy.averaging.members import Member
+from quickstudy.episode import Params
+from quickstudy.errors import ConfigError, TrainingError, unknown_name
+
+Workers = Literal["vmap"] | Backend
+"""How the members of a round train: 'vmap' (all at once, vectorised: fastest where they are small), or see Backend."""
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Round:
+    """members: the parts whose members were averaged. lost: those that failed. score: of φ after the round."""
+
+    number: int
+    members: tuple[int, ...]
+    lost: tuple[int, ...] = ()
+    score: float | None = None
+
+
+@dataclass(frozen=True)
+class Trained:
+    """φ after the last round, and what happened in each."""
+
+    params: Params
+    rounds: tuple[Round, ...]
+
+
+def train_parts(
+    member: Member,
+    params: Params,
+    *,
+    rounds: int,
+    fraction: float = 1.0,
+    outer_lr: float = 1.0,
+    backend: Workers = "vmap",
+    workers: int | None = None,
+    seed: int = 0,
+    score: Callable[[Params], float] | None = None,
+    every: int = 1,
+    until: float = math.inf,
+    progress: Callable[[Round], None] | None = None,
+) -> Trained:
+    """φ ← φ + outer_lr · (mean over members of what they end at − φ), for `rounds` rounds.
+
+    rounds=1 is one-shot averaging; members of one step make synchronous SGD; in between lies local SGD, or FedAvg
+    (McMahan et al. 2017). Members count by the number of their examples. With tasks as parts it is Reptile (Nichol et
+    al. 2018).
+
+    fraction: of the parts, drawn anew for each round. workers: processes at once; as many as cores if not given. score:
+    of φ, measured every `every` rounds; training stops once it is `until` or higher. progress: called after each round.
+
+    A member that fails is tried again and then left out of its round, as is one that ends at NaN; a warning names it.
+    Raises TrainingError if a round has no member left.
+    """
+    if rounds < 1 or not 0 < fraction <= 1 or not outer_lr > 0:
+        raise ConfigError(
+            "Partition training needs rounds of at least 1, a fraction in (0, 1] and a positive outer_lr, found "
+            f"{rounds}, {fraction} and {outer_lr}."
+        )
+    if backend not in ("vmap", *get_args(Backend)):
+        raise unknown_name("backend", backend, ("vmap", *get_args(Backend)))
+    sizes, history = member.sizes, []
+    count = max(1, round(fraction * len(sizes)))
+    for turn in range(rounds):
+        chosen = _drawn(len(sizes), count, seed, turn)
+        ended = _trained(member, params, chosen, turn, backend, workers)
+        kept = finite(ended) if ended else {}
+        if not kept:
+            raise TrainingError(f"Every member of round {turn + 1} failed. The messages above say why.")
+        mine = [int(name.removeprefix(_NAME)) for name in kept]
+        average = mean(kept, [sizes[part] for part in mine])
+        params = _combined([params, average], [1 - outer_lr, outer_lr]) if outer_lr != 1 else average
+        measured = score is not None and ((turn + 1) % every == 0 or turn + 1 == rounds)
+        found = score(params) if score is not None and measured else None
+        history.append(Round(turn + 1, tuple(mine), tuple(p for p in chosen if p not in mine), found))
+        if progress is not None:
+            progress(history[-1])
+        if found is not None and found >= until:
+            break
+    return Trained(params, tuple(history))
+
+
+_NAME = "member "
+
+
+def _drawn(parts: int, count: int, seed: int, turn: int) -> list[int]:
+    if count == parts:
+        return list(range(parts))
+    generator = torch.Generator().manual_seed(int(rng.key(seed, "round", turn)))
+    return sorted(torch.randperm(parts, generator=generator)[:count].tolist())
+
+
+def _trained(
+    member: Member, params: Params, chosen: Sequence[int], turn: int, backend: Workers, workers: int | None
+) -> dict[str, Params]:
+    if backend == "vmap":
+        ended = member.together(params, chosen, turn)
+        return {f"{_NAME}{part}": after for part, after in zip(chosen, ended, strict=True)}
+    apart = backend != "loop"
+    jobs = {f"{_NAME}{p}": (member.only(p) if apart else member, params, p, turn) for p in chosen}
+    return fan_out(_train, jobs, backend, workers or os.cpu_count() or 1)
+
+
+def _train(member: Member, params: Params, part: int, turn: int) -> Params:
+    return member(params, part, turn)

@@ -1,0 +1,268 @@
+"""`quickstudy memory build|list|show|search|adapt|prune|export|check`: a memory of solved tasks."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import tyro
+
+from quickstudy.cli.parse import find_run, parse, table
+from quickstudy.errors import ConfigError, unknown_name
+from quickstudy.learners.describe import Describe
+from quickstudy.learners.memory import Recall
+from quickstudy.memory import Bank, Codec, Keep, Memory, Solved, Start
+from quickstudy.memory.health import export, merge, prune, usefulness
+from quickstudy.memory.runs import memory_of_bank, memory_of_run, model
+from quickstudy.tasks.images import ImageFolder, read_folder
+from quickstudy.train.folders import refuse_occupied
+from quickstudy.train.progress import Progress
+from quickstudy.train.run import Run
+
+_Bank = tyro.conf.Positional[str]
+
+
+@dataclass
+class Build:
+    """Learn many tasks one after another and remember each. Called again, it goes on with further tasks."""
+
+    bank: _Bank
+    """The bank: a folder, or an address such as s3://bucket/bank."""
+    run: str
+    """A run of maml, fomaml, reptile or memory: its network, its tasks and its φ."""
+    count: int = 100
+    """How many tasks to learn."""
+    split: str = "train"
+    """Which of the run's tasks."""
+    first: int = 0
+    """The number of the first task."""
+    start: Start = "memory"
+    """Where each task starts: from what is remembered so far, from the run's φ, or from a fresh network."""
+    untrained: bool = False
+    """Take the run's network as it was before training for φ."""
+    codec: Codec = "float32"
+    """How parameters are stored."""
+    keep: Keep = "hash"
+    """What of the examples is stored."""
+    steps: int | None = None
+    """Inner steps for each task; the run's own if not given."""
+    shots: int | None = None
+    """Support examples per class; the run's own if not given."""
+    recall: Recall = "average"
+    """Start from the average of the nearest memories, or from the best of them."""
+    nearest: int = 5
+    """How many memories to recall."""
+    describe: Describe = "features"
+    """How tasks are described."""
+    device: str | None = None
+    """Another device than the run's."""
+
+
+@dataclass
+class List:
+    """List what a bank remembers."""
+
+    bank: _Bank
+    """The bank."""
+    last: int = 20
+    """How many entries to show, the newest."""
+
+
+@dataclass
+class Show:
+    """Draw the map of a bank's tasks into a page."""
+
+    bank: _Bank
+    """The bank."""
+    out: Path = Path("memory.html")
+    """The page to write."""
+
+
+@dataclass
+class Search:
+    """Find the remembered tasks that are most like a new one."""
+
+    bank: _Bank
+    """The bank."""
+    support: Path
+    """Folder with one sub-folder of images for each class."""
+    nearest: int = 5
+    """How many to show."""
+
+
+@dataclass
+class Adapt:
+    """Learn new classes, starting from what is remembered, and save the model that knows them."""
+
+    bank: _Bank
+    """The bank."""
+    support: Path
+    """Folder with one sub-folder of images for each class; a sub-folder's name is its class."""
+    out: Path
+    """Folder to write the adapted model to."""
+    remember: bool = False
+    """Put what was learned back into the bank."""
+    name: str = ""
+    """What the task is called there; the folder's name if not given."""
+
+
+@dataclass
+class Prune:
+    """Make a bank smaller: merge what is nearly the same, then forget what is used least."""
+
+    bank: _Bank
+    """The bank."""
+    count: int | None = None
+    """Keep at most so many tasks."""
+    megabytes: float | None = None
+    """Keep at most so much."""
+    merge: Annotated[float | None, tyro.conf.arg(metavar="CLOSENESS")] = None
+    """Merge tasks whose descriptions have at least this cosine, such as 0.98."""
+
+
+@dataclass
+class Export:
+    """Write every entry as safetensors and JSON."""
+
+    bank: _Bank
+    """The bank."""
+    out: Path
+    """An empty folder."""
+
+
+@dataclass
+class Check:
+    """Read every entry and compare it with its checksum."""
+
+    bank: _Bank
+    """The bank."""
+    remove: bool = False
+    """Remove those that are damaged."""
+
+
+def run(argv: Sequence[str]) -> int:
+    kinds: dict[str, Any] = {
+        "build": (Build, _build), "list": (List, _list), "show": (Show, _show), "search": (Search, _search),
+        "adapt": (Adapt, _adapt), "prune": (Prune, _prune), "export": (Export, _export), "check": (Check, _check),
+    }  # fmt: skip
+    if not argv or argv[0] in ("-h", "--help"):
+        print("usage: quickstudy memory " + "|".join(kinds) + " BANK …      (each with --help tells more)\n")
+        for name, (kind, _) in kinds.items():
+            print(f"  {name:<7} {kind.__doc__}")
+        return 0
+    if argv[0] not in kinds:
+        raise unknown_name("command of `quickstudy memory`", argv[0], kinds)
+    kind, call = kinds[argv[0]]
+    return int(call(parse(kind, f"memory {argv[0]}", argv[1:])) or 0)
+
+
+def _build(options: Build) -> None:
+    done = Run(find_run(options.run), device=options.device)
+    memory = memory_of_run(
+        done, Bank(options.bank), codec=options.codec, keep=options.keep, steps=options.steps,
+        untrained=options.untrained, recall=options.recall, nearest=options.nearest, describe=options.describe,
+    )  # fmt: skip
+    source = done.parts.source
+    if options.shots is not None:
+        source = done.sampled(type(source.sampling)(done.config.ways, options.shots, done.config.queries))[0]
+    with Progress(f"Remembering {options.split} tasks", options.count) as progress:
+        found = memory.build(
+            source, options.count, split=options.split, first=options.first, start=options.start,
+            progress=lambda count, solved: progress.update(count, str(solved)[:60]),
+        )  # fmt: skip
+    what = "accuracy" if "accuracy" in found[0].metrics else "mse"
+    values = torch.tensor([solved.metrics[what] for solved in found])
+    print(f"Remembered {len(found)} tasks in {options.bank}, which now holds {len(memory.bank)}; ", end="")
+    print(
+        f"mean {what} {values.mean():.3f}"
+        + (f" ± {1.96 * values.std() / len(values) ** 0.5:.3f}." if len(values) > 1 else ".")
+    )
+    print(f"Next: quickstudy memory show {options.bank}")
+
+
+def _list(options: List) -> None:
+    entries = Bank(options.bank, create=False).entries()
+    used = usefulness(entries)
+    rows = [
+        [e.name, e.id[:8], e.created[:19].replace("T", " "), ", ".join(f"{k} {v:.3f}" for k, v in e.metrics.items()),
+         str(len(e.parents)), f"{used[e.id]:.1f}", f"{e.size / 1e3:.0f} kB"]
+        for e in entries[-options.last :]
+    ]  # fmt: skip
+    columns = ["task", "id", "learned (UTC)", "figures", "parents", "used by", "size"]
+    table(f"{options.bank}: {len(entries)} tasks", columns, rows)
+
+
+def _show(options: Show) -> None:
+    from quickstudy.memory.map import write_map
+
+    print(f"Wrote {write_map(Bank(options.bank, create=False), options.out)}")
+
+
+def _support(memory: Memory, folder: Path) -> ImageFolder:
+    image = memory.learner.spec.image
+    if image is None:
+        raise ConfigError(
+            "The tasks of this bank are not of images, so a folder of images is none for it. Use "
+            "quickstudy.memory.Memory from Python."
+        )
+    return read_folder(folder, image, notify=lambda text: print(text, file=sys.stderr))
+
+
+def _search(options: Search) -> None:
+    memory = memory_of_bank(Bank(options.bank, create=False))
+    found = memory.search(_support(memory, options.support).examples(), options.nearest)
+    rows = [
+        [entry.name, f"{near:.3f}", ", ".join(f"{k} {v:.3f}" for k, v in entry.metrics.items())]
+        for entry, near in found
+    ]
+    table(f"Nearest to {options.support}", ["task", "closeness", "figures"], rows)
+
+
+def _adapt(options: Adapt) -> None:
+    refuse_occupied(options.out)
+    bank = Bank(options.bank, create=False)
+    memory = memory_of_bank(bank)
+    folder = _support(memory, options.support)
+    name = options.name or options.support.resolve().name
+    solved: Solved = memory.adapt(
+        folder.examples(), remember=options.remember, name=name, uri=str(options.support.resolve())
+    )
+    model(memory, solved, folder.names).save(options.out)
+    print(f"Learned {len(folder.names)} classes; {solved}: {options.out}")
+    if solved.id:
+        print(f"Remembered as {name!r} ({solved.id[:8]}).")
+    print(f"Next: quickstudy predict {options.out} IMAGES … --out predictions.csv")
+
+
+def _prune(options: Prune) -> None:
+    bank = Bank(options.bank, create=False)
+    if options.merge is not None:
+        print(f"Merging saved {merge(bank, options.merge)} entries.")
+    if options.count is not None or options.megabytes is not None:
+        size = None if options.megabytes is None else int(options.megabytes * 1e6)
+        forgotten = prune(bank, count=options.count, size=size)
+        print(
+            f"Forgot {len(forgotten)} entries" + (f": {', '.join(e.name for e in forgotten[:10])}" if forgotten else "")
+        )
+    elif options.merge is None:
+        raise ConfigError("Say what to prune to: --count, --megabytes or --merge.")
+    print(f"{options.bank} holds {len(bank)} tasks.")
+
+
+def _export(options: Export) -> None:
+    print(f"Wrote {export(Bank(options.bank, create=False), options.out)}")
+
+
+def _check(options: Check) -> int:
+    bank = Bank(options.bank, create=False)
+    wrong = bank.check()
+    for text in wrong.values():
+        print(text)
+    if options.remove:
+        bank.remove(list(wrong))
+    print(f"{len(bank)} entries, {len(wrong)} damaged" + (", removed." if wrong and options.remove else "."))
+    return 0 if not wrong or options.remove else 2

@@ -1,0 +1,108 @@
+"""Descriptions of a task as a vector of fixed length, by which similar tasks are found.
+
+They depend neither on the order of the support examples nor on which class is called 0.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from quickstudy.episode import Examples, Params, TaskSpec
+from quickstudy.errors import ModelError
+from quickstudy.heads import Ridge, class_means, full_precision
+from quickstudy.learners.fisher import diagonal_fisher
+from quickstudy.learners.network import PARAMETER, Network, prefixed
+
+Describe = Literal["features", "task2vec"]
+"""'features': statistics of a frozen network's features. 'task2vec': diagonal Fisher information (Achille et al.
+2019)."""
+_SKETCH = 32
+_RIDGE = 0.1  # of the mean squared length of the features
+
+
+def describe(how: Describe, network: Network, params: Params, support: Examples, spec: TaskSpec) -> Tensor:
+    """(D,): the description of the task that has this support set, by the network at φ = `params`."""
+    found = (
+        _features(network, params, support, spec) if how == "features" else _task2vec(network, params, support, spec)
+    )
+    return found.detach()
+
+
+def _features(network: Network, params: Params, support: Examples, spec: TaskSpec) -> Tensor:
+    """Mean, spread within and between classes of each feature, and a sketch of the covariance, each of length 1.
+
+    For a regression the second and third are the spread, and the covariance with the first target.
+    """
+    with full_precision(network.features(params, support.x)) as z:
+        weights = support.mask.to(z.dtype) / support.mask.sum().clamp(min=1)
+        mean = weights @ z
+        centred = (z - mean) * weights.sqrt()[:, None]
+        if spec.kind == "classification":
+            means, present = class_means(z, support, spec.ways)
+            share = present.to(z.dtype) / present.sum().clamp(min=1)
+            between = (share @ (means - share @ means).square()).sqrt()
+            within = (weights @ (z - means[support.y]).square()).sqrt()
+        else:
+            target = support.y.flatten(1)[:, 0] if support.y.dim() > 1 else support.y
+            between = ((target - weights @ target) * weights.sqrt()) @ centred
+            within = centred.square().sum(0).sqrt()
+        sketch = (centred @ _directions(z.shape[1]).to(z)).square().sum(0).sqrt()
+        return torch.cat([F.normalize(part, dim=0) for part in (mean, within, between, sketch)])
+
+
+@lru_cache(16)
+def _directions(size: int) -> Tensor:
+    """Fixed directions (D, 32), along which a covariance is looked at."""
+    drawn = torch.randn((size, _SKETCH), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    return drawn / math.sqrt(size)
+
+
+def _task2vec(network: Network, params: Params, support: Examples, spec: TaskSpec) -> Tensor:
+    """log of the Fisher information of φ with a head fitted to the task, averaged over each output channel."""
+    head = fit_head(network, params, {}, support, spec)
+    own = prefixed(PARAMETER, params)
+    if not isinstance(support.x, Tensor):
+        raise ModelError("Task2Vec takes tasks whose inputs are one tensor. Describe these by their 'features'.")
+    frozen = {name: value for name, value in own.items() if name not in head}
+
+    def output(values: Params, x: Tensor) -> Tensor:
+        return network(params, x, values | head)
+
+    found = diagonal_fisher(output, frozen, support.x, spec, support.mask)
+    channels = [value.flatten(1).mean(1) if value.dim() > 1 else value for value in found.values()]
+    return torch.cat(channels).clamp(min=1e-12).log()
+
+
+def head_names(network: Network) -> tuple[str, str | None]:
+    """The names of the head's weight and bias (None without one). Raises ModelError for a head that is not linear."""
+    layer = network.module.get_submodule(network.head)
+    if not isinstance(layer, torch.nn.Linear):
+        raise ModelError(
+            f"The last layer with parameters, {network.head!r}, is {type(layer).__name__}, and only a linear head can "
+            "be fitted to a new task's classes. End the network with nn.Linear."
+        )
+    prefix = f"{network.head}.".lstrip(".")
+    return f"{prefix}weight", f"{prefix}bias" if layer.bias is not None else None
+
+
+def fit_head(
+    network: Network, params: Params, task: Params, support: Examples, spec: TaskSpec, scale: float = 1.0
+) -> Params:
+    """Weight and bias of the head, by ridge regression on the features of the support set; names without prefix.
+
+    task: entries that replace those of φ. A network's own head knows other classes: what it calls class 0 is not what
+    this task calls so. The logits lie near [0, 1]: a surer head would leave the inner steps no gradient to learn from.
+    """
+    weight, bias = head_names(network)
+    with full_precision(network.features(params, support.x, task)) as z:
+        size = (z.square().sum(1) * support.mask).sum() / support.mask.sum().clamp(min=1)
+        ridge = Ridge().fit({"log_regularisation": (_RIDGE * size + 1e-12).log()}, z, support, spec)["weights"]
+    fitted = {weight: ridge[:-1].T} | ({} if bias is None else {bias: ridge[-1]})
+    like = prefixed(PARAMETER, params)[weight].dtype
+    return {name: value.to(like).contiguous() for name, value in fitted.items()}

@@ -1,0 +1,127 @@
+"""What a bank holds of one task, and as which columns."""
+
+from __future__ import annotations
+
+import json
+import platform
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+import torch
+from torch import Tensor
+
+from quickstudy.episode import Examples, Params
+from quickstudy.errors import CheckpointError
+from quickstudy.learners.memory import MemoryLearner
+from quickstudy.learners.network import CONSTANT, PARAMETER, prefixed
+from quickstudy.memory.codec import Codec, checksum, pack, unpack
+from quickstudy.version import __version__
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One remembered task, without its parameters; `Bank.load` fetches those.
+
+    signature: of the learner and architecture whose parameters fit, see `signature`. base: the φ that it belongs to.
+    descriptor: (D,) what the task is like. statistics: of its data set. metrics: figures, such as 'accuracy'. parents:
+    the ids of the memories that it started from. support_hash, support_uri: which examples it was learned from, and
+    where they lie. kept: whether the examples themselves are stored.
+    """
+
+    name: str
+    signature: str
+    base: str
+    learner: str
+    codec: Codec
+    descriptor: Tensor
+    statistics: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+    parents: tuple[str, ...] = ()
+    support_hash: str = ""
+    support_uri: str = ""
+    kept: bool = False
+    size: int = 0
+    id: str = field(default_factory=lambda: uuid4().hex)
+    created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="microseconds"))
+    versions: dict[str, str] = field(
+        default_factory=lambda: {
+            "quickstudy": __version__,
+            "torch": str(torch.__version__),
+            "python": platform.python_version(),
+        }
+    )
+
+
+TEXTS = ("id", "name", "signature", "base", "learner", "codec", "support_hash", "support_uri", "created")
+PLAIN = ("statistics", "metrics", "parents", "versions")  # stored as JSON
+DESCRIBING = (*TEXTS, *PLAIN, "descriptor", "kept", "size", "sha256")
+"""The columns that are read without the parameters."""
+
+
+def to_row(entry: Entry, parameters: bytes, support: bytes | None) -> dict[str, Any]:
+    """The columns of an entry, with a checksum over all of them."""
+    entry = replace(entry, size=len(parameters) + len(support or b""), kept=support is not None)
+    row: dict[str, Any] = {name: getattr(entry, name) for name in TEXTS}
+    row |= {name: json.dumps(getattr(entry, name), sort_keys=True) for name in PLAIN}
+    row |= {"descriptor": entry.descriptor.detach().cpu().float().numpy(), "kept": entry.kept, "size": entry.size}
+    row |= {"parameters": parameters, "support": support}
+    return row | {"sha256": row_checksum(row)}
+
+
+def row_checksum(row: dict[str, Any]) -> str:
+    """Over everything that an entry says of itself, its parameters and its support set."""
+    told = [str(row[name]) for name in (*TEXTS, *PLAIN)]
+    vector = torch.as_tensor(row["descriptor"], dtype=torch.float32).numpy().tobytes()
+    return checksum(*told, vector, row["parameters"], row["support"] or b"")
+
+
+def from_row(row: dict[str, Any]) -> Entry:
+    """The entry of a row's columns; CheckpointError if they cannot be read."""
+    try:
+        plain = {name: json.loads(row[name]) for name in PLAIN}
+    except ValueError as error:
+        raise CheckpointError(f"The entry {row['name']!r} ({row['id']}) is damaged: {error}.") from error
+    plain["parents"] = tuple(plain["parents"])
+    descriptor = torch.as_tensor(row["descriptor"], dtype=torch.float32)
+    return Entry(**{n: row[n] for n in TEXTS}, **plain, descriptor=descriptor, kept=row["kept"], size=row["size"])
+
+
+def signature(learner: MemoryLearner, params: Params) -> str:
+    """Which parameters fit: the kind of tasks, and the names and shapes of what is recalled. 12 hexadecimal digits."""
+    own = prefixed(PARAMETER, params) | prefixed(CONSTANT, params)
+    body = learner.body({name: value for name, value in own.items() if value.is_floating_point()})
+    shapes = [f"{name}{tuple(value.shape)}" for name, value in sorted(body.items())]
+    return checksum(learner.spec.kind, str(learner.spec.input_shape), *shapes)[:12]
+
+
+def pack_examples(examples: Examples) -> bytes:
+    """A support set as safetensors bytes."""
+    x = examples.x if isinstance(examples.x, dict) else {"": examples.x}
+    return pack({f"x.{name}": value for name, value in x.items()} | {"y": examples.y, "mask": examples.mask})
+
+
+def unpack_examples(data: bytes) -> Examples:
+    """The inverse of `pack_examples`."""
+    stored = unpack(data)
+    x = {name.removeprefix("x."): value for name, value in stored.items() if name.startswith("x.")}
+    return Examples(x[""] if set(x) == {""} else x, stored["y"], stored["mask"])
+
+
+def statistics_of(examples: Examples) -> dict[str, Any]:
+    """What one can say of a data set without looking at it: how many examples, of how many classes, how large."""
+    known = examples.mask
+    found: dict[str, Any] = {"examples": int(known.sum())}
+    if not examples.y.is_floating_point():
+        counts = examples.y[known].bincount()
+        found |= {
+            "classes": int((counts > 0).sum()),
+            "fewest": int(counts[counts > 0].min()),
+            "most": int(counts.max()),
+        }
+    else:
+        found |= {"target mean": float(examples.y[known].mean()), "target spread": float(examples.y[known].std())}
+    if isinstance(examples.x, Tensor):
+        found |= {"shape": list(examples.x.shape[1:]), "mean": float(examples.x[known].mean())}
+    return found

@@ -1,0 +1,128 @@
+"""The map of a bank: tasks in the plane, their neighbours, and who started from whom, as one page."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from quickstudy.errors import DataError
+from quickstudy.memory.bank import Bank
+from quickstudy.memory.entry import Entry
+from quickstudy.memory.health import usefulness
+from quickstudy.train.report.charts import PALETTE, Line, Points, line_chart, map_chart, require_matplotlib
+from quickstudy.train.report.page import Section, chart, charts, escape, page, tile
+from quickstudy.train.storage import write_atomically
+
+_LISTED, _NEIGHBOURS = 40, 3
+
+
+def projected(vectors: Tensor) -> tuple[Tensor, tuple[float, float]]:
+    """The two directions of largest variance: coordinates (n, 2), and the shares of the variance that they hold."""
+    centred = vectors - vectors.mean(0)
+    left, sizes, _ = torch.linalg.svd(centred, full_matrices=False)
+    places = F.pad(left * sizes, (0, max(0, 2 - len(sizes))))[:, :2]
+    shares = F.pad(sizes.square() / sizes.square().sum().clamp(min=1e-30), (0, 2))
+    return places, (float(shares[0]), float(shares[1]))
+
+
+def group_of(entry: Entry) -> str:
+    """What a task's name says before its number, such as its alphabet."""
+    return entry.name.rpartition(" ")[0] or entry.name
+
+
+def neighbours(vectors: Tensor, count: int = _NEIGHBOURS) -> list[list[tuple[int, float]]]:
+    """For each of n vectors the `count` nearest others, by cosine."""
+    unit = F.normalize(vectors, dim=1)
+    cosines = unit @ unit.T
+    cosines.fill_diagonal_(-torch.inf)
+    values, rows = cosines.topk(min(count, len(unit) - 1), dim=1)
+    return [list(zip(r, v, strict=True)) for r, v in zip(rows.tolist(), values.tolist(), strict=True)]
+
+
+def write_map(bank: Bank, path: str | Path) -> Path:
+    """Write the page. Raises DataError for a bank of fewer than two entries, MissingExtra without matplotlib."""
+    require_matplotlib()
+    entries = bank.entries()
+    if len(entries) < 2:
+        raise DataError(f"A map needs at least two tasks, and the bank at {bank.uri} has {len(entries)}.")
+    vectors = torch.stack([entry.descriptor for entry in entries])
+    places, shares = projected(F.normalize(vectors, dim=1))
+    sizes = Counter(group_of(entry) for entry in entries)
+    groups = [name for name, _ in sizes.most_common()]
+    number = {entry.id: index for index, entry in enumerate(entries)}
+    arrows = [(i, number[parent]) for i, entry in enumerate(entries) for parent in entry.parents if parent in number]
+    points = Points(places[:, 0].tolist(), places[:, 1].tolist(), [groups.index(group_of(e)) for e in entries])
+    labels = [f"direction {i + 1} ({100 * share:.0f} % of the variance)" for i, share in enumerate(shares)]
+    drawn = map_chart(points, groups, arrows, *labels)
+    header = f'<p class="eyebrow">Memory of tasks</p><h1>{escape(Path(bank.uri).name or bank.uri)}</h1>'
+    header += f'<div class="tiles">{_tiles(entries, len(arrows))}</div>'
+    sections = [
+        Section(
+            "Map of the tasks",
+            "Each point is a task; near points are described alike. Lines lead from a task to those that it started "
+            "from. Colours are groups of tasks by name.",
+            charts(chart(drawn)),
+        ),
+        *_growth(entries),
+        Section("Nearest neighbours", _listed(len(entries)), _table(entries, vectors)),
+    ]
+    path = Path(path)
+    signatures = ", ".join(sorted({entry.signature for entry in entries}))
+    facts = [("bank", bank.uri), ("φ", ", ".join(bank.bases())), ("signatures", signatures)]
+    write_atomically(path, page("Memory of tasks", header, sections, facts, "Written by quickstudy.").encode())
+    return path
+
+
+def _tiles(entries: Sequence[Entry], arrows: int) -> str:
+    found = tile("remembered tasks", f"{len(entries):,}", main=True)
+    found += tile("starts from a memory", f"{arrows:,}", f"by {sum(bool(e.parents) for e in entries):,} tasks")
+    return found + tile("stored", f"{sum(e.size for e in entries) / 1e6:,.1f} MB", f"as {entries[-1].codec}")
+
+
+def _metric(entries: Sequence[Entry]) -> str | None:
+    return next((name for name in ("accuracy", "mse") if all(name in entry.metrics for entry in entries)), None)
+
+
+def _growth(entries: Sequence[Entry]) -> list[Section]:
+    """How well each task was learned, in the order in which they came; running means over a tenth of them."""
+    metric = _metric(entries)
+    if metric is None or len(entries) < 10:
+        return []
+    scale = 100 if metric == "accuracy" else 1
+    values = torch.tensor([scale * entry.metrics[metric] for entry in entries])
+    width = max(3, len(entries) // 10)
+    means = values.unfold(0, width, 1).mean(1).tolist()
+    places = [float(width + i) for i in range(len(means))]
+    lines = [
+        Line("each task", [float(i + 1) for i in range(len(values))], values.tolist(), faint=True),
+        Line(f"mean of {width}", places, means, colour=PALETTE[1]),
+    ]
+    label = "accuracy (%)" if metric == "accuracy" else "mean squared error"
+    drawn = line_chart(lines, "task", label, top=104 if metric == "accuracy" else None, description=label)
+    return [
+        Section(
+            "Task after task", "How well each task was learned, in the order of their coming.", charts(chart(drawn))
+        )
+    ]
+
+
+def _listed(count: int) -> str:
+    return "Which remembered tasks are most alike, by the cosine of their descriptions." + (
+        f" The first {_LISTED} of {count:,} tasks." if count > _LISTED else ""
+    )
+
+
+def _table(entries: Sequence[Entry], vectors: Tensor) -> str:
+    used, metric = usefulness(entries), _metric(entries)
+    rows = "<tr><td>task</td><td>nearest</td><td>used by</td><td>" + (metric or "") + "</td></tr>"
+    for entry, near in zip(entries[:_LISTED], neighbours(vectors), strict=False):
+        names = ", ".join(f"{entries[i].name} ({value:.2f})" for i, value in near)
+        figure = f"{entry.metrics[metric]:.3f}" if metric else ""
+        cells = (entry.name, names, f"{used[entry.id]:.1f}", figure)
+        rows += "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>"
+    return f"<table>{rows}</table>"

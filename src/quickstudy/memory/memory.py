@@ -1,0 +1,231 @@
+"""The loop: describe a task, recall what fits, start from it, adjust, and put what was learned back."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from quickstudy.episode import Episode, Examples, Params, State, task
+from quickstudy.errors import CheckpointError, ConfigError, DataError, unknown_name
+from quickstudy.learners.descent import task_parameters
+from quickstudy.learners.memory import MemoryLearner
+from quickstudy.learners.network import PARAMETER, prefixed
+from quickstudy.memory.bank import Bank
+from quickstudy.memory.codec import Codec, checksum, decode, encode
+from quickstudy.memory.entry import Entry, pack_examples, signature, statistics_of
+from quickstudy.tasks.base import Source
+
+Start = Literal["memory", "phi", "random"]
+"""Where the base learner starts: from what it remembers so far (lifelong), from φ, or from a fresh network."""
+Keep = Literal["hash", "examples"]
+"""What of a support set is stored: its hash, or the examples themselves."""
+_CANDIDATES = 4  # times `nearest`: what the database calls nearest is compared again by the learner
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Solved:
+    """A task that was learned. state: ψ. recalled: the memories it started from, with their closeness; empty for φ.
+
+    metrics: of the query set where there was one, else of the support set. id: its entry, where it was remembered.
+    """
+
+    state: State
+    recalled: tuple[tuple[Entry, float], ...]
+    metrics: Mapping[str, float]
+    id: str | None = None
+
+    def __str__(self) -> str:
+        if not self.recalled:
+            return "started from φ: nothing near was found"
+        return "started from " + ", ".join(f"{entry.name} ({near:.2f})" for entry, near in self.recalled)
+
+
+@dataclass
+class Memory:
+    """A bank, and the learner that fills it and starts from it.
+
+    learner: see `quickstudy.learners.MemoryLearner`; its rule and steps are the base model's too. params: φ,
+    calibrated: it describes the tasks, and is the start where nothing near is remembered. codec: how parameters are
+    stored. keep: what of a support set is stored. facts: what is stored beside φ, such as the config of its run.
+    """
+
+    bank: Bank
+    learner: MemoryLearner
+    params: Params
+    codec: Codec = "float32"
+    keep: Keep = "hash"
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.signature = signature(self.learner, self.params)
+        self._base: str | None = None
+
+    @property
+    def base(self) -> str:
+        """The id of φ in the bank; it is stored when it is first asked for."""
+        if self._base is None:
+            body = self.learner.body(prefixed(PARAMETER, self.params))
+            self._base = self.bank.add_base(self.params, {**self.facts, "body": sorted(body)})
+        return self._base
+
+    def recall(self, support: Examples, description: Tensor | None = None) -> tuple[Params, list[Entry]]:
+        """φ with the memories near to this support set, and their entries.
+
+        Entries that are damaged or were deleted meanwhile are left out with a warning. φ alone where nothing fits.
+        """
+        learner, params = self.learner, self.params
+        if not len(self.bank):
+            return params, []
+        described = self._described(support) if description is None else description
+        try:
+            found = self.bank.recall(
+                learner.asked(params, described), _CANDIDATES * learner.nearest, signature=self.signature
+            )
+        except DataError as error:
+            _log.warning("%s Starting from φ.", error)
+            return params, []
+        entries, tasks = [], []
+        for entry, _ in found:
+            try:
+                tasks.append(self.bank.load(entry.id))
+                entries.append(entry)
+            except (CheckpointError, DataError) as error:
+                _log.warning("%s It is left out.", error)
+        if not entries:
+            return params, []
+        like = next(value for value in params.values() if value.is_floating_point())
+        moved = [{name: value.to(like) for name, value in one.items()} for one in tasks]
+        return learner.remembering(params, torch.stack([e.descriptor for e in entries]).to(like), moved), entries
+
+    def search(self, support: Examples, count: int = 5) -> list[tuple[Entry, float]]:
+        """The `count` remembered tasks most like this one, with their closeness. Raises DataError if none fits."""
+        with torch.no_grad():
+            asked = self.learner.asked(self.params, self._described(support))
+        return self.bank.recall(asked, count, signature=self.signature)
+
+    def _described(self, support: Examples) -> Tensor:
+        return _at(self.learner, support).description(self.params, support)
+
+    def adapt(
+        self,
+        support: Examples,
+        *,
+        query: Examples | None = None,
+        name: str = "",
+        start: Start = "memory",
+        remember: bool = False,
+        uri: str = "",
+        seed: int = 0,
+    ) -> Solved:
+        """Learn the task that has this support set (n, …); `remember` writes it back.
+
+        query: examples to measure on. uri: where the examples lie. seed: of the fresh network of start='random'.
+        """
+        learner = _at(self.learner, support).evaluated()
+        with torch.no_grad():
+            described = self._described(support)
+            params, entries = self._started(start, support, described, seed)
+            state = learner.adapt(params, support)
+            judged = support if query is None else query
+            loss, metric = learner.judge(params, state, judged)
+        what = "accuracy" if learner.spec.kind == "classification" else "mse"
+        metrics = {"loss": float(loss), what: float(metric)}
+        numbers, closeness = state["recalled"].tolist(), state["closeness"].tolist()
+        recalled = tuple((entries[i], near) for i, near in zip(numbers, closeness, strict=True) if i >= 0)
+        id = None
+        if remember:
+            parents = tuple(entry.id for entry, _ in recalled)
+            id = self._remember(learner, state, described, support, judged, metrics, name, parents, uri)
+        return Solved(state, recalled, metrics, id)
+
+    def _started(self, start: Start, support: Examples, described: Tensor, seed: int) -> tuple[Params, list[Entry]]:
+        if start == "memory":
+            return self.recall(support, described)
+        if start == "phi":
+            return self.params, []
+        if start == "random":
+            fresh = self.learner.init(torch.Generator().manual_seed(seed))
+            return self.params | {name: value.to(self.params[name]) for name, value in fresh.items()}, []
+        raise unknown_name("start", start, ("memory", "phi", "random"))
+
+    def _remember(
+        self,
+        learner: MemoryLearner,
+        state: State,
+        described: Tensor,
+        support: Examples,
+        judged: Examples,
+        metrics: dict[str, float],
+        name: str,
+        parents: tuple[str, ...],
+        uri: str,
+    ) -> str:
+        solved, origin = task_parameters(state), prefixed(PARAMETER, self.params)
+        data = encode(solved, origin, self.codec)
+        with torch.no_grad():  # what is lost by storing it so
+            stored = {f"task.{n}": v.to(solved[n]) for n, v in decode(data, origin, self.codec).items()}
+            loss, metric = learner.judge(self.params, state | stored, judged)
+        figures = metrics | {f"stored {k}": float(v) for k, v in zip(metrics, (loss, metric), strict=True)}
+        examples = pack_examples(support)
+        entry = Entry(
+            name=name or "task",
+            signature=self.signature,
+            base=self.base,
+            learner=type(self.learner).__name__,
+            codec=self.codec,
+            descriptor=described,
+            statistics=statistics_of(support),
+            metrics=figures,
+            parents=parents,
+            support_hash=checksum(examples),
+            support_uri=uri,
+        )
+        return self.bank.add([(entry, data, examples if self.keep == "examples" else None)])[0]
+
+    def build(
+        self,
+        source: Source,
+        count: int,
+        *,
+        split: str = "train",
+        first: int = 0,
+        start: Start = "memory",
+        remember: bool = True,
+        progress: Callable[[int, Solved], None] | None = None,
+    ) -> list[Solved]:
+        """Learn tasks `first` … `first + count − 1` of a split one after another, and remember each."""
+        if count < 1:
+            raise ConfigError(f"The number of tasks to remember must be at least 1, found {count}.")
+        source.check(split)
+        found = []
+        for index in range(first, first + count):
+            episode: Episode = task(source.episodes(split, torch.tensor([index])), 0)
+            solved = self.adapt(
+                episode.support, query=episode.query, name=task_name(source, split, index), start=start,
+                remember=remember, uri=f"{split}/{index}", seed=index,
+            )  # fmt: skip
+            found.append(solved)
+            if progress is not None:
+                progress(len(found), solved)
+        return found
+
+
+def task_name(source: Source, split: str, index: int) -> str:
+    """The group that all classes of a task share, if there is one, and the task's number."""
+    groups = {name.rpartition("/")[0] for name in source.class_names(split, index)}
+    group = groups.pop() if len(groups) == 1 else ""
+    return f"{group or split} {index}"
+
+
+def _at(learner: MemoryLearner, support: Examples) -> MemoryLearner:
+    """The learner for as many classes as the support set has."""
+    if learner.spec.kind == "regression":
+        return learner
+    ways = max(int(support.y[support.mask].max()) + 1, 2)
+    return learner.at(replace(learner.spec, ways=ways))

@@ -1,0 +1,67 @@
+"""Finding the nearest descriptors: exactly, in memory, or through the database's index."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+EXACT = 100_000
+"""Up to so many entries, or where there is no index, the search looks at all of them."""
+_PROBES, _REFINE = 24, 10
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """All descriptors, normalised, in memory. vectors: (n, D). version: of the table that they were read from."""
+
+    ids: list[str]
+    signatures: np.ndarray[Any, Any]
+    vectors: Tensor
+    version: int
+
+    @classmethod
+    def of(cls, columns: Any, version: int) -> Nearest:
+        """From an Arrow table of 'id', 'signature' and 'descriptor'."""
+        joined = columns.column("descriptor").combine_chunks()
+        size = joined.type.list_size
+        vectors = torch.from_numpy(np.array(joined.flatten(), dtype=np.float32).reshape(-1, size))
+        signatures = np.array(columns.column("signature").to_pylist(), dtype=object)
+        return cls(columns.column("id").to_pylist(), signatures, F.normalize(vectors, dim=1), version)
+
+    def ask(self, descriptor: Tensor, count: int, signature: str | None) -> list[tuple[str, float]]:
+        """Ids and cosines of the `count` nearest, nearest first."""
+        cosines = self.vectors @ F.normalize(descriptor.detach().cpu().float(), dim=0)
+        if signature is not None:
+            fits = torch.from_numpy((self.signatures == signature).astype(bool))
+            cosines = torch.where(fits, cosines, -torch.inf)
+        best, rows = cosines.topk(min(count, len(cosines)))
+        near = zip(best.tolist(), rows.tolist(), strict=True)
+        return [(self.ids[row], value) for value, row in near if value > -torch.inf]
+
+
+def build_index(table: Any, size: int) -> None:
+    """An inverted file over product-quantised descriptors, about √n lists (Jégou, Douze & Schmid 2011)."""
+    parts = next(n for n in range(size // 2, 0, -1) if size % n == 0)
+    table.create_index(
+        metric="cosine",
+        vector_column_name="descriptor",
+        index_type="IVF_PQ",
+        num_partitions=max(1, int(len(table) ** 0.5)),
+        num_sub_vectors=parts,
+        replace=True,
+    )
+
+
+def ask_index(table: Any, descriptor: Tensor, count: int, signature: str | None) -> list[tuple[str, float]]:
+    """Ids and cosines of about the `count` nearest, by the index; the candidates are compared exactly."""
+    query = table.search(descriptor.detach().cpu().float().numpy(), vector_column_name="descriptor")
+    query = query.distance_type("cosine").nprobes(_PROBES).refine_factor(_REFINE).limit(count)
+    if signature is not None:
+        query = query.where(f"signature = '{signature}'", prefilter=True)
+    rows = query.select(["id", "_distance"]).to_arrow().to_pylist()
+    return [(row["id"], 1 - row["_distance"]) for row in rows]

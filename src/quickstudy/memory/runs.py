@@ -1,0 +1,86 @@
+"""From a run to a memory, and from a bank alone: all that is needed to go on is stored beside φ."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from quickstudy import registry
+from quickstudy.engine import place, resolve_device
+from quickstudy.episode import task
+from quickstudy.errors import ConfigError, DataError
+from quickstudy.learners.memory import MemoryLearner
+from quickstudy.memory.bank import Bank
+from quickstudy.memory.memory import Memory, Solved
+from quickstudy.train.adapted import AdaptedModel, spec_from_json, spec_to_json
+from quickstudy.train.build import build_learner
+from quickstudy.train.config import RunConfig
+from quickstudy.train.run import Run
+
+_DESCRIBED = 64  # training tasks against whose mean descriptions are measured
+
+
+def as_memory(config: RunConfig, **options: Any) -> RunConfig:
+    """The same run with the learner 'memory', which takes over the inner rule, rate and steps.
+
+    Raises ConfigError for a learner without an inner loop over the whole network.
+    """
+    found = config.learner.settings()
+    takes = registry.learners.part("memory").parameters()
+    if not {"lr", "steps", "rule"} <= found.keys() or registry.learners.facts(config.learner.name).get("pretrains"):
+        raise ConfigError(
+            f"A memory holds the parameters that an inner loop ends at, and the learner {config.learner.name!r} has "
+            "none over the whole network. Use a run of maml, fomaml, reptile or memory."
+        )
+    kept = {name: value for name, value in (found | options).items() if name in takes and value is not None}
+    return replace(config, learner=registry.learners.part("memory", **kept))
+
+
+def memory_of_run(
+    run: Run, bank: Bank, *, untrained: bool = False, codec: Any = "float32", keep: Any = "hash", **options: Any
+) -> Memory:
+    """A memory whose φ, network and tasks are a run's. untrained: φ as it was before training.
+
+    options: of the learner 'memory', such as nearest and recall. Where the bank has a φ from an equal call, it goes on.
+    """
+    config = as_memory(run.config, **options)
+    spec = run.parts.engine.learner.spec
+    learner = _learner(config, spec, run)
+    device = resolve_device(run.config.device)
+    source = run.parts.training.plain()
+    with torch.no_grad():
+        some = source.episodes("train", torch.arange(_DESCRIBED))
+        params = learner.calibrate(
+            run.untrained() if untrained else run.params, [task(some, i) for i in range(_DESCRIBED)]
+        )
+    facts = {"config": config.to_json(), "spec": spec_to_json(spec)}
+    return Memory(bank, learner, place(params, device, True), codec, keep, facts)
+
+
+def memory_of_bank(bank: Bank, base: str | None = None, device: str = "auto") -> Memory:
+    """The memory that filled a bank; of several φ the newest, or the one called `base`."""
+    known = bank.bases()
+    if not known:
+        raise DataError(f"The bank at {bank.uri} is empty. Fill it: quickstudy memory build {bank.uri} --run RUN")
+    params, facts = bank.base(base or known[-1])
+    if "config" not in facts:
+        raise DataError("This bank was filled from Python, without a run's config. Use quickstudy.memory.Memory there.")
+    config, spec = RunConfig.from_json(facts["config"]), spec_from_json(facts["spec"])
+    learner = _learner(config, spec)
+    own = {name: value for name, value in facts.items() if name != "body"}
+    return Memory(bank, learner, place(params, resolve_device(device), True), facts=own)
+
+
+def model(memory: Memory, solved: Solved, classes: Sequence[str]) -> AdaptedModel:
+    """What was learned of a task, to predict with and to save; the memories themselves are not part of it."""
+    config, spec = RunConfig.from_json(memory.facts["config"]), replace(memory.learner.spec, ways=len(classes))
+    return AdaptedModel(config, memory.learner.at(spec).evaluated(), memory.params, solved.state, tuple(classes))
+
+
+def _learner(config: RunConfig, spec: Any, run: Run | None = None) -> MemoryLearner:
+    learner = build_learner(config, spec, module=None if run is None else run._module)
+    assert isinstance(learner, MemoryLearner)
+    return learner
