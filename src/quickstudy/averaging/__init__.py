@@ -4,6 +4,7 @@ Means, soups, differences and moving averages take and return flat mappings of t
 training makes the models to average: copies of one network that are trained apart on parts of the data.
 """
 
+from quickstudy.averaging.episodic import Episodic
 from quickstudy.averaging.means import (
     Models,
     finite,
@@ -19,6 +20,7 @@ from quickstudy.averaging.rounds import Round, Trained, train_parts
 from quickstudy.averaging.soup import Line, Soup, greedy_soup, line, recalibrated
 
 __all__ = [
+    "Episodic",
     "How",
     "Line",
     "Member",

@@ -18,6 +18,8 @@ COMMANDS = {
     "adapt": "learn new classes from a folder with one sub-folder of images per class",
     "predict": "name the classes of images with an adapted model",
     "memory": "remember solved tasks, and start new ones from the nearest: build, list, show, search, adapt, prune …",
+    "average": "make one run of several, by a greedy soup or a mean",
+    "partition": "train a recipe apart on parts of its classes, and average",
     "report": "write the report page of a run",
     "reproduce": "train a recipe and measure every figure it publishes",
     "list": "list recipes, learners, models, tasks or runs",

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import torch
 import tyro
+from tyro.extras import subcommand_cli_from_dict
 
-from quickstudy.cli.parse import find_run, parse, table
-from quickstudy.errors import ConfigError, unknown_name
+from quickstudy.cli.parse import find_run, table
+from quickstudy.errors import ConfigError
 from quickstudy.learners.describe import Describe
 from quickstudy.learners.memory import Recall
 from quickstudy.memory import Bank, Codec, Keep, Memory, Solved, Start
@@ -145,19 +146,17 @@ class Check:
 
 
 def run(argv: Sequence[str]) -> int:
-    kinds: dict[str, Any] = {
-        "build": (Build, _build), "list": (List, _list), "show": (Show, _show), "search": (Search, _search),
-        "adapt": (Adapt, _adapt), "prune": (Prune, _prune), "export": (Export, _export), "check": (Check, _check),
+    calls: dict[type, Callable[[Any], int | None]] = {
+        Build: _build, List: _list, Show: _show, Search: _search, Adapt: _adapt, Prune: _prune, Export: _export,
+        Check: _check,
     }  # fmt: skip
-    if not argv or argv[0] in ("-h", "--help"):
-        print("usage: quickstudy memory " + "|".join(kinds) + " BANK …      (each with --help tells more)\n")
-        for name, (kind, _) in kinds.items():
-            print(f"  {name:<7} {kind.__doc__}")
-        return 0
-    if argv[0] not in kinds:
-        raise unknown_name("command of `quickstudy memory`", argv[0], kinds)
-    kind, call = kinds[argv[0]]
-    return int(call(parse(kind, f"memory {argv[0]}", argv[1:])) or 0)
+    options = subcommand_cli_from_dict(
+        {kind.__name__.lower(): kind for kind in calls},
+        prog="quickstudy memory",
+        description="Remember solved tasks, and start new ones from the nearest.",
+        args=list(argv),
+    )
+    return calls[type(options)](options) or 0
 
 
 def _build(options: Build) -> None:

@@ -22,16 +22,20 @@ from quickstudy.learners.network import PARAMETER, Network, prefixed
 Describe = Literal["features", "task2vec"]
 """'features': statistics of a frozen network's features. 'task2vec': diagonal Fisher information (Achille et al.
 2019)."""
+LENGTH = 128
 _SKETCH = 32
 _RIDGE = 0.1  # of the mean squared length of the features
 
 
 def describe(how: Describe, network: Network, params: Params, support: Examples, spec: TaskSpec) -> Tensor:
-    """(D,): the description of the task that has this support set, by the network at φ = `params`."""
-    found = (
-        _features(network, params, support, spec) if how == "features" else _task2vec(network, params, support, spec)
-    )
-    return found.detach()
+    """(128,): the description of the task that has this support set, by the network at φ = `params`.
+
+    What is found out is projected onto 128 fixed random directions, which nearly keeps cosines (Johnson & Lindenstrauss
+    1984): the length depends neither on the network nor on the task.
+    """
+    of = _features if how == "features" else _task2vec
+    found = of(network, params, support, spec).detach()
+    return found @ _directions(len(found), LENGTH).to(found)
 
 
 def _features(network: Network, params: Params, support: Examples, spec: TaskSpec) -> Tensor:
@@ -52,14 +56,14 @@ def _features(network: Network, params: Params, support: Examples, spec: TaskSpe
             target = support.y.flatten(1)[:, 0] if support.y.dim() > 1 else support.y
             between = ((target - weights @ target) * weights.sqrt()) @ centred
             within = centred.square().sum(0).sqrt()
-        sketch = (centred @ _directions(z.shape[1]).to(z)).square().sum(0).sqrt()
+        sketch = (centred @ _directions(z.shape[1], _SKETCH).to(z)).square().sum(0).sqrt()
         return torch.cat([F.normalize(part, dim=0) for part in (mean, within, between, sketch)])
 
 
 @lru_cache(16)
-def _directions(size: int) -> Tensor:
-    """Fixed directions (D, 32), along which a covariance is looked at."""
-    drawn = torch.randn((size, _SKETCH), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+def _directions(size: int, count: int) -> Tensor:
+    """Fixed random directions (size, count)."""
+    drawn = torch.randn((size, count), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     return drawn / math.sqrt(size)
 
 
@@ -91,9 +95,7 @@ def head_names(network: Network) -> tuple[str, str | None]:
     return f"{prefix}weight", f"{prefix}bias" if layer.bias is not None else None
 
 
-def fit_head(
-    network: Network, params: Params, task: Params, support: Examples, spec: TaskSpec, scale: float = 1.0
-) -> Params:
+def fit_head(network: Network, params: Params, task: Params, support: Examples, spec: TaskSpec) -> Params:
     """Weight and bias of the head, by ridge regression on the features of the support set; names without prefix.
 
     task: entries that replace those of φ. A network's own head knows other classes: what it calls class 0 is not what

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,23 +12,15 @@ import torch
 from torch import Tensor
 
 from quickstudy.episode import Examples, Params
-from quickstudy.errors import CheckpointError, DataError, MissingExtra, RunError
+from quickstudy.errors import CheckpointError, DataError, RunError
 from quickstudy.memory.codec import checksum, decode, pack, unpack
 from quickstudy.memory.entry import DESCRIBING, TEXTS, Entry, from_row, row_checksum, to_row, unpack_examples
 from quickstudy.memory.nearest import EXACT, Nearest, ask_index, build_index
+from quickstudy.memory.tables import Tables, quoted
 
 FORMAT = 1
 """Version of the bank's tables; banks of a later one are refused."""
-_TASKS, _BASES = "tasks", "bases"
-
-
-def lancedb() -> Any:
-    """The module, or MissingExtra that names what to install."""
-    try:
-        import lancedb
-    except ImportError as error:
-        raise MissingExtra("lancedb", "memory", "A bank of tasks") from error
-    return lancedb
+TASKS, BASES = "tasks", "bases"
 
 
 class Bank:
@@ -43,51 +33,16 @@ class Bank:
 
     def __init__(self, uri: str | Path, options: Mapping[str, str] | None = None, create: bool = True) -> None:
         self.uri = str(uri)
-        local = "://" not in self.uri
-        if local and not create and not (Path(self.uri) / f"{_TASKS}.lance").exists():
+        if "://" not in self.uri and not create and not (Path(self.uri) / f"{TASKS}.lance").exists():
             raise RunError(f"There is no bank at {self.uri}. Make one: quickstudy memory build {self.uri} --run RUN")
-        with self._storage("open"):
-            # An interval of 0 shows each process at once what the others have written.
-            self._db = lancedb().connect(
-                self.uri, read_consistency_interval=timedelta(0), storage_options=dict(options or {})
-            )
-            self._names = list(self._db.list_tables().tables) if local else None
-        self._tables: dict[str, Any] = {}
+        self.tables = Tables(self.uri, options)
         self._cache: Nearest | None = None
-        if self._has(_TASKS):
+        self._bases: dict[str, tuple[Params, dict[str, Any]]] = {}
+        if self.tables.has(TASKS):
             self._check_format()
 
-    @contextmanager
-    def _storage(self, what: str) -> Iterator[None]:
-        """Errors of the database, which are of many kinds, as one of ours."""
-        try:
-            yield
-        except (OSError, RuntimeError, ValueError) as error:
-            if isinstance(error, (CheckpointError, RunError, DataError)):
-                raise
-            raise RunError(
-                f"Could not {what} the bank at {self.uri}: {_short(error)}. What was stored before is intact. Look at "
-                "the folder's permissions and free space, or at the object store's address and credentials."
-            ) from error
-
-    def _has(self, name: str) -> bool:
-        if name in self._tables:
-            return True
-        with self._storage("open"):
-            return name in self._db.list_tables().tables
-
-    def _table(self, name: str, schema: Any = None) -> Any:
-        """The table `name`, made with `schema` where there is none yet."""
-        if name not in self._tables:
-            with self._storage("write to" if schema is not None else "read"):
-                if schema is None:
-                    self._tables[name] = self._db.open_table(name)
-                else:
-                    self._tables[name] = self._db.create_table(name, schema=schema, mode="create", exist_ok=True)
-        return self._tables[name]
-
     def _check_format(self) -> None:
-        metadata = self._table(_TASKS).schema.metadata or {}
+        metadata = self.tables.table(TASKS).schema.metadata or {}
         found = int(metadata.get(b"quickstudy_format", b"0"))
         if not 0 < found <= FORMAT:
             raise CheckpointError(
@@ -109,13 +64,15 @@ class Bank:
     @property
     def descriptor_size(self) -> int | None:
         """The length of the descriptors; None while the bank is new."""
-        return int(self._table(_TASKS).schema.field("descriptor").type.list_size) if self._has(_TASKS) else None
+        return (
+            int(self.tables.table(TASKS).schema.field("descriptor").type.list_size) if self.tables.has(TASKS) else None
+        )
 
     def __len__(self) -> int:
-        if not self._has(_TASKS):
+        if not self.tables.has(TASKS):
             return 0
-        with self._storage("read"):
-            return int(self._table(_TASKS).count_rows())
+        with self.tables.guard("read"):
+            return int(self.tables.table(TASKS).count_rows())
 
     def add(self, items: Sequence[tuple[Entry, bytes, bytes | None]]) -> list[str]:
         """Append entries with their encoded parameters and support sets; their ids, once all of them are stored.
@@ -137,22 +94,13 @@ class Bank:
             raise DataError(f"The description of {bad!r} holds NaN or infinite values: its training diverged.")
         rows = [to_row(*item) for item in items]
         schema = self._schema(len(items[0][0].descriptor))
-        table = self._table(_TASKS, schema)
-        with self._storage("write to"):
-            table.add(pa.Table.from_pylist(rows, schema=schema))
+        table = self.tables.table(TASKS, schema)
+        self.tables.append(table, pa.Table.from_pylist(rows, schema=schema))
         return [row["id"] for row in rows]
-
-    def _rows(self, columns: Sequence[str], where: str = "") -> list[dict[str, Any]]:
-        if not self._has(_TASKS):
-            return []
-        with self._storage("read"):
-            query = self._table(_TASKS).search().select(list(columns))
-            found: list[dict[str, Any]] = (query.where(where) if where else query).to_arrow().to_pylist()
-            return found
 
     def entries(self, signature: str | None = None) -> list[Entry]:
         """All entries, oldest first. signature: only those whose parameters fit."""
-        rows = self._rows(DESCRIBING, f"signature = '{_quoted(signature)}'" if signature else "")
+        rows = self.tables.rows(TASKS, DESCRIBING, f"signature = '{quoted(signature)}'" if signature else "")
         return sorted((from_row(row) for row in rows), key=lambda entry: (entry.created, entry.id))
 
     def load(self, id: str) -> Params:
@@ -169,7 +117,7 @@ class Bank:
         return None if data is None else unpack_examples(data)
 
     def _whole(self, id: str) -> dict[str, Any]:
-        rows = self._rows((*DESCRIBING, "parameters", "support"), f"id = '{_quoted(id)}'")
+        rows = self.tables.rows(TASKS, (*DESCRIBING, "parameters", "support"), f"id = '{quoted(id)}'")
         if not rows:
             raise DataError(f"The bank at {self.uri} has no entry {id!r} (any more).")
         if row_checksum(rows[0]) != rows[0]["sha256"]:
@@ -182,7 +130,7 @@ class Bank:
     def check(self) -> dict[str, str]:
         """What is wrong with which entry, by id; empty if all are whole."""
         wrong: dict[str, str] = {}
-        for row in self._rows(("id",)):
+        for row in self.tables.rows(TASKS, ("id",)):
             try:
                 self.load(row["id"])
             except (CheckpointError, DataError) as error:
@@ -192,20 +140,20 @@ class Bank:
     def remove(self, ids: Sequence[str]) -> None:
         """Forget these entries."""
         if ids:
-            with self._storage("write to"):
-                self._table(_TASKS).delete("id IN (" + ", ".join(f"'{_quoted(i)}'" for i in ids) + ")")
+            with self.tables.guard("write to"):
+                self.tables.table(TASKS).delete("id IN (" + ", ".join(f"'{quoted(i)}'" for i in ids) + ")")
 
     def compact(self) -> None:
         """Give back the space of what was removed, and join the small files that many appends leave."""
-        if self._has(_TASKS):
-            with self._storage("write to"):
-                self._table(_TASKS).optimize(cleanup_older_than=timedelta(0))
+        if self.tables.has(TASKS):
+            with self.tables.guard("write to"):
+                self.tables.table(TASKS).optimize(cleanup_older_than=timedelta(0))
 
     def index(self) -> None:
         """Make (or remake) an index of the descriptors, for `recall` from more than 100,000 entries."""
         if len(self):
-            with self._storage("write to"):
-                build_index(self._table(_TASKS), int(self.descriptor_size or 0))
+            with self.tables.guard("write to"):
+                build_index(self.tables.table(TASKS), int(self.descriptor_size or 0))
 
     def recall(self, descriptor: Tensor, count: int = 5, signature: str | None = None) -> list[tuple[Entry, float]]:
         """The `count` entries nearest to a descriptor (D,), by cosine, nearest first, each with its closeness.
@@ -218,9 +166,9 @@ class Bank:
             raise DataError(f"The bank at {self.uri} is empty. Fill it: quickstudy memory build {self.uri} --run RUN")
         if (size := self.descriptor_size) != len(descriptor):
             raise DataError(f"The bank's descriptors have the length {size}, but this one has {len(descriptor)}.")
-        with self._storage("read"):
+        with self.tables.guard("read"):
             if total > EXACT and self.indexed:
-                found = ask_index(self._table(_TASKS), descriptor, count, signature)
+                found = ask_index(self.tables.table(TASKS), descriptor, count, signature)
             else:
                 found = self._nearest().ask(descriptor, count, signature)
         if not found:
@@ -228,12 +176,12 @@ class Bank:
                 f"None of the {total} entries of the bank at {self.uri} fits the signature {signature}: they are of "
                 "other networks or other kinds of tasks."
             )
-        wanted = ", ".join(f"'{_quoted(id)}'" for id, _ in found)
-        rows = {row["id"]: row for row in self._rows(DESCRIBING, f"id IN ({wanted})")}
+        wanted = ", ".join(f"'{quoted(id)}'" for id, _ in found)
+        rows = {row["id"]: row for row in self.tables.rows(TASKS, DESCRIBING, f"id IN ({wanted})")}
         return [(from_row(rows[id]), closeness) for id, closeness in found if id in rows]
 
     def _nearest(self) -> Nearest:
-        table = self._table(_TASKS)
+        table = self.tables.table(TASKS)
         version = table.version
         if self._cache is None or self._cache.version != version:
             columns = table.search().select(["id", "signature", "descriptor"]).to_arrow()
@@ -243,17 +191,12 @@ class Bank:
     @property
     def indexed(self) -> bool:
         """Whether there is an index over the descriptors."""
-        return bool(self._has(_TASKS) and self._table(_TASKS).list_indices())
+        return bool(self.tables.has(TASKS) and self.tables.table(TASKS).list_indices())
 
     def base(self, id: str) -> tuple[Params, dict[str, Any]]:
         """A φ that entries belong to, and what is known of it, such as the config of its run."""
         if id not in self._bases:
-            with self._storage("read"):
-                rows = (
-                    self._table(_BASES).search().where(f"id = '{_quoted(id)}'").limit(1).to_arrow().to_pylist()
-                    if self._has(_BASES)
-                    else []
-                )
+            rows = self.tables.rows(BASES, ("id", "parameters", "facts"), f"id = '{quoted(id)}'")
             if not rows:
                 raise DataError(f"The bank at {self.uri} has no φ {id!r} (any more), to which its entries belong.")
             if checksum(rows[0]["parameters"], rows[0]["facts"])[:12] != id:
@@ -261,17 +204,9 @@ class Bank:
             self._bases[id] = unpack(rows[0]["parameters"]), json.loads(rows[0]["facts"])
         return self._bases[id]
 
-    @cached_property
-    def _bases(self) -> dict[str, tuple[Params, dict[str, Any]]]:
-        return {}
-
     def bases(self) -> list[str]:
         """The ids of all φ, oldest first."""
-        if not self._has(_BASES):
-            return []
-        with self._storage("read"):
-            rows = self._table(_BASES).search().select(["id"]).to_arrow().to_pylist()
-        return list(dict.fromkeys(row["id"] for row in rows))
+        return list(dict.fromkeys(row["id"] for row in self.tables.rows(BASES, ("id",))))
 
     def add_base(self, params: Params, facts: Mapping[str, Any]) -> str:
         """Store a φ once; its id, 12 hexadecimal digits of its checksum."""
@@ -281,15 +216,7 @@ class Bank:
         id = checksum(data, told)[:12]
         if id not in self.bases():
             schema = pa.schema([("id", pa.string()), ("parameters", pa.large_binary()), ("facts", pa.string())])
-            table = self._table(_BASES, schema)
-            with self._storage("write to"):
-                table.add(pa.Table.from_pylist([{"id": id, "parameters": data, "facts": told}], schema=schema))
+            table = self.tables.table(BASES, schema)
+            rows = [{"id": id, "parameters": data, "facts": told}]
+            self.tables.append(table, pa.Table.from_pylist(rows, schema=schema))
         return id
-
-
-def _quoted(text: str) -> str:
-    return text.replace("'", "''")
-
-
-def _short(error: Exception) -> str:
-    return str(error).strip().split("\n")[0][:300]

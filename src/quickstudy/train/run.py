@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -182,12 +182,24 @@ def train(
         parts.check()
         Outer(initial_params(parts, config), config)  # refuses what cannot be before a folder is made
     with group.together("set-up"):
-        made = _new_run(config, parts.source, out, overwrite) if group.leads else None
+        made = new_run(config, parts.source, out, overwrite) if group.leads else None
     folder = Path(group.broadcast(str(made), "set-up"))
     return _continue(folder, parts, group, module, source, resume=False, quiet=quiet)
 
 
-def _new_run(config: RunConfig, source: Source, out: str | Path | None, overwrite: bool) -> Path:
+def keep(folder: Path, parts: Parts, params: Params, facts: dict[str, Any]) -> None:
+    """Store a calibrated φ as the kept model of the run at `folder`. facts: of its validation."""
+    meta = {
+        "kind": "run",
+        "kept_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": commit(),
+        "machine": machine(parts.engine.device),
+        "spec": spec_to_json(parts.engine.learner.spec),
+    }
+    save_tensors(folder / "model.safetensors", params, meta | facts, GO_ON)
+
+
+def new_run(config: RunConfig, source: Source, out: str | Path | None, overwrite: bool) -> Path:
     folder = new_folder(config.name, out, overwrite)
     write_json(folder / "config.json", config.to_json())
     splits.store(folder, source)
@@ -223,17 +235,7 @@ def _continue(
     with group.together("set-up"):
         config = RunConfig.from_json(read_json(folder / "config.json"))
 
-    def keep(params: Params, facts: dict[str, Any]) -> None:
-        meta = {
-            "kind": "run",
-            "kept_at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "commit": commit(),
-            "machine": machine(parts.engine.device),
-            "spec": spec_to_json(parts.engine.learner.spec),
-        }
-        save_tensors(folder / "model.safetensors", params, meta | facts, GO_ON)
-
-    training = Training(parts, config, folder, keep, group)
+    training = Training(parts, config, folder, partial(keep, folder, parts), group)
     try:
         with group.together("set-up"):
             if resume:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from quickstudy.errors import RunError
 from quickstudy.train.config import RunConfig
 from quickstudy.train.progress import Progress
 from quickstudy.train.report import measure, sections
@@ -35,6 +36,8 @@ def report(
     training, shown in a section of its own. Returns the path of the page; raises MissingExtra without matplotlib.
     """
     require_matplotlib()
+    if not run.metrics:
+        raise RunError(f"{run.folder} was averaged from other models, so it has no training to report on. Evaluate it.")
     regression = run.parts.source.spec.kind == "regression"
     few = min(episodes, curve_episodes)
     with Progress(f"Report on {run.config.name}", 6, quiet=quiet) as progress:

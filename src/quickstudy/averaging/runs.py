@@ -1,0 +1,133 @@
+"""Averages of runs as runs: models trained apart from one recipe, or one recipe trained on parts of its classes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import torch
+
+from quickstudy.averaging.episodic import Episodic
+from quickstudy.averaging.means import mean, strangers
+from quickstudy.averaging.rounds import Round, Workers, train_parts
+from quickstudy.averaging.soup import Line, greedy_soup, line
+from quickstudy.episode import Params
+from quickstudy.errors import ConfigError, unknown_name
+from quickstudy.inner import Adam
+from quickstudy.tasks.classes import ClassSource
+from quickstudy.train import splits
+from quickstudy.train.build import Parts, build
+from quickstudy.train.config import RunConfig
+from quickstudy.train.evaluate import evaluate
+from quickstudy.train.loop import calibrated, initial_params
+from quickstudy.train.run import Run, keep, new_run
+
+How = Literal["greedy", "mean"]
+"""'greedy': a soup, never worse on validation tasks than its best member. 'mean': of all, uniform or weighted."""
+Divide = Literal["groups", "classes"]
+"""Parts of the training classes: whole groups such as alphabets, or classes dealt out alike."""
+
+
+@dataclass(frozen=True)
+class Averaged:
+    """run: the average. members: the names of the runs in it. scores: validation of each run alone, in the metric.
+
+    line: the validation loss between the two best runs, None where there is one run only.
+    """
+
+    run: Run
+    members: tuple[str, ...]
+    scores: Mapping[str, float]
+    score: float
+    line: Line | None
+
+
+def average_runs(
+    runs: Sequence[Run], out: str | Path, how: How = "greedy", weights: Sequence[float] | None = None
+) -> Averaged:
+    """A new run at `out` whose φ is the average of those of `runs`, BatchNorm statistics taken anew.
+
+    weights: for 'mean'. Raises ModelError where they are of different networks, naming the first parameter that
+    differs; a warning says if they seem to come from different initialisations.
+    """
+    if how not in get_args(How):
+        raise unknown_name("way to average", how, get_args(How))
+    if not runs:
+        raise ConfigError("There is no run to average. Name at least one.")
+    if weights is not None and how == "greedy":
+        raise ConfigError("A greedy soup chooses its members by itself. Leave the weights out, or take the mean.")
+    first = runs[0]
+    models = {str(run.folder): run.params for run in runs}
+    strangers(models)
+    config, parts = first.config, first.parts
+    sign = -1.0 if parts.source.spec.kind == "regression" else 1.0
+
+    def score(params: Params) -> float:
+        found = calibrated(parts, config, params)
+        return sign * evaluate(parts.engine, found, parts.source, "val", config.validation_episodes).mean
+
+    def val_loss(params: Params) -> float:
+        found = calibrated(parts, config, params)
+        episodes = parts.source.episodes("val", torch.arange(min(50, config.validation_episodes)))
+        judged = parts.engine.map(lambda e: (parts.engine.learner.score(found, e)[0],), episodes)
+        return float(judged[0].mean())
+
+    soup = greedy_soup(models, score) if how == "greedy" else None
+    params = mean(models, weights) if soup is None else soup.params
+    scores = {name: score(model) for name, model in models.items()} if soup is None else soup.scores
+    best = sorted(scores, key=lambda name: -scores[name])[:2]
+    between = line(models[best[0]], models[best[1]], val_loss) if len(best) > 1 else None
+    members = tuple(models) if soup is None else soup.members
+    named = replace(config, name=Path(out).name)
+    run = _store(named, parts, params, out, {"averaged": list(members)})
+    return Averaged(run, members, {n: sign * s for n, s in scores.items()}, sign * score(params), between)
+
+
+def train_on_parts(
+    config: RunConfig,
+    out: str | Path,
+    *,
+    rounds: int,
+    steps: int,
+    divide: Divide = "groups",
+    parts: int = 10,
+    fraction: float = 1.0,
+    outer_lr: float = 1.0,
+    backend: Workers = "processes",
+    workers: int | None = None,
+    progress: Callable[[Round], None] | None = None,
+) -> Run:
+    """Train the recipe's learner apart on parts of its training classes and average, round after round, into a run.
+
+    steps: outer steps of each member in a round, by Adam at the recipe's rate, on `meta_batch` tasks each. divide: by
+    'groups' each group of classes is a part; by 'classes' they are dealt out to `parts` parts. See `train_parts`.
+    """
+    built = build(config)
+    source = built.training
+    if not isinstance(source, ClassSource):
+        raise ConfigError("Parts are made of classes: use tasks with a fixed set of them, such as folder or omniglot.")
+    made = built.training_engine.learner
+    if divide == "groups":
+        member = Episodic.by_group(made, source, Adam(lr=config.lr), steps, config.meta_batch)
+    elif divide == "classes":
+        member = Episodic.by_class(made, source, Adam(lr=config.lr), parts, steps, config.meta_batch)
+    else:
+        raise unknown_name("way to divide", divide, get_args(Divide))
+    ended = train_parts(
+        member, initial_params(built, config), rounds=rounds, fraction=fraction, outer_lr=outer_lr, backend=backend,
+        workers=workers, seed=config.seed, progress=progress,
+    )  # fmt: skip
+    facts = {"parts": len(member.sizes), "rounds": rounds, "steps": steps, "fraction": fraction, "outer_lr": outer_lr}
+    return _store(config, built, ended.params, out, {"partition": facts}, rounds * steps)
+
+
+def _store(config: RunConfig, parts: Parts, params: Params, out: str | Path, facts: Any, step: int = 0) -> Run:
+    """A run folder around φ, validated, as training would have left it."""
+    params = calibrated(parts, config, params)
+    result = evaluate(parts.engine, params, parts.source, "val", config.validation_episodes)
+    folder = new_run(config, parts.source, out, overwrite=False)
+    seen = {"validation": result.mean, "validation_ci95": result.ci95, "held_out": splits.held_out(parts.source)}
+    keep(folder, parts, params, {"step": step, **seen, **facts})
+    return Run(folder)

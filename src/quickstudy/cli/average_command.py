@@ -1,0 +1,41 @@
+"""`quickstudy average RUN RUN …`: one run of several."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from quickstudy.averaging.runs import How, average_runs
+from quickstudy.cli.parse import find_run, parse, table
+from quickstudy.train.run import Run
+
+
+@dataclass
+class Average:
+    """Average the models of several runs of one network into a new run, and show what that is worth on validation."""
+
+    runs: tyro.conf.Positional[tuple[str, ...]]
+    """Runs: their folders, or their names under runs/."""
+    out: Path
+    """Folder of the new run."""
+    how: How = "greedy"
+    """A greedy soup, never worse on validation tasks than its best member, or the mean of all."""
+    weights: tuple[float, ...] = ()
+    """For the mean: a weight for each run."""
+    device: str | None = None
+    """Another device than the runs'."""
+
+
+def run(argv: Sequence[str]) -> int:
+    options = parse(Average, "average", argv)
+    runs = [Run(find_run(name), device=options.device) for name in options.runs]
+    found = average_runs(runs, options.out, options.how, options.weights or None)
+    rows = [[name, f"{value:.4f}", "yes" if name in found.members else ""] for name, value in found.scores.items()]
+    table("On validation tasks", ["run", "value", "taken"], [*rows, [str(options.out), f"{found.score:.4f}", ""]])
+    if found.line is not None:
+        print(f"Loss on the line between the two best runs:\n{found.line}")
+    print(f"Next: quickstudy evaluate {options.out}")
+    return 0

@@ -1,0 +1,44 @@
+"""What the studies share: means with intervals, and where results are stored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+import torch
+
+from quickstudy.train.provenance import commit, machine
+from quickstudy.train.storage import write_json
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def interval(values: Sequence[float]) -> dict[str, float]:
+    """Mean and half-width of its 95 % confidence interval (normal approximation), over `count` tasks."""
+    return {"mean": mean(values), "ci95": 1.96 * stdev(values) / len(values) ** 0.5, "count": len(values)}
+
+
+def slope(values: Sequence[float]) -> dict[str, float]:
+    """Least-squares slope of the values over their number 0, 1, …, with the half-width of its 95 % interval."""
+    y = torch.tensor(values, dtype=torch.float64)
+    x = torch.arange(len(y), dtype=torch.float64)
+    x = x - x.mean()
+    found = float(x @ y / x.square().sum())
+    left = y - y.mean() - found * x
+    error = float((left.square().sum() / (len(y) - 2) / x.square().sum()).sqrt())
+    return {"mean": found, "ci95": 1.96 * error, "count": len(y)}
+
+
+def store(name: str, found: dict[str, Any]) -> None:
+    """Write studies/results/<name>.json with where and when it was measured."""
+    where = {
+        "machine": machine(torch.device("cpu")),
+        "threads": torch.get_num_threads(),
+        "commit": commit(),
+        "date": datetime.now(UTC).date().isoformat(),
+    }
+    write_json(RESULTS / f"{name}.json", {"where": where, **found})
+    print(f"stored {name}", flush=True)

@@ -1,0 +1,74 @@
+"""Four processes write to one bank at once, two of them are killed, round after round: is anything lost or broken?"""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+from quickstudy.memory import Bank, Entry
+from quickstudy.memory.codec import encode
+from studies.common import store
+
+ROUNDS = 50
+
+
+def task(seed: int) -> dict[str, torch.Tensor]:
+    return {"w": torch.randn(64, 64, generator=torch.Generator().manual_seed(seed))}
+
+
+def write(folder: str, writer: int) -> None:
+    """Add entries for ever, and say so of each once it is stored."""
+    bank = Bank(folder)
+    base = bank.bases()[0]
+    for number in range(10**6):
+        seed = writer * 10**6 + number
+        entry = Entry(str(seed), "abc", base, "none", "float32", torch.full((8,), float(seed % 97)))
+        print(bank.add([(entry, encode(task(seed), {}, "float32"), None)])[0], seed, flush=True)
+
+
+def writers() -> None:
+    draw = random.Random(0)
+    acknowledged = lost = broken = held = 0
+    for number in range(ROUNDS):
+        with tempfile.TemporaryDirectory() as folder:
+            Bank(f"{folder}/bank").add_base({"network.w": torch.zeros(1)}, {})
+            outs = [Path(folder, str(i)) for i in range(4)]
+            running = []
+            for i, out in enumerate(outs):
+                command = [sys.executable, "-m", "studies.writers", f"{folder}/bank", str(i)]
+                with out.open("w") as file:
+                    running.append(subprocess.Popen(command, stdout=file))
+            while any(not out.read_text() for out in outs):
+                time.sleep(0.02)
+            time.sleep(draw.uniform(0.2, 1.0))
+            for process in running[:2]:
+                process.send_signal(signal.SIGKILL)
+            time.sleep(0.3)
+            for process in running:
+                process.kill()
+                process.wait()
+            bank = Bank(f"{folder}/bank", create=False)
+            broken += len(bank.check())
+            there = {entry.id: entry for entry in bank.entries()}
+            held += len(there)
+            for line in "".join(out.read_text() for out in outs).splitlines():
+                words = line.split()
+                if len(words) == 2 and len(words[0]) == 32:
+                    acknowledged += 1
+                    whole = words[0] in there and torch.equal(
+                        bank.load(words[0])["w"], task(int(there[words[0]].name))["w"]
+                    )
+                    lost += not whole
+        print(number, acknowledged, lost, broken, flush=True)
+    store("writers", {"rounds": ROUNDS, "acknowledged": acknowledged, "held": held, "lost": lost, "broken": broken})
+
+
+if __name__ == "__main__":
+    write(sys.argv[1], int(sys.argv[2]))

@@ -1,0 +1,237 @@
+"""A bank on disk: what is stored comes back, whole or not at all, whoever writes and dies."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from quickstudy.errors import CheckpointError, DataError, QuickstudyError, RunError
+from quickstudy.memory import Bank, Codec, Entry
+from quickstudy.memory.codec import decode, encode
+
+D = 8
+
+
+def vector(seed: int) -> torch.Tensor:
+    return torch.randn(D, generator=torch.Generator().manual_seed(seed))
+
+
+def entry(seed: int, base: str, **changes: object) -> Entry:
+    made = Entry(f"task {seed}", "abc", base, "MemoryLearner", "float32", vector(seed), metrics={"accuracy": 0.5})
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+def parameters(seed: int) -> dict[str, torch.Tensor]:
+    return {"w": torch.randn(3, 4, generator=torch.Generator().manual_seed(seed))}
+
+
+def filled(path: Path, count: int = 5) -> tuple[Bank, list[str]]:
+    bank = Bank(path)
+    base = bank.add_base({"network.w": torch.zeros(3, 4)}, {"body": ["w"]})
+    return bank, bank.add([(entry(i, base), encode(parameters(i), {}, "float32"), None) for i in range(count)])
+
+
+def test_what_is_stored_comes_back(tmp_path: Path) -> None:
+    _, ids = filled(tmp_path)
+    again = Bank(tmp_path, create=False)
+    assert len(again) == 5 and [e.id for e in again.entries()] == ids
+    for seed, id in enumerate(ids):
+        assert torch.equal(again.load(id)["w"], parameters(seed)["w"])
+    found = again.entries()[3]
+    assert found.name == "task 3" and torch.equal(found.descriptor, vector(3)) and found.metrics == {"accuracy": 0.5}
+    assert found.versions["torch"] == str(torch.__version__) and again.check() == {}
+
+
+def test_recall_is_the_cosine(tmp_path: Path) -> None:
+    bank, ids = filled(tmp_path, 50)
+    asked = vector(1000)
+    vectors = torch.stack([vector(i) for i in range(50)])
+    cosines = torch.nn.functional.cosine_similarity(vectors, asked[None])
+    best = cosines.topk(7)
+    found = bank.recall(asked, 7)
+    assert [e.id for e, _ in found] == [ids[i] for i in best.indices.tolist()]
+    assert [near for _, near in found] == pytest.approx(best.values.tolist(), abs=1e-5)
+
+
+def test_only_what_fits_is_recalled(tmp_path: Path) -> None:
+    bank, _ = filled(tmp_path)
+    base = bank.bases()[0]
+    other = bank.add([(entry(9, base, signature="other"), encode(parameters(9), {}, "float32"), None)])
+    assert [e.id for e, _ in bank.recall(vector(9), 3, signature="other")] == other
+    assert len(bank.recall(vector(9), 10, signature="abc")) == 5
+    with pytest.raises(DataError, match="None of the 6 entries .* fits the signature none"):
+        bank.recall(vector(9), 3, signature="none")
+    with pytest.raises(DataError, match="length 8, but this one has 5"):
+        bank.recall(torch.zeros(5))
+
+
+def test_an_empty_bank_says_so(tmp_path: Path) -> None:
+    bank = Bank(tmp_path)
+    assert len(bank) == 0 and bank.entries() == [] and bank.check() == {}
+    with pytest.raises(DataError, match="is empty. Fill it"):
+        bank.recall(vector(0))
+    with pytest.raises(RunError, match="There is no bank at"):
+        Bank(tmp_path / "nowhere", create=False)
+
+
+def test_other_descriptors_and_nan_are_refused_and_nothing_is_stored(tmp_path: Path) -> None:
+    bank, _ = filled(tmp_path)
+    base = bank.bases()[0]
+    good = (entry(6, base), encode(parameters(6), {}, "float32"), None)
+    for bad in (torch.zeros(3), torch.full((D,), torch.nan)):
+        with pytest.raises(DataError, match="lengths|NaN"):
+            bank.add([good, (entry(7, base, descriptor=bad), encode(parameters(7), {}, "float32"), None)])
+    assert len(bank) == 5
+
+
+def test_a_damaged_entry_is_never_used(tmp_path: Path) -> None:
+    bank, ids = filled(tmp_path)
+    table = bank.tables.table("tasks")
+    table.update(where=f"id = '{ids[2]}'", values={"metrics": '{"accuracy": 1.0}'})
+    with pytest.raises(CheckpointError, match="'task 2'.*does not match its checksum"):
+        bank.load(ids[2])
+    assert set(bank.check()) == {ids[2]}
+    bank.remove(list(bank.check()))
+    assert len(bank) == 4 and bank.check() == {}
+
+
+def test_an_entry_deleted_between_search_and_load_is_named(tmp_path: Path) -> None:
+    bank, _ = filled(tmp_path)
+    found = bank.recall(vector(0), 1)
+    Bank(tmp_path).remove([found[0][0].id])
+    with pytest.raises(DataError, match=r"has no entry .* \(any more\)"):
+        bank.load(found[0][0].id)
+    assert len(bank.recall(vector(0), 10)) == 4  # and the bank sees what another process did
+
+
+def test_a_bank_of_a_newer_version_says_so(tmp_path: Path) -> None:
+    import lancedb
+    import pyarrow as pa
+
+    schema = pa.schema([pa.field("id", pa.string())], metadata={"quickstudy_format": "99"})
+    lancedb.connect(str(tmp_path)).create_table("tasks", schema=schema)
+    with pytest.raises(CheckpointError, match="format 99, written by a newer quickstudy"):
+        Bank(tmp_path)
+
+
+def test_tables_of_others_are_refused(tmp_path: Path) -> None:
+    import lancedb
+
+    lancedb.connect(str(tmp_path)).create_table("tasks", [{"id": "x"}])
+    with pytest.raises(CheckpointError, match="quickstudy did not write"):
+        Bank(tmp_path)
+
+
+@pytest.mark.parametrize(("codec", "bound"), [("float32", 0.0), ("bfloat16", 4e-3), ("int8", 5e-3)])
+def test_codecs_lose_no_more_than_they_say(codec: Codec, bound: float) -> None:
+    base = parameters(0)
+    task = {"w": base["w"] + 0.1 * parameters(1)["w"], "new": torch.linspace(-1, 1, 12)}
+    data = encode(task, base, codec)
+    found = decode(data, base, codec)
+    for name, value in task.items():
+        scale = float((value - base.get(name, torch.zeros(()))).abs().max()) if codec == "int8" else 1.0
+        assert float((found[name] - value).abs().max()) <= bound * max(
+            scale, float(value.abs().max()) * (codec != "int8")
+        )
+    large = {"w": torch.randn(100, 100)}
+    sizes = {c: len(encode(large, {}, c)) for c in ("float32", "bfloat16", "int8")}  # type: ignore[arg-type]
+    assert sizes["float32"] > 1.9 * sizes["bfloat16"] > 3.5 * sizes["int8"]
+
+
+ADD = """
+import resource, sys; sys.path[:0] = ["tests/memory"]
+from test_bank import *
+bank = Bank(sys.argv[1])
+assert len(bank.recall(vector(0), 2)) == 2
+if sys.argv[2] == "full":
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+try:
+    bank.add([(entry(7, bank.bases()[0]), encode({"w": torch.zeros(10_000)}, {}, "float32"), None)])
+except RunError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("how", ["read-only", "full"])
+def test_a_folder_that_cannot_be_written_is_an_error_and_nothing_is_lost(how: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:  # which another user can reach, as pytest's own cannot be
+        Path(folder).chmod(0o755)
+        bank, ids = filled(Path(folder) / "bank")
+        command = [sys.executable, "-c", ADD, f"{folder}/bank", how]
+        if how == "read-only":
+            for path in Path(folder, "bank").rglob("*"):
+                path.chmod(0o555 if path.is_dir() else 0o444)
+            Path(folder, "bank").chmod(0o555)
+            if os.geteuid() == 0:  # whom permissions do not stop
+                command = ["setpriv", "--reuid=65534", "--clear-groups", *command]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        for path in [Path(folder, "bank"), *Path(folder, "bank").rglob("*")]:
+            path.chmod(stat.S_IRWXU)
+        assert "Could not write to the bank" in done.stdout and "before is intact" in done.stdout, done.stderr
+        assert [e.id for e in bank.entries()] == ids and bank.check() == {}
+
+
+def test_an_object_store_that_does_not_let_us_in_is_an_error() -> None:
+    options = {"aws_access_key_id": "x", "aws_secret_access_key": "y", "region": "us-east-1", "allow_http": "true"}
+    options |= {"endpoint": "http://127.0.0.1:9", "connect_timeout": "1s", "timeout": "2s", "client_max_retries": "0"}
+    with pytest.raises(RunError, match="Could not .* the bank at s3://nobody/bank"):
+        len(Bank("s3://nobody/bank", options))
+
+
+WRITER = """
+import sys; sys.path[:0] = ["tests/memory"]
+from test_bank import *
+bank, writer = Bank(sys.argv[1]), int(sys.argv[2])
+base = bank.bases()[0]
+for number in range(10_000):
+    seed = 1_000_000 * writer + number
+    ids = bank.add([(entry(seed, base), encode(parameters(seed), {}, "float32"), None)])
+    print(ids[0], seed, flush=True)
+    time.sleep(0.05)
+"""
+
+
+def test_four_writers_two_of_them_killed_lose_nothing_that_was_acknowledged(tmp_path: Path) -> None:
+    filled(tmp_path / "bank", 1)
+    command = [sys.executable, "-c", WRITER, str(tmp_path / "bank")]
+    outs = [tmp_path / f"out{i}" for i in range(4)]
+    running = []
+    for writer, out in enumerate(outs):
+        with out.open("w") as file:
+            running.append(subprocess.Popen([*command, str(writer)], stdout=file))
+    try:
+        deadline = time.monotonic() + 120
+        while any(len(out.read_text().splitlines()) < 3 for out in outs):
+            assert time.monotonic() < deadline and all(p.poll() is None for p in running)
+            time.sleep(0.05)
+        for process in running[:2]:
+            process.send_signal(signal.SIGKILL)
+        time.sleep(0.5)
+    finally:
+        for process in running:
+            process.kill()
+            process.wait()
+    bank = Bank(tmp_path / "bank", create=False)
+    assert bank.check() == {}
+    held = {e.id for e in bank.entries()}
+    for out in outs:
+        for line in out.read_text().splitlines():
+            if line.count(" ") == 1 and line.split()[1].isdigit():
+                id, seed = line.split()
+                assert id in held and torch.equal(bank.load(id)["w"], parameters(int(seed))["w"])
+
+
+def test_every_error_is_one_of_ours(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(QuickstudyError, match="Could not"):
+        Bank(tmp_path / "file").add_base({"w": torch.zeros(1)}, {})

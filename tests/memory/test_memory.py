@@ -1,0 +1,300 @@
+"""Starting from memories: what is recalled, what it becomes, and what is put back."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+
+import quickstudy as qs
+from quickstudy.engine import Engine
+from quickstudy.episode import Episode, Examples, Params, TaskSpec, task
+from quickstudy.errors import ConfigError, DataError, ModelError
+from quickstudy.learners import MemoryLearner, maml, memory, protonet
+from quickstudy.learners.descent import task_parameters
+from quickstudy.learners.describe import LENGTH, describe, fit_head
+from quickstudy.learners.memory import CENTRE, DESCRIPTORS
+from quickstudy.learners.network import PARAMETER, Network, prefixed
+from quickstudy.memory import Bank, Memory
+from quickstudy.memory.health import export, merge, near_duplicates, prune, usefulness
+from quickstudy.memory.map import neighbours, projected, write_map
+from quickstudy.models import mlp
+from quickstudy.tasks.base import Source
+from quickstudy.tasks.classes import ClassSource
+from quickstudy.tasks.pool import TensorPool
+
+WAYS, D = 3, 5
+SPEC = TaskSpec("classification", (D,), ways=WAYS)
+KINDS = ("features", "task2vec")
+
+
+def source(groups: int = 4) -> Source:
+    """Classes are Gaussians; those of a group lie in a corner of their own."""
+    drawn = torch.Generator().manual_seed(0)
+    corners = 4 * torch.randn(groups, D, generator=drawn)
+    centres = corners.repeat_interleave(4, 0) + torch.randn(4 * groups, D, generator=drawn)
+    x = centres.repeat_interleave(20, 0) + 0.5 * torch.randn(80 * groups, D, generator=drawn)
+    classes = 4 * groups
+    pool = TensorPool.from_labels(
+        x,
+        torch.arange(classes).repeat_interleave(20),
+        [f"group {i // 4}/class {i}" for i in range(classes)],
+        groups=[str(i // 4) for i in range(classes)],
+    )
+    splits = {"train": torch.arange(classes - 4), "val": torch.arange(4), "test": torch.arange(classes - 4, classes)}
+    return ClassSource(pool=pool, splits=splits, spec=SPEC, within=True).sampled(qs.Sampling(WAYS, 5, 5))
+
+
+def learner(**options: object) -> MemoryLearner:
+    return memory(mlp(SPEC, width=16), SPEC, **({"lr": 0.1, "steps": 3, "near": -1.0} | options))  # type: ignore[arg-type]
+
+
+def phi(made: MemoryLearner) -> Params:
+    some = source().episodes("train", torch.arange(16))
+    return made.calibrate(made.init(torch.Generator().manual_seed(0)), [task(some, i) for i in range(16)])
+
+
+def episode(index: int = 0) -> Episode:
+    return task(source().episodes("train", torch.tensor([index])), 0)
+
+
+def remembered(made: MemoryLearner, params: Params, count: int = 6) -> tuple[Params, list[Params]]:
+    episodes = [episode(i) for i in range(100, 100 + count)]
+    tasks = [task_parameters(made.adapt(params, e.support)) for e in episodes]
+    return made.remembering(params, torch.stack([made.description(params, e.support) for e in episodes]), tasks), tasks
+
+
+@pytest.mark.parametrize("how", KINDS)
+@pytest.mark.parametrize("kind", ["classification", "regression"])
+def test_a_description_depends_on_neither_order_nor_names(how: str, kind: str) -> None:
+    spec = SPEC if kind == "classification" else TaskSpec("regression", (D,), target_shape=(1,))
+    network = Network(mlp(spec, width=16).double())
+    params = network.init(torch.Generator().manual_seed(0))
+    x = torch.randn(9, D, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    y = torch.arange(9) % WAYS if kind == "classification" else x[:, :1] * 2
+    support = Examples(x, y, torch.ones(9, dtype=torch.bool))
+    found = describe(how, network, params, support, spec)  # type: ignore[arg-type]
+    order = torch.randperm(9, generator=torch.Generator().manual_seed(2))
+    shuffled = describe(how, network, params, Examples(x[order], y[order], support.mask), spec)  # type: ignore[arg-type]
+    torch.testing.assert_close(found, shuffled)
+    mask = torch.arange(11) < 9
+    padded = Examples(torch.cat([x, x[:2] + 1]), torch.cat([y, y[:2]]), mask)
+    torch.testing.assert_close(found, describe(how, network, params, padded, spec))  # type: ignore[arg-type]
+    assert found.shape == (LENGTH,) and bool(torch.isfinite(found).all())
+    if kind == "classification":
+        renamed = describe(how, network, params, Examples(x, (y + 1) % WAYS, support.mask), spec)  # type: ignore[arg-type]
+        torch.testing.assert_close(found, renamed)
+
+
+@pytest.mark.parametrize("how", KINDS)
+def test_tasks_of_one_group_are_described_alike(how: str) -> None:
+    made = learner(describe=how)
+    params, names = phi(made), source()
+    found = torch.stack([made.description(params, episode(i).support) for i in range(60)])
+    groups = [names.class_names("train", i)[0].split("/")[0] for i in range(60)]
+    near = neighbours(found, 1)
+    assert sum(groups[i] == groups[other] for i, [(other, _)] in enumerate(near)) > 40  # of 60; by chance 20
+
+
+def test_without_memories_it_starts_from_phi() -> None:
+    made = learner()
+    params, support = phi(made), episode().support
+    state = made.start(params, support)
+    head = fit_head(made.network, params, {}, support, SPEC)
+    for name, value in task_parameters(state).items():
+        assert torch.equal(value, head.get(name, params[PARAMETER + name]))
+    assert state["recalled"].tolist() == [-1]
+
+
+def test_the_average_is_weighted_by_closeness() -> None:
+    made = learner(nearest=3)
+    params, tasks = remembered(made, phi(made))
+    support = episode(7).support
+    state = made.start(params, support)
+    cosines = F.cosine_similarity(made.description(params, support)[None], params[DESCRIPTORS])
+    best = cosines.topk(3)
+    assert state["recalled"].tolist() == best.indices.tolist()
+    torch.testing.assert_close(state["closeness"], best.values)
+    weights = (10 * best.values).softmax(0)
+    expected = sum(w * tasks[i]["linear1.weight"] for w, i in zip(weights, best.indices.tolist(), strict=True))
+    torch.testing.assert_close(state["task.linear1.weight"], expected)
+
+
+def test_the_best_of_the_nearest_has_the_least_support_loss() -> None:
+    made = learner(nearest=4, recall="best")
+    params, tasks = remembered(made, phi(made))
+    support = episode(8).support
+    state = made.start(params, support)
+    (chosen,) = [i for i in state["recalled"].tolist() if i >= 0]
+    nearest = F.cosine_similarity(made.description(params, support)[None], params[DESCRIPTORS]).topk(4).indices.tolist()
+    losses = {}
+    for i in nearest:
+        values = made.body(tasks[i])
+        whole = values | fit_head(made.network, params, values, support, SPEC)
+        losses[i] = float(F.cross_entropy(made.network(params, support.x, whole), support.y))
+    assert chosen == min(losses, key=lambda i: losses[i])
+
+
+def test_memories_that_are_not_near_are_not_used() -> None:
+    made = learner(near=1.0)
+    params, _ = remembered(made, phi(made))
+    support = episode(9).support
+    state, plain = made.start(params, support), made.start(phi(made), support)
+    assert set(state["recalled"].tolist()) == {-1}
+    assert all(torch.equal(v, state[n]) for n, v in plain.items() if n.startswith("task."))
+
+
+@pytest.mark.parametrize("recall", ["average", "best"])
+def test_with_memories_vmap_is_the_loop_and_the_answer_keeps_its_symmetries(recall: str) -> None:
+    made = learner(recall=recall)
+    params, _ = remembered(made, phi(made))
+    episodes = source().episodes("test", torch.arange(4))
+    one, other = (Engine(made, torch.device("cpu"), mode).predictions(params, episodes) for mode in ("vmap", "loop"))  # type: ignore[arg-type]
+    torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+    (x, y, mask), query = task(episodes, 0)
+    state = made.adapt(params, Examples(x, (y + 1) % WAYS, mask))
+    torch.testing.assert_close(made.predict(params, state, query.x).roll(-1, 1), one[0], rtol=1e-3, atol=1e-3)
+
+
+def test_any_number_of_classes_is_learned() -> None:
+    made = learner()
+    params, _ = remembered(made, phi(made))
+    wider = source().sampled(qs.Sampling(4, 5, 5))
+    e = task(wider.episodes("train", torch.tensor([3])), 0)
+    at = made.at(wider.spec)
+    answers = at.predict(params, at.adapt(params, e.support), e.query.x)
+    assert answers.shape == (20, 4) and float((answers.argmax(1) == e.query.y).float().mean()) > 0.6
+
+
+def test_what_cannot_remember_is_refused() -> None:
+    with pytest.raises(ConfigError, match="EmbeddingLearner has no such parameters"):
+        MemoryLearner.around(protonet(mlp(SPEC, head=False), SPEC))
+    with pytest.raises(ModelError, match="End the network with nn.Linear"):
+        memory(torch.nn.Sequential(torch.nn.Linear(D, WAYS), torch.nn.PReLU()), SPEC)
+    with pytest.raises(ConfigError, match="nearest"):
+        learner(nearest=0)
+    plain = MemoryLearner.around(maml(mlp(SPEC), SPEC, lr=0.3, steps=2), nearest=2)
+    assert plain.steps == 2 and plain.nearest == 2 and plain.rule.lr == 0.3
+
+
+def bank(tmp_path: Path, count: int = 12, **options: object) -> Memory:
+    made = learner()
+    found = Memory(Bank(tmp_path / "bank"), made, phi(made), **options)  # type: ignore[arg-type]
+    found.build(source(), count)
+    return found
+
+
+def test_the_loop_remembers_and_starts_from_what_it_remembers(tmp_path: Path) -> None:
+    found = bank(tmp_path, keep="examples")
+    entries = found.bank.entries()
+    assert len(entries) == 12 and found.bank.check() == {}
+    assert not entries[0].parents and all(entry.parents for entry in entries[1:])
+    assert {p for e in entries for p in e.parents} <= {e.id for e in entries}
+    assert entries[4].metrics["accuracy"] == entries[4].metrics["stored accuracy"]
+    assert entries[4].name.startswith("group ") and entries[4].statistics["classes"] == WAYS
+    kept = found.bank.support(entries[4].id)
+    assert kept is not None and torch.equal(kept.x, episode(4).support.x)  # type: ignore[arg-type]
+    e = episode(4)
+    solved = found.adapt(e.support, query=e.query)
+    assert len(found.bank) == 12 and solved.recalled[0][0].id == entries[4].id  # the same task is its own nearest
+    assert solved.recalled[0][1] == pytest.approx(1.0, abs=1e-3) and "group" in str(solved)
+    again = Memory(Bank(tmp_path / "bank"), found.learner, found.params)
+    same = again.adapt(e.support, query=e.query)
+    assert all(torch.equal(solved.state[name], same.state[name]) for name in solved.state)
+
+
+@pytest.mark.parametrize("codec", ["bfloat16", "int8"])
+def test_what_is_lost_by_storing_less_is_told(codec: str, tmp_path: Path) -> None:
+    found = bank(tmp_path, 4, codec=codec)
+    entry = found.bank.entries()[3]
+    assert abs(entry.metrics["accuracy"] - entry.metrics["stored accuracy"]) <= 0.1
+    assert entry.metrics["loss"] != entry.metrics["stored loss"] and entry.codec == codec
+
+
+def test_memories_that_are_gone_or_damaged_are_left_out_and_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    found = bank(tmp_path, 3)
+    ids = [entry.id for entry in found.bank.entries()]
+    found.bank.tables.table("tasks").update(where=f"id = '{ids[0]}'", values={"name": "other"})
+    with caplog.at_level(logging.WARNING):
+        solved = found.adapt(episode(0).support)
+    assert {e.id for e, _ in solved.recalled} <= set(ids[1:]) and "does not match its checksum" in caplog.text
+    found.bank.remove(ids)
+    assert not found.adapt(episode(0).support).recalled
+    other = Memory(found.bank, replace(learner(), network=Network(mlp(SPEC, width=8), inner_loop=True)), {})
+    other.params = other.learner.init(torch.Generator().manual_seed(0))
+    found.build(source(), 1)
+    other.signature = "different"
+    with caplog.at_level(logging.WARNING):
+        assert "nothing near" in str(other.adapt(episode(0).support))
+    assert "fits the signature different" in caplog.text
+
+
+def test_starts_are_what_they_say(tmp_path: Path) -> None:
+    found = bank(tmp_path, 3)
+    e = episode(5)
+    for start in ("phi", "random"):
+        assert not found.adapt(e.support, start=start).recalled  # type: ignore[arg-type]
+    one, other = (found.adapt(e.support, start="random", seed=seed).state for seed in (1, 2))
+    assert not torch.equal(one["task.linear1.weight"], other["task.linear1.weight"])
+    with pytest.raises(ConfigError, match="Did you mean 'memory'"):
+        found.adapt(e.support, start="memry")  # type: ignore[arg-type]
+
+
+def test_pruning_forgets_the_least_used_and_merging_joins_what_is_alike(tmp_path: Path) -> None:
+    found = bank(tmp_path)
+    entries = found.bank.entries()
+    used = usefulness(entries)
+    assert sum(used.values()) == pytest.approx(sum(bool(e.parents) for e in entries))
+    forgotten = prune(found.bank, count=8)
+    assert len(found.bank) == 8 and max(used[e.id] for e in forgotten) <= min(used[e.id] for e in found.bank.entries())
+    size = sum(e.size for e in found.bank.entries()) // 2
+    prune(found.bank, size=size)
+    assert sum(e.size for e in found.bank.entries()) <= size
+    with pytest.raises(ConfigError, match="budget"):
+        prune(found.bank)
+    before = found.bank.entries()
+    twin = found.adapt(episode(int(before[0].support_uri.split("/")[1])).support, remember=True, name="group 0 twin").id
+    groups = near_duplicates(found.bank.entries(), 0.999)
+    assert [{e.id for e in group} for group in groups] == [{before[0].id, twin}]
+    assert merge(found.bank, 0.999) == 1 and len(found.bank) == len(before)
+    merged = found.bank.entries()[-1]
+    assert merged.statistics["merged"] == 2 and found.bank.check() == {}
+
+
+def test_exports_are_plain_files_and_the_map_is_a_page(tmp_path: Path) -> None:
+    found = bank(tmp_path)
+    folder = export(found.bank, tmp_path / "out")
+    one = found.bank.entries()[0]
+    stored = load_file(folder / f"{one.id}.safetensors")
+    assert all(torch.equal(value, stored[name]) for name, value in found.bank.load(one.id).items())
+    page = write_map(found.bank, tmp_path / "map.html").read_text()
+    assert "Nearest neighbours" in page and one.name in page and page.count("<svg") == 2
+    found.bank.remove([e.id for e in found.bank.entries()[1:]])
+    with pytest.raises(DataError, match="at least two tasks"):
+        write_map(found.bank, tmp_path / "map.html")
+
+
+def test_the_projection_keeps_the_largest_variance() -> None:
+    vectors = torch.randn(50, 6, generator=torch.Generator().manual_seed(0)) * torch.tensor([9.0, 4, 1, 1, 1, 1])
+    places, shares = projected(vectors)
+    spread = torch.linalg.eigvalsh(torch.cov(vectors.T)).flip(0)
+    torch.testing.assert_close(places.var(0), spread[:2], rtol=1e-4, atol=1e-4)
+    assert shares == pytest.approx((spread[:2] / spread.sum()).tolist(), rel=1e-4)
+
+
+def test_regression_tasks_are_remembered_too(tmp_path: Path) -> None:
+    spec = TaskSpec("regression", (1,), target_shape=(1,))
+    made = memory(mlp(spec), spec, lr=0.01, steps=5)
+    waves = qs.tasks.sinusoid().sampled(qs.Sampling(1, 10, 10))
+    params = made.init(torch.Generator().manual_seed(0))
+    found = Memory(Bank(tmp_path), made, params)
+    solved = found.build(waves, 3)
+    assert CENTRE not in params and solved[2].recalled and "mse" in solved[2].metrics
+    assert prefixed("task.", solved[2].state).keys() == prefixed(PARAMETER, params).keys()
