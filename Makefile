@@ -2,6 +2,7 @@
 # make test    the whole test suite
 # make check   style and types
 # make results the figures of docs/results.md, from scratch (hours)
+# make studies the figures of docs/studies.md (an hour)
 # make bench   the figures of docs/performance.md, on this machine (an hour; leave it alone meanwhile)
 
 PYTHON ?= python3
@@ -10,7 +11,7 @@ ifneq ($(wildcard ../shared/data),)
 export QUICKSTUDY_DATA ?= $(abspath ../shared/data)
 endif
 
-.PHONY: demo test check format docs results bench clean
+.PHONY: demo test check format docs results studies bench clean
 .DEFAULT_GOAL := demo
 
 # Installing is the one step that needs the network; it runs again when what is installed changes.
@@ -38,6 +39,7 @@ format: .venv/installed
 docs: .venv/installed
 	$(BIN)/python -m quickstudy.train.results
 	$(BIN)/python -m benchmarks.page
+	$(BIN)/python -m studies.page
 
 results: .venv/installed
 	$(BIN)/quickstudy reproduce all
@@ -46,6 +48,10 @@ results: .venv/installed
 .venv/bench: .venv/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
 	@touch $@
+
+studies: .venv/installed
+	$(BIN)/python -m studies
+	$(BIN)/python -m studies.page
 
 bench: .venv/bench
 	$(BIN)/python -m benchmarks

@@ -23,7 +23,8 @@ ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 NOT_RUN = "<!-- not run -->"
-COMMAND_CLASSES = {name: name.capitalize() for name in COMMANDS if name != "train"}
+COMMAND_CLASSES = {name: name.capitalize() for name in COMMANDS if name != "train"} | {"memory": "List"}
+MEMORY = ("build", "list", "show", "search", "adapt", "prune", "export", "check")
 FILES_NAMED = ("mine.py",)  # recipe files that stand for the reader's own
 
 
@@ -145,6 +146,13 @@ def _made_of(kind: type, name: str) -> Any:
     return kind.__annotations__.get(name)
 
 
+def class_of(command: str, words: list[str]) -> type:
+    """The dataclass of a command's options; of a command with commands of its own, that of the one that is called."""
+    module = importlib.import_module(f"quickstudy.cli.{command}_command")
+    nested = [word.capitalize() for word in words[:1] if hasattr(module, word.capitalize())]
+    return getattr(module, nested[0] if nested else COMMAND_CLASSES[command])  # type: ignore[no-any-return]
+
+
 def check_command_line(words: list[str]) -> None:
     command, rest = words[0], words[1:] or ["RECIPE"]
     assert command in COMMANDS, f"there is no command {command!r}"
@@ -158,8 +166,7 @@ def check_command_line(words: list[str]) -> None:
     elif command == "train":
         known, others = {"--resume"}, rest
     else:
-        module = importlib.import_module(f"quickstudy.cli.{command}_command")
-        known, others = option_names(getattr(module, COMMAND_CLASSES[command])), rest
+        known, others = option_names(class_of(command, rest)), rest
         if command == "reproduce" and rest[0] not in ("RECIPE", *FILES_NAMED):
             load_recipe(rest[0])
         if command == "list" and rest != ["RECIPE"]:
@@ -209,8 +216,9 @@ def test_options_named_alone_belong_to_some_command(page: Path) -> None:
         for learner in qs.registry.learners:
             words = ["--tasks", tasks, "--learner", learner]
             known |= option_names(Settings.of(chosen_parts(qs.recipes.demo(), words)[0]).kind)
-    for command, name in COMMAND_CLASSES.items():
-        known |= option_names(getattr(importlib.import_module(f"quickstudy.cli.{command}_command"), name))
+    for command in COMMAND_CLASSES:
+        for word in (command, *MEMORY) if command == "memory" else (command,):
+            known |= option_names(class_of(command, [word]))
     unknown = bare_options(page) - known
     assert not unknown, f"{page_id(page)} names options that no command has: {sorted(unknown)}"
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from quickstudy.version import __version__
 
 if TYPE_CHECKING:
-    from quickstudy import inner, learners, metagrads, models, recipes, registry, tasks
+    from quickstudy import averaging, episode, inner, learners, memory, metagrads, models, recipes, registry, tasks
     from quickstudy.engine import Engine
     from quickstudy.episode import Episode, Examples, ImageFormat, TaskSpec
     from quickstudy.errors import QuickstudyError
@@ -42,7 +42,18 @@ _HOMES = {
     "train.run": ("Run", "resume", "train"),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
-_PACKAGES = ("inner", "learners", "metagrads", "models", "recipes", "registry", "tasks")
+_PACKAGES = (
+    "averaging",
+    "episode",
+    "inner",
+    "learners",
+    "memory",
+    "metagrads",
+    "models",
+    "recipes",
+    "registry",
+    "tasks",
+)
 
 __all__ = [
     "AdaptedModel",
@@ -60,10 +71,13 @@ __all__ = [
     "Sampling",
     "TaskSpec",
     "__version__",
+    "averaging",
+    "episode",
     "evaluate",
     "inner",
     "learners",
     "load",
+    "memory",
     "metagrads",
     "models",
     "recipes",

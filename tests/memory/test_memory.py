@@ -18,7 +18,7 @@ from quickstudy.errors import ConfigError, DataError, ModelError
 from quickstudy.learners import MemoryLearner, maml, memory, protonet
 from quickstudy.learners.descent import task_parameters
 from quickstudy.learners.describe import LENGTH, describe, fit_head
-from quickstudy.learners.memory import CENTRE, DESCRIPTORS
+from quickstudy.learners.memory import CENTRE, DESCRIPTORS, METRIC
 from quickstudy.learners.network import PARAMETER, Network, prefixed
 from quickstudy.memory import Bank, Memory
 from quickstudy.memory.health import export, merge, near_duplicates, prune, usefulness
@@ -298,3 +298,20 @@ def test_regression_tasks_are_remembered_too(tmp_path: Path) -> None:
     solved = found.build(waves, 3)
     assert CENTRE not in params and solved[2].recalled and "mse" in solved[2].metrics
     assert prefixed("task.", solved[2].state).keys() == prefixed(PARAMETER, params).keys()
+
+
+def test_a_learned_distance_finds_what_matters(tmp_path: Path) -> None:
+    """The first four directions say which memory helps, the others are noise."""
+    drawn = torch.Generator().manual_seed(0)
+    asked, known = torch.randn(60, 24, generator=drawn), torch.randn(40, 24, generator=drawn)
+    gain = F.normalize(asked[:, :4], dim=1) @ F.normalize(known[:, :4], dim=1).T
+    weights = qs.memory.learn_metric(asked, known, gain)
+    assert float(weights[:4].min()) > 2 * float(weights[4:].max()) and bool((weights >= 0).all())
+    found = bank(tmp_path, 4)
+    plain = found.search(episode(2).support, 4)
+    found.params[METRIC] = torch.zeros(LENGTH).index_fill(0, torch.arange(3), 1.0)
+    chosen = found.search(episode(2).support, 4)
+    asked_for = found.learner.description(found.params, episode(2).support) * found.params[METRIC]
+    for entry, near in chosen:
+        assert near == pytest.approx(float(F.cosine_similarity(asked_for, entry.descriptor, dim=0)), abs=1e-5)
+    assert [near for _, near in plain] != [near for _, near in chosen]

@@ -7,5 +7,6 @@ from quickstudy.memory.bank import Bank
 from quickstudy.memory.codec import Codec
 from quickstudy.memory.entry import Entry
 from quickstudy.memory.memory import Keep, Memory, Solved, Start
+from quickstudy.memory.metric import learn_metric
 
-__all__ = ["Bank", "Codec", "Entry", "Keep", "Memory", "Solved", "Start"]
+__all__ = ["Bank", "Codec", "Entry", "Keep", "Memory", "Solved", "Start", "learn_metric"]

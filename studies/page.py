@@ -1,0 +1,246 @@
+"""The page of the studies: `python -m studies.page` writes docs/studies.md of studies/results/*.json."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from quickstudy.train.storage import read_json, write_atomically
+from studies.common import RESULTS
+
+HEAD = """<!-- Made by `python -m studies.page` of studies/results/*.json. Do not edit. -->
+
+# Studies
+
+What a [memory of tasks, and averaging](memory.md) are worth, measured by the programs in `studies/`.
+Intervals are 95 %
+confidence intervals over tasks, with one seed.
+"""
+
+
+def table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    columns = list(columns)
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+
+
+def percent(found: dict[str, float]) -> str:
+    return f"{100 * found['mean']:.1f} ± {100 * found['ci95']:.1f}"
+
+
+def starts(found: dict[str, Any]) -> str:
+    settings, rows = found["settings"], found["rows"]
+    at = list(rows["memory"])
+    text = f"""## Starting from memories
+
+{settings["remembered"]} tasks of Omniglot's background alphabets (five characters of one alphabet, five
+drawings each) are
+learned one after another, each from the memories so far, and remembered. Then tasks of alphabets never seen
+are learned
+from several starts, with Adam at {settings["lr"]:g}: accuracy in % after so many gradient steps. The network
+is `conv4`
+with {settings["width"]} filters and batch statistics (transductive). *Plain average* is the mean of all remembered
+parameters, heads included; *head fitted* gives a start the head that memory starts have, fitted to the support set in
+closed form. MAML's φ, trained on tasks of the same alphabets, is the bar; it takes its own inner steps.
+
+"""
+    counts = next(iter(rows["memory"].values()))["count"]
+    text += table(["start", *(f"{k} step{'s' if k != '1' else ''}" for k in at)],
+                  [[name, *(percent(row[k]) for k in at)] for name, row in rows.items()])  # fmt: skip
+    first, last = found["remembered"]
+    return text + (
+        f"\nOver {counts} test tasks. Of the remembered tasks the first 20 reached {percent(first)} %, the last 20 "
+        f"{percent(last)} %.\n\n{verdicts(rows, at)}"
+    )
+
+
+def verdicts(rows: dict[str, Any], at: list[str]) -> str:
+    """In words: is memory above the others, and do the intervals overlap?"""
+    lines = []
+    for other in (name for name in rows if name != "memory"):
+        words = []
+        for k in at:
+            mine, theirs = rows["memory"][k], rows[other][k]
+            apart = abs(mine["mean"] - theirs["mean"]) > mine["ci95"] + theirs["ci95"]
+            side = "above" if mine["mean"] > theirs["mean"] else "below"
+            words.append(f"{side}{'' if apart else ' (intervals overlap)'} after {k}")
+        lines.append(f"- Memory beside {other}: " + ", ".join(words) + ".")
+    return "\n".join(lines) + "\n"
+
+
+def lifelong(found: dict[str, Any]) -> str:
+    text = f"""## Task after task
+
+Tasks arrive one after another; each is learned with {found["steps"]} steps from what is remembered so far,
+and remembered.
+Without memory each starts from the same fresh φ, its head fitted. Accuracy in %, and how it changes with the
+tasks seen.
+
+"""
+    rows = [
+        [name, percent(row["first 50"]), percent(row["last 50"]), percent(row["slope per 100 tasks"])]
+        for name, row in found["rows"].items()
+    ]
+    text += table(["", "first 50 tasks", "last 50 tasks", "points for each 100 tasks"], rows)
+    return text + "\n![Accuracy over tasks](lifelong.svg)\n"
+
+
+def recall(found: dict[str, Any]) -> str:
+    text = f"""## Recall from many entries
+
+Made-up descriptions of length {found["length"]} in 2,000 families; {found["queries"]} questions, one at a
+time, each for
+the five nearest entries that fit. Up to 100,000 entries the search is exact; beyond, it uses an index.
+
+"""
+    return text + table(
+        ["entries", "ms", "the slowest tenth, ms", "recall of the five nearest", "to make the index"],
+        [
+            [f"{int(count):,}", f"{row['milliseconds']:.1f}", f"{row['slowest tenth']:.1f}", f"{row['recall@5']:.3f}",
+             "" if row["seconds to index"] is None else f"{row['seconds to index']:.0f} s"]
+            for count, row in found["rows"].items()
+        ],
+    )  # fmt: skip
+
+
+def writers(found: dict[str, Any]) -> str:
+    return f"""## Writers that are killed
+
+Four processes write entries to one bank at once, and two of them are killed with signal 9; {found["rounds"]}
+rounds. Of
+{found["acknowledged"]:,} entries that a writer had been told were stored, {found["lost"]} were missing or not whole
+afterwards; of {found["held"]:,} entries in the banks, {found["broken"]} were damaged.
+"""
+
+
+def fedavg(found: dict[str, Any]) -> str:
+    text = f"""## Rounds of averaging
+
+20 made-up characters, 8,000 drawings in {found["parts"]} parts, {100 * found["fraction"]:.0f} % of them in a
+round. FedAvg
+trains {found["epochs"]} epochs in batches of {found["batch"]}; one-step averaging (FedSGD) takes one
+gradient of each part.
+Rounds until {100 * found["target"]:.0f} % of drawings held out are right, each with the best of three rates.
+
+"""
+    rows = [
+        [name, str(row["rounds"] or f"not in {row['tried']:,}"), f"{row['rate']:g}", f"{100 * row['best']:.1f}"]
+        for name, row in found["rows"].items()
+    ]
+    text += table(["", "rounds", "rate", "best accuracy, %"], rows)
+    one, other = found["rows"]["FedAvg, iid"]["rounds"], found["rows"]["FedSGD, iid"]["rounds"]
+    if one and other:
+        text += f"\nOn iid parts FedAvg needs {other / one:.1f} times fewer rounds.\n"
+    return text + "\n![Accuracy over rounds](fedavg.svg)\n"
+
+
+def soup(found: dict[str, Any]) -> str:
+    val, test = found["examples"]
+    text = f"""## A greedy soup
+
+16 models fine-tuned from one start, with four rates, two numbers of epochs and two orders of the data;
+accuracy in % on
+{val:,} drawings for validation and {test:,} for testing. {found["members"]} of the 16 are in the soup.
+
+"""
+    text += table(
+        ["", "validation", "test"], [[n, f"{100 * v:.2f}", f"{100 * t:.2f}"] for n, (v, t) in found["rows"].items()]
+    )
+    text += "\nHow far the loss rises on the line between two models, above the straight line between its ends:\n\n"
+    return text + table(["between", "barrier"], [[n, f"{row['barrier']:.3f}"] for n, row in found["lines"].items()])
+
+
+def backends(found: dict[str, Any]) -> str:
+    text = f"""## Backends
+
+{found["members"]} members, each a small MLP taking {found["steps"]} steps a round; {found["rounds"]} rounds,
+three times in
+turn. Starting processes is part of the time of a round.
+
+"""
+    loop = found["rows"]["loop"]["seconds a round"]
+    return text + table(
+        ["backend", "seconds a round", "times faster than one after another", "largest difference of a parameter"],
+        [[name, f"{row['seconds a round']:.3g}", f"{loop / row['seconds a round']:.2g}", f"{row['difference']:.0e}"]
+         for name, row in found["rows"].items()],
+    )  # fmt: skip
+
+
+def domains(found: dict[str, Any]) -> str:
+    text = f"""## Alphabets apart
+
+A prototypical network on Omniglot. Each of {found["parts"]} parts is one background alphabet;
+{100 * found["fraction"]:.0f} %
+of them train in a round, each on 5-way 1-shot tasks of its own alphabet, and are averaged. 200 steps in all;
+accuracy in %
+on 5-way 1-shot tasks within alphabets that none has seen.
+
+"""
+    count = next(iter(found["rows"].values()))["count"]
+    text += table(["", "accuracy"], [[name, percent(row)] for name, row in found["rows"].items()])
+    return text + f"\nOver {count} tasks.\n"
+
+
+SECTIONS = {f.__name__: f for f in (starts, lifelong, recall, writers, fedavg, soup, backends, domains)}
+
+
+def page(folder: Path = RESULTS) -> str:
+    """The Markdown page of what is stored in `folder`."""
+    parts = [HEAD]
+    for name, section in SECTIONS.items():
+        if (folder / f"{name}.json").exists():
+            found = read_json(folder / f"{name}.json")
+            where = found["where"]
+            parts.append(
+                f"\n{section(found)}\nMeasured {where['date']} at commit `{where['commit']}` on {where['machine']}, "
+                f"{where['threads']} thread{'s' if where['threads'] > 1 else ''}.\n"
+            )
+    return "".join(parts)
+
+
+def pictures(folder: Path = RESULTS, out: Path = Path("docs")) -> None:
+    """The curves of the page."""
+    import matplotlib
+    import matplotlib.figure
+
+    def drawn(name: str, xlabel: str, ylabel: str, lines: dict[str, tuple[list[float], list[float]]]) -> None:
+        figure = matplotlib.figure.Figure(figsize=(7, 3.4), layout="constrained")
+        axes = figure.add_subplot()
+        for label, (x, y) in lines.items():
+            axes.plot(x, y, label=label, linewidth=1.6)
+        axes.set_xlabel(xlabel)
+        axes.set_ylabel(ylabel)
+        axes.grid(axis="y", linewidth=0.5)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False)
+        with matplotlib.rc_context({"svg.hashsalt": "quickstudy"}):
+            figure.savefig(out / f"{name}.svg", metadata={"Date": None})
+
+    if (folder / "lifelong.json").exists():
+        lines = {}
+        for name, row in read_json(folder / "lifelong.json")["rows"].items():
+            values, width = row["values"], 30
+            means = [100 * sum(values[i : i + width]) / width for i in range(len(values) - width + 1)]
+            lines[name] = ([float(i + width) for i in range(len(means))], means)
+        drawn("lifelong", "tasks seen", "accuracy (%), mean of the last 30", lines)
+    if (folder / "fedavg.json").exists():
+        found = read_json(folder / "fedavg.json")["rows"]
+        lines = {
+            name: ([1.0 + i * row["every"] for i in range(len(row["curve"]))], [100 * v for v in row["curve"]])
+            for name, row in found.items()
+        }
+        drawn("fedavg", "rounds", "accuracy (%)", lines)
+
+
+def main(arguments: list[str]) -> None:
+    """Write the page and its pictures. arguments: the file, if it is not docs/studies.md."""
+    out = Path(arguments[0] if arguments else "docs/studies.md")
+    write_atomically(out, page().encode())
+    pictures(out=out.parent)
+    print(out)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
