@@ -211,6 +211,15 @@ def test_the_loop_remembers_and_starts_from_what_it_remembers(tmp_path: Path) ->
 @pytest.mark.parametrize("codec", ["bfloat16", "int8"])
 def test_what_is_lost_by_storing_less_is_told(codec: str, tmp_path: Path) -> None:
     found = bank(tmp_path, 4, codec=codec)
+    e = episode(9)
+    solved = found.adapt(e.support, query=e.query, remember=True)
+    assert solved.id is not None
+    stored = Bank(tmp_path / "bank").load(solved.id)
+    origin = prefixed(PARAMETER, found.params)
+    for name, value in task_parameters(solved.state).items():
+        moved = float((value - origin[name]).abs().max())
+        bound = moved / 250 if codec == "int8" else float(value.abs().max()) / 250
+        assert float((stored[name] - value).abs().max()) <= bound + 1e-7
     entry = found.bank.entries()[3]
     assert abs(entry.metrics["accuracy"] - entry.metrics["stored accuracy"]) <= 0.1
     assert entry.metrics["loss"] != entry.metrics["stored loss"] and entry.codec == codec

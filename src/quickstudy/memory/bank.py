@@ -13,6 +13,7 @@ from torch import Tensor
 
 from quickstudy.episode import Examples, Params
 from quickstudy.errors import CheckpointError, DataError, RunError
+from quickstudy.learners.network import PARAMETER, prefixed
 from quickstudy.memory.codec import checksum, decode, pack, unpack
 from quickstudy.memory.entry import DESCRIBING, TEXTS, Entry, from_row, row_checksum, to_row, unpack_examples
 from quickstudy.memory.nearest import EXACT, Nearest, ask_index, build_index
@@ -109,7 +110,7 @@ class Bank:
         Raises DataError if it is not there (any more), and CheckpointError if its bytes do not match its checksum.
         """
         row = self._whole(id)
-        return decode(row["parameters"], self.base(row["base"])[0], row["codec"])
+        return decode(row["parameters"], self.origin(row["base"]), row["codec"])
 
     def support(self, id: str) -> Examples | None:
         """The support set of an entry, if it was kept."""
@@ -203,6 +204,10 @@ class Bank:
                 raise CheckpointError(f"The φ {id} of the bank at {self.uri} does not match its checksum.")
             self._bases[id] = unpack(rows[0]["parameters"]), json.loads(rows[0]["facts"])
         return self._bases[id]
+
+    def origin(self, id: str) -> Params:
+        """The network's parameters at φ, without prefix: what 8-bit differences are differences from."""
+        return prefixed(PARAMETER, self.base(id)[0])
 
     def bases(self) -> list[str]:
         """The ids of all φ, oldest first."""

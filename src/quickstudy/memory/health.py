@@ -76,8 +76,7 @@ def merge(bank: Bank, closeness: float = 0.98) -> int:
             statistics=best.statistics | {"merged": sum(e.statistics.get("merged", 1) for e in group)},
             metrics={},
         )
-        origin = {n.removeprefix("network."): v for n, v in bank.base(best.base)[0].items()}
-        bank.add([(entry, encode(parameters, origin, best.codec), None)])
+        bank.add([(entry, encode(parameters, bank.origin(best.base), best.codec), None)])
         bank.remove([e.id for e in group])
         saved += len(group) - 1
     return saved
