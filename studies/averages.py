@@ -20,13 +20,13 @@ from quickstudy.models import conv4, mlp
 from quickstudy.tasks.classes import ClassSource
 from studies.common import interval, store
 
-SEED, CLASSES, EACH = 0, 20, 500
+SEED, CLASSES, EACH = 0, 20, 999
 PARTS, FRACTION, EPOCHS, BATCH = 100, 0.1, 5, 10
 TARGET = 0.80
 
 
 def glyphs() -> tuple[Tensor, Tensor, TaskSpec]:
-    """20 made-up characters, 500 drawings of each, as (n, 1, 14, 14) images in a shuffled order."""
+    """20 made-up characters, 999 drawings of each (one has 1,000 in all), as (n, 1, 14, 14), in a shuffled order."""
     source = qs.tasks.glyphs(size=14).sampled(qs.Sampling(CLASSES, EACH, 1)).seeded(SEED)
     episode = source.episodes("train", torch.zeros(1, dtype=torch.int64))
     order = torch.randperm(CLASSES * EACH, generator=torch.Generator().manual_seed(SEED))
@@ -59,8 +59,8 @@ def fedavg() -> None:
     found: dict[str, Any] = {}
     for how in ("random", "class"):
         for name, epochs, batch, rates, rounds in (
-            ("FedAvg", EPOCHS, BATCH, (0.03, 0.1, 0.3), 200),
-            ("FedSGD", 1, None, (0.3, 1.0, 3.0), 3000),
+            ("FedAvg", EPOCHS, BATCH, (0.1, 0.2, 0.3, 0.5), 200),
+            ("FedSGD", 1, None, (0.5, 1.0, 1.5, 2.0), 2000),
         ):
             tried = {}
             for rate in rates:  # chosen on one half of what is held out, measured on the other

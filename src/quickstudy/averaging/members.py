@@ -89,14 +89,12 @@ class Supervised(Member):
         return indices.view(-1, size), counts.reshape(-1, size)
 
     def _step(self, params: Params, state: State, x: Tensor, y: Tensor, mask: Tensor) -> State:
-        """One step of the rule on one batch; none where no example of it counts."""
+        """One step of the rule on one batch."""
 
         def loss(task: Params, shared: Params) -> Tensor:
             return losses.loss(self.network(shared, x, task), Examples(x, y, mask), self.spec)
 
-        after = descend(self.rule, state, loss, params)
-        some = mask.any()
-        return {name: torch.where(some, after[name], value) for name, value in state.items()}
+        return descend(self.rule, state, loss, params)
 
     def __call__(self, params: Params, part: int, turn: int) -> Params:
         state = begin(self.rule, prefixed(PARAMETER, params))
@@ -112,15 +110,23 @@ class Supervised(Member):
         for row, (own, counts) in enumerate(schedules):
             indices[row, : own.shape[0], : own.shape[1]] = own
             mask[row, : own.shape[0], : own.shape[1]] = counts
+        going = mask.any(dim=2)  # members whose parts are small have done all their steps before the others
         indices, mask = indices.to(self.x.device), mask.to(self.x.device)
         start = begin(self.rule, prefixed(PARAMETER, params))
         state = {name: value.expand(len(parts), *value.shape) for name, value in start.items()}
         for step in range(steps):
             at = indices[:, step]
-            state = self._many(params, state, self.x[at], self.y[at], mask[:, step])
+            after = self._many(params, state, self.x[at], self.y[at], mask[:, step])
+            state = after if bool(going[:, step].all()) else _chosen(going[:, step], after, state)
         moved = task_parameters(state)
         return [params | with_prefix(PARAMETER, {n: v[row] for n, v in moved.items()}) for row in range(len(parts))]
 
     @cached_property
     def _many(self) -> Callable[..., State]:
         return torch.func.vmap(self._step, in_dims=(None, 0, 0, 0, 0))
+
+
+def _chosen(which: Tensor, one: State, other: State) -> State:
+    """The rows of `one` where `which` (M,), else those of `other`."""
+    which = which.to(next(iter(one.values())).device)
+    return {n: torch.where(which.view(-1, *(1 for _ in v.shape[1:])), v, other[n]) for n, v in one.items()}

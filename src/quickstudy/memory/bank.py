@@ -22,6 +22,8 @@ from quickstudy.memory.tables import Tables, quoted
 FORMAT = 1
 """Version of the bank's tables; banks of a later one are refused."""
 TASKS, BASES = "tasks", "bases"
+_WHOLE = (*DESCRIBING, "parameters", "support")
+_READ = 256  # entries checked at once
 
 
 class Bank:
@@ -109,7 +111,22 @@ class Bank:
 
         Raises DataError if it is not there (any more), and CheckpointError if its bytes do not match its checksum.
         """
-        row = self._whole(id)
+        return self._decoded(self._whole(id))
+
+    def load_many(self, ids: Sequence[str]) -> tuple[dict[str, Params], dict[str, str]]:
+        """The parameters of several entries by id, in one reading; and what is wrong with those that are left out."""
+        wanted = ", ".join(f"'{quoted(id)}'" for id in ids)
+        rows = self.tables.rows(TASKS, _WHOLE, f"id IN ({wanted})") if ids else []
+        found: dict[str, Params] = {}
+        wrong = {id: self._missing(id) for id in ids if id not in {row["id"] for row in rows}}
+        for row in rows:
+            try:
+                found[row["id"]] = self._decoded(self._checked(row))
+            except (CheckpointError, DataError) as error:
+                wrong[row["id"]] = str(error)
+        return found, wrong
+
+    def _decoded(self, row: dict[str, Any]) -> Params:
         return decode(row["parameters"], self.origin(row["base"]), row["codec"])
 
     def support(self, id: str) -> Examples | None:
@@ -118,24 +135,28 @@ class Bank:
         return None if data is None else unpack_examples(data)
 
     def _whole(self, id: str) -> dict[str, Any]:
-        rows = self.tables.rows(TASKS, (*DESCRIBING, "parameters", "support"), f"id = '{quoted(id)}'")
+        rows = self.tables.rows(TASKS, _WHOLE, f"id = '{quoted(id)}'")
         if not rows:
-            raise DataError(f"The bank at {self.uri} has no entry {id!r} (any more).")
-        if row_checksum(rows[0]) != rows[0]["sha256"]:
+            raise DataError(self._missing(id))
+        return self._checked(rows[0])
+
+    def _missing(self, id: str) -> str:
+        return f"The bank at {self.uri} has no entry {id!r} (any more)."
+
+    def _checked(self, row: dict[str, Any]) -> dict[str, Any]:
+        if row_checksum(row) != row["sha256"]:
             raise CheckpointError(
-                f"The entry {rows[0]['name']!r} ({id}) does not match its checksum: it was edited or damaged, and is "
-                f"never used. Remove it: quickstudy memory check {self.uri} --remove"
+                f"The entry {row['name']!r} ({row['id']}) does not match its checksum: it was edited or damaged, and "
+                f"is never used. Remove it: quickstudy memory check {self.uri} --remove"
             )
-        return rows[0]
+        return row
 
     def check(self) -> dict[str, str]:
         """What is wrong with which entry, by id; empty if all are whole."""
         wrong: dict[str, str] = {}
-        for row in self.tables.rows(TASKS, ("id",)):
-            try:
-                self.load(row["id"])
-            except (CheckpointError, DataError) as error:
-                wrong[row["id"]] = str(error)
+        ids = [row["id"] for row in self.tables.rows(TASKS, ("id",))]
+        for start in range(0, len(ids), _READ):
+            wrong |= self.load_many(ids[start : start + _READ])[1]
         return wrong
 
     def remove(self, ids: Sequence[str]) -> None:

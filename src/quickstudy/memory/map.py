@@ -19,6 +19,7 @@ from quickstudy.train.report.page import Section, chart, charts, escape, page, t
 from quickstudy.train.storage import write_atomically
 
 _LISTED, _NEIGHBOURS = 40, 3
+_NUMBER = ' style="white-space:nowrap"'
 
 
 def projected(vectors: Tensor) -> tuple[Tensor, tuple[float, float]]:
@@ -55,18 +56,19 @@ def write_map(bank: Bank, path: str | Path) -> Path:
     sizes = Counter(group_of(entry) for entry in entries)
     groups = [name for name, _ in sizes.most_common()]
     number = {entry.id: index for index, entry in enumerate(entries)}
-    arrows = [(i, number[parent]) for i, entry in enumerate(entries) for parent in entry.parents if parent in number]
+    known = [[number[parent] for parent in entry.parents if parent in number] for entry in entries]
+    arrows = [(i, parents[0]) for i, parents in enumerate(known) if parents]
     points = Points(places[:, 0].tolist(), places[:, 1].tolist(), [groups.index(group_of(e)) for e in entries])
     labels = [f"direction {i + 1} ({100 * share:.0f} % of the variance)" for i, share in enumerate(shares)]
     drawn = map_chart(points, groups, arrows, *labels)
     header = f'<p class="eyebrow">Memory of tasks</p><h1>{escape(Path(bank.uri).name or bank.uri)}</h1>'
-    header += f'<div class="tiles">{_tiles(entries, len(arrows))}</div>'
+    header += f'<div class="tiles">{_tiles(entries)}</div>'
     sections = [
         Section(
             "Map of the tasks",
-            "Each point is a task; near points are described alike. Lines lead from a task to those that it started "
-            "from. Colours are groups of tasks by name.",
-            charts(chart(drawn)),
+            "Each point is a task; near points are described alike. A line leads from a task to the nearest of those "
+            "that it started from. Colours are groups of tasks by name.",
+            charts(chart(drawn), wide=True),
         ),
         *_growth(entries),
         Section("Nearest neighbours", _listed(len(entries)), _table(entries, vectors)),
@@ -78,9 +80,9 @@ def write_map(bank: Bank, path: str | Path) -> Path:
     return path
 
 
-def _tiles(entries: Sequence[Entry], arrows: int) -> str:
+def _tiles(entries: Sequence[Entry]) -> str:
     found = tile("remembered tasks", f"{len(entries):,}", main=True)
-    found += tile("starts from a memory", f"{arrows:,}", f"by {sum(bool(e.parents) for e in entries):,} tasks")
+    found += tile("started from memories", f"{sum(bool(e.parents) for e in entries):,}", "of these tasks")
     return found + tile("stored", f"{sum(e.size for e in entries) / 1e6:,.1f} MB", f"as {entries[-1].codec}")
 
 
@@ -119,10 +121,13 @@ def _listed(count: int) -> str:
 
 def _table(entries: Sequence[Entry], vectors: Tensor) -> str:
     used, metric = usefulness(entries), _metric(entries)
-    rows = "<tr><td>task</td><td>nearest</td><td>used by</td><td>" + (metric or "") + "</td></tr>"
+    rows = (
+        "<tr>" + "".join(f"<td{_NUMBER}>{name}</td>" for name in ("task", "nearest", "used by", metric or "")) + "</tr>"
+    )
     for entry, near in zip(entries[:_LISTED], neighbours(vectors), strict=False):
         names = ", ".join(f"{entries[i].name} ({value:.2f})" for i, value in near)
         figure = f"{entry.metrics[metric]:.3f}" if metric else ""
         cells = (entry.name, names, f"{used[entry.id]:.1f}", figure)
-        rows += "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>"
+        styles = ("", "", _NUMBER, _NUMBER)
+        rows += "".join(["<tr>", *(f"<td{s}>{escape(c)}</td>" for s, c in zip(styles, cells, strict=True)), "</tr>"])
     return f"<table>{rows}</table>"

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from quickstudy.episode import Episode, Examples, Params, State, task
-from quickstudy.errors import CheckpointError, ConfigError, DataError, unknown_name
+from quickstudy.errors import ConfigError, DataError, unknown_name
 from quickstudy.learners.descent import task_parameters
 from quickstudy.learners.memory import MemoryLearner
 from quickstudy.learners.network import PARAMETER, prefixed
@@ -24,7 +24,7 @@ Start = Literal["memory", "phi", "random"]
 """Where the base learner starts: from what it remembers so far (lifelong), from φ, or from a fresh network."""
 Keep = Literal["hash", "examples"]
 """What of a support set is stored: its hash, or the examples themselves."""
-_CANDIDATES = 4  # times `nearest`: what the database calls nearest is compared again by the learner
+_CANDIDATES = 2  # times `nearest`: some may turn out to be damaged, or to have been removed
 _log = logging.getLogger(__name__)
 
 
@@ -90,13 +90,11 @@ class Memory:
         except DataError as error:
             _log.warning("%s Starting from φ.", error)
             return params, []
-        entries, tasks = [], []
-        for entry, _ in found:
-            try:
-                tasks.append(self.bank.load(entry.id))
-                entries.append(entry)
-            except (CheckpointError, DataError) as error:
-                _log.warning("%s It is left out.", error)
+        tasks_by_id, wrong = self.bank.load_many([entry.id for entry, _ in found])
+        for text in wrong.values():
+            _log.warning("%s It is left out.", text)
+        entries = [entry for entry, _ in found if entry.id in tasks_by_id]
+        tasks = [tasks_by_id[entry.id] for entry in entries]
         if not entries:
             return params, []
         like = next(value for value in params.values() if value.is_floating_point())

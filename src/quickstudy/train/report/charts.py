@@ -14,7 +14,7 @@ PALETTE = ("#2f7fc1", "#e08a00", "#009e73", "#d55e00", "#b565a7", "#56b4e9", "#b
 """Colours that stay apart in colour-blind eyes (after Okabe & Ito 2008) and on light and dark paper."""
 _INK, _MUTED, _LINE, _PAPER = "#010203", "#040506", "#070809", "#0a0b0c"
 _PAGE_COLOURS = {_INK: "currentColor", _MUTED: "var(--muted)", _LINE: "var(--line)", _PAPER: "var(--paper)"}
-_SIZE = (4.7, 3.1)
+_SIZE, _WIDE = (4.7, 3.1), (8.0, 5.0)
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,8 @@ def require_matplotlib() -> Any:
     return matplotlib
 
 
-def _figure(xlabel: str, ylabel: str) -> tuple[Any, Any]:
-    figure = require_matplotlib().figure.Figure(figsize=_SIZE, layout="constrained")
+def _figure(xlabel: str, ylabel: str, size: tuple[float, float] = _SIZE) -> tuple[Any, Any]:
+    figure = require_matplotlib().figure.Figure(figsize=size, layout="constrained")
     axes = figure.add_subplot()
     axes.set_xlabel(xlabel, color=_MUTED)
     axes.set_ylabel(ylabel, color=_MUTED)
@@ -185,7 +185,7 @@ def map_chart(
 
     arrows: (from, to), numbers of points. Only the largest groups have a colour and stand in the legend.
     """
-    figure, axes = _figure(xlabel, ylabel)
+    figure, axes = _figure(xlabel, ylabel, _WIDE)
     for start, end in arrows:
         axes.plot(
             [points.x[start], points.x[end]], [points.y[start], points.y[end]], color=_LINE, linewidth=0.7, zorder=1
@@ -194,7 +194,7 @@ def map_chart(
     for number in [*shown, None]:
         mine = [i for i, c in enumerate(points.classes) if (c == number if number is not None else c not in shown)]
         if mine:
-            label, shade = ("others", PALETTE[-1]) if number is None else (groups[number], colour(number))
+            label, shade = ("others", PALETTE[-1]) if number is None else (groups[number][:24], colour(number))
             x, y = [points.x[i] for i in mine], [points.y[i] for i in mine]
             axes.scatter(x, y, s=22, linewidths=0, zorder=2, c=shade, label=label)
     _legend(axes)

@@ -32,6 +32,7 @@ dl.facts{display:grid;grid-template-columns:max-content 1fr;gap:4px 18px;font-si
 dl.facts dt{color:var(--muted)}dl.facts dd{margin:0;overflow-wrap:anywhere}
 .charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,320px),1fr));gap:20px 24px;margin-top:18px}
 .charts figure{margin:0;min-width:0;max-width:460px}.charts svg{display:block;width:100%;height:auto;overflow:visible}
+.charts.wide{grid-template-columns:1fr}.charts.wide figure{max-width:none}
 figcaption,.note{font-size:14px;color:var(--muted)}
 figcaption b{color:var(--ink);font-weight:600}
 .tasks{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,340px),1fr));gap:18px;margin-top:18px}
@@ -115,8 +116,9 @@ def chart(svg: str, title: str = "", value: str = "") -> str:
     return f"<figure>{head}{svg}</figure>"
 
 
-def charts(*figures: str) -> str:
-    return f'<div class="charts">{"".join(figures)}</div>'
+def charts(*figures: str, wide: bool = False) -> str:
+    """Charts side by side, or `wide`, each over the whole width."""
+    return f'<div class="charts{" wide" if wide else ""}">{"".join(figures)}</div>'
 
 
 def page(title: str, header: str, sections: Sequence[Section], settings: Sequence[tuple[str, str]], footer: str) -> str:
