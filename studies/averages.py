@@ -161,7 +161,7 @@ def domains() -> None:
     made = qs.learners.protonet(conv4(shaped.spec, head=False, width=32, norm_layer="group"), shaped.spec)
     start = made.init(torch.Generator().manual_seed(SEED))
     testing = shaped.sampled(qs.Sampling(5, 1, 15))
-    engine = qs.Engine(made, torch.device("cpu"))
+    engine = qs.Engine(made, torch.device("cpu"), "loop")
 
     def measured(params: Params, split_: str = "test", count: int = 400) -> dict[str, float]:
         values = []
@@ -174,7 +174,7 @@ def domains() -> None:
     rows = {"untrained": measured(start)}
     for name, steps, rounds in (("one round of 200 steps", 200, 1), ("10 rounds of 20 steps", 20, 10),
                                 ("200 rounds of 1 step", 1, 200)):  # fmt: skip
-        member = Episodic.by_group(made, shaped, Adam(lr=1e-3), steps=steps, tasks=4)
+        member = Episodic.by_group(engine, shaped, Adam(lr=1e-3), steps, tasks=4)
         ended = train_parts(member, start, rounds=rounds, fraction=0.4, backend="loop", seed=SEED)
         rows[name] = measured(ended.params)
         print(name, rows[name], flush=True)

@@ -119,7 +119,8 @@ def fedavg(found: dict[str, Any]) -> str:
 
 20 made-up characters, 15,984 drawings in {found["parts"]} parts, {100 * found["fraction"]:.0f} % of them in a
 round. FedAvg trains {found["epochs"]} epochs in batches of {found["batch"]}; one-step averaging (FedSGD)
-takes one gradient of each part. Rounds until {100 * found["target"]:.0f} % of drawings held out are right, each with the best of four rates.
+takes one gradient of each part. Rounds until {100 * found["target"]:.0f} % of drawings held out are right, each
+with the best of four rates.
 
 """
     rows = [

@@ -26,7 +26,7 @@ def task(seed: int) -> dict[str, torch.Tensor]:
 def write(folder: str, writer: int) -> None:
     """Add entries for ever, and say so of each once it is stored."""
     bank = Bank(folder)
-    base = bank.bases()[0]
+    base = bank.phi.ids()[0]
     for number in range(10**6):
         seed = writer * 10**6 + number
         entry = Entry(str(seed), "abc", base, "none", "float32", torch.full((8,), float(seed % 97)))
@@ -38,7 +38,7 @@ def writers() -> None:
     acknowledged = lost = broken = held = 0
     for number in range(ROUNDS):
         with tempfile.TemporaryDirectory() as folder:
-            Bank(f"{folder}/bank").add_base({"network.w": torch.zeros(1)}, {})
+            Bank(f"{folder}/bank").phi.add("base", {"network.w": torch.zeros(1)}, {})
             outs = [Path(folder, str(i)) for i in range(4)]
             running = []
             for i, out in enumerate(outs):

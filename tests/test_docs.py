@@ -24,7 +24,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 NOT_RUN = "<!-- not run -->"
 COMMAND_CLASSES = {name: name.capitalize() for name in COMMANDS if name != "train"} | {"memory": "List"}
-MEMORY = ("build", "list", "show", "search", "adapt", "prune", "export", "check")
+MEMORY = ("build", "list", "show", "search", "adapt", "prune", "index", "export", "check")
 FILES_NAMED = ("mine.py",)  # recipe files that stand for the reader's own
 
 

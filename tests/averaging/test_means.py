@@ -20,7 +20,9 @@ from quickstudy.averaging import (
 )
 from quickstudy.episode import Params, TaskSpec
 from quickstudy.errors import ConfigError, ModelError
+from quickstudy.learners import Network
 from quickstudy.learners.fisher import diagonal_fisher
+from quickstudy.models import conv4
 
 
 def model(seed: int) -> Params:
@@ -140,3 +142,11 @@ def test_recalibration_finds_the_statistics_of_the_data() -> None:
     layer = recalibrated(module, [x])[0]  # type: ignore[index]
     torch.testing.assert_close(layer.running_mean, x.mean(0))
     torch.testing.assert_close(layer.running_var, x.var(0))
+
+
+def test_networks_of_different_starts_are_told_apart_in_spite_of_what_all_networks_share() -> None:
+    spec = TaskSpec("classification", (1, 28, 28), ways=5)
+    networks = [Network(conv4(spec)).init(torch.Generator().manual_seed(seed)) for seed in (0, 1)]
+    assert len(strangers(networks)) == 1
+    moved = {name: value + 0.001 for name, value in networks[0].items()}
+    assert strangers([networks[0], moved]) == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from quickstudy.averaging import Member, Supervised, split, train_parts
 from quickstudy.episode import Params, TaskSpec
-from quickstudy.errors import ConfigError, DataError, ModelError
+from quickstudy.errors import ConfigError, DataError, MissingExtra, ModelError, TrainingError
 from quickstudy.inner import SGD, Adam, Rule
 from quickstudy.learners import Network
 from quickstudy.models import mlp
@@ -165,7 +166,7 @@ def test_a_member_that_fails_is_retried_and_then_left_out(
 def test_a_round_that_nobody_survives_is_an_error() -> None:
     made, params = member(split(data()[1], 3))
     broken = {name: value * torch.nan for name, value in params.items()}
-    with pytest.raises(ModelError, match="Every model holds NaN"):
+    with pytest.raises(TrainingError, match="failed or ended at NaN"):
         train_parts(made, broken, rounds=1)
 
 
@@ -192,3 +193,26 @@ def test_options_that_make_no_sense_are_refused() -> None:
         train_parts(made, params, rounds=1, backend="process")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="cannot be vectorised"):
         train_parts(Failing("raises", Path()), {"w": torch.zeros(1)}, rounds=1)
+
+
+def test_batch_statistics_are_refused() -> None:
+    module = torch.nn.Sequential(torch.nn.Linear(6, 8), torch.nn.BatchNorm1d(8), torch.nn.Linear(8, 3))
+    with pytest.raises(ModelError, match="nn.GroupNorm"):
+        Supervised(Network(module), SPEC, SGD(lr=0.1), *data(), parts=(torch.arange(60),))
+
+
+def test_ray_gives_what_the_loop_gives() -> None:
+    pytest.importorskip("ray")
+    made, params = member(split(data()[1], 3), epochs=2)
+    same(
+        train_parts(made, params, rounds=1, backend="ray", workers=2).params,
+        train_parts(made, params, rounds=1, backend="loop").params,
+    )
+
+
+def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    monkeypatch.setitem(sys.modules, "ray.exceptions", None)
+    made, params = member(split(data()[1], 3))
+    with pytest.raises(MissingExtra, match=r"quickstudy\[cluster\]"):
+        train_parts(made, params, rounds=1, backend="ray")

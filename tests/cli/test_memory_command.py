@@ -44,7 +44,7 @@ def bank(gradient_run: Path, tmp_path: Path, capsys: Capture) -> Path:
 def test_building_goes_on_and_lists(bank: Path, gradient_run: Path, capsys: Capture) -> None:
     text = accepted(f"memory build {bank} --run {gradient_run} --count 3 --first 6 {BUILD} --codec int8", capsys)
     assert "now holds 9" in text
-    assert len(Bank(bank).bases()) == 1
+    assert len(Bank(bank).phi.ids()) == 1
     listed = accepted(f"memory list {bank} --last 4", capsys)
     assert "9 tasks" in listed and listed.count("stored accuracy") == 4
     assert "0 damaged" in accepted(f"memory check {bank}", capsys)
@@ -68,7 +68,7 @@ def test_showing_exporting_and_pruning(bank: Path, tmp_path: Path, capsys: Captu
     assert "Wrote" in accepted(f"memory show {bank} --out {tmp_path / 'map.html'}", capsys)
     assert "Map of the tasks" in (tmp_path / "map.html").read_text()
     accepted(f"memory export {bank} --out {tmp_path / 'plain'}", capsys)
-    assert len(list((tmp_path / "plain").glob("*.safetensors"))) == 6
+    assert len(list((tmp_path / "plain").glob("*.safetensors"))) == 1 + 6  # φ and the tasks
     assert "holds 4 tasks" in accepted(f"memory prune {bank} --count 4", capsys)
     assert "Say what to prune to" in refused(f"memory prune {bank}", capsys)
 
@@ -92,3 +92,24 @@ def test_runs_are_averaged_into_a_run(gradient_run: Path, tmp_path: Path, capsys
     assert other.kept["averaged"] == [str(gradient_run), str(twin)]
     assert "no training to report on" in refused(f"report {tmp_path / 'soup'}", capsys)
     assert "Leave the weights out" in refused(f"average {gradient_run} --out {tmp_path / 'other'} --weights 1", capsys)
+    assert "exists and is not empty" in refused(f"average {gradient_run} --out {gradient_run}", capsys)
+
+
+def test_a_recipe_is_trained_on_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    photos = write_photos(tmp_path / "photos", range(12), 6)
+    recipe = tmp_path / "mine.py"
+    recipe.write_text(
+        "import quickstudy as qs\n"
+        "def recipe():\n"
+        "    parts = {'tasks': qs.registry.sources.part('folder', root=" + repr(str(photos)) + ", size=20),\n"
+        "             'model': qs.registry.models.part('conv4', width=8, pool=False, norm_layer='none'),\n"
+        "             'learner': qs.registry.learners.part('protonet')}\n"
+        "    return qs.RunConfig(name='apart', ways=2, queries=2, meta_batch=2, validation_episodes=4, **parts)\n"
+    )
+    line = f"--rounds 2 --steps 2 --divide classes --parts 3 --backend loop --out {tmp_path / 'apart'}"
+    text = accepted(f"partition {recipe} {line}", capsys)
+    assert "Validation" in text
+    assert qs.Run(tmp_path / "apart").evaluate(episodes=4).episodes == 4
+    assert "Make fewer parts" in refused(
+        f"partition {recipe} {line.replace('--parts 3', '--parts 9').replace('apart', 'more')}", capsys
+    )

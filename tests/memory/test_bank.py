@@ -37,7 +37,7 @@ def parameters(seed: int) -> dict[str, torch.Tensor]:
 
 def filled(path: Path, count: int = 5) -> tuple[Bank, list[str]]:
     bank = Bank(path)
-    base = bank.add_base({"network.w": torch.zeros(3, 4)}, {"body": ["w"]})
+    base = bank.phi.add("base", {"network.w": torch.zeros(3, 4)}, {"body": ["w"]})
     return bank, bank.add([(entry(i, base), encode(parameters(i), {}, "float32"), None) for i in range(count)])
 
 
@@ -65,7 +65,7 @@ def test_recall_is_the_cosine(tmp_path: Path) -> None:
 
 def test_only_what_fits_is_recalled(tmp_path: Path) -> None:
     bank, _ = filled(tmp_path)
-    base = bank.bases()[0]
+    base = bank.phi.ids()[0]
     other = bank.add([(entry(9, base, signature="other"), encode(parameters(9), {}, "float32"), None)])
     assert [e.id for e, _ in bank.recall(vector(9), 3, signature="other")] == other
     assert len(bank.recall(vector(9), 10, signature="abc")) == 5
@@ -86,7 +86,7 @@ def test_an_empty_bank_says_so(tmp_path: Path) -> None:
 
 def test_other_descriptors_and_nan_are_refused_and_nothing_is_stored(tmp_path: Path) -> None:
     bank, _ = filled(tmp_path)
-    base = bank.bases()[0]
+    base = bank.phi.ids()[0]
     good = (entry(6, base), encode(parameters(6), {}, "float32"), None)
     for bad in (torch.zeros(3), torch.full((D,), torch.nan)):
         with pytest.raises(DataError, match="lengths|NaN"):
@@ -156,7 +156,7 @@ assert len(bank.recall(vector(0), 2)) == 2
 if sys.argv[2] == "full":
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 try:
-    bank.add([(entry(7, bank.bases()[0]), encode({"w": torch.zeros(10_000)}, {}, "float32"), None)])
+    bank.add([(entry(7, bank.phi.ids()[0]), encode({"w": torch.zeros(10_000)}, {}, "float32"), None)])
 except RunError as error:
     print(error)
 """
@@ -192,7 +192,7 @@ WRITER = """
 import sys; sys.path[:0] = ["tests/memory"]
 from test_bank import *
 bank, writer = Bank(sys.argv[1]), int(sys.argv[2])
-base = bank.bases()[0]
+base = bank.phi.ids()[0]
 for number in range(10_000):
     seed = 1_000_000 * writer + number
     ids = bank.add([(entry(seed, base), encode(parameters(seed), {}, "float32"), None)])
@@ -234,4 +234,35 @@ def test_four_writers_two_of_them_killed_lose_nothing_that_was_acknowledged(tmp_
 def test_every_error_is_one_of_ours(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(QuickstudyError, match="Could not"):
-        Bank(tmp_path / "file").add_base({"w": torch.zeros(1)}, {})
+        Bank(tmp_path / "file").phi.add("base", {"w": torch.zeros(1)}, {})
+
+
+def test_a_large_bank_is_searched_through_its_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from quickstudy.memory import bank as module
+
+    monkeypatch.setattr(module, "EXACT", 100)
+    bank = Bank(tmp_path)
+    base = bank.phi.add("base", {"network.w": torch.zeros(1)}, {})
+    data = encode({"w": torch.zeros(1)}, {}, "float32")
+    ids = bank.add([(entry(i, base, signature="odd" if i % 2 else "even"), data, None) for i in range(600)])
+    exact = bank.recall(vector(1000), 5, signature="odd")
+    bank.index()
+    assert bank.indexed
+    calls: list[int] = []
+    asked = module.ask_index
+    monkeypatch.setattr(module, "ask_index", lambda *rest: calls.append(1) or asked(*rest))
+    found = bank.recall(vector(1000), 5, signature="odd")
+    assert calls and all(e.signature == "odd" for e, _ in found)
+    assert len({e.id for e, _ in found} & {e.id for e, _ in exact}) >= 4
+    near = bank.recall(vector(17), 1)[0]
+    assert near[0].id == ids[17] and near[1] == pytest.approx(1.0, abs=1e-3)
+
+
+def test_the_search_follows_what_is_added_and_removed(tmp_path: Path) -> None:
+    bank, ids = filled(tmp_path, 20)
+    assert bank.recall(vector(3), 1)[0][0].id == ids[3]
+    other = Bank(tmp_path)
+    new = other.add([(entry(99, "base"), encode(parameters(99), {}, "float32"), None)])
+    other.remove([ids[3]])
+    assert bank.recall(vector(99), 1)[0][0].id == new[0]
+    assert bank.recall(vector(3), 1)[0][0].id != ids[3] and len(bank.recall(vector(3), 50)) == 20

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 import quickstudy as qs
 from quickstudy.engine import Engine
 from quickstudy.episode import Episode, Examples, Params, TaskSpec, task
-from quickstudy.errors import ConfigError, DataError, ModelError
+from quickstudy.errors import ConfigError, DataError, ModelError, ShapeError
 from quickstudy.learners import MemoryLearner, maml, memory, protonet
 from quickstudy.learners.descent import task_parameters
 from quickstudy.learners.describe import LENGTH, describe, fit_head
@@ -236,13 +236,6 @@ def test_memories_that_are_gone_or_damaged_are_left_out_and_said(
     assert {e.id for e, _ in solved.recalled} <= set(ids[1:]) and "does not match its checksum" in caplog.text
     found.bank.remove(ids)
     assert not found.adapt(episode(0).support).recalled
-    other = Memory(found.bank, replace(learner(), network=Network(mlp(SPEC, width=8), inner_loop=True)), {})
-    other.params = other.learner.init(torch.Generator().manual_seed(0))
-    found.build(source(), 1)
-    other.signature = "different"
-    with caplog.at_level(logging.WARNING):
-        assert "nothing near" in str(other.adapt(episode(0).support))
-    assert "fits the signature different" in caplog.text
 
 
 def test_starts_are_what_they_say(tmp_path: Path) -> None:
@@ -324,3 +317,79 @@ def test_a_learned_distance_finds_what_matters(tmp_path: Path) -> None:
     for entry, near in chosen:
         assert near == pytest.approx(float(F.cosine_similarity(asked_for, entry.descriptor, dim=0)), abs=1e-5)
     assert [near for _, near in plain] != [near for _, near in chosen]
+
+
+def test_only_memories_of_the_same_network_phi_and_description_are_recalled(tmp_path: Path) -> None:
+    """Two memories in one bank never see each other's tasks, whatever of the network, φ or description differs."""
+    shared = Bank(tmp_path)
+    wide = replace(learner(), network=Network(mlp(SPEC, width=8), inner_loop=True))
+    tanh = torch.nn.Sequential(*(torch.nn.Tanh() if isinstance(m, torch.nn.ReLU) else m for m in mlp(SPEC, width=16)))
+    others = [learner(describe="task2vec"), wide, memory(tanh, SPEC, lr=0.1, near=-1.0)]
+    memories = [Memory(shared, made, phi(made)) for made in (learner(), *others)]
+    other_phi = learner().init(torch.Generator().manual_seed(9))
+    memories.append(Memory(shared, learner(), learner().calibrate(other_phi, [episode(i) for i in range(4)])))
+    for one in memories:
+        one.build(source(), 3)
+    assert len({one.signature for one in memories}) == 5 and len(shared) == 15
+    for one in memories:
+        mine = {entry.id for entry in shared.entries(one.signature)}
+        assert len(mine) == 3 and {e.id for e, _ in one.adapt(episode(40).support).recalled} <= mine
+    assert Memory(shared, learner(nearest=2, lr=0.5), memories[0].params).signature == memories[0].signature
+
+
+def test_what_diverged_is_not_remembered(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    made = learner(lr=1e20)
+    found = Memory(Bank(tmp_path), made, phi(made))
+    with caplog.at_level(logging.WARNING):
+        assert found.adapt(episode(0).support, remember=True, name="too fast").id is None
+    assert "'too fast' is not remembered: its training diverged" in caplog.text and len(found.bank) == 0
+
+
+def test_a_damaged_phi_costs_no_entry_that_does_not_need_it(tmp_path: Path) -> None:
+    found = bank(tmp_path, 3)
+    found.bank.tables.table("bases").update(values={"facts": "{}"})
+    again = Bank(tmp_path / "bank")
+    assert list(again.check()) == [f"φ {found.base}"]
+    again.remove(list(again.check()))
+    assert len(again) == 3 and again.load(again.entries()[0].id)
+
+
+def test_an_entry_that_cannot_be_read_does_not_hide_the_others(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    found = bank(tmp_path, 3)
+    first = found.bank.entries()[0].id
+    found.bank.tables.table("tasks").update(where=f"id = '{first}'", values={"metrics": "{"})
+    with caplog.at_level(logging.WARNING):
+        assert len(found.bank.entries()) == 2 and len(found.adapt(episode(1).support).recalled) == 2
+    assert "is damaged" in caplog.text and set(found.bank.check()) == {first}
+
+
+def test_examples_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    found = bank(tmp_path, 2)
+    x, y, mask = episode(0).support
+    same = found.adapt(Examples(x.double(), y, mask)).metrics  # type: ignore[union-attr]
+    assert same == found.adapt(Examples(x, y, mask)).metrics and "support accuracy" in same
+    with pytest.raises(DataError, match="mask is False everywhere"):
+        found.adapt(Examples(x, y, torch.zeros_like(mask)))
+    with pytest.raises(DataError, match="NaN"):
+        found.search(Examples(x * torch.nan, y, mask))  # type: ignore[operator]
+    with pytest.raises(ShapeError, match="axis"):
+        found.adapt(Examples(x[:, :2], y, mask))  # type: ignore[index]
+
+
+def test_merging_keeps_uses_figures_and_support_sets(tmp_path: Path) -> None:
+    found = bank(tmp_path, 4, keep="examples")
+    first = found.bank.entries()[0]
+    twin = found.adapt(episode(0).support, remember=True).id
+    before = usefulness(found.bank.entries())
+    assert merge(found.bank, 0.999) == 1
+    merged = found.bank.entries()[-1]
+    assert usefulness(found.bank.entries())[merged.id] == pytest.approx(before[first.id] + before[str(twin)])
+    assert merged.metrics and found.bank.support(merged.id) is not None
+
+
+def test_task2vec_refuses_batch_statistics() -> None:
+    module = torch.nn.Sequential(torch.nn.Linear(D, 8), torch.nn.BatchNorm1d(8), torch.nn.Linear(8, WAYS))
+    with pytest.raises(ModelError, match="one example at a time"):
+        memory(module, SPEC, norm="batch", describe="task2vec")

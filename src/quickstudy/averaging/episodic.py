@@ -12,7 +12,6 @@ from quickstudy.engine import Engine
 from quickstudy.episode import Params
 from quickstudy.errors import DataError
 from quickstudy.inner import Rule
-from quickstudy.learners import Learner
 from quickstudy.learners.network import trainable
 from quickstudy.tasks.base import Source
 from quickstudy.tasks.classes import ClassSource
@@ -22,18 +21,18 @@ from quickstudy.tasks.classes import ClassSource
 class Episodic(Member):
     """Meta-training of a learner on the tasks of a part: its classes, and no others.
 
-    sources: one for each part, of which the split 'train' is used. rule: how φ moves; its state begins anew in each
-    round. steps: outer steps of one round, each on `tasks` tasks.
+    engine: how meta-gradients are computed. sources: one for each part, of which the split 'train' is used. rule: how φ
+    moves; its state begins anew in each round. steps: outer steps of one round, each on `tasks` tasks.
     """
 
-    learner: Learner
+    engine: Engine
     sources: tuple[Source, ...]
     rule: Rule
     steps: int = 10
     tasks: int = 4
 
     @classmethod
-    def by_group(cls, learner: Learner, source: ClassSource, rule: Rule, steps: int = 10, tasks: int = 4) -> Episodic:
+    def by_group(cls, engine: Engine, source: ClassSource, rule: Rule, steps: int = 10, tasks: int = 4) -> Episodic:
         """One part for each group of training classes (alphabet, customer) that is large enough for a task."""
         ids = source.splits["train"]
         groups = source.pool.groups[ids]
@@ -42,12 +41,12 @@ class Episodic(Member):
         parts = [replace(source, splits={**source.splits, "train": own}) for own in found if len(own) >= least]
         if not parts:
             raise DataError(f"No group of training classes has the {least} classes of a task. Lower the ways.")
-        return cls(learner, tuple(parts), rule, steps, tasks)
+        return cls(engine, tuple(parts), rule, steps, tasks)
 
     @classmethod
     def by_class(
         cls,
-        learner: Learner,
+        engine: Engine,
         source: ClassSource,
         rule: Rule,
         parts: int,
@@ -64,18 +63,19 @@ class Episodic(Member):
                 f"{source.sampling.ways}. Make fewer parts, or lower the ways."
             )
         made = tuple(replace(source, splits={**source.splits, "train": mine}) for mine in own)
-        return cls(learner, made, rule, steps, tasks)
+        return cls(engine, made, rule, steps, tasks)
 
     @property
     def sizes(self) -> list[int]:
         return [1] * len(self.sources)
 
     def __call__(self, params: Params, part: int, turn: int) -> Params:
-        source, engine = self.sources[part], Engine(self.learner, next(iter(params.values())).device, "loop")
+        source = self.sources[part]
         state = self.rule.init(moving := {name: value for name, value in params.items() if trainable(name)})
         for step in range(self.steps):
             first = (turn * self.steps + step) * self.tasks
-            grads, _, _ = engine.gradients(params, source.episodes("train", torch.arange(first, first + self.tasks)))
+            episodes = source.episodes("train", torch.arange(first, first + self.tasks))
+            grads, _, _ = self.engine.gradients(params, episodes)
             updates, state = self.rule.update(self.rule.init_hyper(moving), grads, state, moving)
             moving = {name: value + updates[name] for name, value in moving.items()}
             params = params | moving

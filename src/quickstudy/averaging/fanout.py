@@ -44,8 +44,8 @@ def _attempt(
         outcomes: Iterator[Outcome[R]] = (_one(function, name, job) for name, job in jobs.items())
         deaths: tuple[type[Exception], ...] = ()
     else:
-        joblib = _joblib()
-        outcomes, deaths = _parallel(joblib, function, jobs, backend, workers), _deaths(backend)
+        joblib, deaths = _prepared(backend)
+        outcomes = _parallel(joblib, function, jobs, backend, workers)
     lost = "its process died"
     try:
         for name, result, error in outcomes:
@@ -54,7 +54,7 @@ def _attempt(
             else:
                 found[name] = result  # type: ignore[assignment]
     except deaths as error:
-        lost = f"its process died: {type(error).__name__}"
+        lost = f"its process died: {type(error).__name__}: {str(error).strip().splitlines()[0][:200]}"
     return found, dict.fromkeys(jobs, lost) | trouble
 
 
@@ -66,34 +66,28 @@ def _one(function: Callable[..., R], name: str, arguments: tuple[Any, ...]) -> O
         return name, None, f"{type(error).__name__}: {error}"
 
 
-def _joblib() -> Any:
+def _prepared(backend: Backend) -> tuple[Any, tuple[type[Exception], ...]]:
+    """joblib, ready for the backend, and what the backend raises when a process of its own is gone."""
     try:
         import joblib
     except ImportError as error:
         raise MissingExtra("joblib", "cluster", "Training members in other processes") from error
-    return joblib
+    if backend == "processes":
+        from concurrent.futures.process import BrokenProcessPool
 
-
-def _deaths(backend: Backend) -> tuple[type[Exception], ...]:
-    """What a backend raises when a process of its own is gone."""
-    if backend == "ray":
+        return joblib, (BrokenProcessPool,)  # of which joblib's TerminatedWorkerError is one
+    try:
         from ray.exceptions import RayError
-
-        return (RayError,)
-    from concurrent.futures.process import BrokenProcessPool
-
-    return (BrokenProcessPool,)  # of which joblib's TerminatedWorkerError is one
+        from ray.util.joblib import register_ray
+    except ImportError as error:
+        raise MissingExtra("ray", "cluster", "Training members on a cluster") from error
+    register_ray()
+    return joblib, (RayError,)
 
 
 def _parallel(
     joblib: Any, function: Callable[..., R], jobs: Mapping[str, tuple[Any, ...]], backend: Backend, workers: int
 ) -> Iterator[Outcome[R]]:
-    if backend == "ray":
-        try:
-            from ray.util.joblib import register_ray
-        except ImportError as error:
-            raise MissingExtra("ray", "cluster", "Training members on a cluster") from error
-        register_ray()
     with joblib.parallel_config("ray" if backend == "ray" else "loky"):
         # With one worker joblib runs jobs in this process, and a death there would be ours. Ray's backend gives no
         # generators, so that where a worker of it dies, the others' results of that attempt are lost too.

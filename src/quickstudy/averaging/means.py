@@ -13,6 +13,7 @@ from torch import Tensor
 
 from quickstudy.episode import Params
 from quickstudy.errors import ConfigError, ModelError
+from quickstudy.learners.network import trainable
 
 Models = Mapping[str, Params] | Sequence[Params]
 """Models by name, or in order, which are then called 'model 0', 'model 1', …"""
@@ -97,7 +98,7 @@ def _weighted(models: Models, weights: Sequence[float] | None) -> dict[str, floa
 def _combined(models: Sequence[Params], weights: Sequence[float]) -> Params:
     """Σ w_m θ_m of the floating-point entries; the others are the first model's."""
     return {
-        key: torch.stack([m[key].double() * w for m, w in zip(models, weights, strict=True)]).sum(0).to(value.dtype)
+        key: torch.stack([_wide(m[key]) * w for m, w in zip(models, weights, strict=True)]).sum(0).to(value.dtype)
         if value.is_floating_point()
         else value.clone()
         for key, value in models[0].items()
@@ -117,8 +118,8 @@ def fisher_mean(models: Models, information: Sequence[Params]) -> Params:
     kept = finite(found)
     result = mean(kept)
     for key in information[0]:
-        weights = torch.stack([sure[name][key].double() for name in kept]) + _FLOOR
-        values = torch.stack([model[key].double() for model in kept.values()])
+        weights = torch.stack([_wide(sure[name][key]) for name in kept]) + _FLOOR
+        values = torch.stack([_wide(model[key]) for model in kept.values()])
         result[key] = ((weights * values).sum(0) / weights.sum(0)).to(result[key].dtype)
     return result
 
@@ -148,13 +149,21 @@ def moving_average(average: Params, params: Params, decay: float) -> Params:
     return _combined(everyone, [decay, 1 - decay])
 
 
-def flat(model: Params) -> Tensor:
-    """All floating-point entries as one float64 vector."""
-    return torch.cat([value.detach().double().flatten() for value in model.values() if value.is_floating_point()])
+def direction(model: Params) -> Tensor:
+    """The weights as one vector. Scales, shifts and statistics, alike in all networks, are left out where there are
+    tensors of two axes or more."""
+    floats = {name: value for name, value in model.items() if value.is_floating_point() and trainable(name)}
+    weights = [value for value in floats.values() if value.dim() > 1] or list(floats.values())
+    return torch.cat([_wide(value.detach()).flatten() for value in weights])
+
+
+def _wide(value: Tensor) -> Tensor:
+    """In float64, where the device has it."""
+    return value.float() if value.device.type == "mps" else value.double()
 
 
 def _pairs(models: dict[str, Params]) -> Iterator[tuple[str, str, float]]:
-    vectors = {name: flat(model) for name, model in models.items()}
+    vectors = {name: direction(model) for name, model in models.items()}
     names = list(vectors)
     for index, one in enumerate(names):
         for other in names[index + 1 :]:

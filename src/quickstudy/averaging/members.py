@@ -9,10 +9,11 @@ from functools import cached_property
 
 import torch
 from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from quickstudy import losses, rng
 from quickstudy.episode import Examples, Params, State, TaskSpec
-from quickstudy.errors import ConfigError, DataError
+from quickstudy.errors import ConfigError, DataError, ModelError
 from quickstudy.inner import Rule
 from quickstudy.learners.descent import begin, descend, task_parameters
 from quickstudy.learners.network import PARAMETER, Network, prefixed, with_prefix
@@ -63,6 +64,11 @@ class Supervised(Member):
             raise ConfigError(f"epochs and batch must be at least 1, found {self.epochs} and {self.batch}.")
         if len(self.x) != len(self.y):
             raise DataError(f"There are {len(self.x)} inputs but {len(self.y)} targets. Give one for each.")
+        if any(isinstance(layer, _BatchNorm) for layer in self.network.module.modules()):
+            raise ModelError(
+                "The network has BatchNorm layers, whose statistics would mix a part's examples with padding and "
+                "differ from part to part. Replace them by nn.GroupNorm; in our models, norm_layer='group'."
+            )
         empty = [index for index, part in enumerate(self.parts) if not len(part)]
         if empty:
             raise DataError(f"Part {empty[0]} has no examples. Leave it out; `split` does.")

@@ -36,7 +36,7 @@ def split(
     labels: the class of each example (n,). groups: the domain of each, for 'domain'. Parts that would be empty are left
     out, with a warning. Raises DataError for more parts than examples (or domains), ConfigError for wrong options.
     """
-    ids = torch.as_tensor(labels, dtype=torch.int64)
+    ids = torch.as_tensor(labels, dtype=torch.int64).cpu()
     generator = torch.Generator().manual_seed(seed)
     if how not in get_args(How):
         raise unknown_name("way to split", how, get_args(How))

@@ -13,7 +13,7 @@ import torch
 
 from quickstudy import rng
 from quickstudy.averaging.fanout import Backend, fan_out
-from quickstudy.averaging.means import _combined, finite, mean
+from quickstudy.averaging.means import _combined, finite, mean, not_finite
 from quickstudy.averaging.members import Member
 from quickstudy.episode import Params
 from quickstudy.errors import ConfigError, TrainingError, unknown_name
@@ -80,9 +80,11 @@ def train_parts(
     for turn in range(rounds):
         chosen = _drawn(len(sizes), count, seed, turn)
         ended = _trained(member, params, chosen, turn, backend, workers)
-        kept = finite(ended) if ended else {}
+        kept = finite(ended) if any(not_finite(model) is None for model in ended.values()) else {}
         if not kept:
-            raise TrainingError(f"Every member of round {turn + 1} failed. The messages above say why.")
+            raise TrainingError(
+                f"Every member of round {turn + 1} failed or ended at NaN. See the messages above, or lower the rate."
+            )
         mine = [int(name.removeprefix(_NAME)) for name in kept]
         average = mean(kept, [sizes[part] for part in mine])
         params = _combined([params, average], [1 - outer_lr, outer_lr]) if outer_lr != 1 else average

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 import torch
 
 from quickstudy.averaging.episodic import Episodic
-from quickstudy.averaging.means import mean, strangers
+from quickstudy.averaging.means import finite, mean, strangers
 from quickstudy.averaging.rounds import Round, Workers, train_parts
 from quickstudy.averaging.soup import Line, greedy_soup, line
 from quickstudy.episode import Params
@@ -21,6 +21,7 @@ from quickstudy.train import splits
 from quickstudy.train.build import Parts, build
 from quickstudy.train.config import RunConfig
 from quickstudy.train.evaluate import evaluate
+from quickstudy.train.folders import new_folder
 from quickstudy.train.loop import calibrated, initial_params
 from quickstudy.train.run import Run, keep, new_run
 
@@ -59,7 +60,8 @@ def average_runs(
     if weights is not None and how == "greedy":
         raise ConfigError("A greedy soup chooses its members by itself. Leave the weights out, or take the mean.")
     first = runs[0]
-    models = {str(run.folder): run.params for run in runs}
+    models = finite({str(run.folder): run.params for run in runs})
+    new_folder(first.config.name, out, overwrite=False)  # refused before the work, not after it
     strangers(models)
     config, parts = first.config, first.parts
     sign = -1.0 if parts.source.spec.kind == "regression" else 1.0
@@ -82,7 +84,7 @@ def average_runs(
     members = tuple(models) if soup is None else soup.members
     named = replace(config, name=Path(out).name)
     run = _store(named, parts, params, out, {"averaged": list(members)})
-    return Averaged(run, members, {n: sign * s for n, s in scores.items()}, sign * score(params), between)
+    return Averaged(run, members, {n: sign * s for n, s in scores.items()}, run.kept["validation"], between)
 
 
 def train_on_parts(
@@ -104,15 +106,16 @@ def train_on_parts(
     steps: outer steps of each member in a round, by Adam at the recipe's rate, on `meta_batch` tasks each. divide: by
     'groups' each group of classes is a part; by 'classes' they are dealt out to `parts` parts. See `train_parts`.
     """
+    new_folder(config.name, out, overwrite=False)  # refused before the work, not after it
     built = build(config)
     source = built.training
     if not isinstance(source, ClassSource):
         raise ConfigError("Parts are made of classes: use tasks with a fixed set of them, such as folder or omniglot.")
-    made = built.training_engine.learner
+    engine = built.training_engine
     if divide == "groups":
-        member = Episodic.by_group(made, source, Adam(lr=config.lr), steps, config.meta_batch)
+        member = Episodic.by_group(engine, source, Adam(lr=config.lr), steps, config.meta_batch)
     elif divide == "classes":
-        member = Episodic.by_class(made, source, Adam(lr=config.lr), parts, steps, config.meta_batch)
+        member = Episodic.by_class(engine, source, Adam(lr=config.lr), parts, steps, config.meta_batch)
     else:
         raise unknown_name("way to divide", divide, get_args(Divide))
     ended = train_parts(

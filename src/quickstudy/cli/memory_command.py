@@ -4,151 +4,29 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import torch
-import tyro
 from tyro.extras import subcommand_cli_from_dict
 
+from quickstudy.cli.memory_options import Adapt, Build, Check, Export, Index, List, Prune, Search, Show
 from quickstudy.cli.parse import find_run, table
 from quickstudy.errors import ConfigError
-from quickstudy.learners.describe import Describe
-from quickstudy.learners.memory import Recall
-from quickstudy.memory import Bank, Codec, Keep, Memory, Solved, Start
+from quickstudy.memory import Bank, Memory, Solved
 from quickstudy.memory.health import export, merge, prune, usefulness
 from quickstudy.memory.runs import memory_of_bank, memory_of_run, model
+from quickstudy.tasks.base import Sampling
 from quickstudy.tasks.images import ImageFolder, read_folder
 from quickstudy.train.folders import refuse_occupied
 from quickstudy.train.progress import Progress
 from quickstudy.train.run import Run
 
-_Bank = tyro.conf.Positional[str]
-
-
-@dataclass
-class Build:
-    """Learn many tasks one after another and remember each. Called again, it goes on with further tasks."""
-
-    bank: _Bank
-    """The bank: a folder, or an address such as s3://bucket/bank."""
-    run: str
-    """A run of maml, fomaml, reptile or memory: its network, its tasks and its φ."""
-    count: int = 100
-    """How many tasks to learn."""
-    split: str = "train"
-    """Which of the run's tasks."""
-    first: int = 0
-    """The number of the first task."""
-    start: Start = "memory"
-    """Where each task starts: from what is remembered so far, from the run's φ, or from a fresh network."""
-    untrained: bool = False
-    """Take the run's network as it was before training for φ."""
-    codec: Codec = "float32"
-    """How parameters are stored."""
-    keep: Keep = "hash"
-    """What of the examples is stored."""
-    steps: int | None = None
-    """Inner steps for each task; the run's own if not given."""
-    shots: int | None = None
-    """Support examples per class; the run's own if not given."""
-    recall: Recall = "average"
-    """Start from the average of the nearest memories, or from the best of them."""
-    nearest: int = 5
-    """How many memories to recall."""
-    describe: Describe = "features"
-    """How tasks are described."""
-    device: str | None = None
-    """Another device than the run's."""
-
-
-@dataclass
-class List:
-    """List what a bank remembers."""
-
-    bank: _Bank
-    """The bank."""
-    last: int = 20
-    """How many entries to show, the newest."""
-
-
-@dataclass
-class Show:
-    """Draw the map of a bank's tasks into a page."""
-
-    bank: _Bank
-    """The bank."""
-    out: Path = Path("memory.html")
-    """The page to write."""
-
-
-@dataclass
-class Search:
-    """Find the remembered tasks that are most like a new one."""
-
-    bank: _Bank
-    """The bank."""
-    support: Path
-    """Folder with one sub-folder of images for each class."""
-    nearest: int = 5
-    """How many to show."""
-
-
-@dataclass
-class Adapt:
-    """Learn new classes, starting from what is remembered, and save the model that knows them."""
-
-    bank: _Bank
-    """The bank."""
-    support: Path
-    """Folder with one sub-folder of images for each class; a sub-folder's name is its class."""
-    out: Path
-    """Folder to write the adapted model to."""
-    remember: bool = False
-    """Put what was learned back into the bank."""
-    name: str = ""
-    """What the task is called there; the folder's name if not given."""
-
-
-@dataclass
-class Prune:
-    """Make a bank smaller: merge what is nearly the same, then forget what is used least."""
-
-    bank: _Bank
-    """The bank."""
-    count: int | None = None
-    """Keep at most so many tasks."""
-    megabytes: float | None = None
-    """Keep at most so much."""
-    merge: Annotated[float | None, tyro.conf.arg(metavar="CLOSENESS")] = None
-    """Merge tasks whose descriptions have at least this cosine, such as 0.98."""
-
-
-@dataclass
-class Export:
-    """Write every entry as safetensors and JSON."""
-
-    bank: _Bank
-    """The bank."""
-    out: Path
-    """An empty folder."""
-
-
-@dataclass
-class Check:
-    """Read every entry and compare it with its checksum."""
-
-    bank: _Bank
-    """The bank."""
-    remove: bool = False
-    """Remove those that are damaged."""
-
 
 def run(argv: Sequence[str]) -> int:
     calls: dict[type, Callable[[Any], int | None]] = {
-        Build: _build, List: _list, Show: _show, Search: _search, Adapt: _adapt, Prune: _prune, Export: _export,
-        Check: _check,
+        Build: _build, List: _list, Show: _show, Search: _search, Adapt: _adapt, Prune: _prune, Index: _index,
+        Export: _export, Check: _check,
     }  # fmt: skip
     options = subcommand_cli_from_dict(
         {kind.__name__.lower(): kind for kind in calls},
@@ -167,7 +45,7 @@ def _build(options: Build) -> None:
     )  # fmt: skip
     source = done.parts.source
     if options.shots is not None:
-        source = done.sampled(type(source.sampling)(done.config.ways, options.shots, done.config.queries))[0]
+        source = done.sampled(Sampling(done.config.ways, options.shots, done.config.queries))[0]
     with Progress(f"Remembering {options.split} tasks", options.count) as progress:
         found = memory.build(
             source, options.count, split=options.split, first=options.first, start=options.start,
@@ -212,7 +90,7 @@ def _support(memory: Memory, folder: Path) -> ImageFolder:
 
 
 def _search(options: Search) -> None:
-    memory = memory_of_bank(Bank(options.bank, create=False))
+    memory = memory_of_bank(Bank(options.bank, create=False), device=options.device)
     found = memory.search(_support(memory, options.support).examples(), options.nearest)
     rows = [
         [entry.name, f"{near:.3f}", ", ".join(f"{k} {v:.3f}" for k, v in entry.metrics.items())]
@@ -224,7 +102,7 @@ def _search(options: Search) -> None:
 def _adapt(options: Adapt) -> None:
     refuse_occupied(options.out)
     bank = Bank(options.bank, create=False)
-    memory = memory_of_bank(bank)
+    memory = memory_of_bank(bank, device=options.device)
     folder = _support(memory, options.support)
     name = options.name or options.support.resolve().name
     solved: Solved = memory.adapt(
@@ -250,6 +128,11 @@ def _prune(options: Prune) -> None:
     elif options.merge is None:
         raise ConfigError("Say what to prune to: --count, --megabytes or --merge.")
     print(f"{options.bank} holds {len(bank)} tasks.")
+
+
+def _index(options: Index) -> None:
+    Bank(options.bank, create=False).index()
+    print(f"{options.bank} has an index.")
 
 
 def _export(options: Export) -> None:

@@ -11,7 +11,7 @@ import tyro
 from quickstudy.averaging.rounds import Round, Workers
 from quickstudy.averaging.runs import Divide, train_on_parts
 from quickstudy.cli.parse import parse
-from quickstudy.registry import recipes
+from quickstudy.cli.settings import load_recipe
 from quickstudy.train.progress import Progress
 
 
@@ -45,7 +45,7 @@ class Partition:
 
 def run(argv: Sequence[str]) -> int:
     options = parse(Partition, "partition", argv)
-    config = replace(recipes[options.recipe](), device=options.device, name=options.out.name)
+    config = replace(load_recipe(options.recipe), device=options.device, name=options.out.name)
     with Progress(f"Training {options.recipe} on parts", options.rounds) as progress:
 
         def told(turn: Round) -> None:

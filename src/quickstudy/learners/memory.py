@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from quickstudy import losses
 from quickstudy.episode import Episode, Examples, Params, State, TaskSpec
-from quickstudy.errors import ConfigError
+from quickstudy.errors import ConfigError, ModelError
 from quickstudy.inner import EVERYTHING
 from quickstudy.learners.base import Learner
 from quickstudy.learners.descent import begin
@@ -55,6 +55,11 @@ class MemoryLearner(GradientLearner):
             raise ConfigError("Memories are of whole networks at fixed rates: leave partition, proximal and rates out.")
         if self.spec.kind == "classification":
             head_names(self.network)
+        if self.describe == "task2vec" and self.network.transductive:
+            raise ModelError(
+                "Task2Vec looks at one example at a time, and this network's BatchNorm normalises by the batch. "
+                "Describe tasks by their 'features', or replace the layers by nn.GroupNorm."
+            )
 
     @classmethod
     def around(cls, learner: Learner, **options: object) -> MemoryLearner:

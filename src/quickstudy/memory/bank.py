@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,17 +13,19 @@ from torch import Tensor
 
 from quickstudy.episode import Examples, Params
 from quickstudy.errors import CheckpointError, DataError, RunError
-from quickstudy.learners.network import PARAMETER, prefixed
-from quickstudy.memory.codec import checksum, decode, pack, unpack
+from quickstudy.memory.bases import Bases
+from quickstudy.memory.codec import decode
 from quickstudy.memory.entry import DESCRIBING, TEXTS, Entry, from_row, row_checksum, to_row, unpack_examples
 from quickstudy.memory.nearest import EXACT, Nearest, ask_index, build_index
 from quickstudy.memory.tables import Tables, quoted
 
 FORMAT = 1
 """Version of the bank's tables; banks of a later one are refused."""
-TASKS, BASES = "tasks", "bases"
+TASKS = "tasks"
 _WHOLE = (*DESCRIBING, "parameters", "support")
-_READ = 256  # entries checked at once
+_COMPARED = ["id", "signature", "descriptor"]
+_READ = 256  # entries read at once
+_log = logging.getLogger(__name__)
 
 
 class Bank:
@@ -40,7 +42,7 @@ class Bank:
             raise RunError(f"There is no bank at {self.uri}. Make one: quickstudy memory build {self.uri} --run RUN")
         self.tables = Tables(self.uri, options)
         self._cache: Nearest | None = None
-        self._bases: dict[str, tuple[Params, dict[str, Any]]] = {}
+        self.phi = Bases(self.tables)
         if self.tables.has(TASKS):
             self._check_format()
 
@@ -104,7 +106,15 @@ class Bank:
     def entries(self, signature: str | None = None) -> list[Entry]:
         """All entries, oldest first. signature: only those whose parameters fit."""
         rows = self.tables.rows(TASKS, DESCRIBING, f"signature = '{quoted(signature)}'" if signature else "")
-        return sorted((from_row(row) for row in rows), key=lambda entry: (entry.created, entry.id))
+        return sorted(self._readable(rows), key=lambda entry: (entry.created, entry.id))
+
+    def _readable(self, rows: Iterable[dict[str, Any]]) -> Iterator[Entry]:
+        """The rows as entries; those that cannot be read are left out with a warning."""
+        for row in rows:
+            try:
+                yield from_row(row)
+            except CheckpointError as error:
+                _log.warning("%s It is left out; quickstudy memory check %s --remove removes it.", error, self.uri)
 
     def load(self, id: str) -> Params:
         """The parameters of an entry, in float32, without prefix.
@@ -127,7 +137,8 @@ class Bank:
         return found, wrong
 
     def _decoded(self, row: dict[str, Any]) -> Params:
-        return decode(row["parameters"], self.origin(row["base"]), row["codec"])
+        origin = self.phi.origin(row["base"]) if row["codec"] == "int8" else {}
+        return decode(row["parameters"], origin, row["codec"])
 
     def support(self, id: str) -> Examples | None:
         """The support set of an entry, if it was kept."""
@@ -152,8 +163,13 @@ class Bank:
         return row
 
     def check(self) -> dict[str, str]:
-        """What is wrong with which entry, by id; empty if all are whole."""
+        """What is wrong with which entry, or with which φ ('φ <id>'), by id; empty if all are whole."""
         wrong: dict[str, str] = {}
+        for base in self.phi.ids():
+            try:
+                self.phi.load(base)
+            except CheckpointError as error:
+                wrong[f"φ {base}"] = str(error)
         ids = [row["id"] for row in self.tables.rows(TASKS, ("id",))]
         for start in range(0, len(ids), _READ):
             wrong |= self.load_many(ids[start : start + _READ])[1]
@@ -188,6 +204,8 @@ class Bank:
             raise DataError(f"The bank at {self.uri} is empty. Fill it: quickstudy memory build {self.uri} --run RUN")
         if (size := self.descriptor_size) != len(descriptor):
             raise DataError(f"The bank's descriptors have the length {size}, but this one has {len(descriptor)}.")
+        if total > EXACT and not self.indexed:
+            _log.warning("The bank has %d entries and no index: see quickstudy memory index.", total)
         with self.tables.guard("read"):
             if total > EXACT and self.indexed:
                 found = ask_index(self.tables.table(TASKS), descriptor, count, signature)
@@ -199,50 +217,27 @@ class Bank:
                 "other networks or other kinds of tasks."
             )
         wanted = ", ".join(f"'{quoted(id)}'" for id, _ in found)
-        rows = {row["id"]: row for row in self.tables.rows(TASKS, DESCRIBING, f"id IN ({wanted})")}
-        return [(from_row(rows[id]), closeness) for id, closeness in found if id in rows]
+        rows = self._readable(self.tables.rows(TASKS, DESCRIBING, f"id IN ({wanted})"))
+        entries = {entry.id: entry for entry in rows}
+        return [(entries[id], closeness) for id, closeness in found if id in entries]
 
     def _nearest(self) -> Nearest:
         table = self.tables.table(TASKS)
         version = table.version
-        if self._cache is None or self._cache.version != version:
-            columns = table.search().select(["id", "signature", "descriptor"]).to_arrow()
-            self._cache = Nearest.of(columns, version)
+        if self._cache is None:
+            self._cache = Nearest.of(table.search().select(_COMPARED).to_arrow(), version)
+        elif self._cache.version != version:
+            there = set(table.search().select(["id"]).to_arrow().column("id").to_pylist())
+            known = set(self._cache.ids)
+            if len(new := there - known) > _READ:
+                self._cache = Nearest.of(table.search().select(_COMPARED).to_arrow(), version)
+            else:
+                wanted = "id IN (" + ", ".join(f"'{quoted(id)}'" for id in new) + ")" if new else "false"
+                added = table.search().where(wanted).select(_COMPARED).to_arrow()
+                self._cache = self._cache.changed(added, known - there, version)
         return self._cache
 
     @property
     def indexed(self) -> bool:
         """Whether there is an index over the descriptors."""
         return bool(self.tables.has(TASKS) and self.tables.table(TASKS).list_indices())
-
-    def base(self, id: str) -> tuple[Params, dict[str, Any]]:
-        """A φ that entries belong to, and what is known of it, such as the config of its run."""
-        if id not in self._bases:
-            rows = self.tables.rows(BASES, ("id", "parameters", "facts"), f"id = '{quoted(id)}'")
-            if not rows:
-                raise DataError(f"The bank at {self.uri} has no φ {id!r} (any more), to which its entries belong.")
-            if checksum(rows[0]["parameters"], rows[0]["facts"])[:12] != id:
-                raise CheckpointError(f"The φ {id} of the bank at {self.uri} does not match its checksum.")
-            self._bases[id] = unpack(rows[0]["parameters"]), json.loads(rows[0]["facts"])
-        return self._bases[id]
-
-    def origin(self, id: str) -> Params:
-        """The network's parameters at φ, without prefix: what 8-bit differences are differences from."""
-        return prefixed(PARAMETER, self.base(id)[0])
-
-    def bases(self) -> list[str]:
-        """The ids of all φ, oldest first."""
-        return list(dict.fromkeys(row["id"] for row in self.tables.rows(BASES, ("id",))))
-
-    def add_base(self, params: Params, facts: Mapping[str, Any]) -> str:
-        """Store a φ once; its id, 12 hexadecimal digits of its checksum."""
-        import pyarrow as pa
-
-        data, told = pack(params), json.dumps(facts, sort_keys=True)
-        id = checksum(data, told)[:12]
-        if id not in self.bases():
-            schema = pa.schema([("id", pa.string()), ("parameters", pa.large_binary()), ("facts", pa.string())])
-            table = self.tables.table(BASES, schema)
-            rows = [{"id": id, "parameters": data, "facts": told}]
-            self.tables.append(table, pa.Table.from_pylist(rows, schema=schema))
-        return id

@@ -88,12 +88,22 @@ def from_row(row: dict[str, Any]) -> Entry:
     return Entry(**{n: row[n] for n in TEXTS}, **plain, descriptor=descriptor, kept=row["kept"], size=row["size"])
 
 
+def base_id(learner: MemoryLearner, params: Params) -> str:
+    """What descriptions are made by and parameters belong to: φ, and how it describes. 12 hexadecimal digits."""
+    return checksum(pack(params), learner.describe)[:12]
+
+
 def signature(learner: MemoryLearner, params: Params) -> str:
-    """Which parameters fit: the kind of tasks, and the names and shapes of what is recalled. 12 hexadecimal digits."""
+    """Which parameters fit, and which descriptions can be compared. 12 hexadecimal digits.
+
+    Of the kind of tasks, the network's layers, the names and shapes of what is recalled, and φ.
+    """
     own = prefixed(PARAMETER, params) | prefixed(CONSTANT, params)
     body = learner.body({name: value for name, value in own.items() if value.is_floating_point()})
     shapes = [f"{name}{tuple(value.shape)}" for name, value in sorted(body.items())]
-    return checksum(learner.spec.kind, str(learner.spec.input_shape), *shapes)[:12]
+    layers = [type(layer).__name__ for layer in learner.network.module.modules()]
+    kind = (learner.spec.kind, str(learner.spec.input_shape), learner.network.norm, *layers)
+    return checksum(base_id(learner, params), *kind, *shapes)[:12]
 
 
 def pack_examples(examples: Examples) -> bytes:

@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import torch
 import torch.nn.functional as F
 
 from quickstudy.averaging import mean
-from quickstudy.averaging.means import flat
+from quickstudy.averaging.means import direction, not_finite
+from quickstudy.episode import Params
 from quickstudy.errors import ConfigError
-from quickstudy.files import writing
 from quickstudy.memory.bank import Bank
 from quickstudy.memory.codec import encode, pack
-from quickstudy.memory.entry import Entry
+from quickstudy.memory.entry import Entry, pack_examples
 from quickstudy.train.folders import refuse_occupied
+from quickstudy.train.storage import write_atomically, write_json
 
+_log = logging.getLogger(__name__)
 _RELATED = 0.9  # the least cosine of the parameters of tasks that are averaged: further apart, the best is kept alone
 
 
 def usefulness(entries: Sequence[Entry]) -> dict[str, float]:
-    """How often later tasks started from each entry, those of several parents counting less; by id."""
-    found = {entry.id: 0.0 for entry in entries}
+    """How often later tasks started from each entry, those of several parents counting less; by id.
+
+    An entry that was merged from others has their uses as well.
+    """
+    found = {entry.id: float(entry.statistics.get("uses", 0.0)) for entry in entries}
     for entry in entries:
         for parent in entry.parents:
             if parent in found:
@@ -55,40 +61,49 @@ def merge(bank: Bank, closeness: float = 0.98) -> int:
     """Make one entry of each group of near-duplicates; how many entries that saves.
 
     The new entry has the mean of their parameters where these are related, and otherwise those of the best (by
-    accuracy or error). A head is the best's. What is merged is removed once the new entry is stored.
+    accuracy or error); the best's head, figures and support set; and the uses of all. What is merged is removed once
+    the new entry is stored. Entries that are damaged are left as they are, with a warning.
     """
-    saved = 0
-    for group in near_duplicates(bank.entries(), closeness):
-        best = max(group, key=_goodness)
-        tasks = {entry.id: bank.load(entry.id) for entry in group}
-        shared = [n for n, v in tasks[best.id].items() if all(t[n].shape == v.shape for t in tasks.values() if n in t)]
-        bodies = {id: {n: task[n] for n in shared} for id, task in tasks.items()}
-        own = flat(bodies[best.id])
-        related = [i for i, body in bodies.items() if float(F.cosine_similarity(flat(body), own, dim=0)) >= _RELATED]
-        head = {n: v for n, v in tasks[best.id].items() if n not in _bodies(bank, best)}
-        parameters = tasks[best.id] | mean([bodies[i] for i in related]) | head
+    saved, entries = 0, bank.entries()
+    used = usefulness(entries)
+    for group in near_duplicates(entries, closeness):
+        tasks, wrong = bank.load_many([entry.id for entry in group])
+        for text in wrong.values():
+            _log.warning("%s It is not merged.", text)
+        whole = [entry for entry in group if entry.id in tasks and not_finite(tasks[entry.id]) is None]
+        if len(whole) < 2:
+            continue
+        best = max(whole, key=_goodness)
         entry = replace(
             best,
             id=uuid4().hex,
             created=datetime.now(UTC).isoformat(timespec="microseconds"),
-            descriptor=torch.stack([e.descriptor for e in group]).mean(0),
-            parents=tuple(dict.fromkeys(parent for e in group for parent in e.parents)),
-            statistics=best.statistics | {"merged": sum(e.statistics.get("merged", 1) for e in group)},
-            metrics={},
+            descriptor=torch.stack([e.descriptor for e in whole]).mean(0),
+            parents=tuple(dict.fromkeys(parent for e in whole for parent in e.parents)),
+            statistics=best.statistics
+            | {"merged": sum(e.statistics.get("merged", 1) for e in whole), "uses": sum(used[e.id] for e in whole)},
         )
-        bank.add([(entry, encode(parameters, bank.origin(best.base), best.codec), None)])
-        bank.remove([e.id for e in group])
-        saved += len(group) - 1
+        support = bank.support(best.id)
+        parameters = encode(_joined(bank, best, tasks), bank.phi.origin(best.base), best.codec)
+        bank.add([(entry, parameters, None if support is None else pack_examples(support))])
+        bank.remove([e.id for e in whole])
+        saved += len(whole) - 1
+    bank.compact()
     return saved
 
 
-def _bodies(bank: Bank, entry: Entry) -> set[str]:
-    """The names of the parameters that are recalled; a head's are not."""
-    return set(bank.base(entry.base)[1].get("body", ())) or set(bank.load(entry.id))
+def _joined(bank: Bank, best: Entry, tasks: dict[str, Params]) -> Params:
+    """The mean of the bodies that are related to the best's, on the best's head."""
+    names = bank.phi.load(best.base)[1].get("body", list(tasks[best.id]))
+    bodies = {id: {name: task[name] for name in names} for id, task in tasks.items() if not_finite(task) is None}
+    own = direction(bodies[best.id])
+    near = [body for body in bodies.values() if float(F.cosine_similarity(direction(body), own, dim=0)) >= _RELATED]
+    return tasks[best.id] | mean(near)
 
 
 def _goodness(entry: Entry) -> float:
-    return entry.metrics.get("accuracy", -entry.metrics.get("mse", float("inf")))
+    known = [entry.metrics[name] for name in ("accuracy", "support accuracy") if name in entry.metrics]
+    return known[0] if known else -entry.metrics.get("mse", float("inf"))
 
 
 def prune(bank: Bank, *, count: int | None = None, size: int | None = None) -> list[Entry]:
@@ -108,20 +123,34 @@ def prune(bank: Bank, *, count: int | None = None, size: int | None = None) -> l
         forgotten.append(entry)
         left, bytes_left = left - 1, bytes_left - entry.size
     bank.remove([entry.id for entry in forgotten])
+    bank.phi.keep({entry.base for entry in bank.entries()})
     bank.compact()
     return forgotten
 
 
 def export(bank: Bank, folder: str | Path) -> Path:
-    """Every entry as `<id>.safetensors` (float32) and `<id>.json`, readable without quickstudy."""
+    """Every entry as `<id>.safetensors` (float32) and `<id>.json`, and each φ as `phi-<id>.*`, for any program to read.
+
+    A support set that was kept is `<id>.support.safetensors`. Entries that are damaged are left out with a warning.
+    """
     folder = Path(folder)
     refuse_occupied(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for id in bank.phi.ids():
+        params, facts = bank.phi.load(id)
+        _write(folder / f"phi-{id}", pack(params), facts)
     for entry in bank.entries():
-        facts = asdict(replace(entry, descriptor=torch.zeros(0))) | {"descriptor": entry.descriptor.tolist()}
-        for suffix, data in (
-            ("safetensors", pack(bank.load(entry.id))),
-            ("json", json.dumps(facts, indent=1).encode()),
-        ):
-            with writing(folder / f"{entry.id}.{suffix}") as file:
-                file.write(data)
+        tasks, wrong = bank.load_many([entry.id])
+        for text in wrong.values():
+            _log.warning("%s It is not exported.", text)
+        for task in tasks.values():
+            facts = asdict(replace(entry, descriptor=torch.zeros(0))) | {"descriptor": entry.descriptor.tolist()}
+            _write(folder / entry.id, pack(task), facts)
+            if (support := bank.support(entry.id)) is not None:
+                write_atomically(folder / f"{entry.id}.support.safetensors", pack_examples(support))
     return folder
+
+
+def _write(path: Path, tensors: bytes, facts: Mapping[str, Any]) -> None:
+    write_atomically(path.with_name(f"{path.name}.safetensors"), tensors)
+    write_json(path.with_name(f"{path.name}.json"), facts)

@@ -36,10 +36,10 @@ def group_of(entry: Entry) -> str:
     return entry.name.rpartition(" ")[0] or entry.name
 
 
-def neighbours(vectors: Tensor, count: int = _NEIGHBOURS) -> list[list[tuple[int, float]]]:
-    """For each of n vectors the `count` nearest others, by cosine."""
+def neighbours(vectors: Tensor, count: int = _NEIGHBOURS, first: int | None = None) -> list[list[tuple[int, float]]]:
+    """For each of the `first` of n vectors (all, if not given) the `count` nearest others, by cosine."""
     unit = F.normalize(vectors, dim=1)
-    cosines = unit @ unit.T
+    cosines = unit[:first] @ unit.T
     cosines.fill_diagonal_(-torch.inf)
     values, rows = cosines.topk(min(count, len(unit) - 1), dim=1)
     return [list(zip(r, v, strict=True)) for r, v in zip(rows.tolist(), values.tolist(), strict=True)]
@@ -75,7 +75,7 @@ def write_map(bank: Bank, path: str | Path) -> Path:
     ]
     path = Path(path)
     signatures = ", ".join(sorted({entry.signature for entry in entries}))
-    facts = [("bank", bank.uri), ("φ", ", ".join(bank.bases())), ("signatures", signatures)]
+    facts = [("bank", bank.uri), ("φ", ", ".join(bank.phi.ids())), ("signatures", signatures)]
     write_atomically(path, page("Memory of tasks", header, sections, facts, "Written by quickstudy.").encode())
     return path
 
@@ -87,17 +87,17 @@ def _tiles(entries: Sequence[Entry]) -> str:
 
 
 def _metric(entries: Sequence[Entry]) -> str | None:
-    return next((name for name in ("accuracy", "mse") if all(name in entry.metrics for entry in entries)), None)
+    return next((name for name in ("accuracy", "mse") if any(name in entry.metrics for entry in entries)), None)
 
 
 def _growth(entries: Sequence[Entry]) -> list[Section]:
     """How well each task was learned, in the order in which they came; running means over a tenth of them."""
     metric = _metric(entries)
-    if metric is None or len(entries) < 10:
+    if metric is None or sum(metric in entry.metrics for entry in entries) < 10:
         return []
     scale = 100 if metric == "accuracy" else 1
-    values = torch.tensor([scale * entry.metrics[metric] for entry in entries])
-    width = max(3, len(entries) // 10)
+    values = torch.tensor([scale * entry.metrics[metric] for entry in entries if metric in entry.metrics])
+    width = max(3, len(values) // 10)
     means = values.unfold(0, width, 1).mean(1).tolist()
     places = [float(width + i) for i in range(len(means))]
     lines = [
@@ -124,9 +124,9 @@ def _table(entries: Sequence[Entry], vectors: Tensor) -> str:
     rows = (
         "<tr>" + "".join(f"<td{_NUMBER}>{name}</td>" for name in ("task", "nearest", "used by", metric or "")) + "</tr>"
     )
-    for entry, near in zip(entries[:_LISTED], neighbours(vectors), strict=False):
+    for entry, near in zip(entries, neighbours(vectors, first=_LISTED), strict=False):
         names = ", ".join(f"{entries[i].name} ({value:.2f})" for i, value in near)
-        figure = f"{entry.metrics[metric]:.3f}" if metric else ""
+        figure = f"{entry.metrics[metric]:.3f}" if metric in entry.metrics else ""
         cells = (entry.name, names, f"{used[entry.id]:.1f}", figure)
         styles = ("", "", _NUMBER, _NUMBER)
         rows += "".join(["<tr>", *(f"<td{s}>{escape(c)}</td>" for s, c in zip(styles, cells, strict=True)), "</tr>"])

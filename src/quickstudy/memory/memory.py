@@ -10,14 +10,15 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from quickstudy.episode import Episode, Examples, Params, State, task
+from quickstudy.averaging.means import not_finite
+from quickstudy.episode import Episode, Examples, Params, State, check_examples, map_features, task
 from quickstudy.errors import ConfigError, DataError, unknown_name
 from quickstudy.learners.descent import task_parameters
 from quickstudy.learners.memory import MemoryLearner
 from quickstudy.learners.network import PARAMETER, prefixed
 from quickstudy.memory.bank import Bank
 from quickstudy.memory.codec import Codec, checksum, decode, encode
-from quickstudy.memory.entry import Entry, pack_examples, signature, statistics_of
+from quickstudy.memory.entry import Entry, base_id, pack_examples, signature, statistics_of
 from quickstudy.tasks.base import Source
 
 Start = Literal["memory", "phi", "random"]
@@ -32,15 +33,19 @@ _log = logging.getLogger(__name__)
 class Solved:
     """A task that was learned. state: ψ. recalled: the memories it started from, with their closeness; empty for φ.
 
-    metrics: of the query set where there was one, else of the support set. id: its entry, where it was remembered.
+    metrics: of the query set, or, called 'support …', of the support set where there was none. start: what was asked
+    for. id: its entry, where it was remembered.
     """
 
     state: State
     recalled: tuple[tuple[Entry, float], ...]
     metrics: Mapping[str, float]
+    start: Start
     id: str | None = None
 
     def __str__(self) -> str:
+        if self.start != "memory":
+            return "started from φ" if self.start == "phi" else "started from a fresh network"
         if not self.recalled:
             return "started from φ: nothing near was found"
         return "started from " + ", ".join(f"{entry.name} ({near:.2f})" for entry, near in self.recalled)
@@ -71,7 +76,8 @@ class Memory:
         """The id of φ in the bank; it is stored when it is first asked for."""
         if self._base is None:
             body = self.learner.body(prefixed(PARAMETER, self.params))
-            self._base = self.bank.add_base(self.params, {**self.facts, "body": sorted(body)})
+            facts = {**self.facts, "body": sorted(body), "codec": self.codec, "keep": self.keep}
+            self._base = self.bank.phi.add(base_id(self.learner, self.params), self.params, facts)
         return self._base
 
     def recall(self, support: Examples, description: Tensor | None = None) -> tuple[Params, list[Entry]]:
@@ -79,7 +85,7 @@ class Memory:
 
         Entries that are damaged or were deleted meanwhile are left out with a warning. φ alone where nothing fits.
         """
-        learner, params = self.learner, self.params
+        support, learner, params = self._checked(support), self.learner, self.params
         if not len(self.bank):
             return params, []
         described = self._described(support) if description is None else description
@@ -91,6 +97,9 @@ class Memory:
             _log.warning("%s Starting from φ.", error)
             return params, []
         tasks_by_id, wrong = self.bank.load_many([entry.id for entry, _ in found])
+        for id in [id for id, one in tasks_by_id.items() if not_finite(one) is not None]:
+            del tasks_by_id[id]
+            wrong[id] = f"The entry {id!r} holds NaN or infinite values."
         for text in wrong.values():
             _log.warning("%s It is left out.", text)
         entries = [entry for entry, _ in found if entry.id in tasks_by_id]
@@ -104,8 +113,21 @@ class Memory:
     def search(self, support: Examples, count: int = 5) -> list[tuple[Entry, float]]:
         """The `count` remembered tasks most like this one, with their closeness. Raises DataError if none fits."""
         with torch.no_grad():
-            asked = self.learner.asked(self.params, self._described(support))
+            asked = self.learner.asked(self.params, self._described(self._checked(support)))
         return self.bank.recall(asked, count, signature=self.signature)
+
+    def _checked(self, examples: Examples, learner: MemoryLearner | None = None) -> Examples:
+        """On φ's device and in its precision. Raises ShapeError or DataError for examples that do not fit."""
+        like = next(value for value in self.params.values() if value.is_floating_point())
+
+        def moved(value: Tensor) -> Tensor:
+            return value.to(like) if value.is_floating_point() else value.to(like.device)
+
+        found = Examples(map_features(moved, examples.x), moved(examples.y), examples.mask.to(like.device))
+        if not bool(found.mask.any()):
+            raise DataError("There is no example to learn from: the mask is False everywhere.")
+        check_examples(found, (learner or _at(self.learner, found)).spec)
+        return found
 
     def _described(self, support: Examples) -> Tensor:
         return _at(self.learner, support).description(self.params, support)
@@ -125,7 +147,9 @@ class Memory:
 
         query: examples to measure on. uri: where the examples lie. seed: of the fresh network of start='random'.
         """
+        support = self._checked(support)
         learner = _at(self.learner, support).evaluated()
+        query = None if query is None else self._checked(query, learner)
         with torch.no_grad():
             described = self._described(support)
             params, entries = self._started(start, support, described, seed)
@@ -133,14 +157,17 @@ class Memory:
             judged = support if query is None else query
             loss, metric = learner.judge(params, state, judged)
         what = "accuracy" if learner.spec.kind == "classification" else "mse"
-        metrics = {"loss": float(loss), what: float(metric)}
+        of = "" if query is not None else "support "
+        metrics = {f"{of}loss": float(loss), f"{of}{what}": float(metric)}
         numbers, closeness = state["recalled"].tolist(), state["closeness"].tolist()
         recalled = tuple((entries[i], near) for i, near in zip(numbers, closeness, strict=True) if i >= 0)
         id = None
-        if remember:
+        if remember and (bad := not_finite(state)) is not None:
+            _log.warning("The task %r is not remembered: its training diverged (%s). Lower the inner rate.", name, bad)
+        elif remember:
             parents = tuple(entry.id for entry, _ in recalled)
             id = self._remember(learner, state, described, support, judged, metrics, name, parents, uri)
-        return Solved(state, recalled, metrics, id)
+        return Solved(state, recalled, metrics, start, id)
 
     def _started(self, start: Start, support: Examples, described: Tensor, seed: int) -> tuple[Params, list[Entry]]:
         if start == "memory":

@@ -22,7 +22,7 @@ def learn_metric(asked: Tensor, remembered: Tensor, gain: Tensor, steps: int = 2
             f"gain must be (n, m) for asked (n, D) and remembered (m, D), found {tuple(gain.shape)}, "
             f"{tuple(asked.shape)} and {tuple(remembered.shape)}."
         )
-    logarithm = torch.zeros(asked.shape[1], dtype=asked.dtype, requires_grad=True)
+    logarithm = asked.new_zeros(asked.shape[1]).requires_grad_()
     optimizer = torch.optim.Adam([logarithm], lr=0.05)
     centred = gain - gain.mean(1, keepdim=True)
     for _ in range(steps):

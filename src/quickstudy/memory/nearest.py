@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from quickstudy.memory.tables import quoted
+
 EXACT = 100_000
 """Up to so many entries, or where there is no index, the search looks at all of them."""
 _PROBES, _REFINE = 24, 10
@@ -32,6 +34,18 @@ class Nearest:
         vectors = torch.from_numpy(np.array(joined.flatten(), dtype=np.float32).reshape(-1, size))
         signatures = np.array(columns.column("signature").to_pylist(), dtype=object)
         return cls(columns.column("id").to_pylist(), signatures, F.normalize(vectors, dim=1), version)
+
+    def changed(self, added: Any, gone: set[str], version: int) -> Nearest:
+        """After some entries were added (an Arrow table, as in `of`) and others are `gone`."""
+        new = Nearest.of(added, version) if len(added) else None
+        ids, signatures, vectors = self.ids, self.signatures, self.vectors
+        if gone:
+            left = [i for i, id in enumerate(ids) if id not in gone]
+            ids, signatures, vectors = [ids[i] for i in left], signatures[left], vectors[left]
+        if new is not None:
+            ids, signatures = [*ids, *new.ids], np.concatenate([signatures, new.signatures])
+            vectors = torch.cat([vectors, new.vectors])
+        return Nearest(ids, signatures, vectors, version)
 
     def ask(self, descriptor: Tensor, count: int, signature: str | None) -> list[tuple[str, float]]:
         """Ids and cosines of the `count` nearest, nearest first."""
@@ -62,6 +76,6 @@ def ask_index(table: Any, descriptor: Tensor, count: int, signature: str | None)
     query = table.search(descriptor.detach().cpu().float().numpy(), vector_column_name="descriptor")
     query = query.distance_type("cosine").nprobes(_PROBES).refine_factor(_REFINE).limit(count)
     if signature is not None:
-        query = query.where(f"signature = '{signature}'", prefilter=True)
+        query = query.where(f"signature = '{quoted(signature)}'", prefilter=True)
     rows = query.select(["id", "_distance"]).to_arrow().to_pylist()
     return [(row["id"], 1 - row["_distance"]) for row in rows]

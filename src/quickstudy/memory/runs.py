@@ -10,9 +10,10 @@ import torch
 
 from quickstudy import registry
 from quickstudy.engine import place, resolve_device
-from quickstudy.episode import task
+from quickstudy.episode import Params, task
 from quickstudy.errors import ConfigError, DataError
 from quickstudy.learners.memory import MemoryLearner
+from quickstudy.learners.network import PARAMETER, prefixed
 from quickstudy.memory.bank import Bank
 from quickstudy.memory.memory import Memory, Solved
 from quickstudy.train.adapted import AdaptedModel, spec_from_json, spec_to_json
@@ -30,10 +31,11 @@ def as_memory(config: RunConfig, **options: Any) -> RunConfig:
     """
     found = config.learner.settings()
     takes = registry.learners.part("memory").parameters()
-    if not {"lr", "steps", "rule"} <= found.keys() or registry.learners.facts(config.learner.name).get("pretrains"):
+    fits = {"lr", "steps", "rule"} <= found.keys() and not registry.learners.facts(config.learner.name).get("pretrains")
+    if not fits or "strength" in found or found.get("learn_rates"):
         raise ConfigError(
             f"A memory holds the parameters that an inner loop ends at, and the learner {config.learner.name!r} has "
-            "none over the whole network. Use a run of maml, fomaml, reptile or memory."
+            "none over the whole network at fixed rates. Use a run of maml, fomaml, reptile or memory."
         )
     kept = {name: value for name, value in (found | options).items() if name in takes and value is not None}
     return replace(config, learner=registry.learners.part("memory", **kept))
@@ -56,22 +58,37 @@ def memory_of_run(
         params = learner.calibrate(
             run.untrained() if untrained else run.params, [task(some, i) for i in range(_DESCRIBED)]
         )
+    params = _known(bank, learner, params)
     facts = {"config": config.to_json(), "spec": spec_to_json(spec)}
     return Memory(bank, learner, place(params, device, True), codec, keep, facts)
 
 
+def _known(bank: Bank, learner: MemoryLearner, params: Params) -> Params:
+    """A φ of the bank with the same network, if there is one: its statistics may differ by rounding, and what is
+    described by others cannot be compared."""
+    own = prefixed(PARAMETER, params)
+    for id in bank.phi.ids():
+        there, facts = bank.phi.load(id)
+        same = prefixed(PARAMETER, there)
+        options = facts.get("config", {}).get("learner", {}).get("options", {})
+        alike = options.get("describe") == learner.describe and same.keys() == own.keys()
+        if alike and all(torch.equal(value.cpu(), same[name]) for name, value in own.items()):
+            return there
+    return params
+
+
 def memory_of_bank(bank: Bank, base: str | None = None, device: str = "auto") -> Memory:
     """The memory that filled a bank; of several φ the newest, or the one called `base`."""
-    known = bank.bases()
+    known = bank.phi.ids()
     if not known:
         raise DataError(f"The bank at {bank.uri} is empty. Fill it: quickstudy memory build {bank.uri} --run RUN")
-    params, facts = bank.base(base or known[-1])
+    params, facts = bank.phi.load(base or known[-1])
     if "config" not in facts:
         raise DataError("This bank was filled from Python, without a run's config. Use quickstudy.memory.Memory there.")
     config, spec = RunConfig.from_json(facts["config"]), spec_from_json(facts["spec"])
     learner = _learner(config, spec)
-    own = {name: value for name, value in facts.items() if name != "body"}
-    return Memory(bank, learner, place(params, resolve_device(device), True), facts=own)
+    own = {name: facts[name] for name in ("config", "spec")}
+    return Memory(bank, learner, place(params, resolve_device(device), True), facts["codec"], facts["keep"], own)
 
 
 def model(memory: Memory, solved: Solved, classes: Sequence[str]) -> AdaptedModel:
