@@ -111,5 +111,5 @@ def test_a_recipe_is_trained_on_parts(tmp_path: Path, monkeypatch: pytest.Monkey
     assert "Validation" in text
     assert qs.Run(tmp_path / "apart").evaluate(episodes=4).episodes == 4
     assert "Make fewer parts" in refused(
-        f"partition {recipe} {line.replace('--parts 3', '--parts 9').replace('apart', 'more')}", capsys
+        f"partition {recipe} {line.replace('--parts 3', '--parts 5').replace('apart', 'more')}", capsys
     )
