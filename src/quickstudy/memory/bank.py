@@ -199,41 +199,59 @@ class Bank:
         Exact up to 100,000 entries, and beyond wherever there is no index; see `index`. signature: only entries whose
         parameters fit. Raises DataError for an empty bank, or for one none of whose entries fits.
         """
-        total = len(self)
-        if not total:
+        if not self.tables.has(TASKS) or not (total := self._count()):
             raise DataError(f"The bank at {self.uri} is empty. Fill it: quickstudy memory build {self.uri} --run RUN")
         if (size := self.descriptor_size) != len(descriptor):
             raise DataError(f"The bank's descriptors have the length {size}, but this one has {len(descriptor)}.")
-        if total > EXACT and not self.indexed:
-            _log.warning("The bank has %d entries and no index: see quickstudy memory index.", total)
         with self.tables.guard("read"):
             if total > EXACT and self.indexed:
-                found = ask_index(self.tables.table(TASKS), descriptor, count, signature)
+                rows = ask_index(self.tables.table(TASKS), descriptor, count, signature)
+                found = [(row["id"], 1 - row["_distance"]) for row in rows]
             else:
-                found = self._nearest().ask(descriptor, count, signature)
+                near = self._nearest().ask(descriptor, count, signature)
+                found = [(id, closeness) for id, _, closeness in near]
+                rows = self._at([id for id, _, _ in near], [place for _, place, _ in near])
         if not found:
             raise DataError(
                 f"None of the {total} entries of the bank at {self.uri} fits the signature {signature}: they are of "
                 "other networks or other kinds of tasks."
             )
-        wanted = ", ".join(f"'{quoted(id)}'" for id, _ in found)
-        rows = self._readable(self.tables.rows(TASKS, DESCRIBING, f"id IN ({wanted})"))
-        entries = {entry.id: entry for entry in rows}
+        entries = {entry.id: entry for entry in self._readable(rows)}
         return [(entries[id], closeness) for id, closeness in found if id in entries]
+
+    def _count(self) -> int:
+        """How many entries there are, without asking where nothing has changed."""
+        table = self.tables.table(TASKS)
+        if self._cache is not None and self._cache.version == table.version:
+            return len(self._cache.ids)
+        total = len(self)
+        if total > EXACT and not self.indexed:
+            _log.warning("The bank has %d entries and no index: see quickstudy memory index.", total)
+        return total
+
+    def _at(self, ids: list[str], places: list[int]) -> list[dict[str, Any]]:
+        """The rows of these entries, by their places; by their ids where the table was rearranged."""
+        if not ids:
+            return []
+        query = self.tables.table(TASKS).take_row_ids(places).select(list(DESCRIBING))
+        rows: list[dict[str, Any]] = query.to_arrow().to_pylist()
+        if {row["id"] for row in rows} == set(ids):
+            return rows
+        return self.tables.rows(TASKS, DESCRIBING, "id IN (" + ", ".join(f"'{quoted(id)}'" for id in ids) + ")")
 
     def _nearest(self) -> Nearest:
         table = self.tables.table(TASKS)
         version = table.version
         if self._cache is None:
-            self._cache = Nearest.of(table.search().select(_COMPARED).to_arrow(), version)
+            self._cache = Nearest.of(table.search().select(_COMPARED).with_row_id(True).to_arrow(), version)
         elif self._cache.version != version:
             there = set(table.search().select(["id"]).to_arrow().column("id").to_pylist())
             known = set(self._cache.ids)
             if len(new := there - known) > _READ:
-                self._cache = Nearest.of(table.search().select(_COMPARED).to_arrow(), version)
+                self._cache = Nearest.of(table.search().select(_COMPARED).with_row_id(True).to_arrow(), version)
             else:
                 wanted = "id IN (" + ", ".join(f"'{quoted(id)}'" for id in new) + ")" if new else "false"
-                added = table.search().where(wanted).select(_COMPARED).to_arrow()
+                added = table.search().where(wanted).select(_COMPARED).with_row_id(True).to_arrow()
                 self._cache = self._cache.changed(added, known - there, version)
         return self._cache
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from quickstudy.memory.entry import DESCRIBING
 from quickstudy.memory.tables import quoted
 
 EXACT = 100_000
@@ -19,43 +21,56 @@ _PROBES, _REFINE = 24, 10
 
 @dataclass(frozen=True)
 class Nearest:
-    """All descriptors, normalised, in memory. vectors: (n, D). version: of the table that they were read from."""
+    """All descriptors, normalised, in memory. vectors: (n, D). places: of the rows in the table, of that `version`."""
 
     ids: list[str]
+    places: np.ndarray[Any, Any]
     signatures: np.ndarray[Any, Any]
     vectors: Tensor
     version: int
 
     @classmethod
     def of(cls, columns: Any, version: int) -> Nearest:
-        """From an Arrow table of 'id', 'signature' and 'descriptor'."""
+        """From an Arrow table of 'id', 'signature', 'descriptor' and '_rowid'."""
         joined = columns.column("descriptor").combine_chunks()
         size = joined.type.list_size
         vectors = torch.from_numpy(np.array(joined.flatten(), dtype=np.float32).reshape(-1, size))
-        signatures = np.array(columns.column("signature").to_pylist(), dtype=object)
-        return cls(columns.column("id").to_pylist(), signatures, F.normalize(vectors, dim=1), version)
+        signatures = np.array(columns.column("signature").to_pylist(), dtype=np.str_)
+        places = columns.column("_rowid").to_numpy()
+        return cls(columns.column("id").to_pylist(), places, signatures, F.normalize(vectors, dim=1), version)
 
     def changed(self, added: Any, gone: set[str], version: int) -> Nearest:
         """After some entries were added (an Arrow table, as in `of`) and others are `gone`."""
         new = Nearest.of(added, version) if len(added) else None
-        ids, signatures, vectors = self.ids, self.signatures, self.vectors
+        ids, places, signatures, vectors = self.ids, self.places, self.signatures, self.vectors
         if gone:
             left = [i for i, id in enumerate(ids) if id not in gone]
-            ids, signatures, vectors = [ids[i] for i in left], signatures[left], vectors[left]
+            ids, places, signatures, vectors = [ids[i] for i in left], places[left], signatures[left], vectors[left]
         if new is not None:
-            ids, signatures = [*ids, *new.ids], np.concatenate([signatures, new.signatures])
+            ids, places = [*ids, *new.ids], np.concatenate([places, new.places])
+            signatures = np.concatenate([signatures, new.signatures])
             vectors = torch.cat([vectors, new.vectors])
-        return Nearest(ids, signatures, vectors, version)
+        return Nearest(ids, places, signatures, vectors, version)
 
-    def ask(self, descriptor: Tensor, count: int, signature: str | None) -> list[tuple[str, float]]:
-        """Ids and cosines of the `count` nearest, nearest first."""
+    @cached_property
+    def _fitting(self) -> dict[str, Tensor | None]:
+        return {}
+
+    def _fits(self, signature: str) -> Tensor | None:
+        """Which entries have a signature, (n,) bool; None if all have."""
+        if signature not in self._fitting:
+            fits = self.signatures == signature
+            self._fitting[signature] = None if fits.all() else torch.from_numpy(fits)
+        return self._fitting[signature]
+
+    def ask(self, descriptor: Tensor, count: int, signature: str | None) -> list[tuple[str, int, float]]:
+        """Ids, places and cosines of the `count` nearest, nearest first."""
         cosines = self.vectors @ F.normalize(descriptor.detach().cpu().float(), dim=0)
-        if signature is not None:
-            fits = torch.from_numpy((self.signatures == signature).astype(bool))
+        if signature is not None and (fits := self._fits(signature)) is not None:
             cosines = torch.where(fits, cosines, -torch.inf)
         best, rows = cosines.topk(min(count, len(cosines)))
         near = zip(best.tolist(), rows.tolist(), strict=True)
-        return [(self.ids[row], value) for value, row in near if value > -torch.inf]
+        return [(self.ids[row], int(self.places[row]), value) for value, row in near if value > -torch.inf]
 
 
 def build_index(table: Any, size: int) -> None:
@@ -71,11 +86,11 @@ def build_index(table: Any, size: int) -> None:
     )
 
 
-def ask_index(table: Any, descriptor: Tensor, count: int, signature: str | None) -> list[tuple[str, float]]:
-    """Ids and cosines of about the `count` nearest, by the index; the candidates are compared exactly."""
+def ask_index(table: Any, descriptor: Tensor, count: int, signature: str | None) -> list[dict[str, Any]]:
+    """The rows of about the `count` nearest, by the index; the candidates are compared exactly ('_distance')."""
     query = table.search(descriptor.detach().cpu().float().numpy(), vector_column_name="descriptor")
     query = query.distance_type("cosine").nprobes(_PROBES).refine_factor(_REFINE).limit(count)
     if signature is not None:
         query = query.where(f"signature = '{quoted(signature)}'", prefilter=True)
-    rows = query.select(["id", "_distance"]).to_arrow().to_pylist()
-    return [(row["id"], 1 - row["_distance"]) for row in rows]
+    found: list[dict[str, Any]] = query.select([*DESCRIBING, "_distance"]).to_arrow().to_pylist()
+    return found
