@@ -21,9 +21,11 @@ from quickstudy.models import conv4
 from quickstudy.tasks.base import Source
 from studies.common import interval, slope, store
 
-SEED, REMEMBERED, TESTED, ORDER = 0, 100, 400, 300
+SEED, REMEMBERED, TESTED, ORDER = 0, 100, 200, 200
 AT = (1, 5, 20)
 LR, STEPS, NEAREST, WIDTH = 0.003, 10, 20, 32  # chosen on validation alphabets
+
+MAML = {"iterations": 400, "steps": 2}
 
 Start = Callable[[Examples], State]
 
@@ -83,21 +85,28 @@ def starts() -> None:
 
             return start
 
+        def keep() -> None:  # after each curve: what takes long is not lost
+            store("starts", {
+                "settings": {"rule": "adam", "lr": LR, "steps to remember": STEPS, "nearest": NEAREST, "width": WIDTH,
+                             "seed": SEED, "remembered": REMEMBERED, "MAML": MAML},
+                "remembered": [interval([s.metrics["accuracy"] for s in part]) for part in (built[:20], built[-20:])],
+                "rows": found,
+            })  # fmt: skip
+
         scratch = prefixed(PARAMETER, phi)
-        found = {
-            "memory": curve(made, phi, recalled, episodes),
-            "random": curve(made, phi, from_(scratch), episodes),
-            "plain average": curve(made, phi, from_(average), episodes),
-            "random, head fitted": curve(made, phi, from_(scratch, True), episodes),
-            "plain average, head fitted": curve(made, phi, from_(average, True), episodes),
+        begins = {
+            "memory": recalled,
+            "random": from_(scratch),
+            "plain average": from_(average),
+            "random, head fitted": from_(scratch, True),
+            "plain average, head fitted": from_(average, True),
         }
-    found["MAML's φ"] = curve_of_maml(source, episodes)
-    store("starts", {
-        "settings": {"rule": "adam", "lr": LR, "steps to remember": STEPS, "nearest": NEAREST, "width": WIDTH,
-                     "seed": SEED, "remembered": REMEMBERED},
-        "remembered": [interval([s.metrics["accuracy"] for s in part]) for part in (built[:20], built[-20:])],
-        "rows": found,
-    })  # fmt: skip
+        found: dict[str, Any] = {}
+        for name, start in begins.items():
+            found[name] = curve(made, phi, start, episodes)
+            keep()
+        found["MAML's φ"] = curve_of_maml(source, episodes)
+        keep()
 
 
 def _extra() -> State:
@@ -108,9 +117,10 @@ def _extra() -> State:
 def curve_of_maml(source: Source, episodes: list[Episode]) -> dict[str, Any]:
     """The bar: MAML trained on tasks of the same alphabets, with its own inner rule."""
     config = qs.RunConfig(
-        name="bar", learner=qs.registry.learners.part("maml", lr=0.1, steps=5, norm="batch"),
-        model=qs.registry.models.part("conv4", width=WIDTH), ways=5, shots=5, queries=15, iterations=1500,
-        meta_batch=4, lr=1e-3, validate_every=250, validation_episodes=100, seed=SEED, device="cpu", compile="off",
+        name="bar", learner=qs.registry.learners.part("maml", lr=0.2, steps=MAML["steps"], norm="batch"),
+        model=qs.registry.models.part("conv4", width=WIDTH), ways=5, shots=5, queries=15, iterations=MAML["iterations"],
+        meta_batch=4, lr=1e-3, validate_every=MAML["iterations"], validation_episodes=20, seed=SEED, device="cpu",
+        compile="off",
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         run = qs.train(config, source=source, out=f"{folder}/run", quiet=True)

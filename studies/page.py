@@ -43,7 +43,8 @@ from several starts, with Adam at {settings["lr"]:g}: accuracy in % after so man
 is `conv4`
 with {settings["width"]} filters and batch statistics (transductive). *Plain average* is the mean of all remembered
 parameters, heads included; *head fitted* gives a start the head that memory starts have, fitted to the support set in
-closed form. MAML's φ, trained on tasks of the same alphabets, is the bar; it takes its own inner steps.
+closed form. MAML's φ is the bar: trained for
+{settings["MAML"]["iterations"]} steps of four tasks of the same alphabets; it takes its own inner steps.
 
 """
     counts = next(iter(rows["memory"].values()))["count"]
