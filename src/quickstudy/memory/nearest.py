@@ -76,14 +76,11 @@ class Nearest:
 def build_index(table: Any, size: int) -> None:
     """An inverted file over product-quantised descriptors, about √n lists (Jégou, Douze & Schmid 2011)."""
     parts = next(n for n in range(size // 2, 0, -1) if size % n == 0)
-    table.create_index(
-        metric="cosine",
-        vector_column_name="descriptor",
-        index_type="IVF_PQ",
-        num_partitions=max(1, int(len(table) ** 0.5)),
-        num_sub_vectors=parts,
-        replace=True,
-    )
+    from lancedb.index import IvfPq
+
+    lists = max(1, int(len(table) ** 0.5))
+    config = IvfPq(distance_type="cosine", num_partitions=lists, num_sub_vectors=parts)
+    table.create_index("descriptor", config=config, replace=True)
 
 
 def ask_index(table: Any, descriptor: Tensor, count: int, signature: str | None) -> list[dict[str, Any]]:
