@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import random
-import signal
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -23,37 +21,39 @@ def task(seed: int) -> dict[str, torch.Tensor]:
     return {"w": torch.randn(64, 64, generator=torch.Generator().manual_seed(seed))}
 
 
-def write(folder: str, writer: int) -> None:
-    """Add entries for ever, and say so of each once it is stored."""
+def write(folder: str, writer: int, out: str) -> None:
+    """Add entries for ever, and write down each once it is stored."""
     bank = Bank(folder)
     base = bank.phi.ids()[0]
-    for number in range(10**6):
-        seed = writer * 10**6 + number
-        entry = Entry(str(seed), "abc", base, "none", "float32", torch.full((8,), float(seed % 97)))
-        print(bank.add([(entry, encode(task(seed), {}, "float32"), None)])[0], seed, flush=True)
+    with open(out, "w", buffering=1) as file:
+        for number in range(10**6):
+            seed = writer * 10**6 + number
+            entry = Entry(str(seed), "abc", base, "none", "float32", torch.full((8,), float(seed % 97)))
+            print(bank.add([(entry, encode(task(seed), {}, "float32"), None)])[0], seed, file=file)
 
 
 def writers() -> None:
     draw = random.Random(0)
+    # A server that has loaded everything but the database, which must not be forked, starts writers at once.
+    start = multiprocessing.get_context("forkserver")
+    start.set_forkserver_preload(["quickstudy.memory", "pyarrow"])
     acknowledged = lost = broken = held = 0
     for number in range(ROUNDS):
         with tempfile.TemporaryDirectory() as folder:
             Bank(f"{folder}/bank").phi.add("base", {"network.w": torch.zeros(1)}, {})
             outs = [Path(folder, str(i)) for i in range(4)]
-            running = []
-            for i, out in enumerate(outs):
-                command = [sys.executable, "-m", "studies.writers", f"{folder}/bank", str(i)]
-                with out.open("w") as file:
-                    running.append(subprocess.Popen(command, stdout=file))
-            while any(not out.read_text() for out in outs):
+            running = [start.Process(target=write, args=(f"{folder}/bank", i, str(out))) for i, out in enumerate(outs)]
+            for process in running:
+                process.start()
+            while any(not (out.exists() and out.read_text()) for out in outs):
                 time.sleep(0.02)
             time.sleep(draw.uniform(0.2, 1.0))
             for process in running[:2]:
-                process.send_signal(signal.SIGKILL)
+                process.kill()  # signal 9
             time.sleep(0.3)
             for process in running:
                 process.kill()
-                process.wait()
+                process.join()
             bank = Bank(f"{folder}/bank", create=False)
             broken += len(bank.check())
             there = {entry.id: entry for entry in bank.entries()}
@@ -68,7 +68,3 @@ def writers() -> None:
                     lost += not whole
         print(number, acknowledged, lost, broken, flush=True)
     store("writers", {"rounds": ROUNDS, "acknowledged": acknowledged, "held": held, "lost": lost, "broken": broken})
-
-
-if __name__ == "__main__":
-    write(sys.argv[1], int(sys.argv[2]))

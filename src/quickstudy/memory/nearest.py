@@ -16,7 +16,7 @@ from quickstudy.memory.tables import quoted
 
 EXACT = 100_000
 """Up to so many entries, or where there is no index, the search looks at all of them."""
-_PROBES, _REFINE = 24, 10
+_PROBES, _REFINE = 24, 5
 
 
 @dataclass(frozen=True)
@@ -76,11 +76,12 @@ class Nearest:
 def build_index(table: Any, size: int) -> None:
     """An inverted file over product-quantised descriptors, about √n lists (Jégou, Douze & Schmid 2011)."""
     parts = next(n for n in range(size // 2, 0, -1) if size % n == 0)
-    from lancedb.index import IvfPq
+    from lancedb.index import Bitmap, IvfPq
 
     lists = max(1, int(len(table) ** 0.5))
     config = IvfPq(distance_type="cosine", num_partitions=lists, num_sub_vectors=parts)
     table.create_index("descriptor", config=config, replace=True)
+    table.create_index("signature", config=Bitmap(), replace=True)  # else each question compares a million texts
 
 
 def ask_index(table: Any, descriptor: Tensor, count: int, signature: str | None) -> list[dict[str, Any]]:
