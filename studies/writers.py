@@ -66,5 +66,5 @@ def writers() -> None:
                         bank.load(words[0])["w"], task(int(there[words[0]].name))["w"]
                     )
                     lost += not whole
-        print(number, acknowledged, lost, broken, flush=True)
-    store("writers", {"rounds": ROUNDS, "acknowledged": acknowledged, "held": held, "lost": lost, "broken": broken})
+        counts = {"acknowledged": acknowledged, "held": held, "lost": lost, "broken": broken}
+        store("writers", {"rounds": number + 1, **counts})

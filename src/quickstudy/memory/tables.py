@@ -11,7 +11,8 @@ from typing import Any
 
 from quickstudy.errors import CheckpointError, DataError, MissingExtra, RunError
 
-_PATIENCE = 60.0  # seconds to go on trying where other writers are faster
+_PATIENCE = 120.0  # seconds to go on trying where other writers are faster
+_OVERTAKEN = ("ommit conflict", "oncurrent writers")  # what the database says then; nothing was written
 
 
 def lancedb() -> Any:
@@ -83,7 +84,7 @@ class Tables:
                     table.add(rows)
                     return
                 except RuntimeError as error:
-                    if "ommit conflict" not in str(error) or time.monotonic() > deadline:
+                    if not any(words in str(error) for words in _OVERTAKEN) or time.monotonic() > deadline:
                         raise
                     time.sleep(random.uniform(0.01, 0.2))
 
