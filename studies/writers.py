@@ -58,13 +58,12 @@ def writers() -> None:
             broken += len(bank.check())
             there = {entry.id: entry for entry in bank.entries()}
             held += len(there)
-            for line in "".join(out.read_text() for out in outs).splitlines():
-                words = line.split()
-                if len(words) == 2 and len(words[0]) == 32:
-                    acknowledged += 1
-                    whole = words[0] in there and torch.equal(
-                        bank.load(words[0])["w"], task(int(there[words[0]].name))["w"]
-                    )
-                    lost += not whole
+            words = [line.split() for out in outs for line in out.read_text().splitlines()]
+            told = [word[0] for word in words if len(word) == 2 and len(word[0]) == 32]  # a last line may be cut off
+            acknowledged += len(told)
+            for start_at in range(0, len(told), 256):
+                whole, _ = bank.load_many(told[start_at : start_at + 256])
+                for id in told[start_at : start_at + 256]:
+                    lost += id not in whole or not torch.equal(whole[id]["w"], task(int(there[id].name))["w"])
         counts = {"acknowledged": acknowledged, "held": held, "lost": lost, "broken": broken}
         store("writers", {"rounds": number + 1, **counts})
