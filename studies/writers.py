@@ -46,6 +46,8 @@ def writers() -> None:
             for process in running:
                 process.start()
             while any(not (out.exists() and out.read_text()) for out in outs):
+                if not all(process.is_alive() for process in running):
+                    raise RuntimeError("A writer ended by itself: see its message above.")
                 time.sleep(0.02)
             time.sleep(draw.uniform(0.2, 1.0))
             for process in running[:2]:

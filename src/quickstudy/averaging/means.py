@@ -82,7 +82,7 @@ def mean(models: Models, weights: Sequence[float] | None = None) -> Params:
     total = sum(by_name[name] for name in kept)
     if not total > 0:
         raise ConfigError(f"The weights of the models that are left must sum to more than 0, found {total:g}.")
-    return _combined(list(kept.values()), [by_name[name] / total for name in kept])
+    return combined(list(kept.values()), [by_name[name] / total for name in kept])
 
 
 def _weighted(models: Models, weights: Sequence[float] | None) -> dict[str, float]:
@@ -95,7 +95,7 @@ def _weighted(models: Models, weights: Sequence[float] | None) -> dict[str, floa
     return dict(zip(names, chosen, strict=True))
 
 
-def _combined(models: Sequence[Params], weights: Sequence[float]) -> Params:
+def combined(models: Sequence[Params], weights: Sequence[float]) -> Params:
     """Σ w_m θ_m of the floating-point entries; the others are the first model's."""
     return {
         key: torch.stack([_wide(m[key]) * w for m, w in zip(models, weights, strict=True)]).sum(0).to(value.dtype)
@@ -138,7 +138,7 @@ def task_arithmetic(base: Params, models: Models, scale: float | Sequence[float]
     if len(scales) != len(names):
         raise ConfigError(f"There are {len(names)} models but {len(scales)} scales. Give one, or one for each.")
     left = {name: λ for name, λ in zip(names, scales, strict=True) if name in kept}
-    return _combined([base, *(kept[name] for name in left)], [1 - sum(left.values()), *left.values()])
+    return combined([base, *(kept[name] for name in left)], [1 - sum(left.values()), *left.values()])
 
 
 def moving_average(average: Params, params: Params, decay: float) -> Params:
@@ -146,7 +146,7 @@ def moving_average(average: Params, params: Params, decay: float) -> Params:
     if not 0 <= decay <= 1:
         raise ConfigError(f"The decay of a moving average must lie in [0, 1], found {decay}.")
     everyone = list(named({"the average": average, "the model": params}).values())
-    return _combined(everyone, [decay, 1 - decay])
+    return combined(everyone, [decay, 1 - decay])
 
 
 def direction(model: Params) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 from collections.abc import Callable, Sequence
@@ -13,14 +12,14 @@ import torch
 
 from quickstudy import rng
 from quickstudy.averaging.fanout import Backend, fan_out
-from quickstudy.averaging.means import _combined, finite, mean, not_finite
+from quickstudy.averaging.means import combined, finite, mean, not_finite
 from quickstudy.averaging.members import Member
 from quickstudy.episode import Params
 from quickstudy.errors import ConfigError, TrainingError, unknown_name
 
 Workers = Literal["vmap"] | Backend
 """How the members of a round train: 'vmap' (all at once, vectorised: fastest where they are small), or see Backend."""
-_log = logging.getLogger(__name__)
+_NAME = "member "
 
 
 @dataclass(frozen=True)
@@ -87,7 +86,7 @@ def train_parts(
             )
         mine = [int(name.removeprefix(_NAME)) for name in kept]
         average = mean(kept, [sizes[part] for part in mine])
-        params = _combined([params, average], [1 - outer_lr, outer_lr]) if outer_lr != 1 else average
+        params = combined([params, average], [1 - outer_lr, outer_lr]) if outer_lr != 1 else average
         measured = score is not None and ((turn + 1) % every == 0 or turn + 1 == rounds)
         found = score(params) if score is not None and measured else None
         history.append(Round(turn + 1, tuple(mine), tuple(p for p in chosen if p not in mine), found))
@@ -96,9 +95,6 @@ def train_parts(
         if found is not None and found >= until:
             break
     return Trained(params, tuple(history))
-
-
-_NAME = "member "
 
 
 def _drawn(parts: int, count: int, seed: int, turn: int) -> list[int]:

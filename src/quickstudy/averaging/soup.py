@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from quickstudy.averaging.means import Models, _combined, finite, mean, named
+from quickstudy.averaging.means import Models, combined, finite, mean, named
 from quickstudy.episode import Params
 from quickstudy.errors import ConfigError
 
@@ -74,7 +74,7 @@ def line(one: Params, other: Params, loss: Score, points: int = 11) -> Line:
         raise ConfigError(f"A line needs at least 3 points, its ends among them, found {points}.")
     ends = list(named([one, other]).values())
     positions = tuple(index / (points - 1) for index in range(points))
-    return Line(positions, tuple(float(loss(_combined(ends, [1 - t, t]))) for t in positions))
+    return Line(positions, tuple(float(loss(combined(ends, [1 - t, t]))) for t in positions))
 
 
 def recalibrated(module: nn.Module, batches: Iterable[Any] | Sequence[Any]) -> nn.Module:

@@ -81,9 +81,8 @@ class MemoryLearner(GradientLearner):
         )
 
     def at(self, spec: TaskSpec) -> MemoryLearner:
-        if spec.kind == "classification":
-            return replace(self, spec=spec)
-        super().at(spec)
+        if spec.kind == "regression":
+            super().at(spec)  # refuses what the network does not fit
         return replace(self, spec=spec)
 
     def _check_outputs(self, found: tuple[int, ...]) -> None:

@@ -15,9 +15,9 @@ from quickstudy.episode import Examples, Params
 from quickstudy.errors import CheckpointError, DataError, RunError
 from quickstudy.memory.bases import Bases
 from quickstudy.memory.codec import decode
-from quickstudy.memory.entry import DESCRIBING, TEXTS, Entry, from_row, row_checksum, to_row, unpack_examples
+from quickstudy.memory.entry import DESCRIBING, PLAIN, TEXTS, Entry, from_row, row_checksum, to_row, unpack_examples
 from quickstudy.memory.nearest import EXACT, Nearest, ask_index, build_index
-from quickstudy.memory.tables import Tables, quoted
+from quickstudy.memory.tables import Tables, among, equals
 
 FORMAT = 1
 """Version of the bank's tables; banks of a later one are refused."""
@@ -60,7 +60,7 @@ class Bank:
     def _schema(self, size: int) -> Any:
         import pyarrow as pa
 
-        columns = [pa.field(name, pa.string()) for name in (*TEXTS, "statistics", "metrics", "parents", "versions")]
+        columns = [pa.field(name, pa.string()) for name in (*TEXTS, *PLAIN)]
         columns += [pa.field("descriptor", pa.list_(pa.float32(), size)), pa.field("kept", pa.bool_())]
         columns += [pa.field("size", pa.int64()), pa.field("sha256", pa.string())]
         columns += [pa.field("parameters", pa.large_binary()), pa.field("support", pa.large_binary())]
@@ -105,7 +105,7 @@ class Bank:
 
     def entries(self, signature: str | None = None) -> list[Entry]:
         """All entries, oldest first. signature: only those whose parameters fit."""
-        rows = self.tables.rows(TASKS, DESCRIBING, f"signature = '{quoted(signature)}'" if signature else "")
+        rows = self.tables.rows(TASKS, DESCRIBING, equals("signature", signature) if signature else "")
         return sorted(self._readable(rows), key=lambda entry: (entry.created, entry.id))
 
     def _readable(self, rows: Iterable[dict[str, Any]]) -> Iterator[Entry]:
@@ -125,8 +125,7 @@ class Bank:
 
     def load_many(self, ids: Sequence[str]) -> tuple[dict[str, Params], dict[str, str]]:
         """The parameters of several entries by id, in one reading; and what is wrong with those that are left out."""
-        wanted = ", ".join(f"'{quoted(id)}'" for id in ids)
-        rows = self.tables.rows(TASKS, _WHOLE, f"id IN ({wanted})") if ids else []
+        rows = self.tables.rows(TASKS, _WHOLE, among("id", ids))
         found: dict[str, Params] = {}
         wrong = {id: self._missing(id) for id in ids if id not in {row["id"] for row in rows}}
         for row in rows:
@@ -146,7 +145,7 @@ class Bank:
         return None if data is None else unpack_examples(data)
 
     def _whole(self, id: str) -> dict[str, Any]:
-        rows = self.tables.rows(TASKS, _WHOLE, f"id = '{quoted(id)}'")
+        rows = self.tables.rows(TASKS, _WHOLE, equals("id", id))
         if not rows:
             raise DataError(self._missing(id))
         return self._checked(rows[0])
@@ -179,7 +178,7 @@ class Bank:
         """Forget these entries."""
         if ids:
             with self.tables.guard("write to"):
-                self.tables.table(TASKS).delete("id IN (" + ", ".join(f"'{quoted(i)}'" for i in ids) + ")")
+                self.tables.table(TASKS).delete(among("id", ids))
 
     def compact(self) -> None:
         """Give back the space of what was removed, and join the small files that many appends leave."""
@@ -237,7 +236,7 @@ class Bank:
         rows: list[dict[str, Any]] = query.to_arrow().to_pylist()
         if {row["id"] for row in rows} == set(ids):
             return rows
-        return self.tables.rows(TASKS, DESCRIBING, "id IN (" + ", ".join(f"'{quoted(id)}'" for id in ids) + ")")
+        return self.tables.rows(TASKS, DESCRIBING, among("id", ids))
 
     def _nearest(self) -> Nearest:
         table = self.tables.table(TASKS)
@@ -250,8 +249,7 @@ class Bank:
             if len(new := there - known) > _READ:
                 self._cache = Nearest.of(table.search().select(_COMPARED).with_row_id(True).to_arrow(), version)
             else:
-                wanted = "id IN (" + ", ".join(f"'{quoted(id)}'" for id in new) + ")" if new else "false"
-                added = table.search().where(wanted).select(_COMPARED).with_row_id(True).to_arrow()
+                added = table.search().where(among("id", new)).select(_COMPARED).with_row_id(True).to_arrow()
                 self._cache = self._cache.changed(added, known - there, version)
         return self._cache
 

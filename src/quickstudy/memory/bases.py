@@ -10,7 +10,7 @@ from quickstudy.episode import Params
 from quickstudy.errors import CheckpointError, DataError
 from quickstudy.learners.network import PARAMETER, prefixed
 from quickstudy.memory.codec import checksum, pack, unpack
-from quickstudy.memory.tables import Tables, quoted
+from quickstudy.memory.tables import Tables, equals
 
 _BASES = "bases"
 
@@ -25,7 +25,7 @@ class Bases:
     def load(self, id: str) -> tuple[Params, dict[str, Any]]:
         """A φ that entries belong to, and what is known of it, such as the config of its run."""
         if id not in self._loaded:
-            rows = self._tables.rows(_BASES, ("id", "parameters", "facts", "sha256"), f"id = '{quoted(id)}'")
+            rows = self._tables.rows(_BASES, ("id", "parameters", "facts", "sha256"), equals("id", id))
             if not rows:
                 raise DataError(
                     f"The bank at {self._tables.uri} has no φ {id!r} (any more), to which its entries belong."
@@ -64,4 +64,4 @@ class Bases:
         for id in self.ids()[:-1]:
             if id not in used:
                 with self._tables.guard("write to"):
-                    self._tables.table(_BASES).delete(f"id = '{quoted(id)}'")
+                    self._tables.table(_BASES).delete(equals("id", id))

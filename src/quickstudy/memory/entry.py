@@ -93,17 +93,17 @@ def base_id(learner: MemoryLearner, params: Params) -> str:
     return checksum(pack(params), learner.describe)[:12]
 
 
-def signature(learner: MemoryLearner, params: Params) -> str:
+def signature(learner: MemoryLearner, params: Params, base: str) -> str:
     """Which parameters fit, and which descriptions can be compared. 12 hexadecimal digits.
 
-    Of the kind of tasks, the network's layers, the names and shapes of what is recalled, and φ.
+    Of the kind of tasks, the network's layers, the names and shapes of what is recalled, and φ. base: its `base_id`.
     """
     own = prefixed(PARAMETER, params) | prefixed(CONSTANT, params)
     body = learner.body({name: value for name, value in own.items() if value.is_floating_point()})
     shapes = [f"{name}{tuple(value.shape)}" for name, value in sorted(body.items())]
     layers = [type(layer).__name__ for layer in learner.network.module.modules()]
     kind = (learner.spec.kind, str(learner.spec.input_shape), learner.network.norm, *layers)
-    return checksum(base_id(learner, params), *kind, *shapes)[:12]
+    return checksum(base, *kind, *shapes)[:12]
 
 
 def pack_examples(examples: Examples) -> bytes:
@@ -131,7 +131,8 @@ def statistics_of(examples: Examples) -> dict[str, Any]:
             "most": int(counts.max()),
         }
     else:
-        found |= {"target mean": float(examples.y[known].mean()), "target spread": float(examples.y[known].std())}
+        target = examples.y[known]
+        found |= {"target mean": float(target.mean()), "target spread": float(target.std(correction=0))}
     if isinstance(examples.x, Tensor):
         found |= {"shape": list(examples.x.shape[1:]), "mean": float(examples.x[known].mean())}
     return found

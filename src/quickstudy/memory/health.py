@@ -70,7 +70,8 @@ def merge(bank: Bank, closeness: float = 0.98) -> int:
         tasks, wrong = bank.load_many([entry.id for entry in group])
         for text in wrong.values():
             _log.warning("%s It is not merged.", text)
-        whole = [entry for entry in group if entry.id in tasks and not_finite(tasks[entry.id]) is None]
+        tasks = {id: task for id, task in tasks.items() if not_finite(task) is None}
+        whole = [entry for entry in group if entry.id in tasks]
         if len(whole) < 2:
             continue
         best = max(whole, key=_goodness)
@@ -95,7 +96,7 @@ def merge(bank: Bank, closeness: float = 0.98) -> int:
 def _joined(bank: Bank, best: Entry, tasks: dict[str, Params]) -> Params:
     """The mean of the bodies that are related to the best's, on the best's head."""
     names = bank.phi.load(best.base)[1].get("body", list(tasks[best.id]))
-    bodies = {id: {name: task[name] for name in names} for id, task in tasks.items() if not_finite(task) is None}
+    bodies = {id: {name: task[name] for name in names} for id, task in tasks.items()}
     own = direction(bodies[best.id])
     near = [body for body in bodies.values() if float(F.cosine_similarity(direction(body), own, dim=0)) >= _RELATED]
     return tasks[best.id] | mean(near)

@@ -68,17 +68,19 @@ class Memory:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.signature = signature(self.learner, self.params)
-        self._base: str | None = None
+        self._id = base_id(self.learner, self.params)
+        self.signature = signature(self.learner, self.params, self._id)
+        self._stored = False
 
     @property
     def base(self) -> str:
         """The id of φ in the bank; it is stored when it is first asked for."""
-        if self._base is None:
+        if not self._stored:
             body = self.learner.body(prefixed(PARAMETER, self.params))
             facts = {**self.facts, "body": sorted(body), "codec": self.codec, "keep": self.keep}
-            self._base = self.bank.phi.add(base_id(self.learner, self.params), self.params, facts)
-        return self._base
+            self.bank.phi.add(self._id, self.params, facts)
+            self._stored = True
+        return self._id
 
     def recall(self, support: Examples, description: Tensor | None = None) -> tuple[Params, list[Entry]]:
         """φ with the memories near to this support set, and their entries.

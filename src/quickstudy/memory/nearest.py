@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from quickstudy.memory.entry import DESCRIBING
-from quickstudy.memory.tables import quoted
+from quickstudy.memory.tables import equals
 
 EXACT = 100_000
 """Up to so many entries, or where there is no index, the search looks at all of them."""
@@ -75,9 +75,9 @@ class Nearest:
 
 def build_index(table: Any, size: int) -> None:
     """An inverted file over product-quantised descriptors, about √n lists (Jégou, Douze & Schmid 2011)."""
-    parts = next(n for n in range(size // 2, 0, -1) if size % n == 0)
     from lancedb.index import Bitmap, IvfPq
 
+    parts = next(n for n in range(size // 2, 0, -1) if size % n == 0)
     lists = max(1, int(len(table) ** 0.5))
     config = IvfPq(distance_type="cosine", num_partitions=lists, num_sub_vectors=parts)
     table.create_index("descriptor", config=config, replace=True)
@@ -89,6 +89,6 @@ def ask_index(table: Any, descriptor: Tensor, count: int, signature: str | None)
     query = table.search(descriptor.detach().cpu().float().numpy(), vector_column_name="descriptor")
     query = query.distance_type("cosine").nprobes(_PROBES).refine_factor(_REFINE).limit(count)
     if signature is not None:
-        query = query.where(f"signature = '{quoted(signature)}'", prefilter=True)
+        query = query.where(equals("signature", signature), prefilter=True)
     found: list[dict[str, Any]] = query.select([*DESCRIBING, "_distance"]).to_arrow().to_pylist()
     return found

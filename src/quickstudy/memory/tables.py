@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
@@ -35,8 +35,6 @@ class Tables:
             self._db = lancedb().connect(
                 uri, read_consistency_interval=timedelta(0), storage_options=dict(options or {})
             )
-            if "://" not in uri:
-                self._db.list_tables()
 
     @contextmanager
     def guard(self, what: str) -> Iterator[None]:
@@ -52,10 +50,17 @@ class Tables:
             ) from error
 
     def has(self, name: str) -> bool:
-        if name in self._open:
-            return True
-        with self.guard("open"):
-            return name in self._db.list_tables().tables
+        if name not in self._open:
+            with self.guard("open"):
+                if name not in self._db.list_tables().tables:
+                    return False
+                try:
+                    self._open[name] = self._db.open_table(name)
+                except ValueError as error:
+                    if "was not found" not in str(error):
+                        raise
+                    return False  # another process is making it at this moment, and so far there is its folder only
+        return True
 
     def table(self, name: str, schema: Any = None) -> Any:
         """The table `name`, made with `schema` where there is none yet."""
@@ -89,8 +94,19 @@ class Tables:
                     time.sleep(random.uniform(0.01, 0.2))
 
 
-def quoted(text: str) -> str:
-    return text.replace("'", "''")
+def equals(column: str, text: str) -> str:
+    """The condition that a column holds this text."""
+    return f"{column} = {_quoted(text)}"
+
+
+def among(column: str, texts: Iterable[str]) -> str:
+    """The condition that a column holds one of these texts."""
+    listed = ", ".join(map(_quoted, texts))
+    return f"{column} IN ({listed})" if listed else "false"
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 def _short(error: Exception) -> str:
