@@ -35,11 +35,10 @@ class Captured:
         self._programs: dict[Any, tuple[Callable[..., Any], Any]] = {}
 
     def __call__(self, *arguments: Any) -> Any:
-        leaves, form = pytree.tree_flatten(arguments)
-        leaves = [leaf.contiguous() for leaf in leaves]  # a graph holds for one layout of its inputs
-        key = (form, tuple((leaf.shape, leaf.dtype) for leaf in leaves))
+        leaves: list[Tensor] = []
+        key = _flattened(arguments, leaves)
         if key not in self._programs:
-            self._programs[key] = self._made(leaves, form)
+            self._programs[key] = self._made(leaves, pytree.tree_structure(arguments))
         program, result = self._programs[key]
         with torch.no_grad():
             return pytree.tree_unflatten(program(*leaves), result)
@@ -66,6 +65,19 @@ class Captured:
             raise CompileError(f"{type(error).__name__}: {first:.200}") from error
         check_agreement(flat(*leaves), list(found), self._rough)
         return program, forms[0]
+
+
+def _flattened(value: Any, leaves: list[Tensor]) -> tuple[Any, ...]:
+    """Append the tensors of `value` to `leaves`, in PyTorch's order; what tells its form and their shapes apart.
+
+    A step of a small network takes some hundred microseconds, of which PyTorch's own flattening would be a tenth.
+    """
+    if isinstance(value, Tensor):
+        leaves.append(value.contiguous())  # a graph holds for one layout of its inputs
+        return value.shape, value.dtype
+    if isinstance(value, dict):
+        return (*value, *[_flattened(one, leaves) for one in value.values()])
+    return type(value), *[_flattened(one, leaves) for one in value]
 
 
 def _code(graph: torch.fx.GraphModule, leaves: list[Any]) -> Callable[..., Any]:

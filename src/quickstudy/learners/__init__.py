@@ -7,6 +7,7 @@ from quickstudy.learners.maml_family import anil, cavia, fomaml, imaml, maml, me
 from quickstudy.learners.memory import MemoryLearner, memory
 from quickstudy.learners.network import Network, Norm
 from quickstudy.learners.pretrained import finetune, simpleshot
+from quickstudy.learners.reading import ReadingLearner, anp, cnp, incontext, lstm, mann, snail
 
 __all__ = [
     "EmbeddingLearner",
@@ -16,12 +17,18 @@ __all__ = [
     "MemoryLearner",
     "Network",
     "Norm",
+    "ReadingLearner",
     "anil",
+    "anp",
     "cavia",
+    "cnp",
     "finetune",
     "fomaml",
     "imaml",
+    "incontext",
+    "lstm",
     "maml",
+    "mann",
     "matchingnet",
     "memory",
     "metasgd",
@@ -29,4 +36,5 @@ __all__ = [
     "r2d2",
     "reptile",
     "simpleshot",
+    "snail",
 ]

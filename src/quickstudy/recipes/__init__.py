@@ -8,17 +8,21 @@ from quickstudy.recipes.omniglot import (
     omniglot_maml_5w1s,
     omniglot_protonet,
 )
+from quickstudy.recipes.reading import gp_incontext, sinusoid_incontext, sinusoid_incontext_frequency
 from quickstudy.recipes.small import linear_maml, sinusoid_maml, sinusoid_metasgd, sinusoid_metasgd_baseline
 
 __all__ = [
     "demo",
     "demo_glyphs",
+    "gp_incontext",
     "linear_maml",
     "omniglot_lake",
     "omniglot_lake_minimal_1",
     "omniglot_lake_minimal_2",
     "omniglot_maml_5w1s",
     "omniglot_protonet",
+    "sinusoid_incontext",
+    "sinusoid_incontext_frequency",
     "sinusoid_maml",
     "sinusoid_metasgd",
     "sinusoid_metasgd_baseline",

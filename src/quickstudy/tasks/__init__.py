@@ -2,22 +2,31 @@
 
 from quickstudy.tasks.arrays import arrays
 from quickstudy.tasks.folder import folder
+from quickstudy.tasks.gaussian_process import gaussian_process
 from quickstudy.tasks.glyphs import glyphs
 from quickstudy.tasks.linear import linear
 from quickstudy.tasks.omniglot import omniglot
 from quickstudy.tasks.omniglot_data import omniglot_available
 from quickstudy.tasks.oneshot_runs import oneshot_runs
+from quickstudy.tasks.recorded import recorded, series_csv
+from quickstudy.tasks.series import series
 from quickstudy.tasks.sinusoid import sinusoid
 from quickstudy.tasks.tables import tables
+from quickstudy.tasks.windows import seen_examples
 
 __all__ = [
     "arrays",
     "folder",
+    "gaussian_process",
     "glyphs",
     "linear",
     "omniglot",
     "omniglot_available",
     "oneshot_runs",
+    "recorded",
+    "seen_examples",
+    "series",
+    "series_csv",
     "sinusoid",
     "tables",
 ]

@@ -1,0 +1,302 @@
+"""Learners whose network reads the support set and answers: adapting is one forward pass, without gradients."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from quickstudy import losses
+from quickstudy.episode import Episode, Examples, Features, Params, State, TaskSpec
+from quickstudy.errors import ConfigError, ModelError
+from quickstudy.heads import full_precision, one_hot
+from quickstudy.learners.base import Learner
+from quickstudy.learners.network import Network, Norm, with_prefix
+from quickstudy.models.reading import (
+    READINGS,
+    STATE,
+    Labels,
+    MemoryAugmented,
+    NeuralProcess,
+    Reader,
+    Recurrent,
+    Snail,
+    Transformer,
+)
+from quickstudy.registry import learners
+
+_ABSENT = -1e9  # as in `heads`
+_LEAST = 1e-3  # standard deviation, in the units of the target as the network sees it
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadingLearner(Learner):
+    """φ is a network that reads; ψ is what it has read. See `quickstudy.models.reading`.
+
+    limit: the most classes that the network was built for; None where it takes any number. For regression it gives a
+    mean and a standard deviation, and the loss is the negative log-likelihood of the targets, in nats for each number.
+    standardise: inputs are shifted and scaled by the support set's mean and spread, and so are regression targets.
+    online: the loss is over the whole sequence, each example being judged before its target is read.
+    """
+
+    limit: int | None = None
+    standardise: bool = False
+    online: bool = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.network.module, Reader):
+            raise ModelError(
+                f"The network must be a models.reading.Reader, found {type(self.network.module).__name__}."
+            )
+        if self.online and self.spec.kind == "regression":
+            raise ConfigError("Reading online is for classification: leave online=False for regression.")
+        if self.limit is not None and self.spec.kind == "classification" and self.spec.ways > self.limit:
+            raise ConfigError(
+                f"These are {self.spec.ways}-way tasks, but the network was built for at most {self.limit} classes. "
+                "Give tasks of fewer classes, or train a network with a higher limit (--learner.limit)."
+            )
+
+    def init(self, generator: torch.Generator) -> Params:
+        return self.network.init(generator)
+
+    def adapt(self, params: Params, support: Examples) -> State:
+        scale = self._scale(support)
+        request = {"x": _scaled(support.x, scale), "y": self._targets(support, scale), "mask": support.mask}
+        state: State = with_prefix(STATE, cast(State, self.network(params, request)))  # type: ignore[arg-type]
+        if self.spec.kind == "classification":
+            state["present"] = one_hot(support, self.spec.ways, torch.float32).any(dim=0)
+        return state | scale
+
+    def _targets(self, support: Examples, scale: State) -> Tensor:
+        """(n, inputs): what the network sees of the targets."""
+        like = next(iter(support.x.values())) if isinstance(support.x, dict) else support.x
+        if self.spec.kind == "classification":
+            return F.one_hot(support.y, self.limit or self.spec.ways).to(like.dtype)
+        y = support.y.unsqueeze(-1).flatten(1).to(like.dtype)
+        return (y - scale["y.mean"]) / scale["y.spread"] if self.standardise else y
+
+    def _scale(self, support: Examples) -> State:
+        """Mean and spread of the support set: of the inputs, and of a regression's targets."""
+        if not self.standardise:
+            return {}
+        if not isinstance(support.x, Tensor):
+            raise ConfigError("standardise=True scales inputs that are one tensor, and these are a dict of tensors.")
+        found = {"x": support.x} | ({"y": support.y.unsqueeze(-1).flatten(1)} if self.spec.kind == "regression" else {})
+        scale: State = {}
+        for name, value in found.items():
+            weight = support.mask.to(value.dtype).view(-1, *[1] * (value.dim() - 1))
+            count = weight.sum().clamp(min=1)
+            mean = (value * weight).sum(0) / count
+            variance = ((value - mean).square() * weight).sum(0) / count
+            steady = variance <= 1e-12
+            spread = torch.where(steady, 1.0, torch.where(steady, 1.0, variance).sqrt())
+            scale |= {f"{name}.mean": mean, f"{name}.spread": spread}
+        return scale
+
+    def _answer(self, params: Params, state: State, x: Features) -> Tensor:
+        read = {name: value for name, value in state.items() if name.startswith(STATE)}
+        return self.network(params, {"query": _scaled(x, state), **read})  # type: ignore[dict-item]
+
+    def predict(self, params: Params, state: State, x: Features) -> Tensor:
+        if self.spec.kind == "regression":
+            return self.distribution(params, state, x)[0]
+        logits = self._answer(params, state, x)[:, : self.spec.ways]
+        return logits if self.online else torch.where(state["present"], logits, _ABSENT)
+
+    def distribution(self, params: Params, state: State, x: Features) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of the target for each query, (m, *target), as a normal distribution."""
+        if self.spec.kind != "regression":
+            raise ConfigError("A distribution over targets is for regression; for classes, take softmax of `predict`.")
+        with full_precision(self._answer(params, state, x)) as answer:
+            mean, raw = answer.chunk(2, dim=1)
+            spread = _LEAST + F.softplus(raw)
+            if self.standardise:
+                mean, spread = state["y.mean"] + state["y.spread"] * mean, state["y.spread"] * spread
+        shape = (-1, *self.spec.target_shape)
+        return mean.reshape(shape), spread.reshape(shape)
+
+    def judge(self, params: Params, state: State, query: Examples) -> tuple[Tensor, Tensor]:
+        if self.spec.kind == "classification":
+            return super().judge(params, state, query)
+        mean, spread = self.distribution(params, state, query.x)
+        return losses.masked_mean(surprise(mean, spread, query.y), query.mask), losses.metric(mean, query, self.spec)
+
+    def score(self, params: Params, episode: Episode) -> tuple[Tensor, Tensor]:
+        if not self.online:
+            return super().score(params, episode)
+        state = self.adapt(params, episode.support)
+        logits, query = self.readings(state), self.predict(params, state, episode.query.x)
+        joined = Examples(
+            torch.cat([logits, query]),
+            torch.cat([episode.support.y, episode.query.y]),
+            torch.cat([episode.support.mask, episode.query.mask]),
+        )
+        return losses.loss(cast(Tensor, joined.x), joined, self.spec), losses.metric(query, episode.query, self.spec)
+
+    def readings(self, state: State) -> Tensor:
+        """(n, ways): what was predicted of each support example before its label was read. For `online` learners."""
+        return state[STATE + READINGS][:, : self.spec.ways]
+
+    def at(self, spec: TaskSpec) -> ReadingLearner:
+        if spec.kind != self.spec.kind or (spec.kind == "regression" and spec.outputs != self.spec.outputs):
+            raise ConfigError(
+                f"This network was built for {self.spec.kind} with {self.spec.outputs} outputs and cannot do "
+                f"{spec.kind} with {spec.outputs}. Train one for such tasks."
+            )
+        return replace(self, spec=spec)
+
+
+def surprise(mean: Tensor, spread: Tensor, y: Tensor) -> Tensor:
+    """(n,): the negative log-density of targets y (n, *target) under normal distributions, mean over the numbers."""
+    each = 0.5 * ((y - mean) / spread).square() + spread.log() + 0.5 * math.log(2 * math.pi)
+    return each.unsqueeze(-1).flatten(1).mean(1)
+
+
+def _scaled(x: Features, scale: State) -> Features:
+    return (x - scale["x.mean"]) / scale["x.spread"] if "x.mean" in scale and isinstance(x, Tensor) else x
+
+
+def _sizes(spec: TaskSpec, limit: int | None) -> tuple[int, int, int | None]:
+    """How many numbers a target and an answer have, and the most classes."""
+    if spec.kind == "regression":
+        return spec.outputs, 2 * spec.outputs, None
+    most = spec.ways if limit is None else limit
+    return most, most, most
+
+
+@learners.register("incontext", reads=True)
+def incontext(
+    module: nn.Module,
+    spec: TaskSpec,
+    *,
+    width: int = 64,
+    layers: int = 4,
+    heads: int = 4,
+    labels: Labels = "tokens",
+    limit: int | None = None,
+    standardise: bool = False,
+    norm: Norm = "running",
+) -> ReadingLearner:
+    """In-context transformer: attention over the support set, trained to be a posterior (Müller et al. 2022).
+
+    module: any encoder, (n, *features) to (n, D). labels: 'tokens' for at most `limit` classes (the tasks' ways if not
+    given), or 'pointer' for any number. standardise: scale inputs, and a regression's targets, by the support set.
+    """
+    inputs, outputs, most = _sizes(spec, limit)
+    classifies = spec.kind == "classification"
+    how = labels if classifies else None
+    reader = Transformer(
+        module, spec.input_shape, inputs, outputs, width=width, layers=layers, heads=heads, labels=how
+    )  # fmt: skip
+    most = None if labels == "pointer" else most
+    return ReadingLearner(network=Network(reader, norm), spec=spec, limit=most, standardise=standardise)
+
+
+def _neural_process(
+    module: nn.Module, spec: TaskSpec, width: int, depth: int, attentive: bool, standardise: bool, norm: Norm
+) -> ReadingLearner:
+    inputs, outputs, most = _sizes(spec, None)
+    reader = NeuralProcess(
+        module, spec.input_shape, inputs, outputs, width=width, depth=depth, attentive=attentive
+    )  # fmt: skip
+    return ReadingLearner(network=Network(reader, norm), spec=spec, limit=most, standardise=standardise)
+
+
+@learners.register("cnp", reads=True)
+def cnp(
+    module: nn.Module,
+    spec: TaskSpec,
+    *,
+    width: int = 128,
+    depth: int = 3,
+    standardise: bool = False,
+    norm: Norm = "running",
+) -> ReadingLearner:
+    """Conditional neural process: the mean of what an encoder says of each example (Garnelo et al. 2018).
+
+    module: any encoder of the inputs, (n, *features) to (n, D).
+    """
+    return _neural_process(module, spec, width, depth, False, standardise, norm)
+
+
+@learners.register("anp", reads=True)
+def anp(
+    module: nn.Module,
+    spec: TaskSpec,
+    *,
+    width: int = 128,
+    depth: int = 3,
+    standardise: bool = False,
+    norm: Norm = "running",
+) -> ReadingLearner:
+    """Attentive neural process, deterministic: queries also attend to the examples (Kim et al. 2019).
+
+    module: any encoder of the inputs, (n, *features) to (n, D).
+    """
+    return _neural_process(module, spec, width, depth, True, standardise, norm)
+
+
+@learners.register("snail", reads=True, ordered=True)
+def snail(
+    module: nn.Module,
+    spec: TaskSpec,
+    *,
+    length: int = 32,
+    filters: int = 32,
+    size: int = 64,
+    limit: int | None = None,
+    norm: Norm = "running",
+) -> ReadingLearner:
+    """SNAIL: temporal convolutions and attention over the sequence of examples (Mishra et al. 2018).
+
+    module: any encoder, (n, *features) to (n, D). length: examples that the convolutions reach back over.
+    """
+    inputs, outputs, most = _sizes(spec, limit)
+    reader = Snail(module, spec.input_shape, inputs, outputs, length=length, filters=filters, size=size)
+    return ReadingLearner(network=Network(reader, norm), spec=spec, limit=most)
+
+
+@learners.register("lstm", reads=True, ordered=True)
+def lstm(
+    module: nn.Module,
+    spec: TaskSpec,
+    *,
+    width: int = 128,
+    online: bool = False,
+    limit: int | None = None,
+    norm: Norm = "running",
+) -> ReadingLearner:
+    """LSTM meta-learner: it reads examples in their order, and its state is what it learned (Hochreiter et al. 2001).
+
+    module: any encoder, (n, *features) to (n, D). online: learn to predict from the first example of a task on.
+    """
+    inputs, outputs, most = _sizes(spec, limit)
+    reader = Recurrent(module, spec.input_shape, inputs, outputs, width=width, online=online)
+    return ReadingLearner(network=Network(reader, norm), spec=spec, limit=most, online=online)
+
+
+@learners.register("mann", reads=True, ordered=True)
+def mann(
+    module: nn.Module,
+    spec: TaskSpec,
+    *,
+    width: int = 128,
+    online: bool = False,
+    slots: int = 64,
+    size: int = 40,
+    limit: int | None = None,
+    norm: Norm = "running",
+) -> ReadingLearner:
+    """Memory-augmented network: an LSTM with `slots` rows that it writes and reads by attention (Santoro et al. 2016).
+
+    module: any encoder, (n, *features) to (n, D). online: learn to predict from the first example of a task on.
+    """
+    inputs, outputs, most = _sizes(spec, limit)
+    reader = MemoryAugmented(
+        module, spec.input_shape, inputs, outputs, width=width, online=online, slots=slots, size=size
+    )  # fmt: skip
+    return ReadingLearner(network=Network(reader, norm), spec=spec, limit=most, online=online)

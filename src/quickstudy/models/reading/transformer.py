@@ -1,0 +1,81 @@
+"""An in-context transformer: it reads the support set as tokens, in no order, and answers in one forward pass."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from quickstudy.episode import State
+from quickstudy.models.reading.attention import Attention, Pointer
+from quickstudy.models.reading.base import Learned, Reader, features_of, perceptron
+
+Labels = Literal["tokens", "pointer"]
+"""How labels enter. 'tokens': beside each example from the first layer on, for at most as many classes as built for.
+'pointer': only in the answer, which is the attention that the examples of a class get; for any number of classes, and
+relabelling them permutes the answer."""
+_REGISTERS = 2  # tokens that are always there, so that an empty support set can be read too
+
+
+class Layer(nn.Module):
+    """Attention over the support set and a perceptron, each added to what comes in, normalised before (pre-norm)."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.before, self.attention = nn.LayerNorm(width), Attention(width, heads)
+        self.between, self.perceptron = nn.LayerNorm(width), perceptron(width, 2 * width, width)
+
+    def keep(self, memory: Tensor) -> tuple[Tensor, Tensor]:
+        kept: tuple[Tensor, Tensor] = self.attention.keep(self.before(memory))
+        return kept
+
+    def forward(self, h: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Tensor:
+        h = h + self.attention(self.before(h), keys, values, mask)
+        out: Tensor = h + self.perceptron(self.between(h))
+        return out
+
+
+class Transformer(Reader):
+    """Support tokens attend to each other, queries to the support; no query sees another (Müller et al. 2022).
+
+    State: keys and values of every layer, 'keys.<i>' and 'values.<i>' (heads, R + n, width / heads), and 'mask'.
+    """
+
+    def __init__(
+        self, encoder: nn.Module, input_shape: tuple[int, ...], inputs: int, outputs: int, *,
+        width: int = 64, layers: int = 4, heads: int = 4, labels: Labels | None = "tokens",
+    ) -> None:  # fmt: skip
+        """labels: see `Labels`; None for regression."""
+        super().__init__(encoder, inputs, outputs)
+        self.labels = labels
+        self.token = nn.Linear(features_of(encoder, input_shape), width)
+        self.label = None if labels == "pointer" else nn.Linear(inputs, width)
+        self.asking, self.registers = Learned(width), Learned(_REGISTERS, width)
+        self.layers = nn.ModuleList(Layer(width, heads) for _ in range(layers))
+        self.after = nn.LayerNorm(width)
+        self.head = None if labels == "pointer" else nn.Linear(width, outputs)
+        self.pointer = None if labels is None else Pointer(width)
+
+    def read(self, z: Tensor, y: Tensor, mask: Tensor) -> State:
+        tokens = self.token(z) if self.label is None else self.token(z) + self.label(y)
+        tokens = torch.cat([self.registers().to(tokens.dtype), tokens])
+        seen = torch.cat([mask.new_ones(_REGISTERS), mask])
+        state: State = {"mask": seen}
+        for index, layer in enumerate(self.layers):
+            keys, values = layer.keep(tokens)
+            state |= {f"keys.{index}": keys, f"values.{index}": values}
+            tokens = layer(tokens, keys, values, seen)
+        if self.pointer is not None:
+            state |= {"pointers": self.pointer.keep(self.after(tokens[_REGISTERS:])), "labels": y}
+        return state
+
+    def answer(self, state: State, z: Tensor) -> Tensor:
+        h = self.token(z) + self.asking()
+        for index, layer in enumerate(self.layers):
+            h = layer(h, state[f"keys.{index}"], state[f"values.{index}"], state["mask"])
+        h = self.after(h)
+        out = h.new_zeros(()) if self.head is None else self.head(h)
+        if self.pointer is not None:
+            out = out + self.pointer(h, state["pointers"], state["labels"], state["mask"][_REGISTERS:])
+        return out
