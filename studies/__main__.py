@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from studies import averages, memory, recall, writers
+from studies import averages, lines, memory, optimizers, recall, writers
 
 STUDIES = {
     "starts": memory.starts,
@@ -15,6 +15,8 @@ STUDIES = {
     "soup": averages.soup,
     "backends": averages.backends,
     "domains": averages.domains,
+    "lines": lines.lines,
+    "optimizers": optimizers.optimizers,
 }
 
 if __name__ == "__main__":

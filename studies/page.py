@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from quickstudy.train.storage import read_json, write_atomically
 from studies.common import RESULTS
+from studies.lines_page import continued, lines
+from studies.optimizers_page import curves, optimizers
+from studies.table import table
 
 HEAD = """<!-- Made by `python -m studies.page` of studies/results/*.json. Do not edit. -->
 
@@ -18,12 +20,6 @@ What a [memory of tasks, and averaging](memory.md) are worth, measured by the pr
 Intervals are 95 %
 confidence intervals over tasks, with one seed.
 """
-
-
-def table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    columns = list(columns)
-    lines = [columns, ["---"] * len(columns), *rows]
-    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
 
 
 def percent(found: dict[str, float]) -> str:
@@ -182,7 +178,9 @@ on 5-way 1-shot tasks within alphabets that none has seen.
     return text + f"\nOver {count} tasks.\n"
 
 
-SECTIONS = {f.__name__: f for f in (starts, lifelong, recall, writers, fedavg, soup, backends, domains)}
+SECTIONS = {
+    f.__name__: f for f in (starts, lifelong, recall, writers, fedavg, soup, backends, domains, lines, optimizers)
+}
 
 
 def page(folder: Path = RESULTS) -> str:
@@ -204,13 +202,16 @@ def pictures(folder: Path = RESULTS, out: Path = Path("docs")) -> None:
     import matplotlib
     import matplotlib.figure
 
-    def drawn(name: str, xlabel: str, ylabel: str, lines: dict[str, tuple[list[float], list[float]]]) -> None:
+    def drawn(
+        name: str, xlabel: str, ylabel: str, lines: dict[str, tuple[list[float], list[float]]], scale: str = "linear"
+    ) -> None:
         figure = matplotlib.figure.Figure(figsize=(7, 3.4), layout="constrained")
         axes = figure.add_subplot()
         for label, (x, y) in lines.items():
             axes.plot(x, y, label=label, linewidth=1.6)
         axes.set_xlabel(xlabel)
         axes.set_ylabel(ylabel)
+        axes.set_yscale(scale)
         axes.grid(axis="y", linewidth=0.5)
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False)
@@ -231,6 +232,13 @@ def pictures(folder: Path = RESULTS, out: Path = Path("docs")) -> None:
             for name, row in found.items()
         }
         drawn("fedavg", "rounds", "accuracy (%)", lines)
+
+    if (folder / "lines.json").exists():
+        found = read_json(folder / "lines.json")
+        continued(found["variants"]["as they are"]["curves"], found["seen"], out)
+    if (folder / "optimizers.json").exists():
+        for name, lines in curves(read_json(folder / "optimizers.json")).items():
+            drawn(name, "steps", "mean loss", lines, scale="log")
 
 
 def main(arguments: list[str]) -> None:

@@ -20,7 +20,7 @@ ORDER = (
     {"metagrads"},
     {"engine"},
     {"train"},
-    {"memory", "averaging", "select", "search", "rl", "testing"},
+    {"memory", "averaging", "optim", "select", "search", "rl", "testing"},
     {"recipes"},
     {"cli", "serve"},
 )

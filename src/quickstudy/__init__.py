@@ -17,10 +17,23 @@ from typing import TYPE_CHECKING, Any
 from quickstudy.version import __version__
 
 if TYPE_CHECKING:
-    from quickstudy import averaging, episode, inner, learners, memory, metagrads, models, recipes, registry, tasks
+    from quickstudy import (
+        averaging,
+        episode,
+        inner,
+        learners,
+        memory,
+        metagrads,
+        models,
+        optim,
+        recipes,
+        registry,
+        tasks,
+    )
     from quickstudy.engine import Engine
-    from quickstudy.episode import Episode, Examples, ImageFormat, TaskSpec
+    from quickstudy.episode import Episode, Examples, ImageFormat, SeriesFormat, TaskSpec
     from quickstudy.errors import QuickstudyError
+    from quickstudy.optim.optimizer import LearnedOptimizer
     from quickstudy.tasks.base import Sampling
     from quickstudy.train.adapted import AdaptedModel, Predictions
     from quickstudy.train.config import Protocol, RunConfig
@@ -32,8 +45,9 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "engine": ("Engine",),
-    "episode": ("Episode", "Examples", "ImageFormat", "TaskSpec"),
+    "episode": ("Episode", "Examples", "ImageFormat", "SeriesFormat", "TaskSpec"),
     "errors": ("QuickstudyError",),
+    "optim.optimizer": ("LearnedOptimizer",),
     "tasks.base": ("Sampling",),
     "train.adapted": ("AdaptedModel", "Predictions"),
     "train.config": ("Protocol", "RunConfig"),
@@ -50,6 +64,7 @@ _PACKAGES = (
     "memory",
     "metagrads",
     "models",
+    "optim",
     "recipes",
     "registry",
     "tasks",
@@ -62,6 +77,7 @@ __all__ = [
     "Examples",
     "ImageFormat",
     "Interrupted",
+    "LearnedOptimizer",
     "Predictions",
     "Protocol",
     "QuickstudyError",
@@ -69,6 +85,7 @@ __all__ = [
     "Run",
     "RunConfig",
     "Sampling",
+    "SeriesFormat",
     "TaskSpec",
     "__version__",
     "averaging",
@@ -80,6 +97,7 @@ __all__ = [
     "memory",
     "metagrads",
     "models",
+    "optim",
     "recipes",
     "registry",
     "resume",

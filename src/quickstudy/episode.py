@@ -49,12 +49,24 @@ class ImageFormat:
 
 
 @dataclass(frozen=True)
+class SeriesFormat:
+    """How a time series becomes examples: a window of values, and the value that follows.
+
+    window: how many values before a point are shown at most, each with a mask channel; the input is (window, 2).
+    normalise: values are shown less the mean of the seen part of the series, in units of its spread.
+    """
+
+    window: int
+    normalise: bool = True
+
+
+@dataclass(frozen=True)
 class TaskSpec:
     """What the tensors of a task mean; travels beside them.
 
     input_shape: shape of one x, without the example axis; () where x is a dict of tensors. ways: number of classes N
     (0 for regression). target_shape: of one regression target (() for classification). units: of the target, for
-    reports. image: how files are turned into x, where x is an image.
+    reports. image: how files are turned into x, where x is an image. series: how x and y are made of a time series.
     """
 
     kind: Literal["classification", "regression"]
@@ -63,6 +75,7 @@ class TaskSpec:
     target_shape: tuple[int, ...] = ()
     units: str = ""
     image: ImageFormat | None = None
+    series: SeriesFormat | None = None
 
     @property
     def outputs(self) -> int:

@@ -13,7 +13,7 @@ from quickstudy.engine import Engine
 from quickstudy.engine.vectorize import tasks_of
 from quickstudy.episode import Episode, Examples, Params, check_episode, map_episode, map_features, stack, task
 from quickstudy.errors import ConfigError
-from quickstudy.learners import GradientLearner, IterativeLearner, Learner
+from quickstudy.learners import IterativeLearner, Learner
 from quickstudy.tasks.base import SPLITS, Source
 
 _TASKS = 8
@@ -84,6 +84,15 @@ def _names(source: Source, split: str) -> set[str]:
 def _check_sizes(episode: Episode, source: Source, where: str) -> None:
     """Every class has K support and Q query examples, or as many as the sampling allows."""
     size, ways = source.sampling, source.spec.ways or 1
+    if not source.balanced:
+        shots, queries = int(episode.support.mask.sum()), int(episode.query.mask.sum())
+        fits = (size.min_shots or size.shots) <= shots <= size.shots and queries <= size.queries
+        _require(
+            fits,
+            f"{where} has {shots} support and {queries} query examples, expected {size.shots} and up to "
+            f"{size.queries}.",
+        )
+        return
     for part, low, high in (
         (episode.support, size.min_shots or size.shots, size.shots),
         (episode.query, size.queries, size.queries),
@@ -106,17 +115,15 @@ def _check_distinct(episode: Episode, where: str) -> None:
     _require(not bool(twice), f"{where} has an example in both support and query.")
 
 
-def check_learner(
-    learner: Learner, episodes: Episode, symmetric: bool | None = None, exchangeable: bool = True
-) -> None:
+def check_learner(learner: Learner, episodes: Episode) -> None:
     """Check a learner against its contract on a batch of small `episodes`; raises AssertionError saying what is broken.
 
     In float64: deterministic initialisation; pure `adapt` and `predict`; vmap = loop; the exact meta-gradient = central
     finite differences; n steps = n times one step; and the invariances below, with φ calibrated on the episodes.
     episodes: with a leading task axis, T ≥ 2 tasks, every class in every support set, Q ≥ 2 queries.
-    symmetric: relabelling the classes permutes the output. None: unless a head of fixed outputs breaks the symmetry.
-    exchangeable: the order of the support set does not matter. Padding must not either, unless the learner is
-    transductive: batch statistics see it.
+    Relabelling the classes must permute the output of a learner that is `symmetric`, and the order of the support set
+    must not matter to one that is `exchangeable`. Padding must matter to none, unless it is transductive: batch
+    statistics see it.
     """
     first, again, other = (learner.init(torch.Generator().manual_seed(seed)) for seed in (0, 0, 1))
     _require_tensors(first, "φ (what `init` returns)")
@@ -132,9 +139,7 @@ def check_learner(
         _check_pure(learner, phi, singles[0])
     if isinstance(learner, IterativeLearner):
         _check_steps(learner, calibrated, singles[0].support)
-    if symmetric is None:
-        symmetric = learner.spec.kind == "classification" and not isinstance(learner, GradientLearner)
-    _check_invariances(learner, calibrated, singles[0], symmetric, exchangeable)
+    _check_invariances(learner, calibrated, singles[0])
     if learner.spec.kind == "classification":
         _check_other_ways(learner, calibrated, singles[0])
 
@@ -213,17 +218,17 @@ def _check_steps(learner: IterativeLearner, params: Params, support: Examples) -
         state = learner.step(params, state, support)
 
 
-def _check_invariances(learner: Learner, params: Params, episode: Episode, symmetric: bool, exchangeable: bool) -> None:
+def _check_invariances(learner: Learner, params: Params, episode: Episode) -> None:
     close = partial(torch.allclose, rtol=1e-6, atol=1e-8)
     (x, y, mask), query = episode.support, episode.query
     plain = _answer(learner, params, episode)
     generator = torch.Generator().manual_seed(0)
-    if exchangeable:
+    if learner.exchangeable:
         order = torch.randperm(len(y), generator=generator)
         shuffled = Examples(map_features(lambda t: t[order], x), y[order], mask[order])
         answer = _answer(learner, params, Episode(shuffled, query))
         _require(close(plain, answer), "Shuffling the support changes the answer.")
-    if symmetric:
+    if learner.symmetric:
         renamed = (y + 1) % learner.spec.ways
         answer = _answer(learner, params, Episode(Examples(x, renamed, mask), query))
         _require(close(plain.roll(1, 1), answer), "Relabelling the classes does not permute the answer.")

@@ -17,7 +17,8 @@ from quickstudy.models import WithContext
 from quickstudy.registry import learners
 from quickstudy.testing import check_learner
 
-REGRESSION = ("memory", "maml", "fomaml", "imaml", "anil", "metasgd", "cavia", "reptile", "r2d2")
+READING = ("incontext", "cnp", "anp", "snail", "lstm", "mann")
+REGRESSION = ("memory", "maml", "fomaml", "imaml", "anil", "metasgd", "cavia", "reptile", "r2d2", *READING)
 EMBEDDING = 4
 
 
@@ -75,6 +76,12 @@ def test_every_learner_conforms_with_batch_norm(name: str, norm: str) -> None:
         ("protonet", {"distance": "cosine", "temperature": 10.0, "learn_temperature": True}),
         ("finetune", {"tune": "all", "rule": "sgd", "lr": 0.1}),
         ("simpleshot", {"centre": False}),
+        ("incontext", {"labels": "pointer", "layers": 2}),
+        ("incontext", {"limit": 5, "layers": 1, "standardise": True}),
+        ("anp", {"standardise": True}),
+        ("snail", {"length": 3, "limit": 4}),
+        ("lstm", {"online": True, "width": 8}),
+        ("mann", {"online": True, "width": 8, "slots": 4, "size": 3}),
     ],
 )
 def test_options_keep_the_contract(name: str, options: dict[str, Any]) -> None:

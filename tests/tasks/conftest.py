@@ -24,6 +24,16 @@ def archives(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def walks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A CSV file of twelve random walks of 40 to 51 points, their lines interleaved."""
+    steps = np.random.default_rng(0).normal(size=(12, 52)).cumsum(axis=1)
+    points = [(t, s) for t in range(52) for s in range(12) if t < 40 + s]
+    path = tmp_path_factory.mktemp("series") / "walks.csv"
+    path.write_text("time,sensor,°C\n" + "".join(f"{t},sensor {s},{steps[s, t]:.6f}\n" for t, s in points))
+    return path
+
+
+@pytest.fixture(scope="session")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of ten classes with eight colour images of 20 x 20 pixels each."""
     root = tmp_path_factory.mktemp("photos")

@@ -24,12 +24,13 @@ SMALL = Sampling(ways=2, shots=2, queries=3)
 
 
 @pytest.fixture
-def options(archives: Path, photos: Path) -> dict[str, dict[str, Any]]:
+def options(archives: Path, photos: Path, walks: Path) -> dict[str, dict[str, Any]]:
     """What each source needs to run here; a source that needs nothing may be left out."""
     return {
         "folder": {"root": str(photos), "size": 12},
         "omniglot": {"root": str(archives), "split": "lake", "validation": ("Hebrew",)},
         "glyphs": {"alphabets": 30},
+        "series_csv": {"path": str(walks), "series": "sensor", "value": "°C"},
     }
 
 

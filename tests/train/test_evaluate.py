@@ -16,7 +16,8 @@ from quickstudy.errors import ConfigError, DataError
 from quickstudy.recipes.small import sinusoid_maml
 from quickstudy.registry import learners
 from quickstudy.tasks.base import Sampling
-from quickstudy.train.evaluate import Result, confidence, metrics_of
+from quickstudy.train.estimate import confidence
+from quickstudy.train.evaluate import Result, metrics_of
 from quickstudy.train.run import Run, train
 from quickstudy.train.storage import read_json, write_json
 
@@ -120,7 +121,7 @@ def test_result_survives_a_file(sinusoid: Run, tmp_path: Path) -> None:
     result = sinusoid.evaluate(episodes=5)
     assert result.metric == "mse" and result.machine and result.seconds > 0
     write_json(tmp_path / "result.json", result.to_json())
-    assert Result(**read_json(tmp_path / "result.json")) == result
+    assert Result.from_json(read_json(tmp_path / "result.json")) == result
     assert json.loads((tmp_path / "result.json").read_text())["values"] == result.values
 
 

@@ -17,6 +17,7 @@ from quickstudy.episode import Params
 from quickstudy.errors import ConfigError, unknown_name
 from quickstudy.inner import Adam
 from quickstudy.tasks.classes import ClassSource
+from quickstudy.tasks.transformed import Transformed
 from quickstudy.train import splits
 from quickstudy.train.build import Parts, build
 from quickstudy.train.config import RunConfig
@@ -68,7 +69,12 @@ def average_runs(
 
     def score(params: Params) -> float:
         found = calibrated(parts, config, params)
-        return sign * evaluate(parts.engine, found, parts.source, "val", config.validation_episodes).mean
+        return (
+            sign
+            * evaluate(
+                parts.engine, found, parts.source, "val", config.validation_episodes, compare_supports=False
+            ).mean
+        )
 
     def val_loss(params: Params) -> float:
         found = calibrated(parts, config, params)
@@ -109,15 +115,18 @@ def train_on_parts(
     new_folder(config.name, out, overwrite=False)  # refused before the work, not after it
     built = build(config)
     source = built.training
-    if not isinstance(source, ClassSource):
+    pool = source.source if isinstance(source, Transformed) else source
+    if not isinstance(pool, ClassSource):
         raise ConfigError("Parts are made of classes: use tasks with a fixed set of them, such as folder or omniglot.")
     engine = built.training_engine
     if divide == "groups":
-        member = Episodic.by_group(engine, source, Adam(lr=config.lr), steps, config.meta_batch)
+        member = Episodic.by_group(engine, pool, Adam(lr=config.lr), steps, config.meta_batch)
     elif divide == "classes":
-        member = Episodic.by_class(engine, source, Adam(lr=config.lr), parts, steps, config.meta_batch)
+        member = Episodic.by_class(engine, pool, Adam(lr=config.lr), parts, steps, config.meta_batch)
     else:
         raise unknown_name("way to divide", divide, get_args(Divide))
+    if isinstance(source, Transformed):
+        member = replace(member, sources=tuple(replace(source, source=own) for own in member.sources))
     ended = train_parts(
         member, initial_params(built, config), rounds=rounds, fraction=fraction, outer_lr=outer_lr, backend=backend,
         workers=workers, seed=config.seed, progress=progress,
@@ -129,7 +138,7 @@ def train_on_parts(
 def _store(config: RunConfig, parts: Parts, params: Params, out: str | Path, facts: Any, step: int = 0) -> Run:
     """A run folder around φ, validated, as training would have left it."""
     params = calibrated(parts, config, params)
-    result = evaluate(parts.engine, params, parts.source, "val", config.validation_episodes)
+    result = evaluate(parts.engine, params, parts.source, "val", config.validation_episodes, compare_supports=False)
     folder = new_run(config, parts.source, out, overwrite=False)
     seen = {"validation": result.mean, "validation_ci95": result.ci95, "held_out": splits.held_out(parts.source)}
     keep(folder, parts, params, {"step": step, **seen, **facts})

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import tyro
 
-from quickstudy.cli.parse import find_run, parse, table
+from quickstudy.cli.parse import find_run, parse, table, warn
 from quickstudy.errors import ConfigError
 from quickstudy.learners import IterativeLearner
 from quickstudy.train.run import Run
@@ -56,7 +56,7 @@ def run(argv: Sequence[str]) -> int:
     learner = done.parts.engine.learner
     regression = learner.spec.kind == "regression" and isinstance(learner, IterativeLearner)
     all_steps = (0, 1, 5, 10) if options.steps is None and regression else (options.steps,)
-    rows, results = [], []
+    rows, results, warning = [], [], ""
     for steps in all_steps:
         for label, params in [("trained", None), *([("untrained", done.untrained())] if options.untrained else [])]:
             result = done.evaluate(
@@ -68,8 +68,10 @@ def run(argv: Sequence[str]) -> int:
                 steps=steps,
                 seed=options.seed,
                 params=params,
+                compare_supports=params is None,
                 quiet=False,
             )
+            warning = result.warning or warning
             results.append({"network": label, **result.to_json()})
             task = f"{result.ways}-way {result.shots}-shot" if result.ways else f"{result.shots}-shot"
             moves = "" if result.steps is None else f", {result.steps} inner steps"
@@ -83,6 +85,7 @@ def run(argv: Sequence[str]) -> int:
         ["task", "network", "metric", "mean ± 95 % CI", "tasks"],
         rows,
     )
+    warn(warning)
     if options.out is not None:
         write_json(options.out, results)
         print(f"Wrote {options.out}")

@@ -35,6 +35,12 @@ def run_names() -> list[str]:
     return sorted(path.parent.name for path in RUNS.glob("*/config.json"))
 
 
+def warn(text: str) -> None:
+    """Print a warning; nothing if there is none."""
+    if text:
+        print(f"Warning: {text}")
+
+
 def console() -> Any:
     """Where answers go: standard output, at its full width when it is a file or a pipe."""
     from rich.console import Console

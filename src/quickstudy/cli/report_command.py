@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import tyro
 
-from quickstudy.cli.parse import find_run, parse
+from quickstudy.cli.parse import find_run, parse, warn
 from quickstudy.train.run import Run
+from quickstudy.train.storage import read_json
 
 
 @dataclass
@@ -27,4 +28,5 @@ def run(argv: Sequence[str]) -> int:
     options = parse(Report, "report", argv)
     done = Run(find_run(options.run), device=options.device)
     print(f"Report: {done.report(episodes=options.episodes, quiet=False)}")
+    warn(read_json(done.folder / "report.json")["warning"])
     return 0

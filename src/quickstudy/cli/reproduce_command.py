@@ -8,11 +8,13 @@ from pathlib import Path
 
 import tyro
 
-from quickstudy.cli.parse import find_run, parse
+from quickstudy.cli.parse import find_run, parse, warn
 from quickstudy.cli.settings import load_recipe
 from quickstudy.registry import recipes
+from quickstudy.train.evaluate import Result
 from quickstudy.train.reproduce import measure, reproduce
 from quickstudy.train.run import Run
+from quickstudy.train.storage import read_json
 
 
 @dataclass
@@ -32,12 +34,19 @@ def run(argv: Sequence[str]) -> int:
     if options.run is not None:
         config = load_recipe(options.recipe)
         path = measure(Run(find_run(options.run)), options.out / f"{config.name}.json", recipe=config)
-        print(f"Wrote {path}")
+        _say(path)
         return 0
     if options.recipe == "all":
         configs = [config for config in (load_recipe(name) for name in recipes) if config.protocols]
     else:
         configs = [load_recipe(options.recipe)]
     for config in configs:
-        print(f"Wrote {reproduce(config, options.out / f'{config.name}.json')}")
+        _say(reproduce(config, options.out / f"{config.name}.json"))
     return 0
+
+
+def _say(path: Path) -> None:
+    print(f"Wrote {path}")
+    for entry in read_json(path)["protocols"]:
+        warning = Result.from_json(entry["result"]).warning
+        warn(warning and f"{entry['protocol']['name']}: {warning}")

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 import tyro
 
 import quickstudy as qs
-from quickstudy.cli.parse import find_run, parse
+from quickstudy.cli.parse import find_run, parse, warn
 from quickstudy.cli.settings import Settings, chosen_parts, load_recipe
 from quickstudy.engine.distribute import join
 from quickstudy.errors import ConfigError, MissingExtra
 from quickstudy.train.progress import duration
 from quickstudy.train.run import Run
 from quickstudy.train.splits import ON_TRAINING_CLASSES
+from quickstudy.train.storage import read_json
 
 _HELP = """usage: quickstudy train RECIPE [--tasks NAME] [--model NAME] [--learner NAME] [options]
        quickstudy train --resume RUN [--no-report]
@@ -83,6 +84,7 @@ def _finish(done: Run, report: bool) -> int:
     if report:
         try:
             print(f"Report: {done.report(quiet=False)}")
+            warn(read_json(done.folder / "report.json")["warning"])
         except MissingExtra as error:
             print(f"There is no report page: {error}", file=sys.stderr)
     print(f"Run: {done.folder}")

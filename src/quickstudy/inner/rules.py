@@ -2,14 +2,15 @@
 
 A rule is two pure functions and its hyperparameters: `init` makes the rule's own state, `update` maps gradients to
 updates that are added to the parameters. What `init_hyper` returns is an explicit argument of `update`, so that it can
-be meta-learned. For the rules here these are the rates; decays stay the numbers that the rule was built with.
+be meta-learned. For the rules here these are the rates; decays stay the numbers that the rule was built with. The
+rules of `learned` and `recurrent` have the weights of a network there.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -23,8 +24,13 @@ Rates = Literal["shared", "tensor", "element"]
 
 @dataclass(frozen=True)
 class Rule(ABC):
-    """Base of the inner rules. lr: initial rate. rates: how many rates there are."""
+    """Base of the inner rules. lr: initial rate. rates: how many rates there are.
 
+    learned: it is worth nothing before its hyperparameters are meta-learned. uses_loss: `update` needs the loss.
+    """
+
+    learned: ClassVar[bool] = False
+    uses_loss: ClassVar[bool] = False
     lr: float
     rates: Rates = "shared"
 
@@ -32,8 +38,11 @@ class Rule(ABC):
         if not self.lr > 0:
             raise ConfigError(f"The inner learning rate must be positive, found {self.lr}.")
 
-    def init_hyper(self, params: Params) -> Params:
-        """Initial values of what can be meta-learned: 'lr', or 'lr.<name>' for each of them."""
+    def init_hyper(self, params: Params, generator: torch.Generator | None = None) -> Params:
+        """Initial values of what can be meta-learned: 'lr', or 'lr.<name>' for each of them.
+
+        generator: on the CPU, for rules that draw them; the others need none.
+        """
         if self.rates == "shared":
             some = next(iter(params.values()))
             return {"lr": some.new_tensor(self.lr)}
@@ -50,15 +59,22 @@ class Rule(ABC):
         return {}
 
     @abstractmethod
-    def update(self, hyper: Params, grads: Params, state: Params, params: Params) -> tuple[Params, Params]:
-        """Updates to add to `params`, and the next state. All mappings share the parameters' names."""
+    def update(
+        self, hyper: Params, grads: Params, state: Params, params: Params, loss: Tensor | None = None
+    ) -> tuple[Params, Params]:
+        """Updates to add to `params`, and the next state. All mappings share the parameters' names.
+
+        loss: the scalar that `grads` are the gradient of, for rules that use it.
+        """
 
 
 @dataclass(frozen=True)
 class SGD(Rule):
     """update = -lr · g."""
 
-    def update(self, hyper: Params, grads: Params, state: Params, params: Params) -> tuple[Params, Params]:
+    def update(
+        self, hyper: Params, grads: Params, state: Params, params: Params, loss: Tensor | None = None
+    ) -> tuple[Params, Params]:
         return {name: -self.rate(hyper, name) * g for name, g in grads.items()}, state
 
 
@@ -71,7 +87,9 @@ class Momentum(Rule):
     def init(self, params: Params) -> Params:
         return {f"velocity.{name}": torch.zeros_like(value) for name, value in params.items()}
 
-    def update(self, hyper: Params, grads: Params, state: Params, params: Params) -> tuple[Params, Params]:
+    def update(
+        self, hyper: Params, grads: Params, state: Params, params: Params, loss: Tensor | None = None
+    ) -> tuple[Params, Params]:
         velocity = {name: self.decay * state[f"velocity.{name}"] + g for name, g in grads.items()}
         updates = {name: -self.rate(hyper, name) * v for name, v in velocity.items()}
         return updates, {f"velocity.{name}": v for name, v in velocity.items()}
@@ -89,7 +107,9 @@ class Adam(Rule):
         slots = {f"{slot}.{n}": torch.zeros_like(v) for slot in ("first", "second") for n, v in params.items()}
         return slots | {"count": next(iter(params.values())).new_zeros(())}
 
-    def update(self, hyper: Params, grads: Params, state: Params, params: Params) -> tuple[Params, Params]:
+    def update(
+        self, hyper: Params, grads: Params, state: Params, params: Params, loss: Tensor | None = None
+    ) -> tuple[Params, Params]:
         count = state["count"] + 1
         after: Params = {"count": count}
         updates: Params = {}

@@ -69,6 +69,16 @@ class Learner(ABC):
         """True if a query's prediction depends on the other queries. Such results are marked wherever they appear."""
         return self.network.transductive
 
+    @property
+    def exchangeable(self) -> bool:
+        """True if the order of the support examples does not matter. The others are given them in random order."""
+        return True
+
+    @property
+    def symmetric(self) -> bool:
+        """True if relabelling the classes permutes the answer."""
+        return self.spec.kind == "classification"
+
     def at(self, spec: TaskSpec) -> Self:
         """The same learner for tasks of another spec, such as another number of ways."""
         return replace(self, spec=spec)

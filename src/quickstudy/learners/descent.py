@@ -33,16 +33,20 @@ def task_parameters(state: State) -> Params:
     return prefixed(_TASK, state)
 
 
-def descend(rule: Rule, state: State, loss: Loss, shared: Params, hyper: Params | None = None) -> State:
+def descend(
+    rule: Rule, state: State, loss: Loss, shared: Params, hyper: Params | None = None, through: bool = True
+) -> State:
     """`state` after one step of `rule` along the gradient of `loss(task, shared)` in the task's parameters.
 
     shared: everything else that the loss depends on and that may be differentiated, such as φ. hyper: the rule's
-    hyperparameters; None means its initial ones. Other entries of the state are kept.
+    hyperparameters; None means its initial ones. through: if not, what the rule is told of the loss counts as a
+    constant, which leaves second derivatives out. Other entries of the state are kept.
     """
     task = task_parameters(state)
-    grads = gradient(loss, task, shared)
+    at = task if through else {name: value.detach() for name, value in task.items()}
     hyper = rule.init_hyper(task) if hyper is None else hyper
-    updates, slots = rule.update(hyper, grads, prefixed(_RULE, state), task)
+    found = loss(at, shared) if rule.uses_loss else None
+    updates, slots = rule.update(hyper, gradient(loss, at, shared), prefixed(_RULE, state), task, found)
     moved = {name: value + updates[name] for name, value in task.items()}
     return state | with_prefix(_TASK, moved) | with_prefix(_RULE, slots)
 

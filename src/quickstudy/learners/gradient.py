@@ -22,8 +22,9 @@ INNER = "inner."
 class GradientLearner(IterativeLearner):
     """ψ are the task's own parameters, moved from φ by an inner rule along the gradient of the support loss.
 
-    rule, partition: how they move and which. learn_rates: the rule's rates are part of φ ('inner.*'). proximal: λ of
-    the term λ/2 ‖ψ − φ‖² in the inner loss, over what moves (Rajeswaran et al. 2019); 0 leaves it out.
+    rule, partition: how they move and which. learn_rates: the rule's rates, or the weights of a learned rule's network,
+    are part of φ ('inner.*'). proximal: λ of the term λ/2 ‖ψ − φ‖² in the inner loss, over what moves (Rajeswaran et
+    al. 2019); 0 leaves it out.
     State: 'task.<parameter>', 'rule.<slot>', and 'count', the number of steps taken.
     """
 
@@ -36,6 +37,11 @@ class GradientLearner(IterativeLearner):
         super().__post_init__()
         if not self.proximal >= 0:
             raise ConfigError(f"The strength of the proximal term cannot be negative, found {self.proximal}.")
+        if self.rule.learned and not self.learn_rates:
+            raise ConfigError(
+                f"The inner rule {type(self.rule).__name__} is a network, which must be meta-learned, but learn_rates "
+                "is off. Set learn_rates=True, or choose a rule that needs no training, such as 'adam'."
+            )
         module = self.network.module
         self.partition.select(name for name, _ in [*module.named_parameters(), *module.named_buffers()])
         if self.spec.input_shape:  # inputs that are a dict of tensors have no one shape
@@ -52,7 +58,7 @@ class GradientLearner(IterativeLearner):
 
     def init(self, generator: torch.Generator) -> Params:
         params = self.network.init(generator)
-        rates = self.rule.init_hyper(self._movable(params)) if self.learn_rates else {}
+        rates = self.rule.init_hyper(self._movable(params), generator) if self.learn_rates else {}
         return params | with_prefix(INNER, rates)
 
     def _movable(self, params: Params) -> Params:
@@ -91,7 +97,12 @@ class GradientLearner(IterativeLearner):
 
     def inside(self, params: Params) -> dict[str, str]:
         rates = [name for name in params if name.startswith(INNER)]
-        return super().inside(params) | dict.fromkeys(rates, "keep the inner rates fixed")
+        remedy = "choose an inner rule that is not learned" if self.rule.learned else "keep the inner rates fixed"
+        return super().inside(params) | dict.fromkeys(rates, remedy)
+
+    @property
+    def symmetric(self) -> bool:
+        return False  # each class has outputs of its own in the head
 
     def predict(self, params: Params, state: State, x: Features) -> Tensor:
         output = self.network(params, x, task_parameters(state), state["count"])

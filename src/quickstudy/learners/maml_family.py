@@ -8,14 +8,14 @@ from typing import Literal
 from torch import nn
 
 from quickstudy.episode import TaskSpec
-from quickstudy.errors import ModelError
-from quickstudy.inner import SGD, Adam, Momentum, Partition, Rates, Rule
+from quickstudy.errors import ModelError, unknown_name
+from quickstudy.inner import RULES, SGD, Partition, Rates
 from quickstudy.learners.gradient import GradientLearner
 from quickstudy.learners.network import Network, Norm
 from quickstudy.registry import learners
 
 RuleName = Literal["sgd", "momentum", "adam"]
-RULES: dict[RuleName, type[Rule]] = {"sgd": SGD, "momentum": Momentum, "adam": Adam}
+LearnedRuleName = Literal["lstm", "mlp", "meta-lstm"]
 
 
 def _inner_loop(module: nn.Module, norm: Norm, steps: int) -> Network:
@@ -30,20 +30,24 @@ def maml(
     lr: float = 0.01,
     steps: int = 1,
     eval_steps: int | None = None,
-    rule: RuleName = "sgd",
+    rule: RuleName | LearnedRuleName = "sgd",
     learn_rates: bool = False,
     rates: Rates = "shared",
     norm: Norm = "running",
 ) -> GradientLearner:
     """MAML: an initialisation from which few gradient steps solve a task (Finn, Abbeel & Levine 2017).
 
-    module: any network that ends in `spec.outputs` outputs. lr, steps: of the inner loop.
+    module: any network that ends in `spec.outputs` outputs. lr, steps: of the inner loop. rule: how it moves; the
+    network of a learned rule is always part of φ. With 'meta-lstm' it is the learner of Ravi & Larochelle (2017).
     """
+    if rule not in RULES:
+        raise unknown_name("inner rule", rule, RULES)
+    inner = RULES[rule](lr=lr, rates=rates)
     return GradientLearner(
         network=_inner_loop(module, norm, steps),
         spec=spec,
-        rule=RULES[rule](lr=lr, rates=rates),
-        learn_rates=learn_rates,
+        rule=inner,
+        learn_rates=learn_rates or inner.learned,
         steps=steps,
         eval_steps=eval_steps,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -17,6 +17,7 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 
 from quickstudy.episode import Features, Params
 from quickstudy.errors import ModelError
+from quickstudy.learners.cells import ElementaryCells, recurs
 from quickstudy.learners.moments import Moments
 
 Norm = Literal["running", "batch", "per_step"]
@@ -105,6 +106,7 @@ class Network:
     """The BatchNorm layers that normalise by calibrated statistics after training."""
     transductive: bool = field(init=False)
     """Whether the output for one input depends on the other inputs in the batch after training."""
+    _recurs: bool = field(init=False, repr=False)
     _shapes: dict[tuple[int, ...], tuple[int, ...]] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -114,6 +116,7 @@ class Network:
         layers = tuple(p for p, m in norms.items() if m.track_running_stats and self.norm != "batch")
         object.__setattr__(self, "layers", layers)
         object.__setattr__(self, "transductive", len(layers) < len(norms))
+        object.__setattr__(self, "_recurs", recurs(self.module))
         object.__setattr__(self, "_by_batch", _functional(self.module, ()))
         object.__setattr__(self, "_by_statistics", _functional(self.module, layers))
 
@@ -167,8 +170,11 @@ class Network:
 
         task: entries (without prefix) that replace those of φ. step: () int64, the inner step, for 'per_step'.
         """
-        module, values = self._bound(params, task, step)
-        output: Tensor = torch.func.functional_call(module, values, (x,))
+        return self._run(*self._bound(params, task, step), x)
+
+    def _run(self, module: nn.Module, values: dict[str, Any], x: Features) -> Tensor:
+        with ElementaryCells(always=self.inner_loop) if self._recurs else nullcontext():
+            output: Tensor = torch.func.functional_call(module, values, (x,))
         return output
 
     def _bound(self, params: Params, task: Params | None, step: Tensor | None) -> tuple[nn.Module, dict[str, Any]]:
@@ -195,7 +201,7 @@ class Network:
         seen: list[Tensor] = []
         hook = module.get_submodule(self.head).register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
         try:
-            torch.func.functional_call(module, values, (x,))
+            self._run(module, values, x)
         finally:
             hook.remove()
         return seen[0].flatten(1)

@@ -60,6 +60,18 @@ class ReadingLearner(Learner):
                 "Give tasks of fewer classes, or train a network with a higher limit (--learner.limit)."
             )
 
+    @property
+    def reader(self) -> Reader:
+        return cast(Reader, self.network.module)
+
+    @property
+    def exchangeable(self) -> bool:
+        return not self.reader.ordered
+
+    @property
+    def symmetric(self) -> bool:
+        return self.spec.kind == "classification" and self.limit is None
+
     def init(self, generator: torch.Generator) -> Params:
         return self.network.init(generator)
 
@@ -168,7 +180,7 @@ def _sizes(spec: TaskSpec, limit: int | None) -> tuple[int, int, int | None]:
     return most, most, most
 
 
-@learners.register("incontext", reads=True)
+@learners.register("incontext")
 def incontext(
     module: nn.Module,
     spec: TaskSpec,
@@ -206,7 +218,7 @@ def _neural_process(
     return ReadingLearner(network=Network(reader, norm), spec=spec, limit=most, standardise=standardise)
 
 
-@learners.register("cnp", reads=True)
+@learners.register("cnp")
 def cnp(
     module: nn.Module,
     spec: TaskSpec,
@@ -223,7 +235,7 @@ def cnp(
     return _neural_process(module, spec, width, depth, False, standardise, norm)
 
 
-@learners.register("anp", reads=True)
+@learners.register("anp")
 def anp(
     module: nn.Module,
     spec: TaskSpec,
@@ -240,7 +252,7 @@ def anp(
     return _neural_process(module, spec, width, depth, True, standardise, norm)
 
 
-@learners.register("snail", reads=True, ordered=True)
+@learners.register("snail")
 def snail(
     module: nn.Module,
     spec: TaskSpec,
@@ -260,7 +272,7 @@ def snail(
     return ReadingLearner(network=Network(reader, norm), spec=spec, limit=most)
 
 
-@learners.register("lstm", reads=True, ordered=True)
+@learners.register("lstm")
 def lstm(
     module: nn.Module,
     spec: TaskSpec,
@@ -279,7 +291,7 @@ def lstm(
     return ReadingLearner(network=Network(reader, norm), spec=spec, limit=most, online=online)
 
 
-@learners.register("mann", reads=True, ordered=True)
+@learners.register("mann")
 def mann(
     module: nn.Module,
     spec: TaskSpec,

@@ -1,9 +1,22 @@
 """Plain `nn.Module`s: the networks of the literature. Any module of the user's does as well."""
 
+from quickstudy.models.columns import columns
 from quickstudy.models.context import FiLM, WithContext
 from quickstudy.models.conv4 import conv4
+from quickstudy.models.lstm import SequenceReader, lstm
 from quickstudy.models.mlp import mlp
 from quickstudy.models.resnet8 import resnet8
 from quickstudy.models.resnet12 import ResidualBlock, resnet12
 
-__all__ = ["FiLM", "ResidualBlock", "WithContext", "conv4", "mlp", "resnet8", "resnet12"]
+__all__ = [
+    "FiLM",
+    "ResidualBlock",
+    "SequenceReader",
+    "WithContext",
+    "columns",
+    "conv4",
+    "lstm",
+    "mlp",
+    "resnet8",
+    "resnet12",
+]

@@ -8,7 +8,16 @@ from quickstudy.recipes.omniglot import (
     omniglot_maml_5w1s,
     omniglot_protonet,
 )
-from quickstudy.recipes.reading import gp_incontext, sinusoid_incontext, sinusoid_incontext_frequency
+from quickstudy.recipes.reading import (
+    gp_incontext,
+    omniglot_incontext,
+    omniglot_lstm,
+    omniglot_mann,
+    sinusoid_incontext,
+    sinusoid_incontext_frequency,
+    tables_incontext,
+)
+from quickstudy.recipes.series import lines_lstm
 from quickstudy.recipes.small import linear_maml, sinusoid_maml, sinusoid_metasgd, sinusoid_metasgd_baseline
 
 __all__ = [
@@ -16,14 +25,19 @@ __all__ = [
     "demo_glyphs",
     "gp_incontext",
     "linear_maml",
+    "lines_lstm",
+    "omniglot_incontext",
     "omniglot_lake",
     "omniglot_lake_minimal_1",
     "omniglot_lake_minimal_2",
+    "omniglot_lstm",
     "omniglot_maml_5w1s",
+    "omniglot_mann",
     "omniglot_protonet",
     "sinusoid_incontext",
     "sinusoid_incontext_frequency",
     "sinusoid_maml",
     "sinusoid_metasgd",
     "sinusoid_metasgd_baseline",
+    "tables_incontext",
 ]

@@ -11,6 +11,7 @@ from quickstudy.tasks.oneshot_runs import oneshot_runs
 from quickstudy.tasks.recorded import recorded, series_csv
 from quickstudy.tasks.series import series
 from quickstudy.tasks.sinusoid import sinusoid
+from quickstudy.tasks.structural import structural
 from quickstudy.tasks.tables import tables
 from quickstudy.tasks.windows import seen_examples
 
@@ -28,5 +29,6 @@ __all__ = [
     "series",
     "series_csv",
     "sinusoid",
+    "structural",
     "tables",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -62,8 +62,13 @@ def presence(sampling: Sampling, keys: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class Source(ABC):
-    """Where episodes come from. A source is immutable; `sampled`, `seeded` and `to` return changed copies."""
+    """Where episodes come from. A source is immutable; `sampled`, `seeded` and `to` return changed copies.
 
+    balanced: every class of a task has as many examples as the sampling says; if not, shots and queries count all
+    examples of a task, whatever their class.
+    """
+
+    balanced: ClassVar[bool] = True
     spec: TaskSpec
     sampling: Sampling
     seed: int

@@ -81,8 +81,8 @@ def recorded(
 ) -> RecordedSeries:
     """Forecasting tasks over time series in memory, one for each machine, customer, sensor, …
 
-    data: the values (length,) of each series by its name, equally spaced in time; lengths may differ. A constant series is
-    kept, and a warning names it.
+    data: the values (length,) of each series by its name, equally spaced in time; lengths may differ. A constant series
+        is kept, and a warning names it.
     window: how many past values an input shows at most. val, test: shares of the series held out, at random by
     `split_seed`. units: of the values, for reports.
 
@@ -125,8 +125,8 @@ def series_csv(
 ) -> RecordedSeries:
     """Your own time series: a CSV file with a column of names and one of values.
 
-    The first line names the columns. Every other line is one point: the name of its series, and its value. The points of
-    a series stand in the order of time, equally spaced; series may have different lengths, and other columns are ignored.
+    The first line names the columns. Every other line is one point: the name of its series, and its value. The points
+    of a series stand in the order of time, equally spaced. Series may differ in length; other columns are ignored.
 
     path: the file, in UTF-8, with commas. series, value: the names of the two columns.
     window, val, test, split_seed, units: see `recorded`.
@@ -157,7 +157,7 @@ def read_series(path: str | Path, series: str = "series", value: str = "value") 
                     continue
                 if len(cells) != len(columns):
                     raise DataError(
-                        f"{path}, line {lines.line_num}: {len(cells)} cells, but {len(columns)} columns. Correct the line."
+                        f"{path}, line {lines.line_num}: {len(cells)} cells, but {len(columns)} columns. Correct it."
                     )
                 found.setdefault(cells[which].strip(), []).append(
                     _number(cells[what], f"{path}, line {lines.line_num}")

@@ -24,10 +24,10 @@ _SAMPLING = Sampling(ways=1, shots=9, queries=10)
 
 @dataclass(frozen=True, kw_only=True)
 class SeriesSource(Source):
-    """Tasks made of one series each. A series is seen for shots + 1 points: the first has nothing before it, every other
-    one is a support example, together with the window before it. The queries are the points that follow.
+    """Tasks made of one series each, seen for shots + 1 points.
 
-    With `min_shots`, tasks are seen for different numbers of points.
+    The first point has nothing before it; every other one is a support example, together with the window before it. The
+    queries are the points that follow. With `min_shots`, tasks are seen for different numbers of points.
     """
 
     spec: TaskSpec
@@ -114,9 +114,9 @@ def sines(keys: Tensor, points: int) -> Tensor:
 def coefficients(keys: Tensor) -> tuple[Tensor, Tensor]:
     """Of the autoregressive process of each key: see `autoregressive`.
 
-    For k = 0 … 3 the best linear forecast of a point from the k before it, (T, 4, 3), nearest first, and the variance of
-    its error, (T, 4): Durbin and Levinson's recursion, started from the partial autocorrelations. Any numbers in (-1, 1)
-    are those of a stationary process (Barndorff-Nielsen & Schou 1973).
+    For k = 0 … 3 the best linear forecast of a point from the k before it, (T, 4, 3), nearest first, and the variance
+    of its error, (T, 4): Durbin and Levinson's recursion, started from the partial autocorrelations. Any numbers in
+    (-1, 1) are those of a stationary process (Barndorff-Nielsen & Schou 1973).
     """
     partial = rng.uniform(keys, (3,), -0.9, 0.9)
     order = 1 + rng.integers(rng.fold(keys, 1), 3)
@@ -148,12 +148,13 @@ def autoregressive(keys: Tensor, points: int) -> Tensor:
 def series(*, kind: Kind = "lines", window: int = 16, normalise: bool = True) -> MadeUpSeries:
     """Forecasting: one made-up time series a task.
 
-    A task with K shots has seen K + 1 points: each but the first is a support example, whose input is the window of values
-    before it. The queries are the points after these, each with the true values before it.
+    A task with K shots has seen K + 1 points: each but the first is a support example, whose input is the window of
+    values before it. The queries are the points after these, each with the true values before it.
 
     kind: 'lines' (a t + b), 'ar' (autoregressive processes of order 1 to 3) or 'sines' (sums of one to three).
     window: how many past values an input shows at most; shorter pasts are padded on the left, see `windows`.
-    normalise: take the mean of the seen points from all values, and divide by their spread. All lines are then one of two.
+    normalise: take the mean of the seen points from all values, and divide by their spread; all lines are then one of
+        two, a rising and a falling one.
     """
     if kind not in get_args(Kind):
         raise unknown_name("kind of series", kind, get_args(Kind))

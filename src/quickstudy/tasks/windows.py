@@ -46,7 +46,7 @@ def windows(values: Tensor, points: Tensor, window: int) -> Tensor:
 
 
 def checked(seen: object) -> Tensor:
-    """The seen values of a series (length,) as float64; ShapeError or DataError where nothing can be learned of them."""
+    """The seen values of a series (length,) as float64; ShapeError or DataError where they teach nothing."""
     try:
         values = torch.as_tensor(seen).detach().to(torch.float64)
     except (TypeError, ValueError, RuntimeError) as error:
@@ -55,8 +55,8 @@ def checked(seen: object) -> Tensor:
         raise ShapeError(f"The seen values must have one axis (length,), found shape {tuple(values.shape)}.")
     if len(values) < 2:
         raise DataError(
-            f"A series must have been seen for at least 2 points, found {len(values)}: a support example is a point and "
-            "what came before it. Wait for more values."
+            f"A series must have been seen for at least 2 points, found {len(values)}: a support example is a point "
+            "and what came before it. Wait for more values."
         )
     bad = (~torch.isfinite(values)).nonzero()
     if len(bad):
@@ -89,5 +89,5 @@ def roll_out(predict: Callable[[Tensor], Tensor], seen: Tensor, steps: int, form
     values = (seen - mean) / spread
     for _ in range(steps):
         end = torch.tensor([values.shape[-1]], device=values.device)
-        values = torch.cat([values, predict(windows(values, end, format.window))[:, 0].to(values.dtype)])
+        values = torch.cat([values, predict(windows(values, end, format.window))[:, 0].to(values)])
     return values[len(seen) :] * spread + mean

@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from quickstudy.engine import resolve_device
-from quickstudy.episode import Examples, ImageFormat, Params, State, TaskSpec, check_examples
-from quickstudy.errors import CheckpointError, DataError, ShapeError
+from quickstudy.episode import Examples, ImageFormat, Params, SeriesFormat, State, TaskSpec, check_examples
+from quickstudy.errors import CheckpointError, ConfigError, DataError, ShapeError
 from quickstudy.learners import Learner
 from quickstudy.learners.network import prefixed, with_prefix
+from quickstudy.tasks.windows import checked, roll_out, seen_examples
 from quickstudy.train.build import build_learner
 from quickstudy.train.config import RunConfig
 from quickstudy.train.folders import refuse_occupied
@@ -83,6 +84,16 @@ class AdaptedModel:
             raise DataError("This model was trained on regression tasks: call model(x) for its values.")
         return Predictions(self.classes, self(x).softmax(dim=1).cpu())
 
+    def forecast(self, seen: Sequence[float] | Tensor, steps: int) -> Tensor:
+        """The `steps` values that follow the seen ones (length,) of a series, in their units: (steps,) float64.
+
+        Each forecast is fed back as if it had been seen. Raises DataError for fewer than two values or NaN, and for
+        models that were not trained on series.
+        """
+        if steps < 1:
+            raise ConfigError(f"steps must be at least 1, found {steps}: it is how many values to forecast.")
+        return roll_out(self, checked(seen), steps, series_format(self.learner.spec)).cpu()
+
     def save(self, folder: str | Path) -> Path:
         """Write model.safetensors and model.json into `folder`, which must not hold a model or a run yet."""
         folder = Path(folder)
@@ -149,6 +160,23 @@ def adapt(
     return AdaptedModel(config, learner, params, state, classes)
 
 
+def adapt_series(config: RunConfig, learner: Learner, params: Params, seen: Sequence[float] | Tensor) -> AdaptedModel:
+    """Learn a new series from its seen values (length,), in units of its own: every one but the first is an example."""
+    support = seen_examples(seen, series_format(learner.spec))
+    assert isinstance(support.x, Tensor)
+    return adapt(config, learner, params, support.x, support.y)
+
+
+def series_format(spec: TaskSpec) -> SeriesFormat:
+    """How series become examples; DataError where the tasks are of another kind."""
+    if spec.series is None:
+        raise DataError(
+            "This was not trained on time series, so that it cannot learn or forecast one. Train on the tasks 'series' "
+            "or 'series_csv', or call model(x)."
+        )
+    return spec.series
+
+
 def _targets(labels: Sequence[Any] | Tensor, x: Tensor) -> Tensor:
     """Regression targets as x is; class names are refused."""
     try:
@@ -181,5 +209,6 @@ def spec_to_json(spec: TaskSpec) -> dict[str, Any]:
 
 def spec_from_json(data: dict[str, Any]) -> TaskSpec:
     image = None if data["image"] is None else ImageFormat(**data["image"])
+    series = None if data.get("series") is None else SeriesFormat(**data["series"])  # older files have none
     shapes = {name: tuple(data[name]) for name in ("input_shape", "target_shape")}
-    return TaskSpec(**(data | shapes | {"image": image}))
+    return TaskSpec(**(data | shapes | {"image": image, "series": series}))

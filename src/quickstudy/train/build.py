@@ -15,9 +15,10 @@ from quickstudy.episode import TaskSpec, check_episode
 from quickstudy.errors import ConfigError
 from quickstudy.learners import Learner
 from quickstudy.models import WithContext
-from quickstudy.registry import learners
+from quickstudy.registry import learners, models
 from quickstudy.tasks.base import Source
 from quickstudy.tasks.classes import ClassSource
+from quickstudy.tasks.transformed import transformed
 from quickstudy.train.config import RunConfig
 
 
@@ -34,6 +35,11 @@ def build_learner(config: RunConfig, spec: TaskSpec, classes: int = 0, module: n
                 f"The model {config.model.name!r} takes tensors with an axis of features, but the inputs of these "
                 "tasks have no shape of their own (a dict of tensors, or one number each). Give a network of your own "
                 "that takes them: qs.train(config, module=…)."
+            )
+        if size and models.facts(config.model.name).get("sequence"):
+            raise ConfigError(
+                f"The learner {config.learner.name!r} puts a context beside vectors and images, but the model "
+                f"{config.model.name!r} reads sequences. Choose maml, or a network of your own with a buffer 'context'."
             )
         channels, *space = spec.input_shape
         wider = replace(spec, input_shape=(channels + size, *space))
@@ -82,6 +88,11 @@ def build(config: RunConfig, module: nn.Module | None = None, source: Source | N
                 "up classes task by task. Use tasks with a fixed set of classes: omniglot with glyphs=0, folder or "
                 "arrays."
             )
+        if config.shuffle_labels:
+            raise ConfigError(
+                f"The learner {config.learner.name!r} trains on all classes at once, each with an id of its own: "
+                "shuffle_labels would leave nothing to learn. Leave it out."
+            )
         pooled = base.pooled(config.batch)
         learner = build_learner(config, shaped.spec, pooled.spec.ways, module)
         return Parts(shaped, pooled, _engine(learner, device, config))
@@ -92,6 +103,11 @@ def build(config: RunConfig, module: nn.Module | None = None, source: Source | N
             f"The learner {config.learner.name!r} has a head of {shaped.spec.ways} outputs and cannot train on "
             f"{training.spec.ways}-way tasks. Make --train-ways equal to --ways, or leave it out."
         )
+    ordered = not learner.exchangeable
+    shaped = transformed(shaped, shuffle_order=ordered)
+    training = transformed(
+        training, shuffle_labels=config.shuffle_labels, target_offset=config.target_offset, shuffle_order=ordered
+    )
     return Parts(shaped, training, _engine(learner, device, config))
 
 

@@ -78,6 +78,10 @@ class RunConfig:
     """If given, classes of training tasks have between `min_shots` and `train_shots` support examples."""
     train_groups: int | None = None
     """Groups (such as alphabets) that the classes of a training task come from; the source's choice if not given."""
+    shuffle_labels: bool = False
+    """Permute the class ids of every training task at random, so that they cannot be guessed from the inputs."""
+    target_offset: float = 0.0
+    """Spread, in units of the target, of one random number for each training task, added to all of its targets."""
     batch: int = 128
     """Examples per step for learners that pretrain on ordinary batches instead of episodes."""
 
@@ -218,10 +222,10 @@ class RunConfig:
         return cls(**values)
 
     def with_tasks(self, tasks: Part[Any]) -> RunConfig:
-        """The same run on other tasks. What was chosen for the old tasks' classes (train_*, protocols) is dropped."""
+        """The same run on other tasks. What was chosen for the old ones (train_*, protocols, …) is dropped."""
         return replace(
             self, tasks=tasks, train_ways=None, train_shots=None, train_queries=None, min_ways=None, min_shots=None,
-            train_groups=None, protocols=(),
+            train_groups=None, shuffle_labels=False, target_offset=0.0, protocols=(),
         )  # fmt: skip
 
 

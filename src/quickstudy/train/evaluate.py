@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -17,7 +17,9 @@ from quickstudy.engine.vectorize import tasks_of
 from quickstudy.episode import Episode, Params, check_episode
 from quickstudy.errors import ConfigError
 from quickstudy.tasks.base import Sampling, Source
+from quickstudy.train.estimate import Estimate, confidence
 from quickstudy.train.provenance import commit, machine
+from quickstudy.train.support_use import TASKS, SupportUse, support_use
 from quickstudy.version import __version__
 
 _CHUNK = 16  # tasks evaluated at once
@@ -28,7 +30,8 @@ class Result:
     """A metric over `episodes` tasks: mean, half-width of its 95 % confidence interval, and the value of every task.
 
     metric: 'accuracy' in [0, 1], or 'mse' in the target's units squared. transductive: predictions used the whole query
-    set. `str(result)` is what a paper prints: '98.9 ± 0.2 %'.
+    set. support: whether the learner uses its support sets, None where that was not measured. `str(result)` is what a
+    paper prints: '98.9 ± 0.2 %'.
     """
 
     metric: str
@@ -47,22 +50,42 @@ class Result:
     commit: str = ""
     version: str = ""
     machine: str = ""
+    support: SupportUse | None = None
 
     def __str__(self) -> str:
         if self.metric == "accuracy":
             return f"{100 * self.mean:.1f} ± {100 * self.ci95:.1f} %"
-        digits = max(2, 1 - math.floor(math.log10(self.ci95))) if self.ci95 > 0 else 3
-        return f"{self.mean:.{digits}f} ± {self.ci95:.{digits}f}"
+        return str(Estimate(self.mean, self.ci95))
+
+    @property
+    def ignores_support(self) -> bool:
+        """Whether another task's support set served as well as a task's own, as far as the interval can tell."""
+        return self.support is not None and self.support.ignored
+
+    @property
+    def warning(self) -> str:
+        """One line for whoever reads the result, if the learner ignores its support set; '' if all is well.
+
+        Nothing is said of evaluations with 0 inner steps, which are made to ignore it.
+        """
+        if not self.ignores_support or self.steps == 0:
+            return ""
+        remedy = "--shuffle-labels" if self.metric == "accuracy" else "--target-offset"
+        few = "" if self.support is None or self.support.tasks >= TASKS else " Evaluate more tasks to be surer of it."
+        return (
+            f"The learner ignores its support set: {self.support}. It guesses the task without it, or has not learned "
+            f"to use it: train longer, on more tasks, with {remedy}, or with weight decay (--optimizer-options "
+            f"weight_decay 0.01).{few}"
+        )
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
-
-def confidence(values: Tensor) -> tuple[float, float]:
-    """Mean of values (n,) and half-width of its 95 % confidence interval, 1.96 standard errors."""
-    values = values.double()
-    half = 1.96 * float(values.std()) / math.sqrt(len(values)) if len(values) > 1 else float("nan")
-    return float(values.mean()), half
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Result:
+        """The inverse of `to_json`; results of versions that did not look at the support set have no `support`."""
+        support = data.get("support")
+        return cls(**{**data, "support": None if support is None else SupportUse.from_json(support)})
 
 
 def metrics_of(engine: Engine, params: Params, episodes: Episode) -> Tensor:
@@ -81,11 +104,13 @@ def evaluate(
     episodes: int,
     on_progress: Any = None,
     group: Group | None = None,
+    compare_supports: bool = True,
 ) -> Result:
     """Evaluate calibrated φ on episodes 0 … `episodes` − 1 of `split`.
 
     engine: its learner must be `at` the source's spec. on_progress: called with the number of tasks done so far.
-    group: processes that share the tasks; each gets the whole result.
+    group: processes that share the tasks; each gets the whole result. compare_supports: also measure whether the
+    learner uses its support sets, on at most 64 of the tasks, see `SupportUse`.
     """
     group = group or Group()
     if episodes < 1:
@@ -103,7 +128,10 @@ def evaluate(
                 on_progress(int(indices[-1]) + 1)
     values = group.sum(values, "evaluation")
     result = result_of_values(engine, values, source.sampling, split, source.seed)
-    return replace(result, seconds=time.perf_counter() - began)
+    result = replace(result, seconds=time.perf_counter() - began)
+    if not compare_supports or episodes < 2:
+        return result
+    return replace(result, support=support_use(engine, params, source, split, episodes, group))
 
 
 def result_of_values(engine: Engine, values: Tensor, size: Sampling, split: str, seed: int) -> Result:

@@ -112,7 +112,10 @@ def result_of(
     learner: Learner | None = None,
     quiet: bool = True,
 ) -> Result:
-    """One protocol: its own split, size of task and number of inner steps. params, learner: other than the run's."""
+    """One protocol: its own split, size of task and number of inner steps. params, learner: other than the run's.
+
+    Whether the learner uses its support sets is measured for the run's own φ only.
+    """
     return run.evaluate(
         ways=protocol.ways,
         shots=protocol.shots,
@@ -122,6 +125,7 @@ def result_of(
         steps=protocol.steps,
         params=params,
         learner=learner,
+        compare_supports=params is None,
         quiet=quiet,
     )
 

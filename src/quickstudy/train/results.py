@@ -34,11 +34,9 @@ def page(folder: Path) -> str:
 
 
 def _recipe(stored: dict[str, Any]) -> str:
-    baselines = {entry["protocol"]: Result(**entry["result"]) for entry in stored.get("baselines") or ()}
-    rows = [
-        _row(Protocol.from_json(entry["protocol"]), Result(**entry["result"]), baselines.get(entry["protocol"]["name"]))
-        for entry in stored["protocols"]
-    ]
+    baselines = {entry["protocol"]: Result.from_json(entry["result"]) for entry in stored.get("baselines") or ()}
+    measured = [(Protocol.from_json(e["protocol"]), Result.from_json(e["result"])) for e in stored["protocols"]]
+    rows = [_row(protocol, result, baselines.get(protocol.name)) for protocol, result in measured]
     lines = ["", f"## {stored['recipe']}", "", _line(_COLUMNS), _line(["---"] * len(_COLUMNS)), *map(_line, rows), ""]
     training, config = stored["training"], stored["config"]
     seconds = training["seconds"]
@@ -50,6 +48,9 @@ def _recipe(stored: dict[str, Any]) -> str:
     ]
     if any(entry["result"]["transductive"] for entry in stored["protocols"]):
         lines += ["", "**Transductive:** a prediction may use the other queries of its task."]
+    for protocol, result in measured:
+        if result.warning:
+            lines += ["", f"**Warning** ({protocol.name}): {result.warning}"]
     for entry in stored.get("baselines") or ():
         if entry.get("inner_lr") is not None:
             lines += [

@@ -19,7 +19,7 @@ from quickstudy.learners import IterativeLearner, Learner
 from quickstudy.registry import OWN, models, sources
 from quickstudy.tasks.base import Sampling, Source
 from quickstudy.train import splits
-from quickstudy.train.adapted import AdaptedModel, adapt, spec_from_json, spec_to_json
+from quickstudy.train.adapted import AdaptedModel, adapt, adapt_series, spec_from_json, spec_to_json
 from quickstudy.train.build import Parts, build, build_learner, check_group
 from quickstudy.train.config import RunConfig
 from quickstudy.train.evaluate import Result, evaluate
@@ -125,11 +125,14 @@ class Run:
         seed: int | None = None,
         params: Params | None = None,
         learner: Learner | None = None,
+        compare_supports: bool = True,
         quiet: bool = True,
     ) -> Result:
         """Adapt to `episodes` tasks of `split` and measure; sizes not given are the run's own.
 
         params: other φ than the kept one, such as `untrained()`. learner: another than the run's, with the same φ.
+        compare_supports: also find out whether the learner uses its support sets, as `Result.support`; costs as much as
+        three times 64 tasks at most.
         """
         config = self.config
         size = Sampling(
@@ -141,11 +144,15 @@ class Run:
         source = source if seed is None else source.seeded(seed)
         with Progress(f"Evaluating {config.name} on {split} tasks", episodes, quiet=quiet) as progress:
             chosen = self.params if params is None else params
-            return evaluate(engine, chosen, source, split, episodes, progress.update)
+            return evaluate(engine, chosen, source, split, episodes, progress.update, compare_supports=compare_supports)
 
     def adapt(self, x: Tensor, labels: Sequence[Any] | Tensor) -> AdaptedModel:
         """Learn a new task from support inputs x (n, *features) and labels (n class names, or regression targets)."""
         return adapt(self.config, self.learner, self.params, x, labels)
+
+    def adapt_series(self, seen: Sequence[float] | Tensor) -> AdaptedModel:
+        """Learn a new time series from its seen values (length,), in their own units; the model can then `forecast`."""
+        return adapt_series(self.config, self.learner, self.params, seen)
 
     def report(self, *, episodes: int = 600, adapted: AdaptedTask | None = None, quiet: bool = True) -> Path:
         """Write report.html into the run's folder and return its path. Needs the extra 'report'.

@@ -22,7 +22,7 @@ class Attention(nn.Module):
 
     def split(self, h: Tensor) -> Tensor:
         """(heads, n, width / heads) of (n, width)."""
-        return h.unflatten(-1, (self.heads, -1)).transpose(-3, -2)
+        return h.reshape(*h.shape[:-1], self.heads, h.shape[-1] // self.heads).transpose(-3, -2)
 
     def keep(self, memory: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values (heads, n, width / heads) of what can be looked at, (n, width)."""

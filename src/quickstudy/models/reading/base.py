@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,9 @@ class Reader(nn.Module, ABC):
     encoder: any module, (n, *features) to (n, D). inputs: how many numbers describe a target: the most classes there
     can be, or the size of a regression target. outputs: how many numbers the answer to one query has.
     """
+
+    ordered: ClassVar[bool] = False
+    """Whether the order of the examples matters."""
 
     def __init__(self, encoder: nn.Module, inputs: int, outputs: int) -> None:
         super().__init__()

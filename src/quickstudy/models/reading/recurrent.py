@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -13,14 +15,16 @@ READINGS = "readings"
 
 
 class Gates(nn.Module):
-    """An LSTM cell (Hochreiter & Schmidhuber 1997) in elementary operations: (n, D), h and c (n, width) to new h, c."""
+    """An LSTM cell (Hochreiter & Schmidhuber 1997) in elementary operations, what enters from outside made apart: it
+    can be made for a whole sequence at once."""
 
     def __init__(self, size: int, width: int) -> None:
         super().__init__()
-        self.all = nn.Linear(size + width, 4 * width)
+        self.enter, self.again = nn.Linear(size, 4 * width), nn.Linear(width, 4 * width, bias=False)
 
-    def forward(self, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-        take, forget, candidate, give = self.all(torch.cat([x, h], dim=-1)).chunk(4, dim=-1)
+    def forward(self, entering: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+        """New h and c (…, width) from `enter(x)` (…, 4 width) and the old ones."""
+        take, forget, give, candidate = (entering + self.again(h)).chunk(4, dim=-1)
         c = torch.sigmoid(forget + 1) * c + torch.sigmoid(take) * torch.tanh(candidate)  # + 1: remembers at first
         return torch.sigmoid(give) * torch.tanh(c), c
 
@@ -30,9 +34,11 @@ class Recurrent(Reader):
     (Hochreiter, Younger & Conwell 2001).
 
     A query enters without a target, from the state after the last example. The answer for x_t from the state after
-    example t − 1 is what an LSTM predicts that sees x_t together with y_{t−1}: 'readings' (n, outputs) in the state,
+    example t − 1 is what an LSTM predicts that sees x_t when it has seen y_{t−1}: 'readings' (n, outputs) in the state,
     where `online`. State: 'h', 'c' (width,).
     """
+
+    ordered: ClassVar[bool] = True
 
     def __init__(
         self, encoder: nn.Module, input_shape: tuple[int, ...], inputs: int, outputs: int, *,
@@ -48,35 +54,46 @@ class Recurrent(Reader):
         return width
 
     def read(self, z: Tensor, y: Tensor, mask: Tensor) -> State:
-        state, before = self.fresh(z), []
+        y = y.to(z.dtype)
+        given = self._given(z, y)
+        state, before, found = self._fresh(z), [], []
         for t in range(len(mask)):
-            before.append(state)
-            after = self.observe(state, z[t], y[t].to(z.dtype))
+            after, seen = self._observe(state, {name: value[t] for name, value in given.items()})
+            before.append((state["h"], state["c"]))
+            found.append(seen)
             state = {name: torch.where(mask[t], after[name], value) for name, value in state.items()}
         if not self.online:
             return state
-        seen = [self.answer(one, z[t : t + 1]) for t, one in enumerate(before)]
-        return state | {READINGS: torch.cat([z.new_zeros((0, self.outputs)), *seen])}
+        if not before:
+            return state | {READINGS: z.new_zeros((0, self.outputs))}
+        h, c = (torch.stack(values) for values in zip(*before, strict=True))
+        return state | {READINGS: self.head(self._heard_by_head(z, h, c, torch.stack(found)))}
 
-    def fresh(self, z: Tensor) -> State:
+    def _given(self, z: Tensor, y: Tensor) -> dict[str, Tensor]:
+        """All that can be made of the examples (n, …) before they are read one by one."""
+        return {"entering": self.gates.enter(torch.cat([z, y, torch.ones_like(z[:, :1])], dim=1))}
+
+    def _fresh(self, z: Tensor) -> State:
         """The state before the first example."""
         return {name: z.new_zeros(self.width) for name in ("h", "c")}
 
-    def observe(self, state: State, z: Tensor, y: Tensor) -> State:
-        """The state after one more example, z (D,), y (inputs,)."""
-        known = torch.ones_like(y[:1])
-        h, c = self.gates(torch.cat([z, y, known]), state["h"], state["c"])
-        return {"h": h, "c": c}
+    def _observe(self, state: State, given: dict[str, Tensor]) -> tuple[State, Tensor]:
+        """The state after one more example, and what the memory said of its x before."""
+        h, c = self.gates(given["entering"], state["h"], state["c"])
+        return {"h": h, "c": c}, h[:0]
 
-    def _asked(self, state: State, z: Tensor) -> Tensor:
-        """h (m, width) after each query by itself."""
-        count = len(z)
-        x = torch.cat([z, z.new_zeros((count, self.inputs + 1))], dim=1)
-        h: Tensor = self.gates(x, state["h"].expand(count, -1), state["c"].expand(count, -1))[0]
-        return h
+    def _heard_by_head(self, z: Tensor, h: Tensor, c: Tensor, found: Tensor) -> Tensor:
+        """For queries z (m, D) that enter at states h, c (m, width), each by itself: (m, heard)."""
+        x = torch.cat([z, z.new_zeros((len(z), self.inputs + 1))], dim=1)
+        return torch.cat([self.gates(self.gates.enter(x), h, c)[0], found], dim=1)
+
+    def _found(self, state: State, z: Tensor) -> Tensor:
+        """What the memory says of queries z: (m, 0) where there is none."""
+        return z[:, :0]
 
     def answer(self, state: State, z: Tensor) -> Tensor:
-        out: Tensor = self.head(self._asked(state, z))
+        h, c = (state[name].expand(len(z), -1) for name in ("h", "c"))
+        out: Tensor = self.head(self._heard_by_head(z, h, c, self._found(state, z)))
         return out
 
 
@@ -87,7 +104,7 @@ class MemoryAugmented(Recurrent):
     A row holds a key made of x and a value made of y and the LSTM's state. An example is written with weights
     σ(α) r + (1 − σ(α)) u, between where it was read from, r, and the least used row, u. Usage decays, and grows with
     reading and writing. Unlike in the paper, key and value of one example are written together, as soon as its target
-    is known. State also: 'keys' (slots, size), 'values' (slots, size), 'usage' (slots,).
+    is known. State also: 'rows' (slots, 2 · size), 'usage' (slots,).
     """
 
     def __init__(
@@ -97,36 +114,42 @@ class MemoryAugmented(Recurrent):
         self.slots, self.size, self.decay = slots, size, decay
         super().__init__(encoder, input_shape, inputs, outputs, width=width, online=online)
         self.key = nn.Linear(features_of(encoder, input_shape), size, bias=False)
-        self.value = nn.Linear(inputs + width, size)
+        self.target, self.context = nn.Linear(inputs, size), nn.Linear(width, size, bias=False)
         self.sharpness, self.reuse = Learned(1), Learned(1)
 
     def _heard(self, width: int) -> int:
         return width + self.size
 
-    def fresh(self, z: Tensor) -> State:
-        rows = {name: z.new_zeros((self.slots, self.size)) for name in ("keys", "values")}
-        return super().fresh(z) | rows | {"usage": z.new_zeros(self.slots)}
+    def _keys(self, z: Tensor) -> Tensor:
+        """(n, size), of length 1."""
+        return F.normalize(self.key(z), dim=-1)
 
-    def _look(self, state: State, key: Tensor) -> Tensor:
-        """Weights (m, slots) of reading for keys (m, size) of length 1."""
-        sharp = 20.0 * self.sharpness().exp()
-        return (sharp * key @ F.normalize(state["keys"], dim=-1, eps=1e-6).T).softmax(-1)
+    def _given(self, z: Tensor, y: Tensor) -> dict[str, Tensor]:
+        return super()._given(z, y) | {"key": self._keys(z), "target": self.target(y)}
 
-    def observe(self, state: State, z: Tensor, y: Tensor) -> State:
-        after = super().observe(state, z, y)
-        key = F.normalize(self.key(z), dim=-1)
-        read = self._look(state, key[None])[0]
-        least = F.one_hot(state["usage"].argmin(-1), self.slots).to(z.dtype)
-        gate = torch.sigmoid(self.reuse())
-        write = (gate * read + (1 - gate) * least)[:, None]
-        value = self.value(torch.cat([y, after["h"]]))
-        return after | {
-            "keys": (1 - write) * state["keys"] + write * key,
-            "values": (1 - write) * state["values"] + write * value,
-            "usage": self.decay * state["usage"] + read + write[:, 0],
+    def _fresh(self, z: Tensor) -> State:
+        return super()._fresh(z) | {
+            "rows": z.new_zeros((self.slots, 2 * self.size)),
+            "usage": z.new_zeros(self.slots),
         }
 
-    def answer(self, state: State, z: Tensor) -> Tensor:
-        read = self._look(state, F.normalize(self.key(z), dim=-1)) @ state["values"]
-        out: Tensor = self.head(torch.cat([self._asked(state, z), read], dim=1))
-        return out
+    def _look(self, rows: Tensor, keys: Tensor) -> Tensor:
+        """Weights (…, slots) of reading for keys (…, size)."""
+        scores: Tensor = 20.0 * self.sharpness().exp() * keys @ rows[:, : self.size].T
+        return scores.softmax(-1)
+
+    def _observe(self, state: State, given: dict[str, Tensor]) -> tuple[State, Tensor]:
+        after, _ = super()._observe(state, given)
+        rows, usage = state["rows"], state["usage"]
+        look = self._look(rows, given["key"])
+        least = F.one_hot(usage.argmin(-1), self.slots).to(look.dtype)
+        write = torch.lerp(least, look, torch.sigmoid(self.reuse()))
+        row = torch.cat([given["key"], given["target"] + self.context(after["h"])])
+        after |= {
+            "rows": torch.lerp(rows, row.expand_as(rows), write[:, None]),
+            "usage": self.decay * usage + look + write,
+        }
+        return after, look @ rows[:, self.size :]
+
+    def _found(self, state: State, z: Tensor) -> Tensor:
+        return self._look(state["rows"], self._keys(z)) @ state["rows"][:, self.size :]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -31,7 +31,7 @@ class Dense(nn.Module):
 
 
 class Look(nn.Module):
-    """Causal attention over the sequence, with one head; what it finds joins what comes in: (n, C) to (n, C + size)."""
+    """Attention over what came before, with one head; what it finds joins what comes in: (n, C) to (n, C + size)."""
 
     def __init__(self, inputs: int, size: int) -> None:
         super().__init__()
@@ -53,6 +53,8 @@ class Snail(Reader):
     (n, C), or the keys and values of attention, 'keys.<i>', 'values.<i>', and 'mask' (n,). Examples that are padding
     are moved before the others, where nothing lies.
     """
+
+    ordered: ClassVar[bool] = True
 
     def __init__(
         self, encoder: nn.Module, input_shape: tuple[int, ...], inputs: int, outputs: int, *,
@@ -83,7 +85,7 @@ class Snail(Reader):
             else:
                 keys, values = cast(Look, layer).keep(h)
                 state |= {f"keys.{index}": keys, f"values.{index}": values}
-                causal = torch.ones((len(h), len(h)), dtype=torch.bool, device=h.device).tril() & mask
+                causal = torch.ones((len(h), len(h)), dtype=torch.bool, device=h.device).tril(-1) & mask
                 h = layer(h, keys, values, torch.cat([torch.ones_like(causal[:, :1]), causal], dim=1)) * mask[:, None]
         return state
 

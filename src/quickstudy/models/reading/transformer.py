@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Iterator
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -57,12 +58,15 @@ class Transformer(Reader):
         self.head = None if labels == "pointer" else nn.Linear(width, outputs)
         self.pointer = None if labels is None else Pointer(width)
 
+    def _each(self) -> Iterator[Layer]:
+        return (cast(Layer, layer) for layer in self.layers)
+
     def read(self, z: Tensor, y: Tensor, mask: Tensor) -> State:
         tokens = self.token(z) if self.label is None else self.token(z) + self.label(y)
         tokens = torch.cat([self.registers().to(tokens.dtype), tokens])
         seen = torch.cat([mask.new_ones(_REGISTERS), mask])
         state: State = {"mask": seen}
-        for index, layer in enumerate(self.layers):
+        for index, layer in enumerate(self._each()):
             keys, values = layer.keep(tokens)
             state |= {f"keys.{index}": keys, f"values.{index}": values}
             tokens = layer(tokens, keys, values, seen)
@@ -72,10 +76,10 @@ class Transformer(Reader):
 
     def answer(self, state: State, z: Tensor) -> Tensor:
         h = self.token(z) + self.asking()
-        for index, layer in enumerate(self.layers):
+        for index, layer in enumerate(self._each()):
             h = layer(h, state[f"keys.{index}"], state[f"values.{index}"], state["mask"])
         h = self.after(h)
-        out = h.new_zeros(()) if self.head is None else self.head(h)
+        out: Tensor = h.new_zeros(()) if self.head is None else self.head(h)
         if self.pointer is not None:
             out = out + self.pointer(h, state["pointers"], state["labels"], state["mask"][_REGISTERS:])
         return out

@@ -43,7 +43,7 @@ def report(
     with Progress(f"Report on {run.config.name}", 6, quiet=quiet) as progress:
         trained = run.evaluate(episodes=episodes)
         progress.update(1, "untrained network")
-        untrained = run.evaluate(episodes=min(episodes, 2 * few), params=run.untrained())
+        untrained = run.evaluate(episodes=min(episodes, 2 * few), params=run.untrained(), compare_supports=False)
         headline = sections.Headline(trained, untrained, measure.constant_answer(run, few) if regression else None)
         progress.update(2, "drawing tasks")
         drawn = some_tasks(run, trained.values)
@@ -57,7 +57,7 @@ def report(
         parts += [sections.learning_curve(run), *([drawn] if drawn else [])]
         if shots:
             parts.append(sections.regression_size(shots, steps) if regression else sections.task_size(shots, ways))
-        numbers: dict[str, Any] = {"name": run.config.name, "headline": headline.numbers()}
+        numbers: dict[str, Any] = {"name": run.config.name, "headline": headline.numbers(), "warning": trained.warning}
         for name, results in (("by_shots", shots), ("by_ways", ways), ("by_inner_steps", steps)):
             numbers[name] = [measure.brief(result) for result in results]
         if large is not None:

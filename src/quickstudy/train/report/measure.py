@@ -17,7 +17,8 @@ from quickstudy.errors import ConfigError, DataError
 from quickstudy.learners import IterativeLearner
 from quickstudy.registry import learners
 from quickstudy.tasks.base import Sampling
-from quickstudy.train.evaluate import Result, confidence
+from quickstudy.train.estimate import confidence
+from quickstudy.train.evaluate import Result
 from quickstudy.train.run import Run
 
 SPLIT = "test"
@@ -45,7 +46,7 @@ def by_shots(run: Run, episodes: int) -> list[Result]:
     config, queries = run.config, min(run.config.queries, _CURVE_QUERIES)
     sizes = sorted({*SHOTS, config.shots})
     return [
-        run.evaluate(shots=shots, queries=queries, episodes=episodes)
+        run.evaluate(shots=shots, queries=queries, episodes=episodes, compare_supports=False)
         for shots in sizes
         if possible(run, config.ways, shots, queries)
     ]
@@ -59,7 +60,7 @@ def by_ways(run: Run, episodes: int) -> list[Result]:
     sizes = [n for n in sorted({*WAYS, config.ways}) if possible(run, n, config.shots, queries)]
     if len(sizes) < 2:
         return []
-    return [run.evaluate(ways=n, queries=queries, episodes=_fewer(episodes, n)) for n in sizes]
+    return [run.evaluate(ways=n, queries=queries, episodes=_fewer(episodes, n), compare_supports=False) for n in sizes]
 
 
 def _fewer(episodes: int, ways: int) -> int:
@@ -73,7 +74,11 @@ def by_steps(run: Run, episodes: int) -> list[Result]:
     if not isinstance(learner, IterativeLearner):
         return []
     most = learner.steps if learner.network.norm == "per_step" else max(*STEPS, learner.steps)
-    return [run.evaluate(steps=s, episodes=episodes) for s in sorted({*STEPS, learner.steps}) if s <= most]
+    return [
+        run.evaluate(steps=s, episodes=episodes, compare_supports=False)
+        for s in sorted({*STEPS, learner.steps})
+        if s <= most
+    ]
 
 
 def constant_answer(run: Run, episodes: int) -> tuple[float, float]:
@@ -146,5 +151,10 @@ def confusion(task: Drawn) -> list[list[int]]:
 
 def brief(result: Result) -> dict[str, Any]:
     """A result without the value of every task; numbers that are not finite, which JSON has not, become None."""
-    facts = {name: value for name, value in result.to_json().items() if name != "values"}
-    return {n: None if isinstance(v, float) and not math.isfinite(v) else v for n, v in facts.items()}
+    return _finite({name: value for name, value in result.to_json().items() if name != "values"})  # type: ignore[no-any-return]
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(v) for name, v in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -28,6 +28,9 @@ p{margin:0 0 14px;max-width:66ch}
 .tile .value small{font-size:15px;font-weight:500;letter-spacing:0;color:var(--muted);white-space:nowrap}
 .badge{display:inline-block;border:1.5px solid var(--bad);color:var(--bad);border-radius:999px;padding:1px 12px;
 font-size:13.5px;font-weight:600;margin:0 0 12px}
+.warning{border-left:4px solid var(--bad);background:color-mix(in srgb,var(--bad) 9%,var(--paper));
+border-radius:4px 12px 12px 4px;padding:12px 18px;margin:4px 0 22px;font-size:15px;overflow-wrap:anywhere}
+.warning b{display:block;color:var(--bad)}
 dl.facts{display:grid;grid-template-columns:max-content 1fr;gap:4px 18px;font-size:14px;margin:18px 0 0}
 dl.facts dt{color:var(--muted)}dl.facts dd{margin:0;overflow-wrap:anywhere}
 .charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,320px),1fr));gap:20px 24px;margin-top:18px}

@@ -66,6 +66,9 @@ def header(run: Run, headline: Headline) -> str:
             'which makes results look better than for one example at a time.">'
             "transductive: sees all questions at once</div>"
         )
+    if result.warning:
+        what, _, why = result.warning.partition(": ")
+        badge += f'<div class="warning" role="note"><b>{escape(what)}.</b> {_numbers(why[0].upper() + why[1:])}</div>'
     metrics = run.metrics
     times = facts(
         [
@@ -80,6 +83,11 @@ def header(run: Run, headline: Headline) -> str:
         f'<p class="eyebrow">quickstudy report</p><h1>{escape(config.name)}</h1><p class="lead">{escape(lead)}</p>'
         f'{badge}<div class="tiles">{tiles}</div>{times}'
     )
+
+
+def _numbers(text: str) -> str:
+    """Text whose figures are not torn from their intervals at the end of a line."""
+    return escape(text).replace(" ± ", "\u00a0±\u00a0")
 
 
 def _why_kept(run: Run) -> str:

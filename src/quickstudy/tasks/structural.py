@@ -1,0 +1,155 @@
+"""Classification tasks on small tables that random structural models make up: a prior over tables."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from quickstudy import rng
+from quickstudy.episode import Episode, Examples, TaskSpec
+from quickstudy.errors import ConfigError
+from quickstudy.registry import sources
+from quickstudy.tasks.base import Sampling, Source, presence
+
+_HIDDEN = 32  # nodes of each of the three layers of a model
+_CLUSTERS = 3  # at most, of one class
+_SAMPLING = Sampling(ways=10, shots=64, queries=64)
+_Key = Tensor
+
+
+def _between(key: _Key, low: float, high: float, shape: tuple[int, ...] = ()) -> Tensor:
+    """Even in the logarithm, one number a task: (T, 1, 1) unless a shape is given."""
+    drawn = rng.uniform(key, shape or (1, 1), math.log(low), math.log(high))
+    return drawn.exp()
+
+
+def _bent(h: Tensor, key: _Key) -> Tensor:
+    """One of five functions, another for each task; h (T, n, H)."""
+    kind = rng.integers(key, 5, (1, 1))
+    bent = torch.where(
+        kind == 1, h.relu(), torch.where(kind == 2, h.abs(), torch.where(kind == 3, torch.sin(2 * h), h))
+    )
+    return torch.where(kind == 0, torch.tanh(h), bent)
+
+
+def _standard(h: Tensor) -> Tensor:
+    """Every column of h (T, n, H) with mean 0 and spread 1."""
+    return (h - h.mean(1, keepdim=True)) / h.std(1, keepdim=True).clamp(min=1e-4)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StructuralSource(Source):
+    """Small tables: rows of numbers with a class each, made by a random structural model a task. All splits are alike.
+
+    Three layers of nodes, each a random function of the layer before, with noise; the columns are nodes drawn at
+    random, some of them rounded or stretched. Half of the tasks begin with the class, which sets the centre of the
+    first layer (several for one class); in the others the class is an effect: the highest of random scores, or the
+    range in which one lies (in the spirit of Hollmann et al. 2023). Shots and queries count rows; the classes of a
+    task, 2 to `ways`, are not equally frequent. Queries of classes without support do not count.
+    """
+
+    balanced: ClassVar[bool] = False
+    columns: int
+    spec: TaskSpec
+    sampling: Sampling = _SAMPLING
+    seed: int = 0
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+    def sampled(self, sampling: Sampling) -> StructuralSource:
+        if sampling.ways < 2:
+            raise ConfigError(f"Tables have at least 2 classes, found ways={sampling.ways}.")
+        return replace(self, sampling=sampling, spec=replace(self.spec, ways=sampling.ways))
+
+    def seeded(self, seed: int) -> StructuralSource:
+        return replace(self, seed=seed)
+
+    def to(self, device: torch.device | str) -> StructuralSource:
+        return replace(self, device=torch.device(device))
+
+    def episodes(self, split: str, indices: Tensor) -> Episode:
+        self.known(split)
+        keys = rng.fold(rng.key(self.seed, split, device=self.device), indices.to(self.device))
+        each = iter(rng.split(keys, 40).unbind(-1))
+        size, ways = self.sampling, self.sampling.ways
+        rows, shots = size.shots + size.queries, size.shots
+        classes = (size.min_ways or 2) + rng.integers(next(each), ways - (size.min_ways or 2) + 1, (1,))
+        present = torch.arange(ways, device=self.device) < classes
+        shares = (rng.normal(next(each), (ways,)) * rng.uniform(next(each), (1,))).exp() * present
+        limits = (shares / shares.sum(1, keepdim=True)).cumsum(1)
+        first = self._by_share(rng.uniform(next(each), (rows,)), limits)
+
+        nodes, scores, caused = self._model(first, each, rows)
+        effect = self._effects(scores, present, limits, next(each))
+        y = torch.where(caused, first, effect)
+        names = rng.uniform(next(each), (ways,)).masked_fill(~present, 2.0).argsort(1).argsort(1)
+        y = names.gather(1, y)  # which class is called 0 says nothing
+        x = self._columns(nodes, each)
+
+        _, given = presence(replace(size, ways=1, min_ways=None), next(each))
+        mask = torch.arange(shots, device=self.device) < given
+        known = torch.zeros((len(keys), ways), dtype=torch.bool, device=self.device)
+        known = known.scatter_reduce(1, y[:, :shots], mask, "amax") if shots else known
+        return Episode(
+            Examples(x[:, :shots], y[:, :shots], mask),
+            Examples(x[:, shots:], y[:, shots:], known.gather(1, y[:, shots:])),
+        )
+
+    @staticmethod
+    def _by_share(u: Tensor, limits: Tensor) -> Tensor:
+        """The class of each number u (T, n) in [0, 1), where classes end at `limits` (T, N)."""
+        return (u[:, :, None] >= limits[:, None]).sum(2).clamp(max=limits.shape[1] - 1)
+
+    def _model(self, first: Tensor, each: Iterator[Tensor], rows: int) -> tuple[Tensor, Tensor, Tensor]:
+        """All nodes (T, n, 3H), random scores of the classes (T, n, N), and which tasks begin with the class (T, 1)."""
+        key, ways, size = next(each), self.sampling.ways, _HIDDEN
+        caused = rng.uniform(key, (1,)) < 0.5
+        active = torch.arange(size, device=self.device) < _between(next(each), 2, size + 1).floor()
+        centres = rng.normal(next(each), (ways * _CLUSTERS, size)) * _between(next(each), 1, 8)
+        clusters = 1 + rng.integers(next(each), _CLUSTERS, (1,))
+        which = first * _CLUSTERS + rng.integers(next(each), clusters, (rows,))
+        centre = centres.gather(1, which[:, :, None].expand(-1, -1, size))
+        spread = _between(next(each), 0.3, 1.5, (1, size))
+        h = rng.normal(next(each), (rows, size)) * spread + torch.where(caused[:, :, None], centre, 0.0)
+        h = h * active
+        found = [h]
+        for _ in range(2):
+            weights = rng.normal(next(each), (size, size)) * (rng.uniform(next(each), (size, size)) < 0.4)
+            h = _standard(h @ weights) + rng.normal(next(each), (1, size))
+            h = _bent(h, next(each))
+            h = h + _between(next(each), 0.005, 0.2) * rng.normal(next(each), (rows, size))
+            found.append(h)
+        scores = _standard(_standard(h) @ rng.normal(next(each), (size, ways)))
+        return torch.cat(found, dim=2), scores, caused
+
+    def _effects(self, scores: Tensor, present: Tensor, limits: Tensor, key: _Key) -> Tensor:
+        """(T, n): the class as the highest of the scores, or as the range in which the first of them lies."""
+        highest = scores.masked_fill(~present[:, None], -torch.inf).argmax(2)
+        ranks = (scores[:, :, 0].argsort(1).argsort(1) + 0.5) / scores.shape[1]
+        return torch.where(rng.uniform(key, (1,)) < 0.5, highest, self._by_share(ranks, limits))
+
+    def _columns(self, nodes: Tensor, each: Iterator[Tensor]) -> Tensor:
+        """(T, n, columns): nodes drawn at random, some rounded, some stretched; columns that a task lacks are 0."""
+        chosen = rng.choose(next(each), torch.tensor(nodes.shape[2]), self.columns)
+        x = _standard(nodes.gather(2, chosen[:, None].expand(-1, nodes.shape[1], -1)))
+        how = rng.uniform(next(each), (1, self.columns))
+        steps = _between(next(each), 0.3, 2, (1, self.columns))
+        x = torch.where(how < 0.2, (x / steps).round() * steps, torch.where(how > 0.85, x.clamp(max=4).exp(), x))
+        count = _between(next(each), 2, self.columns + 1).floor()
+        return _standard(x) * (torch.arange(self.columns, device=self.device) < count)
+
+
+@sources.register("structural")
+def structural(*, columns: int = 64) -> StructuralSource:
+    """Small tables with classes, made up by random structural models: tasks to train a prior-fitted network on.
+
+    columns: the most numbers in a row. A task has 2 to `ways` classes; shots and queries count rows.
+    """
+    if not 1 <= columns <= 3 * _HIDDEN:
+        raise ConfigError(f"columns must lie between 1 and {3 * _HIDDEN}, found {columns}.")
+    spec = TaskSpec("classification", (columns,), ways=_SAMPLING.ways)
+    return StructuralSource(columns=columns, spec=spec)

@@ -1,0 +1,240 @@
+"""Learners that read: what they must and must not depend on, and what they refuse."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from small_tasks import VALUES, VECTORS, episodes, generator, perceptron, random_params
+from torch import Tensor, nn
+
+import quickstudy as qs
+from quickstudy.episode import Episode, Examples, Params, TaskSpec
+from quickstudy.errors import ConfigError, ModelError
+from quickstudy.learners.reading import ReadingLearner, surprise
+from quickstudy.models.reading import MemoryAugmented, Recurrent, Snail
+from quickstudy.registry import learners, models, sources
+
+NAMES = ("incontext", "cnp", "anp", "snail", "lstm", "mann")
+
+
+def made(name: str, spec: TaskSpec, **options: object) -> tuple[ReadingLearner, Params]:
+    learner: ReadingLearner = learners[name](perceptron(spec, 4), spec, **options)
+    return learner, random_params(learner.init(generator()))
+
+
+def said(learner: ReadingLearner, params: Params, support: Examples, x: Tensor) -> Tensor:
+    return learner.predict(params, learner.adapt(params, support), x)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_padding_anywhere_in_the_support_changes_nothing(name: str) -> None:
+    learner, params = made(name, VECTORS)
+    (x, y, mask), query = episodes(VECTORS, tasks=None)
+    assert isinstance(x, Tensor) and isinstance(query.x, Tensor)
+    places = torch.tensor([1, 2, 4, 5, 6, 8])  # of nine
+    wide = Examples(torch.full((9, 5), 7.0, dtype=x.dtype), torch.zeros(9, dtype=torch.int64), torch.zeros(9).bool())
+    wide.x[places], wide.y[places], wide.mask[places] = x, y, True  # type: ignore[index]
+    torch.testing.assert_close(
+        said(learner, params, wide, query.x), said(learner, params, Examples(x, y, mask), query.x)
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("known", [0, 1])
+def test_a_support_set_of_one_point_or_none_can_be_read(name: str, known: int) -> None:
+    learner, params = made(name, VALUES)
+    support, query = episodes(VALUES, tasks=None)
+    few = support._replace(mask=torch.arange(6) < known)
+    assert isinstance(query.x, Tensor)
+    mean, spread = learner.distribution(params, learner.adapt(params, few), query.x)
+    assert mean.shape == spread.shape == (6, 2)
+    assert bool(torch.isfinite(mean).all()) and bool((spread > 0).all())
+    none: Examples = Examples(support.x[:0], support.y[:0], support.mask[:0])  # type: ignore[index]
+    if not known:
+        torch.testing.assert_close(learner.distribution(params, learner.adapt(params, none), query.x), (mean, spread))
+
+
+@pytest.mark.parametrize("name", ["snail", "lstm", "mann"])
+def test_readers_of_sequences_depend_on_the_order(name: str) -> None:
+    learner, params = made(name, VECTORS)
+    support, query = episodes(VECTORS, tasks=None)
+    assert not learner.exchangeable and isinstance(query.x, Tensor)
+    turned = Examples(support.x.flip(0), support.y.flip(0), support.mask)  # type: ignore[union-attr]
+    assert not torch.allclose(said(learner, params, support, query.x), said(learner, params, turned, query.x))
+
+
+@pytest.mark.parametrize("name", ["lstm", "mann"])
+def test_what_is_predicted_online_is_the_answer_after_the_examples_before(name: str) -> None:
+    learner, params = made(name, VECTORS, online=True)
+    support, _ = episodes(VECTORS, tasks=None)
+    assert isinstance(support.x, Tensor)
+    readings = learner.readings(learner.adapt(params, support))
+    for t in range(len(support.y)):
+        before = support._replace(mask=torch.arange(6) < t)
+        torch.testing.assert_close(said(learner, params, before, support.x[t : t + 1])[0], readings[t])
+
+
+def test_no_label_is_seen_before_it_is_predicted() -> None:
+    learner, params = made("mann", VECTORS, online=True)
+    support, _ = episodes(VECTORS, tasks=None)
+    renamed = support._replace(y=torch.cat([support.y[:3], (support.y[3:] + 1) % 3]))
+    one, other = (learner.readings(learner.adapt(params, s)) for s in (support, renamed))
+    torch.testing.assert_close(one[:4], other[:4])
+    assert not torch.allclose(one[4:], other[4:])
+
+
+def test_online_loss_is_over_the_whole_sequence() -> None:
+    learner, params = made("lstm", VECTORS, online=True)
+    episode = episodes(VECTORS, tasks=None)
+    state = learner.adapt(params, episode.support)
+    logits = torch.cat([learner.readings(state), learner.predict(params, state, episode.query.x)])
+    wanted = nn.functional.cross_entropy(logits, torch.cat([episode.support.y, episode.query.y]))
+    torch.testing.assert_close(learner.loss(params, episode), wanted)
+
+
+def test_the_gates_are_those_of_the_lstm_cell() -> None:
+    reader = Recurrent(nn.Flatten(), (3,), 2, 2, width=4).double()
+    cell = nn.LSTMCell(3 + 2 + 1, 4).double()
+    gates = reader.gates
+    i, f, o, g = gates.enter.weight.chunk(4)
+    hi, hf, ho, hg = gates.again.weight.chunk(4)
+    bi, bf, bo, bg = gates.enter.bias.chunk(4)
+    with torch.no_grad():
+        cell.weight_ih.copy_(torch.cat([i, f, g, o]))
+        cell.weight_hh.copy_(torch.cat([hi, hf, hg, ho]))
+        cell.bias_ih.copy_(torch.cat([bi, bf + 1, bg, bo]))
+        cell.bias_hh.zero_()
+    z, y = torch.randn(5, 3).double(), torch.randn(5, 2).double()
+    h, c = torch.zeros(2, 1, 4).double()
+    for t in range(5):
+        h, c = cell(torch.cat([z[t], y[t], torch.ones(1).double()])[None], (h, c))
+    state = reader.read(z, y, torch.ones(5).bool())
+    torch.testing.assert_close(state["h"], h[0])
+    torch.testing.assert_close(state["c"], c[0])
+
+
+def test_the_memory_is_written_to_rows_that_are_used_least() -> None:
+    reader = MemoryAugmented(nn.Flatten(), (3,), 2, 2, width=4, slots=6, size=3).double()
+    nn.init.constant_(reader.reuse.value, -50.0)  # always the least used row
+    state = reader.read(torch.randn(6, 3).double(), torch.eye(2).double().repeat(3, 1), torch.ones(6).bool())
+    keys = state["rows"][:, :3].norm(dim=1)
+    torch.testing.assert_close(keys, torch.ones_like(keys))  # six examples, six rows, each once
+    assert state["rows"].unique(dim=0).shape[0] == 6
+
+
+def test_snail_answers_as_its_own_sequence_goes_on() -> None:
+    """A query by itself is what the causal network gives at the end of a sequence that ends in it."""
+    reader = Snail(nn.Flatten(), (3,), 2, 2, length=4, filters=3, size=4).double()
+    z, y = torch.randn(5, 3).double(), torch.eye(2).double()[torch.tensor([0, 1, 1, 0, 1])]
+    answer = reader.answer(reader.read(z[:4], y[:4], torch.ones(4).bool()), z[4:])
+    asked = torch.cat([y[:4], torch.zeros(1, 2).double()])
+    through = reader.read(z, asked, torch.ones(5).bool())
+    h = through["in.1"][-1:]  # after the first attention
+    for index, layer in enumerate(reader.layers):
+        if index == 0:
+            continue
+        if f"in.{index}" in through:
+            torch.testing.assert_close(h, through[f"in.{index}"][-1:])
+            before = through[f"in.{index}"]
+            place = 4 - layer.dilation  # type: ignore[operator]
+            earlier = before[place : place + 1] if place >= 0 else torch.zeros_like(h)
+            h = layer(h, earlier)
+        else:
+            h = layer(h, through[f"keys.{index}"], through[f"values.{index}"], torch.ones(6).bool())
+    torch.testing.assert_close(answer, reader.head(h))
+
+
+def test_the_surprise_is_the_log_density_of_a_normal_distribution() -> None:
+    mean, spread, y = torch.randn(3, 4, 2).unbind(1)[0], torch.rand(3, 2) + 0.1, torch.randn(3, 2)
+    wanted = -torch.distributions.Normal(mean, spread).log_prob(y).mean(1)
+    torch.testing.assert_close(surprise(mean, spread, y), wanted)
+
+
+def test_scaling_by_the_support_set_makes_units_meaningless() -> None:
+    learner, params = made("incontext", VALUES, standardise=True)
+    support, query = episodes(VALUES, tasks=None)
+    assert isinstance(support.x, Tensor) and isinstance(query.x, Tensor)
+    mean, spread = learner.distribution(params, learner.adapt(params, support), query.x)
+    scale = torch.tensor([3.0, 0.1, 50.0, 1.0, 7.0], dtype=torch.float64)
+    other = Examples(support.x * scale + 4, support.y * 100 - 5, support.mask)
+    mean_2, spread_2 = learner.distribution(params, learner.adapt(params, other), query.x * scale + 4)
+    torch.testing.assert_close(mean_2, mean * 100 - 5)
+    torch.testing.assert_close(spread_2, spread * 100)
+
+
+def test_a_column_that_does_not_vary_leaves_gradients_finite() -> None:
+    learner, params = made("incontext", VECTORS, standardise=True)
+    episode = episodes(VECTORS, tasks=None)
+    assert isinstance(episode.support.x, Tensor)
+    episode.support.x[:, 2] = 1.0
+    moving = {name: value.requires_grad_() for name, value in params.items()}
+    grads = torch.autograd.grad(learner.loss(moving, episode), list(moving.values()), allow_unused=True)
+    assert all(bool(torch.isfinite(grad).all()) for grad in grads if grad is not None)
+
+
+def test_more_classes_than_it_was_built_for_are_refused() -> None:
+    learner, _ = made("incontext", VECTORS, limit=4)
+    assert learner.at(replace(VECTORS, ways=4)).spec.ways == 4
+    with pytest.raises(ConfigError, match="5-way tasks, but the network was built for at most 4 classes"):
+        learner.at(replace(VECTORS, ways=5))
+    free, params = made("incontext", VECTORS, labels="pointer")
+    wider = episodes(replace(VECTORS, ways=5), tasks=None, support=10)
+    assert said(free.at(replace(VECTORS, ways=5)), params, wider.support, wider.query.x).shape == (6, 5)  # type: ignore[arg-type]
+
+
+def test_more_columns_than_it_was_built_for_are_refused() -> None:
+    spec = TaskSpec("classification", (4,), ways=3)
+    learner = learners["incontext"](models["columns"](spec, head=False), spec, layers=1)
+    params = learner.init(generator())
+
+    def task(columns: int) -> tuple[TaskSpec, Episode]:
+        other = replace(spec, input_shape=(columns,))
+        return other, Episode(*(Examples(p.x.float(), p.y, p.mask) for p in episodes(other, tasks=None)))  # type: ignore[union-attr]
+
+    narrow, episode = task(2)
+    assert said(learner.at(narrow), params, *episode.support[:0], episode.support, episode.query.x).shape == (6, 3)
+    wide, episode = task(6)
+    with pytest.raises(ModelError, match="6 columns, but the network was built for at most 4"):
+        learner.at(wide).adapt(params, episode.support)
+
+
+def test_wrong_uses_are_refused() -> None:
+    with pytest.raises(ConfigError, match="online=False"):
+        made("lstm", VALUES, online=True)
+    learner, params = made("cnp", VECTORS)
+    with pytest.raises(ConfigError, match="for regression"):
+        learner.distribution(params, learner.adapt(params, episodes(VECTORS, tasks=None).support), torch.zeros(1, 5))
+    with pytest.raises(ConfigError, match="cannot be shared by 5 heads"):
+        made("incontext", VECTORS, width=8, heads=5)
+    with pytest.raises(ConfigError, match="built for classification"):
+        learner.at(VALUES)
+    with pytest.raises(ModelError, match="must be a models.reading.Reader"):
+        ReadingLearner(network=qs.learners.Network(nn.Linear(5, 3)), spec=VECTORS)
+
+
+def test_the_exact_posterior_explains_functions_of_its_own_process() -> None:
+    """Targets standardised by the posterior are standard normal; and noiseless support points are met exactly."""
+    source = sources["gp"](kernels=("rbf", "matern32", "periodic"), lengthscale=(0.3, 0.8))
+    source = source.sampled(qs.Sampling(1, 8, 20))
+    indices = torch.arange(400)
+    mean, spread = source.posterior("test", indices)
+    scores = (source.episodes("test", indices).query.y - mean) / spread
+    assert abs(float(scores.mean())) < 0.05
+    assert abs(float(scores.std()) - 1) < 0.05
+    prior = source.episodes("test", indices).query.y
+    assert abs(float(prior.std()) - (1 + 0.1**2) ** 0.5) < 0.05
+
+
+def test_made_up_tables_can_be_learned_but_not_guessed() -> None:
+    source = sources["structural"](columns=8).sampled(qs.Sampling(3, 60, 40))
+    drawn = source.episodes("train", torch.arange(60))
+    assert isinstance(drawn.support.x, Tensor) and isinstance(drawn.query.x, Tensor)
+    nearest = torch.cdist(drawn.query.x, drawn.support.x).argmin(2)
+    hit = (drawn.support.y.gather(1, nearest) == drawn.query.y)[drawn.query.mask].float().mean()
+    most = drawn.support.y.mode(1).values[:, None]
+    blind = (most == drawn.query.y)[drawn.query.mask].float().mean()
+    assert hit > blind + 0.05
+    shares = torch.nn.functional.one_hot(drawn.query.y, 3).float().mean((0, 1))
+    assert bool(((shares > 0.2) | (torch.arange(3) == 2)).all())  # no class id is told apart by how often it occurs
