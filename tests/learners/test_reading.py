@@ -142,7 +142,7 @@ def test_snail_answers_as_its_own_sequence_goes_on() -> None:
             earlier = before[place : place + 1] if place >= 0 else torch.zeros_like(h)
             h = layer(h, earlier)
         else:
-            h = layer(h, through[f"keys.{index}"], through[f"values.{index}"], torch.ones(6).bool())
+            h = layer(h, through[f"keys.{index}"], through[f"values.{index}"], torch.arange(6) < 5)
     torch.testing.assert_close(answer, reader.head(h))
 
 

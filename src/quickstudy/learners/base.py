@@ -60,6 +60,10 @@ class Learner(ABC):
         prediction = self.predict(params, state, query.x)
         return losses.loss(prediction, query, self.spec), losses.metric(prediction, query, self.spec)
 
+    def figures(self, params: Params, episode: Episode) -> dict[str, Tensor]:
+        """What else there is to say of how one task was learned: scalars by name, NaN where there is nothing to say."""
+        return {}
+
     def loss(self, params: Params, episode: Episode) -> Tensor:
         """L(φ) of one episode: a scalar."""
         return self.score(params, episode)[0]

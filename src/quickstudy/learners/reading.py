@@ -30,6 +30,8 @@ from quickstudy.models.reading import (
 from quickstudy.registry import learners
 
 _ABSENT = -1e9  # as in `heads`
+INSTANCES = (1, 2, 3, 4, 5, 10)
+"""At which times that a class is met the accuracy online is told (Santoro et al. 2016, table 1)."""
 _LEAST = 1e-3  # standard deviation, in the units of the target as the network sees it
 
 
@@ -152,6 +154,18 @@ class ReadingLearner(Learner):
     def readings(self, state: State) -> Tensor:
         """(n, ways): what was predicted of each support example before its label was read. For `online` learners."""
         return state[STATE + READINGS][:, : self.spec.ways]
+
+    def figures(self, params: Params, episode: Episode) -> dict[str, Tensor]:
+        """The negative log-likelihood of regression targets; or the accuracy online, the k-th time a class is met."""
+        state = self.adapt(params, episode.support)
+        if self.spec.kind == "regression":
+            return {"nll": self.judge(params, state, episode.query)[0]}
+        if not self.online:
+            return {}
+        labels = F.one_hot(episode.support.y, self.spec.ways) * episode.support.mask[:, None]
+        times = (labels.cumsum(0) * labels).sum(1)
+        right = self.readings(state).argmax(1) == episode.support.y
+        return {f"accuracy at instance {k}": (right & (times == k)).sum() / (times == k).sum() for k in INSTANCES}
 
     def at(self, spec: TaskSpec) -> ReadingLearner:
         if spec.kind != self.spec.kind or (spec.kind == "regression" and spec.outputs != self.spec.outputs):

@@ -33,7 +33,7 @@ class Columns(nn.Module):
         return torch.cat([x.clamp(-5, 5), x.sign() * x.abs().log1p()], dim=1)
 
 
-@models.register("columns")
+@models.register("columns", narrower=True)
 def columns(spec: TaskSpec, head: bool = True, *, limit: int | None = None) -> nn.Sequential:
     """Rows of a table as they are, for learners that read; tables may have fewer columns than `limit`.
 

@@ -17,7 +17,7 @@ from quickstudy.inner import RULES, Rule
 from quickstudy.train.storage import load_tensors, save_tensors
 
 KIND = "learned optimizer"
-_ONE = "x"  # the name of a parameter in calls of the rule, which sees one at a time
+_ONE = "parameter"  # its name in calls of the rule, which sees one at a time
 
 
 class LearnedOptimizer(torch.optim.Optimizer):
@@ -87,12 +87,10 @@ class LearnedOptimizer(torch.optim.Optimizer):
         weights = self._at(value)
         dtype = next(iter(weights.values())).dtype
         params = {_ONE: value.to(dtype)}
-        state = self.state[value] or {n.removesuffix(f".{_ONE}"): v for n, v in self._rule.init(params).items()}
-        slots = {_slot(self._rule, params, name): held for name, held in state.items()}
+        state = self.state[value] or self._rule.init(params)
         known = torch.as_tensor(loss, dtype=dtype, device=value.device).detach() if loss is not None else None
-        updates, after = self._rule.update(weights, {_ONE: grad.to(dtype)}, slots, params, known)
+        updates, self.state[value] = self._rule.update(weights, {_ONE: grad.to(dtype)}, state, params, known)
         value.add_(lr * updates[_ONE])
-        self.state[value] = {name.removesuffix(f".{_ONE}"): held for name, held in after.items()}
 
     def _at(self, value: Tensor) -> Params:
         """The weights where `value` is, in its precision or their own, whichever is higher."""
@@ -171,11 +169,6 @@ def load_rule(path: str | Path) -> tuple[Rule, Params, dict[str, Any]]:
     options: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in meta["options"].items()}
     rule = RULES[meta["rule"]](**options)
     return rule, _checked(rule, weights), meta["facts"]
-
-
-def _slot(rule: Rule, params: Params, name: str) -> str:
-    """The name that the rule gives to the slot `name` of its one parameter; some, such as a count, belong to none."""
-    return name if name in rule.init(params) else f"{name}.{_ONE}"
 
 
 def _checked(rule: Rule, weights: Params) -> Params:

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from quickstudy.engine import resolve_device
 from quickstudy.episode import Examples, ImageFormat, Params, SeriesFormat, State, TaskSpec, check_examples
 from quickstudy.errors import CheckpointError, ConfigError, DataError, ShapeError
-from quickstudy.learners import Learner
+from quickstudy.learners import Learner, ReadingLearner
 from quickstudy.learners.network import prefixed, with_prefix
+from quickstudy.registry import models
 from quickstudy.tasks.windows import checked, roll_out, seen_examples
 from quickstudy.train.build import build_learner
 from quickstudy.train.config import RunConfig
@@ -58,6 +59,8 @@ class AdaptedModel:
     params: Params
     state: State
     classes: tuple[str, ...]
+    built: TaskSpec | None = None
+    """The tasks that the network was built for, where this one has fewer classes or columns."""
 
     @property
     def image(self) -> ImageFormat | None:
@@ -77,6 +80,20 @@ class AdaptedModel:
             raise DataError("x holds NaN or infinite values. Remove or fill them before predicting.")
         with torch.no_grad():
             return self.learner.predict(self.params, self.state, x)
+
+    def distribution(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of the target for x (n, *features), of learners that know how sure they are.
+
+        Those are the readers: incontext, cnp, anp, snail, lstm, mann. Raises ConfigError for others.
+        """
+        if not isinstance(self.learner, ReadingLearner):
+            raise ConfigError(
+                f"The learner {self.config.learner.name!r} does not say how sure it is. Train one that reads, such as "
+                "incontext or anp, for predictive uncertainty."
+            )
+        self(x)  # refuses what does not fit
+        with torch.no_grad():
+            return self.learner.distribution(self.params, self.state, _like(self.params, x))
 
     def predict(self, x: Tensor) -> Predictions:
         """Class names and probabilities for x (n, *features)."""
@@ -104,6 +121,7 @@ class AdaptedModel:
             "config": self.config.to_json(),
             "classes": list(self.classes),
             "spec": spec_to_json(self.learner.spec),
+            "built": spec_to_json(self.built or self.learner.spec),
         }
         write_json(folder / "model.json", facts)
         return folder
@@ -122,8 +140,12 @@ class AdaptedModel:
         on = resolve_device(device)
         tensors = {name: value.to(on) for name, value in tensors.items()}
         config = RunConfig.from_json(facts["config"])
-        learner = build_learner(config, spec_from_json(facts["spec"]), classes=1, module=module).evaluated()
-        return cls(config, learner, prefixed(_META, tensors), prefixed(_STATE, tensors), tuple(facts["classes"]))
+        spec = spec_from_json(facts["spec"])
+        built = spec_from_json(facts.get("built", facts["spec"]))  # older files have none
+        learner = build_learner(config, built, classes=1, module=module)
+        learner = (learner if built == spec else learner.at(spec)).evaluated()
+        params, state = prefixed(_META, tensors), prefixed(_STATE, tensors)
+        return cls(config, learner, params, state, tuple(facts["classes"]), built)
 
 
 def adapt(
@@ -131,10 +153,15 @@ def adapt(
 ) -> AdaptedModel:
     """Learn one new task from support inputs x (n, *features) and their labels (n class names, or regression targets).
 
-    params: calibrated φ. Classes are numbered in the sorted order of their names.
+    params: calibrated φ. Classes are numbered in the sorted order of their names. Models of tables take fewer columns
+    than they were built for.
     """
     x = _like(params, x)
-    device, spec = x.device, learner.spec
+    device, built = x.device, learner.spec
+    spec = built
+    if models.facts(config.model.name).get("narrower"):
+        spec = replace(spec, input_shape=tuple(x.shape[1:]))
+        learner = learner.at(spec)
     mask = torch.ones(len(x), dtype=torch.bool, device=device)
     if spec.kind == "regression":
         support = Examples(x, _targets(labels, x), mask)
@@ -157,7 +184,7 @@ def adapt(
     learner = learner.evaluated()
     with torch.no_grad():
         state = learner.adapt(params, support)
-    return AdaptedModel(config, learner, params, state, classes)
+    return AdaptedModel(config, learner, params, state, classes, built)
 
 
 def adapt_series(config: RunConfig, learner: Learner, params: Params, seen: Sequence[float] | Tensor) -> AdaptedModel:

@@ -14,7 +14,7 @@ from quickstudy import losses
 from quickstudy.engine import Engine
 from quickstudy.engine.distribute import Group
 from quickstudy.engine.vectorize import tasks_of
-from quickstudy.episode import Episode, Params, check_episode
+from quickstudy.episode import Episode, Params, check_episode, task
 from quickstudy.errors import ConfigError
 from quickstudy.tasks.base import Sampling, Source
 from quickstudy.train.estimate import Estimate, confidence
@@ -30,8 +30,8 @@ class Result:
     """A metric over `episodes` tasks: mean, half-width of its 95 % confidence interval, and the value of every task.
 
     metric: 'accuracy' in [0, 1], or 'mse' in the target's units squared. transductive: predictions used the whole query
-    set. support: whether the learner uses its support sets, None where that was not measured. `str(result)` is what a
-    paper prints: '98.9 ± 0.2 %'.
+    set. support: whether the learner uses its support sets, None where that was not measured. figures: what else the
+    learner tells, see `Learner.figures`. `str(result)` is what a paper prints: '98.9 ± 0.2 %'.
     """
 
     metric: str
@@ -51,6 +51,7 @@ class Result:
     version: str = ""
     machine: str = ""
     support: SupportUse | None = None
+    figures: dict[str, Estimate] = field(default_factory=dict)
 
     def __str__(self) -> str:
         if self.metric == "accuracy":
@@ -85,7 +86,16 @@ class Result:
     def from_json(cls, data: Mapping[str, Any]) -> Result:
         """The inverse of `to_json`; results of versions that did not look at the support set have no `support`."""
         support = data.get("support")
-        return cls(**{**data, "support": None if support is None else SupportUse.from_json(support)})
+        figures = {name: Estimate(**one) for name, one in data.get("figures", {}).items()}
+        return cls(
+            **{**data, "support": None if support is None else SupportUse.from_json(support), "figures": figures}
+        )
+
+
+def figures_of(engine: Engine, params: Params, episodes: Episode) -> tuple[Tensor, ...]:
+    """The learner's own figures of every task, each (T,)."""
+    learner = engine.learner.evaluated()
+    return engine.map(lambda episode: tuple(learner.figures(params, episode).values()), episodes)
 
 
 def metrics_of(engine: Engine, params: Params, episodes: Episode) -> Tensor:
@@ -117,6 +127,9 @@ def evaluate(
         raise ConfigError(f"episodes must be at least 1, found {episodes}.")
     source.check(split)
     began, values = time.perf_counter(), torch.zeros(episodes, dtype=torch.float64)
+    first = task(source.episodes(split, torch.zeros(1, dtype=torch.int64, device=engine.device)), 0)
+    with torch.no_grad():
+        told = {name: torch.zeros_like(values) for name in engine.learner.evaluated().figures(params, first)}
     with group.together("evaluation"):
         for start in range(0, episodes, _CHUNK)[group.rank :: group.size]:
             indices = torch.arange(start, min(start + _CHUNK, episodes), device=engine.device)
@@ -124,11 +137,17 @@ def evaluate(
             if start == 0:
                 check_episode(drawn, source.spec, tasks=True)
             values[start : start + _CHUNK] = metrics_of(engine, params, drawn).cpu()
+            if told:
+                for column, found in zip(told.values(), figures_of(engine, params, drawn), strict=True):
+                    column[start : start + _CHUNK] = found.cpu()
             if on_progress is not None:
                 on_progress(int(indices[-1]) + 1)
     values = group.sum(values, "evaluation")
+    told = {name: group.sum(column, "evaluation") for name, column in told.items()}
+    known = {name: column[~column.isnan()] for name, column in told.items()}
+    figures = {name: Estimate(*confidence(column)) for name, column in known.items() if len(column)}
     result = result_of_values(engine, values, source.sampling, split, source.seed)
-    result = replace(result, seconds=time.perf_counter() - began)
+    result = replace(result, seconds=time.perf_counter() - began, figures=figures)
     if not compare_supports or episodes < 2:
         return result
     return replace(result, support=support_use(engine, params, source, split, episodes, group))
