@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from studies import averages, lines, memory, optimizers, recall, writers
+from studies import averages, lines, memory, optimizers, reading, recall, writers
 
 STUDIES = {
     "starts": memory.starts,
@@ -15,6 +15,9 @@ STUDIES = {
     "soup": averages.soup,
     "backends": averages.backends,
     "domains": averages.domains,
+    "gp": reading.gp,
+    "tables": reading.tables,
+    "online": reading.online,
     "lines": lines.lines,
     "optimizers": optimizers.optimizers,
 }

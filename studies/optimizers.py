@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
@@ -14,7 +14,7 @@ from quickstudy import rng
 from quickstudy.episode import Params
 from quickstudy.inner import MLPRule, Rule
 from quickstudy.optim import Classifiers, LearnedOptimizer, Problems, Quadratics, Unrolls, curves, train_optimizer
-from quickstudy.optim.optimizer import save_rule
+from quickstudy.optim.optimizer import load_rule, save_rule
 from studies.common import RESULTS, interval, store
 
 SEED, STEPS, LOOKS = 0, 100, 25
@@ -61,14 +61,33 @@ CONTESTS = (
     Contest(
         "classifiers",
         Unrolls(MLPRule(lr=0.1), Classifiers(width=16), STEPS, 20, 32, "log", floor=1e-5, seed=SEED),
-        iterations=300,
-        lr=4e-3,
+        iterations=75,
+        lr=3e-3,
         unseen=Classifiers(width=32),
         validation=100,
         counts=(100,),
         every=2,
     ),
 )
+
+
+def settings(contest: Contest) -> dict[str, Any]:
+    """All that the weights depend on, as JSON."""
+    plain = {f.name: getattr(contest.unrolls, f.name) for f in fields(Unrolls) if f.name not in ("rule", "problems")}
+    names = {"rule": repr(contest.unrolls.rule), "problems": repr(contest.unrolls.problems)}
+    return plain | names | {"outer steps": contest.iterations, "lr": contest.lr, "validation": contest.validation}
+
+
+def stored(contest: Contest) -> tuple[Params, dict[str, Any]]:
+    """Weights stored with the same settings, or trained now and stored; and how training went."""
+    path = RESULTS / f"{contest.name}.safetensors"
+    if path.exists():
+        _, weights, facts = load_rule(path)
+        if facts["settings"] == settings(contest):
+            return weights, facts["training"]
+    weights, training = trained(contest)
+    save_rule(path, contest.unrolls.rule, weights, {"settings": settings(contest), "training": training})
+    return weights, training
 
 
 def trained(contest: Contest) -> tuple[Params, dict[str, Any]]:
@@ -105,9 +124,8 @@ def best_rate(name: str, problems: Problems, keys: Tensor, rates: list[float]) -
 
 
 def contest(contest: Contest) -> dict[str, Any]:
-    weights, training = trained(contest)
+    weights, training = stored(contest)
     rule = contest.unrolls.rule
-    save_rule(RESULTS / f"{contest.name}.safetensors", rule, weights, {"seed": SEED, "study": "optimizers"})
     keys = contest.keys("unseen", max(contest.counts))
     found = {"learned": losses(contest.unseen, keys, rule, weights)}
     rates: dict[str, float] = {}
@@ -117,21 +135,24 @@ def contest(contest: Contest) -> dict[str, Any]:
         )
         assert float(ends[[0, -1]].min()) > float(ends.min()), f"the grid of rates ends too early for {name}"
         found[name] = curves(lambda p, n=name: RIVALS[n](p, rates[n]), contest.unseen, keys, STEPS)  # type: ignore[misc]
-    rows = {}
+    rows: dict[str, Any] = {}
+    given_up = {name: ~values.isfinite().all(dim=1) for name, values in found.items()}
+    found = {  # a run that is not finite to its end counts as if it had never moved
+        name: torch.where(given_up[name][:, None], values[:, :1], values) for name, values in found.items()
+    }
     for name, values in found.items():
         rows[name] = {"rate": rates.get(name), "curve": values[: contest.counts[0]].mean(dim=0).tolist()}
         for count in contest.counts:
             mine, theirs = (end[:count, -1].double() for end in (found["learned"], values))
             rows[name][f"{count} functions"] = {
+                "not finite": int(given_up[name][:count].sum()),
                 "final": interval(theirs.tolist()),
                 "log10 final": interval(theirs.clamp(min=1e-12).log10().tolist()),
                 "above learned": interval((theirs - mine).tolist()) if name != "learned" else None,
             }
         print(contest.name, name, rates.get(name), rows[name]["100 functions"], flush=True)
-    settings = asdict(replace(contest.unrolls, problems=None)) | {"rule": asdict(rule)}  # type: ignore[arg-type]
     return {
-        "rows": rows, "training": training | {"outer steps": contest.iterations, "lr": contest.lr},
-        "settings": settings | {"name": type(rule).__name__},
+        "rows": rows, "training": training, "settings": settings(contest),
         "validation": contest.validation, "rates": len(RATES[:: contest.every]),
         "trained on": repr(contest.unrolls.problems), "measured on": repr(contest.unseen),
     }  # fmt: skip

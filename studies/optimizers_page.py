@@ -20,30 +20,37 @@ def optimizers(found: dict[str, Any]) -> str:
 An optimizer that is a small network ([how](learners.md#learned-optimizers)), beside four of torch, each with the best
 rate of a grid between {low:g} and {high:.2g}. Rates, and when to stop training the learned one, are chosen on other
 functions, by mean loss after {found["steps"]} steps. *Above learned* is the mean difference from the learned optimizer
-on the same functions.
+on the same functions. A run that is not finite to its end counts as if it had never moved.
 """
     for name, contest in found["contests"].items():
         training, settings = contest["training"], contest["settings"]
         text += (
-            f"\n### {TITLES[name]}\n\n`{settings['name']}` trained on `{contest['trained on']}` for "
+            f"\n### {TITLES[name]}\n\n`{settings['rule']}` trained on `{contest['trained on']}` for "
             f"{training['iterations']} outer steps ({training['seconds']:.0f} s), measured on "
             f"`{contest['measured on']}`: loss after {found['steps']} steps; {contest['rates']} rates, "
             f"{contest['validation']} functions to choose on.\n\n"
         )
         rows, counts = contest["rows"], [k for k in contest["rows"]["learned"] if k.endswith("functions")]
-        columns = ["", "rate", *(f"{count}: {what}" for count in counts for what in ("loss", "log₁₀ loss"))]
+        columns = [f"{count}: {what}" for count in counts for what in ("loss", "log₁₀ loss", "above learned")]
         text += table(
-            [*columns, f"{counts[0]}: above learned"],
+            ["", "rate", *columns],
             [
                 [
                     label,
                     "" if row["rate"] is None else f"{row['rate']:.3g}",
-                    *(number(row[count][what]) for count in counts for what in ("final", "log10 final")),
-                    "" if label == "learned" else number(row[counts[0]]["above learned"]),
+                    *(
+                        "" if row[count][what] is None else number(row[count][what])
+                        for count in counts
+                        for what in ("final", "log10 final", "above learned")
+                    ),
                 ]
                 for label, row in rows.items()
             ],
         )
+        broken = {label: row[counts[-1]]["not finite"] for label, row in rows.items() if row[counts[-1]]["not finite"]}
+        if broken:
+            words = ", ".join(f"{count} of {label}" for label, count in broken.items())
+            text += f"\nRuns that were not finite, of the {counts[-1]}: {words}.\n"
         text += "\n" + verdicts(rows, counts) + f"\n![Loss over steps](optimizers-{name}.svg)\n"
     return text
 

@@ -10,6 +10,7 @@ from quickstudy.train.storage import read_json, write_atomically
 from studies.common import RESULTS
 from studies.lines_page import continued, lines
 from studies.optimizers_page import curves, optimizers
+from studies.reading_page import calibration
 from studies.table import table
 
 HEAD = """<!-- Made by `python -m studies.page` of studies/results/*.json. Do not edit. -->
@@ -179,7 +180,8 @@ on 5-way 1-shot tasks within alphabets that none has seen.
 
 
 SECTIONS = {
-    f.__name__: f for f in (starts, lifelong, recall, writers, fedavg, soup, backends, domains, lines, optimizers)
+    f.__name__: f
+    for f in (starts, lifelong, recall, writers, fedavg, soup, backends, domains, gp, tables, online, lines, optimizers)
 }
 
 
@@ -233,6 +235,8 @@ def pictures(folder: Path = RESULTS, out: Path = Path("docs")) -> None:
         }
         drawn("fedavg", "rounds", "accuracy (%)", lines)
 
+    if (folder / "gp.json").exists():
+        calibration(read_json(folder / "gp.json"), out)
     if (folder / "lines.json").exists():
         found = read_json(folder / "lines.json")
         continued(found["variants"]["as they are"]["curves"], found["seen"], out)

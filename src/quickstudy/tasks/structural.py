@@ -47,9 +47,9 @@ class StructuralSource(Source):
     """Small tables: rows of numbers with a class each, made by a random structural model a task. All splits are alike.
 
     Three layers of nodes, each a random function of the layer before, with noise; the columns are nodes drawn at
-    random, some of them rounded or stretched. Half of the tasks begin with the class, which sets the centre of the
-    first layer (several for one class); in the others the class is an effect: the highest of random scores, or the
-    range in which one lies (in the spirit of Hollmann et al. 2023). Shots and queries count rows; the classes of a
+    random, some of them rounded or stretched. Three in five tasks begin with the class, which sets the centre of
+    the first layer (several for some classes); in the others the class is an effect: the highest of random scores, or
+    the range in which one lies (in the spirit of Hollmann et al. 2023). Shots and queries count rows; the classes of a
     task, 2 to `ways`, are not equally frequent. Queries of classes without support do not count.
     """
 
@@ -83,12 +83,12 @@ class StructuralSource(Source):
         limits = (shares / shares.sum(1, keepdim=True)).cumsum(1)
         first = self._by_share(rng.uniform(next(each), (rows,)), limits)
 
-        nodes, scores, caused = self._model(first, each, rows)
-        effect = self._effects(scores, present, limits, next(each))
-        y = torch.where(caused, first, effect)
+        caused = rng.uniform(next(each), (1,)) < 0.6
+        nodes, deep = self._model(torch.where(caused, first, -1), each, rows)
+        x = self._columns(nodes, each)
+        y = torch.where(caused, first, self._effects(x, deep, present, limits, each))
         names = rng.uniform(next(each), (ways,)).masked_fill(~present, 2.0).argsort(1).argsort(1)
         y = names.gather(1, y)  # which class is called 0 says nothing
-        x = self._columns(nodes, each)
 
         _, given = presence(replace(size, ways=1, min_ways=None), next(each))
         mask = torch.arange(shots, device=self.device) < given
@@ -104,17 +104,16 @@ class StructuralSource(Source):
         """The class of each number u (T, n) in [0, 1), where classes end at `limits` (T, N)."""
         return (u[:, :, None] >= limits[:, None]).sum(2).clamp(max=limits.shape[1] - 1)
 
-    def _model(self, first: Tensor, each: Iterator[Tensor], rows: int) -> tuple[Tensor, Tensor, Tensor]:
-        """All nodes (T, n, 3H), random scores of the classes (T, n, N), and which tasks begin with the class (T, 1)."""
-        key, ways, size = next(each), self.sampling.ways, _HIDDEN
-        caused = rng.uniform(key, (1,)) < 0.5
+    def _model(self, first: Tensor, each: Iterator[Tensor], rows: int) -> tuple[Tensor, Tensor]:
+        """All nodes (T, n, 3H), and those of the last layer. first: the class (T, n) it begins with, −1 for none."""
+        ways, size = self.sampling.ways, _HIDDEN
         active = torch.arange(size, device=self.device) < _between(next(each), 2, size + 1).floor()
         centres = rng.normal(next(each), (ways * _CLUSTERS, size)) * _between(next(each), 1, 8)
-        clusters = 1 + rng.integers(next(each), _CLUSTERS, (1,))
-        which = first * _CLUSTERS + rng.integers(next(each), clusters, (rows,))
+        clusters = 1 + rng.integers(next(each), _CLUSTERS, (2,)).amin(1, keepdim=True)
+        which = first.clamp(min=0) * _CLUSTERS + rng.integers(next(each), clusters, (rows,))
         centre = centres.gather(1, which[:, :, None].expand(-1, -1, size))
         spread = _between(next(each), 0.3, 1.5, (1, size))
-        h = rng.normal(next(each), (rows, size)) * spread + torch.where(caused[:, :, None], centre, 0.0)
+        h = rng.normal(next(each), (rows, size)) * spread + torch.where(first[:, :, None] >= 0, centre, 0.0)
         h = h * active
         found = [h]
         for _ in range(2):
@@ -123,14 +122,21 @@ class StructuralSource(Source):
             h = _bent(h, next(each))
             h = h + _between(next(each), 0.005, 0.2) * rng.normal(next(each), (rows, size))
             found.append(h)
-        scores = _standard(_standard(h) @ rng.normal(next(each), (size, ways)))
-        return torch.cat(found, dim=2), scores, caused
+        return torch.cat(found, dim=2), h
 
-    def _effects(self, scores: Tensor, present: Tensor, limits: Tensor, key: _Key) -> Tensor:
-        """(T, n): the class as the highest of the scores, or as the range in which the first of them lies."""
+    def _effects(self, x: Tensor, deep: Tensor, present: Tensor, limits: Tensor, each: Iterator[Tensor]) -> Tensor:
+        """(T, n): the class as the highest of random scores, or as the range in which the first of them lies.
+
+        Scores are linear in the columns x or in the last layer, with some noise.
+        """
+        ways = present.shape[1]
+        shallow = _standard(x @ rng.normal(next(each), (x.shape[2], ways)))
+        below = _standard(_standard(deep) @ rng.normal(next(each), (deep.shape[2], ways)))
+        scores = torch.where(rng.uniform(next(each), (1, 1)) < 0.6, shallow, below)
+        scores = scores + _between(next(each), 0.01, 0.5) * rng.normal(next(each), tuple(scores.shape[1:]))
         highest = scores.masked_fill(~present[:, None], -torch.inf).argmax(2)
         ranks = (scores[:, :, 0].argsort(1).argsort(1) + 0.5) / scores.shape[1]
-        return torch.where(rng.uniform(key, (1,)) < 0.5, highest, self._by_share(ranks, limits))
+        return torch.where(rng.uniform(next(each), (1,)) < 0.5, highest, self._by_share(ranks, limits))
 
     def _columns(self, nodes: Tensor, each: Iterator[Tensor]) -> Tensor:
         """(T, n, columns): nodes drawn at random, some rounded, some stretched; columns that a task lacks are 0."""
