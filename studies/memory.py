@@ -21,7 +21,7 @@ from quickstudy.models import conv4
 from quickstudy.tasks.base import Source
 from studies.common import interval, slope, store
 
-SEED, REMEMBERED, TESTED, ORDER = 0, 100, 200, 200
+SEED, REMEMBERED, TESTED, ORDER = 0, 100, 200, 600
 AT = (1, 5, 20)
 LR, STEPS, NEAREST, WIDTH = 0.003, 10, 20, 32  # chosen on validation alphabets
 

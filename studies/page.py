@@ -10,15 +10,15 @@ from quickstudy.train.storage import read_json, write_atomically
 from studies.common import RESULTS
 from studies.lines_page import continued, lines
 from studies.optimizers_page import curves, optimizers
-from studies.reading_page import calibration
+from studies.reading_page import calibration, gp, online, tables
 from studies.table import table
 
 HEAD = """<!-- Made by `python -m studies.page` of studies/results/*.json. Do not edit. -->
 
 # Studies
 
-What a [memory of tasks, and averaging](memory.md) are worth, measured by the programs in `studies/`.
-Intervals are 95 %
+What a [memory of tasks, and averaging](memory.md), [learners that read](learners.md#learners-that-read), and [learned
+optimizers](learners.md#learned-optimizers) are worth, measured by the programs in `studies/`. Intervals are 95 %
 confidence intervals over tasks, with one seed.
 """
 

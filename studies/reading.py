@@ -18,10 +18,10 @@ from quickstudy.learners.reading import ReadingLearner, surprise
 from quickstudy.registry import recipes
 from quickstudy.tasks.gaussian_process import GaussianProcessSource
 from quickstudy.tasks.transformed import Transformed
+from quickstudy.train.uncertainty import LEVELS, calibration
 from studies.common import interval, store
 
 POINTS, FUNCTIONS, QUERIES = (0, 1, 5, 10, 20, 30, 50), 500, 50
-LEVELS = tuple(level / 20 for level in range(1, 20))
 SPLITS, ROWS = 100, 64
 SEQUENCES, INSTANCES = 400, (1, 2, 3, 4, 5, 10)
 
@@ -37,13 +37,6 @@ def reader(run: qs.Run, ways: int | None = None) -> ReadingLearner:
     learner = run.learner
     assert isinstance(learner, ReadingLearner)
     return learner
-
-
-def calibration(mean: Tensor, spread: Tensor, y: Tensor) -> list[float]:
-    """How often the target lies within the central interval of each level: equal to the level if all is right."""
-    away = ((y - mean) / spread).abs().flatten()
-    widths = torch.special.ndtri(torch.tensor([0.5 + level / 2 for level in LEVELS]))
-    return [float((away <= width).float().mean()) for width in widths]
 
 
 def gp() -> None:

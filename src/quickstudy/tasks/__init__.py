@@ -5,6 +5,7 @@ from quickstudy.tasks.folder import folder
 from quickstudy.tasks.gaussian_process import gaussian_process
 from quickstudy.tasks.glyphs import glyphs
 from quickstudy.tasks.linear import linear
+from quickstudy.tasks.networks import networks
 from quickstudy.tasks.omniglot import omniglot
 from quickstudy.tasks.omniglot_data import omniglot_available
 from quickstudy.tasks.oneshot_runs import oneshot_runs
@@ -21,6 +22,7 @@ __all__ = [
     "gaussian_process",
     "glyphs",
     "linear",
+    "networks",
     "omniglot",
     "omniglot_available",
     "oneshot_runs",

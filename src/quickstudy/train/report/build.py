@@ -15,6 +15,7 @@ from quickstudy.train.report.adapted import AdaptedTask, adapted_section
 from quickstudy.train.report.charts import require_matplotlib
 from quickstudy.train.report.mistakes import mistakes
 from quickstudy.train.report.page import Section, page
+from quickstudy.train.report.reading import reading_sections
 from quickstudy.train.report.tasks import some_tasks
 from quickstudy.train.run import Run
 from quickstudy.train.storage import write_atomically, write_json
@@ -60,6 +61,7 @@ def report(
         numbers: dict[str, Any] = {"name": run.config.name, "headline": headline.numbers(), "warning": trained.warning}
         for name, results in (("by_shots", shots), ("by_ways", ways), ("by_inner_steps", steps)):
             numbers[name] = [measure.brief(result) for result in results]
+        parts += reading_sections(run, trained, few, numbers)
         if large is not None:
             section, numbers["confusion"] = mistakes(large, run.parts.source.spec)
             parts.append(section)
