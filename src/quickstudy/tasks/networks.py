@@ -69,7 +69,8 @@ class NetworkSource(Source):
 def networks(*, dimensions: int = 2, width: int = 16, noise: float = 0.1) -> NetworkSource:
     """Regression: functions that random neural networks compute, with noise.
 
-    dimensions: how many inputs they have. width: of their two hidden layers. noise: its standard deviation; functions have standard deviation 1.
+    dimensions: how many inputs they have. width: of their two hidden layers. noise: its standard deviation; functions
+    have standard deviation 1.
     """
     if dimensions < 1 or width < 1 or not noise >= 0:
         raise ConfigError(
