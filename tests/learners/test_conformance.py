@@ -78,6 +78,7 @@ def test_every_learner_conforms_with_batch_norm(name: str, norm: str) -> None:
         ("simpleshot", {"centre": False}),
         ("incontext", {"labels": "pointer", "layers": 2}),
         ("incontext", {"limit": 5, "layers": 1, "standardise": True}),
+        ("incontext", {"hints": True, "layers": 1}),
         ("anp", {"standardise": True}),
         ("snail", {"length": 3, "limit": 4}),
         ("lstm", {"online": True, "width": 8}),

@@ -14,6 +14,7 @@ from quickstudy.episode import Episode, Examples, Params, TaskSpec
 from quickstudy.errors import ConfigError, ModelError
 from quickstudy.learners.reading import ReadingLearner, surprise
 from quickstudy.models.reading import MemoryAugmented, Recurrent, Snail
+from quickstudy.models.reading.ridge import RidgeHints
 from quickstudy.registry import learners, models, sources
 
 NAMES = ("incontext", "cnp", "anp", "snail", "lstm", "mann")
@@ -238,3 +239,25 @@ def test_made_up_tables_can_be_learned_but_not_guessed() -> None:
     assert hit > blind + 0.05
     shares = torch.nn.functional.one_hot(drawn.query.y, 3).float().mean((0, 1))
     assert bool(((shares > 0.2) | (torch.arange(3) == 2)).all())  # no class id is told apart by how often it occurs
+
+
+def test_hints_are_what_ridge_regression_on_the_other_examples_says() -> None:
+    hints = RidgeHints().double()
+    z, y = torch.randn(7, 3, dtype=torch.float64), torch.randn(7, 2, dtype=torch.float64)
+    mask = torch.tensor([1, 1, 0, 1, 1, 1, 1], dtype=torch.bool)
+    own, weights = hints.fit(z, torch.where(mask[:, None], y, 0.0), mask)
+    one = torch.cat([z, torch.ones(7, 1, dtype=torch.float64)], dim=1)
+    size = (one[mask].square().sum() / 6).item()
+    strengths = hints.change().exp() * torch.tensor([0.01, 0.1, 1.0], dtype=torch.float64) * size + 1e-6
+
+    def solved(rows: Tensor, strength: Tensor) -> Tensor:
+        a = one[rows]
+        return torch.linalg.solve(a.T @ a + strength * torch.eye(4, dtype=torch.float64), a.T @ y[rows])
+
+    for i in mask.nonzero().flatten().tolist():
+        others = mask.clone()
+        others[i] = False
+        wanted = torch.cat([one[i] @ solved(others, strength) for strength in strengths])
+        torch.testing.assert_close(own[i], wanted)
+    wanted = torch.cat([one @ solved(mask, strength) for strength in strengths], dim=1)
+    torch.testing.assert_close(hints(weights, z), wanted)

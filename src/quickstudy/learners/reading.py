@@ -204,19 +204,21 @@ def incontext(
     heads: int = 4,
     labels: Labels = "tokens",
     limit: int | None = None,
+    hints: bool = False,
     standardise: bool = False,
     norm: Norm = "running",
 ) -> ReadingLearner:
     """In-context transformer: attention over the support set, trained to be a posterior (Müller et al. 2022).
 
     module: any encoder, (n, *features) to (n, D). labels: 'tokens' for at most `limit` classes (the tasks' ways if not
-    given), or 'pointer' for any number. standardise: scale inputs, and a regression's targets, by the support set.
+    given), or 'pointer' for any number. hints: every example is told what ridge regressions on the others, in closed
+    form, say of it. standardise: scale inputs, and a regression's targets, by the support set.
     """
     inputs, outputs, most = _sizes(spec, limit)
     classifies = spec.kind == "classification"
     how = labels if classifies else None
     reader = Transformer(
-        module, spec.input_shape, inputs, outputs, width=width, layers=layers, heads=heads, labels=how
+        module, spec.input_shape, inputs, outputs, width=width, layers=layers, heads=heads, labels=how, hints=hints
     )  # fmt: skip
     most = None if labels == "pointer" else most
     return ReadingLearner(network=Network(reader, norm), spec=spec, limit=most, standardise=standardise)

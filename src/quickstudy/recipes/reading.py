@@ -83,7 +83,7 @@ def tables_incontext() -> RunConfig:
         name="tables-incontext",
         tasks=sources.part("structural", columns=64),
         model=models.part("columns"),
-        learner=learners.part("incontext", width=96, layers=4, heads=4, limit=10, standardise=True),
+        learner=learners.part("incontext", width=96, layers=4, heads=4, limit=10, hints=True, standardise=True),
         ways=10,
         shots=64,
         queries=64,
