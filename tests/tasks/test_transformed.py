@@ -192,10 +192,9 @@ def test_a_run_changes_training_tasks_alone() -> None:
     assert torch.equal(*(p.source.episodes("val", TASKS).query.y for p in (parts, plain)))
 
 
-def test_a_learner_that_reads_in_order_gets_every_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    facts = {**learners._facts, "protonet": {**learners.facts("protonet"), "ordered": True}}
-    monkeypatch.setattr(learners, "_facts", facts)
-    parts = build(config())
+def test_a_learner_that_reads_in_order_gets_every_order() -> None:
+    assert not isinstance(build(config()).training, Transformed)
+    parts = build(config(learner=learners.part("lstm")))
     for source in (parts.source, parts.training):
         assert isinstance(source, Transformed)
         assert source.shuffle_order and not source.shuffle_labels

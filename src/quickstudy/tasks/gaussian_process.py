@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
 from quickstudy import rng
-from quickstudy.episode import Episode, Examples, TaskSpec
+from quickstudy.episode import Episode, TaskSpec
 from quickstudy.errors import ConfigError, unknown_name
 from quickstudy.registry import sources
-from quickstudy.tasks.base import Sampling, Source, presence
+from quickstudy.tasks.base import Sampling
+from quickstudy.tasks.made_up import MadeUpSource
 
 Kernel = Literal["rbf", "matern12", "matern32", "matern52", "periodic"]
 _POINTS, _VALUES, _SIZES, _HYPER = range(4)
@@ -40,7 +41,7 @@ def covariance(kernel: Kernel, a: Tensor, b: Tensor, lengthscale: Tensor) -> Ten
 
 
 @dataclass(frozen=True, kw_only=True)
-class GaussianProcessSource(Source):
+class GaussianProcessSource(MadeUpSource):
     """Tasks y = f(x) + ε with f ~ GP(0, k), ε ~ N(0, noise²), x uniform in [-reach, reach]^D. All splits are alike.
 
     Each task draws one of `kernels`, and its lengthscale from the interval `lengthscale`, evenly in the logarithm.
@@ -52,25 +53,10 @@ class GaussianProcessSource(Source):
     reach: float
     spec: TaskSpec
     sampling: Sampling = _SAMPLING
-    seed: int = 0
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-
-    def sampled(self, sampling: Sampling) -> GaussianProcessSource:
-        return replace(self, sampling=replace(sampling, ways=1, min_ways=None))
-
-    def seeded(self, seed: int) -> GaussianProcessSource:
-        return replace(self, seed=seed)
-
-    def to(self, device: torch.device | str) -> GaussianProcessSource:
-        return replace(self, device=torch.device(device))
-
-    def _keys(self, split: str, indices: Tensor) -> Tensor:
-        self.known(split)
-        return rng.fold(rng.key(self.seed, split, device=self.device), indices.to(self.device))
 
     def hyper(self, split: str, indices: Tensor) -> tuple[Tensor, Tensor]:
         """The number of each task's kernel (T,) int64, and its lengthscale (T,)."""
-        keys = rng.fold(self._keys(split, indices), _HYPER)
+        keys = rng.fold(self.keys(split, indices), _HYPER)
         low, high = (math.log(end) for end in self.lengthscale)
         kinds = rng.integers(rng.fold(keys, 1), len(self.kernels))
         return kinds, rng.uniform(keys, (), low, high).exp()
@@ -81,8 +67,7 @@ class GaussianProcessSource(Source):
         return torch.stack(found, dim=1)[torch.arange(len(kinds), device=kinds.device), kinds]
 
     def episodes(self, split: str, indices: Tensor) -> Episode:
-        keys, shots = self._keys(split, indices), self.sampling.shots
-        total = shots + self.sampling.queries
+        keys, total = self.keys(split, indices), self.sampling.shots + self.sampling.queries
         x = rng.uniform(rng.fold(keys, _POINTS), (total, *self.spec.input_shape), -self.reach, self.reach)
         wide = x.double() if self.device.type != "mps" else x  # 64 bits, where there are any
         kinds, lengthscales = self.hyper(split, indices)
@@ -90,12 +75,7 @@ class GaussianProcessSource(Source):
         k = k + (self.noise**2 + _JITTER) * torch.eye(total, dtype=k.dtype, device=self.device)
         drawn = rng.normal(rng.fold(keys, _VALUES), (total, 1))
         y = (torch.linalg.cholesky(k) @ drawn.to(k.dtype)).to(x.dtype)
-        _, given = presence(self.sampling, rng.fold(keys, _SIZES))
-        mask = torch.arange(shots, device=self.device) < given
-        return Episode(
-            Examples(x[:, :shots], y[:, :shots], mask),
-            Examples(x[:, shots:], y[:, shots:], torch.ones_like(y[:, shots:, 0], dtype=torch.bool)),
-        )
+        return self.points(x, y, rng.fold(keys, _SIZES))
 
     def posterior(self, split: str, indices: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation (T, queries, 1) of the targets of these episodes' queries, noise included, given

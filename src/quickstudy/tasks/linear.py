@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -11,45 +11,34 @@ from quickstudy import rng
 from quickstudy.episode import Episode, Examples, TaskSpec
 from quickstudy.errors import ConfigError
 from quickstudy.registry import sources
-from quickstudy.tasks.base import Sampling, Source, presence
+from quickstudy.tasks.base import Sampling, presence
+from quickstudy.tasks.made_up import MadeUpSource
 
 _PLANE, _POINTS, _HEIGHTS, _SIZES = range(4)
 _SAMPLING = Sampling(ways=2, shots=5, queries=15)
 
 
 @dataclass(frozen=True, kw_only=True)
-class LinearSource(Source):
+class LinearSource(MadeUpSource):
     """Tasks 'is n.x > b?' with x ~ N(0, I), exactly K + Q points of each class. All splits are alike."""
 
     dimensions: int
     spec: TaskSpec
     sampling: Sampling = _SAMPLING
-    seed: int = 0
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     def sampled(self, sampling: Sampling) -> LinearSource:
         if sampling.ways != 2:
             raise ConfigError(f"A hyperplane has two sides, so 'linear' tasks are 2-way; found ways={sampling.ways}.")
-        return replace(self, sampling=sampling)
-
-    def seeded(self, seed: int) -> LinearSource:
-        return replace(self, seed=seed)
-
-    def to(self, device: torch.device | str) -> LinearSource:
-        return replace(self, device=torch.device(device))
-
-    def _keys(self, split: str, indices: Tensor) -> Tensor:
-        self.known(split)
-        return rng.fold(rng.key(self.seed, split, device=self.device), indices.to(self.device))
+        return super().sampled(sampling)
 
     def planes(self, split: str, indices: Tensor) -> tuple[Tensor, Tensor]:
         """Unit normals n (T, D) and offsets b (T,) of the tasks; class 1 is where n.x > b."""
-        keys = rng.fold(self._keys(split, indices), _PLANE)
+        keys = rng.fold(self.keys(split, indices), _PLANE)
         normal = rng.normal(keys, (self.dimensions,))
         return normal / normal.norm(dim=1, keepdim=True), rng.uniform(rng.fold(keys, 1), (), -1.0, 1.0)
 
     def episodes(self, split: str, indices: Tensor) -> Episode:
-        keys, (shots, queries) = self._keys(split, indices), (self.sampling.shots, self.sampling.queries)
+        keys, (shots, queries) = self.keys(split, indices), (self.sampling.shots, self.sampling.queries)
         normal, offset = self.planes(split, indices)
         each = (2, shots + queries)
         # Along the normal x is N(0, 1) cut off at b: the inverse distribution function gives either tail from one draw.

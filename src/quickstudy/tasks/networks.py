@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from quickstudy import rng
-from quickstudy.episode import Episode, Examples, TaskSpec
+from quickstudy.episode import Episode, TaskSpec
 from quickstudy.errors import ConfigError
 from quickstudy.registry import sources
-from quickstudy.tasks.base import Sampling, Source, presence
+from quickstudy.tasks.base import Sampling
+from quickstudy.tasks.made_up import MadeUpSource
 
 _POINTS, _NOISE, _SIZES, _SCALE, _WEIGHTS = range(5)
 _SAMPLING = Sampling(ways=1, shots=20, queries=20)
 
 
 @dataclass(frozen=True, kw_only=True)
-class NetworkSource(Source):
+class NetworkSource(MadeUpSource):
     """Tasks y = f(x) + ε, where f is a random network of two hidden layers of tanh units and x ~ N(0, I).
 
     Weights are normal, of a scale that each task draws: nearly linear functions and wild ones. f has mean 0 and spread
@@ -30,22 +31,9 @@ class NetworkSource(Source):
     noise: float
     spec: TaskSpec
     sampling: Sampling = _SAMPLING
-    seed: int = 0
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-
-    def sampled(self, sampling: Sampling) -> NetworkSource:
-        return replace(self, sampling=replace(sampling, ways=1, min_ways=None))
-
-    def seeded(self, seed: int) -> NetworkSource:
-        return replace(self, seed=seed)
-
-    def to(self, device: torch.device | str) -> NetworkSource:
-        return replace(self, device=torch.device(device))
 
     def episodes(self, split: str, indices: Tensor) -> Episode:
-        self.known(split)
-        keys = rng.fold(rng.key(self.seed, split, device=self.device), indices.to(self.device))
-        shots, total = self.sampling.shots, self.sampling.shots + self.sampling.queries
+        keys, total = self.keys(split, indices), self.sampling.shots + self.sampling.queries
         x = rng.normal(rng.fold(keys, _POINTS), (total, *self.spec.input_shape))
         scale = rng.uniform(rng.fold(keys, _SCALE), (1, 1), math.log(0.5), math.log(3)).exp()
         h, size = x, self.spec.input_shape[0]
@@ -57,12 +45,7 @@ class NetworkSource(Source):
         f = h @ rng.normal(rng.fold(keys, _WEIGHTS + 2), (size, 1))
         f = (f - f.mean(1, keepdim=True)) / f.std(1, keepdim=True).clamp(min=1e-4)
         y = f + self.noise * rng.normal(rng.fold(keys, _NOISE), (total, 1))
-        _, given = presence(self.sampling, rng.fold(keys, _SIZES))
-        mask = torch.arange(shots, device=self.device) < given
-        return Episode(
-            Examples(x[:, :shots], y[:, :shots], mask),
-            Examples(x[:, shots:], y[:, shots:], torch.ones_like(y[:, shots:, 0], dtype=torch.bool)),
-        )
+        return self.points(x, y, rng.fold(keys, _SIZES))
 
 
 @sources.register("networks")

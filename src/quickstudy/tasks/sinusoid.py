@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from quickstudy import rng
-from quickstudy.episode import Episode, Examples, TaskSpec
+from quickstudy.episode import Episode, TaskSpec
 from quickstudy.registry import sources
-from quickstudy.tasks.base import Sampling, Source, presence
+from quickstudy.tasks.base import Sampling
+from quickstudy.tasks.made_up import MadeUpSource
 
 _CURVE, _POINTS, _SIZES = range(3)
 _SAMPLING = Sampling(ways=1, shots=10, queries=10)
@@ -19,47 +20,27 @@ _SPEC = TaskSpec(kind="regression", input_shape=(1,), target_shape=(1,))
 
 
 @dataclass(frozen=True, kw_only=True)
-class SinusoidSource(Source):
+class SinusoidSource(MadeUpSource):
     """Tasks y = A sin(w x + b) with x uniform in [-5, 5]; shots and queries count points. All splits are alike."""
 
     varying_frequency: bool = False
     spec: TaskSpec = _SPEC
     sampling: Sampling = _SAMPLING
-    seed: int = 0
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-
-    def sampled(self, sampling: Sampling) -> SinusoidSource:
-        return replace(self, sampling=replace(sampling, ways=1, min_ways=None))
-
-    def seeded(self, seed: int) -> SinusoidSource:
-        return replace(self, seed=seed)
-
-    def to(self, device: torch.device | str) -> SinusoidSource:
-        return replace(self, device=torch.device(device))
-
-    def _keys(self, split: str, indices: Tensor) -> Tensor:
-        self.known(split)
-        return rng.fold(rng.key(self.seed, split, device=self.device), indices.to(self.device))
 
     def curves(self, split: str, indices: Tensor) -> Tensor:
         """Amplitude A, angular frequency w and phase b of each task: (T, 3)."""
-        u = rng.uniform(rng.fold(self._keys(split, indices), _CURVE), (3,))
+        u = rng.uniform(rng.fold(self.keys(split, indices), _CURVE), (3,))
         amplitude, phase = 0.1 + 4.9 * u[:, 0], math.pi * u[:, 2]
         if self.varying_frequency:
             return torch.stack([amplitude, 0.8 + 0.4 * u[:, 1], phase], dim=1)
         return torch.stack([amplitude, torch.ones_like(amplitude), -phase], dim=1)
 
     def episodes(self, split: str, indices: Tensor) -> Episode:
-        keys, shots = self._keys(split, indices), self.sampling.shots
-        x = rng.uniform(rng.fold(keys, _POINTS), (shots + self.sampling.queries, 1), -5.0, 5.0)
+        keys, total = self.keys(split, indices), self.sampling.shots + self.sampling.queries
+        x = rng.uniform(rng.fold(keys, _POINTS), (total, 1), -5.0, 5.0)
         amplitude, frequency, phase = self.curves(split, indices)[..., None, None].unbind(dim=1)
         y = amplitude * torch.sin(frequency * x + phase)
-        _, given = presence(self.sampling, rng.fold(keys, _SIZES))
-        mask = torch.arange(shots, device=self.device) < given
-        return Episode(
-            Examples(x[:, :shots], y[:, :shots], mask),
-            Examples(x[:, shots:], y[:, shots:], torch.ones_like(x[:, shots:, 0], dtype=torch.bool)),
-        )
+        return self.points(x, y, rng.fold(keys, _SIZES))
 
 
 @sources.register("sinusoid")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -14,7 +14,8 @@ from quickstudy import rng
 from quickstudy.episode import Episode, Examples, TaskSpec
 from quickstudy.errors import ConfigError
 from quickstudy.registry import sources
-from quickstudy.tasks.base import Sampling, Source, presence
+from quickstudy.tasks.base import Sampling, presence
+from quickstudy.tasks.made_up import MadeUpSource
 
 _HIDDEN = 32  # nodes of each of the three layers of a model
 _CLUSTERS = 3  # at most, of one class
@@ -43,7 +44,7 @@ def _standard(h: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StructuralSource(Source):
+class StructuralSource(MadeUpSource):
     """Small tables: rows of numbers with a class each, made by a random structural model a task. All splits are alike.
 
     Three layers of nodes, each a random function of the layer before, with noise; the columns are nodes drawn at
@@ -57,23 +58,14 @@ class StructuralSource(Source):
     columns: int
     spec: TaskSpec
     sampling: Sampling = _SAMPLING
-    seed: int = 0
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     def sampled(self, sampling: Sampling) -> StructuralSource:
         if sampling.ways < 2:
             raise ConfigError(f"Tables have at least 2 classes, found ways={sampling.ways}.")
-        return replace(self, sampling=sampling, spec=replace(self.spec, ways=sampling.ways))
-
-    def seeded(self, seed: int) -> StructuralSource:
-        return replace(self, seed=seed)
-
-    def to(self, device: torch.device | str) -> StructuralSource:
-        return replace(self, device=torch.device(device))
+        return super().sampled(sampling)
 
     def episodes(self, split: str, indices: Tensor) -> Episode:
-        self.known(split)
-        keys = rng.fold(rng.key(self.seed, split, device=self.device), indices.to(self.device))
+        keys = self.keys(split, indices)
         each = iter(rng.split(keys, 40).unbind(-1))
         size, ways = self.sampling, self.sampling.ways
         rows, shots = size.shots + size.queries, size.shots
