@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -62,13 +62,8 @@ def presence(sampling: Sampling, keys: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class Source(ABC):
-    """Where episodes come from. A source is immutable; `sampled`, `seeded` and `to` return changed copies.
+    """Where episodes come from. A source is immutable; `sampled`, `seeded` and `to` return changed copies."""
 
-    balanced: every class of a task has as many examples as the sampling says; if not, shots and queries count all
-    examples of a task, whatever their class.
-    """
-
-    balanced: ClassVar[bool] = True
     spec: TaskSpec
     sampling: Sampling
     seed: int
@@ -88,6 +83,14 @@ class Source(ABC):
     @abstractmethod
     def to(self, device: torch.device | str) -> Self:
         """The same source on another device; episode i stays the same."""
+
+    @property
+    def balanced(self) -> bool:
+        """Whether every class of a task has as many examples as the sampling says.
+
+        If not, shots and queries count all examples of a task, whatever their class.
+        """
+        return True
 
     def known(self, split: str) -> None:
         """Raise ConfigError, suggesting the nearest name, if `split` is not one of SPLITS."""

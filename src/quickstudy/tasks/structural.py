@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -54,10 +53,13 @@ class StructuralSource(MadeUpSource):
     task, 2 to `ways`, are not equally frequent. Queries of classes without support do not count.
     """
 
-    balanced: ClassVar[bool] = False
     columns: int
     spec: TaskSpec
     sampling: Sampling = _SAMPLING
+
+    @property
+    def balanced(self) -> bool:
+        return False
 
     def sampled(self, sampling: Sampling) -> StructuralSource:
         if sampling.ways < 2:

@@ -57,6 +57,10 @@ class Transformed(Source):
         return self.source.sampling
 
     @property
+    def balanced(self) -> bool:
+        return self.source.balanced
+
+    @property
     def seed(self) -> int:  # type: ignore[override]
         return self.source.seed
 
