@@ -15,7 +15,6 @@ from quickstudy.engine.vectorize import tasks_of
 from quickstudy.episode import Episode, Features
 from quickstudy.errors import ConfigError, DataError
 from quickstudy.learners import IterativeLearner
-from quickstudy.registry import learners
 from quickstudy.tasks.base import Sampling
 from quickstudy.train.estimate import confidence
 from quickstudy.train.evaluate import Result
@@ -27,15 +26,12 @@ LARGEST_TASK = 26
 _CURVE_QUERIES = 10
 
 
-def fixed_ways(run: Run) -> bool:
-    """Whether the learner's network ends in one output per class, so that its number of classes cannot change."""
-    return bool(learners.facts(run.config.learner.name).get("head", False))
-
-
 def possible(run: Run, ways: int, shots: int, queries: int) -> bool:
-    """Whether the tasks come in this size and the test data can give it."""
+    """Whether the tasks come in this size, the test data can give it, and the learner can do it."""
     try:
-        run.parts.source.sampled(Sampling(ways, shots, queries)).check(SPLIT)
+        source = run.parts.source.sampled(Sampling(ways, shots, queries))
+        source.check(SPLIT)
+        run.parts.engine.learner.at(source.spec)
     except (DataError, ConfigError):
         return False
     return True
@@ -55,8 +51,6 @@ def by_shots(run: Run, episodes: int) -> list[Result]:
 def by_ways(run: Run, episodes: int) -> list[Result]:
     """Accuracy against the number of classes; nothing where the learner cannot change it."""
     config, queries = run.config, min(run.config.queries, 5)
-    if fixed_ways(run):
-        return []
     sizes = [n for n in sorted({*WAYS, config.ways}) if possible(run, n, config.shots, queries)]
     if len(sizes) < 2:
         return []
@@ -132,8 +126,7 @@ def _first(x: Features) -> Features:
 
 def largest_task(run: Run) -> Drawn | None:
     """One task of as many classes as the data allows (at most 26), one example of each; None below 3 classes."""
-    most = run.config.ways if fixed_ways(run) else LARGEST_TASK
-    ways = next((n for n in range(most, 2, -1) if possible(run, n, 1, 1)), None)
+    ways = next((n for n in range(LARGEST_TASK, 2, -1) if possible(run, n, 1, 1)), None)
     if ways is None:
         return None
     queries = next(q for q in (15, 10, 5, 3, 1) if possible(run, ways, 1, q))
