@@ -73,7 +73,11 @@ CONTESTS = (
 
 def settings(contest: Contest) -> dict[str, Any]:
     """All that the weights depend on, as JSON."""
-    plain = {f.name: getattr(contest.unrolls, f.name) for f in fields(Unrolls) if f.name not in ("rule", "problems")}
+    plain = {
+        f.name: getattr(contest.unrolls, f.name)
+        for f in fields(Unrolls)
+        if f.name not in ("rule", "problems", "device")
+    }
     names = {"rule": repr(contest.unrolls.rule), "problems": repr(contest.unrolls.problems)}
     return plain | names | {"outer steps": contest.iterations, "lr": contest.lr, "validation": contest.validation}
 

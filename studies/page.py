@@ -91,8 +91,8 @@ tasks seen.
     rows.append(["difference, paired", *(points(end) for end in ends), points(change, 100)])
     text += table(["", "first 50 tasks", "last 50 tasks", "points for each 100 tasks"], rows)
     return text + (
-        f"\nOver {len(gain)} tasks. Some of the rise is that of the tasks themselves, which get a little easier in this "
-        "order, as the row without memory shows; the paired difference is free of it.\n\n"
+        f"\nOver {len(gain)} tasks. Some of the rise is that of the tasks themselves, which get a little easier in "
+        "this order, as the row without memory shows; the paired difference is free of it.\n\n"
         "![Accuracy over tasks](lifelong.svg)\n"
     )
 

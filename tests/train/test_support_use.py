@@ -18,7 +18,7 @@ from quickstudy.episode import Examples, Params, State, TaskSpec, task
 from quickstudy.errors import ConfigError, DataError
 from quickstudy.learners import EmbeddingLearner, Learner, protonet
 from quickstudy.models import WithContext
-from quickstudy.registry import learners, models
+from quickstudy.registry import learners, models, sources
 from quickstudy.tasks import sinusoid, tables
 from quickstudy.tasks.base import Sampling, Source
 from quickstudy.train.evaluate import Result, evaluate
@@ -96,9 +96,22 @@ def test_processes_share_the_work() -> None:
     halves = [support_use(engine, params, Guessable(), "test", 40, _Half(rank, 2)) for rank in range(2)]
     whole = support_use(engine, params, Guessable(), "test", 40)
     for figure in ("own", "empty", "other"):
-        parts = [getattr(half, figure).mean for half in halves]
+        found = [getattr(half, figure) for half in halves]
+        parts = [
+            one.mean * one.count / 40 for one in found
+        ]  # of the other comparison, only a process's own tasks count
         assert all(part > 0 for part in parts)
         assert sum(parts) == pytest.approx(getattr(whole, figure).mean), "each is 0 on the other's tasks"
+
+
+def test_queries_of_classes_that_the_other_support_lacks_do_not_count() -> None:
+    """Tables have different numbers of classes; an absent class has a logit of −10⁹, which no mean survives."""
+    source = sources["structural"](columns=4).sampled(Sampling(ways=6, shots=30, queries=20))
+    learner = learners["protonet"](torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 4)), source.spec)
+    engine = Engine(learner, torch.device("cpu"))
+    found = support_use(engine, learner.init(torch.Generator().manual_seed(0)), source, "test", 64)
+    assert found.other is not None
+    assert 0 < found.other.mean < 100
 
 
 @pytest.mark.parametrize("kind", ["classification", "regression"])

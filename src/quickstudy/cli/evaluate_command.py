@@ -77,7 +77,7 @@ def run(argv: Sequence[str]) -> int:
             moves = "" if result.steps is None else f", {result.steps} inner steps"
             note = " (transductive)" if result.transductive else ""
             rows.append([task + moves, label, result.metric, str(result) + note, str(result.episodes)])
-            rows += [[task, label, name, str(figure), str(result.episodes)] for name, figure in result.figures.items()]
+            rows += [[task, label, name, str(figure), str(figure.count)] for name, figure in result.figures.items()]
     spec = learner.spec
     if spec.kind == "classification":
         rows.append([f"{results[0]['ways']}-way", "guessing", "accuracy", f"{100 / results[0]['ways']:.1f} %", "–"])

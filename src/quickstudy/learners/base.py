@@ -60,6 +60,11 @@ class Learner(ABC):
         prediction = self.predict(params, state, query.x)
         return losses.loss(prediction, query, self.spec), losses.metric(prediction, query, self.spec)
 
+    @property
+    def figure_names(self) -> tuple[str, ...]:
+        """The names of `figures`."""
+        return ()
+
     def figures(self, params: Params, episode: Episode) -> dict[str, Tensor]:
         """What else there is to say of how one task was learned: scalars by name, NaN where there is nothing to say."""
         return {}

@@ -41,7 +41,8 @@ class ReadingLearner(Learner):
 
     limit: the most classes that the network was built for; None where it takes any number. For regression it gives a
     mean and a standard deviation, and the loss is the negative log-likelihood of the targets, in nats for each number.
-    standardise: inputs are shifted and scaled by the support set's mean and spread, and so are regression targets.
+    standardise: inputs are shifted and scaled by the support set's mean and spread, and so are regression targets; what
+    does not vary is 0.
     online: the loss is over the whole sequence, each example being judged before its target is read.
     """
 
@@ -94,7 +95,7 @@ class ReadingLearner(Learner):
         return (y - scale["y.mean"]) / scale["y.spread"] if self.standardise else y
 
     def _scale(self, support: Examples) -> State:
-        """Mean and spread of the support set: of the inputs, and of a regression's targets."""
+        """Mean and spread of the support set: of inputs, 0 for what does not vary, and of a regression's targets."""
         if not self.standardise:
             return {}
         if not isinstance(support.x, Tensor):
@@ -102,13 +103,11 @@ class ReadingLearner(Learner):
         found = {"x": support.x} | ({"y": support.y.unsqueeze(-1).flatten(1)} if self.spec.kind == "regression" else {})
         scale: State = {}
         for name, value in found.items():
-            weight = support.mask.to(value.dtype).view(-1, *[1] * (value.dim() - 1))
-            count = weight.sum().clamp(min=1)
-            mean = (value * weight).sum(0) / count
-            variance = ((value - mean).square() * weight).sum(0) / count
-            steady = variance <= 1e-12
-            spread = torch.where(steady, 1.0, torch.where(steady, 1.0, variance).sqrt())
-            scale |= {f"{name}.mean": mean, f"{name}.spread": spread}
+            mask = support.mask.view(-1, *[1] * (value.dim() - 1))
+            mean, spread = losses.mean_and_spread(value, mask, dim=0)
+            scale |= {f"{name}.mean": mean[0], f"{name}.spread": spread[0]}
+        if "y.spread" in scale:  # targets that are all alike keep their unit
+            scale["y.spread"] = torch.where(scale["y.spread"] > 0, scale["y.spread"], 1.0)
         return scale
 
     def _answer(self, params: Params, state: State, x: Features) -> Tensor:
@@ -155,17 +154,24 @@ class ReadingLearner(Learner):
         """(n, ways): what was predicted of each support example before its label was read. For `online` learners."""
         return state[STATE + READINGS][:, : self.spec.ways]
 
+    @property
+    def figure_names(self) -> tuple[str, ...]:
+        if self.spec.kind == "regression":
+            return ("nll",)
+        return tuple(f"accuracy at instance {k}" for k in INSTANCES) if self.online else ()
+
     def figures(self, params: Params, episode: Episode) -> dict[str, Tensor]:
         """The negative log-likelihood of regression targets; or the accuracy online, the k-th time a class is met."""
+        if not self.figure_names:
+            return {}
         state = self.adapt(params, episode.support)
         if self.spec.kind == "regression":
             return {"nll": self.judge(params, state, episode.query)[0]}
-        if not self.online:
-            return {}
         labels = F.one_hot(episode.support.y, self.spec.ways) * episode.support.mask[:, None]
         times = (labels.cumsum(0) * labels).sum(1)
         right = self.readings(state).argmax(1) == episode.support.y
-        return {f"accuracy at instance {k}": (right & (times == k)).sum() / (times == k).sum() for k in INSTANCES}
+        found = [(right & (times == k)).sum() / (times == k).sum() for k in INSTANCES]
+        return dict(zip(self.figure_names, found, strict=True))
 
     def at(self, spec: TaskSpec) -> ReadingLearner:
         if spec.kind != self.spec.kind or (spec.kind == "regression" and spec.outputs != self.spec.outputs):
@@ -183,7 +189,10 @@ def surprise(mean: Tensor, spread: Tensor, y: Tensor) -> Tensor:
 
 
 def _scaled(x: Features, scale: State) -> Features:
-    return (x - scale["x.mean"]) / scale["x.spread"] if "x.mean" in scale and isinstance(x, Tensor) else x
+    if "x.mean" not in scale or not isinstance(x, Tensor):
+        return x
+    spread = scale["x.spread"]
+    return torch.where(spread > 0, (x - scale["x.mean"]) / torch.where(spread > 0, spread, 1.0), 0.0)
 
 
 def _sizes(spec: TaskSpec, limit: int | None) -> tuple[int, int, int | None]:

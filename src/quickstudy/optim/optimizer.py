@@ -123,9 +123,9 @@ class LearnedOptimizer(torch.optim.Optimizer):
         return super().__getstate__() | {"_rule": self._rule, "_weights": self._weights, "_cast": {}}
 
     def _identity(self) -> dict[str, Any]:
-        sha = hashlib.sha256()
+        sha = hashlib.sha256(repr(self._rule).encode())
         for name, value in sorted(self._weights.items()):
-            sha.update(name.encode() + value.double().cpu().numpy().tobytes())
+            sha.update(name.encode() + value.cpu().double().numpy().tobytes())
         return {"name": type(self._rule).__name__, "weights": sha.hexdigest()[:16]}
 
     def save(self, path: str | Path, facts: Mapping[str, Any] | None = None) -> None:
@@ -167,7 +167,13 @@ def load_rule(path: str | Path) -> tuple[Rule, Params, dict[str, Any]]:
             "quickstudy.inner.RULES, or upgrade with: pip install --upgrade quickstudy"
         )
     options: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in meta["options"].items()}
-    rule = RULES[meta["rule"]](**options)
+    try:
+        rule = RULES[meta["rule"]](**options)
+    except TypeError as error:
+        raise CheckpointError(
+            f"{path} was written by another version, with options that {meta['rule']!r} does not have here ({error}). "
+            "Upgrade with: pip install --upgrade quickstudy"
+        ) from error
     return rule, _checked(rule, weights), meta["facts"]
 
 

@@ -27,7 +27,8 @@ class Unrolls:
     segment and averaged over the batch: the loss ('sum', Andrychowicz et al. 2016), or log(loss + floor), to which late
     steps count as much as early ones, until the loss is as small as `floor`. through: the gradients that the rule is
     shown are differentiated in turn; if not, they count as constants, as in Andrychowicz et al., which is cheaper and
-    does not see that large steps diverge. seed: decides the functions and, for PES, the perturbations.
+    does not see that large steps diverge. seed: decides the functions and, for PES, the perturbations. device: where
+    all of it runs; weights that are given must lie there.
     """
 
     rule: Rule
@@ -39,6 +40,7 @@ class Unrolls:
     floor: float = 1e-3
     through: bool = True
     seed: int = 0
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         if self.segment < 1 or self.horizon < 1 or self.horizon % self.segment or self.batch < 1:
@@ -51,7 +53,7 @@ class Unrolls:
 
     def key(self, turn: int, *labels: str) -> Tensor:
         """The key of outer step `turn`."""
-        return rng.fold(rng.key(self.seed, "unrolls", *labels), turn)
+        return rng.fold(rng.key(self.seed, "unrolls", *labels, device=self.device), turn)
 
     def weights(self) -> Params:
         """Fresh hyperparameters of the rule, drawn from the seed."""
@@ -62,7 +64,8 @@ class Unrolls:
     def ended(self, turn: int) -> Tensor:
         """Which functions (batch,) are at the end of their horizon before outer step `turn`: all, before the first."""
         segments = self.horizon // self.segment
-        return (torch.arange(self.batch) + turn) % segments == 0 if turn else torch.ones(self.batch, dtype=torch.bool)
+        numbers = torch.arange(self.batch, device=self.device)
+        return (numbers + turn) % segments == 0 if turn else torch.ones_like(numbers, dtype=torch.bool)
 
     def renewed(self, turn: int, going: Going | None) -> Going:
         """What is going on at outer step `turn`, with new functions where the old ones are at their end."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from quickstudy import rng
@@ -86,8 +87,7 @@ class StructuralSource(MadeUpSource):
 
         _, given = presence(replace(size, ways=1, min_ways=None), next(each))
         mask = torch.arange(shots, device=self.device) < given
-        known = torch.zeros((len(keys), ways), dtype=torch.bool, device=self.device)
-        known = known.scatter_reduce(1, y[:, :shots], mask, "amax") if shots else known
+        known = (F.one_hot(y[:, :shots], ways).bool() & mask[..., None]).any(1)
         return Episode(
             Examples(x[:, :shots], y[:, :shots], mask),
             Examples(x[:, shots:], y[:, shots:], known.gather(1, y[:, shots:])),

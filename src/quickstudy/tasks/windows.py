@@ -9,8 +9,7 @@ from torch import Tensor
 
 from quickstudy.episode import Examples, SeriesFormat, TaskSpec
 from quickstudy.errors import ConfigError, DataError, ShapeError
-
-_FLAT = 1e-6  # of the largest value: a smaller spread is rounding
+from quickstudy.losses import mean_and_spread
 
 
 def series_spec(format: SeriesFormat, units: str = "") -> TaskSpec:
@@ -27,11 +26,8 @@ def measure(values: Tensor, known: Tensor, format: SeriesFormat) -> tuple[Tensor
     """
     if not format.normalise:
         return values.new_zeros((*values.shape[:-1], 1)), values.new_ones((*values.shape[:-1], 1))
-    count = known.sum(-1, keepdim=True).clamp(min=1)
-    mean = (values * known).sum(-1, keepdim=True) / count
-    spread = ((values - mean).square() * known).sum(-1, keepdim=True).div(count).sqrt()
-    least = _FLAT * (values * known).abs().amax(-1, keepdim=True)
-    return mean, torch.where(spread > least, spread, 1.0)
+    mean, spread = mean_and_spread(values, known, dim=-1)
+    return mean, torch.where(spread > 0, spread, 1.0)
 
 
 def windows(values: Tensor, points: Tensor, window: int) -> Tensor:
@@ -48,7 +44,9 @@ def windows(values: Tensor, points: Tensor, window: int) -> Tensor:
 def checked(seen: object) -> Tensor:
     """The seen values of a series (length,) as float64; ShapeError or DataError where they teach nothing."""
     try:
-        values = torch.as_tensor(seen).detach().to(torch.float64)
+        if isinstance(seen, Tensor) and seen.is_complex():
+            raise TypeError("complex numbers have no order")
+        values = torch.as_tensor(seen, dtype=torch.float64).detach()  # at once: a list would be float32 first
     except (TypeError, ValueError, RuntimeError) as error:
         raise DataError(f"The seen values of a series must be numbers, found {seen!r:.80} ({error}).") from error
     if values.dim() != 1:
@@ -80,12 +78,19 @@ def seen_examples(seen: object, format: SeriesFormat) -> Examples:
     return Examples(windows(scaled, points, format.window), scaled[1:, None], known)
 
 
-def roll_out(predict: Callable[[Tensor], Tensor], seen: Tensor, steps: int, format: SeriesFormat) -> Tensor:
+def roll_out(
+    predict: Callable[[Tensor], Tensor],
+    seen: Tensor,
+    steps: int,
+    format: SeriesFormat,
+    scale: tuple[float, float] | None = None,
+) -> Tensor:
     """The `steps` values that follow the seen ones (length,), in their units; each forecast is fed back: (steps,).
 
-    predict: a learned task's values (n, 1) for inputs (n, window, 2).
+    predict: a learned task's values (n, 1) for inputs (n, window, 2). scale: mean and spread of the values that the
+    task was learned from; those of the seen ones if not given.
     """
-    mean, spread = measure(seen, torch.ones_like(seen, dtype=torch.bool), format)
+    mean, spread = scale or measure(seen, torch.ones_like(seen, dtype=torch.bool), format)
     values = (seen - mean) / spread
     for _ in range(steps):
         end = torch.tensor([values.shape[-1]], device=values.device)

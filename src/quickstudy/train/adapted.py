@@ -17,7 +17,7 @@ from quickstudy.errors import CheckpointError, ConfigError, DataError, ShapeErro
 from quickstudy.learners import Learner, ReadingLearner
 from quickstudy.learners.network import prefixed, with_prefix
 from quickstudy.registry import models
-from quickstudy.tasks.windows import checked, roll_out, seen_examples
+from quickstudy.tasks.windows import checked, measure, roll_out, seen_examples
 from quickstudy.train.build import build_learner
 from quickstudy.train.config import RunConfig
 from quickstudy.train.folders import refuse_occupied
@@ -61,6 +61,8 @@ class AdaptedModel:
     classes: tuple[str, ...]
     built: TaskSpec | None = None
     """The tasks that the network was built for, where this one has fewer classes or columns."""
+    scale: tuple[float, float] | None = None
+    """Mean and spread of the series that was learned from, in its units."""
 
     @property
     def image(self) -> ImageFormat | None:
@@ -104,12 +106,12 @@ class AdaptedModel:
     def forecast(self, seen: Sequence[float] | Tensor, steps: int) -> Tensor:
         """The `steps` values that follow the seen ones (length,) of a series, in their units: (steps,) float64.
 
-        Each forecast is fed back as if it had been seen. Raises DataError for fewer than two values or NaN, and for
-        models that were not trained on series.
+        Each forecast is fed back as if it had been seen. The series may have gone on since it was learned. Raises
+        DataError for fewer than two values or NaN, and for models that were not trained on series.
         """
         if steps < 1:
             raise ConfigError(f"steps must be at least 1, found {steps}: it is how many values to forecast.")
-        return roll_out(self, checked(seen), steps, series_format(self.learner.spec)).cpu()
+        return roll_out(self, checked(seen), steps, series_format(self.learner.spec), self.scale).cpu()
 
     def save(self, folder: str | Path) -> Path:
         """Write model.safetensors and model.json into `folder`, which must not hold a model or a run yet."""
@@ -122,6 +124,7 @@ class AdaptedModel:
             "classes": list(self.classes),
             "spec": spec_to_json(self.learner.spec),
             "built": spec_to_json(self.built or self.learner.spec),
+            "scale": self.scale,
         }
         write_json(folder / "model.json", facts)
         return folder
@@ -145,7 +148,8 @@ class AdaptedModel:
         learner = build_learner(config, built, classes=1, module=module)
         learner = (learner if built == spec else learner.at(spec)).evaluated()
         params, state = prefixed(_META, tensors), prefixed(_STATE, tensors)
-        return cls(config, learner, params, state, tuple(facts["classes"]), built)
+        scale = tuple(facts["scale"]) if facts.get("scale") else None
+        return cls(config, learner, params, state, tuple(facts["classes"]), built, scale)
 
 
 def adapt(
@@ -160,6 +164,10 @@ def adapt(
     device, built = x.device, learner.spec
     spec = built
     if models.facts(config.model.name).get("narrower"):
+        if x.dim() != 2 or not x.shape[1]:
+            raise ShapeError(
+                f"A table has the shape (rows, columns), with at least one column; found {tuple(x.shape)}."
+            )
         spec = replace(spec, input_shape=tuple(x.shape[1:]))
         learner = learner.at(spec)
     mask = torch.ones(len(x), dtype=torch.bool, device=device)
@@ -189,9 +197,11 @@ def adapt(
 
 def adapt_series(config: RunConfig, learner: Learner, params: Params, seen: Sequence[float] | Tensor) -> AdaptedModel:
     """Learn a new series from its seen values (length,), in units of its own: every one but the first is an example."""
-    support = seen_examples(seen, series_format(learner.spec))
+    format, values = series_format(learner.spec), checked(seen)
+    support = seen_examples(values, format)
     assert isinstance(support.x, Tensor)
-    return adapt(config, learner, params, support.x, support.y)
+    mean, spread = (float(one) for one in measure(values, torch.ones_like(values, dtype=torch.bool), format))
+    return replace(adapt(config, learner, params, support.x, support.y), scale=(mean, spread))
 
 
 def series_format(spec: TaskSpec) -> SeriesFormat:

@@ -10,15 +10,16 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Estimate:
-    """mean: over tasks. ci95: half-width of its 95 % confidence interval; NaN for a single task."""
+    """mean: over `count` tasks. ci95: half-width of its 95 % confidence interval; NaN for a single task."""
 
     mean: float
     ci95: float
+    count: int | None = None
 
     @classmethod
     def of(cls, values: Tensor) -> Estimate:
         """The estimate from one value of each task, (n,)."""
-        return cls(*confidence(values))
+        return cls(*confidence(values), len(values))
 
     def __str__(self) -> str:
         digits = max(2, 1 - math.floor(math.log10(self.ci95))) if 0 < self.ci95 < math.inf else 3

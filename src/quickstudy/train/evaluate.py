@@ -14,7 +14,7 @@ from quickstudy import losses
 from quickstudy.engine import Engine
 from quickstudy.engine.distribute import Group
 from quickstudy.engine.vectorize import tasks_of
-from quickstudy.episode import Episode, Params, check_episode, task
+from quickstudy.episode import Episode, Params, check_episode
 from quickstudy.errors import ConfigError
 from quickstudy.tasks.base import Sampling, Source
 from quickstudy.train.estimate import Estimate, confidence
@@ -127,9 +127,7 @@ def evaluate(
         raise ConfigError(f"episodes must be at least 1, found {episodes}.")
     source.check(split)
     began, values = time.perf_counter(), torch.zeros(episodes, dtype=torch.float64)
-    first = task(source.episodes(split, torch.zeros(1, dtype=torch.int64, device=engine.device)), 0)
-    with torch.no_grad():
-        told = {name: torch.zeros_like(values) for name in engine.learner.evaluated().figures(params, first)}
+    told = {name: torch.zeros_like(values) for name in engine.learner.evaluated().figure_names}
     with group.together("evaluation"):
         for start in range(0, episodes, _CHUNK)[group.rank :: group.size]:
             indices = torch.arange(start, min(start + _CHUNK, episodes), device=engine.device)
@@ -145,7 +143,7 @@ def evaluate(
     values = group.sum(values, "evaluation")
     told = {name: group.sum(column, "evaluation") for name, column in told.items()}
     known = {name: column[~column.isnan()] for name, column in told.items()}
-    figures = {name: Estimate(*confidence(column)) for name, column in known.items() if len(column)}
+    figures = {name: Estimate.of(column) for name, column in known.items() if len(column)}
     result = result_of_values(engine, values, source.sampling, split, source.seed)
     result = replace(result, seconds=time.perf_counter() - began, figures=figures)
     if not compare_supports or episodes < 2:

@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from quickstudy.engine import Engine
 from quickstudy.engine.distribute import Group
-from quickstudy.episode import Episode, Examples, Params, map_episode
+from quickstudy.episode import Episode, Examples, Params, TaskSpec, map_episode
 from quickstudy.tasks.base import Source
 from quickstudy.train.estimate import Estimate
 
@@ -24,6 +25,7 @@ TASKS = 64
 """Tasks that are compared at most."""
 _CHUNK = 16  # tasks adapted at once
 _SHOWN = ("own", "empty", "other")
+_ROWS = (*_SHOWN, "own, on the queries of other", "whether there are any")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +33,9 @@ class SupportUse:
     """Mean query loss of the same `tasks` tasks, by the support set that the learner was shown.
 
     own: the task's. empty: none, every example masked as padding. other: that of the next task. The last two minus the
-    first are paired by task. loss: as the learner judges itself, cross-entropy in nats or squared error for most.
-    What could not be measured is None, and `missing` says why.
+    first are paired by task; queries of classes that the next task lacks are left out of that comparison. loss: as the
+    learner judges itself, cross-entropy in nats or squared error for most. What could not be measured is None, and
+    `missing` says why.
     """
 
     tasks: int
@@ -71,7 +74,7 @@ def support_use(
     It costs as much as evaluating three times as many tasks. group: processes that share the work.
     """
     group, count = group or Group(), min(episodes, TASKS)
-    values, failed = torch.zeros((len(_SHOWN), count), dtype=torch.float64), ""
+    values, failed = torch.zeros((len(_ROWS), count), dtype=torch.float64), ""
     with group.together("the comparison of support sets"):
         for start in range(0, count, _CHUNK)[group.rank :: group.size]:
             stop = min(start + _CHUNK, count)
@@ -79,8 +82,12 @@ def support_use(
             support, query = map_episode(lambda t: t[:-1], drawn)
             other = map_episode(lambda t: t[1:], drawn).support
             here = slice(start, stop)
-            values[0, here] = _losses(engine, params, support, query)
-            values[2, here] = _losses(engine, params, other, query)
+            values[0, here] = values[3, here] = _losses(engine, params, support, query)
+            shared = _shared(other, query, engine.learner.spec)
+            values[2, here] = _losses(engine, params, other, shared)
+            if not torch.equal(shared.mask, query.mask):
+                values[3, here] = _losses(engine, params, support, shared)
+            values[4, here] = shared.mask.any(1).double().cpu()
             try:
                 nothing = support._replace(mask=torch.zeros_like(support.mask))
                 values[1, here] = _losses(engine, params, nothing, query)
@@ -89,6 +96,14 @@ def support_use(
     values = group.sum(values, "the comparison of support sets")
     reasons = [reason for reason in group.gather(failed, "the comparison of support sets") if reason]
     return _summary(values, {"empty": reasons[0]} if reasons else {}, _one_task(source, split))
+
+
+def _shared(other: Examples, query: Examples, spec: TaskSpec) -> Examples:
+    """The queries whose class is in the other support set, which can say nothing of the others; with a task axis."""
+    if spec.kind == "regression":
+        return query
+    known = (F.one_hot(other.y, spec.ways).bool() & other.mask[..., None]).any(1)
+    return query._replace(mask=query.mask & known.gather(1, query.y))
 
 
 def _one_task(source: Source, split: str) -> bool:
@@ -112,8 +127,12 @@ def _losses(engine: Engine, params: Params, support: Examples, query: Examples) 
 
 
 def _summary(values: Tensor, missing: dict[str, str], alike: bool) -> SupportUse:
-    """values: the losses (3, T) by what was shown."""
-    rows = dict(zip(_SHOWN, values, strict=True))
+    """values: the losses by what was shown, and what belongs to those after another task's support set, (5, T)."""
+    rows = dict(zip(_SHOWN, values, strict=False))
+    answered = values[4] > 0
+    rows["other"], own = rows["other"][answered], values[3][answered]
+    if int(answered.sum()) < 2 and "other" not in missing:
+        missing["other"] = "Hardly any task shares a class with the next one."
     for name, row in rows.items():
         if name not in missing and not bool(torch.isfinite(row).all()):
             missing[name] = "Some of the losses are not finite numbers."
@@ -122,5 +141,6 @@ def _summary(values: Tensor, missing: dict[str, str], alike: bool) -> SupportUse
     finite = {name: row for name, row in rows.items() if name not in missing}
     estimates = {name: Estimate.of(row) for name, row in finite.items()}
     if "own" in finite:
-        estimates |= {f"{n}_minus_own": Estimate.of(row - finite["own"]) for n, row in finite.items() if n != "own"}
+        beside = {"empty": rows["own"], "other": own}
+        estimates |= {f"{n}_minus_own": Estimate.of(finite[n] - row) for n, row in beside.items() if n in finite}
     return SupportUse(tasks=values.shape[1], missing=missing, **estimates)

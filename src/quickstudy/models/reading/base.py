@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from itertools import pairwise
 from typing import Any, ClassVar
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from quickstudy.episode import Features, State
+from quickstudy.errors import ConfigError, ModelError
 
 STATE = "state."
 
@@ -77,6 +79,19 @@ def perceptron(*sizes: int) -> nn.Sequential:
 
 def features_of(encoder: nn.Module, input_shape: tuple[int, ...]) -> int:
     """How many numbers the encoder gives for one input."""
-    dtype = next((p.dtype for p in encoder.parameters()), torch.float32)
+    if not input_shape:
+        raise ModelError(
+            "The inputs of these tasks have no shape of their own (a dict of tensors, or one number each), so what the "
+            "encoder makes of them cannot be found out. Give tasks whose inputs are one tensor (n, *features)."
+        )
+    copied = copy.deepcopy(encoder).to("cpu").eval()  # the user's module is never changed
+    dtype = next((p.dtype for p in copied.parameters()), torch.float32)
     with torch.no_grad():
-        return int(encoder(torch.zeros((2, *input_shape), dtype=dtype)).flatten(1).shape[1])
+        return int(copied(torch.zeros((2, *input_shape), dtype=dtype)).flatten(1).shape[1])
+
+
+def at_least_one(**sizes: int) -> None:
+    """ConfigError for a size of a network that is below 1."""
+    for name, size in sizes.items():
+        if size < 1:
+            raise ConfigError(f"{name} must be at least 1, found {size}.")

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from quickstudy.episode import State
 from quickstudy.models.reading.attention import Attention
-from quickstudy.models.reading.base import Learned, Reader, features_of, perceptron
+from quickstudy.models.reading.base import Learned, Reader, at_least_one, features_of, perceptron
 
 
 class NeuralProcess(Reader):
@@ -22,6 +22,7 @@ class NeuralProcess(Reader):
         width: int = 128, depth: int = 3, heads: int = 4, attentive: bool = True,
     ) -> None:  # fmt: skip
         super().__init__(encoder, inputs, outputs)
+        at_least_one(width=width, depth=depth)
         size = features_of(encoder, input_shape)
         self.say = perceptron(size + inputs, *([width] * depth))
         self.decode = perceptron(size + width * (2 if attentive else 1), *([width] * depth), outputs)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from quickstudy.episode import State
-from quickstudy.models.reading.base import Learned, Reader, features_of
+from quickstudy.models.reading.base import Learned, Reader, at_least_one, features_of
 
 READINGS = "readings"
 
@@ -45,6 +45,7 @@ class Recurrent(Reader):
         width: int = 128, online: bool = False,
     ) -> None:  # fmt: skip
         super().__init__(encoder, inputs, outputs)
+        at_least_one(width=width)
         self.width, self.online = width, online
         self.gates = Gates(features_of(encoder, input_shape) + inputs + 1, width)
         self.head = nn.Linear(self._heard(width), outputs)
@@ -111,6 +112,7 @@ class MemoryAugmented(Recurrent):
         self, encoder: nn.Module, input_shape: tuple[int, ...], inputs: int, outputs: int, *,
         width: int = 128, online: bool = False, slots: int = 64, size: int = 40, decay: float = 0.95,
     ) -> None:  # fmt: skip
+        at_least_one(slots=slots, size=size)
         self.slots, self.size, self.decay = slots, size, decay
         super().__init__(encoder, input_shape, inputs, outputs, width=width, online=online)
         self.key = nn.Linear(features_of(encoder, input_shape), size, bias=False)
@@ -128,9 +130,10 @@ class MemoryAugmented(Recurrent):
         return super()._given(z, y) | {"key": self._keys(z), "target": self.target(y)}
 
     def _fresh(self, z: Tensor) -> State:
+        like = z if z.dtype == torch.float64 else z.float()  # also where the network runs in 16 bits
         return super()._fresh(z) | {
-            "rows": z.new_zeros((self.slots, 2 * self.size)),
-            "usage": z.new_zeros(self.slots),
+            "rows": like.new_zeros((self.slots, 2 * self.size)),
+            "usage": like.new_zeros(self.slots),
         }
 
     def _look(self, rows: Tensor, keys: Tensor) -> Tensor:
@@ -141,14 +144,12 @@ class MemoryAugmented(Recurrent):
     def _observe(self, state: State, given: dict[str, Tensor]) -> tuple[State, Tensor]:
         after, _ = super()._observe(state, given)
         rows, usage = state["rows"], state["usage"]
-        look = self._look(rows, given["key"])
-        least = F.one_hot(usage.argmin(-1), self.slots).to(look.dtype)
-        write = torch.lerp(least, look, torch.sigmoid(self.reuse()))
-        row = torch.cat([given["key"], given["target"] + self.context(after["h"])])
-        after |= {
-            "rows": torch.lerp(rows, row.expand_as(rows), write[:, None]),
-            "usage": self.decay * usage + look + write,
-        }
+        look = self._look(rows, given["key"]).to(rows.dtype)
+        least = F.one_hot(usage.argmin(-1), self.slots).to(rows.dtype)
+        gate = torch.sigmoid(self.reuse()).to(rows.dtype)
+        write = gate * look + (1 - gate) * least
+        row = torch.cat([given["key"], given["target"] + self.context(after["h"])]).to(rows.dtype)
+        after |= {"rows": rows + write[:, None] * (row - rows), "usage": self.decay * usage + look + write}
         return after, look @ rows[:, self.size :]
 
     def _found(self, state: State, z: Tensor) -> Tensor:

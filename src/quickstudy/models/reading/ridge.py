@@ -46,7 +46,8 @@ class RidgeHints(nn.Module):
 
     def forward(self, weights: Tensor, z: Tensor) -> Tensor:
         """Hints (m, count · outputs) for queries z (m, D)."""
-        return self._joined(self._with_one(z) @ weights)
+        with torch.autocast(z.device.type, enabled=False):
+            return self._joined(self._with_one(z.to(weights.dtype)) @ weights)
 
     @staticmethod
     def _with_one(z: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from quickstudy.episode import State
 from quickstudy.models.reading.attention import Attention
-from quickstudy.models.reading.base import Learned, Reader, features_of
+from quickstudy.models.reading.base import Learned, Reader, at_least_one, features_of
 
 
 class Dense(nn.Module):
@@ -61,6 +61,7 @@ class Snail(Reader):
         length: int = 32, filters: int = 32, size: int = 64,
     ) -> None:  # fmt: skip
         super().__init__(encoder, inputs, outputs)
+        at_least_one(length=length, filters=filters, size=size)
         channels = features_of(encoder, input_shape) + inputs
         layers: list[Dense | Look] = []
         for _ in range(2):

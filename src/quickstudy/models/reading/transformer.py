@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal, cast
+from typing import Literal, cast, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from quickstudy.episode import State
-from quickstudy.errors import ConfigError
+from quickstudy.errors import ConfigError, unknown_name
 from quickstudy.models.reading.attention import Attention, Pointer
-from quickstudy.models.reading.base import Learned, Reader, features_of, perceptron
+from quickstudy.models.reading.base import Learned, Reader, at_least_one, features_of, perceptron
 from quickstudy.models.reading.ridge import RidgeHints
 
 Labels = Literal["tokens", "pointer"]
@@ -53,6 +53,9 @@ class Transformer(Reader):
     ) -> None:  # fmt: skip
         """labels: see `Labels`; None for regression. hints: see `RidgeHints`; the answer also starts from them."""
         super().__init__(encoder, inputs, outputs)
+        at_least_one(width=width, layers=layers, heads=heads)
+        if labels not in (None, *get_args(Labels)):
+            raise unknown_name("way in which labels enter", str(labels), get_args(Labels))
         if hints and labels == "pointer":
             raise ConfigError("Hints are of a fixed number of classes, and labels='pointer' is for any. Choose one.")
         self.token = nn.Linear(features_of(encoder, input_shape), width)

@@ -41,7 +41,7 @@ def reading_sections(run: Run, result: Result, episodes: int, numbers: dict[str,
         )  # fmt: skip
         text = (
             f"It reads one example after another, in random order, and says what each is before it is told. Each dot "
-            f"is a mean over {result.episodes:,} tasks of {result.ways} classes, with its 95 % interval."
+            f"is a mean over those of {result.episodes:,} tasks in which a class is met so often; bars: 95 % intervals."
         )
         found.append(Section("While it reads", text, charts(chart(picture))))
     return found
