@@ -49,7 +49,11 @@ results: .venv/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
 	@touch $@
 
-studies: .venv/installed
+.venv/studies: .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[select]'
+	@touch $@
+
+studies: .venv/studies
 	$(BIN)/python -m studies
 	$(BIN)/python -m studies.page
 
