@@ -2,18 +2,39 @@
 
 from __future__ import annotations
 
-from quickstudy.registry import learners, models, recipes, sources
+from typing import Any
+
+from quickstudy.registry import Part, learners, models, recipes, sources
 from quickstudy.train.config import Protocol, RunConfig
 
 _SCHEDULE = {"pct_start": 0.05, "cycle_momentum": False}
 
 
-def _sinusoid(name: str, varying: bool, iterations: int, target: float, published: float, source: str) -> RunConfig:
+def _prior_fitted(name: str, tasks: Part[Any], model: Part[Any], learner: Part[Any], **sizes: Any) -> RunConfig:
+    """What the recipes share that are trained on tasks that are made up. sizes: further fields of the config."""
     return RunConfig(
         name=name,
-        tasks=sources.part("sinusoid", varying_frequency=varying),
-        model=models.part("mlp", width=64, depth=2),
-        learner=learners.part("incontext", width=64, layers=4),
+        tasks=tasks,
+        model=model,
+        learner=learner,
+        lr=1e-3,
+        schedule="OneCycleLR",
+        schedule_options=_SCHEDULE,
+        clip=1.0,
+        vectorize="vmap",
+        validate_every=1000,
+        checkpoint_every=2000,
+        log_every=100,
+        **sizes,
+    )
+
+
+def _sinusoid(name: str, varying: bool, iterations: int, target: float, published: float, source: str) -> RunConfig:
+    return _prior_fitted(
+        name,
+        sources.part("sinusoid", varying_frequency=varying),
+        models.part("mlp", width=64, depth=2),
+        learners.part("incontext", width=64, layers=4),
         shots=5,
         queries=100,
         train_shots=10,
@@ -21,15 +42,7 @@ def _sinusoid(name: str, varying: bool, iterations: int, target: float, publishe
         train_queries=40,
         iterations=iterations,
         meta_batch=64,
-        lr=1e-3,
-        schedule="OneCycleLR",
-        schedule_options=_SCHEDULE,
-        clip=1.0,
-        vectorize="vmap",
-        validate_every=1000,
         validation_episodes=1000,
-        checkpoint_every=5000,
-        log_every=200,
         protocols=(Protocol(name="5-shot", shots=5, queries=100, published=published, source=source, target=target),),
     )
 
@@ -49,11 +62,11 @@ def sinusoid_incontext_frequency() -> RunConfig:
 @recipes.register("gp-incontext")
 def gp_incontext() -> RunConfig:
     """In-context transformer on functions drawn from a Gaussian process, to be compared with the exact posterior."""
-    return RunConfig(
-        name="gp-incontext",
-        tasks=sources.part("gp"),
-        model=models.part("mlp", width=64, depth=2),
-        learner=learners.part("incontext", width=64, layers=4),
+    return _prior_fitted(
+        "gp-incontext",
+        sources.part("gp"),
+        models.part("mlp", width=64, depth=2),
+        learners.part("incontext", width=64, layers=4),
         shots=25,
         queries=50,
         train_shots=50,
@@ -61,15 +74,7 @@ def gp_incontext() -> RunConfig:
         train_queries=50,
         iterations=10000,
         meta_batch=32,
-        lr=1e-3,
-        schedule="OneCycleLR",
-        schedule_options=_SCHEDULE,
-        clip=1.0,
-        vectorize="vmap",
-        validate_every=1000,
         validation_episodes=500,
-        checkpoint_every=5000,
-        log_every=100,
     )
 
 
@@ -79,11 +84,11 @@ def tables_incontext() -> RunConfig:
 
     Up to 64 columns and 10 classes, from 64 rows (in the spirit of Hollmann et al. 2023).
     """
-    return RunConfig(
-        name="tables-incontext",
-        tasks=sources.part("structural", columns=64),
-        model=models.part("columns"),
-        learner=learners.part("incontext", width=96, layers=4, heads=4, limit=10, hints=True, standardise=True),
+    return _prior_fitted(
+        "tables-incontext",
+        sources.part("structural", columns=64),
+        models.part("columns"),
+        learners.part("incontext", width=96, layers=4, heads=4, limit=10, hints=True, standardise=True),
         ways=10,
         shots=64,
         queries=64,
@@ -91,15 +96,7 @@ def tables_incontext() -> RunConfig:
         min_shots=32,
         iterations=12000,
         meta_batch=16,
-        lr=1e-3,
-        schedule="OneCycleLR",
-        schedule_options=_SCHEDULE,
-        clip=1.0,
-        vectorize="vmap",
-        validate_every=1000,
         validation_episodes=256,
-        checkpoint_every=2000,
-        log_every=100,
     )
 
 
