@@ -1,0 +1,155 @@
+"""The learners that read, which differ in the network that they read with."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from quickstudy.episode import TaskSpec
+from quickstudy.learners.network import Network, Norm
+from quickstudy.learners.reading import ReadingLearner
+from quickstudy.models.reading import Labels, MemoryAugmented, NeuralProcess, Recurrent, Snail, Transformer
+from quickstudy.registry import learners
+
+
+def _sizes(spec: TaskSpec, limit: int | None) -> tuple[int, int, int | None]:
+    """How many numbers a target and an answer have, and the most classes."""
+    if spec.kind == "regression":
+        return spec.outputs, 2 * spec.outputs, None
+    most = spec.ways if limit is None else limit
+    return most, most, most
+
+
+@learners.register("incontext")
+def incontext(
+    module: nn.Module,
+    spec: TaskSpec,
+    *,
+    width: int = 64,
+    layers: int = 4,
+    heads: int = 4,
+    labels: Labels = "tokens",
+    limit: int | None = None,
+    hints: bool = False,
+    standardise: bool = False,
+    norm: Norm = "running",
+) -> ReadingLearner:
+    """In-context transformer: attention over the support set, trained to be a posterior (Müller et al. 2022).
+
+    module: any encoder, (n, *features) to (n, D). labels: 'tokens' for at most `limit` classes (the tasks' ways if not
+    given), or 'pointer' for any number. hints: every example is told what ridge regressions on the others, in closed
+    form, say of it. standardise: scale inputs, and a regression's targets, by the support set.
+    """
+    inputs, outputs, most = _sizes(spec, limit)
+    classifies = spec.kind == "classification"
+    how = labels if classifies else None
+    reader = Transformer(
+        module, spec.input_shape, inputs, outputs, width=width, layers=layers, heads=heads, labels=how, hints=hints
+    )  # fmt: skip
+    most = None if labels == "pointer" else most
+    return ReadingLearner(network=Network(reader, norm), spec=spec, limit=most, standardise=standardise)
+
+
+def _neural_process(
+    module: nn.Module, spec: TaskSpec, width: int, depth: int, attentive: bool, standardise: bool, norm: Norm
+) -> ReadingLearner:
+    inputs, outputs, most = _sizes(spec, None)
+    reader = NeuralProcess(
+        module, spec.input_shape, inputs, outputs, width=width, depth=depth, attentive=attentive
+    )  # fmt: skip
+    return ReadingLearner(network=Network(reader, norm), spec=spec, limit=most, standardise=standardise)
+
+
+@learners.register("cnp")
+def cnp(
+    module: nn.Module,
+    spec: TaskSpec,
+    *,
+    width: int = 128,
+    depth: int = 3,
+    standardise: bool = False,
+    norm: Norm = "running",
+) -> ReadingLearner:
+    """Conditional neural process: the mean of what an encoder says of each example (Garnelo et al. 2018).
+
+    module: any encoder of the inputs, (n, *features) to (n, D).
+    """
+    return _neural_process(module, spec, width, depth, False, standardise, norm)
+
+
+@learners.register("anp")
+def anp(
+    module: nn.Module,
+    spec: TaskSpec,
+    *,
+    width: int = 128,
+    depth: int = 3,
+    standardise: bool = False,
+    norm: Norm = "running",
+) -> ReadingLearner:
+    """Attentive neural process, deterministic: queries also attend to the examples (Kim et al. 2019).
+
+    module: any encoder of the inputs, (n, *features) to (n, D).
+    """
+    return _neural_process(module, spec, width, depth, True, standardise, norm)
+
+
+@learners.register("snail")
+def snail(
+    module: nn.Module,
+    spec: TaskSpec,
+    *,
+    length: int = 32,
+    filters: int = 32,
+    size: int = 64,
+    limit: int | None = None,
+    norm: Norm = "running",
+) -> ReadingLearner:
+    """SNAIL: temporal convolutions and attention over the sequence of examples (Mishra et al. 2018).
+
+    module: any encoder, (n, *features) to (n, D). length: examples that the convolutions reach back over.
+    """
+    inputs, outputs, most = _sizes(spec, limit)
+    reader = Snail(module, spec.input_shape, inputs, outputs, length=length, filters=filters, size=size)
+    return ReadingLearner(network=Network(reader, norm), spec=spec, limit=most)
+
+
+@learners.register("lstm")
+def lstm(
+    module: nn.Module,
+    spec: TaskSpec,
+    *,
+    width: int = 128,
+    online: bool = False,
+    limit: int | None = None,
+    norm: Norm = "running",
+) -> ReadingLearner:
+    """LSTM meta-learner: it reads examples in their order, and its state is what it learned (Hochreiter et al. 2001).
+
+    module: any encoder, (n, *features) to (n, D). online: learn to predict from the first example of a task on.
+    """
+    inputs, outputs, most = _sizes(spec, limit)
+    reader = Recurrent(module, spec.input_shape, inputs, outputs, width=width, online=online)
+    return ReadingLearner(network=Network(reader, norm), spec=spec, limit=most, online=online)
+
+
+@learners.register("mann")
+def mann(
+    module: nn.Module,
+    spec: TaskSpec,
+    *,
+    width: int = 128,
+    online: bool = False,
+    slots: int = 64,
+    size: int = 40,
+    limit: int | None = None,
+    norm: Norm = "running",
+) -> ReadingLearner:
+    """Memory-augmented network: an LSTM with `slots` rows that it writes and reads by attention (Santoro et al. 2016).
+
+    module: any encoder, (n, *features) to (n, D). online: learn to predict from the first example of a task on.
+    """
+    inputs, outputs, most = _sizes(spec, limit)
+    reader = MemoryAugmented(
+        module, spec.input_shape, inputs, outputs, width=width, online=online, slots=slots, size=size
+    )  # fmt: skip
+    return ReadingLearner(network=Network(reader, norm), spec=spec, limit=most, online=online)
