@@ -13,6 +13,8 @@ from quickstudy.errors import ConfigError, ModelError
 from quickstudy.registry import learners, models, recipes, sources
 from quickstudy.train.config import RunConfig
 from quickstudy.train.evaluate import Result
+from quickstudy.train.report import report
+from quickstudy.train.storage import read_json
 
 SMALL = {"iterations": 2, "meta_batch": 2, "validation_episodes": 4, "validate_every": 2, "compile": "off"}
 
@@ -92,3 +94,25 @@ def test_a_model_of_fewer_classes_than_it_was_trained_for_is_loaded_as_it_was(tm
     model.save(tmp_path / "model")
     x = torch.randn(4, 2)
     torch.testing.assert_close(qs.load(tmp_path / "model")(x), model(x))
+
+
+def test_the_report_says_how_sure_it_is(tmp_path: Path) -> None:
+    run = trained("gp-incontext", tmp_path)
+    path = report(run, episodes=6, curve_episodes=4)
+    numbers = read_json(run.folder / "report.json")
+    within = numbers["calibration"]["within"]
+    assert len(within) == len(numbers["calibration"]["levels"]) == 19
+    assert within == sorted(within)  # wider intervals hold more
+    assert numbers["headline"]["trained"]["figures"]["nll"]["count"] == 6
+    assert "How sure it is" in path.read_text()
+
+
+def test_the_report_of_an_online_learner_shows_how_it_does_while_it_reads(tmp_path: Path) -> None:
+    config = RunConfig(
+        name="online", tasks=sources.part("glyphs", alphabets=30), model=models.part("conv4", width=4, pool=False),
+        learner=learners.part("lstm", online=True, width=8), ways=3, shots=2, queries=1, **SMALL,  # type: ignore[arg-type]
+    )  # fmt: skip
+    run = qs.train(config, out=tmp_path / "run", quiet=True)
+    assert "While it reads" in report(run, episodes=4, curve_episodes=3).read_text()
+    ways = [one["ways"] for one in read_json(run.folder / "report.json")["by_ways"]]
+    assert ways == [2, 3]  # it was built for three classes
