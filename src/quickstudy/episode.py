@@ -144,7 +144,8 @@ def check_examples(examples: Examples, spec: TaskSpec, name: str = "support", ta
                 )
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise DataError(
-                f"{name}.{label} holds NaN or infinite values. Remove or fill them before training, padding with 0."
+                f"{name}.{label} holds NaN or infinite values. Remove or fill them (padding, where the mask is False, "
+                "with 0)."
             )
     if isinstance(examples.x, Tensor):
         _check_shape(f"{name}.x", tuple(examples.x.shape[lead:]), spec.input_shape, lead)

@@ -254,8 +254,13 @@ def test_pruning_forgets_the_least_used_and_merging_joins_what_is_alike(tmp_path
     entries = found.bank.entries()
     used = usefulness(entries)
     assert sum(used.values()) == pytest.approx(sum(bool(e.parents) for e in entries))
+    rate = {e.id: (used[e.id] + 1) / (len(entries) - i) for i, e in enumerate(entries)}  # for each that came after
+    would = prune(found.bank, count=8, dry=True)
+    assert len(found.bank) == len(entries)
     forgotten = prune(found.bank, count=8)
-    assert len(found.bank) == 8 and max(used[e.id] for e in forgotten) <= min(used[e.id] for e in found.bank.entries())
+    assert [e.id for e in forgotten] == [e.id for e in would]
+    assert len(found.bank) == 8 and max(rate[e.id] for e in forgotten) <= min(rate[e.id] for e in found.bank.entries())
+    assert entries[-1].id in {e.id for e in found.bank.entries()}  # nothing could have started from it yet
     size = sum(e.size for e in found.bank.entries()) // 2
     prune(found.bank, size=size)
     assert sum(e.size for e in found.bank.entries()) <= size

@@ -148,7 +148,7 @@ X, LABELS, _ = new_task()
         (X, ["wren"] * 12, DataError, "one class (wren)"),
         (X, [*LABELS[:5], None, *LABELS[6:]], DataError, "Support example 5 has no label (found None)"),
         (X, [*LABELS[:5], float("nan"), *LABELS[6:]], DataError, "Support example 5 has no label (found nan)"),
-        (X[:0], [], DataError, "at least two classes"),
+        (X[:0], [], DataError, "no support example"),
         (X.where(X < 1, torch.nan), LABELS, DataError, "NaN or infinite"),
         (X[:, :5], LABELS, ShapeError, "size 5 along axis 1, expected 8"),
         (X.reshape(12, 2, 4), LABELS, ShapeError, "must have 1 axes after the example axis"),
@@ -166,7 +166,7 @@ def test_support_that_does_not_fit(x: Any, labels: Any, error: type[QuickstudyEr
 @pytest.mark.parametrize(
     ("x", "error", "said"),
     [
-        (X[:, :5], ShapeError, "shape (5,), but the model was trained on (8,)"),
+        (X[:, :5], ShapeError, "shape (5,), but the model was adapted to (8,)"),
         (X[0], ShapeError, "shape ()"),
         ((X * 10).byte(), ShapeError, "x.float() / 255"),
         (X.where(X < 1, torch.inf), DataError, "NaN or infinite"),

@@ -41,6 +41,11 @@ class Episodic(Member):
         parts = [replace(source, splits={**source.splits, "train": own}) for own in found if len(own) >= least]
         if not parts:
             raise DataError(f"No group of training classes has the {least} classes of a task. Lower the ways.")
+        if len(parts) < 2:
+            raise DataError(
+                "Only one group of training classes is large enough for a task, so there is nothing to train apart. "
+                "Deal the classes out instead: --divide classes --parts 4, or divide='classes'."
+            )
         return cls(engine, tuple(parts), rule, steps, tasks)
 
     @classmethod

@@ -12,6 +12,7 @@ import tyro
 from quickstudy.cli.parse import find_run, parse, table, warn
 from quickstudy.errors import ConfigError
 from quickstudy.learners import IterativeLearner
+from quickstudy.train.evaluate import Result
 from quickstudy.train.run import Run
 from quickstudy.train.storage import write_json
 
@@ -73,13 +74,13 @@ def run(argv: Sequence[str]) -> int:
             )
             warning = result.warning or warning
             results.append({"network": label, **result.to_json()})
-            task = f"{result.ways}-way {result.shots}-shot" if result.ways else f"{result.shots}-shot"
+            task = _size(result, done.parts.source.balanced)
             moves = "" if result.steps is None else f", {result.steps} inner steps"
             note = " (transductive)" if result.transductive else ""
             rows.append([task + moves, label, result.metric, str(result) + note, str(result.episodes)])
             rows += [[task, label, name, str(figure), str(figure.count)] for name, figure in result.figures.items()]
     spec = learner.spec
-    if spec.kind == "classification":
+    if spec.kind == "classification" and done.parts.source.balanced:
         rows.append([f"{results[0]['ways']}-way", "guessing", "accuracy", f"{100 / results[0]['ways']:.1f} %", "–"])
     table(
         f"{done.config.name}, {options.split} tasks, seed {results[0]['seed']}",
@@ -91,6 +92,13 @@ def run(argv: Sequence[str]) -> int:
         write_json(options.out, results)
         print(f"Wrote {options.out}")
     return 0
+
+
+def _size(result: Result, balanced: bool) -> str:
+    """'5-way 1-shot', or, where shots count all examples of a task, 'up to 10-way, 64 examples'."""
+    if not result.ways:
+        return f"{result.shots}-shot"
+    return f"{result.ways}-way {result.shots}-shot" if balanced else f"up to {result.ways}-way, {result.shots} examples"
 
 
 def _official_runs(done: Run, options: Evaluate) -> int:

@@ -117,13 +117,14 @@ def _adapt(options: Adapt) -> None:
 
 def _prune(options: Prune) -> None:
     bank = Bank(options.bank, create=False)
-    if options.merge is not None:
+    if options.merge is not None and not options.dry:
         print(f"Merging saved {merge(bank, options.merge)} entries.")
     if options.count is not None or options.megabytes is not None:
         size = None if options.megabytes is None else int(options.megabytes * 1e6)
-        forgotten = prune(bank, count=options.count, size=size)
+        forgotten = prune(bank, count=options.count, size=size, dry=options.dry)
+        names = ", ".join(entry.name for entry in forgotten[:10]) + (", …" if len(forgotten) > 10 else "")
         print(
-            f"Forgot {len(forgotten)} entries" + (f": {', '.join(e.name for e in forgotten[:10])}" if forgotten else "")
+            f"{'Would forget' if options.dry else 'Forgot'} {len(forgotten)} entries" + (f": {names}" if names else "")
         )
     elif options.merge is None:
         raise ConfigError("Say what to prune to: --count, --megabytes or --merge.")

@@ -105,7 +105,10 @@ class Adapt:
 
 @dataclass
 class Prune:
-    """Make a bank smaller: merge what is nearly the same, then forget what is used least."""
+    """Make a bank smaller: merge what is nearly the same, then forget what is used least.
+
+    Do it while no other process reads or writes the bank.
+    """
 
     bank: _Bank
     """The bank."""
@@ -115,6 +118,8 @@ class Prune:
     """Keep at most so much."""
     merge: Annotated[float | None, tyro.conf.arg(metavar="CLOSENESS")] = None
     """Merge tasks whose descriptions have at least this cosine, such as 0.98."""
+    dry: bool = False
+    """Only say what would be forgotten; merge nothing."""
 
 
 @dataclass

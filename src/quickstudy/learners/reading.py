@@ -112,7 +112,9 @@ class ReadingLearner(Learner):
     def distribution(self, params: Params, state: State, x: Features) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of the target for each query, (m, *target), as a normal distribution."""
         if self.spec.kind != "regression":
-            raise ConfigError("A distribution over targets is for regression; for classes, take softmax of `predict`.")
+            raise ConfigError(
+                "A distribution over targets is for regression; these are classes, whose logits `predict` gives."
+            )
         with full_precision(self._answer(params, state, x)) as answer:
             mean, raw = answer.chunk(2, dim=1)
             spread = _LEAST + F.softplus(raw)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -181,9 +182,13 @@ class Bank:
                 self.tables.table(TASKS).delete(among("id", ids))
 
     def compact(self) -> None:
-        """Give back the space of what was removed, and join the small files that many appends leave."""
+        """Give back the space of what was removed, and join the small files that many appends leave.
+
+        Other processes that are reading or writing meanwhile may fail; nothing that is stored is lost.
+        """
         if self.tables.has(TASKS):
-            with self.tables.guard("write to"):
+            with self.tables.guard("write to"), warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "optimize\\(cleanup_older_than=0\\)")  # as said above
                 self.tables.table(TASKS).optimize(cleanup_older_than=timedelta(0))
 
     def index(self) -> None:

@@ -16,11 +16,10 @@ import torch.nn.functional as F
 from quickstudy.averaging import mean
 from quickstudy.averaging.means import direction, not_finite
 from quickstudy.episode import Params
-from quickstudy.errors import ConfigError
+from quickstudy.errors import ConfigError, RunError
 from quickstudy.memory.bank import Bank
 from quickstudy.memory.codec import encode, pack
 from quickstudy.memory.entry import Entry, pack_examples
-from quickstudy.train.folders import refuse_occupied
 from quickstudy.train.storage import write_atomically, write_json
 
 _log = logging.getLogger(__name__)
@@ -107,22 +106,26 @@ def _goodness(entry: Entry) -> float:
     return known[0] if known else -entry.metrics.get("mse", float("inf"))
 
 
-def prune(bank: Bank, *, count: int | None = None, size: int | None = None) -> list[Entry]:
+def prune(bank: Bank, *, count: int | None = None, size: int | None = None, dry: bool = False) -> list[Entry]:
     """Forget the least useful entries until at most `count` entries, of `size` bytes, are left; those forgotten.
 
-    Of equally useful ones the oldest goes first.
+    Entries are compared by how often they were started from for each task that came after them, so that what was
+    remembered last, which nothing could start from yet, is not forgotten first. dry: only say what would be forgotten.
     """
     if (count is None and size is None) or (count or 0) < 0 or (size or 0) < 0:
         raise ConfigError(f"Give a budget to prune to, a count or a size in bytes; found {count} and {size}.")
     entries = bank.entries()
     useful = usefulness(entries)
-    order = sorted(entries, key=lambda entry: (useful[entry.id], entry.created))
+    later = {entry.id: len(entries) - 1 - index for index, entry in enumerate(entries)}  # they come oldest first
+    order = sorted(entries, key=lambda entry: ((useful[entry.id] + 1) / (later[entry.id] + 1), entry.created))
     left, bytes_left, forgotten = len(entries), sum(entry.size for entry in entries), []
     for entry in order:
         if (count is None or left <= count) and (size is None or bytes_left <= size):
             break
         forgotten.append(entry)
         left, bytes_left = left - 1, bytes_left - entry.size
+    if dry:
+        return forgotten
     bank.remove([entry.id for entry in forgotten])
     bank.phi.keep({entry.base for entry in bank.entries()})
     bank.compact()
@@ -135,7 +138,8 @@ def export(bank: Bank, folder: str | Path) -> Path:
     A support set that was kept is `<id>.support.safetensors`. Entries that are damaged are left out with a warning.
     """
     folder = Path(folder)
-    refuse_occupied(folder)
+    if folder.exists() and any(folder.iterdir()):
+        raise RunError(f"{folder} is not empty. Choose another folder (--out), or empty it first.")
     folder.mkdir(parents=True, exist_ok=True)
     for id in bank.phi.ids():
         params, facts = bank.phi.load(id)

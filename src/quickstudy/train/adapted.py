@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from quickstudy.engine import resolve_device
 from quickstudy.episode import Examples, ImageFormat, Params, SeriesFormat, State, TaskSpec, check_examples
-from quickstudy.errors import CheckpointError, ConfigError, DataError, ShapeError
+from quickstudy.errors import CheckpointError, ConfigError, DataError, RunError, ShapeError
 from quickstudy.learners import Learner, ReadingLearner
 from quickstudy.learners.network import prefixed, with_prefix
 from quickstudy.registry import models
@@ -47,7 +47,7 @@ class Predictions:
         return len(self.probabilities)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class AdaptedModel:
     """φ and ψ of one task, with the names of its classes.
 
@@ -64,6 +64,10 @@ class AdaptedModel:
     scale: tuple[float, float] | None = None
     """Mean and spread of the series that was learned from, in its units."""
 
+    def __repr__(self) -> str:
+        told = f"classes {', '.join(self.classes)}" if self.classes else f"targets {self.learner.spec.target_shape}"
+        return f"AdaptedModel({self.config.learner.name}, inputs {self.learner.spec.input_shape}, {told})"
+
     @property
     def image(self) -> ImageFormat | None:
         """How image files must be read for this model."""
@@ -74,9 +78,9 @@ class AdaptedModel:
         x = _like(self.params, x)
         if tuple(x.shape[1:]) != self.learner.spec.input_shape:
             raise ShapeError(
-                f"One input has shape {tuple(x.shape[1:])}, but the model was trained on "
-                f"{self.learner.spec.input_shape}. "
-                "Give a batch (n, *features); quickstudy.tasks.images.read_images makes one of files (divide by 255)."
+                f"One input has shape {tuple(x.shape[1:])}, but the model was adapted to "
+                f"{self.learner.spec.input_shape}. Give a batch (n, *features)"
+                + ("; quickstudy.tasks.images.read_images makes one of files (divide by 255)." if self.image else ".")
             )
         if not bool(torch.isfinite(x).all()):
             raise DataError("x holds NaN or infinite values. Remove or fill them before predicting.")
@@ -88,6 +92,8 @@ class AdaptedModel:
 
         Those are the readers: incontext, cnp, anp, snail, lstm, mann. Raises ConfigError for others.
         """
+        if self.learner.spec.kind != "regression":
+            raise ConfigError("This model names classes: its `predict` gives their probabilities.")
         if not isinstance(self.learner, ReadingLearner):
             raise ConfigError(
                 f"The learner {self.config.learner.name!r} does not say how sure it is. Train one that reads, such as "
@@ -133,6 +139,11 @@ class AdaptedModel:
     def load(cls, folder: str | Path, module: nn.Module | None = None, device: str = "auto") -> AdaptedModel:
         """Read what `save` wrote. `module`: the network, where it was a module of your own."""
         folder = Path(folder)
+        if not (folder / "model.json").exists() and (folder / "config.json").exists():
+            raise RunError(
+                f"{folder} is a run, which has learned how to learn but no task yet. Adapt it first: quickstudy adapt "
+                f"{folder} --support IMAGES --out MODEL, or quickstudy.Run({str(folder)!r}).adapt(x, labels)."
+            )
         facts = read_json(folder / "model.json")
         tensors, _ = load_tensors(folder / "model.safetensors", "adapted model")
         for name in ("config", "classes", "spec"):
@@ -161,6 +172,8 @@ def adapt(
     than they were built for.
     """
     x = _like(params, x)
+    if not len(x):
+        raise DataError("There is no support example to learn from. Give at least one of each class.")
     device, built = x.device, learner.spec
     spec = built
     if models.facts(config.model.name).get("narrower"):
@@ -172,7 +185,9 @@ def adapt(
         learner = learner.at(spec)
     mask = torch.ones(len(x), dtype=torch.bool, device=device)
     if spec.kind == "regression":
-        support = Examples(x, _targets(labels, x), mask)
+        y = _targets(labels, x)
+        flat = spec.target_shape == (1,) and y.dim() == 1
+        support = Examples(x, y[:, None] if flat else y, mask)
         classes: tuple[str, ...] = ()
     else:
         given = labels.tolist() if isinstance(labels, Tensor) else list(labels)

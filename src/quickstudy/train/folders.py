@@ -46,8 +46,8 @@ def new_folder(name: str, out: str | Path | None, overwrite: bool) -> Path:
     if folder.exists() and any(folder.iterdir()):
         if not overwrite:
             raise RunError(
-                f"The folder {folder} exists and is not empty. Go on with it (quickstudy train --resume {folder}), "
-                "choose another (--out), or replace it (--overwrite)."
+                f"The folder {folder} exists and is not empty. Choose another (--out), or, where you train, go on with "
+                f"it (quickstudy train --resume {folder}) or replace it (--overwrite)."
             )
         _clear(folder)
     try:

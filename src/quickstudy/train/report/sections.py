@@ -54,9 +54,9 @@ def header(run: Run, headline: Headline) -> str:
     tiles = tile(what, str(result), f"{kind} of {result.episodes:,} tasks, 95 % interval", main=True)
     before = headline.untrained
     tiles += tile("untrained network", str(before), f"the same, over {before.episodes:,} of these")
-    if headline.constant is None:
+    if headline.constant is None and run.parts.source.balanced:
         tiles += tile("pure chance", f"{100 / result.ways:.1f} %", f"guessing one of {result.ways} classes")
-    else:
+    elif headline.constant is not None:
         mean, ci95 = headline.constant
         tiles += tile("always the mean", f"{mean:.2f} ± {ci95:.2f}", "of the given points")
     badge = ""
