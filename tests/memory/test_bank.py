@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import stat
@@ -97,7 +98,9 @@ def test_other_descriptors_and_nan_are_refused_and_nothing_is_stored(tmp_path: P
 def test_a_damaged_entry_is_never_used(tmp_path: Path) -> None:
     bank, ids = filled(tmp_path)
     table = bank.tables.table("tasks")
-    table.update(where=f"id = '{ids[2]}'", values={"metrics": '{"accuracy": 1.0}'})
+    (row,) = table.search().where(f"id = '{ids[2]}'").to_list()
+    better = json.dumps(json.loads(row["told"]) | {"metrics": {"accuracy": 1.0}})
+    table.update(where=f"id = '{ids[2]}'", values={"told": better})
     with pytest.raises(CheckpointError, match="'task 2'.*does not match its checksum"):
         bank.load(ids[2])
     assert set(bank.check()) == {ids[2]}

@@ -230,7 +230,9 @@ def test_memories_that_are_gone_or_damaged_are_left_out_and_said(
 ) -> None:
     found = bank(tmp_path, 3)
     ids = [entry.id for entry in found.bank.entries()]
-    found.bank.tables.table("tasks").update(where=f"id = '{ids[0]}'", values={"name": "other"})
+    found.bank.tables.table("tasks").update(
+        where=f"id = '{ids[0]}'", values={"signature": found.signature, "sha256": "0"}
+    )
     with caplog.at_level(logging.WARNING):
         solved = found.adapt(episode(0).support)
     assert {e.id for e, _ in solved.recalled} <= set(ids[1:]) and "does not match its checksum" in caplog.text
@@ -364,7 +366,7 @@ def test_an_entry_that_cannot_be_read_does_not_hide_the_others(
 ) -> None:
     found = bank(tmp_path, 3)
     first = found.bank.entries()[0].id
-    found.bank.tables.table("tasks").update(where=f"id = '{first}'", values={"metrics": "{"})
+    found.bank.tables.table("tasks").update(where=f"id = '{first}'", values={"told": "{"})
     with caplog.at_level(logging.WARNING):
         assert len(found.bank.entries()) == 2 and len(found.adapt(episode(1).support).recalled) == 2
     assert "is damaged" in caplog.text and set(found.bank.check()) == {first}

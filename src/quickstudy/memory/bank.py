@@ -16,14 +16,14 @@ from quickstudy.episode import Examples, Params
 from quickstudy.errors import CheckpointError, DataError, RunError
 from quickstudy.memory.bases import Bases
 from quickstudy.memory.codec import decode
-from quickstudy.memory.entry import DESCRIBING, PLAIN, TEXTS, Entry, from_row, row_checksum, to_row, unpack_examples
+from quickstudy.memory.entry import DESCRIBING, Entry, from_row, label, row_checksum, to_row, unpack_examples
 from quickstudy.memory.nearest import EXACT, Nearest, ask_index, build_index
 from quickstudy.memory.tables import Tables, among, equals
 
 FORMAT = 1
 """Version of the bank's tables; banks of a later one are refused."""
 TASKS = "tasks"
-_WHOLE = (*DESCRIBING, "parameters", "support")
+_WHOLE = (*DESCRIBING, "sha256", "parameters", "support")
 _COMPARED = ["id", "signature", "descriptor"]
 _READ = 256  # entries read at once
 _log = logging.getLogger(__name__)
@@ -61,9 +61,8 @@ class Bank:
     def _schema(self, size: int) -> Any:
         import pyarrow as pa
 
-        columns = [pa.field(name, pa.string()) for name in (*TEXTS, *PLAIN)]
-        columns += [pa.field("descriptor", pa.list_(pa.float32(), size)), pa.field("kept", pa.bool_())]
-        columns += [pa.field("size", pa.int64()), pa.field("sha256", pa.string())]
+        columns = [pa.field(name, pa.string()) for name in ("id", "signature", "told", "sha256")]
+        columns += [pa.field("descriptor", pa.list_(pa.float32(), size))]
         columns += [pa.field("parameters", pa.large_binary()), pa.field("support", pa.large_binary())]
         return pa.schema(columns, metadata={"quickstudy_format": str(FORMAT)})
 
@@ -137,8 +136,9 @@ class Bank:
         return found, wrong
 
     def _decoded(self, row: dict[str, Any]) -> Params:
-        origin = self.phi.origin(row["base"]) if row["codec"] == "int8" else {}
-        return decode(row["parameters"], origin, row["codec"])
+        entry = from_row(row)
+        origin = self.phi.origin(entry.base) if entry.codec == "int8" else {}
+        return decode(row["parameters"], origin, entry.codec)
 
     def support(self, id: str) -> Examples | None:
         """The support set of an entry, if it was kept."""
@@ -157,8 +157,8 @@ class Bank:
     def _checked(self, row: dict[str, Any]) -> dict[str, Any]:
         if row_checksum(row) != row["sha256"]:
             raise CheckpointError(
-                f"The entry {row['name']!r} ({row['id']}) does not match its checksum: it was edited or damaged, and "
-                f"is never used. Remove it: quickstudy memory check {self.uri} --remove"
+                f"The entry {label(row)} does not match its checksum: it was edited or damaged, and is never used. "
+                f"Remove it: quickstudy memory check {self.uri} --remove"
             )
         return row
 
@@ -209,12 +209,11 @@ class Bank:
             raise DataError(f"The bank's descriptors have the length {size}, but this one has {len(descriptor)}.")
         with self.tables.guard("read"):
             if total > EXACT and self.indexed:
-                rows = ask_index(self.tables.table(TASKS), descriptor, count, signature)
-                found = [(row["id"], 1 - row["_distance"]) for row in rows]
+                near = ask_index(self.tables.table(TASKS), descriptor, count, signature)
             else:
                 near = self._nearest().ask(descriptor, count, signature)
-                found = [(id, closeness) for id, _, closeness in near]
-                rows = self._at([id for id, _, _ in near], [place for _, place, _ in near])
+            found = [(id, closeness) for id, _, closeness in near]
+            rows = self._at([id for id, _, _ in near], [place for _, place, _ in near])
         if not found:
             raise DataError(
                 f"None of the {total} entries of the bank at {self.uri} fits the signature {signature}: they are of "

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import platform
-from dataclasses import dataclass, field, replace
+import re
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
@@ -54,38 +55,47 @@ class Entry:
     )
 
 
-TEXTS = ("id", "name", "signature", "base", "learner", "codec", "support_hash", "support_uri", "created")
-PLAIN = ("statistics", "metrics", "parents", "versions")  # stored as JSON
-DESCRIBING = (*TEXTS, *PLAIN, "descriptor", "kept", "size", "sha256")
-"""The columns that are read without the parameters."""
+DESCRIBING = ("id", "signature", "descriptor", "told")
+"""The columns that are read without the parameters: few, as each costs a read of its own. 'told' is JSON."""
+_COLUMNS = ("id", "signature", "descriptor")
+_TOLD = tuple(f.name for f in fields(Entry) if f.name not in _COLUMNS)
 
 
 def to_row(entry: Entry, parameters: bytes, support: bytes | None) -> dict[str, Any]:
     """The columns of an entry, with a checksum over all of them."""
     entry = replace(entry, size=len(parameters) + len(support or b""), kept=support is not None)
-    row: dict[str, Any] = {name: getattr(entry, name) for name in TEXTS}
-    row |= {name: json.dumps(getattr(entry, name), sort_keys=True) for name in PLAIN}
-    row |= {"descriptor": entry.descriptor.detach().cpu().float().numpy(), "kept": entry.kept, "size": entry.size}
-    row |= {"parameters": parameters, "support": support}
+    row: dict[str, Any] = {
+        "id": entry.id,
+        "signature": entry.signature,
+        "told": json.dumps({name: getattr(entry, name) for name in _TOLD}, sort_keys=True),
+        "descriptor": entry.descriptor.detach().cpu().float().numpy(),
+        "parameters": parameters,
+        "support": support,
+    }
     return row | {"sha256": row_checksum(row)}
 
 
 def row_checksum(row: dict[str, Any]) -> str:
     """Over everything that an entry says of itself, its parameters and its support set."""
-    told = [str(row[name]) for name in (*TEXTS, *PLAIN)]
     vector = torch.as_tensor(row["descriptor"], dtype=torch.float32).numpy().tobytes()
-    return checksum(*told, vector, row["parameters"], row["support"] or b"")
+    return checksum(row["id"], row["signature"], row["told"], vector, row["parameters"], row["support"] or b"")
+
+
+def label(row: dict[str, Any]) -> str:
+    """What to call the entry of a row, even a damaged one: its name and id, or its id."""
+    found = re.search(r'"name": ("(?:[^"\\]|\\.)*")', row["told"])
+    return f"{json.loads(found[1])!r} ({row['id']})" if found else repr(row["id"])
 
 
 def from_row(row: dict[str, Any]) -> Entry:
     """The entry of a row's columns; CheckpointError if they cannot be read."""
-    try:
-        plain = {name: json.loads(row[name]) for name in PLAIN}
-    except ValueError as error:
-        raise CheckpointError(f"The entry {row['name']!r} ({row['id']}) is damaged: {error}.") from error
-    plain["parents"] = tuple(plain["parents"])
     descriptor = torch.as_tensor(row["descriptor"], dtype=torch.float32)
-    return Entry(**{n: row[n] for n in TEXTS}, **plain, descriptor=descriptor, kept=row["kept"], size=row["size"])
+    try:
+        told = json.loads(row["told"])
+        told["parents"] = tuple(told["parents"])
+        return Entry(id=row["id"], signature=row["signature"], descriptor=descriptor, **told)
+    except (ValueError, TypeError, KeyError) as error:
+        raise CheckpointError(f"The entry {label(row)} is damaged: {error}.") from error
 
 
 def base_id(learner: MemoryLearner, params: Params) -> str:

@@ -11,7 +11,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from quickstudy.memory.entry import DESCRIBING
 from quickstudy.memory.tables import equals
 
 EXACT = 100_000
@@ -84,11 +83,14 @@ def build_index(table: Any, size: int) -> None:
     table.create_index("signature", config=Bitmap(), replace=True)  # else each question compares a million texts
 
 
-def ask_index(table: Any, descriptor: Tensor, count: int, signature: str | None) -> list[dict[str, Any]]:
-    """The rows of about the `count` nearest, by the index; the candidates are compared exactly ('_distance')."""
+def ask_index(table: Any, descriptor: Tensor, count: int, signature: str | None) -> list[tuple[str, int, float]]:
+    """Ids, places and cosines of about the `count` nearest, by the index; the candidates are compared exactly.
+
+    The rows are read afterwards: reading their columns for all candidates would take as long as the search.
+    """
     query = table.search(descriptor.detach().cpu().float().numpy(), vector_column_name="descriptor")
     query = query.distance_type("cosine").nprobes(_PROBES).refine_factor(_REFINE).limit(count)
     if signature is not None:
         query = query.where(equals("signature", signature), prefilter=True)
-    found: list[dict[str, Any]] = query.select([*DESCRIBING, "_distance"]).to_arrow().to_pylist()
-    return found
+    rows = query.select(["id", "_distance"]).with_row_id(True).to_arrow().to_pylist()
+    return [(row["id"], row["_rowid"], 1 - row["_distance"]) for row in rows]
