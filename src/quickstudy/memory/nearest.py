@@ -15,7 +15,7 @@ from quickstudy.memory.tables import equals
 
 EXACT = 100_000
 """Up to so many entries, or where there is no index, the search looks at all of them."""
-_PROBES, _REFINE = 24, 5
+_PROBES, _REFINE = 32, 5
 
 
 @dataclass(frozen=True)
