@@ -91,7 +91,7 @@ def test_with_a_task_axis_the_axes_are_counted_after_it() -> None:
 def test_padding_must_be_finite_too_because_zero_times_nan_is_nan() -> None:
     mask = spoiled(GOOD.mask, (5,), False)
     check_examples(GOOD._replace(mask=mask), VECTORS)
-    with pytest.raises(DataError, match="padding with 0"):
+    with pytest.raises(DataError, match="padding, where the mask is False, with 0"):
         check_examples(GOOD._replace(mask=mask, x=spoiled(GOOD.x, (5, 0), NAN)), VECTORS)
     with pytest.raises(DataError, match="give padding the id 0"):
         check_examples(GOOD._replace(mask=mask, y=spoiled(GOOD.y, (5,), -1)), VECTORS)

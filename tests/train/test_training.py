@@ -172,7 +172,7 @@ def test_folders_are_never_written_over(tmp_path: Path, monkeypatch: pytest.Monk
         "runs/small-2",
         "runs/small-3",
     ]
-    with pytest.raises(RunError, match=r"--resume runs/small.*--out.*--overwrite"):
+    with pytest.raises(RunError, match=r"--out.*--resume runs/small.*--overwrite"):
         train(config, out="runs/small", quiet=True)
     assert train(replace(config, seed=5), out="runs/small", overwrite=True, quiet=True).config.seed == 5
     Path("runs/small/notes.txt").write_text("mine")
