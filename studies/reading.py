@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 import quickstudy as qs
-from quickstudy.engine.vectorize import tasks_of
 from quickstudy.episode import Episode, Examples, TaskSpec
 from quickstudy.learners.reading import ReadingLearner, surprise
 from quickstudy.registry import recipes
 from quickstudy.tasks.gaussian_process import GaussianProcessSource
-from quickstudy.tasks.transformed import Transformed
-from quickstudy.train.uncertainty import LEVELS, calibration
+from quickstudy.train.uncertainty import LEVELS, calibration, distributions
 from studies.common import interval, store
 
 POINTS, FUNCTIONS, QUERIES = (0, 1, 5, 10, 20, 30, 50), 500, 50
 SPLITS, ROWS = 100, 64
-SEQUENCES, INSTANCES = 400, (1, 2, 3, 4, 5, 10)
+SEQUENCES = 400
 
 
 def trained(name: str) -> qs.Run:
@@ -32,7 +29,7 @@ def trained(name: str) -> qs.Run:
     return qs.Run(folder) if folder.exists() else qs.train(recipes[name](), out=folder)
 
 
-def reader(run: qs.Run, ways: int | None = None) -> ReadingLearner:
+def reader(run: qs.Run) -> ReadingLearner:
     """The run's learner, which reads."""
     learner = run.learner
     assert isinstance(learner, ReadingLearner)
@@ -42,7 +39,6 @@ def reader(run: qs.Run, ways: int | None = None) -> ReadingLearner:
 def gp() -> None:
     """Surprise in nats a point, beside the exact posterior of the same functions."""
     run = trained("gp-incontext")
-    learner, params = reader(run), run.params
     rows, shown = [], {}
     for points in POINTS:
         source = run.parts.source.sampled(qs.Sampling(1, max(points, 1), QUERIES))
@@ -53,26 +49,21 @@ def gp() -> None:
             support = episodes.support._replace(mask=torch.zeros_like(episodes.support.mask))
             episodes = Episode(support, episodes.query)
             mean, spread = torch.zeros_like(mean), torch.full_like(spread, (1 + source.noise**2) ** 0.5)
-        found = [distribution(learner, params, episode) for episode in tasks_of(episodes)]
-        ours = torch.stack([surprise(*f, e.query.y).mean() for f, e in zip(found, tasks_of(episodes), strict=True)])
-        exact = surprise(mean.flatten(0, 1), spread.flatten(0, 1), episodes.query.y.flatten(0, 1)).view(FUNCTIONS, -1)
-        best = exact.mean(1)
+        means, spreads = distributions(run.parts.engine, run.params, episodes)
+        ours, best = (
+            surprise(*(part.flatten(0, 1) for part in (*pair, episodes.query.y))).view(FUNCTIONS, -1).mean(1)
+            for pair in ((means, spreads), (mean, spread))
+        )
         rows.append({
             "points": points, "ours": interval(ours.tolist()), "exact": interval(best.tolist()),
             "more": interval((ours - best).tolist()),
         })  # fmt: skip
         print(rows[-1], flush=True)
         if points == 10:
-            means, spreads = (torch.stack(column) for column in zip(*found, strict=True))
             shown = {"ours": calibration(means, spreads, episodes.query.y),
                      "exact": calibration(mean, spread, episodes.query.y)}  # fmt: skip
     told = {"seed": run.parts.source.seed, "functions": FUNCTIONS, "queries": QUERIES, "run": run.kept["commit"]}
     store("gp", told | {"rows": rows, "levels": LEVELS, "calibration": shown})
-
-
-@torch.no_grad()
-def distribution(learner: ReadingLearner, params: dict[str, Tensor], episode: Episode) -> tuple[Tensor, Tensor]:
-    return learner.distribution(params, learner.adapt(params, episode.support), episode.query.x)
 
 
 def real_tables() -> dict[str, tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]:
@@ -125,26 +116,13 @@ def tables() -> None:
     store("tables", told | {"rows": found, "mean": mean})
 
 
-def by_instance(learner: ReadingLearner, params: dict[str, Tensor], support: Examples) -> dict[int, float]:
-    """Accuracy at the k-th time that a class is seen, before its label is: the mean over the task's classes."""
-    with torch.no_grad():
-        right = learner.readings(learner.adapt(params, support)).argmax(1) == support.y
-    counts = F.one_hot(support.y, learner.spec.ways).cumsum(0).gather(1, support.y[:, None])[:, 0]
-    return {k: float(right[counts == k].float().mean()) for k in INSTANCES}
-
-
 def online() -> None:
     """Accuracy while reading sequences of 50 characters of five classes, in random order."""
     rows, told = {}, {}
     for name in ("omniglot-mann", "omniglot-lstm"):
         run = trained(name)
-        learner, source = reader(run), run.parts.source
-        assert isinstance(source, Transformed)
-        found: list[dict[int, float]] = []
-        for start in range(0, SEQUENCES, 50):
-            drawn = source.episodes("test", torch.arange(start, start + 50))
-            found += [by_instance(learner, run.params, episode.support) for episode in tasks_of(drawn)]
-        rows[name] = {str(k): interval([one[k] for one in found]) for k in INSTANCES}
-        told = {"seed": source.seed, "run": run.kept["commit"]}
+        result = run.evaluate(episodes=SEQUENCES, compare_supports=False)
+        rows[name] = {figure.rpartition(" ")[2]: asdict(one) for figure, one in result.figures.items()}
+        told = {"seed": result.seed, "run": run.kept["commit"]}
         print(name, rows[name], flush=True)
     store("online", told | {"sequences": SEQUENCES, "rows": rows})

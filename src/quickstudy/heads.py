@@ -16,7 +16,7 @@ from torch import Tensor
 from quickstudy.episode import Examples, Params, State, TaskSpec
 from quickstudy.errors import ConfigError
 
-_ABSENT = -1e9  # logit of a class without support: finite, so that its gradient is 0 and not NaN
+ABSENT = -1e9  # logit of a class without support: finite, so that its gradient is 0 and not NaN
 
 Distance = Literal["euclidean", "cosine"]
 
@@ -101,7 +101,7 @@ class Prototypes(Head):
         else:
             near = -squared_distances(z, state["prototypes"])
         scale = params["log_scale"].exp() if self.learn_temperature else self.temperature
-        return torch.where(state["present"], near * scale, _ABSENT)
+        return torch.where(state["present"], near * scale, ABSENT)
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ class Attention(Head):
 
     def logits(self, params: Params, state: State, z: Tensor) -> Tensor:
         scores = self.temperature * F.normalize(z, dim=1) @ state["keys"].T
-        weights = torch.where(state["mask"], scores, _ABSENT).softmax(dim=1)
+        weights = torch.where(state["mask"], scores, ABSENT).softmax(dim=1)
         return (weights @ state["values"]).clamp(min=torch.finfo(z.dtype).tiny).log()
 
 
@@ -159,4 +159,4 @@ class Ridge(Head):
         values = z @ state["weights"][:-1] + state["weights"][-1]
         if "present" not in state:  # regression
             return values
-        return torch.where(state["present"], params["scale"] * values + params["offset"], _ABSENT)
+        return torch.where(state["present"], params["scale"] * values + params["offset"], ABSENT)

@@ -13,12 +13,11 @@ from torch import Tensor
 from quickstudy import losses
 from quickstudy.episode import Episode, Examples, Features, Params, State, TaskSpec
 from quickstudy.errors import ConfigError, ModelError
-from quickstudy.heads import full_precision, one_hot
+from quickstudy.heads import ABSENT, full_precision, one_hot
 from quickstudy.learners.base import Learner
 from quickstudy.learners.network import with_prefix
 from quickstudy.models.reading import READINGS, STATE, Reader
 
-_ABSENT = -1e9  # as in `heads`
 INSTANCES = (1, 2, 3, 4, 5, 10)
 """At which times that a class is met the accuracy online is told (Santoro et al. 2016, table 1)."""
 _LEAST = 1e-3  # standard deviation, in the units of the target as the network sees it
@@ -107,7 +106,7 @@ class ReadingLearner(Learner):
         if self.spec.kind == "regression":
             return self.distribution(params, state, x)[0]
         logits = self._answer(params, state, x)[:, : self.spec.ways]
-        return logits if self.online else torch.where(state["present"], logits, _ABSENT)
+        return logits if self.online else torch.where(state["present"], logits, ABSENT)
 
     def distribution(self, params: Params, state: State, x: Features) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of the target for each query, (m, *target), as a normal distribution."""

@@ -20,16 +20,15 @@ from quickstudy.tasks.made_up import MadeUpSource
 _HIDDEN = 32  # nodes of each of the three layers of a model
 _CLUSTERS = 3  # at most, of one class
 _SAMPLING = Sampling(ways=10, shots=64, queries=64)
-_Key = Tensor
 
 
-def _between(key: _Key, low: float, high: float, shape: tuple[int, ...] = ()) -> Tensor:
+def _between(key: Tensor, low: float, high: float, shape: tuple[int, ...] = ()) -> Tensor:
     """Even in the logarithm, one number a task: (T, 1, 1) unless a shape is given."""
     drawn = rng.uniform(key, shape or (1, 1), math.log(low), math.log(high))
     return drawn.exp()
 
 
-def _bent(h: Tensor, key: _Key) -> Tensor:
+def _bent(h: Tensor, key: Tensor) -> Tensor:
     """One of five functions, another for each task; h (T, n, H)."""
     kind = rng.integers(key, 5, (1, 1))
     bent = torch.where(

@@ -65,13 +65,18 @@ def checked(seen: object) -> Tensor:
     return values
 
 
+def scale_of(values: Tensor, format: SeriesFormat) -> tuple[Tensor, Tensor]:
+    """Mean and spread (1,) of seen values (length,); see `measure`."""
+    return measure(values, torch.ones_like(values, dtype=torch.bool), format)
+
+
 def seen_examples(seen: object, format: SeriesFormat) -> Examples:
     """The support set that the seen values (length,) make: every point but the first, (length − 1) examples, float32.
 
     Raises DataError for fewer than two values, or NaN.
     """
     values = checked(seen)
-    mean, spread = measure(values, torch.ones_like(values, dtype=torch.bool), format)
+    mean, spread = scale_of(values, format)
     scaled = ((values - mean) / spread).to(torch.float32)
     points = torch.arange(1, len(values), device=values.device)
     known = torch.ones_like(points, dtype=torch.bool)
@@ -90,7 +95,7 @@ def roll_out(
     predict: a learned task's values (n, 1) for inputs (n, window, 2). scale: mean and spread of the values that the
     task was learned from; those of the seen ones if not given.
     """
-    mean, spread = scale or measure(seen, torch.ones_like(seen, dtype=torch.bool), format)
+    mean, spread = scale or scale_of(seen, format)
     values = (seen - mean) / spread
     for _ in range(steps):
         end = torch.tensor([values.shape[-1]], device=values.device)

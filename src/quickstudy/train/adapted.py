@@ -17,7 +17,7 @@ from quickstudy.errors import CheckpointError, ConfigError, DataError, RunError,
 from quickstudy.learners import Learner, ReadingLearner
 from quickstudy.learners.network import prefixed, with_prefix
 from quickstudy.registry import models
-from quickstudy.tasks.windows import checked, measure, roll_out, seen_examples
+from quickstudy.tasks.windows import checked, roll_out, scale_of, seen_examples
 from quickstudy.train.build import build_learner
 from quickstudy.train.config import RunConfig
 from quickstudy.train.folders import refuse_occupied
@@ -75,6 +75,12 @@ class AdaptedModel:
 
     def __call__(self, x: Tensor) -> Tensor:
         """Raw predictions for x (n, *features) in the training format: logits (n, N), or values (n, *target)."""
+        x = self._fitting(x)
+        with torch.no_grad():
+            return self.learner.predict(self.params, self.state, x)
+
+    def _fitting(self, x: Tensor) -> Tensor:
+        """x as φ is. Raises ShapeError or DataError for what the model cannot take."""
         x = _like(self.params, x)
         if tuple(x.shape[1:]) != self.learner.spec.input_shape:
             raise ShapeError(
@@ -84,8 +90,7 @@ class AdaptedModel:
             )
         if not bool(torch.isfinite(x).all()):
             raise DataError("x holds NaN or infinite values. Remove or fill them before predicting.")
-        with torch.no_grad():
-            return self.learner.predict(self.params, self.state, x)
+        return x
 
     def distribution(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of the target for x (n, *features), of learners that know how sure they are.
@@ -99,9 +104,9 @@ class AdaptedModel:
                 f"The learner {self.config.learner.name!r} does not say how sure it is. Train one that reads, such as "
                 "incontext or anp, for predictive uncertainty."
             )
-        self(x)  # refuses what does not fit
+        x = self._fitting(x)
         with torch.no_grad():
-            return self.learner.distribution(self.params, self.state, _like(self.params, x))
+            return self.learner.distribution(self.params, self.state, x)
 
     def predict(self, x: Tensor) -> Predictions:
         """Class names and probabilities for x (n, *features)."""
@@ -215,8 +220,8 @@ def adapt_series(config: RunConfig, learner: Learner, params: Params, seen: Sequ
     format, values = series_format(learner.spec), checked(seen)
     support = seen_examples(values, format)
     assert isinstance(support.x, Tensor)
-    mean, spread = (float(one) for one in measure(values, torch.ones_like(values, dtype=torch.bool), format))
-    return replace(adapt(config, learner, params, support.x, support.y), scale=(mean, spread))
+    mean, spread = scale_of(values, format)
+    return replace(adapt(config, learner, params, support.x, support.y), scale=(float(mean), float(spread)))
 
 
 def series_format(spec: TaskSpec) -> SeriesFormat:
