@@ -11,6 +11,10 @@ from torch import Tensor, nn
 from benchmarks.problems import OUTER_LR, Problem
 from quickstudy.engine import Engine, Plan, Tuner
 from quickstudy.learners import maml
+from quickstudy.registry import learners, models
+from quickstudy.train import outer as training
+from quickstudy.train.config import RunConfig
+from quickstudy.train.whole import WholeStep
 
 Gradient = dict[str, Tensor]
 _STEPS_LEFT = 50_000  # of the run that the tuner believes to be in: a usual length
@@ -89,15 +93,23 @@ class Ours(Contestant):
         self.name = f"quickstudy, {self.engine.plan}" + (f", {metagrad}" if metagrad else "")
         self.episodes = problem.episodes
         self.params = {f"network.{name}": value.clone() for name, value in problem.params.items()}
-        self.outer = Outer(list(self.params.values()))
+        config = RunConfig(
+            name="benchmark", model=models.part("mlp"), learner=learners.part("maml"), optimizer="Adam", lr=OUTER_LR
+        )
+        self.outer = training.Outer(self.params, config)
+        self.whole = WholeStep(self.outer, config.clip)
 
     def gradient(self) -> Gradient:
         grads, _, _ = self.engine.gradients(self.params, self.episodes)
         return {name.removeprefix("network."): value for name, value in grads.items()}
 
     def step(self) -> None:
-        grads, _, _ = self.engine.gradients(self.params, self.episodes)
-        self.outer.step([grads[name] for name in self.params])
+        if self.whole.fits(self.engine):
+            moved = self.whole(self.engine, self.episodes)
+            self.outer.move(moved.params, moved.slots)
+        else:
+            grads, _, _ = self.engine.gradients(self.params, self.episodes)
+            self.outer.step(grads, torch.zeros(()))
 
 
 def engine_of(problem: Problem, metagrad: str | None = None) -> Engine:

@@ -10,8 +10,8 @@ from small_tasks import IMAGES, VECTORS, convolutional, episodes, generator, per
 from torch import nn
 
 from quickstudy.engine import Engine, resolve_device
-from quickstudy.engine.norms import ElementaryNorms
 from quickstudy.engine.plan import Plan
+from quickstudy.engine.substitutes import Substitutes
 from quickstudy.episode import stack, task
 from quickstudy.errors import ConfigError
 from quickstudy.learners import maml, protonet
@@ -50,12 +50,12 @@ def test_second_order_gradients_through_normalisation_are_those_of_finite_differ
 @pytest.mark.parametrize("name", NORMS)
 def test_elementary_normalisation_equals_the_fused_kernels(name: str) -> None:
     layer, x = NORMS[name].float(), torch.randn(5, 4, 2, 2)
-    with ElementaryNorms():
+    with Substitutes():
         elementary = layer(x)
     torch.testing.assert_close(elementary, layer(x))
     flat = nn.BatchNorm1d(4).eval()
     flat(x[..., 0])
-    with ElementaryNorms():
+    with Substitutes():
         by_statistics = flat(x[..., 0])
     torch.testing.assert_close(by_statistics, flat(x[..., 0]))
 

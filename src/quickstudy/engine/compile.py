@@ -28,10 +28,14 @@ class Captured:
     """`function` as one flat graph for each combination of shapes it is called with, compiled.
 
     function: of nested dicts, tuples and tensors, to the same; without side effects. rough: it computes in bfloat16.
+    then: what is made of the tuple of arguments and of the result, in the same graph; the result is then a pair. It is
+    compared with eager code on the compiled result, since an optimizer makes much of what is nothing but rounding.
     """
 
-    def __init__(self, function: Callable[..., Any], rough: bool = False) -> None:
-        self._function, self._rough = function, rough
+    def __init__(
+        self, function: Callable[..., Any], rough: bool = False, then: Callable[[Any, Any], Any] | None = None
+    ) -> None:
+        self._function, self._rough, self._then = function, rough, then
         self._programs: dict[Any, tuple[Callable[..., Any], Any]] = {}
 
     def __call__(self, *arguments: Any) -> Any:
@@ -47,8 +51,12 @@ class Captured:
         forms = []
 
         def flat(*leaves: Tensor) -> list[Tensor]:
-            found, result = pytree.tree_flatten(self._function(*pytree.tree_unflatten(list(leaves), form)))
-            forms.append(result)
+            arguments = pytree.tree_unflatten(list(leaves), form)
+            result = self._function(*arguments)
+            found, structure = pytree.tree_flatten(
+                result if self._then is None else (result, self._then(arguments, result))
+            )
+            forms.append(structure)
             return found
 
         # Whatever tracing, code generation or the C++ compiler raise, the way out is the same: eager code.
@@ -63,8 +71,15 @@ class Captured:
         except Exception as error:
             first = next(iter(str(error).strip().splitlines()), "")
             raise CompileError(f"{type(error).__name__}: {first:.200}") from error
-        check_agreement(flat(*leaves), list(found), self._rough)
+        self._check(pytree.tree_unflatten(leaves, form), pytree.tree_unflatten(list(found), forms[0]))
         return program, forms[0]
+
+    def _check(self, arguments: Any, compiled: Any) -> None:
+        pairs = [(self._function(*arguments), compiled)]
+        if self._then is not None:
+            pairs = [(pairs[0][0], compiled[0]), (self._then(arguments, compiled[0]), compiled[1])]
+        for eager, found in pairs:
+            check_agreement(pytree.tree_leaves(eager), pytree.tree_leaves(found), self._rough)
 
 
 def _flattened(value: Any, leaves: list[Tensor]) -> tuple[Any, ...]:
@@ -89,8 +104,22 @@ def _code(graph: torch.fx.GraphModule, leaves: list[Any]) -> Callable[..., Any]:
         return graph
     from torch import _inductor  # two seconds
 
-    compiled: Callable[..., Any] = _inductor.compile(graph, leaves)
+    compiled: Callable[..., Any] = _inductor.compile(graph, leaves, options=_options(leaves))
     return compiled
+
+
+def _options(leaves: list[Any]) -> dict[str, Any]:
+    """What the compiler is told besides its defaults."""
+    if any(leaf.device.type != "cpu" for leaf in leaves):
+        return {}
+    from torch._inductor import config
+
+    return {
+        # Grouped convolutions with their channels last make every sum over a channel jump through memory.
+        "layout_optimization": False,
+        # Whether the C++ compiler knows this processor's instructions is seen when it compiles; trying costs 9 s.
+        "cpp.vec_isa_ok": config.cpp.vec_isa_ok is not False,
+    }
 
 
 def check_agreement(eager: list[Tensor], compiled: list[Tensor], rough: bool = False) -> None:

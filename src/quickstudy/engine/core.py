@@ -15,9 +15,10 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from quickstudy.engine.compile import Captured
-from quickstudy.engine.norms import ElementaryNorms
+from quickstudy.engine.cores import cores
 from quickstudy.engine.plan import Plan
 from quickstudy.engine.precision import Precision, autocast
+from quickstudy.engine.substitutes import Substitutes
 from quickstudy.engine.vectorize import Vectorize, over_tasks, resolve, tasks_of
 from quickstudy.episode import Episode, Params
 from quickstudy.learners import Learner
@@ -86,13 +87,21 @@ class Engine:
         return found
 
     def planned(self, plan: Plan) -> Engine:
-        """The same engine with another plan."""
+        """The same engine with another plan. What is compiled is kept where only the number of cores differs."""
+        if replace(plan, cores=self.plan.cores) == self.plan:
+            return self._sharing(chosen=plan)
         return replace(self, chosen=plan)
 
-    def captured(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        """`function`, compiled; the same name stands for the same function."""
+    def _sharing(self, **changes: Any) -> Engine:
+        """The same engine with `changes` to which its graphs are indifferent; both use, and add to, the same graphs."""
+        engine = replace(self, **changes)
+        object.__setattr__(engine, "_captured", self._captured)
+        return engine
+
+    def captured(self, name: str, function: Callable[..., Any], then: Any = None) -> Callable[..., Any]:
+        """`function`, compiled, with what follows it; the same name stands for the same functions. See `Captured`."""
         if name not in self._captured:
-            self._captured[name] = Captured(function, rough=self.precision == "bfloat16")
+            self._captured[name] = Captured(function, self.precision == "bfloat16", then)
         return self._captured[name]
 
     def autocast(self) -> AbstractContextManager[None]:
@@ -110,7 +119,8 @@ class Engine:
         """
         count = len(episodes.query.y)
         if self.mode == "vmap":
-            return self._unit(params, episodes, keys, count)
+            with cores(self.plan.cores):
+                return self._unit(params, episodes, keys, count)
         singles = list(tasks_of(episodes))
         seeds = [None] * count if keys is None else list(keys)
         if self.plan.workers == 1:
@@ -118,6 +128,31 @@ class Engine:
         else:
             parts = self._spread(params, singles, seeds)
         return _collected(parts)
+
+    @property
+    def whole(self) -> bool:
+        """Whether the meta-gradient over all tasks is one graph, of which what follows it can be a part."""
+        return self.plan.compiled == "whole" and self.mode == "vmap"
+
+    def extended(
+        self, name: str, more: Callable[..., Any], params: Params, episodes: Episode, keys: Tensor | None, *rest: Any
+    ) -> tuple[Any, Tensor, Tensor]:
+        """`more`(φ, meta-gradient, *rest), and each task's loss and metric (T,), as one graph that `name` stands for.
+
+        Only for an engine that runs as a `whole`. CompileError where the graph cannot be made.
+        """
+        count = len(episodes.query.y)
+
+        def gradients(params: Params, episodes: Episode, keys: tuple[Tensor, ...], rest: Any) -> Gradients:
+            return self._differentiated(count, params, episodes, *keys)
+
+        def then(arguments: Any, found: Gradients) -> Any:
+            return more(arguments[0], found[0], *arguments[3])
+
+        with cores(self.plan.cores):
+            graph = self.captured(f"{name}/{count}", gradients, then)
+            (_, loss, metric), after = graph(params, episodes, () if keys is None else (keys,), rest)
+        return after, loss, metric
 
     def _spread(self, params: Params, singles: list[Episode], seeds: list[Any]) -> list[Gradients]:
         """The tasks of a loop on several threads, each with one core and a copy of the network of its own."""
@@ -135,10 +170,7 @@ class Engine:
     @cached_property
     def _workers(self) -> list[Engine]:
         alone = replace(self.plan, workers=1)
-        engines = [replace(self, learner=copy.deepcopy(self.learner), chosen=alone) for _ in range(self.plan.workers)]
-        for engine in engines:
-            object.__setattr__(engine, "_captured", self._captured)
-        return engines
+        return [self._sharing(learner=copy.deepcopy(self.learner), chosen=alone) for _ in range(self.plan.workers)]
 
     @cached_property
     def _threads(self) -> ThreadPoolExecutor:
@@ -172,8 +204,8 @@ class Engine:
         with self.autocast(), ExitStack() as stack:
             if self.learner.network.inner_loop:
                 stack.enter_context(sdpa_kernel(SDPBackend.MATH))  # the fused kernels have no second derivative
-                if self.mode == "vmap" or self.plan.order == "forward":
-                    stack.enter_context(ElementaryNorms())
+                if self.mode == "vmap" or self.plan.order == "forward" or self.plan.compiled != "no":
+                    stack.enter_context(Substitutes())
             yield
 
     def reports(self, params: Params, episodes: Episode, keys: Tensor | None = None) -> dict[str, float]:

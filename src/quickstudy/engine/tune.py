@@ -27,6 +27,7 @@ _HOPELESS = 3.0  # a candidate that needs this many times the best's time is not
 _GAIN = 0.95  # a plan replaces another only if it needs at most this share of its time
 _WORTH_MEASURING = 20.0  # seconds of training left below which nothing is measured
 _OPERATION = 7e-6  # seconds that compiling saves at each operation: Python, dispatch and memory traffic
+_FUSED = 0.15  # the share of the time of convolutional networks that compiling saves at least, by less memory traffic
 _COMPILING = (5.0, 0.02)  # seconds to compile: a fixed part, and for each operation
 _LARGEST = 1500  # operations above which a step of the inner loop is compiled instead of the whole
 _WORKER_TASKS = 2  # tasks a thread must have to be worth it
@@ -38,12 +39,17 @@ class Tuner:
     engine: with the plan in use; what `gradients` returns always comes from it, the candidates' results are discarded.
     compile: 'auto' compiles when the time saved in the rest of the run exceeds what compiling costs; 'on' compiles as
     soon as it is allowed to, 'off' never. decided: nothing more is measured. say: receives one line for each decision.
+    run: what is timed: an outer step by an engine, (engine, φ, episodes, keys), without moving φ.
     """
 
     def __init__(
-        self, engine: Engine, compile: Compile = "auto", say: Callable[[str], None] = lambda line: None
+        self,
+        engine: Engine,
+        compile: Compile = "auto",
+        say: Callable[[str], None] = lambda line: None,
+        run: Callable[..., object] = lambda engine, *arguments: engine.gradients(*arguments),
     ) -> None:
-        self.engine, self.compile, self.say = engine, compile, say
+        self.engine, self.compile, self.say, self.run = engine, compile, say, run
         self.decided = False
         self._times: list[float] = []
 
@@ -95,6 +101,7 @@ class Tuner:
         plan, operations = compilable(self.engine, arguments)
         cost = _COMPILING[0] + _COMPILING[1] * operations
         share = min(0.9, operations * _calls(plan, arguments) * _OPERATION / seconds)
+        share = max(share, _FUSED) if convolves(self.engine.learner) else share
         if self.compile == "auto" and share * seconds * left < cost:
             return
         self.say(f"compiling, about {cost:.0f} s")
@@ -104,8 +111,13 @@ class Tuner:
         except CompileError as error:
             self.say(f"not compiled ({error}); going on with eager code")
             return
-        turns = [[self._seconds(engine, arguments) for engine in (self.engine, compiled)] for _ in range(_ROUNDS)]
-        eager, fast = (median(times) for times in zip(*turns, strict=True))
+        engines = [self.engine, compiled]
+        if self.engine.device.type == "cpu" and torch.get_num_threads() > 1 and plan.vectorize == "vmap":
+            engines.append(compiled.planned(replace(plan, cores=1)))
+        turns = [[self._seconds(engine, arguments) for engine in engines] for _ in range(_ROUNDS)]
+        eager, *times = (median(taken) for taken in zip(*turns, strict=True))
+        fast = min(times)
+        compiled = engines[1 + times.index(fast)]
         ratio = eager / fast
         if fast > _GAIN * eager:
             self.say(f"compiled in {took:.0f} s, but {ratio:.2f} times as fast: going on with eager code")
@@ -116,7 +128,7 @@ class Tuner:
     def _seconds(self, engine: Engine, arguments: tuple[Any, ...]) -> float:
         """The time of one meta-gradient."""
         began = self._now()
-        engine.gradients(*arguments)
+        self.run(engine, *arguments)
         return self._now() - began
 
     def _now(self) -> float:
@@ -150,13 +162,16 @@ def compilable(engine: Engine, arguments: tuple[Any, ...]) -> tuple[Plan, int]:
     """The plan to compile by, and the number of operations of what is compiled."""
     count = _Count()
     params, episodes, keys = arguments
+    if engine.vectorize == "auto":  # one graph for all tasks, also where eager code is faster task by task
+        engine = engine.planned(replace(engine.plan, vectorize="vmap", workers=1))
     if engine.mode == "loop":
         episodes, keys = map_episode(lambda t: t[:1], episodes), None if keys is None else keys[:1]
     with count:
         engine.planned(replace(engine.plan, workers=1)).gradients(params, episodes, keys)
     learner = engine.learner
-    stepwise = isinstance(learner, IterativeLearner) and isinstance(engine.estimator, (Recompute, Unrolled))
-    if isinstance(engine.estimator, Recompute) or (stepwise and count.operations > _LARGEST):
+    estimator = engine.estimator  # with compiled parts, `unrolled` becomes `recompute`
+    stepwise = isinstance(learner, IterativeLearner) and (estimator.stepwise or isinstance(estimator, Unrolled))
+    if isinstance(estimator, Recompute) or (stepwise and count.operations > _LARGEST):
         steps = max(1, getattr(learner, "steps", 1))
         return replace(engine.plan, compiled="parts"), min(count.operations, 3 * count.operations // steps)
     return replace(engine.plan, compiled="whole"), count.operations

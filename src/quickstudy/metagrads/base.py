@@ -8,7 +8,7 @@ they run for one task or for many at once, and whether they are compiled.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple
@@ -16,7 +16,7 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from quickstudy.episode import Episode, Params
+from quickstudy.episode import Episode, Examples, Params, State
 from quickstudy.errors import ConfigError
 from quickstudy.learners.base import IterativeLearner, Learner
 
@@ -57,9 +57,14 @@ ONE_TASK = Runner()
 
 
 class Metagrad(ABC):
-    """An estimator of the meta-gradient. exact: it equals `unrolled` but for rounding. reports: its `extra`."""
+    """An estimator of the meta-gradient.
+
+    exact: it equals `unrolled` but for rounding. stepwise: an inner step is a part of it, so that compiling its parts
+    does not take longer for more of them. reports: its `extra`.
+    """
 
     exact: ClassVar[bool] = False
+    stepwise: ClassVar[bool] = False
     reports: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
@@ -111,6 +116,61 @@ def attached(value: Tensor, params: Params, grads: Params) -> Tensor:
         value.detach(), _Held([grads[n] for n in names]), *(params[n] for n in names)
     )
     return result
+
+
+def walk(learner: IterativeLearner, runner: Runner, params: Params, support: Examples, steps: int) -> Iterator[State]:
+    """The states ψ_0, ψ_1, … ψ_steps of all tasks, as constants. One step is a part, so that it is compiled once."""
+    fixed, step = detached(params), runner.tasks(learner.step)
+
+    def ahead(params: Params, state: State, support: Examples) -> State:
+        with torch.no_grad():
+            after: State = step(params, state, support)
+        return after
+
+    one = runner.part("step", ahead)
+    with torch.no_grad():
+        state: State = runner.tasks(learner.start)(fixed, support)
+    yield state
+    for _ in range(steps):
+        state = one(fixed, state, support)
+        yield state
+
+
+def end(learner: IterativeLearner, runner: Runner, params: Params, support: Examples, steps: int) -> State:
+    """The last of the states of `walk`, without keeping the others."""
+    state: State = {}
+    for state in walk(learner, runner, params, support, steps):  # noqa: B007
+        pass
+    return state
+
+
+def finished(runner: Runner, finish: Callable[..., Score], params: Params, *rest: Any) -> Score:
+    """What follows the constant steps of an inner loop, as one part: `finish(φ, *rest)` of every task.
+
+    finish: for one task. rest: with a task axis, nested; constants.
+    """
+    moving = [name for name, value in params.items() if value.requires_grad]
+
+    def one(params: Params, *rest: Any) -> tuple[Tensor, Params]:
+        score = finish(params, *rest)
+        found = {"loss": score.loss, "metric": score.metric, **score.extra}
+        return score.surrogate, detached(found)
+
+    def ended(params: Params, *rest: Any) -> tuple[Params, Params]:
+        with torch.enable_grad():
+            leaves = {name: params[name].detach().requires_grad_() for name in moving}
+            surrogate, found = runner.tasks(one)(params | leaves, *rest)
+            total = surrogate.sum()
+            grads = (
+                torch.autograd.grad(total, list(leaves.values()), allow_unused=True)
+                if total.requires_grad
+                else [None] * len(leaves)
+            )
+        return {name: grad for name, grad in zip(leaves, grads, strict=True) if grad is not None}, found
+
+    grads, found = runner.part("ended", ended)(detached(params), *rest)
+    loss, metric = found.pop("loss"), found.pop("metric")
+    return Score(attached(loss.sum(), params, grads), loss, metric, found)
 
 
 def iterative(learner: Learner, params: Params, estimator: str) -> IterativeLearner:

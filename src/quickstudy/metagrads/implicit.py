@@ -9,14 +9,14 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from quickstudy.episode import Episode, Params
+from quickstudy.episode import Episode, Params, State
 from quickstudy.errors import ConfigError
-from quickstudy.learners.base import Learner
-from quickstudy.metagrads.base import OneTask, Score, detached, iterative
+from quickstudy.learners.base import IterativeLearner, Learner
+from quickstudy.metagrads.base import ONE_TASK, Metagrad, Runner, Score, detached, end, finished, iterative
 
 
 @dataclass(frozen=True)
-class Implicit(OneTask):
+class Implicit(Metagrad):
     """dL/dφ by the implicit function theorem, without a look at the inner steps (iMAML, Rajeswaran et al. 2019).
 
     With G(ψ, φ) the inner loss and its proximal term, ∂G/∂ψ = 0 at the end of the inner loop gives
@@ -31,6 +31,7 @@ class Implicit(OneTask):
     ∂G/∂ψ: both are 0 where the estimate is exact.
     """
 
+    stepwise = True
     reports = ("cg_residual", "inner_gradient")
     iterations: int = 5
 
@@ -41,14 +42,17 @@ class Implicit(OneTask):
                 f"{self.iterations}. About 5 are usual."
             )
 
-    def score(self, learner: Learner, params: Params, episode: Episode) -> Score:
-        learner = iterative(learner, params, "implicit")
+    def __call__(self, learner: Learner, params: Params, episode: Episode, runner: Runner = ONE_TASK) -> Score:
+        stepwise = iterative(learner, params, "implicit")
+        state = end(stepwise, runner, params, episode.support, stepwise.steps)
+        return finished(runner, partial(self._finish, stepwise), params, state, episode)
+
+    def _finish(self, learner: IterativeLearner, params: Params, state: State, episode: Episode) -> Score:
         (support, query), fixed = episode, detached(params)
-        end = detached(learner.adapt(fixed, support))
-        found = {name: value for name, value in end.items() if value.is_floating_point()}
+        found = {name: value for name, value in state.items() if value.is_floating_point()}
 
         def objective(found: Params, params: Params) -> Tensor:
-            value = learner.objective(params, end | found, support)
+            value = learner.objective(params, state | found, support)
             if value is None:
                 raise ConfigError(
                     "The estimator 'implicit' needs an inner loss with a term that holds ψ near φ, and this "
@@ -61,11 +65,11 @@ class Implicit(OneTask):
             grads: Params = torch.func.grad(objective)(found, params)
             return grads
 
-        target = torch.func.grad(lambda found: learner.judge(fixed, end | found, query)[0])(found)
+        target = torch.func.grad(lambda found: learner.judge(fixed, state | found, query)[0])(found)
         pull: Callable[[Params], tuple[Params]] = torch.func.vjp(partial(slope, fixed), found)[1]
         solution, residual = conjugate_gradients(lambda v: pull(v)[0], target, self.iterations)
         inner = slope(params, found)
-        loss, metric = learner.judge(params, end, query)
+        loss, metric = learner.judge(params, state, query)
         extra = {"cg_residual": residual, "inner_gradient": _dot(inner, inner).sqrt()}
         return Score(loss - _dot(inner, solution), loss, metric, extra)
 

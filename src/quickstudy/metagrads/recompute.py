@@ -13,7 +13,7 @@ from quickstudy.episode import Episode, Examples, Params, State
 from quickstudy.errors import unknown_name
 from quickstudy.learners.base import Learner
 from quickstudy.learners.descent import ORDERS, Order, second_derivatives
-from quickstudy.metagrads.base import ONE_TASK, Metagrad, Runner, Score, attached, detached, steps_of
+from quickstudy.metagrads.base import ONE_TASK, Metagrad, Runner, Score, attached, detached, steps_of, walk
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Recompute(Metagrad):
     al. 2025). Both give the same numbers; 'auto' leaves the choice to the engine, which measures; else 'reverse'.
     """
 
-    exact = True
+    exact = stepwise = True
     order: Order | Literal["auto"] = "auto"
 
     def __post_init__(self) -> None:
@@ -38,15 +38,11 @@ class Recompute(Metagrad):
         moving = [name for name, value in params.items() if value.requires_grad]
         fixed = detached(params)
         start, step = runner.tasks(learner.start), runner.tasks(learner.step)
+        states = list(walk(learner, runner, params, support, learner.steps))
 
         def judge(params: Params, state: State, query: Examples) -> dict[str, Tensor]:
             loss, metric = learner.judge(params, state, query)
             return {"loss": loss, "metric": metric.detach()}
-
-        def ahead(params: Params, state: State, support: Examples) -> State:
-            with torch.no_grad():
-                after: State = step(params, state, support)
-            return after
 
         def judged(params: Params, state: State, query: Examples) -> tuple[State, Params, State]:
             return pullback(runner.tasks(judge), moving, params, state, query, {"loss": None})
@@ -62,11 +58,7 @@ class Recompute(Metagrad):
 
             return pullback(from_nothing, moving, params, {}, support, above)[1]
 
-        with torch.no_grad():
-            states: list[State] = [start(fixed, support)]
-        ahead, back = runner.part("step", ahead), runner.part("back", back)
-        for _ in range(learner.steps):
-            states.append(ahead(fixed, states[-1], support))
+        back = runner.part("back", back)
         found, grads, above = runner.part("judged", judged)(fixed, states.pop(), query)
         while states:
             more, above = back(fixed, states.pop(), support, above)

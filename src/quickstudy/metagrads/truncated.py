@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from quickstudy.episode import Episode, Params, State
 from quickstudy.errors import ConfigError
 from quickstudy.learners.base import IterativeLearner, Learner
-from quickstudy.metagrads.base import OneTask, Score, detached, iterative, steps_of
+from quickstudy.metagrads.base import ONE_TASK, Metagrad, Runner, Score, end, finished, iterative, steps_of
 
 
 def shifted(start: State, end: State) -> State:
@@ -18,22 +18,24 @@ def shifted(start: State, end: State) -> State:
     }
 
 
-def through_last(last: int, learner: IterativeLearner, params: Params, episode: Episode) -> Score:
-    """The score of one task, of which the `last` inner steps are differentiated and the others shift ψ₀."""
-    (support, query), fixed = episode, detached(params)
-    start = learner.start(params, support)
-    early, state = max(learner.steps - last, 0), detached(start)
-    for _ in range(early):
-        state = learner.step(fixed, state, support)
-    state = shifted(start, state)
-    for _ in range(learner.steps - early):
-        state = learner.step(params, state, support)
-    loss, metric = learner.judge(params, state, query)
-    return Score(loss, loss, metric)
+def through_last(last: int, learner: IterativeLearner, params: Params, episode: Episode, runner: Runner) -> Score:
+    """The score, of which the `last` inner steps are differentiated and the others shift ψ₀."""
+    early = max(learner.steps - last, 0)
+
+    def finish(params: Params, state: State, episode: Episode) -> Score:
+        support, query = episode
+        state = shifted(learner.start(params, support), state)
+        for _ in range(learner.steps - early):
+            state = learner.step(params, state, support)
+        loss, metric = learner.judge(params, state, query)
+        return Score(loss, loss, metric)
+
+    state = end(learner, runner, params, episode.support, early)
+    return finished(runner, finish, params, state, episode)
 
 
 @dataclass(frozen=True)
-class Truncated(OneTask):
+class Truncated(Metagrad):
     """∂L/∂φ with ∂ψ_{K−last}/∂ψ₀ = I: truncated backpropagation (Shaban, Cheng, Hatch & Boots 2019).
 
     last: the number of inner steps that are differentiated, exactly. 0 is `first_order`; the number of inner steps, or
@@ -41,6 +43,7 @@ class Truncated(OneTask):
     its part in the last steps.
     """
 
+    stepwise = True
     last: int = 1
 
     def __post_init__(self) -> None:
@@ -50,7 +53,7 @@ class Truncated(OneTask):
                 "Choose 0 for the first-order estimate, or more."
             )
 
-    def score(self, learner: Learner, params: Params, episode: Episode) -> Score:
+    def __call__(self, learner: Learner, params: Params, episode: Episode, runner: Runner = ONE_TASK) -> Score:
         stepwise = steps_of(learner, "truncated") if self.last else iterative(learner, params, "truncated")
         early = stepwise.per_step(params) if self.last < stepwise.steps else {}
         if early:
@@ -60,4 +63,4 @@ class Truncated(OneTask):
                 f"the parts of {name!r} that belong to earlier steps would never learn. Set last={stepwise.steps}, or "
                 f"{remedy}."
             )
-        return through_last(self.last, stepwise, params, episode)
+        return through_last(self.last, stepwise, params, episode, runner)

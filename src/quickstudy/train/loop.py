@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from quickstudy import losses, rng
-from quickstudy.engine import Tuner, place
+from quickstudy.engine import Engine, Tuner, place
 from quickstudy.engine.core import Gradients
 from quickstudy.engine.distribute import Group
 from quickstudy.engine.vectorize import tasks_of
@@ -29,6 +29,7 @@ from quickstudy.train.plans import PlanLog
 from quickstudy.train.progress import Progress
 from quickstudy.train.splits import ON_TRAINING_CLASSES, held_out
 from quickstudy.train.stop import StopRequests
+from quickstudy.train.whole import WholeStep
 
 _CALIBRATION = 1 << 40  # indices of the episodes that statistics are taken over; training never gets there
 
@@ -92,9 +93,10 @@ class Training:
         self.plans = PlanLog(folder, self.group.leads)
         self._key = rng.key(config.seed, "estimator", device=self.engine.device)
         self._latest: tuple[Episode, Tensor]  # of the last step
-        self.tuner = Tuner(self.engine, config.compile)
+        self.tuner = Tuner(self.engine, config.compile, run=self._run)
         self.tuner.decided = self.plans.decided or not self.group.leads  # the others follow the leader's plan
         self.outer = Outer(initial_params(parts, config), config)
+        self.whole = WholeStep(self.outer, config.clip)
         self.held_out = held_out(parts.source)
         self.step, self.seconds, self.best = 0, 0.0, Best()
         self.window: list[tuple[Tensor, Tensor]] = []  # loss and metric of the steps since the last line of metrics
@@ -171,24 +173,39 @@ class Training:
         first = self.step * self.config.meta_batch
         indices = torch.arange(first, first + self.config.meta_batch, device=self.engine.device)
 
-        def own() -> Gradients:
-            mine = self.group.share(indices)
-            episodes = self.parts.training.episodes("train", mine)
-            return self._gradients(episodes, rng.fold(self._key, mine))
+        def tasks(mine: Tensor) -> tuple[Episode, Tensor]:
+            self._latest = self.parts.training.episodes("train", mine), rng.fold(self._key, mine)
+            return self._latest
 
-        grads, loss, metric = self._together(own)
+        self._planned()
+        if self.group.size == 1 and self.whole.fits(self.tuner.engine):
+            moved = self.whole(self.tuner.engine, *tasks(indices))
+            self._check(moved.norm, moved.loss, indices)
+            self.outer.move(moved.params, moved.slots)
+            self._stopping = self._stop.asked
+            return moved.loss.mean(), moved.metric.mean()
+        grads, loss, metric = self._together(lambda: self._gradients(*tasks(self.group.share(indices))))
         norm = torch.nn.utils.get_total_norm(grads.values())
-        if not bool(torch.isfinite(loss.sum() + norm)):
-            self._refuse_step(indices, loss)
+        self._check(norm, loss, indices)
         self.outer.step(grads, norm)
         return loss.mean(), metric.mean()
 
-    def _gradients(self, episodes: Episode, keys: Tensor) -> Gradients:
-        """The meta-gradient by the plan that is in use at this step, which may be measured on the way."""
+    def _run(self, engine: Engine, params: Params, episodes: Episode, keys: Tensor) -> None:
+        """What an outer step by `engine` computes, for the tuner's measurements; φ stays."""
+        if self.group.size == 1 and self.whole.fits(engine):
+            self.whole(engine, episodes, keys)
+        else:
+            engine.gradients(params, episodes, keys)
+
+    def _planned(self) -> None:
+        """Take the plan that is in use at this step."""
         before = self.plans.at(self.step)
         if before is not None and before != self.tuner.engine.plan:
             self.tuner.engine = self.engine.planned(before)
-        self._latest, plan = (episodes, keys), self.tuner.engine.plan
+
+    def _gradients(self, episodes: Episode, keys: Tensor) -> Gradients:
+        """The meta-gradient by the present plan, which may be measured on the way."""
+        plan = self.tuner.engine.plan
         found = self.tuner.gradients(self.outer.params, episodes, keys, self.config.iterations - self.step)
         if self.tuner.engine.plan != plan:
             self.plans.add(self.step + 1, self.tuner.engine.plan)
@@ -211,6 +228,10 @@ class Training:
         except ProcessLost:
             self._save()  # φ from before this step
             raise
+
+    def _check(self, norm: Tensor, loss: Tensor, indices: Tensor) -> None:
+        if not bool(torch.isfinite(loss.sum() + norm)):
+            self._refuse_step(indices, loss)
 
     def _refuse_step(self, indices: Tensor, loss: Tensor) -> None:
         bad = indices[~torch.isfinite(loss)].tolist()

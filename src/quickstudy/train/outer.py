@@ -42,13 +42,14 @@ def _made(constructor: Any, *arguments: Any, **options: Any) -> Any:
 class Outer:
     """φ, the optimizer's state, the schedule and the moving average: all that changes from one outer step to the next.
 
-    params: φ on the training device, moved in place by `step`. average: the moving average of φ, or φ itself.
+    params: φ on the training device, moved in place by `step`; moving: its trainable entries. average: the moving
+    average of φ, or φ itself.
     """
 
     def __init__(self, params: Params, config: RunConfig) -> None:
         self.params = params
         self._decay, self._clip = config.average, config.clip
-        self._moving = {name: value for name, value in params.items() if trainable(name)}
+        self.moving = {name: value for name, value in params.items() if trainable(name)}
         self.average = {n: v.clone() for n, v in params.items()} if config.average else params
         optimizer = _torch_class("optimizer in torch.optim", torch.optim, config.optimizer, torch.optim.Optimizer)
         check_signature("optimizer", optimizer, config.optimizer_options)
@@ -56,7 +57,7 @@ class Outer:
         choices = {"fused", "foreach", "capturable", "differentiable"}
         one_kernel = "fused" in inspect.signature(optimizer).parameters and not choices & set(config.optimizer_options)
         options = {"lr": config.lr, **({"fused": True} if one_kernel else {}), **config.optimizer_options}
-        self.optimizer = _made(optimizer, list(self._moving.values()), **options)
+        self.optimizer = _made(optimizer, list(self.moving.values()), **options)
         self.schedule = self._schedule(config)
 
     def _schedule(self, config: RunConfig) -> Any:
@@ -74,16 +75,38 @@ class Outer:
 
     def step(self, grads: Params, norm: Tensor) -> None:
         """One outer step along the meta-gradient `grads`, of this total norm; its names are the trainable ones of φ."""
-        for name, value in self._moving.items():
+        for name, value in self.moving.items():
             value.grad = grads[name]
         if self._clip:
-            torch.nn.utils.clip_grads_with_norm_(self._moving.values(), self._clip, norm)
+            torch.nn.utils.clip_grads_with_norm_(self.moving.values(), self._clip, norm)
         self.optimizer.step()
+        self._follow()
+
+    def slots(self) -> Params:
+        """The tensors of the optimizer's state, by 'ENTRY/SLOT'; empty before the first step."""
+        state = self.optimizer.state
+        return {
+            f"{name}/{slot}": kept
+            for name, value in self.moving.items()
+            for slot, kept in state.get(value, {}).items()
+            if isinstance(kept, Tensor)
+        }
+
+    def move(self, params: Params, slots: Params) -> None:
+        """An outer step to where it was found to lead: the trainable entries of φ, and all `slots`."""
+        here = self.slots()
+        torch._foreach_copy_(
+            [*(self.moving[name] for name in params), *(here[name] for name in slots)],
+            [*params.values(), *slots.values()],
+        )
+        self._follow()
+
+    def _follow(self) -> None:
         if self.schedule is not None:
             self.schedule.step()
         if self._decay:
-            names = list(self._moving)
-            torch._foreach_lerp_([self.average[n] for n in names], [self._moving[n] for n in names], 1 - self._decay)
+            names = list(self.moving)
+            torch._foreach_lerp_([self.average[n] for n in names], [self.moving[n] for n in names], 1 - self._decay)
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that is a tensor, by flat names, to be stored."""
