@@ -53,7 +53,7 @@ def main(arguments: list[str]) -> None:
     )
     parser.add_argument("--out", type=Path, default=RESULTS, help="the file of results")
     options = parser.parse_args(arguments)
-    keep_freed_memory()  # as a run of ours does; it serves every contestant
+    keep_freed_memory()  # as a run of ours does; meta-steps are timed in other processes
     stored: dict[str, Any] = read_json(options.out) if options.out.exists() else {}
     for name in options.only:
         here = where(options.quick)

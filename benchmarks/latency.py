@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from benchmarks.problems import Problem
-from benchmarks.timing import Effort, alternate
+from benchmarks.timing import Effort, alternate, repeated
 from quickstudy.episode import Examples, task
 from quickstudy.learners import Learner, maml, protonet
 from quickstudy.models import conv4
@@ -33,7 +33,7 @@ def measure(effort: Effort) -> Iterator[dict[str, Any]]:
     for name, learner in _learners().items():
         calls[f"{name}: adapt"] = _adapt(learner, episode.support, None)
         calls[f"{name}: adapt and predict"] = _adapt(learner, episode.support, episode.query)
-    timed = alternate(calls, effort)
+    timed = alternate({name: repeated(call) for name, call in calls.items()}, effort)
     yield {"title": TITLE, "rows": [{"name": name, **vars(timed[name])} for name in calls]}
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from typing import Any, Protocol
 
-from benchmarks.contestants import Contestant, Gradient, Ours, chosen_plan, plans
-from benchmarks.peers import PEERS, Vmapped
+from benchmarks.contestants import Gradient, plans
+from benchmarks.figures import OURS
+from benchmarks.peers import PEERS, PlainLoop, Vmapped
 from benchmarks.problems import META_STEPS, Problem
+from benchmarks.remote import Remote, running
 from benchmarks.timing import Effort, alternate
-from benchmarks.with_jax import Jax
+from benchmarks.worker import JAX, Entrant
 from quickstudy.engine import Plan
 from quickstudy.engine.compile import CompileError
 
@@ -21,20 +24,52 @@ class Disagreement(Exception):
     """Two contestants do not compute the same meta-gradient from the same φ and tasks."""
 
 
-def contestants(problem: Problem, chosen: Plan) -> list[Contestant]:
-    """Everyone: the plan that our tuner chose, every other plan of ours that compiles, and the peers."""
-    found: list[Contestant] = []
-    for plan in dict.fromkeys([*plans(problem), chosen]):
-        ours = Ours(problem, plan)
+class Computes(Protocol):
+    """A contestant, in this process or in another."""
+
+    name: str
+
+    def gradient(self) -> Gradient: ...
+
+
+def entrants(problem: Problem, chosen: Plan) -> list[Entrant]:
+    """Everyone: our plans with the one that our tuner chose, and the peers.
+
+    With convolutions, whose tensors are large, the peers in PyTorch enter a second time with our allocator setting.
+    """
+    ours = [Entrant(problem, plan=plan) for plan in dict.fromkeys([*plans(problem), chosen])]
+    if problem.kind != "conv4":
+        return [*ours, *(Entrant(problem, name) for name in [*PEERS, "JAX, jit of vmap"])]
+    peers = [name for name in PEERS if name != Vmapped.name]
+    lent = [Entrant(problem, name, lent=True) for name in peers]
+    return [*ours, *(Entrant(problem, name) for name in [*peers, *JAX]), *lent]
+
+
+def started(stack: ExitStack, everyone: Sequence[Entrant]) -> list[Remote]:
+    """The processes of all who can take part, which end with `stack`; of who cannot, a line says why."""
+    remotes = [stack.enter_context(running(entrant)) for entrant in everyone]
+    for one in remotes:
+        if one.entrant.lent and not one.kept:
+            _leave_out(one, "the C library of this system has no such setting")
+    return compiling([one for one in remotes if one.kept or not one.entrant.lent], Remote.gradient)
+
+
+def compiling(everyone: Sequence[Remote], attempt: Callable[[Remote], object]) -> list[Remote]:
+    """Without the plans of ours that do not compile when `attempt` is made; their processes are ended."""
+    found = []
+    for one in everyone:
         try:
-            ours.gradient()
+            if one.entrant.who == OURS:
+                attempt(one)
+            found.append(one)
         except CompileError as error:
-            print(f"  {ours.name}: left out, {error}", file=sys.stderr)
-            continue
-        found.append(ours)
-    convolves = problem.kind == "conv4"
-    found += [peer(problem) for peer in PEERS.values() if not (convolves and peer is Vmapped)]
-    return [*found, Jax(problem), *([Jax(problem, "map")] if convolves else [])]
+            _leave_out(one, str(error))
+    return found
+
+
+def _leave_out(one: Remote, why: str) -> None:
+    print(f"  {one.name}: left out, {why}", file=sys.stderr)
+    one.end()
 
 
 def apart(one: Gradient, other: Gradient) -> float:
@@ -45,7 +80,7 @@ def apart(one: Gradient, other: Gradient) -> float:
     return (sum(float((one[n].double() - other[n].double()).square().sum()) for n in one) / total) ** 0.5
 
 
-def check(everyone: list[Contestant], reference: Contestant) -> dict[str, float]:
+def check(everyone: Sequence[Computes], reference: Computes) -> dict[str, float]:
     """How far each is from the reference; Disagreement if one is further than rounding explains."""
     expected = reference.gradient()
     found = {}
@@ -62,24 +97,30 @@ def measure(effort: Effort) -> Iterator[list[dict[str, Any]]]:
     """One entry for each problem, with a row for each contestant; what is found so far."""
     found = []
     for name, (title, problem) in META_STEPS.items():
-        found.append(_problem(name, title, problem, effort))
+        found.append(timed(name, title, problem, effort))
         yield found
 
 
-def _problem(name: str, title: str, problem: Problem, effort: Effort) -> dict[str, Any]:
+def timed(name: str, title: str, problem: Problem, effort: Effort) -> dict[str, Any]:
+    """A problem's title and rows; its contestants take turns, each in a process of its own."""
     print(f"meta-step: {title}", file=sys.stderr)
-    chosen = chosen_plan(problem)
-    everyone = contestants(problem, chosen)
-    reference = next(one for one in everyone if one.name == PEERS["PyTorch by hand"].name)
-    differences = check(everyone, reference)
-    timed = alternate({one.name: one.step for one in everyone}, effort)
+    with running(Entrant(problem)) as tuner:
+        chosen = tuner.choose()
+    with ExitStack() as stack:
+        everyone = started(stack, entrants(problem, chosen))
+        reference = next(one for one in everyone if one.name == PlainLoop.name)
+        differences = check(everyone, reference)
+        everyone = compiling(everyone, lambda one: one.turn(1))  # whole steps may compile where gradients did
+        if not any(one.entrant.plan == chosen for one in everyone):
+            raise CompileError(f"The plan that the tuner chose, {chosen}, was left out: nothing stands for quickstudy.")
+        times = alternate({one.name: one.turn for one in everyone}, effort)
     rows = [
         {
             "name": one.name,
             "family": one.family,
-            "chosen": isinstance(one, Ours) and one.engine.plan == chosen,
+            "chosen": one.entrant.plan == chosen,
             "difference": differences[one.name],
-            **vars(timed[one.name]),
+            **vars(times[one.name]),
         }
         for one in everyone
     ]

@@ -33,27 +33,37 @@ class Timed:
     turns: int
 
 
-def alternate(calls: Mapping[str, Callable[[], object]], effort: Effort) -> dict[str, Timed]:
-    """The time of one call of each, measured in turn; every call was made before, to warm up."""
-    repeats: dict[str, int] = {}
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    spent = dict.fromkeys(calls, 0.0)
-    for name, call in calls.items():
-        call()
+def repeated(call: Callable[[], object]) -> Callable[[int], float]:
+    """A turn of `call` in this process: of a number of calls, the seconds they took."""
+
+    def turn(calls: int) -> float:
+        gc.collect()
         began = time.perf_counter()
-        call()
-        repeats[name] = max(1, round(effort.turn / max(time.perf_counter() - began, 1e-9)))
-    names = list(calls)
-    for turn in range(effort.rounds):
-        shift = turn % len(names)
+        for _ in range(calls):
+            call()
+        return time.perf_counter() - began
+
+    return turn
+
+
+def alternate(turns: Mapping[str, Callable[[int], float]], effort: Effort) -> dict[str, Timed]:
+    """The time of one call of each, measured in turn, after a call to warm up and one to see how long a call takes.
+
+    turns: of each, a function of a number of calls that makes them, wherever, and returns their seconds.
+    """
+    repeats: dict[str, int] = {}
+    times: dict[str, list[float]] = {name: [] for name in turns}
+    spent = dict.fromkeys(turns, 0.0)
+    for name, turn in turns.items():
+        turn(1)
+        repeats[name] = max(1, round(effort.turn / max(turn(1), 1e-9)))
+    names = list(turns)
+    for number in range(effort.rounds):
+        shift = number % len(names)
         for name in names[shift:] + names[:shift]:  # nobody always follows the same neighbour
             if spent[name] > effort.limit and len(times[name]) >= effort.least:
                 continue
-            gc.collect()
-            began = time.perf_counter()
-            for _ in range(repeats[name]):
-                calls[name]()
-            took = time.perf_counter() - began
+            took = turns[name](repeats[name])
             spent[name] += took
             times[name].append(took / repeats[name])
     return {name: _summary(found) for name, found in times.items()}

@@ -142,6 +142,7 @@ class Engine:
         Only for an engine that runs as a `whole`. CompileError where the graph cannot be made.
         """
         count = len(episodes.query.y)
+        title = f"{name}/{count}"
 
         def gradients(params: Params, episodes: Episode, keys: tuple[Tensor, ...], rest: Any) -> Gradients:
             return self._differentiated(count, params, episodes, *keys)
@@ -150,7 +151,7 @@ class Engine:
             return more(arguments[0], found[0], *arguments[3])
 
         with cores(self.plan.cores):
-            graph = self.captured(f"{name}/{count}", gradients, then)
+            graph = self._captured.get(title) or self.captured(title, gradients, then)
             (_, loss, metric), after = graph(params, episodes, () if keys is None else (keys,), rest)
         return after, loss, metric
 
