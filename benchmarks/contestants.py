@@ -106,7 +106,7 @@ class Ours(Contestant):
     def step(self) -> None:
         if self.whole.fits(self.engine):
             moved = self.whole(self.engine, self.episodes)
-            self.outer.move(moved.params, moved.slots)
+            self.outer.move(moved.changes, moved.slots)
         else:
             grads, _, _ = self.engine.gradients(self.params, self.episodes)
             self.outer.step(grads, torch.zeros(()))

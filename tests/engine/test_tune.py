@@ -9,7 +9,7 @@ import torch
 from small_tasks import IMAGES, VECTORS, convolutional, episodes, generator, perceptron, random_params
 
 from quickstudy.engine import Engine, Plan, Tuner
-from quickstudy.engine.compile import CompileError
+from quickstudy.engine.compile import Captured, CompileError
 from quickstudy.engine.tune import candidates, compilable
 from quickstudy.learners import maml, protonet
 
@@ -117,3 +117,42 @@ def test_long_inner_loops_are_compiled_step_by_step() -> None:
     embedding = protonet(perceptron(VECTORS, 4), VECTORS)
     arguments = (random_params(embedding.init(generator())), episodes(VECTORS), None)
     assert compilable(Engine(embedding, CPU), arguments)[0] == Plan("vmap", "whole")
+
+
+@pytest.mark.parametrize("learner", ["maml", "protonet"])
+def test_only_inner_loops_through_convolutions_are_compiled_for_less_memory_traffic(
+    learner: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All tasks at once, though eager code runs them one after another; an embedding alone would gain nothing."""
+    made: Any = {"maml": maml, "protonet": protonet}[learner](convolutional(3), IMAGES, norm="batch")
+    params, batch = random_params(made.init(generator())), episodes(IMAGES)
+    monkeypatch.setattr(Engine, "captured", lambda self, name, function: function)
+    slowed(monkeypatch, {"one task after another": 10.0, "vmap": 11.0, "vmap, compiled": 8.0})
+    tuner = Tuner(Engine(made, CPU), "auto")
+    for left in range(20, 10, -1):
+        tuner.gradients(params, batch, None, left)
+    assert tuner.engine.plan == (Plan("vmap", "whole") if learner == "maml" else Plan("loop"))
+
+
+def test_one_core_is_kept_where_it_is_faster_and_shares_what_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    learner, params, batch = problem()
+    slowed(monkeypatch, {"vmap": 1.0, "vmap, compiled": 0.2, "vmap, compiled, on 1 core": 0.1})
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        tuner = Tuner(Engine(learner, CPU), "on")
+        for left in range(5, 0, -1):
+            tuner.gradients(params, batch, None, left)
+        assert tuner.engine.plan == Plan("vmap", "whole", cores=1)
+        assert [len(graph._programs) for graph in tuner.engine._captured.values()] == [1]
+        seen: list[int] = []
+        spied = tuner.engine._captured["whole/3"]
+        plain = Captured.__call__
+        monkeypatch.setattr(
+            Captured, "__call__", lambda self, *a: (seen.append(torch.get_num_threads()), plain(spied, *a))[1]
+        )
+        tuner.engine.gradients(params, batch)
+        assert seen == [1]
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)

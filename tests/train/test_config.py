@@ -14,9 +14,8 @@ from quickstudy.errors import CheckpointError, ConfigError, QuickstudyError
 from quickstudy.learners.network import trainable
 from quickstudy.registry import learners, models, sources
 from quickstudy.tasks.omniglot_data import omniglot_available
-from quickstudy.train.build import build
+from quickstudy.train.build import build, initial_params
 from quickstudy.train.config import RunConfig
-from quickstudy.train.loop import initial_params
 
 
 def stored(config: RunConfig) -> Any:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ from safetensors.torch import save_file
 from small_runs import assert_same_bits, blobs, class_run, linear_run, newest, train_until
 
 import quickstudy
+from quickstudy.engine import tune
 from quickstudy.errors import CheckpointError, RunError
+from quickstudy.train.outer import Outer
 from quickstudy.train.run import Run, resume, train
 from quickstudy.train.storage import load_tensors
 
@@ -51,6 +54,30 @@ def test_resumed_is_never_stopped(name: str, tmp_path: Path, monkeypatch: pytest
     train_until(10, config, tmp_path / "stopped", monkeypatch)
     resume(tmp_path / "stopped", quiet=True)
     assert_same_bits(tmp_path / "whole", tmp_path / "stopped")
+
+
+def test_resuming_a_run_whose_steps_are_one_graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[Path] = []
+    move = Outer.move
+
+    def counted(outer: Outer, *arguments: Any) -> None:
+        steps.append(tmp_path)
+        move(outer, *arguments)
+
+    monkeypatch.setattr(Outer, "move", counted)
+    monkeypatch.setattr(tune, "_GAIN", 1e9)  # whatever the clock says, what is compiled is kept
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    config = linear_run(compile="on", clip=0.05, average=0.8, schedule="CosineAnnealingLR")
+    train(config, out=tmp_path / "whole", quiet=True)
+    assert len(steps) == config.iterations - 2  # the tuner looks at two first
+    train_until(10, config, tmp_path / "stopped", monkeypatch)
+    resume(tmp_path / "stopped", quiet=True)
+    assert len(steps) == (config.iterations - 2) + (10 - 2) + (config.iterations - 9)
+    assert_same_bits(tmp_path / "whole", tmp_path / "stopped")
+    train(replace(config, compile="off"), out=tmp_path / "eager", quiet=True)
+    found, wanted = (load_tensors(tmp_path / name / "model.safetensors")[0] for name in ("whole", "eager"))
+    for name, value in wanted.items():
+        torch.testing.assert_close(found[name], value, rtol=1e-4, atol=1e-5)
 
 
 def test_resuming_with_batch_norm_and_own_tasks(tmp_path: Path) -> None:

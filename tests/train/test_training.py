@@ -14,8 +14,7 @@ from small_runs import blobs, class_run, linear_run, newest
 from quickstudy.errors import DataError, QuickstudyError, RunError, TrainingError
 from quickstudy.learners.network import prefixed
 from quickstudy.registry import learners, models, sources
-from quickstudy.train.build import build
-from quickstudy.train.loop import initial_params
+from quickstudy.train.build import build, initial_params
 from quickstudy.train.outer import Outer
 from quickstudy.train.run import Run, train
 from quickstudy.train.storage import load_tensors

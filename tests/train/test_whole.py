@@ -9,7 +9,9 @@ import torch
 from small_tasks import VECTORS, episodes, generator, perceptron, random_params
 
 from quickstudy.engine import Engine, Plan
-from quickstudy.learners import maml
+from quickstudy.engine.compile import CompileError
+from quickstudy.episode import map_episode
+from quickstudy.learners import maml, r2d2
 from quickstudy.registry import learners, models
 from quickstudy.train.config import RunConfig
 from quickstudy.train.outer import Outer
@@ -60,7 +62,7 @@ def test_it_is_the_optimizer_s_own_step(case: str) -> None:
     for _ in range(5):
         assert whole.fits(one)
         moved = whole(one, episodes(VECTORS))
-        outer.move(moved.params, moved.slots)
+        outer.move(moved.changes, moved.slots)
     for found, wanted in ((outer.params, twin.params), (outer.average, twin.average), (outer.slots(), twin.slots())):
         assert found.keys() == wanted.keys()
         for name, value in wanted.items():
@@ -100,5 +102,60 @@ def test_nothing_moves_before_it_is_told_to() -> None:
     before = {name: value.clone() for name, value in (outer.params | outer.slots()).items()}
     moved = whole(one, episodes(VECTORS))
     assert all(torch.equal(value, before[name]) for name, value in (outer.params | outer.slots()).items())
-    outer.move(moved.params, moved.slots)
+    outer.move(moved.changes, moved.slots)
     assert not any(torch.equal(value, before[name]) for name, value in (outer.params | outer.slots()).items())
+
+
+def test_what_was_stored_goes_on_in_the_same_bits() -> None:
+    one = engine()
+    options = {"optimizer": "AdamW", "schedule": "CosineAnnealingLR", "iterations": 20, "average": 0.9}
+    (outer, whole), (later, whole_later) = outer_of(one, **options), outer_of(one, **options)
+    by_itself(one, outer, 2)
+    later.restore({name: value.clone() for name, value in outer.tensors().items()}, outer.numbers())
+    for _ in range(3):
+        for of, step in ((outer, whole), (later, whole_later)):
+            assert step.fits(one)
+            moved = step(one, episodes(VECTORS))
+            of.move(moved.changes, moved.slots)
+    for name, value in outer.tensors().items():
+        assert torch.equal(later.tensors()[name], value)
+
+
+def test_scalar_entries_of_phi_in_float32_are_not_taken_for_counters() -> None:
+    def made() -> tuple[Engine, Outer, WholeStep]:
+        one = Engine(r2d2(perceptron(VECTORS, 4).float(), VECTORS), CPU).planned(Plan("vmap", "whole"))
+        params = {name: value.float() for name, value in random_params(one.learner.init(generator())).items()}
+        config = RunConfig(name="small", model=models.part("mlp"), learner=learners.part("r2d2"), lr=0.05)
+        outer = Outer(params, config)
+        return one, outer, WholeStep(outer, 0.0)
+
+    batch = map_episode(lambda t: t.float() if t.is_floating_point() else t, episodes(VECTORS))
+    (one, outer, whole), (_, twin, _) = made(), made()
+    assert any(value.dim() == 0 for value in outer.params.values())
+    for step in range(6):
+        for of in (outer, twin):
+            if of is outer and step:
+                assert whole.fits(one)
+                moved = whole(one, batch)
+                of.move(moved.changes, moved.slots)
+            else:
+                grads, _, _ = one.gradients(of.params, batch)
+                of.step(grads, torch.nn.utils.get_total_norm(grads.values()))
+    for name, value in twin.params.items():
+        torch.testing.assert_close(outer.params[name], value, rtol=1e-4, atol=1e-5)
+
+
+def test_a_wrong_move_is_not_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = engine()
+    outer, whole = outer_of(one)
+    by_itself(one, outer, 1)
+    right, calls = WholeStep._move, []
+
+    def wrong(self: WholeStep, *arguments: Any) -> Any:
+        calls.append(0)
+        changes, slots, norm = right(self, *arguments)
+        return {n: c if len(calls) == 1 else -c for n, c in changes.items()}, slots, norm
+
+    monkeypatch.setattr(WholeStep, "_move", wrong)
+    with pytest.raises(CompileError, match="differ by 2 relative"):
+        whole(one, episodes(VECTORS))

@@ -19,11 +19,10 @@ from quickstudy.inner import Adam
 from quickstudy.tasks.classes import ClassSource
 from quickstudy.tasks.transformed import Transformed
 from quickstudy.train import splits
-from quickstudy.train.build import Parts, build
+from quickstudy.train.build import Parts, build, calibrated, initial_params
 from quickstudy.train.config import RunConfig
 from quickstudy.train.evaluate import evaluate
 from quickstudy.train.folders import new_folder
-from quickstudy.train.loop import calibrated, initial_params
 from quickstudy.train.run import Run, keep, new_run
 
 How = Literal["greedy", "mean"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,10 +14,14 @@ from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils import _pytree as pytree
 
+from quickstudy.engine.cores import cores as on_cores
 from quickstudy.errors import QuickstudyError
+
+_Seen = tuple[Callable[[], Tensor | None], torch.Size, torch.dtype]
 
 _AGREE = {torch.float64: 1e-10, torch.float32: 2e-3}  # relative; a wrong graph is off by far more than rounding
 _TINY = {torch.float64: 1e-11, torch.float32: 1e-5}  # of all results together: gradients that are zero but for rounding
+_STRICT = 0.05  # of that, where little was computed
 _ROUGH = 5e-2  # where bfloat16 arithmetic is somewhere inside
 
 
@@ -37,23 +42,21 @@ class Captured:
     ) -> None:
         self._function, self._rough, self._then = function, rough, then
         self._programs: dict[Any, tuple[Callable[..., Any], Any]] = {}
-        self._last: tuple[list[Tensor], Any, Any] = [], None, None  # leaves and their forms, of the call before
+        self._last: tuple[list[_Seen], Any, Any] = [], None, None  # what the call before was given, and its key
 
-    def __call__(self, *arguments: Any) -> Any:
+    def __call__(self, *arguments: Any, cores: int = 0) -> Any:
+        """cores: on which the graph runs; it is made for all, whatever it runs on at first."""
         leaves: list[Tensor] = []
         nesting = _flattened(arguments, leaves)
-        before, same_nesting, key = self._last
-        if nesting != same_nesting:
-            before, key = leaves, None
-        # A graph holds for one layout of its inputs. φ and the optimizer's slots are the very same at each step.
-        leaves = [leaf if leaf is old and key else leaf.contiguous() for leaf, old in zip(leaves, before, strict=True)]
-        if key is None or not all(map(_alike, leaves, before)):
+        seen, before, key = self._last
+        if nesting != before or not _alike(leaves, seen):
+            leaves = [leaf.contiguous() for leaf in leaves]  # a graph holds for one layout of its inputs
             key = nesting, tuple((leaf.shape, leaf.dtype) for leaf in leaves)
+            self._last = [_seen(leaf) for leaf in leaves], nesting, key
         if key not in self._programs:
             self._programs[key] = self._made(leaves, pytree.tree_structure(arguments))
-        self._last = leaves, nesting, key
         program, result = self._programs[key]
-        with torch.no_grad():
+        with torch.no_grad(), on_cores(cores):
             return _filled(result, iter(program(*leaves)))
 
     def _made(self, leaves: list[Tensor], form: Any) -> tuple[Callable[..., Any], Any]:
@@ -82,11 +85,12 @@ class Captured:
         return program, forms[0]
 
     def _check(self, arguments: Any, compiled: Any) -> None:
-        pairs = [(self._function(*arguments), compiled)]
+        result = compiled if self._then is None else compiled[0]
+        eager = self._function(*arguments)
+        check_agreement(pytree.tree_leaves(eager), pytree.tree_leaves(result), self._rough)
         if self._then is not None:
-            pairs = [(pairs[0][0], compiled[0]), (self._then(arguments, compiled[0]), compiled[1])]
-        for eager, found in pairs:
-            check_agreement(pytree.tree_leaves(eager), pytree.tree_leaves(found), self._rough)
+            after = self._then(arguments, result)
+            check_agreement(pytree.tree_leaves(after), pytree.tree_leaves(compiled[1]), strict=True)
 
 
 # A step of a small network takes some hundred microseconds, of which PyTorch's own ways with nested tensors and
@@ -106,9 +110,23 @@ def _flattened(value: Any, leaves: list[Tensor]) -> Any:
     return type(value), *[_flattened(one, leaves) for one in value]
 
 
-def _alike(leaf: Tensor, before: Tensor) -> bool:
-    """Whether a graph that takes `before` takes `leaf`."""
-    return leaf is before or (leaf.shape == before.shape and leaf.dtype == before.dtype)
+def _seen(leaf: Tensor) -> _Seen:
+    return weakref.ref(leaf), leaf.shape, leaf.dtype
+
+
+def _alike(leaves: list[Tensor], seen: list[_Seen]) -> bool:
+    """Whether the graph for what was seen takes `leaves`, of which copies are put in where their layout needs it.
+
+    φ and the optimizer's slots are the very same tensors at each step.
+    """
+    for index, leaf in enumerate(leaves):
+        before, shape, dtype = seen[index]
+        if before() is not leaf:
+            if leaf.shape != shape or leaf.dtype != dtype:
+                return False
+            leaves[index] = leaf = leaf.contiguous()
+            seen[index] = weakref.ref(leaf), shape, dtype
+    return True
 
 
 def _form(value: Any) -> Any:
@@ -152,13 +170,17 @@ def _options(leaves: list[Any]) -> dict[str, Any]:
     return common | {
         # Grouped convolutions with their channels last make every sum over a channel jump through memory.
         "layout_optimization": False,
+        "cpp.dynamic_threads": True,  # as many as are allowed when it runs
         # Whether the C++ compiler knows this processor's instructions is seen when it compiles; trying costs 9 s.
         "cpp.vec_isa_ok": config.cpp.vec_isa_ok is not False,
     }
 
 
-def check_agreement(eager: list[Tensor], compiled: list[Tensor], rough: bool = False) -> None:
-    """CompileError if the results differ by more than rounding. Silent errors in compiled second derivatives exist."""
+def check_agreement(eager: list[Tensor], compiled: list[Tensor], rough: bool = False, strict: bool = False) -> None:
+    """CompileError if the results differ by more than rounding. Silent errors in compiled second derivatives exist.
+
+    strict: each is a few operations away from what both were given, so that hardly anything is rounding.
+    """
     total = sum(float(e.detach().double().square().sum()) for e in eager if e.is_floating_point()) ** 0.5
     for one, other in zip(eager, compiled, strict=True):
         if one.shape != other.shape or one.dtype != other.dtype:
@@ -168,8 +190,8 @@ def check_agreement(eager: list[Tensor], compiled: list[Tensor], rough: bool = F
                 raise CompileError("a result of whole numbers differs from eager code")
             continue
         norm, apart = (float(t.double().norm()) for t in (one.detach(), one.detach() - other))
-        agree = _ROUGH if rough else _AGREE.get(one.dtype, _ROUGH)
-        slack = (_ROUGH if rough else _TINY.get(one.dtype, _ROUGH)) * total
+        agree = _ROUGH if rough else _AGREE.get(one.dtype, _ROUGH) * (_STRICT if strict else 1)
+        slack = 0.0 if strict else (_ROUGH if rough else _TINY.get(one.dtype, _ROUGH)) * total
         if not (apart <= agree * norm + slack or (norm != norm and bool(one.isnan().eq(other.isnan()).all()))):
             raise CompileError(f"compiled and eager results differ by {apart / max(norm, 1e-30):.2g} relative")
 

@@ -97,10 +97,15 @@ def convolution(
     kind = input.device.type
     if torch.is_autocast_enabled(kind):  # which knows torch's own only
         dtype = torch.get_autocast_dtype(kind)
-        input, weight, bias = input.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
+        input, weight = _lowered(input, dtype), _lowered(weight, dtype)
+        bias = None if bias is None else _lowered(bias, dtype)
     geometry = _Geometry(_each(stride, axes), _each(padding, axes), _each(dilation, axes), groups)
     found = _third({_INPUT: input, _WEIGHT: weight}, _OUTPUT, torch.Size(), geometry)
     return found if bias is None else found + bias.reshape(-1, *[1] * axes)
+
+
+def _lowered(value: Tensor, dtype: torch.dtype) -> Tensor:
+    return value if value.dtype == torch.float64 else value.to(dtype)
 
 
 def _each(value: Any, axes: int) -> tuple[int, ...]:

@@ -15,7 +15,6 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from quickstudy.engine.compile import Captured
-from quickstudy.engine.cores import cores
 from quickstudy.engine.plan import Plan
 from quickstudy.engine.precision import Precision, autocast
 from quickstudy.engine.substitutes import Substitutes
@@ -102,7 +101,8 @@ class Engine:
         """`function`, compiled, with what follows it; the same name stands for the same functions. See `Captured`."""
         if name not in self._captured:
             self._captured[name] = Captured(function, self.precision == "bfloat16", then)
-        return self._captured[name]
+        graph, count = self._captured[name], self.plan.cores
+        return partial(graph, cores=count) if count else graph
 
     def autocast(self) -> AbstractContextManager[None]:
         """Within it the network runs in the engine's precision."""
@@ -119,8 +119,7 @@ class Engine:
         """
         count = len(episodes.query.y)
         if self.mode == "vmap":
-            with cores(self.plan.cores):
-                return self._unit(params, episodes, keys, count)
+            return self._unit(params, episodes, keys, count)
         singles = list(tasks_of(episodes))
         seeds = [None] * count if keys is None else list(keys)
         if self.plan.workers == 1:
@@ -150,9 +149,8 @@ class Engine:
         def then(arguments: Any, found: Gradients) -> Any:
             return more(arguments[0], found[0], *arguments[3])
 
-        with cores(self.plan.cores):
-            graph = self._captured.get(title) or self.captured(title, gradients, then)
-            (_, loss, metric), after = graph(params, episodes, () if keys is None else (keys,), rest)
+        graph = self.captured(title, gradients, then)
+        (_, loss, metric), after = graph(params, episodes, () if keys is None else (keys,), rest)
         return after, loss, metric
 
     def _spread(self, params: Params, singles: list[Episode], seeds: list[Any]) -> list[Gradients]:

@@ -10,7 +10,7 @@ import torch
 
 @contextmanager
 def cores(count: int) -> Iterator[None]:
-    """Within it, PyTorch's operations of this thread run on `count` cores; 0 leaves that as it is. It costs nothing."""
+    """Within it, PyTorch's operations run on `count` cores; 0 leaves that as it is. It costs nothing."""
     before = torch.get_num_threads()
     if count in (0, before):
         yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -36,7 +37,8 @@ class _Standardised(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
         y, scale = ctx.saved_tensors
         of_y, of_scale = grads
-        along = (of_y * y).mean(ctx.axes, keepdim=True) + of_scale * scale / (y.numel() // scale.numel())
+        count = math.prod(y.shape[axis] for axis in ctx.axes)
+        along = (of_y * y).mean(ctx.axes, keepdim=True) + of_scale * scale / count
         return scale * (of_y - of_y.mean(ctx.axes, keepdim=True) - y * along), None, None
 
     @staticmethod

@@ -27,7 +27,7 @@ _HOPELESS = 3.0  # a candidate that needs this many times the best's time is not
 _GAIN = 0.95  # a plan replaces another only if it needs at most this share of its time
 _WORTH_MEASURING = 20.0  # seconds of training left below which nothing is measured
 _OPERATION = 7e-6  # seconds that compiling saves at each operation: Python, dispatch and memory traffic
-_FUSED = 0.15  # the share of the time of convolutional networks that compiling saves at least, by less memory traffic
+_FUSED = 0.15  # of the time of an inner loop through convolutions: what compiling saves by less memory traffic alone
 _COMPILING = (5.0, 0.02)  # seconds to compile: a fixed part, and for each operation
 _LARGEST = 1500  # operations above which a step of the inner loop is compiled instead of the whole
 _WORKER_TASKS = 2  # tasks a thread must have to be worth it
@@ -39,7 +39,7 @@ class Tuner:
     engine: with the plan in use; what `gradients` returns always comes from it, the candidates' results are discarded.
     compile: 'auto' compiles when the time saved in the rest of the run exceeds what compiling costs; 'on' compiles as
     soon as it is allowed to, 'off' never. decided: nothing more is measured. say: receives one line for each decision.
-    run: what is timed: an outer step by an engine, (engine, φ, episodes, keys), without moving φ.
+    run: what is timed, a function of (engine, φ, episodes, keys): the meta-gradient, and what is compiled with it.
     """
 
     def __init__(
@@ -101,7 +101,8 @@ class Tuner:
         plan, operations = compilable(self.engine, arguments)
         cost = _COMPILING[0] + _COMPILING[1] * operations
         share = min(0.9, operations * _calls(plan, arguments) * _OPERATION / seconds)
-        share = max(share, _FUSED) if convolves(self.engine.learner) else share
+        learner = self.engine.learner
+        share = max(share, _FUSED) if convolves(learner) and learner.network.inner_loop else share
         if self.compile == "auto" and share * seconds * left < cost:
             return
         self.say(f"compiling, about {cost:.0f} s")
@@ -162,7 +163,7 @@ def compilable(engine: Engine, arguments: tuple[Any, ...]) -> tuple[Plan, int]:
     """The plan to compile by, and the number of operations of what is compiled."""
     count = _Count()
     params, episodes, keys = arguments
-    if engine.vectorize == "auto":  # one graph for all tasks, also where eager code is faster task by task
+    if engine.vectorize == "auto" and len(episodes.query.y) > 1:  # compiled, all at once is faster, eager or not
         engine = engine.planned(replace(engine.plan, vectorize="vmap", workers=1))
     if engine.mode == "loop":
         episodes, keys = map_episode(lambda t: t[:1], episodes), None if keys is None else keys[:1]

@@ -168,7 +168,7 @@ def finished(runner: Runner, finish: Callable[..., Score], params: Params, *rest
             )
         return {name: grad for name, grad in zip(leaves, grads, strict=True) if grad is not None}, found
 
-    grads, found = runner.part("ended", ended)(detached(params), *rest)
+    grads, found = runner.part("ended" if moving else "ended, nothing moves", ended)(detached(params), *rest)
     loss, metric = found.pop("loss"), found.pop("metric")
     return Score(attached(loss.sum(), params, grads), loss, metric, found)
 

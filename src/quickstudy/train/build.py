@@ -9,9 +9,10 @@ from typing import cast
 import torch
 from torch import nn
 
-from quickstudy.engine import Engine, keep_freed_memory, resolve_device
+from quickstudy.engine import Engine, keep_freed_memory, place, resolve_device
 from quickstudy.engine.distribute import Group
-from quickstudy.episode import TaskSpec, check_episode
+from quickstudy.engine.vectorize import tasks_of
+from quickstudy.episode import Params, TaskSpec, check_episode
 from quickstudy.errors import ConfigError
 from quickstudy.learners import Learner
 from quickstudy.models import WithContext
@@ -20,6 +21,8 @@ from quickstudy.tasks.base import Source
 from quickstudy.tasks.classes import ClassSource
 from quickstudy.tasks.transformed import transformed
 from quickstudy.train.config import RunConfig
+
+_CALIBRATION = 1 << 40  # indices of the episodes that statistics are taken over; training never gets there
 
 
 def build_learner(config: RunConfig, spec: TaskSpec, classes: int = 0, module: nn.Module | None = None) -> Learner:
@@ -135,3 +138,18 @@ def check_group(config: RunConfig, group: Group) -> None:
                 f"Process {rank} was started with other settings than process 0, but they are to train one model. "
                 "Start all with the same command."
             )
+
+
+def calibrated(parts: Parts, config: RunConfig, params: Params) -> Params:
+    """φ as it is used on new tasks: with BatchNorm statistics over training tasks, which are not augmented for it."""
+    learner = parts.training_engine.learner
+    indices = torch.arange(config.calibration_episodes, device=parts.engine.device) + _CALIBRATION
+    episodes = list(tasks_of(parts.training.plain().episodes("train", indices)))
+    with parts.engine.autocast():
+        return learner.calibrate({name: value.detach() for name, value in params.items()}, episodes)
+
+
+def initial_params(parts: Parts, config: RunConfig) -> Params:
+    """Fresh φ on the run's device, drawn from the config's seed."""
+    params = parts.engine.learner.init(torch.Generator().manual_seed(config.seed))
+    return place(params, parts.engine.device, parts.engine.learner.network.inner_loop)

@@ -13,13 +13,12 @@ import torch
 from torch import Tensor
 
 from quickstudy import losses, rng
-from quickstudy.engine import Engine, Tuner, place
+from quickstudy.engine import Engine, Tuner
 from quickstudy.engine.core import Gradients
 from quickstudy.engine.distribute import Group
-from quickstudy.engine.vectorize import tasks_of
 from quickstudy.episode import Episode, Params
 from quickstudy.errors import ProcessLost, RunError, TrainingError
-from quickstudy.train.build import Parts
+from quickstudy.train.build import Parts, calibrated, initial_params
 from quickstudy.train.checkpoint import load_checkpoint, save_checkpoint
 from quickstudy.train.config import RunConfig
 from quickstudy.train.evaluate import evaluate
@@ -30,8 +29,6 @@ from quickstudy.train.progress import Progress
 from quickstudy.train.splits import ON_TRAINING_CLASSES, held_out
 from quickstudy.train.stop import StopRequests
 from quickstudy.train.whole import WholeStep
-
-_CALIBRATION = 1 << 40  # indices of the episodes that statistics are taken over; training never gets there
 
 
 class Interrupted(Exception):
@@ -53,21 +50,6 @@ class Best:
         if math.isnan(self.value):
             return True
         return value > self.value if higher_is_better else value < self.value
-
-
-def calibrated(parts: Parts, config: RunConfig, params: Params) -> Params:
-    """φ as it is used on new tasks: with BatchNorm statistics over training tasks, which are not augmented for it."""
-    learner = parts.training_engine.learner
-    indices = torch.arange(config.calibration_episodes, device=parts.engine.device) + _CALIBRATION
-    episodes = list(tasks_of(parts.training.plain().episodes("train", indices)))
-    with parts.engine.autocast():
-        return learner.calibrate({name: value.detach() for name, value in params.items()}, episodes)
-
-
-def initial_params(parts: Parts, config: RunConfig) -> Params:
-    """Fresh φ on the run's device, drawn from the config's seed."""
-    params = parts.engine.learner.init(torch.Generator().manual_seed(config.seed))
-    return place(params, parts.engine.device, parts.engine.learner.network.inner_loop)
 
 
 class Training:
@@ -181,7 +163,7 @@ class Training:
         if self.group.size == 1 and self.whole.fits(self.tuner.engine):
             moved = self.whole(self.tuner.engine, *tasks(indices))
             self._check(moved.norm, moved.loss, indices)
-            self.outer.move(moved.params, moved.slots)
+            self.outer.move(moved.changes, moved.slots)
             self._stopping = self._stop.asked
             return moved.loss.mean(), moved.metric.mean()
         grads, loss, metric = self._together(lambda: self._gradients(*tasks(self.group.share(indices))))
@@ -191,7 +173,7 @@ class Training:
         return loss.mean(), metric.mean()
 
     def _run(self, engine: Engine, params: Params, episodes: Episode, keys: Tensor) -> None:
-        """What an outer step by `engine` computes, for the tuner's measurements; φ stays."""
+        """For the tuner's clock: the meta-gradient, and the optimizer's step where one graph holds both; φ stays."""
         if self.group.size == 1 and self.whole.fits(engine):
             self.whole(engine, episodes, keys)
         else:

@@ -92,13 +92,12 @@ class Outer:
             if isinstance(kept, Tensor)
         }
 
-    def move(self, params: Params, slots: Params) -> None:
-        """An outer step to where it was found to lead: the trainable entries of φ, and all `slots`."""
+    def move(self, changes: Params, slots: Params) -> None:
+        """An outer step to where it was found to lead: `changes` of trainable entries of φ, and all `slots`."""
         here = self.slots()
-        torch._foreach_copy_(
-            [*(self.moving[name] for name in params), *(here[name] for name in slots)],
-            [*params.values(), *slots.values()],
-        )
+        torch._foreach_add_([self.moving[name] for name in changes], list(changes.values()))
+        if slots:
+            torch._foreach_copy_([here[name] for name in slots], list(slots.values()))
         self._follow()
 
     def _follow(self) -> None:

@@ -20,11 +20,11 @@ from quickstudy.registry import OWN, models, sources
 from quickstudy.tasks.base import Sampling, Source
 from quickstudy.train import splits
 from quickstudy.train.adapted import AdaptedModel, adapt, adapt_series, spec_from_json, spec_to_json
-from quickstudy.train.build import Parts, build, build_learner, check_group
+from quickstudy.train.build import Parts, build, build_learner, calibrated, check_group, initial_params
 from quickstudy.train.config import RunConfig
 from quickstudy.train.evaluate import Result, evaluate
 from quickstudy.train.folders import new_folder
-from quickstudy.train.loop import Training, calibrated, initial_params
+from quickstudy.train.loop import Training
 from quickstudy.train.metrics import read_metrics
 from quickstudy.train.outer import Outer
 from quickstudy.train.progress import Progress
