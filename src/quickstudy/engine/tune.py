@@ -23,6 +23,7 @@ from quickstudy.metagrads import Recompute, Unrolled
 Compile = Literal["auto", "on", "off"]
 
 _ROUNDS = 3  # timed runs of each candidate, after one to warm up
+_TURNS = 0.1  # seconds for which eager code is timed again beside what was compiled, if that is more than _ROUNDS
 _HOPELESS = 3.0  # a candidate that needs this many times the best's time is not tried again
 _GAIN = 0.95  # a plan replaces another only if it needs at most this share of its time
 _WORTH_MEASURING = 20.0  # seconds of training left below which nothing is measured
@@ -115,7 +116,8 @@ class Tuner:
         engines = [self.engine, compiled]
         if self.engine.device.type == "cpu" and torch.get_num_threads() > 1 and plan.vectorize == "vmap":
             engines.append(compiled.planned(replace(plan, cores=1)))
-        turns = [[self._seconds(engine, arguments) for engine in engines] for _ in range(_ROUNDS)]
+        rounds = max(_ROUNDS, min(25, round(_TURNS / seconds)))
+        turns = [[self._seconds(engine, arguments) for engine in engines] for _ in range(rounds)]
         eager, *times = (median(taken) for taken in zip(*turns, strict=True))
         fast = min(times)
         compiled = engines[1 + times.index(fast)]
