@@ -97,7 +97,7 @@ class Ours(Contestant):
             name="benchmark", model=models.part("mlp"), learner=learners.part("maml"), optimizer="Adam", lr=OUTER_LR
         )
         self.outer = training.Outer(self.params, config)
-        self.whole = WholeStep(self.outer, config.clip)
+        self.whole = WholeStep(self.outer)
 
     def gradient(self) -> Gradient:
         grads, _, _ = self.engine.gradients(self.params, self.episodes)
@@ -130,7 +130,7 @@ def chosen_plan(problem: Problem) -> Plan:
 
 
 def plans(problem: Problem) -> list[Plan]:
-    """All sensible plans for the problem. With convolutions, compiling takes minutes and gains nothing on a CPU."""
+    """The plans to show beside the tuner's choice. With convolutions only eager ones: compiling takes a minute each."""
     threads = torch.get_num_threads()
     found = [Plan("vmap"), Plan("loop")]
     if problem.kind != "conv4":

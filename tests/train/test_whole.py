@@ -28,7 +28,7 @@ def outer_of(engine: Engine, **options: Any) -> tuple[Outer, WholeStep]:
     params = random_params(engine.learner.init(generator()))
     config = RunConfig(name="small", model=models.part("mlp"), learner=learners.part("maml"), lr=0.05, **options)
     outer = Outer(params, config)
-    return outer, WholeStep(outer, config.clip)
+    return outer, WholeStep(outer)
 
 
 def by_itself(engine: Engine, outer: Outer, steps: int) -> None:
@@ -127,7 +127,7 @@ def test_scalar_entries_of_phi_in_float32_are_not_taken_for_counters() -> None:
         params = {name: value.float() for name, value in random_params(one.learner.init(generator())).items()}
         config = RunConfig(name="small", model=models.part("mlp"), learner=learners.part("r2d2"), lr=0.05)
         outer = Outer(params, config)
-        return one, outer, WholeStep(outer, 0.0)
+        return one, outer, WholeStep(outer)
 
     batch = map_episode(lambda t: t.float() if t.is_floating_point() else t, episodes(VECTORS))
     (one, outer, whole), (_, twin, _) = made(), made()

@@ -124,8 +124,8 @@ def _alike(leaves: list[Tensor], seen: list[_Seen]) -> bool:
         if before() is not leaf:
             if leaf.shape != shape or leaf.dtype != dtype:
                 return False
-            leaves[index] = leaf = leaf.contiguous()
-            seen[index] = weakref.ref(leaf), shape, dtype
+            leaves[index] = leaf.contiguous()
+            seen[index] = _seen(leaves[index])
     return True
 
 

@@ -78,7 +78,7 @@ class Training:
         self.tuner = Tuner(self.engine, config.compile, run=self._run)
         self.tuner.decided = self.plans.decided or not self.group.leads  # the others follow the leader's plan
         self.outer = Outer(initial_params(parts, config), config)
-        self.whole = WholeStep(self.outer, config.clip)
+        self.whole = WholeStep(self.outer)
         self.held_out = held_out(parts.source)
         self.step, self.seconds, self.best = 0, 0.0, Best()
         self.window: list[tuple[Tensor, Tensor]] = []  # loss and metric of the steps since the last line of metrics

@@ -43,12 +43,12 @@ class Outer:
     """φ, the optimizer's state, the schedule and the moving average: all that changes from one outer step to the next.
 
     params: φ on the training device, moved in place by `step`; moving: its trainable entries. average: the moving
-    average of φ, or φ itself.
+    average of φ, or φ itself. clip: bound on the meta-gradient's norm, 0 for none.
     """
 
     def __init__(self, params: Params, config: RunConfig) -> None:
         self.params = params
-        self._decay, self._clip = config.average, config.clip
+        self._decay, self.clip = config.average, config.clip
         self.moving = {name: value for name, value in params.items() if trainable(name)}
         self.average = {n: v.clone() for n, v in params.items()} if config.average else params
         optimizer = _torch_class("optimizer in torch.optim", torch.optim, config.optimizer, torch.optim.Optimizer)
@@ -77,8 +77,8 @@ class Outer:
         """One outer step along the meta-gradient `grads`, of this total norm; its names are the trainable ones of φ."""
         for name, value in self.moving.items():
             value.grad = grads[name]
-        if self._clip:
-            torch.nn.utils.clip_grads_with_norm_(self.moving.values(), self._clip, norm)
+        if self.clip:
+            torch.nn.utils.clip_grads_with_norm_(self.moving.values(), self.clip, norm)
         self.optimizer.step()
         self._follow()
 

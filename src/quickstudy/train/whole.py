@@ -38,12 +38,12 @@ class WholeStep:
     rate, which schedules change, is an argument therefore, and all other options are constants of the graph.
     """
 
-    def __init__(self, outer: Outer, clip: float) -> None:
-        self._outer, self._clip = outer, clip
+    def __init__(self, outer: Outer) -> None:
+        self._outer = outer
         self._kind: Any = type(outer.optimizer)
         self._takes = set(inspect.signature(self._kind).parameters)
         self._options, self._changed = self._present(), False
-        self._name = f"step of {self._kind.__name__} {self._options}, clipped at {clip}"
+        self._name = f"step of {self._kind.__name__} {self._options}, clipped at {outer.clip}"
 
     def _present(self) -> dict[str, Any]:
         group = self._outer.optimizer.param_groups[0]
@@ -72,8 +72,8 @@ class WholeStep:
 
     def _move(self, params: Params, grads: Params, slots: Params, rate: Tensor) -> tuple[Params, Params, Tensor]:
         norm = torch.stack([grad.square().sum() for grad in grads.values()]).sum().sqrt()
-        if self._clip:
-            share = (self._clip / (norm + 1e-6)).clamp(max=1.0)  # as torch.nn.utils.clip_grads_with_norm_ does
+        if self._outer.clip:
+            share = (self._outer.clip / (norm + 1e-6)).clamp(max=1.0)  # as torch.nn.utils.clip_grads_with_norm_ does
             grads = {name: grad * share for name, grad in grads.items()}
         copies = {name: params[name].detach().clone() for name in grads}
         optimizer = self._kind(copies.values(), lr=1.0, differentiable=True, **self._options)
