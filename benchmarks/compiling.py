@@ -84,7 +84,12 @@ def measure(quick: bool) -> Iterator[dict[str, Any]]:
         print(f"compiling: {title}", file=sys.stderr)
         row: dict[str, Any] = {"name": title, "steps": int(what[6:]) if what.startswith("conv4:") else None}
         with tempfile.TemporaryDirectory() as cache:
-            environment = os.environ | {"TORCHINDUCTOR_CACHE_DIR": cache, "TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1"}
+            # PyTorch keeps what it made of its headers in the folder for temporary files, whatever its cache is.
+            environment = os.environ | {
+                "TMPDIR": cache,
+                "TORCHINDUCTOR_CACHE_DIR": cache,
+                "TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1",
+            }
             command = [sys.executable, "-m", "benchmarks.compiling", what]
             try:
                 done = subprocess.run(

@@ -59,10 +59,10 @@ def test_a_process_computes_what_this_process_computes(who: str) -> None:
     assert here.name == str(entrant)
     with running(entrant) as there:
         assert (there.name, there.family) == (here.name, here.family)
-        assert check([there], here)[here.name] < 1e-6
+        assert check([there], here)[here.name] < 1e-5  # threads add in another order
         assert there.turn(2) > 0
         here.step(), here.step()
-        assert check([there], here)[here.name] < 1e-6  # two meta-steps were made there, neither more nor fewer
+        assert check([there], here)[here.name] < 1e-5  # two meta-steps were made there, neither more nor fewer
         _assert_idle(there)
 
 

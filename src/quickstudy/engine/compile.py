@@ -156,7 +156,10 @@ def _code(graph: torch.fx.GraphModule, leaves: list[Any]) -> Callable[..., Any]:
         return graph
     from torch import _inductor  # two seconds
 
-    compiled: Callable[..., Any] = _inductor.compile(graph, leaves, options=_options(leaves))
+    from quickstudy.engine.kernels import built_together
+
+    with built_together():
+        compiled: Callable[..., Any] = _inductor.compile(graph, leaves, options=_options(leaves))
     return compiled
 
 
@@ -171,6 +174,7 @@ def _options(leaves: list[Any]) -> dict[str, Any]:
         # Grouped convolutions with their channels last make every sum over a channel jump through memory.
         "layout_optimization": False,
         "cpp.dynamic_threads": True,  # as many as are allowed when it runs
+        "cpp_cache_precompile_headers": False,  # for the few files that a graph needs it would cost more than it saves
         # Whether the C++ compiler knows this processor's instructions is seen when it compiles; trying costs 9 s.
         "cpp.vec_isa_ok": config.cpp.vec_isa_ok is not False,
     }

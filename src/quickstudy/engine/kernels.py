@@ -1,0 +1,100 @@
+"""The kernels of one graph built together: reading the compiler's headers takes longer than compiling most kernels."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import util
+from typing import Any, ClassVar
+
+import torch
+from torch._inductor import async_compile
+from torch._inductor.async_compile import AsyncCompile, get_compile_threads
+from torch._inductor.codecache import CppPythonBindingsCodeCache
+
+_INCLUDE = re.compile(r"^[ \t]*#include[^\n]*\n", re.MULTILINE)
+_NAME = re.compile(r"\bkernel\b")  # of the function that a kernel's source defines
+
+
+@contextmanager
+def built_together() -> Iterator[None]:
+    """What PyTorch's compiler generates meanwhile in C++ becomes one file for each process that it compiles with."""
+    before = async_compile.AsyncCompile
+    async_compile.AsyncCompile = _Together  # type: ignore[misc]
+    try:
+        yield
+    finally:
+        async_compile.AsyncCompile = before  # type: ignore[misc]
+
+
+class _Kernel:
+    """One that was asked for. argtypes: in C++. source: its headers, and a function `kernel` of these arguments."""
+
+    def __init__(self, name: str, argtypes: list[str], source: str) -> None:
+        self.name = name
+        binding = CppPythonBindingsCodeCache.suffix_template.format(
+            arg_len=len(argtypes),
+            call_entry_func=f"{name}({_parsed(argtypes)}); Py_RETURN_NONE;",
+            entry_func=name,
+            extra_parse_arg="",
+        )
+        whole = _NAME.sub(name, source) + binding
+        self.includes = _INCLUDE.findall(whole)
+        self.code = f"namespace of_{name} {{\n{_INCLUDE.sub('', whole)}\n}}\n"
+
+
+def _parsed(argtypes: list[str]) -> str:
+    """The arguments of a call from Python, as C++."""
+    return ", ".join(f"parse_arg<{one.replace('const ', '')}>(args, {index})" for index, one in enumerate(argtypes))
+
+
+class _Together(AsyncCompile):
+    """The code of a graph asks it for one kernel after another, and then waits for all."""
+
+    def __init__(self) -> None:
+        self._asked: list[_Kernel] = []
+
+    def cpp_pybinding(self, argtypes: list[str], source_code: str) -> Any:
+        self._asked.append(_Kernel(f"kernel_{len(self._asked)}", argtypes, source_code))
+        return self._asked[-1]
+
+    def wait(self, scope: dict[str, Any]) -> None:
+        count = get_compile_threads()
+        submit = self.submit if count > 1 else None
+        largest = sorted(self._asked, key=lambda one: len(one.code), reverse=True)
+        files = [_started(largest[first::count], submit) for first in range(min(count, len(largest)))]
+        functions = {kernel: function for built in files for kernel, function in built().items()}
+        scope.update({name: functions[one] for name, one in scope.items() if isinstance(one, _Kernel)})
+        super().wait(scope)
+
+
+def _started(kernels: list[_Kernel], submit: Callable[..., Any] | None) -> Callable[[], dict[_Kernel, Any]]:
+    """Begin to build these with `submit`, or build them when asked; the result waits for them."""
+    includes = dict.fromkeys(line for kernel in kernels for line in kernel.includes)
+    library = _Library.load_async("".join([*includes, *[kernel.code for kernel in kernels]]), submit_fn=submit)
+    return lambda: {kernel: library().function(kernel.name) for kernel in kernels}
+
+
+class _Library(CppPythonBindingsCodeCache):
+    """A shared library that is several modules of Python, each with one function of its name."""
+
+    cache: ClassVar[dict[str, Callable[[], Any]]] = {}  # type: ignore[misc]
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self.key = ""
+
+    @classmethod
+    def _load_library_inner(cls, path: str, key: str) -> Any:
+        address = torch._C._dynamo.guards._torchinductor_pyobject_tensor_data_ptr  # type: ignore[attr-defined]
+        os.environ["_TORCHINDUCTOR_PYOBJECT_TENSOR_DATA_PTR"] = str(address)  # where each module looks for it
+        return cls(path)
+
+    def function(self, name: str) -> Any:
+        spec = util.spec_from_file_location(f"{self.key}.{name}", self._path)
+        assert spec is not None and spec.loader is not None
+        module = util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return getattr(module, name)

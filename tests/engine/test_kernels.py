@@ -1,0 +1,51 @@
+"""The kernels of a graph are built in as many files as there are processes of the compiler, once for all processes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CHAIN = """
+import torch
+from quickstudy.engine.compile import Captured
+
+def chain(x):
+    for step, width in enumerate((3, 5, 7, 9)):  # products, and between them elementwise work of different sizes
+        x = torch.sin(x @ torch.full((x.shape[1], width), 0.1)) * (step + 1)
+    return x, (x > 0).sum(), x.sum(0)
+
+x = torch.linspace(-1, 1, 8).reshape(4, 2)
+compiled = Captured(chain)
+for given in (x, x + 1):
+    found = compiled(given)
+    assert not torch.equal(found[0], compiled(given * 2)[0])
+    for one, other in zip(found, chain(given), strict=True):
+        torch.testing.assert_close(one, other)
+print(torch.cat([found[0].flatten(), found[2]]).double().numpy().tobytes().hex())
+"""
+
+
+def run(cache: Path, threads: int) -> tuple[str, set[Path]]:
+    """What a new process computed, and the libraries of kernels that lie in the compiler's cache after it."""
+    env = {**os.environ, "TORCHINDUCTOR_CACHE_DIR": str(cache), "TORCHINDUCTOR_COMPILE_THREADS": str(threads)}
+    env.pop("TORCHDYNAMO_DISABLE")
+    done = subprocess.run([sys.executable, "-c", CHAIN], env=env, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    return done.stdout, set(cache.rglob("*.main.so"))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_kernels_share_files_and_a_second_process_builds_nothing(tmp_path: Path, threads: int) -> None:
+    found, libraries = run(tmp_path, threads)
+    assert len(libraries) == threads
+    kernels = [path.with_suffix(".cpp").read_text().count("PyInit_") for path in libraries]
+    assert sum(kernels) >= 4
+    assert max(kernels) - min(kernels) <= 1  # the processes have about as much to do
+    before = {path: path.stat().st_mtime_ns for path in libraries}
+    again, libraries = run(tmp_path, threads)
+    assert again == found
+    assert {path: path.stat().st_mtime_ns for path in libraries} == before
