@@ -47,6 +47,11 @@ class Sampling:
         if self.queries < 1:
             raise ConfigError(f"queries must be at least 1, found {self.queries}: without one nothing is judged.")
 
+    @property
+    def varies(self) -> bool:
+        """Whether tasks differ in their ways or shots."""
+        return self.min_ways is not None or self.min_shots is not None
+
 
 def presence(sampling: Sampling, keys: Tensor) -> tuple[Tensor, Tensor]:
     """Which classes of each task exist, (T, N) bool, and how many shots each has, (T, N) int64, from keys (T,)."""
@@ -59,6 +64,19 @@ def presence(sampling: Sampling, keys: Tensor) -> tuple[Tensor, Tensor]:
     if (low := sampling.min_shots) is not None:
         given = low + rng.integers(rng.fold(keys, 1), sampling.shots - low + 1, (sampling.ways,))
     return present, given
+
+
+def masks(sampling: Sampling, keys: Tensor) -> tuple[Tensor, Tensor]:
+    """Which of all support examples (T, N, K) and query examples (T, N, Q) exist, as `presence` says."""
+    seen, asked = (
+        torch.ones((len(keys), sampling.ways, count), dtype=torch.bool, device=keys.device)
+        for count in (sampling.shots, sampling.queries)
+    )
+    if not sampling.varies:
+        return seen, asked
+    present, given = presence(sampling, keys)
+    shot = torch.arange(sampling.shots, device=keys.device)
+    return present[..., None] & (shot < given[..., None]), asked & present[..., None]
 
 
 class Source(ABC):

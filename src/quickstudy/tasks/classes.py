@@ -13,7 +13,7 @@ from quickstudy import rng
 from quickstudy.episode import Episode, Examples, TaskSpec
 from quickstudy.errors import ConfigError, DataError, unknown_name
 from quickstudy.tasks.augment import Augment, augment, dihedral
-from quickstudy.tasks.base import Sampling, Source, presence
+from quickstudy.tasks.base import Sampling, Source, masks
 from quickstudy.tasks.pool import Pool, Table
 
 _SAMPLING, _PLAIN = Sampling(), Augment()
@@ -114,8 +114,8 @@ class ClassSource(Source):
                 "Lower the ways (--ways, or --train-ways while training), or add classes."
             )
 
-    def _draw(self, split: str, indices: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Keys for each purpose (5, T), class ids (T, N) and symmetries (T, N) of the tasks."""
+    def _draw(self, split: str, indices: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Keys for each purpose (5, T), class ids (T, N) and symmetries (T, N) of the tasks; None where none are."""
         table, ways, turns = self._table(split), self.sampling.ways, self._symmetries(split)
         keys = rng.fold(rng.key(self.seed, split, device=self.device), indices.to(self.device))
         keys = rng.split(keys, _PURPOSES).T.contiguous()
@@ -123,13 +123,15 @@ class ClassSource(Source):
         if not self._groups:
             drawn = rng.choose(drawing, torch.tensor(len(table.classes) * turns), ways)
             if turns == 1:
-                return keys, table.classes[drawn], torch.zeros_like(drawn)
+                return keys, table.classes[drawn], None
             return keys, table.classes[drawn // turns], drawn % turns
         each = ways // self._groups
         fits = (table.group_sizes >= each).nonzero().flatten()
         group = fits[rng.choose(drawing, torch.tensor(len(fits)), self._groups)]
         per_group = rng.fold(drawing[:, None], torch.arange(self._groups, device=self.device))
         drawn = table.group_starts[group, None] + rng.choose(per_group, table.group_sizes[group], each)
+        if turns == 1:
+            return keys, table.classes[drawn.flatten(1)], None
         turn = rng.integers(keys[_SYMMETRY], turns, (self._groups, 1)).expand(-1, -1, each)
         return keys, table.classes[drawn.flatten(1)], turn.flatten(1)
 
@@ -153,21 +155,18 @@ class ClassSource(Source):
             split,
             parts(classes[..., None]),
             parts(items),
-            parts(turns[..., None]),
+            None if turns is None else parts(turns[..., None]),
             None if drawing is None else parts(drawing.view(tasks, ways, each)),
         )
         y = torch.arange(ways, device=self.device)[:, None]
-        present, given = presence(size, keys[_SIZES])
+        seen, asked = masks(size, keys[_SIZES])
 
         def part(x: Tensor, count: int, mask: Tensor) -> Examples:
             flat = (tasks, ways * count)
             return Examples(x.view(*flat, *x.shape[1:]), y.expand(tasks, ways, count).reshape(flat), mask.reshape(flat))
 
-        shot = torch.arange(shots, device=self.device)
-        return Episode(
-            part(x[: tasks * ways * shots], shots, present[..., None] & (shot < given[..., None])),
-            part(x[tasks * ways * shots :], queries, present[..., None].expand(tasks, ways, queries)),
-        )
+        first = tasks * ways * shots
+        return Episode(part(x[:first], shots, seen), part(x[first:], queries, asked))
 
     def _augmentation_keys(self, split: str, keys: Tensor, count: int) -> Tensor | None:
         """A key for each of the `count` examples of each task, (T, count); None where nothing is augmented."""
@@ -175,10 +174,12 @@ class ClassSource(Source):
             return None
         return rng.split(keys, count)
 
-    def _examples(self, split: str, classes: Tensor, items: Tensor, turns: Tensor, keys: Tensor | None) -> Tensor:
+    def _examples(
+        self, split: str, classes: Tensor, items: Tensor, turns: Tensor | None, keys: Tensor | None
+    ) -> Tensor:
         """Fetched, turned and (in training, by `keys`) augmented examples; all of shape (n,): (n, *features)."""
         x = self.pool.fetch(classes, items)
-        if self._symmetries(split) > 1:
+        if turns is not None:
             x = dihedral(x, turns)
         return x if keys is None else augment(x, keys, self.augmentation)
 
@@ -187,10 +188,10 @@ class ClassSource(Source):
 
     def class_names(self, split: str, index: int) -> list[str]:
         _, classes, turns = self._draw(split, torch.tensor([index]))
-        return [
-            self.pool.name(int(c)) + (f" (symmetry {int(t)})" if int(t) else "")
-            for c, t in zip(classes[0], turns[0], strict=True)
-        ]
+        names = [self.pool.name(int(c)) for c in classes[0]]
+        if turns is None:
+            return names
+        return [name + (f" (symmetry {int(t)})" if int(t) else "") for name, t in zip(names, turns[0], strict=True)]
 
     def pooled(self, batch: int) -> PooledSource:
         """Ordinary classification over all training classes at once, `batch` examples a task; see PooledSource."""
@@ -241,7 +242,11 @@ class PooledSource(Source):
         items = row - (ends[position] - source.pool.counts[classes])
         drawing = source._augmentation_keys(split, rng.fold(keys, _AUGMENT), self.batch)
         x = source._examples(
-            split, classes.flatten(), items.flatten(), turn.flatten(), None if drawing is None else drawing.flatten()
+            split,
+            classes.flatten(),
+            items.flatten(),
+            turn.flatten() if turns > 1 else None,
+            None if drawing is None else drawing.flatten(),
         )
         x = x.reshape(*classes.shape, *x.shape[1:])
         nothing = torch.zeros((tasks, 0), dtype=torch.int64, device=source.device)
