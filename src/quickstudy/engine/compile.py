@@ -15,8 +15,10 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils import _pytree as pytree
 
 from quickstudy.engine.cores import cores as on_cores
+from quickstudy.engine.decompositions import DECOMPOSITIONS
 from quickstudy.errors import QuickstudyError
 
+_TENSORS = frozenset({Tensor, torch.nn.Parameter})
 _Seen = tuple[Callable[[], Tensor | None], torch.Size, torch.dtype]
 
 _AGREE = {torch.float64: 1e-10, torch.float32: 2e-3}  # relative; a wrong graph is off by far more than rounding
@@ -71,7 +73,7 @@ class Captured:
 
         # Whatever tracing, code generation or the C++ compiler raise, the way out is the same: eager code.
         try:
-            graph = make_fx(flat)(*leaves)
+            graph = make_fx(flat, DECOMPOSITIONS)(*leaves)
             with torch.no_grad(), warnings.catch_warnings(), _Quiet():
                 warnings.simplefilter("ignore")
                 program = _code(graph, leaves)
@@ -103,7 +105,7 @@ def _flattened(value: Any, leaves: list[Tensor]) -> Any:
         leaves.append(value)
         return None
     if isinstance(value, dict):
-        if all(isinstance(one, Tensor) for one in value.values()):
+        if _TENSORS.issuperset(map(type, value.values())):
             leaves.extend(value.values())
             return tuple(value)
         return (*value, *[_flattened(one, leaves) for one in value.values()])
@@ -143,7 +145,7 @@ def _filled(form: Any, leaves: Iterator[Tensor]) -> Any:
     if form is None:
         return next(leaves)
     if isinstance(form, dict):
-        return {name: _filled(one, leaves) for name, one in form.items()}
+        return {name: next(leaves) if one is None else _filled(one, leaves) for name, one in form.items()}
     return tuple([_filled(one, leaves) for one in form])
 
 

@@ -39,6 +39,11 @@ def _made(constructor: Any, *arguments: Any, **options: Any) -> Any:
         ) from error
 
 
+def _laid_out_as(value: Tensor, grad: Tensor) -> Tensor:
+    """`grad` with the strides of `value`: the fused optimizers pair the two in the order of memory, whatever that is."""
+    return grad if grad.stride() == value.stride() else torch.empty_like(value).copy_(grad)
+
+
 class Outer:
     """φ, the optimizer's state, the schedule and the moving average: all that changes from one outer step to the next.
 
@@ -59,6 +64,7 @@ class Outer:
         options = {"lr": config.lr, **({"fused": True} if one_kernel else {}), **config.optimizer_options}
         self.optimizer = _made(optimizer, list(self.moving.values()), **options)
         self.schedule = self._schedule(config)
+        self._slots: Params | None = None  # the same tensors from one step to the next
 
     def _schedule(self, config: RunConfig) -> Any:
         if config.schedule == "none":
@@ -76,21 +82,24 @@ class Outer:
     def step(self, grads: Params, norm: Tensor) -> None:
         """One outer step along the meta-gradient `grads`, of this total norm; its names are the trainable ones of φ."""
         for name, value in self.moving.items():
-            value.grad = grads[name]
+            value.grad = _laid_out_as(value, grads[name])
         if self.clip:
             torch.nn.utils.clip_grads_with_norm_(self.moving.values(), self.clip, norm)
         self.optimizer.step()
+        self._slots = None
         self._follow()
 
     def slots(self) -> Params:
         """The tensors of the optimizer's state, by 'ENTRY/SLOT'; empty before the first step."""
-        state = self.optimizer.state
-        return {
-            f"{name}/{slot}": kept
-            for name, value in self.moving.items()
-            for slot, kept in state.get(value, {}).items()
-            if isinstance(kept, Tensor)
-        }
+        if self._slots is None:
+            state = self.optimizer.state
+            self._slots = {
+                f"{name}/{slot}": kept
+                for name, value in self.moving.items()
+                for slot, kept in state.get(value, {}).items()
+                if isinstance(kept, Tensor)
+            }
+        return self._slots
 
     def move(self, changes: Params, slots: Params) -> None:
         """An outer step to where it was found to lead: `changes` of trainable entries of φ, and all `slots`."""
@@ -142,5 +151,6 @@ class Outer:
                 _, index, slot = name.split(".", 2)
                 state.setdefault(int(index), {})[slot] = value
         self.optimizer.load_state_dict({"state": state, "param_groups": numbers["groups"]})
+        self._slots = None
         if self.schedule is not None:
             self.schedule.load_state_dict(numbers["schedule"])

@@ -1,0 +1,30 @@
+"""What a captured graph is made of where the compiler's own choice is slow on small networks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_aten = torch.ops.aten
+
+
+def _product(a: Tensor, b: Tensor) -> Any:
+    """(m, k) by (k, n): what is one row or one column thick is elementwise work, which fuses with what surrounds it."""
+    if a.device.type != "cpu" or a.dtype not in (torch.float32, torch.float64):
+        return NotImplemented
+    if a.shape[1] == 1:
+        return a * b
+    return (a * b.t()).sum(1, keepdim=True) if b.shape[1] == 1 else NotImplemented
+
+
+def _sum(value: Tensor, dim: Any, keepdim: bool = False, *, dtype: torch.dtype | None = None) -> Any:
+    """Of matrices that lie transposed in memory, in the order of memory."""
+    transposed = value.dim() == 3 and value.stride(-1) > value.stride(-2) == 1
+    if not transposed or dim is None or list(dim) != [0] or value.device.type != "cpu":
+        return NotImplemented
+    return value.mT.sum(0, keepdim, dtype=dtype).mT
+
+
+DECOMPOSITIONS: dict[Any, Any] = {_aten.mm.default: _product, _aten.sum.dim_IntList: _sum}
