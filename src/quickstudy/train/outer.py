@@ -40,7 +40,7 @@ def _made(constructor: Any, *arguments: Any, **options: Any) -> Any:
 
 
 def _laid_out_as(value: Tensor, grad: Tensor) -> Tensor:
-    """`grad` with the strides of `value`: the fused optimizers pair the two in the order of memory, whatever that is."""
+    """`grad` with the strides of `value`: fused optimizers pair the two in the order of memory, whatever that is."""
     return grad if grad.stride() == value.stride() else torch.empty_like(value).copy_(grad)
 
 
