@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from benchmarks import compiling, episodes, latency, memory, metastep, processes, startup
+from benchmarks import compiling, episodes, latency, memory, metastep, processes, roofline, startup
 from benchmarks.page import RESULTS
 from benchmarks.timing import QUICK, Effort
 from quickstudy.engine import keep_freed_memory
@@ -22,6 +22,7 @@ from quickstudy.train.storage import read_json, write_json
 
 SECTIONS: dict[str, Callable[[bool], Iterator[Any]]] = {
     "meta-step": lambda quick: metastep.measure(QUICK if quick else Effort()),
+    "roofline": lambda quick: roofline.measure(QUICK if quick else Effort(rounds=9, turn=0.1)),
     "memory": memory.measure,
     "episodes": lambda quick: episodes.measure(QUICK if quick else Effort()),
     "adaptation": lambda quick: latency.measure(QUICK if quick else Effort()),

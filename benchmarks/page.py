@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.figures import LENT, OURS, best_of, comparisons, headline, targets
+from benchmarks.figures import LENT, OURS, best_of, comparisons, figures, headline, targets
 from quickstudy.train.storage import read_json, write_atomically
 
+Figures = dict[str, float]
 RESULTS = Path(__file__).parent / "results.json"
 HEAD = """<!-- Made by `python -m benchmarks.page` of benchmarks/results.json. Do not edit. -->
 
@@ -35,6 +36,10 @@ is not needed for it: whoever uses another library has the same by starting Pyth
 environment, `MALLOC_MMAP_THRESHOLD_=1073741824` and `MALLOC_TRIM_THRESHOLD_=2147483647`. So everyone in PyTorch is
 measured twice there: as it is, and *with our allocator setting*. What is left of quickstudy's lead then is said below
 the table, and among the targets, where it has no bound.""",
+    "roofline": """What a meta-step with convolutions can come down to. The convolutions of the meta-gradient and their
+derivatives, those of all tasks side by side, are timed one by one, as PyTorch's library computes them, with nothing in
+between: no normalisation, no copies, no optimizer. Below that only faster convolutions would lead, down to the time in
+which the machine does as much arithmetic in one large product of matrices.""",
     "memory": """Peak resident memory above what the process held before the step, after a small step to warm up, and
 the time of the step.""",
     "episodes": """A DataLoader with a data set that gives out one image, a batch sampler that gives out the indices of
@@ -51,6 +56,7 @@ time to load all of it is given too.""",
 }
 TITLES = {
     "meta-step": "Meta-steps",
+    "roofline": "What stands in the way with convolutions",
     "memory": "Memory",
     "episodes": "Episodes",
     "adaptation": "Learning one task",
@@ -68,7 +74,7 @@ def page(stored: Path) -> str:
     parts = [HEAD, _targets(results), _verdicts(results)]
     for section, title in TITLES.items():
         if section in results:
-            tables = _TABLES[section](results[section]["found"])
+            tables = _TABLES[section](results[section]["found"], figures(results))
             parts.append(f"\n## {title}\n\n{HOW[section]}\n\n{tables}\n{_where(results[section]['where'])}\n")
     return "".join(parts)
 
@@ -130,7 +136,7 @@ def _verdicts(results: dict[str, Any]) -> str:
     return text
 
 
-def _meta_steps(found: list[dict[str, Any]]) -> str:
+def _meta_steps(found: list[dict[str, Any]], _: Figures) -> str:
     text = ""
     for problem in found:
         mine = headline(problem["rows"])
@@ -160,7 +166,24 @@ def _meta_steps(found: list[dict[str, Any]]) -> str:
     return text.rstrip("\n") + "\n"
 
 
-def _memory(found: dict[str, Any]) -> str:
+def _roofline(found: list[dict[str, Any]], known: Figures) -> str:
+    text = ""
+    for problem in found:
+        work, step = problem["flops"], f"meta-step/{problem['name']}"
+        alone = f"the {problem['calls']} convolutions alone, {work / problem['seconds'] / 1e9:.0f} GFLOP/s"
+        rows = [
+            (f"{work / 1e9:.1f} GFLOP at {problem['rate'] / 1e9:.0f} GFLOP/s", work / problem["rate"]),
+            (alone, problem["seconds"]),
+            ("the whole meta-step, as chosen", known.get(f"{step}/{OURS}")),
+            ("the best other way in PyTorch, with our allocator setting", known.get(f"{step}/best of {LENT}")),
+            ("the best other way in PyTorch", known.get(f"{step}/best of PyTorch")),
+        ]
+        cells = [[what, duration(seconds), ratio(seconds / problem["seconds"])] for what, seconds in rows if seconds]
+        text += f"### {problem['title']}\n\n{_table(('what', 'time', 'over the convolutions'), cells)}\n"
+    return text.rstrip("\n") + "\n"
+
+
+def _memory(found: dict[str, Any], _: Figures) -> str:
     steps = sorted({row["steps"] for row in found["rows"]})
     names = list(dict.fromkeys(row["name"] for row in found["rows"]))
     cells = {(row["name"], row["steps"]): _memory_cell(row, found["limit"]) for row in found["rows"]}
@@ -176,7 +199,7 @@ def _memory_cell(row: dict[str, Any], limit: float) -> str:
     return f"{row['bytes'] / 1e9:.2f} GB, {duration(row['seconds'])}"
 
 
-def _episodes(found: dict[str, Any]) -> str:
+def _episodes(found: dict[str, Any], _: Figures) -> str:
     mine = next(row for row in found["rows"] if row["name"] == OURS)
     rows = [
         [row["name"], f"{row['per_second']:,.0f}", ratio(mine["per_second"] / row["per_second"])]
@@ -185,12 +208,12 @@ def _episodes(found: dict[str, Any]) -> str:
     return f"{found['title']}.\n\n{_table(('who', 'episodes/s', 'quickstudy is faster by'), rows)}"
 
 
-def _seconds(found: dict[str, Any]) -> str:
+def _seconds(found: dict[str, Any], _: Figures) -> str:
     rows = [[row["name"], row.get("error") or duration(row["seconds"])] for row in found["rows"]]
     return f"{found['title'][0].upper()}{found['title'][1:]}.\n\n{_table(('what', 'time'), rows)}"
 
 
-def _compiling(found: dict[str, Any]) -> str:
+def _compiling(found: dict[str, Any], _: Figures) -> str:
     rows = [
         [
             row["name"],
@@ -205,6 +228,7 @@ def _compiling(found: dict[str, Any]) -> str:
 
 _TABLES: dict[str, Any] = {
     "meta-step": _meta_steps,
+    "roofline": _roofline,
     "memory": _memory,
     "episodes": _episodes,
     "adaptation": _seconds,
