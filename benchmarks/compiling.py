@@ -84,7 +84,7 @@ def measure(quick: bool) -> Iterator[dict[str, Any]]:
         print(f"compiling: {title}", file=sys.stderr)
         row: dict[str, Any] = {"name": title, "steps": int(what[6:]) if what.startswith("conv4:") else None}
         with tempfile.TemporaryDirectory() as cache:
-            # PyTorch keeps what it made of its headers in the folder for temporary files, whatever its cache is.
+            # In the folder for temporary files PyTorch keeps what it makes of its headers, whatever its cache is.
             environment = os.environ | {
                 "TMPDIR": cache,
                 "TORCHINDUCTOR_CACHE_DIR": cache,

@@ -49,7 +49,7 @@ class Outer:
         """grads: along which to move; None takes what `backward` left in the leaves."""
         if grads is not None:
             for leaf, grad in zip(self.leaves, grads, strict=True):
-                leaf.grad = grad
+                leaf.grad = grad.contiguous()  # as the fused kernel takes it, whatever its strides
         self._adam.step()
 
 
@@ -130,7 +130,7 @@ def chosen_plan(problem: Problem) -> Plan:
 
 
 def plans(problem: Problem) -> list[Plan]:
-    """The plans to show beside the tuner's choice. With convolutions only eager ones: compiling takes a minute each."""
+    """The plans to show beside the tuner's choice; with convolutions eager ones: compiling takes half a minute."""
     threads = torch.get_num_threads()
     found = [Plan("vmap"), Plan("loop")]
     if problem.kind != "conv4":

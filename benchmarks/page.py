@@ -38,8 +38,9 @@ measured twice there: as it is, and *with our allocator setting*. What is left o
 the table, and among the targets, where it has no bound.""",
     "roofline": """What a meta-step with convolutions can come down to. The convolutions of the meta-gradient and their
 derivatives, those of all tasks side by side, are timed one by one, as PyTorch's library computes them, with nothing in
-between: no normalisation, no copies, no optimizer. Below that only faster convolutions would lead, down to the time in
-which the machine does as much arithmetic in one large product of matrices.""",
+between: no normalisation, no copies, no optimizer. The meta-steps beside them are those of the section above. Below
+that only faster convolutions would lead, down to the time in which the machine does as much arithmetic in one large
+product of matrices.""",
     "memory": """Peak resident memory above what the process held before the step, after a small step to warm up, and
 the time of the step.""",
     "episodes": """A DataLoader with a data set that gives out one image, a batch sampler that gives out the indices of

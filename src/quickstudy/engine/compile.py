@@ -176,7 +176,6 @@ def _options(leaves: list[Any]) -> dict[str, Any]:
         # Grouped convolutions with their channels last make every sum over a channel jump through memory.
         "layout_optimization": False,
         "cpp.dynamic_threads": True,  # as many as are allowed when it runs
-        "cpp_cache_precompile_headers": False,  # for the few files that a graph needs it would cost more than it saves
         # Whether the C++ compiler knows this processor's instructions is seen when it compiles; trying costs 9 s.
         "cpp.vec_isa_ok": config.cpp.vec_isa_ok is not False,
     }

@@ -83,7 +83,7 @@ class Group:
         failed, *seen = (flat[sum(sizes) :] > 0).tolist()
         if failed:
             self._raise_any(error, where)
-        named = {name: _like(value, grad) for (name, value), grad in zip(moving, grads, strict=True)}
+        named = {name: grad.view_as(value).to(value.dtype) for (name, value), grad in zip(moving, grads, strict=True)}
         return (named, losses, metrics), seen
 
     def sum(self, values: Tensor, where: str) -> Tensor:
@@ -179,14 +179,6 @@ class Group:
                 f"{patience():g} s ({_short(error)}). If it ended, look at what it or the launcher said; if it is only "
                 f"slow, allow more seconds with the environment variable {TIMEOUT}."
             ) from error
-
-
-def _like(value: Tensor, flat: Tensor) -> Tensor:
-    """`flat` in the shape, type and memory layout of `value`."""
-    shaped = flat.view_as(value)
-    if value.is_contiguous() and value.dtype == flat.dtype:
-        return shaped
-    return torch.empty_like(value).copy_(shaped)
 
 
 def _short(error: Exception) -> str:

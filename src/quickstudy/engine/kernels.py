@@ -1,32 +1,45 @@
-"""The kernels of one graph built together: reading the compiler's headers takes longer than compiling most kernels."""
+"""The kernels of one graph built together: reading the compiler's headers takes longer than compiling most kernels.
+
+This reaches into parts of PyTorch's compiler that may change with any release. `TRIED` says with which it was tried;
+with others PyTorch builds a file for each kernel, as it does by itself, which takes up to twice as long.
+"""
 
 from __future__ import annotations
 
 import os
 import re
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from ctypes import CDLL
 from importlib import util
 from typing import Any, ClassVar
 
 import torch
+import torch._inductor.codegen.triton  # it makes an object of AsyncCompile, for good, when it is first imported
 from torch._inductor import async_compile
 from torch._inductor.async_compile import AsyncCompile, get_compile_threads
-from torch._inductor.codecache import CppPythonBindingsCodeCache
+from torch._inductor.codecache import CppCodeCache, CppPythonBindingsCodeCache
+from torch._inductor.utils import clear_on_fresh_cache
 
+TRIED = ("2.13.",)
 _INCLUDE = re.compile(r"^[ \t]*#include[^\n]*\n", re.MULTILINE)
 _NAME = re.compile(r"\bkernel\b")  # of the function that a kernel's source defines
+_LOCK = threading.RLock()
 
 
 @contextmanager
 def built_together() -> Iterator[None]:
     """What PyTorch's compiler generates meanwhile in C++ becomes one file for each process that it compiles with."""
-    before = async_compile.AsyncCompile
-    async_compile.AsyncCompile = _Together  # type: ignore[misc]
-    try:
+    if not torch.__version__.startswith(TRIED):
         yield
-    finally:
-        async_compile.AsyncCompile = before  # type: ignore[misc]
+        return
+    with _LOCK:
+        async_compile.AsyncCompile = _Together  # type: ignore[misc]
+        try:
+            yield
+        finally:
+            async_compile.AsyncCompile = AsyncCompile  # type: ignore[misc]
 
 
 class _Kernel:
@@ -54,6 +67,7 @@ class _Together(AsyncCompile):
     """The code of a graph asks it for one kernel after another, and then waits for all."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._asked: list[_Kernel] = []
 
     def cpp_pybinding(self, argtypes: list[str], source_code: str) -> Any:
@@ -62,10 +76,14 @@ class _Together(AsyncCompile):
 
     def wait(self, scope: dict[str, Any]) -> None:
         count = get_compile_threads()
-        submit = self.submit if count > 1 else None
+        count, submit = (count, self.submit) if count > 1 else (1, None)
         largest = sorted(self._asked, key=lambda one: len(one.code), reverse=True)
-        files = [_started(largest[first::count], submit) for first in range(min(count, len(largest)))]
-        functions = {kernel: function for built in files for kernel, function in built().items()}
+        try:
+            files = [_started(largest[first::count], submit) for first in range(min(count, len(largest)))]
+            functions = {kernel: function for built in files for kernel, function in built().items()}
+        except BaseException:
+            _Library.cache_clear()  # which remembers what failed too; another attempt may succeed
+            raise
         scope.update({name: functions[one] for name, one in scope.items() if isinstance(one, _Kernel)})
         super().wait(scope)
 
@@ -74,27 +92,26 @@ def _started(kernels: list[_Kernel], submit: Callable[..., Any] | None) -> Calla
     """Begin to build these with `submit`, or build them when asked; the result waits for them."""
     includes = dict.fromkeys(line for kernel in kernels for line in kernel.includes)
     library = _Library.load_async("".join([*includes, *[kernel.code for kernel in kernels]]), submit_fn=submit)
-    return lambda: {kernel: library().function(kernel.name) for kernel in kernels}
+    return lambda: {kernel: _function(library(), kernel.name) for kernel in kernels}
 
 
-class _Library(CppPythonBindingsCodeCache):
-    """A shared library that is several modules of Python, each with one function of its name."""
+@clear_on_fresh_cache
+class _Library(CppCodeCache):
+    """A shared library that is several modules of Python, each with one function of its name.
+
+    The headers are not precompiled: for so few files that costs more than it saves, and takes 155 MB of disk.
+    """
 
     cache: ClassVar[dict[str, Callable[[], Any]]] = {}  # type: ignore[misc]
+    cache_clear = staticmethod(cache.clear)
+    cpp_compile_command_flags = CppPythonBindingsCodeCache.cpp_compile_command_flags
 
-    def __init__(self, path: str) -> None:
-        self._path = path
-        self.key = ""
 
-    @classmethod
-    def _load_library_inner(cls, path: str, key: str) -> Any:
-        address = torch._C._dynamo.guards._torchinductor_pyobject_tensor_data_ptr  # type: ignore[attr-defined]
-        os.environ["_TORCHINDUCTOR_PYOBJECT_TENSOR_DATA_PTR"] = str(address)  # where each module looks for it
-        return cls(path)
-
-    def function(self, name: str) -> Any:
-        spec = util.spec_from_file_location(f"{self.key}.{name}", self._path)
-        assert spec is not None and spec.loader is not None
-        module = util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return getattr(module, name)
+def _function(library: CDLL, name: str) -> Any:
+    address = torch._C._dynamo.guards._torchinductor_pyobject_tensor_data_ptr  # type: ignore[attr-defined]
+    os.environ["_TORCHINDUCTOR_PYOBJECT_TENSOR_DATA_PTR"] = str(address)  # where each module looks for it
+    spec = util.spec_from_file_location(f"{library.key}.{name}", library._name)  # type: ignore[attr-defined]
+    assert spec is not None and spec.loader is not None
+    module = util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return getattr(module, name)

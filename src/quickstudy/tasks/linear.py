@@ -11,7 +11,7 @@ from quickstudy import rng
 from quickstudy.episode import Episode, Examples, TaskSpec
 from quickstudy.errors import ConfigError
 from quickstudy.registry import sources
-from quickstudy.tasks.base import Sampling, presence
+from quickstudy.tasks.base import Sampling, masks
 from quickstudy.tasks.made_up import MadeUpSource
 
 _PLANE, _POINTS, _HEIGHTS, _SIZES = range(4)
@@ -49,7 +49,7 @@ class LinearSource(MadeUpSource):
         across = (x * normal[:, None, None]).sum(dim=-1)
         x = x + (height - across)[..., None] * normal[:, None, None]
         y = torch.arange(2, device=self.device)[:, None].expand(len(keys), *each)
-        present, given = presence(self.sampling, rng.fold(keys, _SIZES))
+        seen, asked = masks(self.sampling, rng.fold(keys, _SIZES))
 
         def part(start: int, stop: int, mask: Tensor) -> Examples:
             flat = (len(keys), 2 * (stop - start))
@@ -57,11 +57,7 @@ class LinearSource(MadeUpSource):
                 x[:, :, start:stop].reshape(*flat, -1), y[:, :, start:stop].reshape(flat), mask.reshape(flat)
             )
 
-        shot = torch.arange(shots, device=self.device)
-        return Episode(
-            part(0, shots, shot < given[..., None]),
-            part(shots, shots + queries, present[..., None].expand(-1, -1, queries)),
-        )
+        return Episode(part(0, shots, seen), part(shots, shots + queries, asked))
 
 
 @sources.register("linear")

@@ -90,7 +90,7 @@ class Outer:
         self._follow()
 
     def slots(self) -> Params:
-        """The tensors of the optimizer's state, by 'ENTRY/SLOT'; empty before the first step."""
+        """The tensors of the optimizer's state, by 'ENTRY/SLOT', not to be changed; empty before the first step."""
         if self._slots is None:
             state = self.optimizer.state
             self._slots = {
