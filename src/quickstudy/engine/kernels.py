@@ -110,7 +110,7 @@ class _Library(CppCodeCache):
 def _function(library: CDLL, name: str) -> Any:
     address = torch._C._dynamo.guards._torchinductor_pyobject_tensor_data_ptr  # type: ignore[attr-defined]
     os.environ["_TORCHINDUCTOR_PYOBJECT_TENSOR_DATA_PTR"] = str(address)  # where each module looks for it
-    spec = util.spec_from_file_location(f"{library.key}.{name}", library._name)  # type: ignore[attr-defined]
+    spec = util.spec_from_file_location(f"{library.key}.{name}", library._name)
     assert spec is not None and spec.loader is not None
     module = util.module_from_spec(spec)
     spec.loader.exec_module(module)
