@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.loaders import loader
+from benchmarks.loaders import Batches, Images, loader
 from benchmarks.timing import Effort, alternate, repeated
 from quickstudy.registry import sources
 from quickstudy.tasks import arrays, omniglot_available
@@ -56,10 +56,10 @@ def _ours(source: ClassSource) -> Callable[[], object]:
     return draw
 
 
-def _theirs(x: Tensor, y: list[int], workers: int, convert: bool) -> Callable[[], object]:
+def _theirs(x: Tensor, y: list[int], workers: int, convert: bool, data: type[Images] = Images) -> Callable[[], object]:
     def forever() -> Iterator[Any]:
         while True:
-            yield from loader(x, y, workers, convert, episodes=100_000)
+            yield from loader(x, y, workers, convert, 100_000, data)
 
     stream = forever()
     return lambda: [next(stream) for _ in range(TASKS)]
@@ -69,8 +69,8 @@ def check(source: ClassSource, x: Tensor, y: list[int]) -> None:
     """Both ways must give tensors of the same shapes, types and range."""
     support, query = source.episodes("train", torch.arange(1))
     ours = [support.x[0], support.y[0], query.x[0], query.y[0]]  # type: ignore[index]
-    for convert in (True, False):
-        for mine, other in zip(ours, next(iter(loader(x, y, 0, convert, 1))), strict=True):
+    for convert, data in ((True, Images), (False, Images), (True, Batches)):
+        for mine, other in zip(ours, next(iter(loader(x, y, 0, convert, 1, data))), strict=True):
             assert (mine.shape, mine.dtype) == (other.shape, other.dtype)
             assert not other.is_floating_point() or 0 <= float(other.min()) <= float(other.max()) <= 1
 
@@ -87,6 +87,7 @@ def measure(effort: Effort) -> Iterator[dict[str, Any]]:
         "DataLoader, float images": _theirs(x, y, 0, True),
         "DataLoader, float images, 2 workers": _theirs(x, y, 2, True),
         "DataLoader, uint8 images, float at the end": _theirs(x, y, 0, False),
+        "DataLoader, all images of an episode at once": _theirs(x, y, 0, True, Batches),
         "quickstudy, ways 3 to 5, shots 1 to 5": _ours(whole.sampled(Sampling(5, 5, 15, min_ways=3, min_shots=1))),
         "quickstudy, 100 000 classes, 8 × 8 images": _ours(_many_classes().sampled(PROTOCOL)),
     }

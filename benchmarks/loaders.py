@@ -27,6 +27,13 @@ class Images(Dataset[Sample]):
         return (image.float().div_(255) if self.convert else image), self.y[index]
 
 
+class Batches(Images):
+    """The same images, as floats, all of an episode taken out at once, which hardly any data set can do."""
+
+    def __getitems__(self, indices: list[int]) -> Tensor:
+        return self.x[indices].float().div_(255)
+
+
 class EpisodeSampler(Sampler[list[int]]):
     """The indices of one episode after another: `ways` classes, of each `shots` + `queries` different examples."""
 
@@ -45,9 +52,9 @@ class EpisodeSampler(Sampler[list[int]]):
             yield torch.cat(drawn).tolist()
 
 
-def collate(samples: list[Sample], ways: int, shots: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def collate(samples: list[Sample] | Tensor, ways: int, shots: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Support images and labels, query images and labels; uint8 images become float here."""
-    x = torch.stack([image for image, _ in samples])
+    x = samples if isinstance(samples, Tensor) else torch.stack([image for image, _ in samples])
     x = x if x.is_floating_point() else x.float().div_(255)
     x = x.reshape(ways, -1, *x.shape[1:])
     y = torch.arange(ways)[:, None].expand(ways, x.shape[1])
@@ -55,10 +62,12 @@ def collate(samples: list[Sample], ways: int, shots: int) -> tuple[Tensor, Tenso
     return tuple(part.flatten(0, 1) for part in parts)  # type: ignore[return-value]
 
 
-def loader(x: Tensor, y: list[int], workers: int, convert: bool, episodes: int) -> DataLoader[Any]:
+def loader(
+    x: Tensor, y: list[int], workers: int, convert: bool, episodes: int, data: type[Images] = Images
+) -> DataLoader[Any]:
     """5-way 1-shot episodes with 15 queries per class, one a batch."""
     return DataLoader(
-        Images(x, y, convert),
+        data(x, y, convert),
         batch_sampler=EpisodeSampler(y, episodes, 5, 1, 15),
         collate_fn=partial(collate, ways=5, shots=1),
         num_workers=workers,

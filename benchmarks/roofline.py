@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from benchmarks.contestants import engine_of
 from benchmarks.problems import META_STEPS, Problem
 from benchmarks.timing import Effort, alternate, repeated
 from quickstudy.engine import Plan
+from quickstudy.engine.tune import compilable
 
 _aten = torch.ops.aten
 _SIZE = 2048  # of the matrices whose product shows how fast the machine multiplies
@@ -64,11 +66,26 @@ def flops(call: _Call) -> int:
     return sum(arguments[10][:2]) * 2 * after[0] * math.prod(after[2:]) * weight.numel()
 
 
-def convolutions(problem: Problem) -> Counter[_Call]:
-    """The calls of a meta-gradient with the tasks side by side, in eager code."""
+def captured(problem: Problem) -> Callable[[], object]:
+    """A meta-gradient by the graphs that would be compiled, whole or in parts, which run operation by operation."""
     params = {f"network.{name}": value for name, value in problem.params.items()}
+    engine = engine_of(problem).planned(Plan("vmap"))
+    plan, _ = compilable(engine, (params, problem.episodes, None))
+    engine, before = engine.planned(plan), os.environ.get("TORCHDYNAMO_DISABLE")
+    os.environ["TORCHDYNAMO_DISABLE"] = "1"
+    try:
+        engine.gradients(params, problem.episodes)
+    finally:
+        os.environ.pop("TORCHDYNAMO_DISABLE")
+        os.environ.update({} if before is None else {"TORCHDYNAMO_DISABLE": before})
+    return lambda: engine.gradients(params, problem.episodes)
+
+
+def convolutions(problem: Problem) -> Counter[_Call]:
+    """The calls of a meta-gradient as it would be compiled for all tasks side by side."""
+    gradient = captured(problem)
     with Convolutions() as seen:
-        engine_of(problem).planned(Plan("vmap")).gradients(params, problem.episodes)
+        gradient()
     return seen.calls
 
 

@@ -14,6 +14,7 @@ from torch._inductor import async_compile
 from torch._inductor.async_compile import AsyncCompile
 from torch._inductor.exc import CppCompileError
 
+from quickstudy.engine.compile import _TRIED, _builder
 from quickstudy.engine.kernels import _Library, built_together
 
 CHAIN = """
@@ -58,7 +59,7 @@ def test_kernels_share_files_and_a_second_process_builds_nothing(tmp_path: Path,
     assert {path: path.stat().st_mtime_ns for path in libraries} == before
 
 
-def test_pytorch_s_own_way_is_back_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pytorch_s_own_way_is_back_afterwards() -> None:
     inside, leave, states = threading.Event(), threading.Event(), []
 
     def first() -> None:
@@ -85,12 +86,20 @@ def test_pytorch_s_own_way_is_back_afterwards(monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(KeyError), built_together():
         raise KeyError
     assert async_compile.AsyncCompile is AsyncCompile
-    monkeypatch.setattr(torch, "__version__", "2.99.0+cpu")  # with which it was not tried
-    with built_together():
+
+
+def test_other_versions_of_pytorch_build_as_they_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert torch.__version__.startswith(_TRIED)
+    with _builder():
+        assert async_compile.AsyncCompile is not AsyncCompile
+    monkeypatch.setattr(torch, "__version__", "2.99.0+cpu")
+    monkeypatch.setitem(sys.modules, "quickstudy.engine.kernels", None)  # as if it could not be imported there
+    with _builder():
         assert async_compile.AsyncCompile is AsyncCompile
 
 
-def test_what_cannot_be_built_is_not_remembered() -> None:
+def test_what_cannot_be_built_is_not_remembered(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     with built_together():
         kernels = async_compile.AsyncCompile()
         pending = kernels.cpp_pybinding(

@@ -15,7 +15,7 @@ def keep_freed_memory() -> bool:
     """Let this process keep what it frees; whether that could be arranged (glibc only).
 
     By default glibc hands a large tensor's pages back to the system when it is freed, and the system clears new ones
-    for the next, which for networks of convolutions takes longer than the arithmetic. Variables of the environment by
+    for the next, which for networks of convolutions may take as long as the arithmetic. Variables of the environment by
     which a user has set this are left alone.
     """
     if platform.libc_ver()[0] != "glibc" or any(name in os.environ for name in _OWN_CHOICE):

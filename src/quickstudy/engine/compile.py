@@ -7,6 +7,7 @@ import os
 import warnings
 import weakref
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from quickstudy.engine.cores import cores as on_cores
 from quickstudy.engine.decompositions import DECOMPOSITIONS
 from quickstudy.errors import QuickstudyError
 
+_TRIED = ("2.13.",)  # versions of PyTorch whose compiler `engine/kernels.py` knows from within
 _TENSORS = frozenset({Tensor, torch.nn.Parameter})
 _Seen = tuple[Callable[[], Tensor | None], torch.Size, torch.dtype]
 
@@ -158,11 +160,18 @@ def _code(graph: torch.fx.GraphModule, leaves: list[Any]) -> Callable[..., Any]:
         return graph
     from torch import _inductor  # two seconds
 
-    from quickstudy.engine.kernels import built_together
-
-    with built_together():
+    with _builder():
         compiled: Callable[..., Any] = _inductor.compile(graph, leaves, options=_options(leaves))
     return compiled
+
+
+def _builder() -> AbstractContextManager[None]:
+    """Within it C++ is built as `engine/kernels.py` does it; with other versions of PyTorch, as they do themselves."""
+    if not torch.__version__.startswith(_TRIED):
+        return nullcontext()
+    from quickstudy.engine.kernels import built_together
+
+    return built_together()
 
 
 def _options(leaves: list[Any]) -> dict[str, Any]:

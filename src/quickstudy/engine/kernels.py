@@ -1,7 +1,7 @@
 """The kernels of one graph built together: reading the compiler's headers takes longer than compiling most kernels.
 
-This reaches into parts of PyTorch's compiler that may change with any release. `TRIED` says with which it was tried;
-with others PyTorch builds a file for each kernel, as it does by itself, which takes up to twice as long.
+This reaches into parts of PyTorch's compiler that may change with any release; `compile.py` asks for it only where it
+was tried.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from torch._inductor.async_compile import AsyncCompile, get_compile_threads
 from torch._inductor.codecache import CppCodeCache, CppPythonBindingsCodeCache
 from torch._inductor.utils import clear_on_fresh_cache
 
-TRIED = ("2.13.",)
 _INCLUDE = re.compile(r"^[ \t]*#include[^\n]*\n", re.MULTILINE)
 _NAME = re.compile(r"\bkernel\b")  # of the function that a kernel's source defines
 _LOCK = threading.RLock()
@@ -31,9 +30,6 @@ _LOCK = threading.RLock()
 @contextmanager
 def built_together() -> Iterator[None]:
     """What PyTorch's compiler generates meanwhile in C++ becomes one file for each process that it compiles with."""
-    if not torch.__version__.startswith(TRIED):
-        yield
-        return
     with _LOCK:
         async_compile.AsyncCompile = _Together  # type: ignore[misc]
         try:
