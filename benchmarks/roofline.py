@@ -8,6 +8,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor
@@ -71,13 +72,9 @@ def captured(problem: Problem) -> Callable[[], object]:
     params = {f"network.{name}": value for name, value in problem.params.items()}
     engine = engine_of(problem).planned(Plan("vmap"))
     plan, _ = compilable(engine, (params, problem.episodes, None))
-    engine, before = engine.planned(plan), os.environ.get("TORCHDYNAMO_DISABLE")
-    os.environ["TORCHDYNAMO_DISABLE"] = "1"
-    try:
+    engine = engine.planned(plan)
+    with patch.dict(os.environ, {"TORCHDYNAMO_DISABLE": "1"}):
         engine.gradients(params, problem.episodes)
-    finally:
-        os.environ.pop("TORCHDYNAMO_DISABLE")
-        os.environ.update({} if before is None else {"TORCHDYNAMO_DISABLE": before})
     return lambda: engine.gradients(params, problem.episodes)
 
 

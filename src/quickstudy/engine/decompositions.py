@@ -13,7 +13,7 @@ _aten = torch.ops.aten
 def _product(a: Tensor, b: Tensor) -> Any:
     """(m, k) by (k, n): with k = 1 or n = 1 it is elementwise work and sums of rows, which fuse with what surrounds it.
 
-    Sums of columns, for m = 1, would be slower. In bfloat16 each product would be rounded before they are added.
+    Sums of columns, for m = 1, were no faster. In bfloat16 each product would be rounded before they are added.
     """
     if a.device.type != "cpu" or a.dtype not in (torch.float32, torch.float64):
         return NotImplemented
