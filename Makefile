@@ -37,13 +37,13 @@ format: .venv/installed
 	$(BIN)/ruff format .
 
 docs: .venv/installed
-	$(BIN)/python -m quickstudy.train.results
+	$(BIN)/python -m quickstudy.runs.results
 	$(BIN)/python -m benchmarks.page
 	$(BIN)/python -m studies.page
 
 results: .venv/installed
 	$(BIN)/quickstudy reproduce all
-	$(BIN)/python -m quickstudy.train.results
+	$(BIN)/python -m quickstudy.runs.results
 
 .venv/bench: .venv/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'

@@ -35,7 +35,7 @@ def _learner(name: str, dtype: Any) -> tuple[Any, Any]:
     import quickstudy as qs
     from quickstudy.engine.tune import compilable
     from quickstudy.episode import map_episode
-    from quickstudy.train.build import build
+    from quickstudy.training.build import build
 
     def cast(value: torch.Tensor) -> torch.Tensor:
         return value.to(dtype) if value.is_floating_point() else value

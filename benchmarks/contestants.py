@@ -12,9 +12,9 @@ from benchmarks.problems import OUTER_LR, Problem
 from quickstudy.engine import Engine, Plan, Tuner
 from quickstudy.learners import maml
 from quickstudy.registry import learners, models
-from quickstudy.train import outer as training
-from quickstudy.train.config import RunConfig
-from quickstudy.train.whole import WholeStep
+from quickstudy.training import outer as training
+from quickstudy.training.config import RunConfig
+from quickstudy.training.whole import WholeStep
 
 Gradient = dict[str, Tensor]
 _STEPS_LEFT = 50_000  # of the run that the tuner believes to be in: a usual length

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.figures import LENT, OURS, TARGETS, best_of, comparisons, figures, headline, targets
-from quickstudy.train.storage import read_json, write_atomically
+from quickstudy.storage.tensors import read_json, write_atomically
 
 Figures = dict[str, float]
 RESULTS = Path(__file__).parent / "results.json"

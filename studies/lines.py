@@ -19,7 +19,7 @@ from quickstudy.learners.maml_family import RULES
 from quickstudy.registry import sources
 from quickstudy.tasks.series import SeriesSource
 from quickstudy.tasks.windows import roll_out
-from quickstudy.train.build import initial_params
+from quickstudy.training.build import initial_params
 from studies.common import interval, store
 
 SEEN, NEXT, VALIDATION, TEST, DRAWN = 5, 5, 200, 500, 6

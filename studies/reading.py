@@ -12,10 +12,10 @@ import torch
 
 import quickstudy as qs
 from quickstudy.episode import Episode, Examples, TaskSpec
+from quickstudy.evaluation.calibration import LEVELS, calibration, distributions
 from quickstudy.learners.reading import ReadingLearner, surprise
 from quickstudy.registry import recipes
 from quickstudy.tasks.gaussian_process import GaussianProcessSource
-from quickstudy.train.uncertainty import LEVELS, calibration, distributions
 from studies.common import interval, store
 
 POINTS, FUNCTIONS, QUERIES = (0, 1, 5, 10, 20, 30, 50), 500, 50

@@ -17,7 +17,7 @@ import pytest
 import quickstudy as qs
 from quickstudy.cli import COMMANDS
 from quickstudy.cli.settings import Settings, chosen_parts, load_recipe
-from quickstudy.train.run import Run
+from quickstudy.runs.run import Run
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])

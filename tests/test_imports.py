@@ -15,11 +15,17 @@ ROOT = Path(quickstudy.__file__).parent
 ORDER = (
     {"errors", "version"},
     {"episode", "registry", "rng", "losses", "files"},
+    {"storage"},
     {"models", "heads", "inner", "tasks"},
     {"learners"},
     {"metagrads"},
     {"engine"},
-    {"train"},
+    {"evaluation"},
+    {"training"},
+    {"deploy"},
+    {"pages"},
+    {"runs"},
+    {"report"},
     {"memory", "averaging", "optim", "select", "search", "rl", "testing"},
     {"recipes"},
     {"cli", "serve"},
@@ -100,7 +106,7 @@ def test_help_needs_no_torch() -> None:
 
 def test_what_is_public_is_there_whatever_was_imported_first() -> None:
     program = (
-        "from quickstudy.train.config import RunConfig; import quickstudy as qs; "
+        "from quickstudy.training.config import RunConfig; import quickstudy as qs; "
         "print(all(callable(f) for f in (qs.train, qs.evaluate, qs.resume, qs.load)), "
         "[name for name in qs.__all__ if name not in dir(qs)], qs.RunConfig is RunConfig)"
     )

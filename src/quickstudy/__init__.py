@@ -30,16 +30,17 @@ if TYPE_CHECKING:
         registry,
         tasks,
     )
+    from quickstudy.deploy.model import AdaptedModel, Predictions
     from quickstudy.engine import Engine
     from quickstudy.episode import Episode, Examples, ImageFormat, SeriesFormat, TaskSpec
     from quickstudy.errors import QuickstudyError
+    from quickstudy.evaluation.evaluate import Result, evaluate
     from quickstudy.optim.optimizer import LearnedOptimizer
+    from quickstudy.report import report
+    from quickstudy.runs.run import Run, resume, train
     from quickstudy.tasks.base import Sampling
-    from quickstudy.train.adapted import AdaptedModel, Predictions
-    from quickstudy.train.config import Protocol, RunConfig
-    from quickstudy.train.evaluate import Result, evaluate
-    from quickstudy.train.loop import Interrupted
-    from quickstudy.train.run import Run, resume, train
+    from quickstudy.training.config import Protocol, RunConfig
+    from quickstudy.training.loop import Interrupted
 
     load = AdaptedModel.load
 
@@ -49,11 +50,12 @@ _HOMES = {
     "errors": ("QuickstudyError",),
     "optim.optimizer": ("LearnedOptimizer",),
     "tasks.base": ("Sampling",),
-    "train.adapted": ("AdaptedModel", "Predictions"),
-    "train.config": ("Protocol", "RunConfig"),
-    "train.evaluate": ("Result", "evaluate"),
-    "train.loop": ("Interrupted",),
-    "train.run": ("Run", "resume", "train"),
+    "deploy.model": ("AdaptedModel", "Predictions"),
+    "evaluation.evaluate": ("Result", "evaluate"),
+    "report": ("report",),
+    "runs.run": ("Run", "resume", "train"),
+    "training.config": ("Protocol", "RunConfig"),
+    "training.loop": ("Interrupted",),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 _PACKAGES = (
@@ -100,6 +102,7 @@ __all__ = [
     "optim",
     "recipes",
     "registry",
+    "report",
     "resume",
     "tasks",
     "train",
@@ -124,10 +127,10 @@ def __dir__() -> list[str]:
 
 
 class _Package(ModuleType):
-    """Keeps the function `train` from being hidden by the package of the same name, whenever that is imported."""
+    """Keeps the function `report` from being hidden by the package of the same name, whenever that is imported."""
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if not (name == "train" and isinstance(value, ModuleType)):
+        if not (name == "report" and isinstance(value, ModuleType)):
             super().__setattr__(name, value)
 
 

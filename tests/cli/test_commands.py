@@ -18,7 +18,7 @@ import pytest
 from new_user import Capture, accepted, photo, refused
 
 from quickstudy.cli import main
-from quickstudy.train.run import Run
+from quickstudy.runs.run import Run
 
 
 def test_broken_photo_is_named_and_can_be_left_out(there: Path, tmp_path: Path, capsys: Capture) -> None:

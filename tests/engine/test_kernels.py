@@ -14,8 +14,8 @@ from torch._inductor import async_compile
 from torch._inductor.async_compile import AsyncCompile
 from torch._inductor.exc import CppCompileError
 
+from quickstudy.engine.backends.kernels import _Library, built_together
 from quickstudy.engine.compile import _TRIED, _builder
-from quickstudy.engine.kernels import _Library, built_together
 
 CHAIN = """
 import torch
@@ -93,7 +93,7 @@ def test_other_versions_of_pytorch_build_as_they_do(monkeypatch: pytest.MonkeyPa
     with _builder():
         assert async_compile.AsyncCompile is not AsyncCompile
     monkeypatch.setattr(torch, "__version__", "2.99.0+cpu")
-    monkeypatch.setitem(sys.modules, "quickstudy.engine.kernels", None)  # as if it could not be imported there
+    monkeypatch.setitem(sys.modules, "quickstudy.engine.backends.kernels", None)  # as if it could not be imported there
     with _builder():
         assert async_compile.AsyncCompile is AsyncCompile
 

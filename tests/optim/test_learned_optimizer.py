@@ -15,7 +15,7 @@ from quickstudy.errors import CheckpointError, ConfigError, RunError, ShapeError
 from quickstudy.inner import RULES, SGD, Adam, LSTMRule, MLPRule, Rule
 from quickstudy.optim import LearnedOptimizer
 from quickstudy.optim.optimizer import load_rule, save_rule
-from quickstudy.train.storage import save_tensors
+from quickstudy.storage.tensors import save_tensors
 
 
 def made(name: str, lr: float = 0.05, dtype: torch.dtype = torch.float64) -> tuple[Rule, Params]:

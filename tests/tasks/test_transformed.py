@@ -23,8 +23,8 @@ from quickstudy.tasks import arrays, sinusoid
 from quickstudy.tasks.base import Sampling, Source
 from quickstudy.tasks.transformed import Transformed, transformed
 from quickstudy.testing import check_source
-from quickstudy.train.build import build
-from quickstudy.train.config import RunConfig
+from quickstudy.training.build import build
+from quickstudy.training.config import RunConfig
 
 TASKS = torch.arange(40)
 VARYING = Sampling(ways=5, shots=3, queries=2, min_ways=2, min_shots=1)

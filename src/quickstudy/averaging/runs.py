@@ -15,15 +15,15 @@ from quickstudy.averaging.rounds import Round, Workers, train_parts
 from quickstudy.averaging.soup import Line, greedy_soup, line
 from quickstudy.episode import Params
 from quickstudy.errors import ConfigError, unknown_name
+from quickstudy.evaluation.evaluate import evaluate
 from quickstudy.inner import Adam
+from quickstudy.runs.run import Run, keep, new_run
+from quickstudy.storage.folders import new_folder
 from quickstudy.tasks.classes import ClassSource
 from quickstudy.tasks.transformed import Transformed
-from quickstudy.train import splits
-from quickstudy.train.build import Parts, build, calibrated, initial_params
-from quickstudy.train.config import RunConfig
-from quickstudy.train.evaluate import evaluate
-from quickstudy.train.folders import new_folder
-from quickstudy.train.run import Run, keep, new_run
+from quickstudy.training import splits
+from quickstudy.training.build import Parts, build, calibrated, initial_params
+from quickstudy.training.config import RunConfig
 
 How = Literal["greedy", "mean"]
 """'greedy': a soup, never worse on validation tasks than its best member. 'mean': of all, uniform or weighted."""

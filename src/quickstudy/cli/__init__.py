@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     command, rest = arguments[0], arguments[1:]
     from quickstudy.engine.distribute import standing
     from quickstudy.errors import ProcessLost
-    from quickstudy.train.loop import Interrupted
+    from quickstudy.training.loop import Interrupted
 
     rank, size = standing()
     if rank > 0:  # one of several processes speaks for all

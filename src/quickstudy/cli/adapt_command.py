@@ -13,9 +13,9 @@ import tyro
 
 from quickstudy.cli.parse import find_run, parse
 from quickstudy.errors import ConfigError
+from quickstudy.runs.run import Run
+from quickstudy.storage.folders import refuse_occupied
 from quickstudy.tasks.images import read_folder
-from quickstudy.train.folders import refuse_occupied
-from quickstudy.train.run import Run
 
 
 @dataclass

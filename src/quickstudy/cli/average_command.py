@@ -10,7 +10,7 @@ import tyro
 
 from quickstudy.averaging.runs import How, average_runs
 from quickstudy.cli.parse import find_run, parse, table
-from quickstudy.train.run import Run
+from quickstudy.runs.run import Run
 
 
 @dataclass

@@ -11,12 +11,12 @@ import torch
 
 import quickstudy as qs
 from quickstudy.cli.parse import parse
+from quickstudy.report import AdaptedTask
+from quickstudy.runs.run import Run
 from quickstudy.tasks.classes import ClassSource
 from quickstudy.tasks.download import DownloadError
 from quickstudy.tasks.omniglot_data import find
-from quickstudy.train.progress import duration
-from quickstudy.train.report import AdaptedTask
-from quickstudy.train.run import Run
+from quickstudy.training.progress import duration
 
 _DRAWINGS = 20  # of every character, as many as Omniglot has
 
@@ -63,7 +63,7 @@ def run(argv: Sequence[str]) -> int:
     )
     model = task.model.save(trained.folder / "adapted-model")
     print("4. Writing the report.")
-    page = trained.report(episodes=options.episodes, adapted=task, quiet=False)
+    page = qs.report(trained, episodes=options.episodes, adapted=task, quiet=False)
     print(f"   Report:  {page.resolve()}")
     print(f"   Model:   {model}   (quickstudy predict {model} IMAGES …)")
     print(f"Finished in {duration(time.perf_counter() - began)}.")

@@ -11,10 +11,10 @@ import tyro
 
 from quickstudy.cli.parse import find_run, parse, table, warn
 from quickstudy.errors import ConfigError
+from quickstudy.evaluation.evaluate import Result
 from quickstudy.learners import IterativeLearner
-from quickstudy.train.evaluate import Result
-from quickstudy.train.run import Run
-from quickstudy.train.storage import write_json
+from quickstudy.runs.run import Run
+from quickstudy.storage.tensors import write_json
 
 
 @dataclass
@@ -102,7 +102,7 @@ def _size(result: Result, balanced: bool) -> str:
 
 
 def _official_runs(done: Run, options: Evaluate) -> int:
-    from quickstudy.train.official import official_runs
+    from quickstudy.runs.official import official_runs
 
     assert options.omniglot_runs is not None
     names, result = official_runs(done, options.omniglot_runs)

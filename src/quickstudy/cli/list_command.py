@@ -11,9 +11,9 @@ import tyro
 from quickstudy import registry
 from quickstudy.cli.parse import parse, run_names, table
 from quickstudy.errors import CheckpointError
-from quickstudy.train.folders import RUNS
-from quickstudy.train.splits import ON_TRAINING_CLASSES
-from quickstudy.train.storage import load_tensors, read_json
+from quickstudy.storage.folders import RUNS
+from quickstudy.storage.tensors import load_tensors, read_json
+from quickstudy.training.splits import ON_TRAINING_CLASSES
 
 _KINDS = {
     "recipes": registry.recipes,

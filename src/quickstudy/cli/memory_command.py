@@ -16,11 +16,11 @@ from quickstudy.errors import ConfigError
 from quickstudy.memory import Bank, Memory, Solved
 from quickstudy.memory.health import export, merge, prune, usefulness
 from quickstudy.memory.runs import memory_of_bank, memory_of_run, model
+from quickstudy.runs.run import Run
+from quickstudy.storage.folders import refuse_occupied
 from quickstudy.tasks.base import Sampling
 from quickstudy.tasks.images import ImageFolder, read_folder
-from quickstudy.train.folders import refuse_occupied
-from quickstudy.train.progress import Progress
-from quickstudy.train.run import Run
+from quickstudy.training.progress import Progress
 
 
 def run(argv: Sequence[str]) -> int:

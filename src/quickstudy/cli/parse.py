@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from quickstudy.errors import unknown_name
-from quickstudy.train.folders import RUNS
+from quickstudy.storage.folders import RUNS
 
 T = TypeVar("T")
 

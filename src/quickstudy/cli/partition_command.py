@@ -12,7 +12,7 @@ from quickstudy.averaging.rounds import Round, Workers
 from quickstudy.averaging.runs import Divide, train_on_parts
 from quickstudy.cli.parse import parse
 from quickstudy.cli.settings import load_recipe
-from quickstudy.train.progress import Progress
+from quickstudy.training.progress import Progress
 
 
 @dataclass

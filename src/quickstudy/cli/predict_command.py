@@ -13,10 +13,10 @@ from typing import Literal
 import tyro
 
 from quickstudy.cli.parse import parse, table
+from quickstudy.deploy.model import AdaptedModel, Predictions
 from quickstudy.errors import ConfigError, DataError
+from quickstudy.storage.tensors import write_atomically
 from quickstudy.tasks.images import list_images, read_images
-from quickstudy.train.adapted import AdaptedModel, Predictions
-from quickstudy.train.storage import write_atomically
 
 _BATCH = 256
 _SHOWN = 50  # rows printed when no file is asked for

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import tyro
 
+import quickstudy as qs
 from quickstudy.cli.parse import find_run, parse, warn
-from quickstudy.train.run import Run
-from quickstudy.train.storage import read_json
+from quickstudy.runs.run import Run
+from quickstudy.storage.tensors import read_json
 
 
 @dataclass
@@ -27,6 +28,6 @@ class Report:
 def run(argv: Sequence[str]) -> int:
     options = parse(Report, "report", argv)
     done = Run(find_run(options.run), device=options.device)
-    print(f"Report: {done.report(episodes=options.episodes, quiet=False)}")
+    print(f"Report: {qs.report(done, episodes=options.episodes, quiet=False)}")
     warn(read_json(done.folder / "report.json")["warning"])
     return 0

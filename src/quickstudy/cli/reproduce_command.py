@@ -10,11 +10,11 @@ import tyro
 
 from quickstudy.cli.parse import find_run, parse, warn
 from quickstudy.cli.settings import load_recipe
+from quickstudy.evaluation.evaluate import Result
 from quickstudy.registry import recipes
-from quickstudy.train.evaluate import Result
-from quickstudy.train.reproduce import measure, reproduce
-from quickstudy.train.run import Run
-from quickstudy.train.storage import read_json
+from quickstudy.runs.reproduce import measure, reproduce
+from quickstudy.runs.run import Run
+from quickstudy.storage.tensors import read_json
 
 
 @dataclass

@@ -16,7 +16,7 @@ from typing import Annotated, Any, get_type_hints
 from quickstudy import registry
 from quickstudy.errors import ConfigError, unknown_name
 from quickstudy.registry import Part
-from quickstudy.train.config import PARTS, RunConfig
+from quickstudy.training.config import PARTS, RunConfig
 
 _NOT_OPTIONS = {"protocols", *PARTS}
 _OF_TORCH = ("optimizer_options", "schedule_options")  # what they take, torch decides: numbers, lists, words

@@ -13,10 +13,10 @@ from quickstudy.cli.parse import find_run, parse, warn
 from quickstudy.cli.settings import Settings, chosen_parts, load_recipe
 from quickstudy.engine.distribute import join
 from quickstudy.errors import ConfigError, MissingExtra
-from quickstudy.train.progress import duration
-from quickstudy.train.run import Run
-from quickstudy.train.splits import ON_TRAINING_CLASSES
-from quickstudy.train.storage import read_json
+from quickstudy.runs.run import Run
+from quickstudy.storage.tensors import read_json
+from quickstudy.training.progress import duration
+from quickstudy.training.splits import ON_TRAINING_CLASSES
 
 _HELP = """usage: quickstudy train RECIPE [--tasks NAME] [--model NAME] [--learner NAME] [options]
        quickstudy train --resume RUN [--no-report]
@@ -83,7 +83,7 @@ def _finish(done: Run, report: bool) -> int:
     print(f"Trained {done.config.name} in {duration(seconds)}; kept the model of step {kept['step']}, {why}.")
     if report:
         try:
-            print(f"Report: {done.report(quiet=False)}")
+            print(f"Report: {qs.report(done, quiet=False)}")
             warn(read_json(done.folder / "report.json")["warning"])
         except MissingExtra as error:
             print(f"There is no report page: {error}", file=sys.stderr)

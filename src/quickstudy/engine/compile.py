@@ -19,7 +19,7 @@ from quickstudy.engine.cores import cores as on_cores
 from quickstudy.engine.decompositions import DECOMPOSITIONS
 from quickstudy.errors import QuickstudyError
 
-_TRIED = ("2.13.",)  # versions of PyTorch whose compiler `engine/kernels.py` knows from within
+_TRIED = ("2.13.",)  # versions of PyTorch whose compiler `engine/backends/kernels.py` knows from within
 _TENSORS = frozenset({Tensor, torch.nn.Parameter})
 _Seen = tuple[Callable[[], Tensor | None], torch.Size, torch.dtype]
 
@@ -166,10 +166,10 @@ def _code(graph: torch.fx.GraphModule, leaves: list[Any]) -> Callable[..., Any]:
 
 
 def _builder() -> AbstractContextManager[None]:
-    """Within it C++ is built as `engine/kernels.py` does it; with other versions of PyTorch, as they do themselves."""
+    """Within it C++ is built by `backends/kernels.py`; with other versions of PyTorch, as they do themselves."""
     if not torch.__version__.startswith(_TRIED):
         return nullcontext()
-    from quickstudy.engine.kernels import built_together
+    from quickstudy.engine.backends.kernels import built_together
 
     return built_together()
 

@@ -20,7 +20,7 @@ from quickstudy.errors import ConfigError, RunError
 from quickstudy.memory.bank import Bank
 from quickstudy.memory.codec import encode, pack
 from quickstudy.memory.entry import Entry, pack_examples
-from quickstudy.train.storage import write_atomically, write_json
+from quickstudy.storage.tensors import write_atomically, write_json
 
 _log = logging.getLogger(__name__)
 _RELATED = 0.9  # the least cosine of the parameters of tasks that are averaged: further apart, the best is kept alone

@@ -14,9 +14,9 @@ from quickstudy.errors import DataError
 from quickstudy.memory.bank import Bank
 from quickstudy.memory.entry import Entry
 from quickstudy.memory.health import usefulness
-from quickstudy.train.report.charts import PALETTE, Line, Points, line_chart, map_chart, require_matplotlib
-from quickstudy.train.report.page import Section, chart, charts, escape, page, tile
-from quickstudy.train.storage import write_atomically
+from quickstudy.pages.charts import PALETTE, Line, Points, line_chart, map_chart, require_matplotlib
+from quickstudy.pages.html import Section, chart, charts, escape, page, tile
+from quickstudy.storage.tensors import write_atomically
 
 _LISTED, _NEIGHBOURS = 40, 3
 _NUMBER = ' style="white-space:nowrap"'

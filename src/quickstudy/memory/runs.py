@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from quickstudy import registry
+from quickstudy.deploy.model import AdaptedModel, spec_from_json, spec_to_json
 from quickstudy.engine import place, resolve_device
 from quickstudy.episode import Params, task
 from quickstudy.errors import ConfigError, DataError
@@ -16,10 +17,9 @@ from quickstudy.learners.memory import MemoryLearner
 from quickstudy.learners.network import PARAMETER, prefixed
 from quickstudy.memory.bank import Bank
 from quickstudy.memory.memory import Memory, Solved
-from quickstudy.train.adapted import AdaptedModel, spec_from_json, spec_to_json
-from quickstudy.train.build import build_learner
-from quickstudy.train.config import RunConfig
-from quickstudy.train.run import Run
+from quickstudy.runs.run import Run
+from quickstudy.training.build import build_learner
+from quickstudy.training.config import RunConfig
 
 _DESCRIBED = 64  # training tasks against whose mean descriptions are measured
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from quickstudy.episode import Params
 from quickstudy.errors import CheckpointError, ConfigError, ShapeError
 from quickstudy.inner import RULES, Rule
-from quickstudy.train.storage import load_tensors, save_tensors
+from quickstudy.storage.tensors import load_tensors, save_tensors
 
 KIND = "learned optimizer"
 _ONE = "parameter"  # its name in calls of the rule, which sees one at a time

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from quickstudy.registry import learners, models, recipes, sources
-from quickstudy.train.config import RunConfig
+from quickstudy.training.config import RunConfig
 
 
 @recipes.register("demo")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from quickstudy.registry import learners, models, recipes, sources
-from quickstudy.train.config import Protocol, RunConfig
+from quickstudy.training.config import Protocol, RunConfig
 
 _SNELL = "Snell et al. 2017, table 1"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from quickstudy.registry import Part, learners, models, recipes, sources
-from quickstudy.train.config import Protocol, RunConfig
+from quickstudy.training.config import Protocol, RunConfig
 
 _SCHEDULE = {"pct_start": 0.05, "cycle_momentum": False}
 

@@ -1,0 +1,1 @@
+"""The adapted model: what leaves a run, predicts, is saved and shipped."""

@@ -1,0 +1,1 @@
+"""What reaches into PyTorch's compiler, and may change with any of its releases."""

@@ -1,0 +1,1 @@
+"""How well a learner does on one source: means with intervals, whether it uses its support sets, how sure it is."""

@@ -1,0 +1,1 @@
+"""Pages in one HTML file: structure, charts and pictures. They know no run."""

@@ -1,0 +1,102 @@
+"""From a run to its report: measure, draw, write."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from quickstudy.errors import RunError
+from quickstudy.pages.charts import require_matplotlib
+from quickstudy.pages.html import Section, page
+from quickstudy.report import measure, sections
+from quickstudy.report.adapted import AdaptedTask, adapted_section
+from quickstudy.report.certainty import reading_sections
+from quickstudy.report.mistakes import mistakes
+from quickstudy.report.tasks import some_tasks
+from quickstudy.runs.run import Run
+from quickstudy.storage.tensors import write_atomically, write_json
+from quickstudy.training.config import RunConfig
+from quickstudy.training.progress import Progress
+
+_CURVE_EPISODES = 100
+
+
+def report(
+    run: Run,
+    *,
+    episodes: int = 600,
+    curve_episodes: int = _CURVE_EPISODES,
+    adapted: AdaptedTask | None = None,
+    quiet: bool = True,
+) -> Path:
+    """Write report.html, one page that needs nothing else, and report.json with its numbers into the run's folder.
+
+    episodes: test tasks behind the main number. curve_episodes: behind every other one. adapted: a task learned after
+    training, shown in a section of its own. Returns the path of the page; raises MissingExtra without matplotlib.
+    """
+    require_matplotlib()
+    if not run.metrics:
+        raise RunError(f"{run.folder} was averaged from other models, so it has no training to report on. Evaluate it.")
+    regression = run.parts.source.spec.kind == "regression"
+    few = min(episodes, curve_episodes)
+    with Progress(f"Report on {run.config.name}", 6, quiet=quiet) as progress:
+        trained = run.evaluate(episodes=episodes)
+        progress.update(1, "untrained network")
+        untrained = run.evaluate(episodes=min(episodes, 2 * few), params=run.untrained(), compare_supports=False)
+        headline = sections.Headline(trained, untrained, measure.constant_answer(run, few) if regression else None)
+        progress.update(2, "drawing tasks")
+        drawn = some_tasks(run, trained.values)
+        progress.update(3, "size of tasks")
+        shots, ways = measure.by_shots(run, few), [] if regression else measure.by_ways(run, few)
+        progress.update(4, "inner steps")
+        steps = measure.by_steps(run, few) if regression else []
+        large = None if regression else measure.largest_task(run)
+        progress.update(5, "writing")
+        parts = [adapted_section(adapted)] if adapted else []
+        parts += [sections.learning_curve(run), *([drawn] if drawn else [])]
+        if shots:
+            parts.append(sections.regression_size(shots, steps) if regression else sections.task_size(shots, ways))
+        numbers: dict[str, Any] = {"name": run.config.name, "headline": headline.numbers(), "warning": trained.warning}
+        for name, results in (("by_shots", shots), ("by_ways", ways), ("by_inner_steps", steps)):
+            numbers[name] = [measure.brief(result) for result in results]
+        parts += reading_sections(run, trained, few, numbers)
+        if large is not None:
+            section, numbers["confusion"] = mistakes(large, run.parts.source.spec)
+            parts.append(section)
+        if adapted is not None:
+            numbers["adapted"] = {
+                "classes": list(adapted.model.classes),
+                "accuracy": adapted.accuracy,
+                "queries": len(adapted.labels),
+                "milliseconds": adapted.milliseconds,
+            }
+        numbers |= {"training": run.kept | {"seconds": run.metrics[-1]["seconds"]}, "config": run.config.to_json()}
+        write_json(run.folder / "report.json", numbers)
+        path = _write(run, headline, parts)
+        progress.update(6)
+    return path
+
+
+def _write(run: Run, headline: sections.Headline, parts: list[Section]) -> Path:
+    path = run.folder / "report.html"
+    day = datetime.now(UTC).date().isoformat()
+    footer = f"Written {day} by quickstudy {headline.trained.version}. The same numbers, for programs: report.json."
+    text = page(f"{run.config.name}: report", sections.header(run, headline), parts, settings(run.config), footer)
+    write_atomically(path, text.encode())
+    return path
+
+
+def settings(config: RunConfig) -> list[tuple[str, str]]:
+    """Every setting by its dotted name, as text."""
+    rows = []
+    for name, value in config.to_json().items():
+        if name == "protocols":
+            continue
+        if isinstance(value, dict) and set(value) == {"name", "options"}:
+            rows.append((name, str(value["name"])))
+            rows += [(f"{name}.{option}", json.dumps(v)) for option, v in value["options"].items()]
+        else:
+            rows.append((name, value if isinstance(value, str) else json.dumps(value)))
+    return rows

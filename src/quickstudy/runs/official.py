@@ -1,0 +1,26 @@
+"""The official one-shot classification runs of Omniglot (Lake et al. 2015)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from quickstudy.episode import map_episode
+from quickstudy.errors import DataError
+from quickstudy.tasks.base import Sampling
+from quickstudy.tasks.oneshot_runs import oneshot_runs
+from quickstudy.evaluation.evaluate import Result, metrics_of, result_of_values
+from quickstudy.runs.run import Run
+
+
+def official_runs(run: Run, path: str | Path) -> tuple[list[str], Result]:
+    """The names of the runs in the zip at `path`, and the accuracy over them; error rates are 1 − its values."""
+    image = run.learner.spec.image
+    if image is None:
+        raise DataError(f"The run {run.folder} was not trained on images, so it cannot read the runs in {path}.")
+    runs = oneshot_runs(path, image)
+    episodes = map_episode(lambda t: t.to(run.parts.engine.device), runs.episodes)
+    size = Sampling(ways=episodes.support.y.shape[1], shots=1, queries=1)
+    _, engine = run.sampled(size)
+    return list(runs.names), result_of_values(
+        engine, metrics_of(engine, run.params, episodes), size, "official runs", 0
+    )

@@ -1,0 +1,1 @@
+"""What lies on disk: tensors, JSON, folders, checkpoints, and where numbers come from."""

@@ -1,0 +1,155 @@
+"""From a config to the things it names: source, network, learner, engine."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from typing import cast
+
+import torch
+from torch import nn
+
+from quickstudy.engine import Engine, keep_freed_memory, place, resolve_device
+from quickstudy.engine.distribute import Group
+from quickstudy.engine.vectorize import tasks_of
+from quickstudy.episode import Params, TaskSpec, check_episode
+from quickstudy.errors import ConfigError
+from quickstudy.learners import Learner
+from quickstudy.models import WithContext
+from quickstudy.registry import learners, models
+from quickstudy.tasks.base import Source
+from quickstudy.tasks.classes import ClassSource
+from quickstudy.tasks.transformed import transformed
+from quickstudy.training.config import RunConfig
+
+_CALIBRATION = 1 << 40  # indices of the episodes that statistics are taken over; training never gets there
+
+
+def build_learner(config: RunConfig, spec: TaskSpec, classes: int = 0, module: nn.Module | None = None) -> Learner:
+    """The config's learner around `module`, or around the config's model where none is given.
+
+    classes: number of training classes, for learners that pretrain on all of them.
+    """
+    facts = learners.facts(config.learner.name)
+    if module is None:
+        size = config.learner.settings()["context"] if facts.get("context") else 0
+        if not spec.input_shape:
+            raise ConfigError(
+                f"The model {config.model.name!r} takes tensors with an axis of features, but the inputs of these "
+                "tasks have no shape of their own (a dict of tensors, or one number each). Give a network of your own "
+                "that takes them: qs.train(config, module=…)."
+            )
+        if size and models.facts(config.model.name).get("sequence"):
+            raise ConfigError(
+                f"The learner {config.learner.name!r} puts a context beside vectors and images, but the model "
+                f"{config.model.name!r} reads sequences. Choose maml, or a network of your own with a buffer 'context'."
+            )
+        channels, *space = spec.input_shape
+        wider = replace(spec, input_shape=(channels + size, *space))
+        module = cast(nn.Module, config.model.build(wider, facts.get("head", False)))
+        module = WithContext(module, size) if size else module
+    options = {"classes": classes} if facts.get("pretrains") else {}
+    constructor = learners[config.learner.name]
+    return cast(Learner, constructor(module, spec, **(config.learner.options | options)))
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a run consists of. source: shaped for evaluation. training: where training episodes come from."""
+
+    source: Source
+    training: Source
+    engine: Engine
+
+    @property
+    def training_engine(self) -> Engine:
+        """The engine with its learner built for the training tasks' number of ways."""
+        learner = self.engine.learner
+        return self.engine if learner.pretrains else replace(self.engine, learner=learner.at(self.training.spec))
+
+    def check(self) -> None:
+        """Refuse data that cannot give the tasks, and a source of the user's whose first episode is not as it says."""
+        for source, split in ((self.training, "train"), (self.source, "val")):
+            source.check(split)
+            first = source.episodes(split, torch.zeros(1, dtype=torch.int64, device=self.engine.device))
+            check_episode(first, source.spec, tasks=True)
+
+
+def build(config: RunConfig, module: nn.Module | None = None, source: Source | None = None) -> Parts:
+    """Build everything `config` names, on its device. `module` and `source` replace the config's if given."""
+    device = resolve_device(config.device)
+    if device.type == "cpu":
+        keep_freed_memory()
+    base = source if source is not None else cast(Source, config.tasks.build())
+    base = base.seeded(config.seed).to(device)
+    shaped = base.sampled(config.sampling)
+    facts = learners.facts(config.learner.name)
+    if facts.get("pretrains"):
+        if not isinstance(base, ClassSource):
+            raise ConfigError(
+                f"The learner {config.learner.name!r} trains on all classes at once, but {config.tasks.name!r} makes "
+                "up classes task by task. Use tasks with a fixed set of classes: omniglot with glyphs=0, folder or "
+                "arrays."
+            )
+        if config.shuffle_labels:
+            raise ConfigError(
+                f"The learner {config.learner.name!r} trains on all classes at once, each with an id of its own: "
+                "shuffle_labels would leave nothing to learn. Leave it out."
+            )
+        pooled = base.pooled(config.batch)
+        learner = build_learner(config, shaped.spec, pooled.spec.ways, module)
+        return Parts(shaped, pooled, _engine(learner, device, config))
+    training = base.sampled(config.train_sampling)
+    learner = build_learner(config, shaped.spec, module=module)
+    if facts.get("head") and training.spec.outputs != shaped.spec.outputs:
+        raise ConfigError(
+            f"The learner {config.learner.name!r} has a head of {shaped.spec.ways} outputs and cannot train on "
+            f"{training.spec.ways}-way tasks. Make --train-ways equal to --ways, or leave it out."
+        )
+    ordered = not learner.exchangeable
+    shaped = transformed(shaped, shuffle_order=ordered)
+    training = transformed(
+        training, shuffle_labels=config.shuffle_labels, target_offset=config.target_offset, shuffle_order=ordered
+    )
+    return Parts(shaped, training, _engine(learner, device, config))
+
+
+def _engine(learner: Learner, device: torch.device, config: RunConfig) -> Engine:
+    return Engine(learner, device, config.vectorize, config.precision, config.metagrad, config.metagrad_options)
+
+
+def check_group(config: RunConfig, group: Group) -> None:
+    """Refuse processes that cannot train `config` together: more of them than tasks, or with different settings."""
+    if config.meta_batch < group.size:
+        many = f"{config.meta_batch} task{'s' if config.meta_batch > 1 else ''}"
+        pooled = (
+            f" (for the learner {config.learner.name!r}, one batch of examples counts as a task)"
+            if learners.facts(config.learner.name).get("pretrains")
+            else ""
+        )
+        raise ConfigError(
+            f"An outer step has {many}{pooled}, but {group.size} processes were started, so that some would have "
+            f"nothing to do. Start at most {config.meta_batch}, or train with --meta-batch {group.size} or more."
+        )
+    settings = group.gather(json.dumps(config.to_json(), sort_keys=True), "the comparison of settings")
+    for rank, other in enumerate(settings):
+        if other != settings[0]:
+            raise ConfigError(
+                f"Process {rank} was started with other settings than process 0, but they are to train one model. "
+                "Start all with the same command."
+            )
+
+
+def calibrated(parts: Parts, config: RunConfig, params: Params) -> Params:
+    """φ as it is used on new tasks: with BatchNorm statistics over training tasks, which are not augmented for it."""
+    learner = parts.training_engine.learner
+    indices = torch.arange(config.calibration_episodes, device=parts.engine.device) + _CALIBRATION
+    episodes = list(tasks_of(parts.training.plain().episodes("train", indices)))
+    with parts.engine.autocast():
+        return learner.calibrate({name: value.detach() for name, value in params.items()}, episodes)
+
+
+def initial_params(parts: Parts, config: RunConfig) -> Params:
+    """Fresh φ on the run's device, drawn from the config's seed."""
+    params = parts.engine.learner.init(torch.Generator().manual_seed(config.seed))
+    return place(params, parts.engine.device, parts.engine.learner.network.inner_loop)

@@ -1,0 +1,255 @@
+"""A run as data: every number needed to repeat it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from quickstudy import registry
+from quickstudy.engine import Compile, Precision, Vectorize
+from quickstudy.errors import CheckpointError, ConfigError, unknown_name
+from quickstudy.registry import Part
+from quickstudy.storage.tensors import FORMAT
+from quickstudy.tasks.base import Sampling
+
+PARTS = {"tasks": registry.sources, "model": registry.models, "learner": registry.learners}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """One figure of a published evaluation: what is measured, and what others report.
+
+    steps: inner steps at evaluation (None: the learner's). published: the figure in `source`, in % for accuracy.
+    target: what this recipe means to reach; `error` says that figure and target are error rates (100 − accuracy).
+    gain: what it means to reach, in points above the untrained network. scratch_rates: inner rates of which the
+    untrained network is given its best on validation tasks; empty leaves it the learner's own.
+    """
+
+    name: str
+    ways: int = 5
+    shots: int = 1
+    queries: int = 15
+    episodes: int = 1000
+    steps: int | None = None
+    split: str = "test"
+    published: float | None = None
+    source: str = ""
+    target: float | None = None
+    error: bool = False
+    gain: float | None = None
+    scratch_rates: tuple[float, ...] = ()
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Protocol:
+        return cls(**{name: _tuples(value) for name, value in data.items()})
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Everything that defines a run. Recipes are plain functions that return one."""
+
+    name: str
+    """What the run is called; also its folder under runs/."""
+    tasks: Part[Any] = registry.sources.part(registry.OWN)
+    """Where episodes come from; left out where the tasks are given as `source`."""
+    model: Part[Any] = registry.models.part(registry.OWN)
+    """The network that the learner adapts; left out where it is given as `module`."""
+    learner: Part[Any]
+    """How a task is learned."""
+
+    ways: int = 5
+    """Classes per task (N), for validation and evaluation."""
+    shots: int = 1
+    """Support examples per class (K)."""
+    queries: int = 15
+    """Query examples per class (Q)."""
+    train_ways: int | None = None
+    """Classes per training task; the same as `ways` if not given."""
+    train_shots: int | None = None
+    """Support examples per class in training; the same as `shots` if not given."""
+    train_queries: int | None = None
+    """Query examples per class in training; the same as `queries` if not given."""
+    min_ways: int | None = None
+    """If given, training tasks have between `min_ways` and `train_ways` classes."""
+    min_shots: int | None = None
+    """If given, classes of training tasks have between `min_shots` and `train_shots` support examples."""
+    train_groups: int | None = None
+    """Groups (such as alphabets) that the classes of a training task come from; the source's choice if not given."""
+    shuffle_labels: bool = False
+    """Permute the class ids of every training task at random, so that they cannot be guessed from the inputs."""
+    target_offset: float = 0.0
+    """Spread, in units of the target, of one random number for each training task, added to all of its targets."""
+    batch: int = 128
+    """Examples per step for learners that pretrain on ordinary batches instead of episodes."""
+
+    iterations: int = 1000
+    """Outer steps."""
+    meta_batch: int = 4
+    """Tasks per outer step (T)."""
+    optimizer: str = "Adam"
+    """Outer optimizer: the name of a class in torch.optim; "Muon" takes convolutions too."""
+    lr: float = 1e-3
+    """Outer learning rate."""
+    optimizer_options: dict[str, Any] = field(default_factory=dict)
+    """Further arguments of the optimizer, such as weight_decay 0.01 betas "[0.9, 0.99]"."""
+    schedule: str = "none"
+    """Outer schedule: 'none', or the name of a class in torch.optim.lr_scheduler."""
+    schedule_options: dict[str, Any] = field(default_factory=dict)
+    """Its arguments, such as milestones "[500, 800]"; T_max, total_steps default to `iterations`, max_lr to `lr`."""
+    clip: float = 0.0
+    """Largest norm of the meta-gradient; 0 leaves it as it is."""
+    average: float = 0.0
+    """Decay of the exponential moving average of φ that is validated and kept; 0 keeps φ itself."""
+    metagrad: str | None = None
+    """Meta-gradient estimator; the learner's own if not given."""
+    metagrad_options: dict[str, Any] = field(default_factory=dict)
+    """Its arguments, such as last 2 for 'truncated'."""
+
+    validate_every: int = 500
+    """Outer steps between validations; the best validated φ is kept, or the last if no class is held out."""
+    validation_episodes: int = 200
+    """Tasks per validation."""
+    calibration_episodes: int = 10
+    """Training tasks, without augmentation, over which BatchNorm statistics are taken."""
+    checkpoint_every: int = 500
+    """Outer steps between checkpoints."""
+    log_every: int = 20
+    """Outer steps between lines of metrics."""
+
+    seed: int = 0
+    """Seed of the initial φ and of every episode."""
+    device: str = "auto"
+    """'auto', 'cpu', 'cuda', 'cuda:1' or 'mps'."""
+    vectorize: Vectorize = "auto"
+    """How tasks of a batch run: 'vmap', 'loop', or 'auto', which measures on the first steps and keeps the fastest."""
+    compile: Compile = "auto"
+    """Compiled meta-steps: 'auto' where the time saved exceeds what compiling costs, 'on' at once, or 'off'."""
+    precision: Precision = "float32"
+    """Arithmetic of the network: 'float32', 'tf32' or 'bfloat16' (φ, heads and losses stay float32)."""
+    protocols: tuple[Protocol, ...] = ()
+    """What `quickstudy reproduce` measures after training."""
+
+    def __post_init__(self) -> None:
+        for name in (
+            "shots",
+            "batch",
+            "calibration_episodes",
+            "iterations",
+            "meta_batch",
+            "validate_every",
+            "validation_episodes",
+            "checkpoint_every",
+            "log_every",
+        ):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1, found {getattr(self, name)}.")
+        for name, kind in (("vectorize", Vectorize), ("compile", Compile), ("precision", Precision)):
+            if getattr(self, name) not in get_args(kind):
+                raise unknown_name(f"value of {name}", getattr(self, name), get_args(kind))
+        if not self.lr > 0:
+            raise ConfigError(f"lr must be positive, found {self.lr}.")
+        if self.train_shots is not None and self.train_shots < 1:
+            raise ConfigError(f"train_shots must be at least 1, found {self.train_shots}.")
+        if not self.clip >= 0:
+            raise ConfigError(f"clip must be positive, or 0 for no bound, found {self.clip}.")
+        if not 0 <= self.average < 1:
+            raise ConfigError(f"average must lie in [0, 1), found {self.average}.")
+
+    @property
+    def sampling(self) -> Sampling:
+        """The tasks of validation and evaluation."""
+        return Sampling(self.ways, self.shots, self.queries)
+
+    @property
+    def train_sampling(self) -> Sampling:
+        """The tasks of training."""
+        return Sampling(
+            self.ways if self.train_ways is None else self.train_ways,
+            self.shots if self.train_shots is None else self.train_shots,
+            self.queries if self.train_queries is None else self.train_queries,
+            self.min_ways,
+            self.min_shots,
+            self.train_groups,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data, defaults written out."""
+        data: dict[str, Any] = {"format": FORMAT}
+        data |= {f.name: getattr(self, f.name) for f in fields(self)}
+        for name in PARTS:
+            data[name] = {"name": data[name].name, "options": data[name].settings()}
+        data["protocols"] = [asdict(protocol) for protocol in self.protocols]
+        return data
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> RunConfig:
+        """The inverse of `to_json`; CheckpointError for a later format, ConfigError for settings it does not know."""
+        if not isinstance(data, Mapping):
+            raise ConfigError(f"The settings of a run must be an object of names and values, found {data!r:.60}.")
+        if not _fits(data.get("format", FORMAT), int):
+            raise _unfit("format", "a whole number", data["format"])
+        if data.get("format", FORMAT) > FORMAT:
+            raise CheckpointError(
+                f"The config has format {data['format']}, written by a newer quickstudy; this version reads up to "
+                f"{FORMAT}. Upgrade with: pip install --upgrade quickstudy"
+            )
+        data = {name: value for name, value in data.items() if name != "format"}
+        known = {f.name for f in fields(cls)}
+        for name in data:
+            if name not in known:
+                raise unknown_name("setting of a run", name, known)
+        missing = [name for name in ("name", *PARTS) if name not in data]
+        if missing:
+            raise ConfigError(f"The settings of a run must name its {', '.join(missing)}.")
+        hints = get_type_hints(cls)
+        for name, value in data.items():
+            if name not in (*PARTS, "protocols") and not _fits(value, hints[name]):
+                kind = hints[name].__name__ if isinstance(hints[name], type) else hints[name]
+                raise _unfit(name, f"of type {kind}", value)
+        values = dict(data)
+        for name, parts in PARTS.items():
+            part = data[name]
+            if not (_fits(part, dict) and _fits(part.get("name"), str) and _fits(part.get("options"), dict)):
+                raise _unfit(name, "an object with a name and options", part)
+            values[name] = parts.part(part["name"], **{n: _tuples(v) for n, v in part["options"].items()})
+        try:
+            values["protocols"] = tuple(Protocol.from_json(protocol) for protocol in data.get("protocols", ()))
+        except (TypeError, AttributeError) as error:
+            raise _unfit("protocols", "a list of objects with the fields of Protocol", data["protocols"]) from error
+        return cls(**values)
+
+    def with_tasks(self, tasks: Part[Any]) -> RunConfig:
+        """The same run on other tasks. What was chosen for the old ones (train_*, protocols, …) is dropped."""
+        return replace(
+            self, tasks=tasks, train_ways=None, train_shots=None, train_queries=None, min_ways=None, min_shots=None,
+            train_groups=None, shuffle_labels=False, target_offset=0.0, protocols=(),
+        )  # fmt: skip
+
+
+def _tuples(value: Any) -> Any:
+    """JSON has no tuples; options that are sequences are tuples everywhere."""
+    return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value that was read from JSON is of the type `hint`; which words a Literal takes is checked later."""
+    if get_origin(hint) in (Union, UnionType):
+        return any(_fits(value, one) for one in get_args(hint))
+    if hint in (int, float):
+        return isinstance(value, (int, hint)) and not isinstance(value, bool)
+    return isinstance(value, str if get_origin(hint) is Literal else get_origin(hint) or hint)
+
+
+def _unfit(name: str, wanted: str, found: Any) -> ConfigError:
+    return ConfigError(f"The setting {name!r} of a run must be {wanted}, found {found!r:.80}. Correct it.")
+
+
+def check_signature(kind: str, constructor: Any, options: Mapping[str, Any]) -> None:
+    """Refuse options that a torch class does not take, suggesting the nearest."""
+    known = [n for n in inspect.signature(constructor).parameters if n not in ("self", "params", "optimizer")]
+    for option in options:
+        if option not in known:
+            raise unknown_name(f"option of the {kind} {constructor.__name__}", option, known)

@@ -1,0 +1,249 @@
+"""The training loop: episodes, meta-gradient, outer step; held-out validation decides which φ is kept."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from quickstudy import losses, rng
+from quickstudy.engine import Engine, Tuner
+from quickstudy.engine.core import Gradients
+from quickstudy.engine.distribute import Group
+from quickstudy.episode import Episode, Params
+from quickstudy.errors import ProcessLost, RunError, TrainingError
+from quickstudy.evaluation.evaluate import evaluate
+from quickstudy.storage.checkpoint import load_checkpoint, save_checkpoint
+from quickstudy.training.build import Parts, calibrated, initial_params
+from quickstudy.training.config import RunConfig
+from quickstudy.training.metrics import MetricsLog
+from quickstudy.training.outer import Outer
+from quickstudy.training.plans import PlanLog
+from quickstudy.training.progress import Progress
+from quickstudy.training.splits import ON_TRAINING_CLASSES, held_out
+from quickstudy.training.stop import StopRequests
+from quickstudy.training.whole import WholeStep
+
+
+class Interrupted(Exception):
+    """Training was asked to stop; everything is saved in `folder` at `step`."""
+
+    def __init__(self, folder: Path, step: int) -> None:
+        super().__init__(f"stopped after step {step}; go on with: quickstudy train --resume {folder}")
+        self.folder, self.step = folder, step
+
+
+@dataclass
+class Best:
+    """The best validation so far."""
+
+    value: float = math.nan
+    step: int = -1
+
+    def improves(self, value: float, higher_is_better: bool) -> bool:
+        if math.isnan(self.value):
+            return True
+        return value > self.value if higher_is_better else value < self.value
+
+
+class Training:
+    """One run from its first to its last outer step.
+
+    folder: where checkpoints, metrics and the kept model go. keep: called with calibrated φ when validation improves.
+    If validation is on training classes it chooses nothing: keep is called every time, so that the last φ is kept.
+    group: the processes that share the tasks of each step. All of them hold the same φ; its leader alone writes.
+    """
+
+    def __init__(
+        self,
+        parts: Parts,
+        config: RunConfig,
+        folder: Path,
+        keep: Callable[[Params, dict[str, Any]], None],
+        group: Group | None = None,
+    ) -> None:
+        self.parts, self.config, self.folder, self.keep = parts, config, folder, keep
+        self.group = group or Group()
+        self._stop, self._stopping = StopRequests(), False  # asked of this process; agreed on by all
+        self.engine = parts.training_engine
+        self.plans = PlanLog(folder, self.group.leads)
+        self._key = rng.key(config.seed, "estimator", device=self.engine.device)
+        self._latest: tuple[Episode, Tensor]  # of the last step
+        self.tuner = Tuner(self.engine, config.compile, run=self._run)
+        self.tuner.decided = self.plans.decided or not self.group.leads  # the others follow the leader's plan
+        self.outer = Outer(initial_params(parts, config), config)
+        self.whole = WholeStep(self.outer)
+        self.held_out = held_out(parts.source)
+        self.step, self.seconds, self.best = 0, 0.0, Best()
+        self.window: list[tuple[Tensor, Tensor]] = []  # loss and metric of the steps since the last line of metrics
+        self.metric = losses.metric_name(parts.engine.learner.spec)
+
+    def resume(self) -> None:
+        """Go on from the newest good checkpoint."""
+        self.step, facts = load_checkpoint(self.folder, self.outer)
+        self.seconds = facts["seconds"]
+        self.best = Best(facts["best"]["value"], facts["best"]["step"])
+        like = next(iter(self.outer.params.values()))
+        self.window = [(like.new_tensor(loss), like.new_tensor(metric)) for loss, metric in facts.get("window", ())]
+
+    def run(self, quiet: bool = False) -> None:
+        """Train to the end.
+
+        Raises Interrupted, after saving, when asked to stop, and TrainingError when the loss is not finite.
+        """
+        self._level()
+        config, began, spent = self.config, time.perf_counter(), self.seconds
+        title = f"Training {config.name}"
+        with (
+            self._stop,
+            MetricsLog(self.folder, self.step, self.group.leads) as log,
+            Progress(title, config.iterations, self.step, quiet or not self.group.leads) as progress,
+        ):
+            self.tuner.say = lambda line: progress.say(f"{title} {self.step}/{config.iterations}  {line}")
+            mark, mark_step, validated = time.perf_counter(), self.step, ""
+            while self.step < config.iterations:
+                self.window.append(self._one_step())
+                self.step += 1
+                self.seconds = spent + time.perf_counter() - began
+                last = self.step == config.iterations
+                if self.step % config.log_every == 0 or last:
+                    loss, metric = (float(torch.stack(column).mean()) for column in zip(*self.window, strict=True))
+                    now = time.perf_counter()
+                    rate = (self.step - mark_step) * config.meta_batch / (now - mark)
+                    self.window, mark, mark_step = [], now, self.step
+                    facts = {"loss": loss, self.metric: metric, "episodes_per_second": rate, "lr": self._lr()}
+                    facts |= self.engine.reports(self.outer.params, *self._latest)
+                    log.write("train", self.step, facts, self.seconds)
+                    shown = f"loss {loss:.3f}, {self._show(metric)}, {rate:.0f} episodes/s"
+                    progress.update(self.step, shown + validated)
+                if self.step % config.validate_every == 0 or last:
+                    value = self._validate(log)
+                    where = "" if self.held_out else f" {ON_TRAINING_CLASSES}"
+                    validated = f", validation{where} {self._show(value)}"
+                    mark = time.perf_counter()
+                    self._stopping = self.group.any(self._stop.asked, f"validation after step {self.step}")
+                if self.step % config.checkpoint_every == 0 or last or self._stopping:
+                    self.seconds = spent + time.perf_counter() - began
+                    self._save()
+                if self._stopping and not last:
+                    self.group.wait(f"saving after step {self.step}")
+                    raise Interrupted(self.folder, self.step)
+
+    def _level(self) -> None:
+        """The same state in all processes: rank 0's."""
+        steps = self.group.gather(self.step, "set-up")
+        if len(set(steps)) > 1:
+            raise RunError(
+                f"The processes found different checkpoints in {self.folder}, of the steps {steps}. "
+                "Make the folder visible to all of them."
+            )
+        self.group.copy(self.outer.tensors().values(), "set-up")
+
+    def _lr(self) -> float:
+        return float(self.outer.optimizer.param_groups[0]["lr"])
+
+    def _show(self, value: float) -> str:
+        return f"accuracy {100 * value:.1f} %" if self.metric == "accuracy" else f"MSE {value:.3f}"
+
+    def _one_step(self) -> tuple[Tensor, Tensor]:
+        first = self.step * self.config.meta_batch
+        indices = torch.arange(first, first + self.config.meta_batch, device=self.engine.device)
+
+        def tasks(mine: Tensor) -> tuple[Episode, Tensor]:
+            self._latest = self.parts.training.episodes("train", mine), rng.fold(self._key, mine)
+            return self._latest
+
+        self._planned()
+        if self.group.size == 1 and self.whole.fits(self.tuner.engine):
+            moved = self.whole(self.tuner.engine, *tasks(indices))
+            self._check(moved.norm, moved.loss, indices)
+            self.outer.move(moved.changes, moved.slots)
+            self._stopping = self._stop.asked
+            return moved.loss.mean(), moved.metric.mean()
+        grads, loss, metric = self._together(lambda: self._gradients(*tasks(self.group.share(indices))))
+        norm = torch.nn.utils.get_total_norm(grads.values())
+        self._check(norm, loss, indices)
+        self.outer.step(grads, norm)
+        return loss.mean(), metric.mean()
+
+    def _run(self, engine: Engine, params: Params, episodes: Episode, keys: Tensor) -> None:
+        """For the tuner's clock: the meta-gradient, and the optimizer's step where one graph holds both; φ stays."""
+        if self.group.size == 1 and self.whole.fits(engine):
+            self.whole(engine, episodes, keys)
+        else:
+            engine.gradients(params, episodes, keys)
+
+    def _planned(self) -> None:
+        """Take the plan that is in use at this step."""
+        before = self.plans.at(self.step)
+        if before is not None and before != self.tuner.engine.plan:
+            self.tuner.engine = self.engine.planned(before)
+
+    def _gradients(self, episodes: Episode, keys: Tensor) -> Gradients:
+        """The meta-gradient by the present plan, which may be measured on the way."""
+        plan = self.tuner.engine.plan
+        found = self.tuner.gradients(self.outer.params, episodes, keys, self.config.iterations - self.step)
+        if self.tuner.engine.plan != plan:
+            self.plans.add(self.step + 1, self.tuner.engine.plan)
+        return found
+
+    def _together(self, own: Callable[[], Gradients]) -> Gradients:
+        """What all processes found for this step. They also agree on whether to stop, and on the leader's plan."""
+
+        def flags() -> list[bool]:
+            return [self._stop.asked, self.group.leads and self.plans.at(self.step + 1) != self.plans.at(self.step)]
+
+        where = f"step {self.step + 1}"
+        try:
+            found, (self._stopping, planned) = self.group.mean(
+                own, self.outer.params, self.config.meta_batch, flags, where
+            )
+            if planned:
+                self.plans.follow(self.step + 1, self.group, where)
+            return found
+        except ProcessLost:
+            self._save()  # φ from before this step
+            raise
+
+    def _check(self, norm: Tensor, loss: Tensor, indices: Tensor) -> None:
+        if not bool(torch.isfinite(loss.sum() + norm)):
+            self._refuse_step(indices, loss)
+
+    def _refuse_step(self, indices: Tensor, loss: Tensor) -> None:
+        bad = indices[~torch.isfinite(loss)].tolist()
+        what = (
+            f"The loss of training episode {bad[0]}" if bad else f"The meta-gradient over episodes {indices.tolist()}"
+        )
+        self._save()
+        raise TrainingError(
+            f"{what} (seed {self.config.seed}, step {self.step}) is not finite. φ from before this step is saved. "
+            f"Try a lower outer rate (--lr, now {self._lr():g}), a lower inner rate or fewer inner steps "
+            "(--learner.lr, --learner.steps), a bound on the meta-gradient (--clip 10), or look at the episode itself: "
+            f"source.episodes('train', torch.tensor([{bad[0] if bad else int(indices[0])}]))."
+        )
+
+    def _validate(self, log: MetricsLog) -> float:
+        params = calibrated(self.parts, self.config, self.outer.average)
+        tasks, count = self.parts.source, self.config.validation_episodes
+        result = evaluate(self.parts.engine, params, tasks, "val", count, group=self.group, compare_supports=False)
+        mean, note = result.mean, "" if self.held_out else ON_TRAINING_CLASSES
+        log.write("val", self.step, {self.metric: mean, "ci95": result.ci95}, self.seconds, note)
+        if not self.held_out or self.best.improves(mean, higher_is_better=self.metric == "accuracy"):
+            self.best.value, self.best.step = mean, self.step
+            facts = {"validation": mean, "validation_ci95": result.ci95, "held_out": self.held_out}
+            if self.group.leads:
+                self.keep(params, {"step": self.step, **facts})
+        return mean
+
+    def _save(self) -> None:
+        if not self.group.leads:
+            return
+        best = {"value": self.best.value, "step": self.best.step}
+        window = [[float(loss), float(metric)] for loss, metric in self.window]
+        save_checkpoint(self.folder, self.outer, self.step, {"seconds": self.seconds, "best": best, "window": window})

@@ -1,0 +1,156 @@
+"""The outer optimizer: any of torch.optim or Muon, with any schedule, moving φ along the meta-gradient."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from quickstudy.episode import Params
+from quickstudy.errors import ConfigError, unknown_name
+from quickstudy.learners.network import trainable
+from quickstudy.training.config import RunConfig, check_signature
+from quickstudy.training.muon import Muon
+
+# They need more than a gradient and a step: a closure, sparse gradients, a metric.
+_UNFIT = ("LBFGS", "SparseAdam", "ReduceLROnPlateau", "_LRScheduler")
+_OWN = {torch.optim: {"Muon": Muon}}  # torch's own takes matrices only
+
+
+def _torch_class(kind: str, module: Any, name: str, base: type) -> Any:
+    found = {n: c for n, c in vars(module).items() if inspect.isclass(c) and issubclass(c, base) and c is not base}
+    known = {n: c for n, c in found.items() if n not in _UNFIT} | _OWN.get(module, {})
+    if name not in known:
+        raise unknown_name(kind, name, known)
+    return known[name]
+
+
+def _made(constructor: Any, *arguments: Any, **options: Any) -> Any:
+    """What the constructor of a torch class makes; a ConfigError where it refuses its arguments."""
+    try:
+        return constructor(*arguments, **options)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f"{constructor.__name__} cannot be used with the options {options}: {error}. Change optimizer_options or "
+            "schedule_options, or choose another optimizer or schedule."
+        ) from error
+
+
+def _laid_out_as(value: Tensor, grad: Tensor) -> Tensor:
+    """`grad` with the strides of `value`: fused optimizers pair the two in the order of memory, whatever that is."""
+    return grad if grad.stride() == value.stride() else torch.empty_like(value).copy_(grad)
+
+
+class Outer:
+    """φ, the optimizer's state, the schedule and the moving average: all that changes from one outer step to the next.
+
+    params: φ on the training device, moved in place by `step`; moving: its trainable entries. average: the moving
+    average of φ, or φ itself. clip: bound on the meta-gradient's norm, 0 for none.
+    """
+
+    def __init__(self, params: Params, config: RunConfig) -> None:
+        self.params = params
+        self._decay, self.clip = config.average, config.clip
+        self.moving = {name: value for name, value in params.items() if trainable(name)}
+        self.average = {n: v.clone() for n, v in params.items()} if config.average else params
+        optimizer = _torch_class("optimizer in torch.optim", torch.optim, config.optimizer, torch.optim.Optimizer)
+        check_signature("optimizer", optimizer, config.optimizer_options)
+        # One kernel for all parameters, where there is one: for small networks Python costs more than the update.
+        choices = {"fused", "foreach", "capturable", "differentiable"}
+        one_kernel = "fused" in inspect.signature(optimizer).parameters and not choices & set(config.optimizer_options)
+        options = {"lr": config.lr, **({"fused": True} if one_kernel else {}), **config.optimizer_options}
+        self.optimizer = _made(optimizer, list(self.moving.values()), **options)
+        self.schedule = self._schedule(config)
+        self._slots: Params | None = None  # the same tensors from one step to the next
+
+    def _schedule(self, config: RunConfig) -> Any:
+        if config.schedule == "none":
+            return None
+        kinds = torch.optim.lr_scheduler
+        schedule = _torch_class(
+            "schedule in torch.optim.lr_scheduler (or 'none')", kinds, config.schedule, kinds.LRScheduler
+        )
+        check_signature("schedule", schedule, config.schedule_options)
+        takes = inspect.signature(schedule).parameters
+        implied = {"T_max": config.iterations, "total_steps": config.iterations, "max_lr": config.lr}
+        implied = {name: value for name, value in implied.items() if name in takes}
+        return _made(schedule, self.optimizer, **(implied | config.schedule_options))
+
+    def step(self, grads: Params, norm: Tensor) -> None:
+        """One outer step along the meta-gradient `grads`, of this total norm; its names are the trainable ones of φ."""
+        for name, value in self.moving.items():
+            value.grad = _laid_out_as(value, grads[name])
+        if self.clip:
+            torch.nn.utils.clip_grads_with_norm_(self.moving.values(), self.clip, norm)
+        self.optimizer.step()
+        self._slots = None
+        self._follow()
+
+    def slots(self) -> Params:
+        """The tensors of the optimizer's state, by 'ENTRY/SLOT', not to be changed; empty before the first step."""
+        if self._slots is None:
+            state = self.optimizer.state
+            self._slots = {
+                f"{name}/{slot}": kept
+                for name, value in self.moving.items()
+                for slot, kept in state.get(value, {}).items()
+                if isinstance(kept, Tensor)
+            }
+        return self._slots
+
+    def move(self, changes: Params, slots: Params) -> None:
+        """An outer step to where it was found to lead: `changes` of trainable entries of φ, and all `slots`."""
+        here = self.slots()
+        torch._foreach_add_([self.moving[name] for name in changes], list(changes.values()))
+        if slots:
+            torch._foreach_copy_([here[name] for name in slots], list(slots.values()))
+        self._follow()
+
+    def _follow(self) -> None:
+        if self.schedule is not None:
+            self.schedule.step()
+        if self._decay:
+            names = list(self.moving)
+            torch._foreach_lerp_([self.average[n] for n in names], [self.moving[n] for n in names], 1 - self._decay)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything that is a tensor, by flat names, to be stored."""
+        found = {f"params.{name}": value for name, value in self.params.items()}
+        if self._decay:
+            found |= {f"average.{name}": value for name, value in self.average.items()}
+        for index, slots in self.optimizer.state_dict()["state"].items():
+            found |= {f"optimizer.{index}.{slot}": v for slot, v in slots.items() if isinstance(v, Tensor)}
+        return found
+
+    def numbers(self) -> dict[str, Any]:
+        """Everything that is not a tensor, as plain data, to be stored."""
+        state = self.optimizer.state_dict()
+        plain = {
+            str(index): {slot: v for slot, v in slots.items() if not isinstance(v, Tensor)}
+            for index, slots in state["state"].items()
+        }
+        # Mappings, such as the milestones of MultiStepLR, never change, and JSON would make strings of their keys.
+        stored = {} if self.schedule is None else self.schedule.state_dict()
+        schedule = {name: value for name, value in stored.items() if not isinstance(value, dict)}
+        numbers = {"groups": state["param_groups"], "state": plain, "schedule": schedule}
+        # Through text once, so that what cannot be stored is found before the file is written.
+        return json.loads(json.dumps(numbers))  # type: ignore[no-any-return]
+
+    def restore(self, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
+        """Continue from what `tensors` and `numbers` gave."""
+        for store, prefix in ((self.params, "params."), (self.average, "average.")):
+            for name, value in store.items():
+                if prefix + name in tensors:
+                    value.copy_(tensors[prefix + name])
+        state: dict[int, dict[str, Any]] = {int(index): dict(slots) for index, slots in numbers["state"].items()}
+        for name, value in tensors.items():
+            if name.startswith("optimizer."):
+                _, index, slot = name.split(".", 2)
+                state.setdefault(int(index), {})[slot] = value
+        self.optimizer.load_state_dict({"state": state, "param_groups": numbers["groups"]})
+        self._slots = None
+        if self.schedule is not None:
+            self.schedule.load_state_dict(numbers["schedule"])

@@ -1,0 +1,169 @@
+"""A config is data: it survives a file, and it refuses what cannot be."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from small_runs import linear_run
+
+from quickstudy import registry
+from quickstudy.errors import CheckpointError, ConfigError, QuickstudyError
+from quickstudy.learners.network import trainable
+from quickstudy.registry import learners, models, sources
+from quickstudy.tasks.omniglot_data import omniglot_available
+from quickstudy.training.build import build, initial_params
+from quickstudy.training.config import RunConfig
+
+
+def stored(config: RunConfig) -> Any:
+    """The config as it lies in config.json."""
+    return json.loads(json.dumps(config.to_json()))
+
+
+@pytest.mark.parametrize("name", registry.recipes)
+def test_recipe_survives_a_file(name: str) -> None:
+    config = registry.recipes[name]()
+    again = RunConfig.from_json(stored(config))
+    assert stored(again) == stored(config)
+    assert again.protocols == config.protocols
+    assert (again.sampling, again.train_sampling) == (config.sampling, config.train_sampling)
+
+
+@pytest.mark.parametrize("name", registry.recipes)
+def test_recipe_builds(name: str) -> None:
+    config = replace(registry.recipes[name](), device="cpu")
+    if config.tasks.name == "omniglot" and not omniglot_available():
+        pytest.skip("needs Omniglot in $QUICKSTUDY_DATA")
+    if config.tasks.name == "omniglot" and not omniglot_available(archives=_archives(config)):
+        pytest.skip("needs more of Omniglot in $QUICKSTUDY_DATA")
+    first, again = (initial_params(build(c), c) for c in (config, RunConfig.from_json(stored(config))))
+    assert {n: v.shape for n, v in first.items()} == {n: v.shape for n, v in again.items()}
+    assert all(bool((first[n] == again[n]).all()) for n in first if trainable(n))
+
+
+def _archives(config: RunConfig) -> tuple[str, ...]:
+    split = config.tasks.settings()["split"]
+    small = {"lake-minimal-1": ("images_background_small1",), "lake-minimal-2": ("images_background_small2",)}
+    return ("images_evaluation", *small.get(split, ("images_background",)))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"meta_bach": 4}, "no setting of a run called 'meta_bach'. Did you mean 'meta_batch'"),
+        ({"tasks": {"name": "sinusiod", "options": {}}}, "Did you mean 'sinusoid'"),
+        ({"learner": {"name": "mamll", "options": {}}}, "Did you mean 'maml'"),
+        ({"learner": {"name": "maml", "options": {"step": 3}}}, "option of the learner 'maml' called 'step'. Did you"),
+        ({"model": {"name": "mlp", "options": {"widht": 3}}}, "Did you mean 'width'"),
+    ],
+)
+def test_unknown_names_suggest_the_nearest(change: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        RunConfig.from_json(stored(linear_run()) | change)
+    assert said in str(caught.value)
+
+
+def test_settings_that_are_missing() -> None:
+    data = stored(linear_run())
+    del data["tasks"]
+    with pytest.raises(ConfigError, match="must name its tasks"):
+        RunConfig.from_json(data)
+    del (data := stored(linear_run()))["clip"]
+    assert RunConfig.from_json(data).clip == 0.0
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"iterations": 0}, "iterations must be at least 1, found 0"),
+        ({"meta_batch": 0}, "meta_batch must be at least 1"),
+        ({"validate_every": 0}, "validate_every"),
+        ({"validation_episodes": 0}, "validation_episodes"),
+        ({"checkpoint_every": -5}, "checkpoint_every"),
+        ({"calibration_episodes": 0}, "calibration_episodes"),
+        ({"log_every": 0}, "log_every"),
+        ({"batch": 0}, "batch"),
+        ({"shots": 0}, "shots"),
+        ({"train_shots": 0}, "train_shots"),
+        ({"lr": 0.0}, "lr must be positive"),
+        ({"lr": float("nan")}, "lr must be positive"),
+        ({"clip": -1.0}, "clip must be positive"),
+        ({"vectorize": "vmapp"}, "no value of vectorize called 'vmapp'. Did you mean 'vmap'"),
+        ({"precision": "float16"}, "Did you mean 'bfloat16'"),
+        ({"average": 1.0}, "average must lie in [0, 1)"),
+        ({"average": -0.1}, "average must lie in [0, 1)"),
+    ],
+)
+def test_numbers_that_cannot_be(change: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        linear_run(**change)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"ways": 0},
+        {"queries": 0},
+        {"train_ways": -1},
+        {"min_ways": 3},
+        {"min_shots": 9},
+        {"train_groups": 3},
+        {"compile": "sometimes"},
+        {"learner": learners.part("maml", steps=-1)},
+        {"model": models.part("conv4", width=8)},
+        {"tasks": sources.part("glyphs", alphabets=2)},
+        {"tasks": sources.part("glyphs", symmetries=3)},
+        {"tasks": sources.part("folder", root="/no/such/folder")},
+    ],
+)
+def test_combinations_that_cannot_be(change: dict[str, Any]) -> None:
+    with pytest.raises(QuickstudyError):
+        build(linear_run(**change))
+
+
+def test_other_tasks_drop_what_was_chosen_for_the_old_ones() -> None:
+    config = linear_run(train_ways=2, train_shots=7, train_queries=9, min_shots=2)
+    other = config.with_tasks(sources.part("glyphs"))
+    assert other.train_sampling == other.sampling
+    assert other.learner == config.learner and other.iterations == config.iterations
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"iterations": "many"}, "'iterations' of a run must be of type int, found 'many'"),
+        ({"iterations": 2.5}, "'iterations'"),
+        ({"lr": None}, "'lr' of a run must be of type float, found None"),
+        ({"train_ways": "5"}, "'train_ways'"),
+        ({"seed": True}, "'seed'"),
+        ({"optimizer_options": [1]}, "'optimizer_options'"),
+        ({"precision": 16}, "'precision'"),
+        ({"format": "one"}, "'format' of a run must be a whole number, found 'one'"),
+        ({"tasks": "linear"}, "'tasks' of a run must be an object with a name and options, found 'linear'"),
+        ({"learner": {"name": "maml"}}, "'learner'"),
+        ({"model": {"options": {}}}, "'model'"),
+        ({"protocols": [{"nam": "x"}]}, "'protocols'"),
+        ({"protocols": 3}, "'protocols'"),
+        ({"protocols": ["x"]}, "'protocols'"),
+    ],
+)
+def test_edited_config_names_the_field(change: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        RunConfig.from_json(stored(linear_run()) | change)
+    assert said in str(caught.value)
+
+
+def test_config_that_is_no_object() -> None:
+    with pytest.raises(ConfigError, match="object of names and values"):
+        RunConfig.from_json([1])  # type: ignore[arg-type]
+
+
+def test_config_of_a_later_format_says_so() -> None:
+    data = registry.recipes["linear-maml"]().to_json()
+    assert RunConfig.from_json(data).to_json() == data
+    with pytest.raises(CheckpointError, match="newer quickstudy"):
+        RunConfig.from_json(data | {"format": data["format"] + 1, "a_setting_of_the_future": 1})
