@@ -13,12 +13,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from quickstudy.episode import Examples, Params, State, TaskSpec
+from quickstudy.episode import Examples, Params, State
 from quickstudy.errors import ConfigError
-
-ABSENT = -1e9  # logit of a class without support: finite, so that its gradient is 0 and not NaN
+from quickstudy.masked import class_means
+from quickstudy.spec import TaskSpec
 
 Distance = Literal["euclidean", "cosine"]
+_PADDING = -1e9  # score of an example that is none: finite, so that its gradient is 0 and not NaN
 
 
 def _check_positive(name: str, value: float) -> None:
@@ -33,6 +34,12 @@ class Head(ABC):
         """The head's own meta-parameters (scalars) for tasks of `spec`; empty if it has none."""
         return {}
 
+    def check(self, spec: TaskSpec) -> None:
+        """ConfigError for tasks that the head cannot do; most of them tell classes apart."""
+        spec.target.require_classes(
+            type(self).__name__, "Use the learner 'r2d2', or a gradient learner such as 'maml'."
+        )
+
     def comparable(self, z: Tensor) -> Tensor:
         """Embeddings (n, D) in the form in which the head compares them, so that they may be averaged."""
         return z
@@ -42,8 +49,8 @@ class Head(ABC):
         """ψ from embedded support z (n, D), its labels and its mask."""
 
     @abstractmethod
-    def logits(self, params: Params, state: State, z: Tensor) -> Tensor:
-        """Logits (m, N), or values (m, *target), for embedded queries z (m, D)."""
+    def logits(self, params: Params, state: State, z: Tensor, spec: TaskSpec) -> Tensor:
+        """Predictions (m, *prediction_shape) for embedded queries z (m, D)."""
 
 
 @contextmanager
@@ -51,18 +58,6 @@ def full_precision(z: Tensor) -> Iterator[Tensor]:
     """z in float32 at least, with autocast off: distances and linear systems lose too much in less."""
     with torch.autocast(z.device.type, enabled=False):
         yield z if z.dtype == torch.float64 else z.float()
-
-
-def one_hot(support: Examples, ways: int, dtype: torch.dtype) -> Tensor:
-    """(n, N): row i is the indicator of y_i, and zero where the example is padding."""
-    return F.one_hot(support.y, ways).to(dtype) * support.mask[:, None]
-
-
-def class_means(z: Tensor, support: Examples, ways: int) -> tuple[Tensor, Tensor]:
-    """Mean embedding of each class, (N, D), and which classes have support, (N,) bool."""
-    members = one_hot(support, ways, z.dtype)
-    counts = members.sum(dim=0)
-    return members.T @ z / counts.clamp(min=1)[:, None], counts > 0
 
 
 def squared_distances(a: Tensor, b: Tensor) -> Tensor:
@@ -95,13 +90,13 @@ class Prototypes(Head):
         means, present = class_means(self.comparable(z), support, spec.ways)
         return {"prototypes": means, "present": present}
 
-    def logits(self, params: Params, state: State, z: Tensor) -> Tensor:
+    def logits(self, params: Params, state: State, z: Tensor, spec: TaskSpec) -> Tensor:
         if self.distance == "cosine":
             near = F.normalize(z, dim=1) @ F.normalize(state["prototypes"], dim=1).T
         else:
             near = -squared_distances(z, state["prototypes"])
         scale = params["log_scale"].exp() if self.learn_temperature else self.temperature
-        return torch.where(state["present"], near * scale, ABSENT)
+        return spec.target.among(near * scale, state)
 
 
 @dataclass(frozen=True)
@@ -118,11 +113,11 @@ class Attention(Head):
         _check_positive("temperature", self.temperature)
 
     def fit(self, params: Params, z: Tensor, support: Examples, spec: TaskSpec) -> State:
-        return {"keys": F.normalize(z, dim=1), "values": one_hot(support, spec.ways, z.dtype), "mask": support.mask}
+        return {"keys": F.normalize(z, dim=1), "values": spec.target.coded(support, z.dtype), "mask": support.mask}
 
-    def logits(self, params: Params, state: State, z: Tensor) -> Tensor:
+    def logits(self, params: Params, state: State, z: Tensor, spec: TaskSpec) -> Tensor:
         scores = self.temperature * F.normalize(z, dim=1) @ state["keys"].T
-        weights = torch.where(state["mask"], scores, ABSENT).softmax(dim=1)
+        weights = torch.where(state["mask"], scores, _PADDING).softmax(dim=1)
         return (weights @ state["values"]).clamp(min=torch.finfo(z.dtype).tiny).log()
 
 
@@ -130,8 +125,8 @@ class Attention(Head):
 class Ridge(Head):
     """Ridge regression from embeddings to one-hot labels or targets, in closed form (R2-D2, Bertinetto et al. 2019).
 
-    W = Zᵀ(ZZᵀ + λI)⁻¹Y, an n × n system. λ (`regularisation`) and, for classification, the scale and offset of the
-    logits are meta-learned.
+    W = Zᵀ(ZZᵀ + λI)⁻¹Y, an n × n system. λ (`regularisation`) and what turns least-squares values into predictions, the
+    scale and offset of logits, are meta-learned.
     """
 
     regularisation: float = 1.0
@@ -140,23 +135,17 @@ class Ridge(Head):
         _check_positive("regularisation", self.regularisation)
 
     def init(self, spec: TaskSpec) -> Params:
-        params = {"log_regularisation": torch.tensor(math.log(self.regularisation))}
-        if spec.kind == "classification":
-            params |= {"scale": torch.tensor(1.0), "offset": torch.tensor(0.0)}
-        return params
+        return {"log_regularisation": torch.tensor(math.log(self.regularisation))} | spec.target.readout()
+
+    def check(self, spec: TaskSpec) -> None:
+        return None
 
     def fit(self, params: Params, z: Tensor, support: Examples, spec: TaskSpec) -> State:
-        if spec.kind == "classification":
-            targets = one_hot(support, spec.ways, z.dtype)
-        else:
-            targets = support.y.unsqueeze(-1).flatten(1) * support.mask[:, None]
+        targets = spec.target.coded(support, z.dtype)
         z = torch.cat([z, torch.ones_like(z[:, :1])], dim=1) * support.mask[:, None]
         gram = z @ z.T + params["log_regularisation"].exp() * torch.eye(len(z), dtype=z.dtype, device=z.device)
-        state = {"weights": z.T @ torch.linalg.solve(gram, targets)}
-        return state | ({"present": targets.any(dim=0)} if spec.kind == "classification" else {})
+        return {"weights": z.T @ torch.linalg.solve(gram, targets)} | spec.target.seen(support)
 
-    def logits(self, params: Params, state: State, z: Tensor) -> Tensor:
+    def logits(self, params: Params, state: State, z: Tensor, spec: TaskSpec) -> Tensor:
         values = z @ state["weights"][:-1] + state["weights"][-1]
-        if "present" not in state:  # regression
-            return values
-        return torch.where(state["present"], params["scale"] * values + params["offset"], ABSENT)
+        return spec.target.among(spec.target.read(values, params), state)

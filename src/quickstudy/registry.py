@@ -62,6 +62,16 @@ class Registry(Mapping[str, Callable[..., R]]):
         """The first line of the constructor's docstring."""
         return (inspect.getdoc(self[name]) or "").split("\n")[0]
 
+    def name_of(self, constructor: Callable[..., Any]) -> str:
+        """The name that a constructor is registered under; ConfigError if it is not."""
+        for name, known in self._load().items():
+            if known is constructor:
+                return name
+        raise ConfigError(
+            f"The {self.kind} {getattr(constructor, '__name__', constructor)!r} has no name by which it could be built "
+            f"again. Register it: @quickstudy.registry.{self.kind}s.register('NAME')."
+        )
+
     def __getitem__(self, name: str) -> Callable[..., R]:
         entries = self._load()
         if name not in entries:
@@ -116,6 +126,8 @@ learners: Registry[Any] = Registry("learner", "quickstudy.learners")
 models: Registry[Any] = Registry("model", "quickstudy.models")
 sources: Registry[Any] = Registry("task source", "quickstudy.tasks")
 recipes: Registry[Any] = Registry("recipe", "quickstudy.recipes")
+formats: Registry[Any] = Registry("format", "quickstudy.formats")
+targets: Registry[Any] = Registry("target", "quickstudy.targets")
 
 
 @models.register(OWN, hidden=True)

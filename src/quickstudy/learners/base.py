@@ -10,8 +10,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from quickstudy import losses
-from quickstudy.episode import Episode, Examples, Features, Params, State, TaskSpec
+from quickstudy.episode import Episode, Examples, Features, Params, State
 from quickstudy.errors import ConfigError
 from quickstudy.learners.moments import Moments
 from quickstudy.learners.network import (
@@ -23,6 +22,8 @@ from quickstudy.learners.network import (
     trainable,
     with_prefix,
 )
+from quickstudy.spec import TaskSpec
+from quickstudy.targets.base import Distribution
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,16 +50,21 @@ class Learner(ABC):
 
     @abstractmethod
     def predict(self, params: Params, state: State, x: Features) -> Tensor:
-        """Logits (n, ways), or values (n, *target), for inputs x (n, *features) of the task known as `state`."""
+        """Predictions (n, *prediction_shape) for inputs x (n, *features) of the task known as `state`."""
+
+    def predictive(self, params: Params, state: State, x: Features) -> Distribution | None:
+        """Mean and spread of the labels of inputs x, each (n, *label); None from learners that do not say how sure they
+        are, and where there is no density over labels."""
+        return None
 
     def score(self, params: Params, episode: Episode) -> tuple[Tensor, Tensor]:
-        """Loss and metric (accuracy in [0, 1], or MSE) of the query set after adapting to the support set: scalars."""
+        """Loss and headline metric of the query set after adapting to the support set: scalars."""
         return self.judge(params, self.adapt(params, episode.support), episode.query)
 
     def judge(self, params: Params, state: State, query: Examples) -> tuple[Tensor, Tensor]:
         """Loss and metric of the query set of the task known as `state`: scalars."""
         prediction = self.predict(params, state, query.x)
-        return losses.loss(prediction, query, self.spec), losses.metric(prediction, query, self.spec)
+        return self.spec.target.loss(prediction, query), self.spec.target.score(prediction, query)
 
     @property
     def figure_names(self) -> tuple[str, ...]:
@@ -86,7 +92,7 @@ class Learner(ABC):
     @property
     def symmetric(self) -> bool:
         """True if relabelling the classes permutes the answer."""
-        return self.spec.kind == "classification"
+        return self.spec.target.relabels
 
     def at(self, spec: TaskSpec) -> Self:
         """The same learner for tasks of another spec, such as another number of ways."""

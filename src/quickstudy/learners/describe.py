@@ -13,11 +13,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from quickstudy.episode import Examples, Params, TaskSpec
+from quickstudy.episode import Examples, Features, Params
 from quickstudy.errors import ModelError
-from quickstudy.heads import Ridge, class_means, full_precision
+from quickstudy.heads import Ridge, full_precision
 from quickstudy.learners.fisher import diagonal_fisher
 from quickstudy.learners.network import PARAMETER, Network, prefixed
+from quickstudy.spec import TaskSpec
 
 Describe = Literal["features", "task2vec"]
 """'features': statistics of a frozen network's features. 'task2vec': diagonal Fisher information (Achille et al.
@@ -39,23 +40,12 @@ def describe(how: Describe, network: Network, params: Params, support: Examples,
 
 
 def _features(network: Network, params: Params, support: Examples, spec: TaskSpec) -> Tensor:
-    """Mean, spread within and between classes of each feature, and a sketch of the covariance, each of length 1.
-
-    For a regression the second and third are the spread, and the covariance with the first target.
-    """
+    """Mean of each feature, how it varies within and with labels, and a sketch of the covariance, each of length 1."""
     with full_precision(network.features(params, support.x)) as z:
         weights = support.mask.to(z.dtype) / support.mask.sum().clamp(min=1)
         mean = weights @ z
         centred = (z - mean) * weights.sqrt()[:, None]
-        if spec.kind == "classification":
-            means, present = class_means(z, support, spec.ways)
-            share = present.to(z.dtype) / present.sum().clamp(min=1)
-            between = (share @ (means - share @ means).square()).sqrt()
-            within = (weights @ (z - means[support.y]).square()).sqrt()
-        else:
-            target = support.y.flatten(1)[:, 0] if support.y.dim() > 1 else support.y
-            between = ((target - weights @ target) * weights.sqrt()) @ centred
-            within = centred.square().sum(0).sqrt()
+        within, between = spec.target.scatter(z, centred, weights, support)
         sketch = (centred @ _directions(z.shape[1], _SKETCH).to(z)).square().sum(0).sqrt()
         return torch.cat([F.normalize(part, dim=0) for part in (mean, within, between, sketch)])
 
@@ -71,11 +61,9 @@ def _task2vec(network: Network, params: Params, support: Examples, spec: TaskSpe
     """log of the Fisher information of φ with a head fitted to the task, averaged over each output channel."""
     head = fit_head(network, params, {}, support, spec)
     own = prefixed(PARAMETER, params)
-    if not isinstance(support.x, Tensor):
-        raise ModelError("Task2Vec takes tasks whose inputs are one tensor. Describe these by their 'features'.")
     frozen = {name: value for name, value in own.items() if name not in head}
 
-    def output(values: Params, x: Tensor) -> Tensor:
+    def output(values: Params, x: Features) -> Tensor:
         return network(params, x, values | head)
 
     found = diagonal_fisher(output, frozen, support.x, spec, support.mask)

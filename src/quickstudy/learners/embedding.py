@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from quickstudy.episode import Examples, Features, Params, State, TaskSpec
-from quickstudy.errors import ConfigError, ModelError
+from quickstudy.episode import Examples, Features, Params, State
+from quickstudy.errors import ModelError
 from quickstudy.heads import Attention, Distance, Head, Prototypes, Ridge, full_precision
 from quickstudy.learners.base import Learner
 from quickstudy.learners.network import Network, Norm, prefixed, with_prefix
 from quickstudy.registry import learners
-from quickstudy.tasks.augment import views
+from quickstudy.spec import TaskSpec
 
 HEAD = "head."
 
@@ -30,11 +30,7 @@ class EmbeddingLearner(Learner):
     averages_views: bool = False
 
     def __post_init__(self) -> None:
-        if self.spec.kind == "regression" and not isinstance(self.head, Ridge):
-            raise ConfigError(
-                f"{type(self.head).__name__} classifies, but these are regression tasks. "
-                "Use the learner 'r2d2', or a gradient learner such as 'maml'."
-            )
+        self.head.check(self.spec)
 
     def init(self, generator: torch.Generator) -> Params:
         return self.network.init(generator) | with_prefix(HEAD, self.head.init(self.spec))
@@ -43,7 +39,7 @@ class EmbeddingLearner(Learner):
         """(n, D) embeddings; outputs of more axes are flattened."""
         if self.averages_views:
             one = replace(self, averages_views=False)
-            embedded = [self.head.comparable(one.embed(params, view)) for view in views(self._image(x))]
+            embedded = [self.head.comparable(one.embed(params, view)) for view in self.spec.format.views(x)]
             return torch.stack(embedded).mean(0)
         z = self.network(params, x)
         if z.dim() < 2:
@@ -52,12 +48,6 @@ class EmbeddingLearner(Learner):
                 "Keep the example axis and give at least one feature axis."
             )
         return z.flatten(1)
-
-    @staticmethod
-    def _image(x: Features) -> Tensor:
-        if not isinstance(x, Tensor) or x.dim() != 4:
-            raise ConfigError("views=True distorts images (n, channels, height, width), and these inputs are none.")
-        return x
 
     def evaluated(self) -> EmbeddingLearner:
         return replace(self, averages_views=self.views)
@@ -70,8 +60,7 @@ class EmbeddingLearner(Learner):
     def predict(self, params: Params, state: State, x: Features) -> Tensor:
         z = self.embed(params, x)
         with full_precision(z) as z:
-            output = self.head.logits(prefixed(HEAD, params), state, z)
-        return output if self.spec.kind == "classification" else output.reshape(-1, *self.spec.target_shape)
+            return self.head.logits(prefixed(HEAD, params), state, z, self.spec)
 
 
 @learners.register("protonet")

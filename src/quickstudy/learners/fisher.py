@@ -7,13 +7,18 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from quickstudy.episode import Params, TaskSpec
+from quickstudy.episode import Features, Params, leaves, map_features
+from quickstudy.spec import TaskSpec
 
 _CHUNK = 8  # examples at once: each needs the gradients of all its outputs
 
 
 def diagonal_fisher(
-    output: Callable[[Params, Tensor], Tensor], params: Params, x: Tensor, spec: TaskSpec, mask: Tensor | None = None
+    output: Callable[[Params, Features], Tensor],
+    params: Params,
+    x: Features,
+    spec: TaskSpec,
+    mask: Tensor | None = None,
 ) -> Params:
     """E_x E_{y ~ p(y|x)} (∂ log p(y|x) / ∂θ)², entry by entry, for the floating-point entries of θ = `params`.
 
@@ -23,18 +28,16 @@ def diagonal_fisher(
     moving = {name: value.detach() for name, value in params.items() if value.is_floating_point()}
     fixed = {name: value for name, value in params.items() if name not in moving}
 
-    def answers(own: Params, one: Tensor) -> tuple[Tensor, Tensor]:
-        values = output(own | fixed, one[None]).flatten()
-        if spec.kind == "regression":
-            return values, torch.ones_like(values)
-        logarithms = values.log_softmax(0)
-        return logarithms, logarithms.detach().exp()
+    def answers(own: Params, one: Features) -> tuple[Tensor, Tensor]:
+        return spec.target.terms(output(own | fixed, map_features(lambda t: t[None], one)).flatten())
 
-    def of_one(one: Tensor) -> Params:
+    def of_one(one: Features) -> Params:
         slopes, weights = torch.func.jacrev(answers, has_aux=True)(moving, one)
         return {name: torch.tensordot(weights, slope.square(), 1) for name, slope in slopes.items()}
 
     each = torch.func.vmap(of_one, chunk_size=_CHUNK)(x)
-    weights = torch.ones(len(x), dtype=x.dtype, device=x.device) if mask is None else mask.to(x.dtype)
+    like = next(iter(moving.values()))
+    count = len(leaves(x)[0])
+    weights = like.new_ones(count) if mask is None else mask.to(like.dtype)
     weights = weights / weights.sum().clamp(min=1)
     return {name: torch.tensordot(weights, value, 1) for name, value in each.items()}

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from quickstudy import losses
-from quickstudy.episode import Examples, Features, Params, State, TaskSpec
+from quickstudy.episode import Examples, Features, Params, State
 from quickstudy.errors import ConfigError, ModelError
 from quickstudy.inner import EVERYTHING, Partition, Rule
 from quickstudy.learners.base import IterativeLearner
 from quickstudy.learners.descent import begin, descend, task_parameters
 from quickstudy.learners.network import CONSTANT, PARAMETER, prefixed, with_prefix
+from quickstudy.spec import TaskSpec
 
 INNER = "inner."
 
@@ -44,16 +44,15 @@ class GradientLearner(IterativeLearner):
             )
         module = self.network.module
         self.partition.select(name for name, _ in [*module.named_parameters(), *module.named_buffers()])
-        if self.spec.input_shape:  # inputs that are a dict of tensors have no one shape
+        if self.spec.input_shape:  # inputs that are several tensors have no one shape
             self._check_outputs(self.network.output_shape(self.spec.input_shape))
 
-    def _check_outputs(self, found: tuple[int, ...]) -> None:
-        shape = (self.spec.ways,) if self.spec.kind == "classification" else self.spec.target_shape
-        if found != shape:
+    def _check_outputs(self, shape: tuple[int, ...]) -> None:
+        target = self.spec.target
+        if shape != target.prediction_shape:
             raise ModelError(
-                f"The network gives {found} numbers for one input, but a gradient learner on these tasks needs {shape} "
-                f"({'one logit for each of the ways' if self.spec.kind == 'classification' else 'the target'}). "
-                f"End the module with a layer of {self.spec.outputs} outputs."
+                f"The network gives {shape} numbers for one input, but a gradient learner on these tasks needs "
+                f"{target.prediction_shape} ({target}). End the module with a layer of {target.outputs} outputs."
             )
 
     def init(self, generator: torch.Generator) -> Params:
@@ -79,7 +78,7 @@ class GradientLearner(IterativeLearner):
         return descend(self.rule, state, inner_loss, params, rates) | {"count": state["count"] + 1}
 
     def _inner_loss(self, task: Params, shared: Params, count: Tensor, support: Examples) -> Tensor:
-        loss = losses.loss(self.network(shared, support.x, task, count), support, self.spec)
+        loss = self.spec.target.loss(self.network(shared, support.x, task, count), support)
         if not self.proximal:
             return loss
         distances = [(task[name] - value).square().sum() for name, value in self._movable(shared).items()]
@@ -112,8 +111,8 @@ class GradientLearner(IterativeLearner):
     def at(self, spec: TaskSpec) -> GradientLearner:
         if spec.outputs != self.spec.outputs:
             raise ConfigError(
-                f"This learner's network has {self.spec.outputs} outputs and cannot do {spec.ways}-way tasks: its head "
-                "is part of what was meta-learned. Evaluate it with the ways it was trained for, or train it anew "
+                f"This learner's network has {self.spec.outputs} outputs and cannot do tasks of {spec.target}: its "
+                "head is part of what was meta-learned. Evaluate it with the ways it was trained for, or train it anew "
                 "(embedding learners such as protonet take any number of ways)."
             )
         return super().at(spec)

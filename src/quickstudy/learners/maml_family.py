@@ -7,12 +7,12 @@ from typing import Literal
 
 from torch import nn
 
-from quickstudy.episode import TaskSpec
 from quickstudy.errors import ModelError, unknown_name
 from quickstudy.inner import RULES, SGD, Partition, Rates
 from quickstudy.learners.gradient import GradientLearner
 from quickstudy.learners.network import Network, Norm
 from quickstudy.registry import learners
+from quickstudy.spec import TaskSpec
 
 RuleName = Literal["sgd", "momentum", "adam"]
 LearnedRuleName = Literal["lstm", "mlp", "meta-lstm"]

@@ -10,8 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from quickstudy import losses
-from quickstudy.episode import Episode, Examples, Params, State, TaskSpec
+from quickstudy.episode import Episode, Examples, Params, State
 from quickstudy.errors import ConfigError, ModelError
 from quickstudy.inner import EVERYTHING
 from quickstudy.learners.base import Learner
@@ -21,6 +20,7 @@ from quickstudy.learners.gradient import GradientLearner
 from quickstudy.learners.maml_family import RuleName, maml
 from quickstudy.learners.network import MEMORY, Norm, prefixed, with_prefix
 from quickstudy.registry import learners
+from quickstudy.spec import TaskSpec
 
 Recall = Literal["average", "best"]
 """What ψ starts from: the average of the nearest memories, weighted by closeness, or the best by support loss."""
@@ -53,13 +53,18 @@ class MemoryLearner(GradientLearner):
             )
         if self.partition != EVERYTHING or self.proximal or self.learn_rates:
             raise ConfigError("Memories are of whole networks at fixed rates: leave partition, proximal and rates out.")
-        if self.spec.kind == "classification":
+        if self._refits:
             head_names(self.network)
         if self.describe == "task2vec" and self.network.transductive:
             raise ModelError(
                 "Task2Vec looks at one example at a time, and this network's BatchNorm normalises by the batch. "
                 "Describe tasks by their 'features', or replace the layers by nn.GroupNorm."
             )
+
+    @property
+    def _refits(self) -> bool:
+        """Whether the head is fitted anew to each task, since what an old task called class 0 means nothing to it."""
+        return self.spec.target.relabels
 
     @classmethod
     def around(cls, learner: Learner, **options: object) -> MemoryLearner:
@@ -81,13 +86,13 @@ class MemoryLearner(GradientLearner):
         )
 
     def at(self, spec: TaskSpec) -> MemoryLearner:
-        if spec.kind == "regression":
+        if not spec.target.relabels:
             super().at(spec)  # refuses what the network does not fit
         return replace(self, spec=spec)
 
-    def _check_outputs(self, found: tuple[int, ...]) -> None:
-        if self.spec.kind == "regression":  # a classification head is fitted anew, with as many outputs as are needed
-            super()._check_outputs(found)
+    def _check_outputs(self, shape: tuple[int, ...]) -> None:
+        if not self._refits:  # else it has as many outputs as are needed
+            super()._check_outputs(shape)
 
     def calibrate(self, params: Params, episodes: list[Episode]) -> Params:
         """Also the mean and the spread of descriptions over `episodes`, against which all are measured."""
@@ -109,7 +114,7 @@ class MemoryLearner(GradientLearner):
 
     def body(self, task: Params) -> Params:
         """What is recalled of a task's parameters: all, but for a classification head."""
-        if self.spec.kind == "regression":
+        if not self._refits:
             return task
         return {name: value for name, value in task.items() if name not in head_names(self.network)}
 
@@ -133,7 +138,7 @@ class MemoryLearner(GradientLearner):
         return state | {"count": count, "recalled": recalled, "closeness": closeness}
 
     def _head(self, params: Params, task: Params, support: Examples) -> Params:
-        return fit_head(self.network, params, task, support, self.spec) if self.spec.kind == "classification" else {}
+        return fit_head(self.network, params, task, support, self.spec) if self._refits else {}
 
     def _recalled(self, params: Params, support: Examples, base: Params) -> tuple[Params, Tensor, Tensor]:
         """Where ψ starts, from which memories, and how close they are."""
@@ -159,7 +164,7 @@ class MemoryLearner(GradientLearner):
         """The support loss from memory `index` of the candidates, its head fitted."""
         task = {name: value[index] for name, value in candidates.items()}
         task = task | self._head(params, task, support)
-        return losses.loss(self.network(params, support.x, task), support, self.spec)
+        return self.spec.target.loss(self.network(params, support.x, task), support)
 
 
 @learners.register("memory", head=True)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from quickstudy import losses
-from quickstudy.episode import Episode, Examples, Features, Params, State, TaskSpec
-from quickstudy.errors import ConfigError
+from quickstudy.episode import Episode, Examples, Features, Params, State
 from quickstudy.heads import Prototypes, full_precision
 from quickstudy.inner import SGD, Adam, Rule
 from quickstudy.learners.base import IterativeLearner, Learner
@@ -20,6 +18,7 @@ from quickstudy.learners.descent import begin, descend, task_parameters
 from quickstudy.learners.moments import Moments
 from quickstudy.learners.network import PARAMETER, STATISTICS, Network, Norm, prefixed
 from quickstudy.registry import learners
+from quickstudy.spec import TaskSpec
 
 CLASSIFIER, HEAD = "classifier.", "(head)."
 _CENTRE = STATISTICS + "embedding.mean"
@@ -28,8 +27,7 @@ _NEAREST = Prototypes()
 
 def _classifier(network: Network, spec: TaskSpec, classes: int, generator: torch.Generator) -> Params:
     """A linear layer from the flattened embedding to all training classes, drawn from `generator`."""
-    if spec.kind != "classification":
-        raise ConfigError("A pretrained baseline classifies, but these are regression tasks. Use 'maml' or 'r2d2'.")
+    spec.target.require_classes("A pretrained baseline", "Use 'maml' or 'r2d2'.")
     size = torch.Size(network.output_shape(spec.input_shape)).numel()
     bound = size**-0.5
     weight = (torch.rand((classes, size), generator=generator) * 2 - 1) * bound
@@ -71,8 +69,8 @@ class _Pretraining:
     def score(self, params: Params, episode: Episode) -> tuple[Tensor, Tensor]:
         """Loss and accuracy over all training classes on a pooled batch."""
         logits = _linear(self.embed(params, episode.query.x), prefixed(CLASSIFIER, params))
-        spec = replace(self.spec, ways=self.classes)
-        return losses.loss(logits, episode.query, spec, self.smoothing), losses.metric(logits, episode.query, spec)
+        every = self.spec.target.at(self.classes)
+        return every.loss(logits, episode.query, self.smoothing), every.score(logits, episode.query)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +100,7 @@ class SimpleShot(_Pretraining, Learner):
 
     def predict(self, params: Params, state: State, x: Features) -> Tensor:
         with full_precision(self._transform(params, self.embed(params, x))) as z:
-            return _NEAREST.logits({}, state, z)
+            return _NEAREST.logits({}, state, z, self.spec)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +124,7 @@ class FineTuning(_Pretraining, IterativeLearner):
     def step(self, params: Params, state: State, support: Examples) -> State:
         def support_loss(task: Params, shared: Params) -> Tensor:
             z = state["embedded"] if self.tune == "head" else self._embed_with(shared, task, support.x)
-            return losses.loss(_linear(z, prefixed(HEAD, task)), support, self.spec)
+            return self.spec.target.loss(_linear(z, prefixed(HEAD, task)), support)
 
         return descend(self.rule, state, support_loss, params)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -10,27 +9,28 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from quickstudy import losses
-from quickstudy.episode import Episode, Examples, Features, Params, State, TaskSpec
+from quickstudy.episode import Episode, Examples, Features, Params, State, joined, leaves, map_features
 from quickstudy.errors import ConfigError, ModelError
-from quickstudy.heads import ABSENT, full_precision, one_hot
+from quickstudy.heads import full_precision
 from quickstudy.learners.base import Learner
 from quickstudy.learners.network import with_prefix
+from quickstudy.masked import masked_mean, mean_and_spread
 from quickstudy.models.reading import READINGS, STATE, Reader
+from quickstudy.spec import TaskSpec
+from quickstudy.targets.base import Distribution
 
 INSTANCES = (1, 2, 3, 4, 5, 10)
 """At which times that a class is met the accuracy online is told (Santoro et al. 2016, table 1)."""
-_LEAST = 1e-3  # standard deviation, in the units of the target as the network sees it
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReadingLearner(Learner):
     """φ is a network that reads; ψ is what it has read. See `quickstudy.models.reading`.
 
-    limit: the most classes that the network was built for; None where it takes any number. For regression it gives a
-    mean and a standard deviation, and the loss is the negative log-likelihood of the targets, in nats for each number.
-    standardise: inputs are shifted and scaled by the support set's mean and spread, and so are regression targets; what
-    does not vary is 0.
+    limit: the most classes that the network was built for; None where it takes any number. Of labels that are numbers
+    it gives a mean and a standard deviation, and the loss is the negative log-likelihood of the labels, in nats for
+    each number. standardise: inputs are shifted and scaled by the support set's mean and spread, and so are labels that
+    are numbers; what does not vary is 0.
     online: the loss is over the whole sequence, each example being judged before its target is read.
     """
 
@@ -43,9 +43,9 @@ class ReadingLearner(Learner):
             raise ModelError(
                 f"The network must be a models.reading.Reader, found {type(self.network.module).__name__}."
             )
-        if self.online and self.spec.kind == "regression":
-            raise ConfigError("Reading online is for classification: leave online=False for regression.")
-        if self.limit is not None and self.spec.kind == "classification" and self.spec.ways > self.limit:
+        if self.online:
+            self.spec.target.require_classes("Reading online", "Leave online=False.")
+        if self.limit is not None and self.spec.ways > self.limit:
             raise ConfigError(
                 f"These are {self.spec.ways}-way tasks, but the network was built for at most {self.limit} classes. "
                 "Give tasks of fewer classes, or train a network with a higher limit (--learner.limit)."
@@ -61,84 +61,64 @@ class ReadingLearner(Learner):
 
     @property
     def symmetric(self) -> bool:
-        return self.spec.kind == "classification" and self.limit is None
+        return super().symmetric and self.limit is None
 
     def init(self, generator: torch.Generator) -> Params:
         return self.network.init(generator)
 
     def adapt(self, params: Params, support: Examples) -> State:
         scale = self._scale(support)
-        request = {"x": _scaled(support.x, scale), "y": self._targets(support, scale), "mask": support.mask}
+        request = {"x": _scaled(support.x, scale), "y": self._labels(support, scale), "mask": support.mask}
         state: State = with_prefix(STATE, cast(State, self.network(params, request)))  # type: ignore[arg-type]
-        if self.spec.kind == "classification":
-            state["present"] = one_hot(support, self.spec.ways, torch.float32).any(dim=0)
-        return state | scale
+        return state | self.spec.target.seen(support) | scale
 
-    def _targets(self, support: Examples, scale: State) -> Tensor:
-        """(n, inputs): what the network sees of the targets."""
-        like = next(iter(support.x.values())) if isinstance(support.x, dict) else support.x
-        if self.spec.kind == "classification":
-            return F.one_hot(support.y, self.limit or self.spec.ways).to(like.dtype)
-        y = support.y.unsqueeze(-1).flatten(1).to(like.dtype)
-        return (y - scale["y.mean"]) / scale["y.spread"] if self.standardise else y
+    def _labels(self, support: Examples, scale: State) -> Tensor:
+        """(n, inputs): what the network sees of the labels."""
+        widest = self.spec.target.at(self.limit or self.spec.ways)
+        return widest.scaled(widest.coded(support, leaves(support.x)[0].dtype), _of_labels(scale))
 
     def _scale(self, support: Examples) -> State:
-        """Mean and spread of the support set: of inputs, 0 for what does not vary, and of a regression's targets."""
+        """Mean and spread of the support set: of inputs, 0 for what does not vary, and of labels that are numbers."""
         if not self.standardise:
             return {}
-        if not isinstance(support.x, Tensor):
-            raise ConfigError("standardise=True scales inputs that are one tensor, and these are a dict of tensors.")
-        found = {"x": support.x} | ({"y": support.y.unsqueeze(-1).flatten(1)} if self.spec.kind == "regression" else {})
-        scale: State = {}
-        for name, value in found.items():
-            mask = support.mask.view(-1, *[1] * (value.dim() - 1))
-            mean, spread = losses.mean_and_spread(value, mask, dim=0)
-            scale |= {f"{name}.mean": mean[0], f"{name}.spread": spread[0]}
-        if "y.spread" in scale:  # targets that are all alike keep their unit
-            scale["y.spread"] = torch.where(scale["y.spread"] > 0, scale["y.spread"], 1.0)
-        return scale
+        if len(self.spec.format.layout) > 1:
+            raise ConfigError("standardise=True scales inputs that are one tensor, and these are several.")
+        x = leaves(support.x)[0]
+        mean, spread = mean_and_spread(x, support.mask.view(-1, *[1] * (x.dim() - 1)), dim=0)
+        return {"x.mean": mean[0], "x.spread": spread[0]} | self.spec.target.scale(support)
 
     def _answer(self, params: Params, state: State, x: Features) -> Tensor:
         read = {name: value for name, value in state.items() if name.startswith(STATE)}
         return self.network(params, {"query": _scaled(x, state), **read})  # type: ignore[dict-item]
 
     def predict(self, params: Params, state: State, x: Features) -> Tensor:
-        if self.spec.kind == "regression":
-            return self.distribution(params, state, x)[0]
-        logits = self._answer(params, state, x)[:, : self.spec.ways]
-        return logits if self.online else torch.where(state["present"], logits, ABSENT)
+        said = self.predictive(params, state, x)
+        if said is not None:
+            return said.mean
+        logits = self._answer(params, state, x)[:, : self.spec.outputs]
+        return logits if self.online else self.spec.target.among(logits, state)
 
-    def distribution(self, params: Params, state: State, x: Features) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation of the target for each query, (m, *target), as a normal distribution."""
-        if self.spec.kind != "regression":
-            raise ConfigError(
-                "A distribution over targets is for regression; these are classes, whose logits `predict` gives."
-            )
+    def predictive(self, params: Params, state: State, x: Features) -> Distribution | None:
+        """Normal distributions, where labels are numbers."""
+        if not self.spec.target.density:
+            return None
         with full_precision(self._answer(params, state, x)) as answer:
-            mean, raw = answer.chunk(2, dim=1)
-            spread = _LEAST + F.softplus(raw)
-            if self.standardise:
-                mean, spread = state["y.mean"] + state["y.spread"] * mean, state["y.spread"] * spread
-        shape = (-1, *self.spec.target_shape)
-        return mean.reshape(shape), spread.reshape(shape)
+            return self.spec.target.distribution(answer, _of_labels(state))
 
     def judge(self, params: Params, state: State, query: Examples) -> tuple[Tensor, Tensor]:
-        if self.spec.kind == "classification":
+        said = self.predictive(params, state, query.x)
+        if said is None:
             return super().judge(params, state, query)
-        mean, spread = self.distribution(params, state, query.x)
-        return losses.masked_mean(surprise(mean, spread, query.y), query.mask), losses.metric(mean, query, self.spec)
+        target = self.spec.target
+        return masked_mean(target.surprise(said, query.y), query.mask), target.score(said.mean, query)
 
     def score(self, params: Params, episode: Episode) -> tuple[Tensor, Tensor]:
         if not self.online:
             return super().score(params, episode)
         state = self.adapt(params, episode.support)
         logits, query = self.readings(state), self.predict(params, state, episode.query.x)
-        joined = Examples(
-            torch.cat([logits, query]),
-            torch.cat([episode.support.y, episode.query.y]),
-            torch.cat([episode.support.mask, episode.query.mask]),
-        )
-        return losses.loss(cast(Tensor, joined.x), joined, self.spec), losses.metric(query, episode.query, self.spec)
+        everything, target = joined(episode.support, episode.query), self.spec.target
+        return target.loss(torch.cat([logits, query]), everything), target.score(query, episode.query)
 
     def readings(self, state: State) -> Tensor:
         """(n, ways): what was predicted of each support example before its label was read. For `online` learners."""
@@ -146,40 +126,39 @@ class ReadingLearner(Learner):
 
     @property
     def figure_names(self) -> tuple[str, ...]:
-        if self.spec.kind == "regression":
+        if self.spec.target.density:
             return ("nll",)
-        return tuple(f"accuracy at instance {k}" for k in INSTANCES) if self.online else ()
+        return tuple(f"{self.spec.target.metric.name} at instance {k}" for k in INSTANCES) if self.online else ()
 
     def figures(self, params: Params, episode: Episode) -> dict[str, Tensor]:
-        """The negative log-likelihood of regression targets; or the accuracy online, the k-th time a class is met."""
+        """The negative log-likelihood of labels that are numbers; or the metric online, the k-th time a class is met."""
         if not self.figure_names:
             return {}
         state = self.adapt(params, episode.support)
-        if self.spec.kind == "regression":
+        if self.spec.target.density:
             return {"nll": self.judge(params, state, episode.query)[0]}
         labels = F.one_hot(episode.support.y, self.spec.ways) * episode.support.mask[:, None]
         times = (labels.cumsum(0) * labels).sum(1)
         right = self.readings(state).argmax(1) == episode.support.y
-        found = [(right & (times == k)).sum() / (times == k).sum() for k in INSTANCES]
-        return dict(zip(self.figure_names, found, strict=True))
+        shares = [(right & (times == k)).sum() / (times == k).sum() for k in INSTANCES]
+        return dict(zip(self.figure_names, shares, strict=True))
 
     def at(self, spec: TaskSpec) -> ReadingLearner:
-        if spec.kind != self.spec.kind or (spec.kind == "regression" and spec.outputs != self.spec.outputs):
+        if not self.spec.target.fits(spec.target):
             raise ConfigError(
-                f"This network was built for {self.spec.kind} with {self.spec.outputs} outputs and cannot do "
-                f"{spec.kind} with {spec.outputs}. Train one for such tasks."
+                f"This network was built for tasks of {self.spec.target} and cannot do {spec.target}. Train one for "
+                "such tasks."
             )
         return replace(self, spec=spec)
 
 
-def surprise(mean: Tensor, spread: Tensor, y: Tensor) -> Tensor:
-    """(n,): the negative log-density of targets y (n, *target) under normal distributions, mean over the numbers."""
-    each = 0.5 * ((y - mean) / spread).square() + spread.log() + 0.5 * math.log(2 * math.pi)
-    return each.unsqueeze(-1).flatten(1).mean(1)
+def _of_labels(scale: State) -> State:
+    """The entries about labels, of those that `_scale` makes."""
+    return {name: value for name, value in scale.items() if name.startswith("y.")}
 
 
 def _scaled(x: Features, scale: State) -> Features:
-    if "x.mean" not in scale or not isinstance(x, Tensor):
+    if "x.mean" not in scale:
         return x
-    spread = scale["x.spread"]
-    return torch.where(spread > 0, (x - scale["x.mean"]) / torch.where(spread > 0, spread, 1.0), 0.0)
+    mean, spread = scale["x.mean"], scale["x.spread"]
+    return map_features(lambda t: torch.where(spread > 0, (t - mean) / torch.where(spread > 0, spread, 1.0), 0.0), x)

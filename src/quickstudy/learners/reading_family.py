@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from torch import nn
 
-from quickstudy.episode import TaskSpec
 from quickstudy.learners.network import Network, Norm
 from quickstudy.learners.reading import ReadingLearner
 from quickstudy.models.reading import Labels, MemoryAugmented, NeuralProcess, Recurrent, Snail, Transformer
 from quickstudy.registry import learners
+from quickstudy.spec import TaskSpec
 
 
 def _sizes(spec: TaskSpec, limit: int | None) -> tuple[int, int, int | None]:
-    """How many numbers a target and an answer have, and the most classes."""
-    if spec.kind == "regression":
-        return spec.outputs, 2 * spec.outputs, None
-    most = spec.ways if limit is None else limit
-    return most, most, most
+    """How many numbers a label and an answer have, and the most classes, where there are classes."""
+    most = spec.target.at(spec.ways if limit is None else limit)
+    return most.outputs, most.outputs * (2 if most.density else 1), most.ways or None
 
 
 @learners.register("incontext")
@@ -40,8 +38,7 @@ def incontext(
     form, say of it. standardise: scale inputs, and a regression's targets, by the support set.
     """
     inputs, outputs, most = _sizes(spec, limit)
-    classifies = spec.kind == "classification"
-    how = labels if classifies else None
+    how = labels if most else None
     reader = Transformer(
         module, spec.input_shape, inputs, outputs, width=width, layers=layers, heads=heads, labels=how, hints=hints
     )  # fmt: skip

@@ -1,0 +1,74 @@
+"""Arrays: tensors of any shape whose numbers mean what they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from quickstudy.episode import Features, State, map_features
+from quickstudy.errors import DataError
+from quickstudy.formats.base import Broken, Format, Leaf, Records, Stored, all_kept, as_numbers
+from quickstudy.formats.drawing import Curve, Drawing, Row
+from quickstudy.formats.places import folders_or_files
+from quickstudy.registry import formats
+
+_SUFFIXES = (".npy",)
+
+
+@formats.register("array")
+@dataclass(frozen=True, kw_only=True)
+class Array(Format):
+    """Numbers (n, *shape), given to networks as floating point and never rescaled: uint8 are numbers from 0 to 255.
+
+    shape: of one example. As files: one .npy for each example, in one sub-folder for each class.
+    """
+
+    shape: tuple[int, ...]
+
+    what = "arrays"
+
+    @property
+    def layout(self) -> Mapping[str, Leaf]:
+        return {"x": Leaf(self.shape)}
+
+    def find(self, place: str | Path | Sequence[str | Path], labelled: bool = True) -> Records:
+        return folders_or_files(place, _SUFFIXES, self.what, labelled)
+
+    def store(self, records: Any, broken: Broken = "refuse") -> Stored:
+        if isinstance(records, Sequence) and records and all(isinstance(one, str | Path) for one in records):
+            records = _loaded(records)
+        return all_kept(as_numbers(records, features=self.shape != ()))
+
+    def features(self, stored: Features, fitted: State | None = None) -> Features:
+        return map_features(lambda t: t if t.is_floating_point() else t.to(torch.float32), stored)
+
+    def fitting(self, stored: Features, records: Any = None) -> Format:
+        assert isinstance(stored, Tensor)
+        return replace(self, shape=tuple(stored.shape[1:]))
+
+    def draw(self, x: Features) -> Drawing | None:
+        assert isinstance(x, Tensor)
+        if x.dim() == 1 and len(x) > 8:
+            return Curve(x.tolist())
+        return Row([("", f"{number:.3g}") for number in x.flatten()[:8].tolist()])
+
+    def coordinates(self, x: Features) -> Tensor | None:
+        assert isinstance(x, Tensor)
+        return x if self.shape in ((1,), (2,)) else None
+
+
+def _loaded(paths: Sequence[str | Path]) -> Any:
+    import numpy as np
+
+    arrays = []
+    for path in paths:
+        try:
+            arrays.append(np.load(path, allow_pickle=False))
+        except (OSError, ValueError, EOFError) as error:
+            raise DataError(f"{path} cannot be read as a NumPy array ({error}). Save it with numpy.save.") from error
+    return arrays

@@ -1,0 +1,248 @@
+"""The contract of a format: how records become tensors, what a task teaches of them, and how they are shown."""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from quickstudy.episode import Features, State, leaves, map_features
+from quickstudy.errors import ConfigError, DataError, ShapeError
+from quickstudy.formats.drawing import Drawing
+from quickstudy.targets.base import Distribution
+
+Broken = Literal["refuse", "skip"]
+"""What to do with a record that cannot be read: raise DataError, or leave it out and say so."""
+Notify = Callable[[str], None]
+_log = logging.getLogger("quickstudy")
+
+
+class Leaf(NamedTuple):
+    """One tensor of the features: the shape of one example, and its type."""
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype = torch.float32
+
+
+class Records(NamedTuple):
+    """Records as they lie somewhere. items: what `store` takes. names: where each comes from, for people.
+
+    labels: of each, where there are labels. groups: which task each belongs to, where that is told.
+    """
+
+    items: Sequence[Any]
+    names: Sequence[str]
+    labels: Sequence[Any] | None = None
+    groups: Sequence[str] | None = None
+
+
+class Stored(NamedTuple):
+    """Records as compact tensors. x: (n, …) of each. kept: which of the records they are. notices: what was done."""
+
+    x: Features
+    kept: list[int]
+    notices: list[str]
+
+
+class Format(ABC):
+    """How records of one kind become features. A frozen dataclass: its fields are its JSON; registered in `formats`.
+
+    Records go through `store`, once, to compact tensors, and through `features`, on the device and for a batch at a
+    time, to what networks take. What `store` is given may already be tensors: compact ones, or features.
+    """
+
+    what: ClassVar[str] = "inputs"
+    """What records are called, for people."""
+    distorts: ClassVar[bool] = False
+    """Whether `distorted`, `turned` and `views` mean anything."""
+
+    @property
+    @abstractmethod
+    def layout(self) -> Mapping[str, Leaf]:
+        """The tensors that features consist of: one is given to a network as it is, several by their names."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one example where features are one tensor; () where they are several."""
+        return next(iter(self.layout.values())).shape if len(self.layout) == 1 else ()
+
+    def __str__(self) -> str:
+        """What it is, in a sentence: 'images of 28 x 28 pixels'."""
+        return f"{self.what} of the shape {self.shape}" if self.shape else self.what
+
+    # From records to features
+
+    def find(self, place: str | Path | Sequence[str | Path], labelled: bool = True) -> Records:
+        """The records at a place: files under a folder, lines of a file. labelled: with their labels.
+
+        Raises DataError, naming the place, where there is nothing of this format.
+        """
+        raise ConfigError(f"Records of {self} cannot be read from files. Give them from Python, as tensors.")
+
+    @abstractmethod
+    def store(self, records: Any, broken: Broken = "refuse") -> Stored:
+        """Records of the user's as compact tensors (n, …): items of `find`, or arrays in memory.
+
+        Raises ShapeError or DataError, naming the record, for what is none of this format.
+        """
+
+    def prepare(self, stored: Features) -> State:
+        """Constants of one task, learned from its support set, such as the scale of a series; empty for most."""
+        return {}
+
+    def features(self, stored: Features, fitted: State | None = None) -> Features:
+        """What networks take, of compact tensors (*lead, …), on their device."""
+        return stored
+
+    def examples(self, stored: Features, labels: Any, fitted: State) -> tuple[Features, Any]:
+        """The features and labels of a support set. A series is its own labels: `labels` is None then."""
+        if labels is None:
+            raise DataError(
+                f"Learning from {self.what} needs a label for each. Give labels beside the records: run.adapt(records, "
+                "labels)."
+            )
+        return self.features(stored, fitted), labels
+
+    def ask(
+        self, predict: Callable[[Features], Distribution], stored: Features, fitted: State, **asked: Any
+    ) -> Distribution:
+        """What a learned task says of records. asked: what else the user may say, such as `steps` of a series."""
+        if asked:
+            raise ConfigError(
+                f"Predicting from {self.what} takes no {', '.join(map(repr, asked))}. Leave it out: that is for other "
+                "formats."
+            )
+        return predict(self.features(stored, fitted))
+
+    # What fits
+
+    def check(self, x: Features, lead: int, name: str = "x") -> None:
+        """Refuse features (*lead, …), padding included, of another shape or type: ShapeError, naming the axis."""
+        for label, tensor in self.named(x, name).items():
+            leaf = self.layout[label]
+            called = name if len(self.layout) == 1 else f"{name}[{label!r}]"
+            _check_shape(called, tuple(tensor.shape[lead:]), leaf.shape, lead)
+            if tensor.is_floating_point() != leaf.dtype.is_floating_point:
+                kind = "floating point" if leaf.dtype.is_floating_point else "whole numbers"
+                raise ShapeError(f"{called} must be {kind}, found {tensor.dtype}. Convert it.")
+
+    def named(self, x: Features, name: str = "x") -> dict[str, Tensor]:
+        """The tensors of features by their names in `layout`; ShapeError if they are others."""
+        tensors = dict(x) if isinstance(x, Mapping) else {next(iter(self.layout)): x}
+        if tensors.keys() != self.layout.keys():
+            raise ShapeError(
+                f"{name} has the tensors {', '.join(map(repr, tensors))}, expected {', '.join(map(repr, self.layout))}."
+            )
+        return tensors
+
+    def accepts(self, other: Format) -> bool:
+        """Whether a network for this format may take records of another one, if it says that it can."""
+        return self == other
+
+    def fitting(self, stored: Features, records: Any = None) -> Format:
+        """The format of these records, as they were given and stored: a table of fewer columns, for instance."""
+        return self
+
+    # What images can, and others cannot
+
+    def distorted(self, x: Tensor, keys: Tensor, how: Any) -> Tensor:
+        """Small random distortions of examples x (n, …), by their keys (n,)."""
+        raise self._undistorted()
+
+    def turned(self, x: Tensor, which: Tensor) -> Tensor:
+        """One of the eight symmetries of the square, (n,) int64, of each example."""
+        raise self._undistorted()
+
+    def views(self, x: Features) -> list[Tensor]:
+        """Fixed, slightly distorted views of examples, the examples themselves first."""
+        raise self._undistorted()
+
+    def _undistorted(self) -> ConfigError:
+        return ConfigError(
+            f"Symmetries, augmentation and views need square images (C, S, S), and these are {self}. Leave them out, "
+            "or say that x are images: format=quickstudy.formats.Image(size=S, channels=C)."
+        )
+
+    # What people see
+
+    def draw(self, x: Features) -> Drawing | None:
+        """One example, without an axis of examples, as a picture, curve, row or text; None if there is none."""
+        return None
+
+    def coordinates(self, x: Features) -> Tensor | None:
+        """Examples as points on a line (n, 1) or in a plane (n, 2), where that is what they are."""
+        return None
+
+    def from_coordinates(self, points: Tensor) -> Features:
+        """The inverse of `coordinates`."""
+        return points
+
+
+def _check_shape(name: str, actual: tuple[int, ...], expected: tuple[int, ...], lead: int) -> None:
+    if len(actual) != len(expected):
+        raise ShapeError(
+            f"{name} must have {len(expected)} axes after the first {lead}, of sizes {expected}; found {len(actual)}, "
+            f"of sizes {actual}. Reshape it, or give the tasks another format."
+        )
+    for axis, (have, want) in enumerate(zip(actual, expected, strict=True)):
+        if have != want:
+            raise ShapeError(
+                f"{name} has size {have} along axis {axis + lead}, expected {want} (one example is {expected})."
+            )
+
+
+def all_kept(x: Features) -> Stored:
+    """Records that were tensors already."""
+    return Stored(x, list(range(len(leaves(x)[0]))), [])
+
+
+def as_numbers(x: Any, name: str = "x", features: bool = True) -> Tensor:
+    """Numbers in memory (a tensor, NumPy array, data frame or nested list) as a uint8 or float32 tensor.
+
+    features: it must have an axis after that of examples. NaN and infinities are refused, naming the example.
+    """
+    import numpy as np
+
+    if isinstance(x, Tensor):
+        tensor: Tensor = x.detach()
+    else:
+        try:
+            array = x.to_numpy() if hasattr(x, "to_numpy") else np.asarray(x)
+        except ValueError as error:
+            raise ShapeError(f"{name} is not a full array: its examples differ in shape ({error}).") from error
+        if array.dtype.kind not in "biuf":
+            raise ShapeError(f"{name} must hold numbers, found NumPy dtype {array.dtype}. Convert it first.")
+        tensor = torch.tensor(array if array.dtype == np.uint8 else array.astype(np.float32))
+    if tensor.is_complex():
+        raise ShapeError(f"{name} must hold real numbers, found {tensor.dtype}. Give its parts as two features.")
+    if tensor.dim() == 0:
+        raise ShapeError(f"{name} must have an axis of examples, found a single number.")
+    if features and tensor.dim() == 1:
+        raise ShapeError(
+            f"{name} must have an axis of features after that of examples, found shape {tuple(tensor.shape)}. "
+            "Where each example is one number, give them as a column: x[:, None]."
+        )
+    tensor = tensor if tensor.dtype == torch.uint8 else tensor.to(torch.float32)
+    bad = (~torch.isfinite(tensor)).flatten(1).any(dim=1) if tensor.dim() > 1 else ~torch.isfinite(tensor)
+    if bool(bad.any()):
+        raise DataError(
+            f"{name} holds NaN or infinite values in {int(bad.sum())} examples, first in example "
+            f"{int(bad.nonzero()[0])}. Fill or drop them."
+        )
+    return tensor
+
+
+def say(notices: Sequence[str]) -> None:
+    """Tell the user, through logging, what was converted, and as a warning what was left out."""
+    for notice in notices:
+        (_log.warning if "left out" in notice else _log.info)(notice)
+
+
+def moved(x: Features, like: Tensor) -> Features:
+    """Compact tensors where `like` is; floating-point ones in its precision."""
+    return map_features(lambda t: t.to(like) if t.is_floating_point() else t.to(like.device), x)

@@ -1,0 +1,138 @@
+"""Images: files of any common format and size, as squares of pixels in [0, 1]."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Literal
+
+import torch
+from torch import Tensor
+
+from quickstudy.episode import Features, State
+from quickstudy.errors import ConfigError, DataError, ShapeError
+from quickstudy.formats.augment import Augment, augment, dihedral, views
+from quickstudy.formats.base import Broken, Format, Leaf, Records, Stored, all_kept, as_numbers
+from quickstudy.formats.decoding import MAX_PIXELS, SUFFIXES, Decoded, decode, fit
+from quickstudy.formats.drawing import Drawing, Picture
+from quickstudy.formats.places import folders_or_files
+from quickstudy.formats.progress import with_progress
+from quickstudy.registry import formats
+
+
+@formats.register("image")
+@dataclass(frozen=True, kw_only=True)
+class Image(Format):
+    """Squares of pixels (n, channels, size, size) in [0, 1]; `invert` maps black ink on white to 1 on 0.
+
+    In memory, uint8 are pixels from 0 to 255, and floating-point numbers are features in [0, 1] already. As files: one
+    image for each example, in one sub-folder for each class. The longer side is brought to `size`, the rest of the
+    square filled with the colour of the image's border. size: of a side, in pixels. channels: 3 for colour, 1 for grey.
+    """
+
+    size: int = 64
+    channels: Literal[1, 3] = 3
+    invert: bool = False
+
+    what = "images"
+    distorts = True
+
+    def __post_init__(self) -> None:
+        if self.size < 1 or self.channels not in (1, 3):
+            raise ConfigError(
+                f"size must be at least 1 and channels 1 or 3, found size={self.size} and channels={self.channels}."
+            )
+
+    @property
+    def layout(self) -> Mapping[str, Leaf]:
+        return {"x": Leaf((self.channels, self.size, self.size))}
+
+    def __str__(self) -> str:
+        return f"images of {self.size} x {self.size} pixels{'' if self.channels == 3 else ', grey'}"
+
+    def find(self, place: str | Path | Sequence[str | Path], labelled: bool = True) -> Records:
+        return folders_or_files(place, SUFFIXES, self.what, labelled)
+
+    def store(self, records: Any, broken: Broken = "refuse") -> Stored:
+        """Files as uint8 (n, C, size, size), or tensors as they are."""
+        if isinstance(records, Sequence) and all(isinstance(one, str | Path) for one in records):
+            return self._read([Path(one) for one in records], broken)
+        x = as_numbers(records)
+        whole = isinstance(records, Tensor) and not records.is_floating_point() and records.dtype != torch.uint8
+        if whole or (not isinstance(records, Tensor) and getattr(records, "dtype", x.numpy().dtype).kind in "bi"):
+            raise ShapeError(
+                "Images must be uint8 (pixels from 0 to 255) or floating point (in [0, 1]), found other whole numbers. "
+                "Convert them with x.to(torch.uint8), or x.float() / 255."
+            )
+        return all_kept(x)
+
+    def read(self, file: str | Path | IO[bytes], name: str = "", max_pixels: int = MAX_PIXELS) -> Tensor:
+        """One image file as uint8 (C, size, size). See `decode` and `fit`."""
+        return self._formatted(decode(file, self.channels, name, max_pixels))
+
+    def _formatted(self, image: Decoded) -> Tensor:
+        pixels = fit(image.pixels, self.size)
+        return 255 - pixels if self.invert else pixels
+
+    def _read(self, paths: Sequence[Path], broken: Broken) -> Stored:
+        images: list[Tensor] = []
+        kept: list[int] = []
+        skipped: list[str] = []
+        modes: Counter[str] = Counter()
+        sizes: Counter[tuple[int, int]] = Counter()
+        for index, path in enumerate(with_progress(paths, "Reading images")):
+            try:
+                image = decode(path, self.channels)
+            except DataError as error:
+                if broken == "refuse":
+                    raise
+                skipped.append(str(error))
+                continue
+            modes[image.mode] += 1
+            sizes[image.pixels.shape[-1], image.pixels.shape[-2]] += 1
+            images.append(self._formatted(image))
+            kept.append(index)
+        x = torch.stack(images) if images else torch.empty((0, *self.shape)).byte()
+        return Stored(x, kept, self._notices(modes, sizes, skipped))
+
+    def _notices(self, modes: Counter[str], sizes: Counter[tuple[int, int]], skipped: list[str]) -> list[str]:
+        total, side = modes.total(), self.size
+        native = ("1", "L") if self.channels == 1 else ("RGB",)
+        other = {mode: n for mode, n in modes.items() if mode not in native}
+        resized = {size: n for size, n in sizes.items() if size != (side, side)}
+        notices = []
+        if other:
+            target = "greyscale" if self.channels == 1 else "RGB"
+            notices.append(
+                f"{sum(other.values())} of {total} images converted from {', '.join(sorted(other))} to {target}."
+            )
+        if resized:
+            least, most = min(resized, key=lambda s: s[0] * s[1]), max(resized, key=lambda s: s[0] * s[1])
+            span = f"{least[0]}x{least[1]}" + ("" if least == most else f"...{most[0]}x{most[1]}")
+            notices.append(f"{sum(resized.values())} of {total} images resized from {span} to {side}x{side} pixels.")
+        if skipped:
+            notices.append(f"{len(skipped)} unreadable images left out: {' '.join(skipped)}")
+        return notices
+
+    def features(self, stored: Features, fitted: State | None = None) -> Features:
+        assert isinstance(stored, Tensor)
+        return stored.to(torch.float32).div_(255) if stored.dtype == torch.uint8 else stored
+
+    def distorted(self, x: Tensor, keys: Tensor, how: Augment) -> Tensor:
+        return augment(x, keys, how)
+
+    def turned(self, x: Tensor, which: Tensor) -> Tensor:
+        return dihedral(x, which)
+
+    def views(self, x: Features) -> list[Tensor]:
+        assert isinstance(x, Tensor)
+        return views(x)
+
+    def draw(self, x: Features) -> Drawing | None:
+        """The pixels as they looked before they were inverted."""
+        assert isinstance(x, Tensor)
+        pixels = x.detach().float().cpu().clamp(0, 1)
+        pixels = 1 - pixels if self.invert else pixels
+        return Picture((pixels * 255).round().to(torch.uint8))

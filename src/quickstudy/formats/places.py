@@ -1,0 +1,132 @@
+"""Where records lie: files in one sub-folder for each class, or lines of a CSV file."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+from quickstudy.errors import ConfigError, DataError
+from quickstudy.formats.base import Records
+
+
+def folders_or_files(
+    place: str | Path | Sequence[str | Path], suffixes: Sequence[str], what: str, labelled: bool
+) -> Records:
+    """Files of these suffixes, sorted by name: labelled by the sub-folder they lie in, or all that are named.
+
+    Without labels, folders are looked through at any depth; a file that is named is taken whatever its suffix.
+    """
+    if labelled:
+        if not isinstance(place, str | Path):
+            raise ConfigError(f"Give one folder with a sub-folder of {what} for each class, found {list(place)}.")
+        return _by_class(Path(place), suffixes, what)
+    files: list[Path] = []
+    for one in [place] if isinstance(place, str | Path) else place:
+        path = Path(one)
+        if path.is_dir():
+            files += sorted(p for p in path.rglob("*") if _counts(p, suffixes))
+        elif path.exists():
+            files.append(path)
+        else:
+            raise DataError(f"There is no file {path}. Check the path.")
+    if not files:
+        raise DataError(f"There are no {what} ({', '.join(suffixes)}) in {place}. Name files or folders of them.")
+    return Records(files, [str(path) for path in files])
+
+
+def _counts(path: Path, suffixes: Sequence[str]) -> bool:
+    return path.suffix.lower() in suffixes and not path.name.startswith(".") and path.is_file()
+
+
+def files_of(folder: str | Path, suffixes: Sequence[str]) -> list[Path]:
+    """The files directly in `folder`, sorted by name; hidden files and other suffixes are left out."""
+    return sorted(path for path in _folder(folder).iterdir() if _counts(path, suffixes))
+
+
+def class_folders(root: str | Path, what: str = "files") -> list[Path]:
+    """The sub-folders of `root`, one a class, sorted by name; raises DataError if there are fewer than two."""
+    folders = sorted(path for path in _folder(root).iterdir() if path.is_dir() and not path.name.startswith("."))
+    layout = f"Put the {what} of each class in a sub-folder of its own: cats/1.png, cats/2.png, dogs/1.png, …"
+    if not folders:
+        raise DataError(f"{root} has no sub-folders. {layout}")
+    if len(folders) == 1:
+        raise DataError(f"{root} has one class only, {folders[0].name!r}; telling classes apart needs two. {layout}")
+    return folders
+
+
+def _folder(path: str | Path) -> Path:
+    if not Path(path).is_dir():
+        raise DataError(f"There is no folder {path}. Check the path.")
+    return Path(path)
+
+
+def _by_class(root: Path, suffixes: Sequence[str], what: str) -> Records:
+    paths: list[Path] = []
+    labels: list[str] = []
+    for folder in class_folders(root, what):
+        files = files_of(folder, suffixes)
+        if not files:
+            raise DataError(
+                f"The class folder {folder} holds no readable {what} ({', '.join(suffixes)}). Add some or remove it."
+            )
+        paths += files
+        labels += [folder.name] * len(files)
+    return Records(paths, [str(path) for path in paths], labels)
+
+
+def read_csv(path: str | Path) -> tuple[list[str], list[list[str]], list[int]]:
+    """The columns' names, the cells of every line, and the lines' numbers; empty lines are passed over.
+
+    Raises ConfigError for a file that cannot be opened, DataError, naming the line, for one that is no table.
+    """
+    rows: list[list[str]] = []
+    numbers: list[int] = []
+    try:
+        with Path(path).open(newline="", encoding="utf-8-sig") as file:
+            lines = csv.reader(file)
+            columns = [name.strip() for name in next(lines, [])]
+            for cells in lines:
+                if not cells:
+                    continue
+                if len(cells) != len(columns):
+                    raise DataError(
+                        f"{path}, line {lines.line_num}: {len(cells)} cells, but {len(columns)} columns. Correct it."
+                    )
+                rows.append(cells)
+                numbers.append(lines.line_num)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read ({error.strerror}). Give the path of a CSV file.") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} is no CSV file in UTF-8 ({error}). Export it as one.") from error
+    if not rows:
+        raise DataError(f"{path} has no line below the names of its columns.")
+    if len(set(columns)) < len(columns):
+        twice = next(name for name in columns if columns.count(name) > 1)
+        raise DataError(f"{path} has two columns called {twice!r}. Rename one.")
+    return columns, rows, numbers
+
+
+def number_in(cell: str, where: str) -> float:
+    """The finite number that a cell holds; DataError, naming the place, for any other."""
+    import math
+
+    try:
+        number = float(cell)
+    except ValueError:
+        raise DataError(
+            f"{where}: the value {cell!r} is not a number. Write numbers with a decimal point, and fill gaps."
+        ) from None
+    if not math.isfinite(number):
+        raise DataError(f"{where}: the value is {cell.strip()}. Fill it, from its neighbours for instance.")
+    return number
+
+
+def column(columns: Sequence[str], name: str, path: str | Path, how: str) -> int:
+    """The number of the column called `name`. how: the option that says which it is."""
+    if name not in columns:
+        raise DataError(
+            f"{path} has no column {name!r}; its first line names {list(columns) or 'none'}. Name the columns in the "
+            f"first line, separated by commas, or say which it is ({how})."
+        )
+    return columns.index(name)

@@ -1,0 +1,165 @@
+"""Time series as examples: a window of past values, and the value that follows it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from quickstudy.episode import Features, State
+from quickstudy.errors import ConfigError, DataError, ShapeError
+from quickstudy.formats.base import Broken, Format, Leaf, Records, Stored, all_kept
+from quickstudy.formats.drawing import Curve, Drawing
+from quickstudy.formats.places import column, number_in, read_csv
+from quickstudy.formats.table import one_file
+from quickstudy.masked import mean_and_spread
+from quickstudy.registry import formats
+from quickstudy.targets.base import Distribution
+
+
+@formats.register("series")
+@dataclass(frozen=True, kw_only=True)
+class Series(Format):
+    """Windows (n, window, 2) of one series, each with the one value that follows; a series is its own labels.
+
+    window: how many values before a point are shown at most, each with a mask channel. normalise: values are shown less
+    the mean of the seen part of the series, in units of its spread. As files: a CSV file whose first line names the
+    columns; every other line is one point, in the order of time. name, value: the columns of the series' names and of
+    the values.
+    """
+
+    window: int = 16
+    normalise: bool = True
+    name: str = "series"
+    value: str = "value"
+
+    what = "time series"
+
+    def __post_init__(self) -> None:
+        if self.window < 1:
+            raise ConfigError(f"window must be at least 1, found {self.window}: a forecast needs a value before it.")
+        if not isinstance(self.normalise, bool):
+            raise ConfigError(f"normalise must be True or False, found {self.normalise!r}.")
+
+    @property
+    def layout(self) -> Mapping[str, Leaf]:
+        return {"x": Leaf((self.window, 2))}
+
+    def __str__(self) -> str:
+        return f"time series, of which {self.window} values are seen at once"
+
+    def find(self, place: str | Path | Sequence[str | Path], labelled: bool = True) -> Records:
+        """One item a series: its values, in the order of the file. A file without a column of names is one series."""
+        path = one_file(place)
+        columns, rows, lines = read_csv(path)
+        named = self.name in columns or labelled
+        which = column(columns, self.name, path, "--tasks.series") if named else None
+        what = column(columns, self.value, path, "--tasks.value")
+        values: dict[str, list[float]] = {}
+        for cells, line in zip(rows, lines, strict=True):
+            name = path.stem if which is None else cells[which].strip()
+            values.setdefault(name, []).append(number_in(cells[what], f"{path}, line {line}"))
+        return Records(list(values.values()), list(values), groups=list(values))
+
+    def store(self, records: Any, broken: Broken = "refuse") -> Stored:
+        """The seen values of one series (length,) as float64."""
+        values = _one_series(records)
+        try:
+            if isinstance(values, Tensor) and values.is_complex():
+                raise TypeError("complex numbers have no order")
+            values = values.to_numpy() if hasattr(values, "to_numpy") else values
+            values = torch.as_tensor(values, dtype=torch.float64).detach()  # at once: a list would be float32 first
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise DataError(f"The seen values of a series must be numbers, found {records!r:.80} ({error}).") from error
+        if values.dim() != 1:
+            raise ShapeError(f"The seen values must have one axis (length,), found shape {tuple(values.shape)}.")
+        if len(values) < 2:
+            raise DataError(
+                f"A series must have been seen for at least 2 points, found {len(values)}: a support example is a "
+                "point and what came before it. Wait for more values."
+            )
+        bad = (~torch.isfinite(values)).nonzero()
+        if len(bad):
+            raise DataError(
+                f"The seen values hold {float(values[int(bad[0])])} at position {int(bad[0])} ({len(bad)} such values "
+                "in all). Fill them, from their neighbours for instance."
+            )
+        return all_kept(values)
+
+    def prepare(self, stored: Features, known: Tensor | None = None) -> State:
+        """'mean' and 'spread' (…, 1) of the values (…, n), of those that are `known` (…, n) bool.
+
+        0 and 1 where values are left as they are; a constant series has spread 1.
+        """
+        assert isinstance(stored, Tensor)
+        if not self.normalise:
+            lead = (*stored.shape[:-1], 1)
+            return {"mean": stored.new_zeros(lead), "spread": stored.new_ones(lead)}
+        known = torch.ones_like(stored, dtype=torch.bool) if known is None else known
+        mean, spread = mean_and_spread(stored, known, dim=-1)
+        return {"mean": mean, "spread": torch.where(spread > 0, spread, 1.0)}
+
+    def scaled(self, values: Tensor, fitted: State) -> Tensor:
+        """Values (…, n) in a task's own units."""
+        return (values - fitted["mean"]) / fitted["spread"]
+
+    def windows(self, values: Tensor, points: Tensor) -> Tensor:
+        """What is known before each of `points` (…, k) int64 of the series (…, n): (…, k, window, 2).
+
+        The last axis holds a value and a mask: 1, or 0 before the first point of the series, where the value is 0.
+        """
+        at = points[..., None] - self.window + torch.arange(self.window, device=points.device)
+        there = at >= 0
+        seen = values.gather(-1, at.clamp(min=0).flatten(-2)).reshape(at.shape)
+        return torch.stack([seen * there, there.to(values.dtype)], dim=-1)
+
+    def features(self, stored: Features, fitted: State | None = None) -> Features:
+        """The windows before every point but the first of one series (length,)."""
+        assert isinstance(stored, Tensor)
+        scaled = self.scaled(stored, fitted or self.prepare(stored)).to(torch.float32)
+        return self.windows(scaled, torch.arange(1, len(stored), device=stored.device))
+
+    def examples(self, stored: Features, labels: Any, fitted: State) -> tuple[Features, Any]:
+        """Every point but the first of the seen values (length,): its window, and it."""
+        if labels is not None:
+            raise DataError(
+                "A time series needs no labels: its own values are what is to be forecast. Call run.adapt(values)."
+            )
+        assert isinstance(stored, Tensor)
+        return self.features(stored, fitted), self.scaled(stored, fitted).to(torch.float32)[1:, None]
+
+    def ask(
+        self, predict: Callable[[Features], Distribution], stored: Features, fitted: State, **asked: Any
+    ) -> Distribution:
+        """The `steps` values (1 if not said) that follow the seen ones (length,); each forecast is fed back.
+
+        The series may have gone on since it was learned. Values are in the task's units, float64: (steps,).
+        """
+        steps = asked.pop("steps", 1)
+        if asked:
+            return super().ask(predict, stored, fitted, **asked)
+        if steps < 1:
+            raise ConfigError(f"steps must be at least 1, found {steps}: it is how many values to forecast.")
+        assert isinstance(stored, Tensor)
+        values = self.scaled(stored, fitted)
+        for _ in range(steps):
+            end = torch.tensor([values.shape[-1]], device=values.device)
+            values = torch.cat([values, predict(self.windows(values, end)).mean[:, 0].to(values)])
+        return Distribution(values[len(stored) :])
+
+    def draw(self, x: Features) -> Drawing | None:
+        assert isinstance(x, Tensor)
+        return Curve(x[x[:, 1] > 0.5, 0].tolist())
+
+
+def _one_series(records: Any) -> Any:
+    """The values of the one series among items of `find`, or the values themselves."""
+    if isinstance(records, list) and records and isinstance(records[0], list | tuple):
+        if len(records) > 1:
+            raise DataError(f"A task is one series, found {len(records)}. Choose one of them.")
+        return records[0]
+    return records

@@ -1,0 +1,38 @@
+"""Means and spreads over real examples. Padding never counts."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from quickstudy.episode import Examples
+
+_ROUNDING = 8.0  # times the relative precision: a spread this small beside the mean is no spread
+
+
+def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean of `values` (n,) over the examples where `mask` (n,) is True; 0 where there is none."""
+    return (values * mask).sum() / mask.sum().clamp(min=1)
+
+
+def class_means(z: Tensor, support: Examples, ways: int) -> tuple[Tensor, Tensor]:
+    """Mean of z (n, D) over each class, (N, D), and which classes have support, (N,) bool."""
+    members = F.one_hot(support.y, ways).to(z.dtype) * support.mask[:, None]
+    counts = members.sum(dim=0)
+    return members.T @ z / counts.clamp(min=1)[:, None], counts > 0
+
+
+def mean_and_spread(values: Tensor, mask: Tensor, dim: int) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation along the axis `dim`, which stays with size 1, over what `mask` (broadcast) says.
+
+    A spread that is rounding, beside the mean, is 0. Its gradient is then 0 too.
+    """
+    weight = mask.to(values.dtype).expand_as(values)
+    count = weight.sum(dim, keepdim=True).clamp(min=1)
+    known = torch.where(mask.expand_as(values), values, 0.0)
+    mean = known.sum(dim, keepdim=True) / count
+    variance = ((values - mean).square() * weight).sum(dim, keepdim=True) / count
+    least = (_ROUNDING * torch.finfo(values.dtype).eps * mean).square()
+    varies = variance > least
+    return mean, torch.where(varies, torch.where(varies, variance, 1.0).sqrt(), 0.0)

@@ -1,0 +1,121 @@
+"""What the tensors of a task mean: a format and a target. It travels with runs, models, memories and exports."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import torch
+
+from quickstudy.episode import Episode, Examples
+from quickstudy.errors import CheckpointError, DataError, ShapeError
+from quickstudy.formats.base import Format
+from quickstudy.registry import Registry, formats, targets
+from quickstudy.targets.base import Target
+
+VERSION = 1
+"""Of the JSON of a spec; later ones are refused."""
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    """format: what is seen. target: what is asked."""
+
+    format: Format
+    target: Target
+
+    def __str__(self) -> str:
+        return f"{self.format}; {self.target}"
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of one x, without the example axis; () where x is several tensors."""
+        return self.format.shape
+
+    @property
+    def outputs(self) -> int:
+        """How many numbers a network gives for one example."""
+        return self.target.outputs
+
+    @property
+    def ways(self) -> int:
+        """How many classes a task has; 0 where labels are no classes."""
+        return self.target.ways
+
+    def at(self, ways: int) -> TaskSpec:
+        """The same for tasks of so many classes."""
+        return replace(self, target=self.target.at(ways))
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "version": VERSION,
+            "format": _described(formats, self.format),
+            "target": _described(targets, self.target),
+        }
+
+    @classmethod
+    def from_json(cls, data: Any) -> TaskSpec:
+        """The inverse of `to_json`; CheckpointError, naming the part, for what is none."""
+        if not isinstance(data, Mapping) or not isinstance(data.get("version"), int):
+            raise CheckpointError(f"The description of the tasks is none, found {data!r:.80}. Train or adapt anew.")
+        if data["version"] > VERSION:
+            raise CheckpointError(
+                f"The description of the tasks has version {data['version']}, written by a newer quickstudy; this one "
+                f"reads up to {VERSION}. Upgrade with: pip install --upgrade quickstudy"
+            )
+        return cls(_restored(formats, data.get("format")), _restored(targets, data.get("target")))
+
+
+def _described(registry: Registry[Any], part: Any) -> dict[str, Any]:
+    """A format or target by its registered name and its fields."""
+    return {"name": registry.name_of(type(part)), "options": asdict(part)}
+
+
+def _restored(registry: Registry[Any], data: Any) -> Any:
+    if not (
+        isinstance(data, Mapping) and isinstance(data.get("name"), str) and isinstance(data.get("options"), Mapping)
+    ):
+        raise CheckpointError(f"A {registry.kind} must be stored as its name and options, found {data!r:.80}.")
+    options = {name: tuple(v) if isinstance(v, list) else v for name, v in data["options"].items()}
+    return registry.part(data["name"], **options).build()
+
+
+def check_examples(examples: Examples, spec: TaskSpec, name: str = "support", tasks: bool = False) -> None:
+    """Refuse tensors that do not fit `spec`, naming the axis and both sizes.
+
+    examples: leaves of shape (n, …), or (T, n, …) with `tasks`. Raises ShapeError for a wrong shape or dtype and
+    DataError for values that cannot be learned from, in padding too: NaN or infinite, class ids outside [0, ways).
+    """
+    lead = 2 if tasks else 1
+    axes = ("task", "example") if tasks else ("example",)
+    if examples.mask.dtype != torch.bool:
+        raise ShapeError(f"{name}.mask must be bool (True = a real example), found {examples.mask.dtype}.")
+    if examples.mask.dim() != lead:
+        raise ShapeError(
+            f"{name}.mask must have the axes {axes}, found shape {tuple(examples.mask.shape)}. "
+            "Use torch.ones(n, dtype=torch.bool) where nothing is padded."
+        )
+    several = len(spec.format.layout) > 1
+    inputs = spec.format.named(examples.x, f"{name}.x").items()
+    for label, tensor in [*((f"x[{n!r}]" if several else "x", x) for n, x in inputs), ("y", examples.y)]:
+        for axis, axis_name in enumerate(axes):
+            size = tensor.shape[axis] if tensor.dim() > axis else None
+            if size != examples.mask.shape[axis]:
+                raise ShapeError(
+                    f"{name}.{label} has size {size} along the {axis_name} axis (axis {axis}), but {name}.mask "
+                    f"has {examples.mask.shape[axis]}. Give every tensor the same number of examples."
+                )
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise DataError(
+                f"{name}.{label} holds NaN or infinite values. Remove or fill them (padding, where the mask is False, "
+                "with 0)."
+            )
+    spec.format.check(examples.x, lead, f"{name}.x")
+    spec.target.check(examples.y, f"{name}.y", lead)
+
+
+def check_episode(episode: Episode, spec: TaskSpec, tasks: bool = False) -> None:
+    """Check both parts of an episode (with a leading task axis if `tasks`); see `check_examples`."""
+    check_examples(episode.support, spec, "support", tasks)
+    check_examples(episode.query, spec, "query", tasks)

@@ -1,0 +1,20 @@
+"""What an answer is, one kind a file. It is the only place that knows loss, metric, direction, guessing and wording."""
+
+from quickstudy.targets.answers import Answer, ClassAnswer, NumberAnswer
+from quickstudy.targets.base import Distribution, Target
+from quickstudy.targets.classes import Classes
+from quickstudy.targets.metric import Metric, headline, metric_named
+from quickstudy.targets.numbers import Numbers
+
+__all__ = [
+    "Answer",
+    "ClassAnswer",
+    "Classes",
+    "Distribution",
+    "Metric",
+    "NumberAnswer",
+    "Numbers",
+    "Target",
+    "headline",
+    "metric_named",
+]

@@ -1,0 +1,115 @@
+"""What a model says of n inputs, in the user's own names and units."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+
+class Answer(ABC):
+    """Answers for n inputs: iterates, indexes, and becomes a table.
+
+    `columns` and `rows()` are the table; `table()` is the same as a mapping from columns to lists, which
+    `pandas.DataFrame` takes.
+    """
+
+    @property
+    @abstractmethod
+    def columns(self) -> tuple[str, ...]:
+        """What the table's columns are called."""
+
+    @abstractmethod
+    def row(self, index: int) -> tuple[Any, ...]:
+        """The cells of input `index`: texts and numbers."""
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def __getitem__(self, index: int) -> Any:
+        """The answer for one input, short."""
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self[index] for index in range(len(self)))
+
+    def rows(self) -> list[tuple[Any, ...]]:
+        """All rows of the table."""
+        return [self.row(index) for index in range(len(self))]
+
+    def table(self) -> dict[str, list[Any]]:
+        """The table by columns."""
+        return {name: [row[i] for row in self.rows()] for i, name in enumerate(self.columns)}
+
+
+@dataclass(frozen=True)
+class ClassAnswer(Answer):
+    """Names with probabilities. classes: all names (N). probabilities: (n, N). Each item is (name, probability)."""
+
+    classes: tuple[str, ...]
+    probabilities: Tensor
+
+    @property
+    def names(self) -> list[str]:
+        """The likeliest name of each input."""
+        return [self.classes[i] for i in self.probabilities.argmax(dim=1).tolist()]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return "class", "probability", *(f"p({name})" for name in self.classes)
+
+    def row(self, index: int) -> tuple[Any, ...]:
+        return *self[index], *self.probabilities[index].tolist()
+
+    def __len__(self) -> int:
+        return len(self.probabilities)
+
+    def __getitem__(self, index: int) -> tuple[str, float]:
+        one = self.probabilities[index]
+        best = int(one.argmax())
+        return self.classes[best], float(one[best])
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name} {probability:.2f}" for name, probability in list(self)[:4])
+        return f"ClassAnswer({shown}{', …' if len(self) > 4 else ''})"
+
+
+@dataclass(frozen=True)
+class NumberAnswer(Answer):
+    """Numbers in the user's units. values: (n, *shape). spread: standard deviations, None where they are not known.
+
+    Each item is a value, or (value, spread) where spreads are known; numbers, or lists where there are several.
+    """
+
+    values: Tensor
+    spread: Tensor | None = None
+    units: str = ""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        count = self.values[:1].numel() if len(self) else 1
+        unit = f" ({self.units})" if self.units else ""
+        values = [f"value{unit}"] if count == 1 else [f"value {i + 1}{unit}" for i in range(count)]
+        return (*values, *(name.replace("value", "spread", 1) for name in values if self.spread is not None))
+
+    def row(self, index: int) -> tuple[Any, ...]:
+        parts = [self.values] if self.spread is None else [self.values, self.spread]
+        return tuple(number for part in parts for number in part[index].flatten().tolist())
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, index: int) -> Any:
+        one = self.values[index]
+        value = one.item() if one.numel() == 1 else one.tolist()
+        if self.spread is None:
+            return value
+        sure = self.spread[index]
+        return value, sure.item() if sure.numel() == 1 else sure.tolist()
+
+    def __repr__(self) -> str:
+        shown = ", ".join(" ± ".join(f"{number:.4g}" for number in self.row(i)) for i in range(min(4, len(self))))
+        return f"NumberAnswer({shown}{', …' if len(self) > 4 else ''})"

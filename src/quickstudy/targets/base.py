@@ -1,0 +1,204 @@
+"""The contract of a target: what an answer is, what a wrong one costs, and how it reads to people."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar, NamedTuple, Self
+
+import torch
+from torch import Tensor, nn
+
+from quickstudy.episode import Examples, Params, State
+from quickstudy.errors import ConfigError
+from quickstudy.masked import masked_mean
+from quickstudy.targets.answers import Answer
+from quickstudy.targets.metric import Metric
+
+
+class Distribution(NamedTuple):
+    """What is said of n labels. mean: (n, *shape). spread: standard deviations, where it is known how sure that is."""
+
+    mean: Tensor
+    spread: Tensor | None = None
+
+
+class Target(ABC):
+    """What is asked of a task. A frozen dataclass: its fields are its JSON, and it is registered in `targets`.
+
+    A prediction has the shape (n, *prediction_shape); a label is (n, *shape) in `Examples.y`. Methods that know a kind
+    of target need not be asked for it: what makes no sense for a target refuses (`require_…`), or does nothing.
+    """
+
+    metric: ClassVar[Metric]
+    """The headline: the first of `metrics`."""
+    relabels: ClassVar[bool] = False
+    """Whether the outputs are names that each task gives anew, so that one task's mean nothing to another."""
+    density: ClassVar[bool] = False
+    """Whether a network that says how sure it is gives a mean and a spread for each output."""
+    guess: ClassVar[str] = "guessing"
+    """What `baseline` is called."""
+
+    @property
+    @abstractmethod
+    def outputs(self) -> int:
+        """How many numbers a network gives for one example."""
+
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one label."""
+
+    @property
+    def prediction_shape(self) -> tuple[int, ...]:
+        """The shape of the prediction for one example."""
+        return (self.outputs,)
+
+    @property
+    def ways(self) -> int:
+        """How many classes there are to tell apart; 0 where labels are no classes."""
+        return 0
+
+    @property
+    def units(self) -> str:
+        """Of the label, for people; '' where it has none."""
+        return ""
+
+    @abstractmethod
+    def __str__(self) -> str:
+        """What it is, in a sentence: '5 classes', '2 numbers'."""
+
+    def at(self, ways: int) -> Self:
+        """The same target for tasks of so many classes."""
+        return self
+
+    def of(self, examples: Examples) -> Self:
+        """The same target for as many classes as these examples have."""
+        return self
+
+    def fits(self, other: Target) -> bool:
+        """Whether a network for the one can be used for the other, but for the number of classes."""
+        return type(self) is type(other) and (self.relabels or self.prediction_shape == other.prediction_shape)
+
+    def require_classes(self, who: str, instead: str) -> None:
+        """ConfigError that `who` needs classes, with what to use instead."""
+        raise ConfigError(f"{who} tells classes apart, but the targets of these tasks are {self}. {instead}")
+
+    def require_numbers(self, who: str, instead: str) -> None:
+        """ConfigError that `who` needs numbers, with what to use instead."""
+        raise ConfigError(f"{who} is for targets that are numbers, but those of these tasks are {self}. {instead}")
+
+    # What examples hold
+
+    @abstractmethod
+    def check(self, y: Tensor, name: str, lead: int) -> None:
+        """Refuse labels y (*lead, *shape), padding included, that do not fit: ShapeError or DataError, naming them."""
+
+    @abstractmethod
+    def encode(self, labels: Any) -> tuple[Tensor, tuple[str, ...]]:
+        """Labels of the user's as y (n, *shape) and, where they are names, the names in the order of their ids.
+
+        Raises DataError, naming the example, for labels that are missing or of the wrong kind.
+        """
+
+    def answerable(self, support: Examples, query: Examples) -> Tensor:
+        """Which queries (T, n) a support set can say something of; both with a task axis."""
+        return query.mask
+
+    def statistics(self, examples: Examples) -> dict[str, Any]:
+        """What the labels of a data set are like, as plain data."""
+        return {}
+
+    # What learning needs
+
+    @abstractmethod
+    def losses(self, prediction: Tensor, y: Tensor, smoothing: float = 0.0) -> Tensor:
+        """What the prediction for each example costs: (n,). smoothing: of labels, where they are classes."""
+
+    @abstractmethod
+    def scores(self, prediction: Tensor, y: Tensor) -> Tensor:
+        """The headline for each example: (n,)."""
+
+    def loss(self, prediction: Tensor, examples: Examples, smoothing: float = 0.0) -> Tensor:
+        """The mean of `losses` over real examples: a scalar."""
+        return masked_mean(self.losses(prediction, examples.y, smoothing), examples.mask)
+
+    def score(self, prediction: Tensor, examples: Examples) -> Tensor:
+        """The headline over real examples: a scalar."""
+        return masked_mean(self.scores(prediction, examples.y), examples.mask)
+
+    def metrics(self, prediction: Tensor, examples: Examples) -> dict[str, Tensor]:
+        """Figures of one task by name, the headline first: scalars."""
+        return {self.metric.name: self.score(prediction, examples)}
+
+    @abstractmethod
+    def coded(self, examples: Examples, dtype: torch.dtype) -> Tensor:
+        """Labels as networks and linear systems take them, (n, outputs): one-hot or values, 0 for padding."""
+
+    @abstractmethod
+    def baseline(self, support: Examples, query: Examples) -> Tensor:
+        """What one would answer without a look at the inputs: predictions for the queries."""
+
+    def seen(self, support: Examples) -> State:
+        """What of the outputs the support set has shown, as entries of ψ; see `among`."""
+        return {}
+
+    def among(self, prediction: Tensor, state: State) -> Tensor:
+        """The prediction, which never is what the support set has not shown."""
+        return prediction
+
+    def readout(self) -> Params:
+        """Entries of φ, scalars, by which `read` makes predictions of least-squares values."""
+        return {}
+
+    def read(self, values: Tensor, params: Params) -> Tensor:
+        """Predictions from the values (n, outputs) of a linear system fitted to `coded` labels."""
+        return values.reshape(-1, *self.prediction_shape)
+
+    def terms(self, output: Tensor) -> tuple[Tensor, Tensor]:
+        """What the log-likelihood of one example's answers is made of, and the weights of its parts: see `fisher`."""
+        return output, torch.ones_like(output)
+
+    def scatter(self, z: Tensor, centred: Tensor, weights: Tensor, examples: Examples) -> tuple[Tensor, Tensor]:
+        """How features z (n, D) vary within what labels say alike, and with them: two (D,) vectors.
+
+        centred: z less its mean, times the roots of `weights` (n,), which sum to 1 over real examples.
+        """
+        raise ConfigError(f"Tasks whose targets are {self} have no description by features yet.")
+
+    # Networks that say how sure they are
+
+    def distribution(self, output: Tensor, scale: State) -> Distribution:
+        """Of labels, from the 2 · outputs numbers (n, …) that a network says of each; where there is a `density`.
+
+        scale: as `scale` gave it, empty where labels keep their units.
+        """
+        raise ConfigError(f"There is no density over {self}: `predict` says what is known.")
+
+    def surprise(self, said: Distribution, y: Tensor) -> Tensor:
+        """The negative log-density of labels y, (n,), in nats for each number."""
+        raise ConfigError(f"There is no density over {self}.")
+
+    def scale(self, support: Examples) -> State:
+        """A task's own units, learned from its support set, as entries of ψ; empty where labels have none."""
+        return {}
+
+    def scaled(self, coded: Tensor, scale: State) -> Tensor:
+        """`coded` labels in a task's own units."""
+        return coded
+
+    # What people see
+
+    @abstractmethod
+    def answer(self, said: Distribution, names: Sequence[str], fitted: State) -> Answer:
+        """What a prediction says in the user's own names and units. fitted: what the format learned of the task."""
+
+    @abstractmethod
+    def lead(self, shots: int, ways: int) -> str:
+        """What a network does that was shown `shots` examples (of each of `ways` classes): for the top of a page."""
+
+    def layer(self) -> nn.Module | None:
+        """What must follow a linear layer of `outputs` numbers to give predictions; None where nothing must."""
+        if len(self.prediction_shape) == 1:
+            return None
+        return nn.Unflatten(1, self.prediction_shape) if self.prediction_shape else nn.Flatten(0)

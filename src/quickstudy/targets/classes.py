@@ -1,0 +1,172 @@
+"""Classes: one of several names that each task gives anew."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from quickstudy.episode import Examples, Params, State
+from quickstudy.errors import DataError, ShapeError
+from quickstudy.masked import class_means
+from quickstudy.registry import targets
+from quickstudy.targets.answers import ClassAnswer
+from quickstudy.targets.base import Distribution, Target
+from quickstudy.targets.metric import Metric, announce
+
+ABSENT = -1e9
+"""Logit of a class without support: finite, so that its gradient is 0 and not NaN."""
+
+
+@targets.register("classes")
+@dataclass(frozen=True, kw_only=True)
+class Classes(Target):
+    """One of N classes. Labels are ids in [0, N), int64; predictions are logits.
+
+    ways: N. It is 5 until tasks say otherwise.
+    """
+
+    ways: int = 5
+
+    metric = announce(Metric("accuracy", "accuracy", higher_is_better=True, percent=True))
+    relabels = True
+
+    @property
+    def outputs(self) -> int:
+        return self.ways
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return ()
+
+    def __str__(self) -> str:
+        return f"{self.ways} classes"
+
+    def at(self, ways: int) -> Classes:
+        return replace(self, ways=ways)
+
+    def of(self, examples: Examples) -> Classes:
+        return self.at(max(int(examples.y[examples.mask].max()) + 1, 2))
+
+    def require_classes(self, who: str, instead: str) -> None:
+        return None
+
+    def check(self, y: Tensor, name: str, lead: int) -> None:
+        if y.dim() != lead:
+            raise ShapeError(
+                f"{name} holds class ids and must have {lead} axes, found the shape {tuple(y.shape)}. Turn one-hot "
+                "labels into y.argmax(-1)."
+            )
+        if y.dtype != torch.int64:
+            raise ShapeError(f"{name} holds class ids and must be int64, found {y.dtype}. Use y.long().")
+        if y.numel() and not (int(y.min()) >= 0 and int(y.max()) < self.ways):
+            raise DataError(
+                f"{name} holds class ids from {int(y.min())} to {int(y.max())}, but this is a {self.ways}-way task: "
+                f"ids must lie in [0, {self.ways}). Number the classes of each task from 0, and give padding the id 0."
+            )
+
+    def encode(self, labels: Any) -> tuple[Tensor, tuple[str, ...]]:
+        """Names of any kind: equal labels are one class, called str(label); numbers come by size, before all others."""
+        given = _listed(labels)
+        names = sorted(set(given), key=_order)
+        shown = [str(name) for name in names]
+        twice = next((name for name in shown if shown.count(name) > 1), None) if len(set(shown)) < len(shown) else None
+        if twice is not None:
+            raise DataError(
+                f"Two different labels are both written {twice!r}, as the number 1 and the text '1' are. Give labels "
+                "of one type."
+            )
+        number = {name: i for i, name in enumerate(names)}
+        return torch.tensor([number[label] for label in given], dtype=torch.int64), tuple(shown)
+
+    def answerable(self, support: Examples, query: Examples) -> Tensor:
+        known = (F.one_hot(support.y, self.ways).bool() & support.mask[..., None]).any(1)
+        return query.mask & known.gather(1, query.y)
+
+    def statistics(self, examples: Examples) -> dict[str, Any]:
+        counts = examples.y[examples.mask].bincount()
+        real = counts[counts > 0]
+        return {"classes": len(real), "fewest": int(real.min()), "most": int(real.max())}
+
+    def losses(self, prediction: Tensor, y: Tensor, smoothing: float = 0.0) -> Tensor:
+        """Cross-entropy of logits (n, N)."""
+        return F.cross_entropy(prediction, y, reduction="none", label_smoothing=smoothing)
+
+    def scores(self, prediction: Tensor, y: Tensor) -> Tensor:
+        return (prediction.argmax(dim=-1) == y).to(prediction.dtype)
+
+    def coded(self, examples: Examples, dtype: torch.dtype) -> Tensor:
+        """One-hot: row i is the indicator of y_i, and zero where the example is padding."""
+        return F.one_hot(examples.y, self.ways).to(dtype) * examples.mask[:, None]
+
+    def baseline(self, support: Examples, query: Examples) -> Tensor:
+        """The most frequent class of the support set; where all are equally frequent, that is guessing."""
+        most = F.one_hot(self.coded(support, torch.float32).sum(0).argmax(), self.ways)
+        return most.to(torch.float32).expand(len(query.y), -1)
+
+    def seen(self, support: Examples) -> State:
+        """'present' (N,) bool: which classes have support."""
+        return {"present": self.coded(support, torch.float32).any(dim=0)}
+
+    def among(self, prediction: Tensor, state: State) -> Tensor:
+        return torch.where(state["present"], prediction, ABSENT)
+
+    def readout(self) -> Params:
+        return {"scale": torch.tensor(1.0), "offset": torch.tensor(0.0)}
+
+    def read(self, values: Tensor, params: Params) -> Tensor:
+        return params["scale"] * values + params["offset"]
+
+    def terms(self, output: Tensor) -> tuple[Tensor, Tensor]:
+        """The logarithms of all probabilities, weighted by these."""
+        logarithms = output.log_softmax(0)
+        return logarithms, logarithms.detach().exp()
+
+    def scatter(self, z: Tensor, centred: Tensor, weights: Tensor, examples: Examples) -> tuple[Tensor, Tensor]:
+        """Spread within classes, and between their means."""
+        means, present = class_means(z, examples, self.ways)
+        share = present.to(z.dtype) / present.sum().clamp(min=1)
+        between = (share @ (means - share @ means).square()).sqrt()
+        return (weights @ (z - means[examples.y]).square()).sqrt(), between
+
+    def answer(self, said: Distribution, names: Sequence[str], fitted: State) -> ClassAnswer:
+        return ClassAnswer(tuple(names), said.mean.softmax(dim=1).cpu())
+
+    def lead(self, shots: int, ways: int) -> str:
+        return (
+            f"Shown {shots} example{'' if shots == 1 else 's'} of each of {ways} classes it has never seen, this "
+            "network says which class a new example belongs to."
+        )
+
+
+def _order(label: Hashable) -> tuple[bool, Any]:
+    """Numbers by size, before everything else by name."""
+    return (False, label) if isinstance(label, int | float) else (True, str(label))
+
+
+def _listed(labels: Any) -> list[Hashable]:
+    """The labels one by one; DataError for one that is missing or no name."""
+    import numpy as np
+
+    array = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else labels
+    if hasattr(array, "to_numpy"):  # of a data frame
+        array = array.to_numpy()
+    if isinstance(array, np.ndarray) and array.ndim != 1:
+        raise ShapeError(f"y must have one axis, found shape {array.shape}. Turn one-hot labels into y.argmax(1).")
+    given: list[Hashable] = array.tolist() if isinstance(array, np.ndarray) else list(labels)
+    for i, label in enumerate(given):
+        if label is None or (isinstance(label, float) and math.isnan(label)):
+            raise DataError(f"y has no label for example {i} (found {label}). Drop the example or label it.")
+        if isinstance(label, float) and not label.is_integer():
+            raise DataError(
+                f"y names the class {label!r} for example {i}, which looks like a quantity. Give class names as texts "
+                "or whole numbers; for targets that are numbers, train on tasks of numbers (maml, r2d2, incontext …)."
+            )
+        if not isinstance(label, Hashable):
+            raise DataError(f"y holds {label!r:.60} for example {i}, which is no name. Give texts or whole numbers.")
+    return given

@@ -1,0 +1,76 @@
+"""The figures that tasks are judged by: their names, which direction is better, and how they read to people."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from quickstudy.errors import unknown_name
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A figure of one task. name: in stored files. label: in tables and on axes.
+
+    percent: it lies in [0, 1] and is shown times 100; it then has a largest value, and an error rate is 1 less it.
+    """
+
+    name: str
+    label: str
+    higher_is_better: bool
+    percent: bool = False
+
+    @property
+    def axis(self) -> str:
+        """The title of an axis of it."""
+        return f"{self.label} (%)" if self.percent else self.label
+
+    @property
+    def scale(self) -> float:
+        """What values are multiplied by where they are shown."""
+        return 100.0 if self.percent else 1.0
+
+    def show(self, value: float) -> str:
+        """'accuracy 98.9 %', 'squared error 0.352': a value in a line of progress."""
+        return f"{self.label} {100 * value:.1f} %" if self.percent else f"{self.label} {value:.3f}"
+
+    def interval(self, mean: float, ci95: float) -> str:
+        """'98.9 ± 0.2 %', '0.352 ± 0.014': what a paper prints."""
+        if self.percent:
+            return f"{100 * mean:.1f} ± {100 * ci95:.1f} %"
+        digits = max(2, 1 - math.floor(math.log10(ci95))) if 0 < ci95 < math.inf else 3
+        return f"{mean:.{digits}f} ± {ci95:.{digits}f}"
+
+    def better(self, one: float, other: float) -> bool:
+        """Whether `one` is better than `other`; nothing is better than NaN is, and NaN is better than nothing."""
+        if math.isnan(other):
+            return not math.isnan(one)
+        return one > other if self.higher_is_better else one < other
+
+    def goodness(self, value: float) -> float:
+        """The value, or minus it, so that higher is better."""
+        return value if self.higher_is_better else -value
+
+
+_KNOWN: dict[str, Metric] = {}
+
+
+def announce(metric: Metric) -> Metric:
+    """Make a metric known by its name, so that stored figures can be shown again."""
+    return _KNOWN.setdefault(metric.name, metric)
+
+
+def metric_named(name: str) -> Metric:
+    """The metric that stored figures call `name`; ConfigError if no target that was imported has it."""
+    import quickstudy.targets  # noqa: F401  (its targets announce theirs)
+
+    if name not in _KNOWN:
+        raise unknown_name("metric", name, _KNOWN)
+    return _KNOWN[name]
+
+
+def headline(figures: dict[str, float]) -> Metric | None:
+    """The first known metric among figures by name, if there is any."""
+    import quickstudy.targets  # noqa: F401
+
+    return next((metric for name, metric in _KNOWN.items() if name in figures), None)

@@ -1,0 +1,143 @@
+"""Numbers: one or several quantities for each example, with or without a spread."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from quickstudy.episode import Examples, State
+from quickstudy.errors import DataError, ShapeError
+from quickstudy.masked import mean_and_spread
+from quickstudy.registry import targets
+from quickstudy.targets.answers import NumberAnswer
+from quickstudy.targets.base import Distribution, Target
+from quickstudy.targets.metric import Metric, announce
+
+_LEAST = 1e-3  # standard deviation, in the units of the label as the network sees it
+
+
+@targets.register("numbers")
+@dataclass(frozen=True, kw_only=True)
+class Numbers(Target):
+    """Quantities (n, *shape), floating point; predictions are values of the same shape.
+
+    shape: of one label; () is a single number without an axis of its own. units: for people.
+    """
+
+    shape: tuple[int, ...] = (1,)
+    units: str = ""
+
+    metric = announce(Metric("mse", "squared error", higher_is_better=False))
+    density = True
+    guess = "the mean"
+
+    @property
+    def outputs(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def prediction_shape(self) -> tuple[int, ...]:
+        return self.shape
+
+    def __str__(self) -> str:
+        count = "a number" if self.outputs == 1 else f"{self.outputs} numbers"
+        return f"{count}{f' ({self.units})' if self.units else ''}"
+
+    def require_numbers(self, who: str, instead: str) -> None:
+        return None
+
+    def check(self, y: Tensor, name: str, lead: int) -> None:
+        if tuple(y.shape[lead:]) != self.shape:
+            raise ShapeError(
+                f"{name} has the shape {tuple(y.shape[lead:])} after its first {lead} axes, expected {self.shape} for "
+                "one label. Reshape it, or give the target that shape."
+            )
+        if not y.is_floating_point():
+            raise ShapeError(f"{name} holds numbers and must be floating point, found {y.dtype}. Use y.float().")
+
+    def encode(self, labels: Any) -> tuple[Tensor, tuple[str, ...]]:
+        """Numbers (n, *shape); where one label is (1,), also (n,)."""
+        try:
+            if hasattr(labels, "to_numpy"):  # of a data frame
+                labels = labels.to_numpy()
+            y = torch.as_tensor(labels)
+            y = y if y.is_floating_point() else y.to(torch.float32)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise DataError(
+                f"The tasks have targets that are numbers, so labels must be numbers (n, *{self.shape}), found "
+                f"{labels!r:.80} ({error}). To tell classes apart, train on tasks of classes."
+            ) from error
+        y = y[:, None] if self.shape == (1,) and y.dim() == 1 else y
+        bad = (~torch.isfinite(y)).flatten(1).any(1) if y.dim() > 1 else ~torch.isfinite(y)
+        if bool(bad.any()):
+            raise DataError(
+                f"The labels hold NaN or infinite values in {int(bad.sum())} examples, first in example "
+                f"{int(bad.nonzero()[0])}. Fill or drop them."
+            )
+        return y, ()
+
+    def statistics(self, examples: Examples) -> dict[str, Any]:
+        known = examples.y[examples.mask]
+        return {"target mean": float(known.mean()), "target spread": float(known.std(correction=0))}
+
+    def losses(self, prediction: Tensor, y: Tensor, smoothing: float = 0.0) -> Tensor:
+        """Squared error, mean over the numbers of a label, in its units squared."""
+        return (prediction - y).square().unsqueeze(-1).flatten(1).mean(dim=1)
+
+    def scores(self, prediction: Tensor, y: Tensor) -> Tensor:
+        return self.losses(prediction, y)
+
+    def coded(self, examples: Examples, dtype: torch.dtype) -> Tensor:
+        return examples.y.unsqueeze(-1).flatten(1).to(dtype) * examples.mask[:, None]
+
+    def baseline(self, support: Examples, query: Examples) -> Tensor:
+        """The mean of the support set's labels."""
+        known = support.mask.to(support.y.dtype)
+        values = self.coded(support, support.y.dtype).sum(0) / known.sum().clamp(min=1)
+        return values.reshape(1, *self.shape).expand_as(query.y)
+
+    def scatter(self, z: Tensor, centred: Tensor, weights: Tensor, examples: Examples) -> tuple[Tensor, Tensor]:
+        """Spread, and covariance with the first number of the label."""
+        target = examples.y.flatten(1)[:, 0] if examples.y.dim() > 1 else examples.y
+        return centred.square().sum(0).sqrt(), ((target - weights @ target) * weights.sqrt()) @ centred
+
+    def distribution(self, output: Tensor, scale: State) -> Distribution:
+        """Normal distributions, from a mean and a raw spread for each number: (n, 2 · outputs)."""
+        mean, raw = output.chunk(2, dim=1)
+        spread = _LEAST + torch.nn.functional.softplus(raw)
+        if scale:
+            mean, spread = scale["y.mean"] + scale["y.spread"] * mean, scale["y.spread"] * spread
+        return Distribution(mean.reshape(-1, *self.shape), spread.reshape(-1, *self.shape))
+
+    def surprise(self, said: Distribution, y: Tensor) -> Tensor:
+        assert said.spread is not None
+        each = 0.5 * ((y - said.mean) / said.spread).square() + said.spread.log() + 0.5 * math.log(2 * math.pi)
+        return each.unsqueeze(-1).flatten(1).mean(1)
+
+    def scale(self, support: Examples) -> State:
+        """'y.mean' and 'y.spread' (outputs,) of the support set; labels that are all alike keep their unit."""
+        values = support.y.unsqueeze(-1).flatten(1)
+        mean, spread = mean_and_spread(values, support.mask.view(-1, 1), dim=0)
+        return {"y.mean": mean[0], "y.spread": torch.where(spread[0] > 0, spread[0], 1.0)}
+
+    def scaled(self, coded: Tensor, scale: State) -> Tensor:
+        return (coded - scale["y.mean"]) / scale["y.spread"] if scale else coded
+
+    def answer(self, said: Distribution, names: Sequence[str], fitted: State) -> NumberAnswer:
+        """fitted: 'mean' and 'spread' of the units that the values are in, if not the user's own."""
+        values, spread = said.mean.cpu(), None if said.spread is None else said.spread.cpu()
+        if "spread" in fitted:
+            mean, unit = fitted["mean"].cpu(), fitted["spread"].cpu()
+            values, spread = values * unit + mean, None if spread is None else spread * unit
+        return NumberAnswer(values, spread, self.units)
+
+    def lead(self, shots: int, ways: int) -> str:
+        return (
+            f"Shown {shots} point{'' if shots == 1 else 's'} of a function it has never seen, this network predicts "
+            "the rest of it."
+        )
