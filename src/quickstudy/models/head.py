@@ -1,4 +1,4 @@
-"""What the models share: how many outputs they need, and which normalisation layer they use."""
+"""What the models share: which inputs they fit, how many outputs they need, which normalisation layer they use."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from torch import nn
 
 from quickstudy.episode import TaskSpec
 from quickstudy.errors import ConfigError
+from quickstudy.registry import models
 
 NormLayer = Literal["batch", "group", "none"]
 
@@ -18,13 +19,21 @@ def outputs_of(spec: TaskSpec) -> int:
     return spec.outputs
 
 
+def check_axes(spec: TaskSpec, model: str, takes: str) -> None:
+    """ConfigError where one input has more or fewer axes than the registered `model` takes; takes: that in words."""
+    axes = len(spec.input_shape)
+    if models.traits(model).axes == axes:
+        return
+    fitting = [f"--model {name}" for name in models if models.traits(name).axes in (None, axes)]
+    raise ConfigError(
+        f"The model {model!r} takes {takes}, but one input here has shape {spec.input_shape}. "
+        f"Use {', '.join(fitting)}, or a module of your own."
+    )
+
+
 def image_channels(spec: TaskSpec, model: str) -> int:
     """Channels of the tasks' images; a ConfigError where the inputs are no images."""
-    if len(spec.input_shape) != 3:
-        raise ConfigError(
-            f"The model {model!r} takes images (channels, height, width), but one input here has shape "
-            f"{spec.input_shape}. Use --model mlp, or a module of your own."
-        )
+    check_axes(spec, model, "images (channels, height, width)")
     return spec.input_shape[0]
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from quickstudy.episode import TaskSpec
 from quickstudy.errors import ConfigError
-from quickstudy.models.head import outputs_of
+from quickstudy.models.head import check_axes, outputs_of
 from quickstudy.registry import models
 
 
@@ -51,18 +51,16 @@ class SequenceReader(nn.Module):
         return last * (count > 0)[:, None]
 
 
-@models.register("lstm", sequence=True)
+@models.register("lstm", axes=2)
 def lstm(spec: TaskSpec, head: bool = True, *, width: int = 40, depth: int = 1, masked: bool = True) -> SequenceReader:
     """LSTM over sequences (length, channels), of `depth` layers of `width` units (Hochreiter & Schmidhuber 1997).
 
-    With `head` it ends in `spec.outputs` numbers, without in `width` features. masked: the last channel is no value but
-    says whether a step is known (1) or padding (0), so that sequences may be of different lengths.
+    With `head` it ends in `spec.outputs` numbers, without in `width` features.
+
+    width: units of each layer. depth: layers. masked: the last channel is no value but says whether a step is known (1)
+    or padding (0), so that sequences may be of different lengths.
     """
-    if len(spec.input_shape) != 2:
-        raise ConfigError(
-            f"The model 'lstm' takes sequences (length, channels), but one input here has shape {spec.input_shape}. "
-            "Use --model mlp for vectors, --model conv4 for images, or a module of your own."
-        )
+    check_axes(spec, "lstm", "sequences (length, channels)")
     channels = spec.input_shape[1]
     if masked and channels < 2:
         raise ConfigError(

@@ -17,6 +17,8 @@ def mlp(spec: TaskSpec, head: bool = True, *, width: int = 40, depth: int = 2) -
     """Fully connected ReLU network; 1-40-40-1 by default, as in the MAML paper's regression (Finn et al. 2017).
 
     With `head` it ends in `spec.outputs` numbers, without in `width` features. Inputs are flattened.
+
+    width: units of each hidden layer. depth: hidden layers.
     """
     layers: OrderedDict[str, nn.Module] = OrderedDict(flatten=nn.Flatten())
     size = math.prod(spec.input_shape)

@@ -30,7 +30,7 @@ class ResidualBlock(nn.Module):
         return out
 
 
-@models.register("resnet12")
+@models.register("resnet12", axes=3)
 def resnet12(
     spec: TaskSpec,
     head: bool = True,
@@ -40,7 +40,10 @@ def resnet12(
 ) -> nn.Sequential:
     """ResNet-12: four residual blocks of three convolutions and averaging (Oreshkin et al. 2018; Lee et al. 2019).
 
-    widths: filters of the blocks. Without the DropBlock regularisation of Lee et al., which is not a pure function.
+    Without the DropBlock regularisation of Lee et al., which is not a pure function.
+
+    widths: filters of the blocks.
+    norm_layer: what follows each convolution: BatchNorm, GroupNorm with at most 8 groups, or nothing.
     """
     channels = image_channels(spec, "resnet12")
     blocks = [
