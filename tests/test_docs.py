@@ -44,7 +44,6 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     for registry in (qs.registry.learners, qs.registry.models, qs.registry.sources, qs.registry.recipes):
         monkeypatch.setattr(registry, "_entries", dict(registry._load()))
-        monkeypatch.setattr(registry, "_facts", dict(registry._facts))
     return tmp_path
 
 

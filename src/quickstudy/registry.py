@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar, get_args, get_type_hints
 
 from quickstudy.errors import ConfigError, unknown_name
 
@@ -18,45 +19,112 @@ F = TypeVar("F", bound=Callable[..., Any])
 R = TypeVar("R")
 
 
-class Registry(Mapping[str, Callable[..., R]]):
-    """Constructors by name: `@learners.register("maml", head=True)`; `learners["mamll"]` suggests the nearest name.
+@dataclass(frozen=True, kw_only=True)
+class Traits:
+    """What other code may ask of a registered part. hidden: left out of every list, but known by its name."""
 
-    home: the package whose import registers quickstudy's own; it is imported when the registry is first read.
+    hidden: bool = False
+
+
+T = TypeVar("T", bound=Traits)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearnerTraits(Traits):
+    """head: its network ends in one output for each class or number. pretrains: it trains on all classes at once.
+
+    context: its network has a context vector beside the input.
     """
 
-    def __init__(self, kind: str, home: str = "") -> None:
-        self.kind, self._home = kind, home
-        self._entries: dict[str, Callable[..., R]] = {}
-        self._facts: dict[str, dict[str, Any]] = {}
+    head: bool = False
+    pretrains: bool = False
+    context: bool = False
 
-    def _load(self) -> dict[str, Callable[..., R]]:
-        """All constructors."""
+
+@dataclass(frozen=True, kw_only=True)
+class ModelTraits(Traits):
+    """axes: how many axes one input must have; None for any number. narrower: it takes fewer columns than it was built
+    for."""
+
+    axes: int | None = None
+    narrower: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceTraits(Traits):
+    """data: what must be at hand for it, in words; empty where nothing is."""
+
+    data: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecipeTraits(Traits):
+    """There is nothing to ask of a recipe."""
+
+
+class _Entry(NamedTuple, Generic[R, T]):
+    constructor: Callable[..., R]
+    traits: T
+
+
+class Registry(Mapping[str, Callable[..., R]], Generic[R, T]):
+    """Constructors by name: `@learners.register("maml", head=True)`; `learners["mamll"]` suggests the nearest name.
+
+    traits: what can be said of a part. home: the package whose import registers quickstudy's own; it is imported when
+    the registry is first read.
+    """
+
+    def __init__(self, kind: str, traits: type[T], home: str = "") -> None:
+        self.kind, self._traits, self._home = kind, traits, home
+        self._entries: dict[str, _Entry[R, T]] = {}
+
+    def _load(self) -> dict[str, _Entry[R, T]]:
+        """Every part; while its home is being imported, other threads wait for it and the importing one sees what is
+        registered so far."""
         if home := self._home:
-            self._home = ""  # before the import, which registers
-            importlib.import_module(home)
+            # Who waits for whom is left to the import system: it knows of the locks of all modules, so it cannot
+            # deadlock as a lock of ours held during an import could.
+            spec = importlib.import_module(home).__spec__
+            if not getattr(spec, "_initializing", False):
+                self._home = ""
         return self._entries
 
-    def register(self, name: str, **facts: Any) -> Callable[[F], F]:
-        """Decorator: announce a constructor under `name`, with facts about it that other code may ask for.
-
-        hidden=True leaves it out of every list; it can still be asked for by name.
-        """
+    def register(self, name: str, **traits: Any) -> Callable[[F], F]:
+        """Decorator: announce a constructor under `name`, with its traits. ConfigError for a trait that does not exist
+        or is of another type, and for a name that is taken."""
+        entry_traits = self._checked(name, traits)
 
         def add(constructor: F) -> F:
             if constructor.__module__.partition(".")[0] != __name__.partition(".")[0]:
                 self._load()  # so that a name of ours is refused here
-            if name in self._entries:
+            entry = _Entry(constructor, entry_traits)
+            if self._entries.setdefault(name, entry) is not entry:
                 raise ConfigError(f"There is already a {self.kind} called {name!r}. Choose another name.")
-            self._entries[name] = constructor
-            self._facts[name] = facts
             return constructor
 
         return add
 
-    def facts(self, name: str) -> Mapping[str, Any]:
+    def _checked(self, name: str, traits: dict[str, Any]) -> T:
+        types = get_type_hints(self._traits)
+        for trait, value in traits.items():
+            if trait not in types:
+                raise unknown_name(f"trait of a {self.kind}", trait, types)
+            if type(value) not in (get_args(types[trait]) or (types[trait],)):
+                wanted = getattr(types[trait], "__name__", str(types[trait]))
+                raise ConfigError(
+                    f"The trait {trait!r} of the {self.kind} {name!r} is {value!r}. Give one of {wanted}."
+                )
+        return self._traits(**traits)
+
+    def _entry(self, name: str) -> _Entry[R, T]:
+        entries = self._load()
+        if name not in entries:
+            raise unknown_name(self.kind, name, dict(entries))
+        return entries[name]
+
+    def traits(self, name: str) -> T:
         """What was said of `name` when it was registered."""
-        self[name]
-        return self._facts[name]
+        return self._entry(name).traits
 
     def summary(self, name: str) -> str:
         """The first line of the constructor's docstring."""
@@ -72,17 +140,30 @@ class Registry(Mapping[str, Callable[..., R]]):
             f"again. Register it: @quickstudy.registry.{self.kind}s.register('NAME')."
         )
 
+    def describe(self, name: str) -> dict[str, str]:
+        """What the constructor's docstring says of each option, on one line; '' where it says nothing.
+
+        Descriptions stand there as `lr, steps: of the inner loop.`, at the start of a line or after a sentence, and go
+        on to the next parameter's or to a blank line.
+        """
+        parameters = inspect.signature(self[name]).parameters
+        one = f"(?:{'|'.join(map(re.escape, parameters)) or '(?!)'})"
+        start = re.compile(rf"(?:^[ ]*|(?<=[.)] ))({one}(?:, {one})*):\s", re.M)
+        said: dict[str, str] = {}
+        for paragraph in (inspect.getdoc(self[name]) or "").split("\n\n"):
+            _, *pieces = start.split(paragraph)  # names and text in turn
+            for names, text in zip(pieces[::2], pieces[1::2], strict=True):
+                said |= dict.fromkeys(names.split(", "), " ".join(text.split()))
+        return {option: said.get(option, "") for option in self.part(name).parameters()}
+
     def __getitem__(self, name: str) -> Callable[..., R]:
-        entries = self._load()
-        if name not in entries:
-            raise unknown_name(self.kind, name, entries)
-        return entries[name]
+        return self._entry(name).constructor
 
     def __contains__(self, name: object) -> bool:
         return name in self._load()
 
     def __iter__(self) -> Iterator[str]:
-        return (name for name in self._load() if not self._facts[name].get("hidden"))
+        return iter([name for name, entry in list(self._load().items()) if not entry.traits.hidden])
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
@@ -96,7 +177,7 @@ class Registry(Mapping[str, Callable[..., R]]):
 class Part(Generic[R]):
     """A registered constructor and the options it is called with; equal parts build equal things."""
 
-    registry: Registry[R] = field(repr=False)
+    registry: Registry[R, Any] = field(repr=False)
     name: str
     options: dict[str, Any] = field(default_factory=dict)
 
@@ -122,12 +203,12 @@ class Part(Generic[R]):
 OWN = "own"
 """Stands in a stored run for a network or tasks that were the user's own and cannot be built again by name."""
 
-learners: Registry[Any] = Registry("learner", "quickstudy.learners")
-models: Registry[Any] = Registry("model", "quickstudy.models")
-sources: Registry[Any] = Registry("task source", "quickstudy.tasks")
-recipes: Registry[Any] = Registry("recipe", "quickstudy.recipes")
-formats: Registry[Any] = Registry("format", "quickstudy.formats")
-targets: Registry[Any] = Registry("target", "quickstudy.targets")
+learners: Registry[Any, LearnerTraits] = Registry("learner", LearnerTraits, "quickstudy.learners")
+models: Registry[Any, ModelTraits] = Registry("model", ModelTraits, "quickstudy.models")
+sources: Registry[Any, SourceTraits] = Registry("task source", SourceTraits, "quickstudy.tasks")
+recipes: Registry[Any, RecipeTraits] = Registry("recipe", RecipeTraits, "quickstudy.recipes")
+formats: Registry[Any, Traits] = Registry("format", Traits, "quickstudy.formats")
+targets: Registry[Any, Traits] = Registry("target", Traits, "quickstudy.targets")
 
 
 @models.register(OWN, hidden=True)

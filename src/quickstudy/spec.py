@@ -67,12 +67,12 @@ class TaskSpec:
         return cls(_restored(formats, data.get("format")), _restored(targets, data.get("target")))
 
 
-def _described(registry: Registry[Any], part: Any) -> dict[str, Any]:
+def _described(registry: Registry[Any, Any], part: Any) -> dict[str, Any]:
     """A format or target by its registered name and its fields."""
     return {"name": registry.name_of(type(part)), "options": asdict(part)}
 
 
-def _restored(registry: Registry[Any], data: Any) -> Any:
+def _restored(registry: Registry[Any, Any], data: Any) -> Any:
     if not (
         isinstance(data, Mapping) and isinstance(data.get("name"), str) and isinstance(data.get("options"), Mapping)
     ):

@@ -38,7 +38,7 @@ def test_help_of_a_recipe_shows_its_numbers(capsys: Capture) -> None:
     text = re.sub(r"[\s│]+", " ", capsys.readouterr().out)
     for shown in (
         "--iterations INT Outer steps. (default: 70000)",
-        "--learner.lr FLOAT (default: 0.01)",
+        "--learner.lr FLOAT rate and number of inner steps. (default: 0.01)",
         "--model.width",
     ):
         assert shown in text

@@ -27,12 +27,12 @@ def really_compiled(captured_not_compiled: None, monkeypatch: pytest.MonkeyPatch
 
 def build(name: str, spec: TaskSpec = VECTORS) -> Learner:
     """The learner around one layer: what is compiled for longest is the network."""
-    facts = learners.facts(name)
-    outputs = spec.outputs if facts.get("head") else 4
+    traits = learners.traits(name)
+    outputs = spec.outputs if traits.head else 4
     module: nn.Module = nn.Linear(*spec.input_shape, outputs).double()
-    if facts.get("context"):
+    if traits.context:
         module = WithContext(nn.Linear(spec.input_shape[0] + 2, outputs), 2).double()
-    options: dict[str, Any] = {"classes": 3} if facts.get("pretrains") else {}
+    options: dict[str, Any] = {"classes": 3} if traits.pretrains else {}
     learner: Learner = learners[name](module, spec, **options)
     return learner
 

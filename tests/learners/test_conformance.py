@@ -24,11 +24,11 @@ EMBEDDING = 4
 
 def build(name: str, spec: TaskSpec, module: nn.Module | None = None, **options: Any) -> Learner:
     """The learner with a network that fits it: with a head, a context or neither."""
-    facts = learners.facts(name)
-    outputs = spec.outputs if facts.get("head") else EMBEDDING
-    if module is None and facts.get("context"):
+    traits = learners.traits(name)
+    outputs = spec.outputs if traits.head else EMBEDDING
+    if module is None and traits.context:
         module = WithContext(perceptron(replace(spec, input_shape=(spec.input_shape[0] + 2,)), outputs), 2).double()
-    if facts.get("pretrains"):
+    if traits.pretrains:
         options |= {"classes": 4}
     if name == "finetune":
         options = {"steps": 3} | options
@@ -55,7 +55,7 @@ def test_a_classifier_refuses_regression(name: str) -> None:
 @pytest.mark.parametrize("norm", ["running", "batch", "per_step"])
 @pytest.mark.parametrize("name", [n for n in learners if n != "cavia"])
 def test_every_learner_conforms_with_batch_norm(name: str, norm: str) -> None:
-    head = bool(learners.facts(name).get("head"))
+    head = learners.traits(name).head
     if head and norm == "running":
         return  # refused, see test_refusals
     if name in ("fomaml", "imaml", "reptile") and norm == "per_step":

@@ -40,7 +40,6 @@ def guessable() -> Iterator[None]:
     """The source by name, so that commands find it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sources, "_entries", dict(sources._load()))
-        patch.setattr(sources, "_facts", dict(sources._facts))
         sources.register("guessable")(lambda: Guessable())
         yield
 

@@ -31,12 +31,12 @@ POINTS = TaskSpec("classification", (8,), ways=2)
 
 def engine_for(name: str, spec: TaskSpec, **options: Any) -> tuple[Engine, Params]:
     """A learner of small vectors and its initial φ."""
-    facts = learners.facts(name)
-    context = 2 if facts.get("context") else 0
+    traits = learners.traits(name)
+    context = 2 if traits.context else 0
     wide = replace(spec, input_shape=(spec.input_shape[0] + context,))
-    module = models.part("mlp", width=6, depth=1).build(wide, bool(facts.get("head")))
+    module = models.part("mlp", width=6, depth=1).build(wide, traits.head)
     module = WithContext(module, context) if context else module
-    if facts.get("pretrains"):
+    if traits.pretrains:
         options |= {"classes": 4}
     learner: Learner = learners[name](module, spec, **options)
     return Engine(learner, CPU), learner.init(torch.Generator().manual_seed(0))

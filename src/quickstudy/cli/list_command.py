@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import tyro
 
@@ -15,7 +15,7 @@ from quickstudy.storage.folders import RUNS
 from quickstudy.storage.tensors import load_tensors, read_json
 from quickstudy.training.splits import ON_TRAINING_CLASSES
 
-_KINDS = {
+_KINDS: dict[str, registry.Registry[Any, Any]] = {
     "recipes": registry.recipes,
     "learners": registry.learners,
     "models": registry.models,

@@ -129,8 +129,9 @@ def _pairs(name: str, words: Sequence[str]) -> dict[str, Any]:
 
 
 def _part_class(kind: str, part: Part[Any]) -> type:
+    texts = part.registry.describe(part.name)
     options = [
-        (name, *_option(parameter.annotation, part.options.get(name, parameter.default)))
+        (name, *_option(parameter.annotation, part.options.get(name, parameter.default), texts[name]))
         for name, parameter in part.parameters().items()
     ]
     made = make_dataclass(kind.capitalize(), options, kw_only=True)

@@ -181,7 +181,7 @@ def adapt(
         raise DataError("There is no support example to learn from. Give at least one of each class.")
     device, built = x.device, learner.spec
     spec = built
-    if models.facts(config.model.name).get("narrower"):
+    if models.traits(config.model.name).narrower:
         if x.dim() != 2 or not x.shape[1]:
             raise ShapeError(
                 f"A table has the shape (rows, columns), with at least one column; found {tuple(x.shape)}."

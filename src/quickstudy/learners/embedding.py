@@ -76,8 +76,10 @@ def protonet(
 ) -> EmbeddingLearner:
     """Prototypical network: the nearest class mean in a learned embedding (Snell, Swersky & Zemel 2017).
 
-    module: any encoder, (n, *features) to (n, D). temperature: scale of the logits.
+    module: any encoder, (n, *features) to (n, D). distance: 'euclidean' (squared), or 'cosine'.
+    temperature: scale of the logits. learn_temperature: meta-learn it, from that value on.
     views: after training, embed an image as the mean over nine fixed views of it.
+    norm: what BatchNorm layers normalise by: 'running' averages over training tasks, or the 'batch' at hand.
     """
     head = Prototypes(distance, temperature, learn_temperature)
     return EmbeddingLearner(network=Network(module, norm), spec=spec, head=head, views=views)
@@ -90,6 +92,7 @@ def matchingnet(
     """Matching network: attention over the embedded support set (Vinyals et al. 2016), without its LSTM.
 
     module: any encoder, (n, *features) to (n, D). temperature: scale of the cosine similarities.
+    norm: what BatchNorm layers normalise by: 'running' averages over training tasks, or the 'batch' at hand.
     """
     return EmbeddingLearner(network=Network(module, norm), spec=spec, head=Attention(temperature))
 
@@ -99,5 +102,6 @@ def r2d2(module: nn.Module, spec: TaskSpec, *, regularisation: float = 1.0, norm
     """R2-D2: ridge regression on a learned embedding, in closed form (Bertinetto et al. 2019). Also for regression.
 
     module: any encoder, (n, *features) to (n, D). regularisation: initial λ, meta-learned.
+    norm: what BatchNorm layers normalise by: 'running' averages over training tasks, or the 'batch' at hand.
     """
     return EmbeddingLearner(network=Network(module, norm), spec=spec, head=Ridge(regularisation))

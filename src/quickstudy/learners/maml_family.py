@@ -37,8 +37,12 @@ def maml(
 ) -> GradientLearner:
     """MAML: an initialisation from which few gradient steps solve a task (Finn, Abbeel & Levine 2017).
 
-    module: any network that ends in `spec.outputs` outputs. lr, steps: of the inner loop. rule: how it moves; the
-    network of a learned rule is always part of φ. With 'meta-lstm' it is the learner of Ravi & Larochelle (2017).
+    module: any network that ends in `spec.outputs` outputs.
+    lr, steps: rate and number of inner steps. eval_steps: steps after training; as many as `steps` if not given.
+    rule: how the inner loop moves; the network of a learned rule is always part of φ. With 'meta-lstm' it is the
+    learner of Ravi & Larochelle (2017).
+    learn_rates: meta-learn the rates. rates: one 'shared' by all parameters, one for each 'tensor' or each 'element'.
+    norm: what BatchNorm layers normalise by: the 'batch' at hand, or averages over training tasks 'per_step'.
     """
     if rule not in RULES:
         raise unknown_name("inner rule", rule, RULES)
@@ -64,7 +68,12 @@ def fomaml(
     rule: RuleName = "sgd",
     norm: Norm = "running",
 ) -> GradientLearner:
-    """First-order MAML: the query gradient at ψ, taken as if ψ did not depend on φ (Finn et al. 2017, section 5.2)."""
+    """First-order MAML: the query gradient at ψ, taken as if ψ did not depend on φ (Finn et al. 2017, section 5.2).
+
+    lr, steps: rate and number of inner steps. eval_steps: steps after training; as many as `steps` if not given.
+    rule: how the inner loop moves.
+    norm: what BatchNorm layers normalise by: the 'batch' at hand, or averages over training tasks 'per_step'.
+    """
     exact = maml(module, spec, lr=lr, steps=steps, eval_steps=eval_steps, rule=rule, norm=norm)
     return replace(exact, metagrad="first_order")
 
@@ -83,8 +92,11 @@ def imaml(
 ) -> GradientLearner:
     """iMAML: the inner loop is held near φ, and its end alone gives the meta-gradient (Rajeswaran et al. 2019).
 
-    strength: λ of the term λ/2 ‖ψ − φ‖² that is added to the inner loss. lr, steps: enough of them to come near the
-    minimum, where the meta-gradient is right.
+    strength: λ of the term λ/2 ‖ψ − φ‖² that is added to the inner loss.
+    lr, steps: rate and number of inner steps, enough to come near the minimum, where the meta-gradient is right.
+    eval_steps: steps after training; as many as `steps` if not given.
+    rule: how the inner loop moves.
+    norm: what BatchNorm layers normalise by: the 'batch' at hand, or averages over training tasks 'per_step'.
     """
     plain = maml(module, spec, lr=lr, steps=steps, eval_steps=eval_steps, rule=rule, norm=norm)
     return replace(plain, proximal=strength, metagrad="implicit")
@@ -103,7 +115,9 @@ def anil(
 ) -> GradientLearner:
     """ANIL: MAML whose inner loop moves the head only (Raghu et al. 2020).
 
+    lr, steps: rate and number of inner steps. eval_steps: steps after training; as many as `steps` if not given.
     head: pattern of the head's parameter names; empty means the last layer that has parameters.
+    norm: what BatchNorm layers normalise by: the 'batch' at hand, or averages over training tasks 'per_step'.
     """
     network = _inner_loop(module, norm, steps)
     partition = Partition((head or f"{network.head}.*".lstrip("."),))
@@ -124,7 +138,9 @@ def metasgd(
 ) -> GradientLearner:
     """Meta-SGD: MAML with a meta-learned rate, sign included, for every element (Li et al. 2017).
 
-    lr: the value that all rates start from.
+    lr: the value that all rates start from. steps: of the inner loop. eval_steps: steps after training; as many as
+    `steps` if not given.
+    norm: what BatchNorm layers normalise by: the 'batch' at hand, or averages over training tasks 'per_step'.
     """
     return maml(module, spec, lr=lr, steps=steps, eval_steps=eval_steps, learn_rates=True, rates="element", norm=norm)
 
@@ -143,7 +159,9 @@ def cavia(
     """CAVIA: the inner loop moves a context vector, which starts at zero in every task (Zintgraf et al. 2019).
 
     module: a network with a *buffer* named 'context' that its forward pass uses, such as `models.WithContext(module)`.
+    lr, steps: rate and number of inner steps. eval_steps: steps after training; as many as `steps` if not given.
     context: size of the context beside the input that a run puts around its own model; a module of yours has its own.
+    norm: what BatchNorm layers normalise by: the 'batch' at hand, or averages over training tasks 'per_step'.
     """
     names = [name for name, _ in module.named_buffers() if name.rpartition(".")[2] == "context"]
     if not names:
@@ -173,6 +191,11 @@ def reptile(
     rule: RuleName = "sgd",
     norm: Norm = "running",
 ) -> GradientLearner:
-    """Reptile: φ moves towards the parameters that plain training on each task ends at (Nichol et al. 2018)."""
+    """Reptile: φ moves towards the parameters that plain training on each task ends at (Nichol et al. 2018).
+
+    lr, steps: rate and number of inner steps. eval_steps: steps after training; as many as `steps` if not given.
+    rule: how the inner loop moves.
+    norm: what BatchNorm layers normalise by: the 'batch' at hand, or averages over training tasks 'per_step'.
+    """
     plain = maml(module, spec, lr=lr, steps=steps, eval_steps=eval_steps, rule=rule, norm=norm)
     return replace(plain, metagrad="reptile")

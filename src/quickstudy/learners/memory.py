@@ -184,8 +184,13 @@ def memory(
 ) -> MemoryLearner:
     """Memory: inner steps from the nearest of the tasks solved before, or from φ; a head fitted in closed form.
 
-    module: any network that ends in a linear layer. recall: 'average' of the `nearest` memories, or the 'best' of them
-    by support loss. near: the least similarity, a cosine, at which a memory is used. lr, steps: of the inner loop.
+    module: any network that ends in a linear layer.
+    lr, steps: rate and number of inner steps. eval_steps: steps after training; as many as `steps` if not given.
+    recall: 'average' of the `nearest` memories, or the 'best' of them by support loss. nearest: how many memories are
+    looked at. near: the least similarity, a cosine, at which a memory is used.
+    describe: what tasks are compared by: statistics of the network's 'features', or 'task2vec'.
+    rule: how the inner loop moves.
+    norm: what BatchNorm layers normalise by: the 'batch' at hand, or averages over training tasks 'per_step'.
     """
     plain = maml(module, spec, lr=lr, steps=steps, eval_steps=eval_steps, rule=rule, norm=norm)
     return MemoryLearner.around(plain, recall=recall, nearest=nearest, near=near, describe=describe)

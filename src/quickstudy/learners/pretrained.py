@@ -149,6 +149,8 @@ def simpleshot(
     """Baseline: nearest centroid on an encoder trained by ordinary classification (SimpleShot, Wang et al. 2019).
 
     classes: number of training classes (0 until it is known). centre: subtract the mean training embedding.
+    smoothing: share of each training label that is spread over all classes.
+    norm: what BatchNorm layers normalise by: 'running' averages over training tasks, or the 'batch' at hand.
     """
     return SimpleShot(network=Network(module, norm), spec=spec, classes=classes, centre=centre, smoothing=smoothing)
 
@@ -170,6 +172,8 @@ def finetune(
 
     classes: number of training classes (0 until it is known). lr, steps, rule: of fine-tuning on the support set.
     tune: 'head', or 'all' to move the encoder as well.
+    smoothing: share of each training label that is spread over all classes.
+    norm: what BatchNorm layers normalise by: 'running' averages over training tasks, or the 'batch' at hand.
     """
     return FineTuning(
         network=Network(module, norm, inner_loop=False),

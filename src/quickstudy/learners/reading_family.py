@@ -33,9 +33,11 @@ def incontext(
 ) -> ReadingLearner:
     """In-context transformer: attention over the support set, trained to be a posterior (Müller et al. 2022).
 
-    module: any encoder, (n, *features) to (n, D). labels: 'tokens' for at most `limit` classes (the tasks' ways if not
-    given), or 'pointer' for any number. hints: every example is told what ridge regressions on the others, in closed
-    form, say of it. standardise: scale inputs, and a regression's targets, by the support set.
+    module: any encoder, (n, *features) to (n, D). width, layers, heads: of the transformer.
+    labels: 'tokens' for at most `limit` classes, or 'pointer' for any number. limit: the most classes; the tasks' ways
+    if not given. hints: every example is told what ridge regressions on the others, in closed form, say of it.
+    standardise: scale inputs, and a regression's targets, by the support set.
+    norm: what BatchNorm layers normalise by: 'running' averages over training tasks, or the 'batch' at hand.
     """
     inputs, outputs, most = _sizes(spec, limit)
     how = labels if most else None
@@ -68,7 +70,9 @@ def cnp(
 ) -> ReadingLearner:
     """Conditional neural process: the mean of what an encoder says of each example (Garnelo et al. 2018).
 
-    module: any encoder of the inputs, (n, *features) to (n, D).
+    module: any encoder of the inputs, (n, *features) to (n, D). width, depth: of the perceptrons.
+    standardise: scale inputs, and a regression's targets, by the support set.
+    norm: what BatchNorm layers normalise by: 'running' averages over training tasks, or the 'batch' at hand.
     """
     return _neural_process(module, spec, width, depth, False, standardise, norm)
 
@@ -85,7 +89,9 @@ def anp(
 ) -> ReadingLearner:
     """Attentive neural process, deterministic: queries also attend to the examples (Kim et al. 2019).
 
-    module: any encoder of the inputs, (n, *features) to (n, D).
+    module: any encoder of the inputs, (n, *features) to (n, D). width, depth: of the perceptrons.
+    standardise: scale inputs, and a regression's targets, by the support set.
+    norm: what BatchNorm layers normalise by: 'running' averages over training tasks, or the 'batch' at hand.
     """
     return _neural_process(module, spec, width, depth, True, standardise, norm)
 
@@ -104,6 +110,9 @@ def snail(
     """SNAIL: temporal convolutions and attention over the sequence of examples (Mishra et al. 2018).
 
     module: any encoder, (n, *features) to (n, D). length: examples that the convolutions reach back over.
+    filters: of each convolution. size: of the keys and values of attention. limit: the most classes; the tasks' ways
+    if not given.
+    norm: what BatchNorm layers normalise by: 'running' averages over training tasks, or the 'batch' at hand.
     """
     inputs, outputs, most = _sizes(spec, limit)
     reader = Snail(module, spec.input_shape, inputs, outputs, length=length, filters=filters, size=size)
@@ -122,7 +131,9 @@ def lstm(
 ) -> ReadingLearner:
     """LSTM meta-learner: it reads examples in their order, and its state is what it learned (Hochreiter et al. 2001).
 
-    module: any encoder, (n, *features) to (n, D). online: learn to predict from the first example of a task on.
+    module: any encoder, (n, *features) to (n, D). width: of the LSTM. online: learn to predict from the first example
+    of a task on. limit: the most classes; the tasks' ways if not given.
+    norm: what BatchNorm layers normalise by: 'running' averages over training tasks, or the 'batch' at hand.
     """
     inputs, outputs, most = _sizes(spec, limit)
     reader = Recurrent(module, spec.input_shape, inputs, outputs, width=width, online=online)
@@ -143,7 +154,10 @@ def mann(
 ) -> ReadingLearner:
     """Memory-augmented network: an LSTM with `slots` rows that it writes and reads by attention (Santoro et al. 2016).
 
-    module: any encoder, (n, *features) to (n, D). online: learn to predict from the first example of a task on.
+    module: any encoder, (n, *features) to (n, D). width: of the LSTM. online: learn to predict from the first example
+    of a task on. slots: rows of the memory. size: of a row's key, and of its value. limit: the most classes; the tasks'
+    ways if not given.
+    norm: what BatchNorm layers normalise by: 'running' averages over training tasks, or the 'batch' at hand.
     """
     inputs, outputs, most = _sizes(spec, limit)
     reader = MemoryAugmented(

@@ -31,7 +31,7 @@ def as_memory(config: RunConfig, **options: Any) -> RunConfig:
     """
     found = config.learner.settings()
     takes = registry.learners.part("memory").parameters()
-    fits = {"lr", "steps", "rule"} <= found.keys() and not registry.learners.facts(config.learner.name).get("pretrains")
+    fits = {"lr", "steps", "rule"} <= found.keys() and not registry.learners.traits(config.learner.name).pretrains
     if not fits or "strength" in found or found.get("learn_rates"):
         raise ConfigError(
             f"A memory holds the parameters that an inner loop ends at, and the learner {config.learner.name!r} has "

@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from quickstudy.episode import TaskSpec
 from quickstudy.errors import ModelError
-from quickstudy.models.head import outputs_of
+from quickstudy.models.head import check_axes, outputs_of
 from quickstudy.registry import models
+from quickstudy.spec import TaskSpec
 
 
 class Columns(nn.Module):
@@ -33,14 +33,15 @@ class Columns(nn.Module):
         return torch.cat([x.clamp(-5, 5), x.sign() * x.abs().log1p()], dim=1)
 
 
-@models.register("columns", narrower=True)
+@models.register("columns", axes=1, narrower=True)
 def columns(spec: TaskSpec, head: bool = True, *, limit: int | None = None) -> nn.Sequential:
     """Rows of a table as they are, for learners that read; tables may have fewer columns than `limit`.
 
-    limit: the most columns; those of the tasks if not given. With `head` a linear layer gives `spec.outputs` numbers.
+    With `head` a linear layer gives `spec.outputs` numbers.
+
+    limit: the most columns; those of the tasks if not given.
     """
-    if len(spec.input_shape) != 1:
-        raise ModelError(f"The model 'columns' takes rows of a table (n, columns), found inputs {spec.input_shape}.")
+    check_axes(spec, "columns", "rows of a table (columns,)")
     most = spec.input_shape[0] if limit is None else limit
     layers: list[nn.Module] = [Columns(most)]
     if head:

@@ -7,9 +7,9 @@ from collections import OrderedDict
 import torch
 from torch import Tensor, nn
 
-from quickstudy.episode import TaskSpec
 from quickstudy.models.head import NormLayer, image_channels, make_norm, outputs_of
 from quickstudy.registry import models
+from quickstudy.spec import TaskSpec
 
 
 class SpatialMean(nn.Module):
@@ -30,14 +30,17 @@ def _block(channels: int, width: int, pool: bool, norm: NormLayer) -> nn.Sequent
     return nn.Sequential(layers)
 
 
-@models.register("conv4")
+@models.register("conv4", axes=3)
 def conv4(
     spec: TaskSpec, head: bool = True, *, width: int = 64, pool: bool = True, norm_layer: NormLayer = "batch"
 ) -> nn.Sequential:
     """Four 3×3 convolutions of `width` filters, each with normalisation, ReLU and a halving of the image.
 
-    pool: halve by 2×2 max-pooling and flatten (Vinyals et al. 2016; Snell et al. 2017), or by strides and average over
-    space at the end (MAML's Omniglot network). With `head` a linear layer gives `spec.outputs` numbers.
+    With `head` a linear layer gives `spec.outputs` numbers.
+
+    width: filters of each convolution. pool: halve by 2×2 max-pooling and flatten (Vinyals et al. 2016; Snell et al.
+    2017), or by strides and average over space at the end (MAML's Omniglot network).
+    norm_layer: what follows each convolution: BatchNorm, GroupNorm with at most 8 groups, or nothing.
     """
     channels = image_channels(spec, "conv4")
     layers: OrderedDict[str, nn.Module] = OrderedDict()

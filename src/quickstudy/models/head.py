@@ -1,4 +1,4 @@
-"""What the models share: how many outputs they need, and which normalisation layer they use."""
+"""What the models share: which inputs they fit, how many outputs they need, which normalisation layer they use."""
 
 from __future__ import annotations
 
@@ -6,25 +6,34 @@ from typing import Literal
 
 from torch import nn
 
-from quickstudy.episode import TaskSpec
 from quickstudy.errors import ConfigError
+from quickstudy.registry import models
+from quickstudy.spec import TaskSpec
 
 NormLayer = Literal["batch", "group", "none"]
 
 
 def outputs_of(spec: TaskSpec) -> int:
     if spec.outputs < 1:
-        raise ConfigError("The tasks' spec has neither ways nor a target shape, so the number of outputs is unknown.")
+        raise ConfigError(f"The target, {spec.target}, has no size, so the number of outputs is unknown. Give it one.")
     return spec.outputs
+
+
+def check_axes(spec: TaskSpec, model: str, takes: str) -> None:
+    """ConfigError where one input has more or fewer axes than the registered `model` takes; takes: that in words."""
+    axes = len(spec.input_shape)
+    if models.traits(model).axes == axes:
+        return
+    fitting = [f"--model {name}" for name in models if models.traits(name).axes in (None, axes)]
+    raise ConfigError(
+        f"The model {model!r} takes {takes}, but these are {spec.format}. "
+        f"Use {', '.join(fitting)}, or a module of your own."
+    )
 
 
 def image_channels(spec: TaskSpec, model: str) -> int:
     """Channels of the tasks' images; a ConfigError where the inputs are no images."""
-    if len(spec.input_shape) != 3:
-        raise ConfigError(
-            f"The model {model!r} takes images (channels, height, width), but one input here has shape "
-            f"{spec.input_shape}. Use --model mlp, or a module of your own."
-        )
+    check_axes(spec, model, "images (channels, height, width)")
     return spec.input_shape[0]
 
 

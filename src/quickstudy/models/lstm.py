@@ -7,10 +7,10 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from quickstudy.episode import TaskSpec
 from quickstudy.errors import ConfigError
-from quickstudy.models.head import outputs_of
+from quickstudy.models.head import check_axes, outputs_of
 from quickstudy.registry import models
+from quickstudy.spec import TaskSpec
 
 
 class SequenceReader(nn.Module):
@@ -51,23 +51,21 @@ class SequenceReader(nn.Module):
         return last * (count > 0)[:, None]
 
 
-@models.register("lstm", sequence=True)
+@models.register("lstm", axes=2)
 def lstm(spec: TaskSpec, head: bool = True, *, width: int = 40, depth: int = 1, masked: bool = True) -> SequenceReader:
     """LSTM over sequences (length, channels), of `depth` layers of `width` units (Hochreiter & Schmidhuber 1997).
 
-    With `head` it ends in `spec.outputs` numbers, without in `width` features. masked: the last channel is no value but
-    says whether a step is known (1) or padding (0), so that sequences may be of different lengths.
+    With `head` it ends in `spec.outputs` numbers, without in `width` features.
+
+    width: units of each layer. depth: layers. masked: the last channel is no value but says whether a step is known (1)
+    or padding (0), so that sequences may be of different lengths.
     """
-    if len(spec.input_shape) != 2:
-        raise ConfigError(
-            f"The model 'lstm' takes sequences (length, channels), but one input here has shape {spec.input_shape}. "
-            "Use --model mlp for vectors, --model conv4 for images, or a module of your own."
-        )
+    check_axes(spec, "lstm", "sequences (length, channels)")
     channels = spec.input_shape[1]
     if masked and channels < 2:
         raise ConfigError(
             f"The model 'lstm' takes the last channel for the mask, but sequences of shape {spec.input_shape} have one "
             "channel only. Set masked=False (--model.no-masked), or add a channel that is 1 where a step is known."
         )
-    shape = None if spec.kind == "classification" else spec.target_shape
-    return SequenceReader(channels, width, depth, outputs_of(spec) if head else None, shape if head else None, masked)
+    shape = spec.target.prediction_shape if head else None
+    return SequenceReader(channels, width, depth, outputs_of(spec) if head else None, shape, masked)

@@ -7,9 +7,9 @@ from collections import OrderedDict
 
 from torch import nn
 
-from quickstudy.episode import TaskSpec
 from quickstudy.models.head import outputs_of
 from quickstudy.registry import models
+from quickstudy.spec import TaskSpec
 
 
 @models.register("mlp")
@@ -17,6 +17,8 @@ def mlp(spec: TaskSpec, head: bool = True, *, width: int = 40, depth: int = 2) -
     """Fully connected ReLU network; 1-40-40-1 by default, as in the MAML paper's regression (Finn et al. 2017).
 
     With `head` it ends in `spec.outputs` numbers, without in `width` features. Inputs are flattened.
+
+    width: units of each hidden layer. depth: hidden layers.
     """
     layers: OrderedDict[str, nn.Module] = OrderedDict(flatten=nn.Flatten())
     size = math.prod(spec.input_shape)
@@ -27,6 +29,6 @@ def mlp(spec: TaskSpec, head: bool = True, *, width: int = 40, depth: int = 2) -
         size = width
     if head:
         layers["head"] = nn.Linear(size, outputs_of(spec))
-        if spec.kind == "regression" and len(spec.target_shape) != 1:
-            layers["shape"] = nn.Unflatten(1, spec.target_shape) if spec.target_shape else nn.Flatten(0)
+        if (shape := spec.target.layer()) is not None:
+            layers["shape"] = shape
     return nn.Sequential(layers)

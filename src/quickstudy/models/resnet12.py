@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from quickstudy.episode import TaskSpec
 from quickstudy.models.conv4 import SpatialMean
 from quickstudy.models.head import NormLayer, image_channels, make_norm, outputs_of
 from quickstudy.registry import models
+from quickstudy.spec import TaskSpec
 
 
 class ResidualBlock(nn.Module):
@@ -30,7 +30,7 @@ class ResidualBlock(nn.Module):
         return out
 
 
-@models.register("resnet12")
+@models.register("resnet12", axes=3)
 def resnet12(
     spec: TaskSpec,
     head: bool = True,
@@ -40,7 +40,10 @@ def resnet12(
 ) -> nn.Sequential:
     """ResNet-12: four residual blocks of three convolutions and averaging (Oreshkin et al. 2018; Lee et al. 2019).
 
-    widths: filters of the blocks. Without the DropBlock regularisation of Lee et al., which is not a pure function.
+    Without the DropBlock regularisation of Lee et al., which is not a pure function.
+
+    widths: filters of the blocks.
+    norm_layer: what follows each convolution: BatchNorm, GroupNorm with at most 8 groups, or nothing.
     """
     channels = image_channels(spec, "resnet12")
     blocks = [

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from quickstudy.episode import TaskSpec
 from quickstudy.models.head import NormLayer, image_channels, make_norm, outputs_of
 from quickstudy.registry import models
+from quickstudy.spec import TaskSpec
 
 
 class SmallBlock(nn.Module):
@@ -30,7 +30,7 @@ class SmallBlock(nn.Module):
         return out
 
 
-@models.register("resnet8")
+@models.register("resnet8", axes=3)
 def resnet8(
     spec: TaskSpec,
     head: bool = True,
@@ -40,7 +40,10 @@ def resnet8(
 ) -> nn.Sequential:
     """A convolution and three residual blocks, each with a halving of the image: more accurate than conv4, as fast.
 
-    widths: filters of the stages. The last block has no ReLU, so that embeddings are signed.
+    The last block has no ReLU, so that embeddings are signed.
+
+    widths: filters of the stages.
+    norm_layer: what follows each convolution: BatchNorm, GroupNorm with at most 8 groups, or nothing.
     """
     channels = image_channels(spec, "resnet8")
     stem, *blocks = widths

@@ -46,8 +46,9 @@ def folder(
 
     root: the folder. If it has a sub-folder 'train', then 'train', 'val' and 'test' hold the classes of the splits, and
         a split that is missing is cut from the training classes; otherwise all splits are.
-    invert: for dark ink on light paper, so that ink is 1 on 0. channels: 3 for colour, 1 for grey.
-    val, test: shares of the classes that are held out, at random by `split_seed`.
+    size: side of the square in pixels. channels: 3 for colour, 1 for grey.
+    invert: for dark ink on light paper, so that ink is 1 on 0.
+    val, test: shares of the classes that are held out, at random by `split_seed`. split_seed: of the random choice.
     broken: whether an image that cannot be read stops everything ('refuse') or is left out ('skip').
     symmetries: 4 adds turned images as training classes of their own, 8 mirrored ones too.
     rotate, scale, shear, translate, elastic, thickness: distortion of training images; see `Augment` for the units.

@@ -108,6 +108,7 @@ def gaussian_process(
 
     kernels: each task takes one of rbf, matern12, matern32, matern52, periodic. lengthscale: the least and the
     greatest. noise: its standard deviation; functions have standard deviation 1. reach: x lies in [-reach, reach].
+    dimensions: how many numbers x has.
     """
     for kernel in kernels:
         if kernel not in get_args(Kernel):

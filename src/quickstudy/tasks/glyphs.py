@@ -73,6 +73,7 @@ def glyphs(
     Images are (1, size, size) in [0, 1] with ink 1 on paper 0. Each alphabet has a style of its own; of all `alphabets`
     (at least 3) the last tenth is for test, the tenth before it for validation.
 
+    size: side of the images in pixels. alphabets: how many there are.
     within: all characters of a task come from one alphabet; harder.
     symmetries: 4 adds turned characters as classes of their own to training, 8 the mirrored ones too.
     characters, drawings: characters of an alphabet, and different drawings of each.

@@ -65,8 +65,11 @@ def linear(*, dimensions: int = 2) -> LinearSource:
     """Two classes separated by a random hyperplane.
 
     The normal n is uniform on the unit sphere in `dimensions` dimensions and the offset b uniform in [-1, 1]. The
-    points of a class follow N(0, I) exactly, conditioned on their side of n.x = b. Raises ConfigError for other than
-    two ways.
+    points of a class follow N(0, I) exactly, conditioned on their side of n.x = b.
+
+    dimensions: how many numbers a point has.
+
+    Raises ConfigError for other than two ways.
     """
     if dimensions < 1:
         raise ConfigError(f"dimensions must be at least 1, found {dimensions}.")

@@ -55,6 +55,7 @@ def omniglot(
     split: 'vinyals' mixes the characters of all alphabets into 1028 for training, 172 for validation, 423 for test
         (Vinyals et al. 2016). 'lake' tests on alphabets never seen: it trains on the 30 background alphabets less
         `validation`; 'lake-minimal-1' and '-2' train on five alphabets only (Lake et al. 2015).
+    size: side of the images in pixels.
     within: all characters of a task come from one alphabet, as in the official one-shot runs; harder.
     symmetries: 4 adds every character turned by 90, 180 and 270 degrees as a class of its own, 8 the mirrored ones too.
     rotate_test: whether that holds for val and test too. Default: yes for 'vinyals', whose published results count

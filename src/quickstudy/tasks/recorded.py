@@ -129,7 +129,8 @@ def series_csv(
     of a series stand in the order of time, equally spaced. Series may differ in length; other columns are ignored.
 
     path: the file, in UTF-8, with commas. series, value: the names of the two columns.
-    window, val, test, split_seed, units: see `recorded`.
+    window: how many past values an input shows at most. units: of the values, for reports.
+    val, test: shares of the series held out, at random by `split_seed`. split_seed: of the random choice.
 
     Raises DataError, naming file and line, for a value that is missing, NaN or no number.
     """

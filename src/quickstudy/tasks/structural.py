@@ -146,8 +146,10 @@ class StructuralSource(MadeUpSource):
 def structural(*, columns: int = 64) -> StructuralSource:
     """Classification: small tables, made up by random structural models.
 
-    They are a prior that a network for real tables can be trained on. columns: the most numbers in a row. A task has 2
-    to `ways` classes; shots and queries count rows.
+    They are a prior that a network for real tables can be trained on. A task has 2 to `ways` classes; shots and
+    queries count rows.
+
+    columns: the most numbers in a row.
     """
     if not 1 <= columns <= 3 * _HIDDEN:
         raise ConfigError(f"columns must lie between 1 and {3 * _HIDDEN}, found {columns}.")

@@ -30,25 +30,25 @@ def build_learner(config: RunConfig, spec: TaskSpec, classes: int = 0, module: n
 
     classes: number of training classes, for learners that pretrain on all of them.
     """
-    facts = learners.facts(config.learner.name)
+    traits = learners.traits(config.learner.name)
     if module is None:
-        size = config.learner.settings()["context"] if facts.get("context") else 0
+        size = config.learner.settings()["context"] if traits.context else 0
         if not spec.input_shape:
             raise ConfigError(
                 f"The model {config.model.name!r} takes tensors with an axis of features, but the inputs of these "
                 "tasks have no shape of their own (a dict of tensors, or one number each). Give a network of your own "
                 "that takes them: qs.train(config, module=…)."
             )
-        if size and models.facts(config.model.name).get("sequence"):
+        if size and models.traits(config.model.name).axes == 2:
             raise ConfigError(
                 f"The learner {config.learner.name!r} puts a context beside vectors and images, but the model "
                 f"{config.model.name!r} reads sequences. Choose maml, or a network of your own with a buffer 'context'."
             )
         channels, *space = spec.input_shape
         wider = replace(spec, input_shape=(channels + size, *space))
-        module = cast(nn.Module, config.model.build(wider, facts.get("head", False)))
+        module = cast(nn.Module, config.model.build(wider, traits.head))
         module = WithContext(module, size) if size else module
-    options = {"classes": classes} if facts.get("pretrains") else {}
+    options = {"classes": classes} if traits.pretrains else {}
     constructor = learners[config.learner.name]
     return cast(Learner, constructor(module, spec, **(config.learner.options | options)))
 
@@ -83,8 +83,8 @@ def build(config: RunConfig, module: nn.Module | None = None, source: Source | N
     base = source if source is not None else cast(Source, config.tasks.build())
     base = base.seeded(config.seed).to(device)
     shaped = base.sampled(config.sampling)
-    facts = learners.facts(config.learner.name)
-    if facts.get("pretrains"):
+    traits = learners.traits(config.learner.name)
+    if traits.pretrains:
         if not isinstance(base, ClassSource):
             raise ConfigError(
                 f"The learner {config.learner.name!r} trains on all classes at once, but {config.tasks.name!r} makes "
@@ -101,7 +101,7 @@ def build(config: RunConfig, module: nn.Module | None = None, source: Source | N
         return Parts(shaped, pooled, _engine(learner, device, config))
     training = base.sampled(config.train_sampling)
     learner = build_learner(config, shaped.spec, module=module)
-    if facts.get("head") and training.spec.outputs != shaped.spec.outputs:
+    if traits.head and training.spec.outputs != shaped.spec.outputs:
         raise ConfigError(
             f"The learner {config.learner.name!r} has a head of {shaped.spec.ways} outputs and cannot train on "
             f"{training.spec.ways}-way tasks. Make --train-ways equal to --ways, or leave it out."
@@ -124,7 +124,7 @@ def check_group(config: RunConfig, group: Group) -> None:
         many = f"{config.meta_batch} task{'s' if config.meta_batch > 1 else ''}"
         pooled = (
             f" (for the learner {config.learner.name!r}, one batch of examples counts as a task)"
-            if learners.facts(config.learner.name).get("pretrains")
+            if learners.traits(config.learner.name).pretrains
             else ""
         )
         raise ConfigError(

@@ -15,7 +15,11 @@ from quickstudy.registry import Part
 from quickstudy.storage.tensors import FORMAT
 from quickstudy.tasks.base import Sampling
 
-PARTS = {"tasks": registry.sources, "model": registry.models, "learner": registry.learners}
+PARTS: dict[str, registry.Registry[Any, Any]] = {
+    "tasks": registry.sources,
+    "model": registry.models,
+    "learner": registry.learners,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
