@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from quickstudy import (
         averaging,
         episode,
+        formats,
         inner,
         learners,
         memory,
@@ -28,29 +29,32 @@ if TYPE_CHECKING:
         optim,
         recipes,
         registry,
+        targets,
         tasks,
     )
-    from quickstudy.deploy.model import AdaptedModel, Predictions
+    from quickstudy.deploy.model import Model
     from quickstudy.engine import Engine
-    from quickstudy.episode import Episode, Examples, ImageFormat, SeriesFormat, TaskSpec
+    from quickstudy.episode import Episode, Examples
     from quickstudy.errors import QuickstudyError
     from quickstudy.evaluation.evaluate import Result, evaluate
     from quickstudy.optim.optimizer import LearnedOptimizer
     from quickstudy.report import report
     from quickstudy.runs.run import Run, resume, train
+    from quickstudy.spec import TaskSpec
     from quickstudy.tasks.base import Sampling
     from quickstudy.training.config import Protocol, RunConfig
     from quickstudy.training.loop import Interrupted
 
-    load = AdaptedModel.load
+    load = Model.load
 
 _HOMES = {
     "engine": ("Engine",),
-    "episode": ("Episode", "Examples", "ImageFormat", "SeriesFormat", "TaskSpec"),
+    "episode": ("Episode", "Examples"),
     "errors": ("QuickstudyError",),
     "optim.optimizer": ("LearnedOptimizer",),
+    "spec": ("TaskSpec",),
     "tasks.base": ("Sampling",),
-    "deploy.model": ("AdaptedModel", "Predictions"),
+    "deploy.model": ("Model",),
     "evaluation.evaluate": ("Result", "evaluate"),
     "report": ("report",),
     "runs.run": ("Run", "resume", "train"),
@@ -61,6 +65,7 @@ _HOME = {name: home for home, names in _HOMES.items() for name in names}
 _PACKAGES = (
     "averaging",
     "episode",
+    "formats",
     "inner",
     "learners",
     "memory",
@@ -69,30 +74,29 @@ _PACKAGES = (
     "optim",
     "recipes",
     "registry",
+    "targets",
     "tasks",
 )
 
 __all__ = [
-    "AdaptedModel",
     "Engine",
     "Episode",
     "Examples",
-    "ImageFormat",
     "Interrupted",
     "LearnedOptimizer",
-    "Predictions",
+    "Model",
     "Protocol",
     "QuickstudyError",
     "Result",
     "Run",
     "RunConfig",
     "Sampling",
-    "SeriesFormat",
     "TaskSpec",
     "__version__",
     "averaging",
     "episode",
     "evaluate",
+    "formats",
     "inner",
     "learners",
     "load",
@@ -104,6 +108,7 @@ __all__ = [
     "registry",
     "report",
     "resume",
+    "targets",
     "tasks",
     "train",
 ]
@@ -114,7 +119,7 @@ def __getattr__(name: str) -> Any:
     if name in _PACKAGES:
         return importlib.import_module(f"quickstudy.{name}")
     if name == "load":
-        return __getattr__("AdaptedModel").load
+        return __getattr__("Model").load
     if name not in _HOME:
         raise AttributeError(f"module 'quickstudy' has no attribute {name!r}")
     value = getattr(importlib.import_module(f"quickstudy.{_HOME[name]}"), name)

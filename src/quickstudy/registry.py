@@ -172,6 +172,10 @@ class Registry(Mapping[str, Callable[..., R]], Generic[R, T]):
         """The constructor called `name` with these options; options that it does not take are refused."""
         return Part(self, name, options)
 
+    def make(self, name: str, **options: Any) -> R:
+        """What the constructor called `name` makes of these options."""
+        return self.part(name, **options).build()
+
 
 @dataclass(frozen=True)
 class Part(Generic[R]):

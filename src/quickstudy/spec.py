@@ -31,7 +31,7 @@ class TaskSpec:
     @property
     def input_shape(self) -> tuple[int, ...]:
         """The shape of one x, without the example axis; () where x is several tensors."""
-        return self.format.shape
+        return self.format.input_shape
 
     @property
     def outputs(self) -> int:

@@ -11,12 +11,13 @@ import torch
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from quickstudy import losses, rng
-from quickstudy.episode import Examples, Params, State, TaskSpec
+from quickstudy import rng
+from quickstudy.episode import Examples, Params, State
 from quickstudy.errors import ConfigError, DataError, ModelError
 from quickstudy.inner import Rule
 from quickstudy.learners.descent import begin, descend, task_parameters
 from quickstudy.learners.network import PARAMETER, Network, prefixed, with_prefix
+from quickstudy.spec import TaskSpec
 
 
 class Member(ABC):
@@ -98,7 +99,7 @@ class Supervised(Member):
         """One step of the rule on one batch."""
 
         def loss(task: Params, shared: Params) -> Tensor:
-            return losses.loss(self.network(shared, x, task), Examples(x, y, mask), self.spec)
+            return self.spec.target.loss(self.network(shared, x, task), Examples(x, y, mask))
 
         return descend(self.rule, state, loss, params)
 

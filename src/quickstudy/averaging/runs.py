@@ -64,16 +64,11 @@ def average_runs(
     new_folder(first.config.name, out, overwrite=False)  # refused before the work, not after it
     strangers(models)
     config, parts = first.config, first.parts
-    sign = -1.0 if parts.source.spec.kind == "regression" else 1.0
+    goodness = parts.source.spec.target.metric.goodness
 
     def score(params: Params) -> float:
-        found = calibrated(parts, config, params)
-        return (
-            sign
-            * evaluate(
-                parts.engine, found, parts.source, "val", config.validation_episodes, compare_supports=False
-            ).mean
-        )
+        kept, count = calibrated(parts, config, params), config.validation_episodes
+        return goodness(evaluate(parts.engine, kept, parts.source, "val", count, compare_supports=False).mean)
 
     def val_loss(params: Params) -> float:
         found = calibrated(parts, config, params)
@@ -89,7 +84,7 @@ def average_runs(
     members = tuple(models) if soup is None else soup.members
     named = replace(config, name=Path(out).name)
     run = _store(named, parts, params, out, {"averaged": list(members)})
-    return Averaged(run, members, {n: sign * s for n, s in scores.items()}, run.kept["validation"], between)
+    return Averaged(run, members, {n: goodness(s) for n, s in scores.items()}, run.kept["validation"], between)
 
 
 def train_on_parts(

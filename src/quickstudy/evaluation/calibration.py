@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from quickstudy.engine import Engine
-from quickstudy.episode import Episode, Params
-from quickstudy.learners import ReadingLearner
+from quickstudy.episode import Episode, Params, task
+from quickstudy.learners import Learner
 
 LEVELS = tuple(level / 20 for level in range(1, 20))
 
@@ -22,18 +22,24 @@ def calibration(mean: Tensor, spread: Tensor, y: Tensor) -> list[float]:
     return [float((away <= width).double().mean()) for width in widths]
 
 
-def says_how_sure(engine: Engine) -> bool:
-    """Whether the engine's learner gives distributions of targets."""
-    return isinstance(engine.learner, ReadingLearner) and engine.learner.spec.kind == "regression"
+def distributions(engine: Engine, params: Params, episodes: Episode) -> tuple[Tensor, Tensor] | None:
+    """Mean and standard deviation of every query of these tasks, (T, n, *label), after adapting.
 
-
-def distributions(engine: Engine, params: Params, episodes: Episode) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of every query of these tasks, (T, n, *target), after adapting."""
-    learner = engine.learner
-    assert isinstance(learner, ReadingLearner)
+    None from learners that do not say how sure they are.
+    """
+    learner = engine.learner.evaluated()
+    if _said(learner, params, task(episodes, 0)) is None:
+        return None
 
     def one(episode: Episode) -> tuple[Tensor, ...]:
-        return learner.distribution(params, learner.adapt(params, episode.support), episode.query.x)
+        mean, spread = _said(learner, params, episode)  # type: ignore[misc]
+        return mean, spread
 
     mean, spread = engine.map(one, episodes)
     return mean, spread
+
+
+def _said(learner: Learner, params: Params, episode: Episode) -> tuple[Tensor, Tensor] | None:
+    with torch.no_grad():
+        said = learner.predictive(params, learner.adapt(params, episode.support), episode.query.x)
+    return None if said is None or said.spread is None else (said.mean, said.spread)

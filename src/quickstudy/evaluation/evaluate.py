@@ -1,4 +1,4 @@
-"""Accuracy or error over many unseen tasks, with a confidence interval and all that is needed to repeat it."""
+"""The headline metric over many unseen tasks, with a confidence interval and all that is needed to repeat it."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from quickstudy import losses
 from quickstudy.engine import Engine
 from quickstudy.engine.distribute import Group
 from quickstudy.engine.vectorize import tasks_of
-from quickstudy.episode import Episode, Params, check_episode
+from quickstudy.episode import Episode, Params
 from quickstudy.errors import ConfigError
 from quickstudy.evaluation.estimate import Estimate, confidence
 from quickstudy.evaluation.support_use import TASKS, SupportUse, support_use
+from quickstudy.spec import check_episode
 from quickstudy.storage.provenance import commit, machine
+from quickstudy.targets.metric import Metric, metric_named
 from quickstudy.tasks.base import Sampling, Source
 from quickstudy.version import __version__
 
@@ -29,7 +30,8 @@ _CHUNK = 16  # tasks evaluated at once
 class Result:
     """A metric over `episodes` tasks: mean, half-width of its 95 % confidence interval, and the value of every task.
 
-    metric: 'accuracy' in [0, 1], or 'mse' in the target's units squared. transductive: predictions used the whole query
+    metric: the name of the target's headline, see `figure`. baseline: what one would reach who answers without a look
+    at the inputs (guessing, the mean …), over the same tasks; None where that was not measured. transductive: predictions used the whole query
     set. support: whether the learner uses its support sets, None where that was not measured. figures: what else the
     learner tells, see `Learner.figures`. `str(result)` is what a paper prints: '98.9 ± 0.2 %'.
     """
@@ -52,11 +54,16 @@ class Result:
     machine: str = ""
     support: SupportUse | None = None
     figures: dict[str, Estimate] = field(default_factory=dict)
+    baseline: Estimate | None = None
+    remedy: str = ""
 
     def __str__(self) -> str:
-        if self.metric == "accuracy":
-            return f"{100 * self.mean:.1f} ± {100 * self.ci95:.1f} %"
-        return str(Estimate(self.mean, self.ci95))
+        return self.figure.interval(self.mean, self.ci95)
+
+    @property
+    def figure(self) -> Metric:
+        """The metric: its direction, and how it reads to people."""
+        return metric_named(self.metric)
 
     @property
     def ignores_support(self) -> bool:
@@ -71,11 +78,10 @@ class Result:
         """
         if not self.ignores_support or self.steps == 0:
             return ""
-        remedy = "--shuffle-labels" if self.metric == "accuracy" else "--target-offset"
         few = "" if self.support is None or self.support.tasks >= TASKS else " Evaluate more tasks to be surer of it."
         return (
             f"The learner ignores its support set: {self.support}. It guesses the task without it, or has not learned "
-            f"to use it: train longer, on more tasks, with {remedy}, or with weight decay (--optimizer-options "
+            f"to use it: train longer, on more tasks, with {self.remedy}, or with weight decay (--optimizer-options "
             f"weight_decay 0.01).{few}"
         )
 
@@ -85,11 +91,13 @@ class Result:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Result:
         """The inverse of `to_json`; results of versions that did not look at the support set have no `support`."""
-        support = data.get("support")
-        figures = {name: Estimate(**one) for name, one in data.get("figures", {}).items()}
-        return cls(
-            **{**data, "support": None if support is None else SupportUse.from_json(support), "figures": figures}
-        )
+        support, baseline = data.get("support"), data.get("baseline")
+        read = {
+            "support": None if support is None else SupportUse.from_json(support),
+            "figures": {name: Estimate(**one) for name, one in data.get("figures", {}).items()},
+            "baseline": None if baseline is None else Estimate(**baseline),
+        }
+        return cls(**{**data, **read})
 
 
 def figures_of(engine: Engine, params: Params, episodes: Episode) -> tuple[Tensor, ...]:
@@ -100,10 +108,14 @@ def figures_of(engine: Engine, params: Params, episodes: Episode) -> tuple[Tenso
 
 def metrics_of(engine: Engine, params: Params, episodes: Episode) -> Tensor:
     """The metric of every task (T,), after adapting as learners do after training."""
-    predictions = engine.predictions(params, episodes)
-    return torch.stack(
-        [losses.metric(p, e.query, engine.learner.spec) for p, e in zip(predictions, tasks_of(episodes), strict=True)]
-    )
+    predictions, target = engine.predictions(params, episodes), engine.learner.spec.target
+    return torch.stack([target.score(p, e.query) for p, e in zip(predictions, tasks_of(episodes), strict=True)])
+
+
+def baseline_of(engine: Engine, episodes: Episode) -> Tensor:
+    """The headline of every task (T,) for what one would answer without a look at the inputs."""
+    target = engine.learner.spec.target
+    return torch.stack([target.score(target.baseline(e.support, e.query), e.query) for e in tasks_of(episodes)])
 
 
 def evaluate(
@@ -120,7 +132,7 @@ def evaluate(
 
     engine: its learner must be `at` the source's spec. on_progress: called with the number of tasks done so far.
     group: processes that share the tasks; each gets the whole result. compare_supports: also measure whether the
-    learner uses its support sets, on at most 64 of the tasks, see `SupportUse`.
+    learner uses its support sets, on at most 64 of the tasks, see `SupportUse`; and the baseline, on all of them.
     """
     group = group or Group()
     if episodes < 1:
@@ -128,6 +140,7 @@ def evaluate(
     source.check(split)
     began, values = time.perf_counter(), torch.zeros(episodes, dtype=torch.float64)
     told = {name: torch.zeros_like(values) for name in engine.learner.evaluated().figure_names}
+    blind = torch.zeros_like(values)
     with group.together("evaluation"):
         for start in range(0, episodes, _CHUNK)[group.rank :: group.size]:
             indices = torch.arange(start, min(start + _CHUNK, episodes), device=engine.device)
@@ -135,12 +148,15 @@ def evaluate(
             if start == 0:
                 check_episode(drawn, source.spec, tasks=True)
             values[start : start + _CHUNK] = metrics_of(engine, params, drawn).cpu()
+            if compare_supports:
+                blind[start : start + _CHUNK] = baseline_of(engine, drawn).cpu()
             if told:
                 for column, found in zip(told.values(), figures_of(engine, params, drawn), strict=True):
                     column[start : start + _CHUNK] = found.cpu()
             if on_progress is not None:
                 on_progress(int(indices[-1]) + 1)
     values = group.sum(values, "evaluation")
+    blind = group.sum(blind, "evaluation") if compare_supports else blind
     told = {name: group.sum(column, "evaluation") for name, column in told.items()}
     known = {name: column[~column.isnan()] for name, column in told.items()}
     figures = {name: Estimate.of(column) for name, column in known.items() if len(column)}
@@ -148,7 +164,8 @@ def evaluate(
     result = replace(result, seconds=time.perf_counter() - began, figures=figures)
     if not compare_supports or episodes < 2:
         return result
-    return replace(result, support=support_use(engine, params, source, split, episodes, group))
+    use = support_use(engine, params, source, split, episodes, group)
+    return replace(result, support=use, baseline=Estimate.of(blind))
 
 
 def result_of_values(engine: Engine, values: Tensor, size: Sampling, split: str, seed: int) -> Result:
@@ -156,7 +173,7 @@ def result_of_values(engine: Engine, values: Tensor, size: Sampling, split: str,
     mean, ci95 = confidence(values)
     learner = engine.learner.evaluated()
     return Result(
-        metric=losses.metric_name(learner.spec),
+        metric=learner.spec.target.metric.name,
         mean=mean,
         ci95=ci95,
         episodes=len(values),
@@ -171,4 +188,5 @@ def result_of_values(engine: Engine, values: Tensor, size: Sampling, split: str,
         commit=commit(),
         version=__version__,
         machine=machine(engine.device),
+        remedy=learner.spec.target.remedy,
     )

@@ -12,12 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from quickstudy.engine import Engine
 from quickstudy.engine.distribute import Group
-from quickstudy.episode import Episode, Examples, Params, TaskSpec, map_episode
+from quickstudy.episode import Episode, Examples, Params, map_episode
 from quickstudy.evaluation.estimate import Estimate
 from quickstudy.tasks.base import Source
 
@@ -83,7 +82,7 @@ def support_use(
             other = map_episode(lambda t: t[1:], drawn).support
             here = slice(start, stop)
             values[0, here] = values[3, here] = _losses(engine, params, support, query)
-            shared = _shared(other, query, engine.learner.spec)
+            shared = query._replace(mask=engine.learner.spec.target.answerable(other, query))
             values[2, here] = _losses(engine, params, other, shared)
             if not torch.equal(shared.mask, query.mask):
                 values[3, here] = _losses(engine, params, support, shared)
@@ -98,17 +97,9 @@ def support_use(
     return _summary(values, {"empty": reasons[0]} if reasons else {}, _one_task(source, split))
 
 
-def _shared(other: Examples, query: Examples, spec: TaskSpec) -> Examples:
-    """The queries whose class is in the other support set, which can say nothing of the others; with a task axis."""
-    if spec.kind == "regression":
-        return query
-    known = (F.one_hot(other.y, spec.ways).bool() & other.mask[..., None]).any(1)
-    return query._replace(mask=query.mask & known.gather(1, query.y))
-
-
 def _one_task(source: Source, split: str) -> bool:
     """Whether all tasks of the split come from one data set, so that another task's support set is as good."""
-    return source.spec.kind == "regression" and len(source.classes(split)) == 1
+    return len(source.classes(split)) == 1
 
 
 def _reason(error: Exception) -> str:

@@ -67,13 +67,13 @@ class Format(ABC):
         """The tensors that features consist of: one is given to a network as it is, several by their names."""
 
     @property
-    def shape(self) -> tuple[int, ...]:
+    def input_shape(self) -> tuple[int, ...]:
         """The shape of one example where features are one tensor; () where they are several."""
         return next(iter(self.layout.values())).shape if len(self.layout) == 1 else ()
 
     def __str__(self) -> str:
         """What it is, in a sentence: 'images of 28 x 28 pixels'."""
-        return f"{self.what} of the shape {self.shape}" if self.shape else self.what
+        return f"{self.what} of the shape {self.input_shape}" if self.input_shape else self.what
 
     # From records to features
 
@@ -150,17 +150,22 @@ class Format(ABC):
 
     # What images can, and others cannot
 
-    def distorted(self, x: Tensor, keys: Tensor, how: Any) -> Tensor:
+    def distorted(self, x: Features, keys: Tensor, how: Any) -> Features:
         """Small random distortions of examples x (n, …), by their keys (n,)."""
         raise self._undistorted()
 
-    def turned(self, x: Tensor, which: Tensor) -> Tensor:
+    def turned(self, x: Features, which: Tensor) -> Features:
         """One of the eight symmetries of the square, (n,) int64, of each example."""
         raise self._undistorted()
 
-    def views(self, x: Features) -> list[Tensor]:
+    def views(self, x: Features) -> list[Features]:
         """Fixed, slightly distorted views of examples, the examples themselves first."""
         raise self._undistorted()
+
+    def require_distortions(self) -> None:
+        """ConfigError where `distorted`, `turned` and `views` mean nothing."""
+        if not self.distorts:
+            raise self._undistorted()
 
     def _undistorted(self) -> ConfigError:
         return ConfigError(

@@ -15,7 +15,7 @@ from quickstudy.episode import Features, State
 from quickstudy.errors import ConfigError, DataError, ShapeError
 from quickstudy.formats.augment import Augment, augment, dihedral, views
 from quickstudy.formats.base import Broken, Format, Leaf, Records, Stored, all_kept, as_numbers
-from quickstudy.formats.decoding import MAX_PIXELS, SUFFIXES, Decoded, decode, fit
+from quickstudy.formats.decoding import SUFFIXES, Decoded, decode, fit
 from quickstudy.formats.drawing import Drawing, Picture
 from quickstudy.formats.places import folders_or_files
 from quickstudy.formats.progress import with_progress
@@ -57,8 +57,10 @@ class Image(Format):
 
     def store(self, records: Any, broken: Broken = "refuse") -> Stored:
         """Files as uint8 (n, C, size, size), or tensors as they are."""
-        if isinstance(records, Sequence) and all(isinstance(one, str | Path) for one in records):
-            return self._read([Path(one) for one in records], broken)
+        if isinstance(records, Sequence) and all(
+            isinstance(one, str | Path) or hasattr(one, "read") for one in records
+        ):
+            return self._read(records, broken)
         x = as_numbers(records)
         whole = isinstance(records, Tensor) and not records.is_floating_point() and records.dtype != torch.uint8
         if whole or (not isinstance(records, Tensor) and getattr(records, "dtype", x.numpy().dtype).kind in "bi"):
@@ -68,23 +70,19 @@ class Image(Format):
             )
         return all_kept(x)
 
-    def read(self, file: str | Path | IO[bytes], name: str = "", max_pixels: int = MAX_PIXELS) -> Tensor:
-        """One image file as uint8 (C, size, size). See `decode` and `fit`."""
-        return self._formatted(decode(file, self.channels, name, max_pixels))
-
     def _formatted(self, image: Decoded) -> Tensor:
         pixels = fit(image.pixels, self.size)
         return 255 - pixels if self.invert else pixels
 
-    def _read(self, paths: Sequence[Path], broken: Broken) -> Stored:
+    def _read(self, files: Sequence[str | Path | IO[bytes]], broken: Broken) -> Stored:
         images: list[Tensor] = []
         kept: list[int] = []
         skipped: list[str] = []
         modes: Counter[str] = Counter()
         sizes: Counter[tuple[int, int]] = Counter()
-        for index, path in enumerate(with_progress(paths, "Reading images")):
+        for index, file in enumerate(with_progress(files, "Reading images")):
             try:
-                image = decode(path, self.channels)
+                image = decode(file, self.channels, getattr(file, "name", "") if hasattr(file, "read") else "")
             except DataError as error:
                 if broken == "refuse":
                     raise
@@ -120,15 +118,17 @@ class Image(Format):
         assert isinstance(stored, Tensor)
         return stored.to(torch.float32).div_(255) if stored.dtype == torch.uint8 else stored
 
-    def distorted(self, x: Tensor, keys: Tensor, how: Augment) -> Tensor:
+    def distorted(self, x: Features, keys: Tensor, how: Augment) -> Features:
+        assert isinstance(x, Tensor)
         return augment(x, keys, how)
 
-    def turned(self, x: Tensor, which: Tensor) -> Tensor:
+    def turned(self, x: Features, which: Tensor) -> Features:
+        assert isinstance(x, Tensor)
         return dihedral(x, which)
 
-    def views(self, x: Features) -> list[Tensor]:
+    def views(self, x: Features) -> list[Features]:
         assert isinstance(x, Tensor)
-        return views(x)
+        return list(views(x))
 
     def draw(self, x: Features) -> Drawing | None:
         """The pixels as they looked before they were inverted."""

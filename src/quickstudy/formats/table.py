@@ -24,8 +24,8 @@ class Table(Format):
     """Rows (n, columns) of numbers. A network that says so takes tables of fewer columns than it was built for.
 
     columns: how many; 0 until records have told. names: what they are called, where that is known; records that have
-    names are then put into this order. As files: a CSV file whose first line names the columns. label, group: the columns that hold the label of a
-    row, and the task that it belongs to, where there are such.
+    names are then put into this order. As files: a CSV file whose first line names the columns. label, group: the
+    columns that hold the label of a row, and the task that it belongs to, where there are such.
     """
 
     columns: int = 0
@@ -63,8 +63,9 @@ class Table(Format):
         told = {self.label, self.group}
         names = list(self.names) or [name for name in columns if name not in told]
         at_names = [column(columns, name, path, "the columns that the run was trained with") for name in names]
+        wanted = list(zip(names, at_names, strict=True))
         items = [
-            {name: number_in(cells[i], f"{path}, line {line}, column {name!r}") for name, i in zip(names, at_names)}
+            {name: number_in(cells[i], f"{path}, line {line}, column {name!r}") for name, i in wanted}
             for cells, line in zip(rows, lines, strict=True)
         ]
         return Records(items, [f"{path}, line {line}" for line in lines], labels, groups)

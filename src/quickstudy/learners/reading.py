@@ -131,7 +131,7 @@ class ReadingLearner(Learner):
         return tuple(f"{self.spec.target.metric.name} at instance {k}" for k in INSTANCES) if self.online else ()
 
     def figures(self, params: Params, episode: Episode) -> dict[str, Tensor]:
-        """The negative log-likelihood of labels that are numbers; or the metric online, the k-th time a class is met."""
+        """The negative log-likelihood where there is a density; or the metric online, the k-th time a class is met."""
         if not self.figure_names:
             return {}
         state = self.adapt(params, episode.support)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
-from quickstudy.episode import Episode, Examples, Features, Params, State
+from quickstudy.episode import Episode, Examples, Params, State, joined
 from quickstudy.errors import ConfigError
 from quickstudy.learners.base import Learner
 from quickstudy.learners.network import trainable
@@ -16,16 +15,7 @@ from quickstudy.metagrads.base import ONE_TASK, Metagrad, Runner, Score, end, fi
 
 def _joined(params: Params, episode: Episode) -> Examples:
     """Support and query examples as one set: Reptile needs no split, so it trains on all that the task has."""
-
-    def join(a: Features, b: Features) -> Features:
-        if isinstance(a, dict) and isinstance(b, dict):
-            return {name: torch.cat([a[name], b[name]]) for name in a}
-        assert isinstance(a, Tensor)
-        assert isinstance(b, Tensor)
-        return torch.cat([a, b])
-
-    support, query = episode
-    return Examples(join(support.x, query.x), torch.cat([support.y, query.y]), torch.cat([support.mask, query.mask]))
+    return joined(*episode)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from quickstudy.episode import map_episode
-from quickstudy.errors import DataError
+from quickstudy.errors import DataError, ShapeError
 from quickstudy.tasks.base import Sampling
 from quickstudy.tasks.oneshot_runs import oneshot_runs
 from quickstudy.evaluation.evaluate import Result, metrics_of, result_of_values
@@ -14,10 +14,14 @@ from quickstudy.runs.run import Run
 
 def official_runs(run: Run, path: str | Path) -> tuple[list[str], Result]:
     """The names of the runs in the zip at `path`, and the accuracy over them; error rates are 1 − its values."""
-    image = run.learner.spec.image
-    if image is None:
-        raise DataError(f"The run {run.folder} was not trained on images, so it cannot read the runs in {path}.")
-    runs = oneshot_runs(path, image)
+    format = run.learner.spec.format
+    try:
+        runs = oneshot_runs(path, format)
+    except ShapeError as error:
+        raise DataError(
+            f"The runs in {path} are images, but the run {run.folder} was trained on {format}. Choose one that was "
+            "trained on images."
+        ) from error
     episodes = map_episode(lambda t: t.to(run.parts.engine.device), runs.episodes)
     size = Sampling(ways=episodes.support.y.shape[1], shots=1, queries=1)
     _, engine = run.sampled(size)

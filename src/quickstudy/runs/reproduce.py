@@ -100,7 +100,7 @@ def from_scratch(run: Run, protocol: Protocol, untrained: Params, *, quiet: bool
         )
     choices = [replace(learner, rule=replace(learner.rule, lr=rate)) for rate in protocol.scratch_rates]
     found = [result_of(run, replace(few, split="val"), untrained, learner=choice).mean for choice in choices]
-    best = found.index(max(found) if learner.spec.kind == "classification" else min(found))
+    best = found.index(max(found, key=learner.spec.target.metric.goodness))
     return result_of(run, shown, untrained, learner=choices[best], quiet=quiet), protocol.scratch_rates[best]
 
 

@@ -69,7 +69,8 @@ def _line(cells: Any) -> str:
 
 def _row(protocol: Protocol, result: Result, baseline: Result | None) -> list[str]:
     """The cells of one protocol; what is not known is left empty."""
-    metric = "MSE" if result.metric == "mse" else ("error, %" if protocol.error else "accuracy, %")
+    label = "error" if protocol.error else result.figure.label
+    metric = f"{label}, %" if result.figure.percent else label
     published = "" if protocol.published is None else f"{protocol.published:g}"
     if published and protocol.source:
         published += f" ({protocol.source})"
@@ -86,19 +87,18 @@ def _row(protocol: Protocol, result: Result, baseline: Result | None) -> list[st
 
 
 def value(protocol: Protocol, result: Result) -> tuple[float, float]:
-    """Mean and half-width in the units of the table: % accuracy, % error (100 − accuracy), or MSE."""
-    if result.metric != "accuracy":
-        return result.mean, result.ci95
-    mean = 100 * result.mean
-    return (100 - mean if protocol.error else mean), 100 * result.ci95
+    """Mean and half-width in the units of the table: in %, as an error rate (100 − it), or as it is."""
+    scale = result.figure.scale
+    mean = scale * result.mean
+    return (scale - mean if protocol.error else mean), scale * result.ci95
 
 
 def shown(protocol: Protocol, result: Result) -> str:
-    """'98.91 ± 0.12', or '0.352 ± 0.014' for an MSE."""
+    """'98.91 ± 0.12' in %, or '0.352 ± 0.014'."""
     mean, ci95 = value(protocol, result)
     if not math.isfinite(mean):
         return "diverged"
-    digits = 2 if result.metric == "accuracy" else 3
+    digits = 2 if result.figure.percent else 3
     return f"{mean:.{digits}f} ± {ci95:.{digits}f}"
 
 
@@ -112,7 +112,7 @@ def target(protocol: Protocol) -> str:
 def verdict(protocol: Protocol, result: Result, baseline: Result | None = None) -> str:
     """'yes', 'no: 0.31 short', with 'within the interval' if the target is not ruled out; '' without a target."""
     mean, ci95 = value(protocol, result)
-    lower_is_better = result.metric != "accuracy" or protocol.error
+    lower_is_better = protocol.error or not result.figure.higher_is_better
     if protocol.gain is not None and baseline is not None:
         start = value(protocol, baseline)[0]
         aim = start - protocol.gain if lower_is_better else start + protocol.gain
@@ -125,7 +125,7 @@ def verdict(protocol: Protocol, result: Result, baseline: Result | None = None) 
     short = mean - aim if lower_is_better else aim - mean
     if short <= 0:
         return "yes"
-    digits = 2 if result.metric == "accuracy" else 3
+    digits = 2 if result.figure.percent else 3
     inside = ", within the interval" if short <= ci95 else ""
     return f"no: {short:.{digits}f} short{inside}"
 

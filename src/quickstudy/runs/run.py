@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from quickstudy.engine import Engine, place, resolve_device
 from quickstudy.engine.distribute import Group, join
@@ -17,9 +16,10 @@ from quickstudy.episode import Params
 from quickstudy.errors import ConfigError, ProcessLost, RunError
 from quickstudy.learners import IterativeLearner, Learner
 from quickstudy.registry import OWN, models, sources
+from quickstudy.spec import TaskSpec
 from quickstudy.tasks.base import Sampling, Source
 from quickstudy.training import splits
-from quickstudy.deploy.model import AdaptedModel, adapt, adapt_series, spec_from_json, spec_to_json
+from quickstudy.deploy.model import Model, adapt
 from quickstudy.training.build import Parts, build, build_learner, calibrated, check_group, initial_params
 from quickstudy.training.config import RunConfig
 from quickstudy.evaluation.evaluate import Result, evaluate
@@ -28,6 +28,7 @@ from quickstudy.training.loop import Training
 from quickstudy.training.metrics import read_metrics
 from quickstudy.training.outer import Outer
 from quickstudy.training.progress import Progress
+from quickstudy.version import __version__
 from quickstudy.storage.provenance import commit, machine
 from quickstudy.storage.tensors import GO_ON, load_tensors, read_json, save_tensors, write_json
 
@@ -69,11 +70,15 @@ class Run:
             )
         return load_tensors(path, "run")
 
+    @property
+    def spec(self) -> TaskSpec:
+        """What the tasks are that the run was trained for."""
+        return TaskSpec.from_json(self.kept["spec"])
+
     @cached_property
     def learner(self) -> Learner:
         """The learner, built from what the run has stored: learning a new task needs no training data."""
-        spec = spec_from_json(self.kept["spec"])
-        return build_learner(self.config, spec, classes=1, module=self._module)
+        return build_learner(self.config, self.spec, classes=1, module=self._module)
 
     @cached_property
     def params(self) -> Params:
@@ -142,13 +147,19 @@ class Run:
             chosen = self.params if params is None else params
             return evaluate(engine, chosen, source, split, episodes, progress.update, compare_supports=compare_supports)
 
-    def adapt(self, x: Tensor, labels: Sequence[Any] | Tensor) -> AdaptedModel:
-        """Learn a new task from support inputs x (n, *features) and labels (n class names, or regression targets)."""
-        return adapt(self.config, self.learner, self.params, x, labels)
+    def adapt(self, records: Any, labels: Any = None) -> Model:
+        """Learn a new task from support records and their labels; one way for every kind of data.
 
-    def adapt_series(self, seen: Sequence[float] | Tensor) -> AdaptedModel:
-        """Learn a new time series from its seen values (length,), in their own units; the model can then `forecast`."""
-        return adapt_series(self.config, self.learner, self.params, seen)
+        records: what the run's format takes: image files, arrays, rows of a table (or a data frame), or the seen values
+        of a time series, which is its own labels. labels: a class name, or a number, for each.
+        """
+        provenance = {
+            "run": str(self.folder),
+            "adapted_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "trained_at_commit": self.kept.get("commit", ""),
+            "version": __version__,
+        }
+        return adapt(self.config, self.learner, self.params, records, labels, provenance)
 
 
 def train(
@@ -188,7 +199,7 @@ def keep(folder: Path, parts: Parts, params: Params, facts: dict[str, Any]) -> N
         "kept_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": commit(),
         "machine": machine(parts.engine.device),
-        "spec": spec_to_json(parts.engine.learner.spec),
+        "spec": parts.engine.learner.spec.to_json(),
     }
     save_tensors(folder / "model.safetensors", params, meta | facts, GO_ON)
 

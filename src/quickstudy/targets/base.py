@@ -38,6 +38,8 @@ class Target(ABC):
     """Whether a network that says how sure it is gives a mean and a spread for each output."""
     guess: ClassVar[str] = "guessing"
     """What `baseline` is called."""
+    remedy: ClassVar[str] = "more varied tasks"
+    """What keeps a learner from guessing tasks without their support sets, as an option of `quickstudy train`."""
 
     @property
     @abstractmethod
@@ -82,11 +84,11 @@ class Target(ABC):
 
     def require_classes(self, who: str, instead: str) -> None:
         """ConfigError that `who` needs classes, with what to use instead."""
-        raise ConfigError(f"{who} tells classes apart, but the targets of these tasks are {self}. {instead}")
+        raise ConfigError(f"{who} needs classes, but the targets of these tasks are {self}. {instead}")
 
     def require_numbers(self, who: str, instead: str) -> None:
         """ConfigError that `who` needs numbers, with what to use instead."""
-        raise ConfigError(f"{who} is for targets that are numbers, but those of these tasks are {self}. {instead}")
+        raise ConfigError(f"{who} needs targets that are numbers, but those of these tasks are {self}. {instead}")
 
     # What examples hold
 

@@ -33,8 +33,9 @@ class Classes(Target):
 
     ways: int = 5
 
-    metric = announce(Metric("accuracy", "accuracy", higher_is_better=True, percent=True))
+    metric = announce(Metric("accuracy", "accuracy", "accuracy", higher_is_better=True, percent=True))
     relabels = True
+    remedy = "--shuffle-labels"
 
     @property
     def outputs(self) -> int:

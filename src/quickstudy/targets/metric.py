@@ -10,20 +10,21 @@ from quickstudy.errors import unknown_name
 
 @dataclass(frozen=True)
 class Metric:
-    """A figure of one task. name: in stored files. label: in tables and on axes.
+    """A figure of one task. name: in stored files. label: in tables. words: in sentences and on axes.
 
     percent: it lies in [0, 1] and is shown times 100; it then has a largest value, and an error rate is 1 less it.
     """
 
     name: str
     label: str
+    words: str
     higher_is_better: bool
     percent: bool = False
 
     @property
     def axis(self) -> str:
         """The title of an axis of it."""
-        return f"{self.label} (%)" if self.percent else self.label
+        return f"{self.words} (%)" if self.percent else self.words
 
     @property
     def scale(self) -> float:
@@ -31,7 +32,7 @@ class Metric:
         return 100.0 if self.percent else 1.0
 
     def show(self, value: float) -> str:
-        """'accuracy 98.9 %', 'squared error 0.352': a value in a line of progress."""
+        """'accuracy 98.9 %', 'MSE 0.352': a value in a line of progress."""
         return f"{self.label} {100 * value:.1f} %" if self.percent else f"{self.label} {value:.3f}"
 
     def interval(self, mean: float, ci95: float) -> str:

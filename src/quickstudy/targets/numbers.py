@@ -32,9 +32,10 @@ class Numbers(Target):
     shape: tuple[int, ...] = (1,)
     units: str = ""
 
-    metric = announce(Metric("mse", "squared error", higher_is_better=False))
+    metric = announce(Metric("mse", "MSE", "mean squared error", higher_is_better=False))
     density = True
     guess = "the mean"
+    remedy = "--target-offset"
 
     @property
     def outputs(self) -> int:

@@ -10,11 +10,11 @@ from quickstudy.tasks.omniglot import omniglot
 from quickstudy.tasks.omniglot_data import omniglot_available
 from quickstudy.tasks.oneshot_runs import oneshot_runs
 from quickstudy.tasks.recorded import recorded, series_csv
+from quickstudy.tasks.records import records, table_csv
 from quickstudy.tasks.series import series
 from quickstudy.tasks.sinusoid import sinusoid
 from quickstudy.tasks.structural import structural
 from quickstudy.tasks.tables import tables
-from quickstudy.tasks.windows import seen_examples
 
 __all__ = [
     "arrays",
@@ -27,10 +27,11 @@ __all__ = [
     "omniglot_available",
     "oneshot_runs",
     "recorded",
-    "seen_examples",
+    "records",
     "series",
     "series_csv",
     "sinusoid",
     "structural",
+    "table_csv",
     "tables",
 ]

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from quickstudy import rng
-from quickstudy.episode import Episode, TaskSpec
+from quickstudy.episode import Episode
 from quickstudy.errors import ConfigError, unknown_name
+from quickstudy.spec import TaskSpec
 
 SPLITS = ("train", "val", "test")
 

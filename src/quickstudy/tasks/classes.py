@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -10,11 +10,13 @@ import torch
 from torch import Tensor
 
 from quickstudy import rng
-from quickstudy.episode import Episode, Examples, TaskSpec
+from quickstudy.episode import Episode, Examples, Features, map_features
 from quickstudy.errors import ConfigError, DataError, unknown_name
-from quickstudy.tasks.augment import Augment, augment, dihedral
+from quickstudy.formats.augment import Augment
+from quickstudy.spec import TaskSpec
 from quickstudy.tasks.base import Sampling, Source, masks
 from quickstudy.tasks.pool import Pool, Table
+from quickstudy.tasks.wrapped import Wrapped
 
 _SAMPLING, _PLAIN = Sampling(), Augment()
 _PURPOSES = 5
@@ -47,6 +49,8 @@ class ClassSource(Source):
             raise ConfigError(
                 f"symmetries must be 1 (none), 4 (rotations) or 8 (mirrored too), found {self.symmetries}."
             )
+        if self.symmetries != 1 or self.augmentation != _PLAIN:
+            self.spec.format.require_distortions()
 
     @cached_property
     def _tables(self) -> dict[str, Table]:
@@ -66,7 +70,7 @@ class ClassSource(Source):
         return self.symmetries if split in self.symmetric_splits else 1
 
     def sampled(self, sampling: Sampling) -> ClassSource:
-        return replace(self, sampling=sampling, spec=replace(self.spec, ways=sampling.ways))
+        return replace(self, sampling=sampling, spec=self.spec.at(sampling.ways))
 
     def seeded(self, seed: int) -> ClassSource:
         return replace(self, seed=seed)
@@ -161,12 +165,13 @@ class ClassSource(Source):
         y = torch.arange(ways, device=self.device)[:, None]
         seen, asked = masks(size, keys[_SIZES])
 
-        def part(x: Tensor, count: int, mask: Tensor) -> Examples:
+        def part(own: slice, count: int, mask: Tensor) -> Examples:
             flat = (tasks, ways * count)
-            return Examples(x.view(*flat, *x.shape[1:]), y.expand(tasks, ways, count).reshape(flat), mask.reshape(flat))
+            mine = map_features(lambda t: t[own].view(*flat, *t.shape[1:]), x)
+            return Examples(mine, y.expand(tasks, ways, count).reshape(flat), mask.reshape(flat))
 
         first = tasks * ways * shots
-        return Episode(part(x[:first], shots, seen), part(x[first:], queries, asked))
+        return Episode(part(slice(first), shots, seen), part(slice(first, None), queries, asked))
 
     def _augmentation_keys(self, split: str, keys: Tensor, count: int) -> Tensor | None:
         """A key for each of the `count` examples of each task, (T, count); None where nothing is augmented."""
@@ -176,12 +181,12 @@ class ClassSource(Source):
 
     def _examples(
         self, split: str, classes: Tensor, items: Tensor, turns: Tensor | None, keys: Tensor | None
-    ) -> Tensor:
+    ) -> Features:
         """Fetched, turned and (in training, by `keys`) augmented examples; all of shape (n,): (n, *features)."""
-        x = self.pool.fetch(classes, items)
+        x, format = self.pool.fetch(classes, items), self.spec.format
         if turns is not None:
-            x = dihedral(x, turns)
-        return x if keys is None else augment(x, keys, self.augmentation)
+            x = format.turned(x, turns)
+        return x if keys is None else format.distorted(x, keys, self.augmentation)
 
     def classes(self, split: str) -> list[str]:
         return self.pool.listed(self.splits[split].tolist()) if split in self.splits else []
@@ -199,14 +204,14 @@ class ClassSource(Source):
         return PooledSource(
             source=self,
             batch=batch,
-            spec=replace(self.spec, ways=classes),
+            spec=self.spec.at(classes),
             sampling=Sampling(ways=classes, shots=0, queries=1),
             seed=self.seed,
         )
 
 
 @dataclass(frozen=True, kw_only=True)
-class PooledSource(Source):
+class PooledSource(Wrapped):
     """One large task instead of many small ones: an empty support set, and a query batch over *all* classes of a split.
 
     With it, ordinary supervised training (of the encoder behind a baseline) is the same loop as meta-training.
@@ -218,17 +223,20 @@ class PooledSource(Source):
     sampling: Sampling
     seed: int
 
+    @property
+    def inner(self) -> ClassSource:
+        return self.source
+
+    def around(self, change: Callable[[Source], Source]) -> PooledSource:
+        changed = change(self.source)
+        assert isinstance(changed, ClassSource)
+        return changed.pooled(self.batch)
+
     def sampled(self, sampling: Sampling) -> PooledSource:
         raise ConfigError("A pooled source has no ways and shots to change; change the source it was made from.")
 
-    def seeded(self, seed: int) -> PooledSource:
-        return self.source.seeded(seed).pooled(self.batch)
-
-    def plain(self) -> PooledSource:
-        return self.source.plain().pooled(self.batch)
-
-    def to(self, device: torch.device | str) -> PooledSource:
-        return self.source.to(device).pooled(self.batch)
+    def check(self, split: str) -> None:
+        self.known(split)  # the ways and shots that the inner source is asked for mean nothing here
 
     def episodes(self, split: str, indices: Tensor) -> Episode:
         source, tasks = self.source, len(indices)
@@ -248,7 +256,7 @@ class PooledSource(Source):
             turn.flatten() if turns > 1 else None,
             None if drawing is None else drawing.flatten(),
         )
-        x = x.reshape(*classes.shape, *x.shape[1:])
+        x = map_features(lambda t: t.reshape(*classes.shape, *t.shape[1:]), x)
         nothing = torch.zeros((tasks, 0), dtype=torch.int64, device=source.device)
-        support = Examples(x[:, :0], nothing, nothing.bool())
+        support = Examples(map_features(lambda t: t[:, :0], x), nothing, nothing.bool())
         return Episode(support, Examples(x, position * turns + turn, torch.ones_like(position, dtype=torch.bool)))

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from quickstudy import rng
-from quickstudy.episode import Episode, TaskSpec
+from quickstudy.episode import Episode, leaves
 from quickstudy.errors import ConfigError, unknown_name
-from quickstudy.registry import sources
+from quickstudy.registry import formats, sources, targets
+from quickstudy.spec import TaskSpec
 from quickstudy.tasks.base import Sampling
-from quickstudy.tasks.made_up import MadeUpSource
+from quickstudy.tasks.made_up import FunctionSource
 
 Kernel = Literal["rbf", "matern12", "matern32", "matern52", "periodic"]
 _POINTS, _VALUES, _SIZES, _HYPER = range(4)
@@ -41,7 +42,7 @@ def covariance(kernel: Kernel, a: Tensor, b: Tensor, lengthscale: Tensor) -> Ten
 
 
 @dataclass(frozen=True, kw_only=True)
-class GaussianProcessSource(MadeUpSource):
+class GaussianProcessSource(FunctionSource):
     """Tasks y = f(x) + ε with f ~ GP(0, k), ε ~ N(0, noise²), x uniform in [-reach, reach]^D. All splits are alike.
 
     Each task draws one of `kernels`, and its lengthscale from the interval `lengthscale`, evenly in the logarithm.
@@ -81,9 +82,8 @@ class GaussianProcessSource(MadeUpSource):
         """Mean and standard deviation (T, queries, 1) of the targets of these episodes' queries, noise included, given
         their support sets and the kernel: the best that can be predicted."""
         (support, query), (kinds, lengthscales) = self.episodes(split, indices), self.hyper(split, indices)
-        assert isinstance(support.x, Tensor) and isinstance(query.x, Tensor)
-        known = support.mask.double()
-        a, b, scale = support.x.double(), query.x.double(), lengthscales.double()
+        known, scale = support.mask.double(), lengthscales.double()
+        a, b = leaves(support.x)[0].double(), leaves(query.x)[0].double()
         noise = self.noise**2 + _JITTER
         inside = self._covariance(kinds, scale, a, a) * known[:, :, None] * known[:, None, :]
         inside = inside + noise * torch.eye(a.shape[1], dtype=a.dtype, device=a.device)
@@ -125,5 +125,5 @@ def gaussian_process(
         lengthscale=lengthscale,
         noise=noise,
         reach=reach,
-        spec=TaskSpec("regression", (dimensions,), target_shape=(1,)),
+        spec=TaskSpec(formats.make("array", shape=(dimensions,)), targets.make("numbers")),
     )

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from quickstudy.episode import ImageFormat, TaskSpec
 from quickstudy.errors import ConfigError
-from quickstudy.registry import sources
-from quickstudy.tasks.augment import Augment
-from quickstudy.tasks.base import SPLITS, Sampling
+from quickstudy.formats.augment import Augment
+from quickstudy.registry import formats, sources, targets
+from quickstudy.spec import TaskSpec
+from quickstudy.tasks.base import SPLITS
 from quickstudy.tasks.classes import ClassSource
 from quickstudy.tasks.pool import Pool
 from quickstudy.tasks.strokes import draw
@@ -88,7 +88,7 @@ def glyphs(
     return ClassSource(
         pool=GlyphPool(alphabets, characters, drawings, size),
         splits={s: classes[starts[i] * characters : starts[i + 1] * characters] for i, s in enumerate(SPLITS)},
-        spec=TaskSpec("classification", (1, size, size), ways=Sampling().ways, image=ImageFormat(size, 1, invert=True)),
+        spec=TaskSpec(formats.make("image", size=size, channels=1, invert=True), targets.make("classes")),
         within=within,
         symmetries=symmetries,
         symmetric_splits=("train",),

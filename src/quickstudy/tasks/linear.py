@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from quickstudy import rng
-from quickstudy.episode import Episode, Examples, TaskSpec
+from quickstudy.episode import Episode, Examples
 from quickstudy.errors import ConfigError
-from quickstudy.registry import sources
+from quickstudy.registry import formats, sources, targets
+from quickstudy.spec import TaskSpec
 from quickstudy.tasks.base import Sampling, masks
 from quickstudy.tasks.made_up import MadeUpSource
 
@@ -73,5 +74,5 @@ def linear(*, dimensions: int = 2) -> LinearSource:
     """
     if dimensions < 1:
         raise ConfigError(f"dimensions must be at least 1, found {dimensions}.")
-    spec = TaskSpec(kind="classification", input_shape=(dimensions,), ways=2)
+    spec = TaskSpec(formats.make("array", shape=(dimensions,)), targets.make("classes", ways=2))
     return LinearSource(dimensions=dimensions, spec=spec)

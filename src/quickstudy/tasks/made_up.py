@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 
 from quickstudy import rng
-from quickstudy.episode import Episode, Examples, TaskSpec
+from quickstudy.episode import Episode, Examples
+from quickstudy.spec import TaskSpec
 from quickstudy.tasks.base import Sampling, Source, presence
 
 
 @dataclass(frozen=True, kw_only=True)
 class MadeUpSource(Source):
-    """Base of such sources; episodes are made of `keys`. For regressions, shots and queries count points."""
+    """Base of such sources; episodes are made of `keys`."""
 
     spec: TaskSpec
     sampling: Sampling
@@ -23,9 +24,7 @@ class MadeUpSource(Source):
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     def sampled(self, sampling: Sampling) -> Self:
-        if self.spec.kind == "regression":
-            sampling = replace(sampling, ways=1, min_ways=None)
-        return replace(self, sampling=sampling, spec=replace(self.spec, ways=self.spec.ways and sampling.ways))
+        return replace(self, sampling=sampling, spec=self.spec.at(sampling.ways))
 
     def seeded(self, seed: int) -> Self:
         return replace(self, seed=seed)
@@ -37,6 +36,14 @@ class MadeUpSource(Source):
         """A key for each task, (T,), to draw it from."""
         self.known(split)
         return rng.fold(rng.key(self.seed, split, device=self.device), indices.to(self.device))
+
+
+@dataclass(frozen=True, kw_only=True)
+class FunctionSource(MadeUpSource):
+    """Base of those whose tasks are functions; shots and queries count points."""
+
+    def sampled(self, sampling: Sampling) -> Self:
+        return super().sampled(replace(sampling, ways=1, min_ways=None))
 
     def points(self, x: Tensor, y: Tensor, keys: Tensor) -> Episode:
         """The episodes of points x (T, K + Q, *features), y (T, K + Q, *target): the first K are the support.

@@ -9,18 +9,19 @@ import torch
 from torch import Tensor
 
 from quickstudy import rng
-from quickstudy.episode import Episode, TaskSpec
+from quickstudy.episode import Episode
 from quickstudy.errors import ConfigError
-from quickstudy.registry import sources
+from quickstudy.registry import formats, sources, targets
+from quickstudy.spec import TaskSpec
 from quickstudy.tasks.base import Sampling
-from quickstudy.tasks.made_up import MadeUpSource
+from quickstudy.tasks.made_up import FunctionSource
 
 _POINTS, _NOISE, _SIZES, _SCALE, _WEIGHTS = range(5)
 _SAMPLING = Sampling(ways=1, shots=20, queries=20)
 
 
 @dataclass(frozen=True, kw_only=True)
-class NetworkSource(MadeUpSource):
+class NetworkSource(FunctionSource):
     """Tasks y = f(x) + ε, where f is a random network of two hidden layers of tanh units and x ~ N(0, I).
 
     Weights are normal, of a scale that each task draws: nearly linear functions and wild ones. f has mean 0 and spread
@@ -60,4 +61,6 @@ def networks(*, dimensions: int = 2, width: int = 16, noise: float = 0.1) -> Net
             "dimensions and width must be at least 1, and the noise 0 or more; found "
             f"{dimensions}, {width} and {noise}."
         )
-    return NetworkSource(width=width, noise=noise, spec=TaskSpec("regression", (dimensions,), target_shape=(1,)))
+    return NetworkSource(
+        width=width, noise=noise, spec=TaskSpec(formats.make("array", shape=(dimensions,)), targets.make("numbers"))
+    )

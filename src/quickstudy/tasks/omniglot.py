@@ -7,11 +7,11 @@ from typing import Literal
 
 import torch
 
-from quickstudy.episode import ImageFormat, TaskSpec
 from quickstudy.errors import ConfigError, unknown_name
-from quickstudy.registry import sources
-from quickstudy.tasks.augment import Augment
-from quickstudy.tasks.base import SPLITS, Sampling
+from quickstudy.formats.augment import Augment
+from quickstudy.registry import formats, sources, targets
+from quickstudy.spec import TaskSpec
+from quickstudy.tasks.base import SPLITS
 from quickstudy.tasks.classes import ClassSource
 from quickstudy.tasks.glyphs import glyphs as glyph_source
 from quickstudy.tasks.mixture import Mixture
@@ -88,7 +88,9 @@ def omniglot(
         held_out = MINIMAL_VALIDATION.get(split, VALIDATION) if validation is None else tuple(validation)
         chosen = lake(background, unseen, held_out, evaluation == "official")
     names = background + unseen
+    format = formats.make("image", size=size, channels=1, invert=True)
     pool = TensorPool.from_labels(
+        format,
         torch.cat([p.x for p in parts]),
         torch.cat([parts[0].labels, parts[1].labels + len(background)]),
         names,
@@ -98,7 +100,7 @@ def omniglot(
     source = ClassSource(
         pool=pool,
         splits=_numbered(chosen, names),
-        spec=TaskSpec("classification", (1, size, size), ways=Sampling().ways, image=ImageFormat(size, 1, invert=True)),
+        spec=TaskSpec(format, targets.make("classes")),
         within=within,
         symmetries=symmetries,
         symmetric_splits=SPLITS if turn_all else ("train",),

@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import torch
 
-from quickstudy.episode import Episode, Examples, ImageFormat, stack
+from quickstudy.episode import Episode, Examples, stack
 from quickstudy.errors import DataError
-from quickstudy.tasks.images import read_image
+from quickstudy.formats.base import Format
 
 LABELS = "class_labels.txt"
 _MAX_BYTES = 10_000_000
@@ -25,7 +25,7 @@ class OneShotRuns(NamedTuple):
     names: list[str]
 
 
-def oneshot_runs(path: str | Path, format: ImageFormat) -> OneShotRuns:
+def oneshot_runs(path: str | Path, format: Format) -> OneShotRuns:
     """Read the runs from their zip archive: each is one N-way one-shot task within an alphabet (20 runs, N = 20).
 
     `runNN/class_labels.txt` pairs each test image with the training image of the same character, one pair a line. The
@@ -52,7 +52,7 @@ def oneshot_runs(path: str | Path, format: ImageFormat) -> OneShotRuns:
     return OneShotRuns(stack(episodes), names)
 
 
-def _run(archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], labels: str, format: ImageFormat) -> Episode:
+def _run(archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], labels: str, format: Format) -> Episode:
     root = PurePosixPath(labels).parent.parent  # the lines name files from the folder of the runs
     pairs = []
     for number, line in enumerate(_read(archive, members[labels]).decode("utf-8", "replace").splitlines(), start=1):
@@ -75,14 +75,20 @@ def _run(archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], labels: 
         )
 
     def examples(files: list[str], ids: list[int]) -> Examples:
-        images = [read_image(io.BytesIO(_read(archive, members[f])), format, name=f) for f in files]
+        images = [_named(io.BytesIO(_read(archive, members[f])), f) for f in files]
         y = torch.tensor(ids, dtype=torch.int64)
-        return Examples(torch.stack(images).float() / 255, y, torch.ones_like(y, dtype=torch.bool))
+        return Examples(format.features(format.store(images).x), y, torch.ones_like(y, dtype=torch.bool))
 
     return Episode(
         examples(training, list(range(len(training)))),
         examples([test for test, _ in pairs], [training.index(support) for _, support in pairs]),
     )
+
+
+def _named(file: io.BytesIO, name: str) -> io.BytesIO:
+    """The file, which then says its name where it cannot be read."""
+    file.name = name  # type: ignore[attr-defined]
+    return file
 
 
 def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:

@@ -10,7 +10,9 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from quickstudy.episode import Features, leaves, map_features
 from quickstudy.errors import DataError, ShapeError
+from quickstudy.formats.base import Format
 
 
 class Pool(ABC):
@@ -20,8 +22,8 @@ class Pool(ABC):
     groups: Tensor
 
     @abstractmethod
-    def fetch(self, classes: Tensor, items: Tensor) -> Tensor:
-        """Example `items` of class `classes`, two int64 tensors of one shape (*s): float (*s, *features)."""
+    def fetch(self, classes: Tensor, items: Tensor) -> Features:
+        """The features of example `items` of class `classes`, two int64 tensors of one shape (*s): (*s, *features)."""
 
     @abstractmethod
     def name(self, index: int) -> str:
@@ -38,12 +40,13 @@ class Pool(ABC):
 
 @dataclass(frozen=True)
 class TensorPool(Pool):
-    """Examples held as one tensor, sorted by class. uint8 images are given out as float32 in [0, 1].
+    """Examples held as compact tensors, sorted by class, of which `format` makes features when they are fetched.
 
-    x: (n, *features) uint8 or float. starts, counts: (C,) int64, the run of each class in x.
+    x: (n, …) as the format stores them. starts, counts: (C,) int64, the run of each class in x.
     """
 
-    x: Tensor
+    format: Format
+    x: Features
     starts: Tensor
     counts: Tensor
     groups: Tensor
@@ -51,40 +54,47 @@ class TensorPool(Pool):
 
     @classmethod
     def from_labels(
-        cls, x: Tensor, labels: Tensor, names: Sequence[str], groups: Sequence[str] | None = None
+        cls,
+        format: Format,
+        x: Features,
+        labels: Tensor,
+        names: Sequence[str],
+        groups: Sequence[str] | None = None,
     ) -> TensorPool:
-        """Build from x (n, *features) and labels (n,) int64 in [0, len(names)); `groups` names each class's group."""
-        if labels.shape != x.shape[:1]:
-            raise ShapeError(
-                f"labels has size {tuple(labels.shape)} but x has {x.shape[0]} examples along axis 0. "
-                "Give one label for each example."
-            )
-        if x.is_floating_point() and not bool(torch.isfinite(x).all()):
-            bad = int((~torch.isfinite(x.flatten(1)).all(dim=1)).nonzero()[0])
-            raise DataError(f"x holds NaN or infinite values, first in example {bad}. Remove or fill them.")
+        """Of x (n, …) and labels (n,) int64 in [0, len(names)); `groups` names each class's group."""
+        for tensor in leaves(x):
+            if labels.shape != tensor.shape[:1]:
+                raise ShapeError(
+                    f"labels has size {tuple(labels.shape)} but x has {tensor.shape[0]} examples along axis 0. "
+                    "Give one label for each example."
+                )
+            if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+                bad = int((~torch.isfinite(tensor.flatten(1)).all(dim=1)).nonzero()[0])
+                raise DataError(f"x holds NaN or infinite values, first in example {bad}. Remove or fill them.")
         order = labels.argsort(stable=True)
         counts = torch.bincount(labels, minlength=len(names))
         group_of = list(groups) if groups is not None else [""] * len(names)
         number = {name: i for i, name in enumerate(dict.fromkeys(group_of))}
         return cls(
-            x=x[order].contiguous(),
+            format=format,
+            x=map_features(lambda t: t[order].contiguous(), x),
             starts=counts.cumsum(0) - counts,
             counts=counts,
             groups=torch.tensor([number[g] for g in group_of], dtype=torch.int64),
             names=tuple(names),
         )
 
-    def fetch(self, classes: Tensor, items: Tensor) -> Tensor:
-        rows = self.x.index_select(0, (self.starts[classes] + items).flatten())
-        rows = rows.to(torch.float32).div_(255) if rows.dtype == torch.uint8 else rows
-        return rows.reshape(*classes.shape, *self.x.shape[1:])
+    def fetch(self, classes: Tensor, items: Tensor) -> Features:
+        rows = (self.starts[classes] + items).flatten()
+        x = self.format.features(map_features(lambda t: t.index_select(0, rows), self.x))
+        return map_features(lambda t: t.reshape(*classes.shape, *t.shape[1:]), x)
 
     def name(self, index: int) -> str:
         return self.names[index]
 
     def to(self, device: torch.device | str) -> TensorPool:
-        moved = {f: getattr(self, f).to(device) for f in ("x", "starts", "counts", "groups")}
-        return replace(self, **moved)
+        moved = {f: getattr(self, f).to(device) for f in ("starts", "counts", "groups")}
+        return replace(self, x=map_features(lambda t: t.to(device), self.x), **moved)
 
 
 @dataclass(frozen=True)

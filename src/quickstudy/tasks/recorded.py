@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import csv
 import logging
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from quickstudy import rng
-from quickstudy.episode import SeriesFormat
-from quickstudy.errors import ConfigError, DataError
-from quickstudy.registry import sources
-from quickstudy.tasks.arrays import split_classes
+from quickstudy.episode import leaves
+from quickstudy.errors import DataError
+from quickstudy.registry import formats, sources, targets
+from quickstudy.spec import TaskSpec
+from quickstudy.tasks.divide import split_classes
 from quickstudy.tasks.series import SeriesSource
-from quickstudy.tasks.windows import checked, series_spec
 
 _log = logging.getLogger("quickstudy")
 _CHOICE, _START = 2, 3  # beside the keys of SeriesSource
@@ -78,27 +75,30 @@ def recorded(
     test: float = 0.2,
     split_seed: int = 0,
     units: str = "",
+    **columns: str,
 ) -> RecordedSeries:
     """Forecasting tasks over time series in memory, one for each machine, customer, sensor, …
 
     data: the values (length,) of each series by its name, equally spaced in time; lengths may differ. A constant series
         is kept, and a warning names it.
     window: how many past values an input shows at most. val, test: shares of the series held out, at random by
-    `split_seed`. units: of the values, for reports.
+    `split_seed`. units: of the values, for reports. columns: what they are called where the format reads files: `name`
+    of the series, and `value`.
 
     Raises DataError, naming the series, for NaN, fewer than two points, or too few series.
     """
+    format = formats.make("series", window=window, **columns)
     parts: list[Tensor] = []
     for name, values in data.items():
         try:
-            found = checked(values)
+            (known,) = leaves(format.store(values).x)
         except DataError as error:
             raise DataError(f"The series {name!r}: {error}") from error
-        spread = float(found.std(correction=0))
-        if bool((found == found[0]).all()):
-            _log.warning("The series %r is constant (%g): it teaches to repeat the last value.", name, float(found[0]))
+        spread = float(known.std(correction=0))
+        if bool((known == known[0]).all()):
+            _log.warning("The series %r is constant (%g): it teaches to repeat the last value.", name, float(known[0]))
             spread = 1.0
-        parts.append(((found - found.mean()) / spread).to(torch.float32))
+        parts.append(((known - known.mean()) / spread).to(torch.float32))
     splits = split_classes(len(parts), val, test, split_seed, least=1)
     counts = torch.tensor([len(part) for part in parts])
     return RecordedSeries(
@@ -107,7 +107,7 @@ def recorded(
         counts=counts,
         splits=splits,
         names=tuple(data),
-        spec=series_spec(SeriesFormat(window), units),
+        spec=TaskSpec(format, targets.make("numbers", units=units)),
     )
 
 
@@ -134,51 +134,8 @@ def series_csv(
 
     Raises DataError, naming file and line, for a value that is missing, NaN or no number.
     """
+    rows = formats.make("series", window=window, name=series, value=value).find(path)
+    data = dict(zip(rows.names, rows.items, strict=True))
     return recorded(
-        read_series(path, series, value), window=window, val=val, test=test, split_seed=split_seed, units=units
+        data, window=window, val=val, test=test, split_seed=split_seed, units=units, name=series, value=value
     )
-
-
-def read_series(path: str | Path, series: str = "series", value: str = "value") -> dict[str, list[float]]:
-    """The values of every series in a CSV file, by name, in the order of the file; see `series_csv`."""
-    found: dict[str, list[float]] = {}
-    try:
-        with Path(path).open(newline="", encoding="utf-8-sig") as file:
-            lines = csv.reader(file)
-            columns = [name.strip() for name in next(lines, [])]
-            for name in (series, value):
-                if name not in columns:
-                    raise DataError(
-                        f"{path} has no column {name!r}; its first line names {columns or 'none'}. Name the columns in "
-                        "the first line, separated by commas, or say which they are (--tasks.series, --tasks.value)."
-                    )
-            which, what = columns.index(series), columns.index(value)
-            for cells in lines:
-                if not cells:
-                    continue
-                if len(cells) != len(columns):
-                    raise DataError(
-                        f"{path}, line {lines.line_num}: {len(cells)} cells, but {len(columns)} columns. Correct it."
-                    )
-                found.setdefault(cells[which].strip(), []).append(
-                    _number(cells[what], f"{path}, line {lines.line_num}")
-                )
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read ({error.strerror}). Give the path of a CSV file.") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} is no CSV file in UTF-8 ({error}). Export it as one.") from error
-    if not found:
-        raise DataError(f"{path} has no line below the names of its columns.")
-    return found
-
-
-def _number(cell: str, where: str) -> float:
-    try:
-        number = float(cell)
-    except ValueError:
-        raise DataError(
-            f"{where}: the value {cell!r} is not a number. Write numbers with a decimal point, and fill gaps."
-        ) from None
-    if not math.isfinite(number):
-        raise DataError(f"{where}: the value is {cell.strip()}. Fill it, from its neighbours for instance.")
-    return number

@@ -5,17 +5,17 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from dataclasses import dataclass, field, replace
-from typing import Literal, Self, get_args
+from typing import Any, Literal, Self, get_args
 
 import torch
 from torch import Tensor
 
 from quickstudy import rng
-from quickstudy.episode import Episode, Examples, SeriesFormat, TaskSpec
-from quickstudy.errors import ConfigError, unknown_name
-from quickstudy.registry import sources
+from quickstudy.episode import Episode, Examples
+from quickstudy.errors import unknown_name
+from quickstudy.registry import formats, sources, targets
+from quickstudy.spec import TaskSpec
 from quickstudy.tasks.base import Sampling, Source, presence
-from quickstudy.tasks.windows import measure, series_spec, windows
 
 Kind = Literal["lines", "ar", "sines"]
 _SERIES, _SIZES = range(2)
@@ -35,10 +35,9 @@ class SeriesSource(Source):
     seed: int = 0
 
     @property
-    def format(self) -> SeriesFormat:
-        """How a series becomes examples."""
-        assert self.spec.series is not None
-        return self.spec.series
+    def format(self) -> Any:
+        """How a series becomes examples: a format with windows."""
+        return self.spec.format
 
     @property
     def points(self) -> int:
@@ -65,15 +64,14 @@ class SeriesSource(Source):
         device, shots = values.device, self.sampling.shots
         seen = self.seen(split, indices.to(device))[:, None]
         at = torch.arange(self.points, device=device)
-        mean, spread = measure(values, at < seen, self.format)
-        values = (values - mean) / spread
+        values = self.format.scaled(values, self.format.prepare(values, at < seen))
         support = at[1 : shots + 1].expand(len(seen), -1)
         query = seen + torch.arange(self.sampling.queries, device=device)
         return Episode(self._examples(values, support, support < seen), self._examples(values, query, query >= seen))
 
     def _examples(self, values: Tensor, points: Tensor, mask: Tensor) -> Examples:
         """The examples of the points (T, k), with zeros where `mask` is False."""
-        x, y = windows(values, points, self.format.window), values.gather(1, points)[..., None]
+        x, y = self.format.windows(values, points), values.gather(1, points)[..., None]
         return Examples(x * mask[..., None, None], y * mask[..., None], mask)
 
 
@@ -158,6 +156,5 @@ def series(*, kind: Kind = "lines", window: int = 16, normalise: bool = True) ->
     """
     if kind not in get_args(Kind):
         raise unknown_name("kind of series", kind, get_args(Kind))
-    if not isinstance(normalise, bool):
-        raise ConfigError(f"normalise must be True or False, found {normalise!r}.")
-    return MadeUpSeries(kind=kind, spec=series_spec(SeriesFormat(window, normalise)))
+    format = formats.make("series", window=window, normalise=normalise)
+    return MadeUpSeries(kind=kind, spec=TaskSpec(format, targets.make("numbers")))

@@ -9,18 +9,19 @@ import torch
 from torch import Tensor
 
 from quickstudy import rng
-from quickstudy.episode import Episode, TaskSpec
-from quickstudy.registry import sources
+from quickstudy.episode import Episode
+from quickstudy.registry import formats, sources, targets
+from quickstudy.spec import TaskSpec
 from quickstudy.tasks.base import Sampling
-from quickstudy.tasks.made_up import MadeUpSource
+from quickstudy.tasks.made_up import FunctionSource
 
 _CURVE, _POINTS, _SIZES = range(3)
 _SAMPLING = Sampling(ways=1, shots=10, queries=10)
-_SPEC = TaskSpec(kind="regression", input_shape=(1,), target_shape=(1,))
+_SPEC = TaskSpec(formats.make("array", shape=(1,)), targets.make("numbers"))
 
 
 @dataclass(frozen=True, kw_only=True)
-class SinusoidSource(MadeUpSource):
+class SinusoidSource(FunctionSource):
     """Tasks y = A sin(w x + b) with x uniform in [-5, 5]; shots and queries count points. All splits are alike."""
 
     varying_frequency: bool = False

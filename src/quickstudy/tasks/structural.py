@@ -11,9 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from quickstudy import rng
-from quickstudy.episode import Episode, Examples, TaskSpec
+from quickstudy.episode import Episode, Examples
 from quickstudy.errors import ConfigError
-from quickstudy.registry import sources
+from quickstudy.registry import formats, sources, targets
+from quickstudy.spec import TaskSpec
 from quickstudy.tasks.base import Sampling, presence
 from quickstudy.tasks.made_up import MadeUpSource
 
@@ -153,5 +154,5 @@ def structural(*, columns: int = 64) -> StructuralSource:
     """
     if not 1 <= columns <= 3 * _HIDDEN:
         raise ConfigError(f"columns must lie between 1 and {3 * _HIDDEN}, found {columns}.")
-    spec = TaskSpec("classification", (columns,), ways=_SAMPLING.ways)
+    spec = TaskSpec(formats.make("table", columns=columns), targets.make("classes", ways=_SAMPLING.ways))
     return StructuralSource(columns=columns, spec=spec)

@@ -1,4 +1,4 @@
-"""Regression tasks from examples in memory: one small data set each."""
+"""Tasks of numbers from examples in memory: one small data set each."""
 
 from __future__ import annotations
 
@@ -10,10 +10,14 @@ import torch
 from torch import Tensor
 
 from quickstudy import rng
-from quickstudy.episode import Episode, Examples, TaskSpec
+from quickstudy.episode import Episode, Examples, Features, leaves, map_features
 from quickstudy.errors import DataError, ShapeError
-from quickstudy.tasks.arrays import as_features, split_classes
+from quickstudy.formats.base import Format, as_numbers
+from quickstudy.registry import formats, targets
+from quickstudy.spec import TaskSpec
+from quickstudy.targets.base import Target
 from quickstudy.tasks.base import Sampling, Source, presence
+from quickstudy.tasks.divide import split_classes
 
 _TASK, _ITEMS, _SIZES = range(3)
 _SAMPLING = Sampling(ways=1, shots=10, queries=10)
@@ -21,12 +25,12 @@ _SAMPLING = Sampling(ways=1, shots=10, queries=10)
 
 @dataclass(frozen=True, kw_only=True)
 class TableSource(Source):
-    """Each task is K + Q rows of one data set. x: (n, *features), y: (n, *target), the rows of all data sets in a row.
+    """Each task is K + Q rows of one data set. x: (n, …) as the format stores it, y: (n, *label), of all data sets.
 
     starts, counts: (D,) int64, the run of each data set. splits: the data sets (S,) of each split.
     """
 
-    x: Tensor
+    x: Features
     y: Tensor
     starts: Tensor
     counts: Tensor
@@ -43,8 +47,9 @@ class TableSource(Source):
         return replace(self, seed=seed)
 
     def to(self, device: torch.device | str) -> TableSource:
-        moved = {name: getattr(self, name).to(device) for name in ("x", "y", "starts", "counts")}
-        return replace(self, **moved, splits={split: ids.to(device) for split, ids in self.splits.items()})
+        moved = {name: getattr(self, name).to(device) for name in ("y", "starts", "counts")}
+        splits = {split: ids.to(device) for split, ids in self.splits.items()}
+        return replace(self, x=map_features(lambda t: t.to(device), self.x), splits=splits, **moved)
 
     def check(self, split: str) -> None:
         self.known(split)
@@ -64,7 +69,7 @@ class TableSource(Source):
 
     def episodes(self, split: str, indices: Tensor) -> Episode:
         self.check(split)
-        device, shots = self.x.device, self.sampling.shots
+        device, shots = self.y.device, self.sampling.shots
         keys = rng.fold(rng.key(self.seed, split, device=device), indices.to(device))
         chosen = self.splits[split][rng.integers(rng.fold(keys, _TASK), len(self.splits[split]))]
         rows = rng.choose(rng.fold(keys, _ITEMS), self.counts[chosen], shots + self.sampling.queries)
@@ -72,50 +77,84 @@ class TableSource(Source):
         _, given = presence(self.sampling, rng.fold(keys, _SIZES))
         support, query = rows[:, :shots], rows[:, shots:]
         return Episode(
-            Examples(self.x[support], self.y[support], torch.arange(shots, device=device) < given),
-            Examples(self.x[query], self.y[query], torch.ones_like(query, dtype=torch.bool)),
+            Examples(self._features(support), self.y[support], torch.arange(shots, device=device) < given),
+            Examples(self._features(query), self.y[query], torch.ones_like(query, dtype=torch.bool)),
         )
+
+    def _features(self, rows: Tensor) -> Features:
+        """Of the rows (T, k): (T, k, *features)."""
+        x = self.spec.format.features(map_features(lambda t: t[rows.flatten()], self.x))
+        return map_features(lambda t: t.reshape(*rows.shape, *t.shape[1:]), x)
 
 
 def tables(
     tasks: Mapping[str, tuple[Any, Any]] | Sequence[tuple[Any, Any]],
     *,
+    format: Format | None = None,
     val: float = 0.2,
     test: float = 0.2,
     split_seed: int = 0,
     units: str = "",
 ) -> TableSource:
-    """Regression tasks over data sets in memory, one for each machine, customer, assay, …
+    """Tasks of numbers over data sets in memory, one for each machine, customer, assay, …
 
     tasks: (x, y) of each, with x (n, *features) and y (n, *target) or (n,), which becomes (n, 1); n may differ. A
         mapping names them.
+    format: what x is; numbers in columns, or of their shape, if not given.
     val, test: shares of the data sets held out, at random by `split_seed`. units: of y, for reports.
 
     Raises ShapeError where lengths or features do not fit, DataError for NaN or too few data sets.
     """
     named = dict(tasks) if isinstance(tasks, Mapping) else {f"task {i}": pair for i, pair in enumerate(tasks)}
-    x: list[Tensor] = []
+    x: list[Features] = []
     y: list[Tensor] = []
-    for name, (inputs, targets) in named.items():
-        x.append(as_features(inputs, f"x of {name}"))
-        y.append(as_features(targets, f"y of {name}", features=False).float())
+    for name, (inputs, labels) in named.items():
+        if format is None:
+            x.append(as_numbers(inputs, f"x of {name}"))
+        else:
+            x.append(format.store(inputs).x)
+        y.append(as_numbers(labels, f"y of {name}", features=False).float())
         y[-1] = y[-1][:, None] if y[-1].dim() == 1 else y[-1]
-        if len(x[-1]) != len(y[-1]):
-            raise ShapeError(f"{name} has {len(x[-1])} rows of x but {len(y[-1])} of y. Give one target for each row.")
-        for found, first, label in ((x[-1], x[0], "x"), (y[-1], y[0], "y")):
-            if found.shape[1:] != first.shape[1:]:
+        rows = len(leaves(x[-1])[0])
+        if rows != len(y[-1]):
+            raise ShapeError(f"{name} has {rows} rows of x but {len(y[-1])} of y. Give one label for each row.")
+        for one, first, label in ((x[-1], x[0], "x"), (y[-1], y[0], "y")):
+            shape, other = ([tuple(t.shape[1:]) for t in leaves(part)] for part in (one, first))
+            if shape != other:
                 raise ShapeError(
-                    f"One {label} of {name} has shape {tuple(found.shape[1:])}, but {tuple(first.shape[1:])} in "
-                    f"{next(iter(named))}. Give every data set the same columns."
+                    f"One {label} of {name} has shape {shape[0]}, but {other[0]} in {next(iter(named))}. Give every "
+                    "data set the same columns."
                 )
-    splits = split_classes(len(named), val, test, split_seed, least=1)
-    counts = torch.tensor([len(t) for t in x])
+    together = map_features(lambda *t: torch.cat(t), *x)
+    if format is None:
+        shape = tuple(leaves(together)[0].shape[1:])
+        format = formats.make("table", columns=shape[0]) if len(shape) == 1 else formats.make("array", shape=shape)
+    target = targets.make("numbers", shape=tuple(y[0].shape[1:]), units=units)
+    groups = [name for name, labels in zip(named, y, strict=True) for _ in range(len(labels))]
+    return dataset_source(format, target, together, torch.cat(y), groups, val, test, split_seed)
+
+
+def dataset_source(
+    format: Format,
+    target: Target,
+    x: Features,
+    y: Tensor,
+    groups: Sequence[str],
+    val: float,
+    test: float,
+    split_seed: int,
+) -> TableSource:
+    """The source over stored x (n, …) with labels y (n, *label), of which the rows of one group are one data set."""
+    names = list(dict.fromkeys(groups))
+    number = {name: i for i, name in enumerate(names)}
+    ids = torch.tensor([number[group] for group in groups], dtype=torch.int64)
+    order, counts = ids.argsort(stable=True), torch.bincount(ids, minlength=len(names))
     return TableSource(
-        x=torch.cat(x).float(),
-        y=torch.cat(y),
+        x=map_features(lambda t: t[order], x),
+        y=y[order],
         starts=counts.cumsum(0) - counts,
         counts=counts,
-        splits=splits,
-        names=tuple(named),
-        spec=TaskSpec("regression", tuple(x[0].shape[1:]), target_shape=tuple(y[0].shape[1:]), units=units),
+        splits=split_classes(len(names), val, test, split_seed, least=1),
+        names=tuple(names),
+        spec=TaskSpec(format, target),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -10,15 +11,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from quickstudy import rng
-from quickstudy.episode import Episode, Examples, TaskSpec, map_features
+from quickstudy.episode import Episode, Examples, map_features
 from quickstudy.errors import ConfigError
-from quickstudy.tasks.base import Sampling, Source
+from quickstudy.tasks.base import Source
+from quickstudy.tasks.wrapped import Wrapped
 
 _LABELS, _OFFSET, _SUPPORT, _QUERY = range(4)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Transformed(Source):
+class Transformed(Wrapped):
     """The episodes of `source`, transformed; which way is a pure function of (seed, split, i).
 
     shuffle_labels: the class ids of an episode change places, in support and query alike. target_offset: one number for
@@ -36,55 +38,25 @@ class Transformed(Source):
     def __post_init__(self) -> None:
         if not 0 <= self.target_offset < math.inf:
             raise ConfigError(f"target_offset must be 0 or a positive number, found {self.target_offset}.")
-        kind = self.source.spec.kind
-        if self.shuffle_labels and kind != "classification":
-            raise ConfigError(
-                "shuffle_labels changes class ids, but these are regression tasks. Leave it out; for targets that are "
-                "numbers there is target_offset."
+        target = self.source.spec.target
+        if self.shuffle_labels:
+            target.require_classes(
+                "shuffle_labels, which changes class ids,",
+                "Leave it out; for targets that are numbers there is target_offset.",
             )
-        if self.target_offset and kind != "regression":
-            raise ConfigError(
-                "target_offset changes targets that are numbers, but these are classification tasks. Leave it out; for "
-                "class ids there is shuffle_labels."
-            )
+        if self.target_offset:
+            target.require_numbers("target_offset", "Leave it out; for class ids there is shuffle_labels.")
 
     @property
-    def spec(self) -> TaskSpec:  # type: ignore[override]
-        return self.source.spec
+    def inner(self) -> Source:
+        return self.source
 
-    @property
-    def sampling(self) -> Sampling:  # type: ignore[override]
-        return self.source.sampling
-
-    @property
-    def balanced(self) -> bool:
-        return self.source.balanced
-
-    @property
-    def seed(self) -> int:  # type: ignore[override]
-        return self.source.seed
-
-    def sampled(self, sampling: Sampling) -> Transformed:
-        return replace(self, source=self.source.sampled(sampling))
-
-    def seeded(self, seed: int) -> Transformed:
-        return replace(self, source=self.source.seeded(seed))
-
-    def to(self, device: torch.device | str) -> Transformed:
-        return replace(self, source=self.source.to(device))
+    def around(self, change: Callable[[Source], Source]) -> Transformed:
+        return replace(self, source=change(self.source))
 
     def plain(self) -> Transformed:
         """Without what is done to labels and targets; learners that read in order are still to see any order."""
         return replace(self, source=self.source.plain(), shuffle_labels=False, target_offset=0.0)
-
-    def known(self, split: str) -> None:
-        self.source.known(split)
-
-    def check(self, split: str) -> None:
-        self.source.check(split)
-
-    def classes(self, split: str) -> list[str]:
-        return self.source.classes(split)
 
     def class_names(self, split: str, index: int) -> list[str]:
         names = self.source.class_names(split, index)

@@ -12,11 +12,12 @@ from torch import nn
 from quickstudy.engine import Engine, keep_freed_memory, place, resolve_device
 from quickstudy.engine.distribute import Group
 from quickstudy.engine.vectorize import tasks_of
-from quickstudy.episode import Params, TaskSpec, check_episode
+from quickstudy.episode import Params
 from quickstudy.errors import ConfigError
 from quickstudy.learners import Learner
 from quickstudy.models import WithContext
-from quickstudy.registry import learners, models
+from quickstudy.registry import formats, learners, models
+from quickstudy.spec import TaskSpec, check_episode
 from quickstudy.tasks.base import Source
 from quickstudy.tasks.classes import ClassSource
 from quickstudy.tasks.transformed import transformed
@@ -33,24 +34,28 @@ def build_learner(config: RunConfig, spec: TaskSpec, classes: int = 0, module: n
     traits = learners.traits(config.learner.name)
     if module is None:
         size = config.learner.settings()["context"] if traits.context else 0
-        if not spec.input_shape:
+        if len(spec.format.layout) > 1:
             raise ConfigError(
-                f"The model {config.model.name!r} takes tensors with an axis of features, but the inputs of these "
-                "tasks have no shape of their own (a dict of tensors, or one number each). Give a network of your own "
-                "that takes them: qs.train(config, module=…)."
+                f"The model {config.model.name!r} takes one tensor, but these tasks are of {spec.format}, which are "
+                f"several: {', '.join(spec.format.layout)}. Give a network of your own that takes them by their names: "
+                "qs.train(config, module=…)."
             )
         if size and models.traits(config.model.name).axes == 2:
             raise ConfigError(
                 f"The learner {config.learner.name!r} puts a context beside vectors and images, but the model "
                 f"{config.model.name!r} reads sequences. Choose maml, or a network of your own with a buffer 'context'."
             )
-        channels, *space = spec.input_shape
-        wider = replace(spec, input_shape=(channels + size, *space))
-        module = cast(nn.Module, config.model.build(wider, traits.head))
+        module = cast(nn.Module, config.model.build(_wider(spec, size) if size else spec, traits.head))
         module = WithContext(module, size) if size else module
     options = {"classes": classes} if traits.pretrains else {}
     constructor = learners[config.learner.name]
     return cast(Learner, constructor(module, spec, **(config.learner.options | options)))
+
+
+def _wider(spec: TaskSpec, size: int) -> TaskSpec:
+    """The tasks as a network sees them that is given `size` more numbers, or channels, beside each input."""
+    channels, *space = spec.input_shape
+    return replace(spec, format=formats.make("array", shape=(channels + size, *space)))
 
 
 @dataclass(frozen=True)

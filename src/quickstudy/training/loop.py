@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from quickstudy import losses, rng
+from quickstudy import rng
 from quickstudy.engine import Engine, Tuner
 from quickstudy.engine.core import Gradients
 from quickstudy.engine.distribute import Group
@@ -20,6 +20,7 @@ from quickstudy.episode import Episode, Params
 from quickstudy.errors import ProcessLost, RunError, TrainingError
 from quickstudy.evaluation.evaluate import evaluate
 from quickstudy.storage.checkpoint import load_checkpoint, save_checkpoint
+from quickstudy.targets.metric import Metric
 from quickstudy.training.build import Parts, calibrated, initial_params
 from quickstudy.training.config import RunConfig
 from quickstudy.training.metrics import MetricsLog
@@ -46,10 +47,8 @@ class Best:
     value: float = math.nan
     step: int = -1
 
-    def improves(self, value: float, higher_is_better: bool) -> bool:
-        if math.isnan(self.value):
-            return True
-        return value > self.value if higher_is_better else value < self.value
+    def improves(self, value: float, metric: Metric) -> bool:
+        return self.step < 0 or math.isnan(self.value) or metric.better(value, self.value)
 
 
 class Training:
@@ -82,7 +81,7 @@ class Training:
         self.held_out = held_out(parts.source)
         self.step, self.seconds, self.best = 0, 0.0, Best()
         self.window: list[tuple[Tensor, Tensor]] = []  # loss and metric of the steps since the last line of metrics
-        self.metric = losses.metric_name(parts.engine.learner.spec)
+        self.metric = parts.engine.learner.spec.target.metric
 
     def resume(self) -> None:
         """Go on from the newest good checkpoint."""
@@ -117,15 +116,15 @@ class Training:
                     now = time.perf_counter()
                     rate = (self.step - mark_step) * config.meta_batch / (now - mark)
                     self.window, mark, mark_step = [], now, self.step
-                    facts = {"loss": loss, self.metric: metric, "episodes_per_second": rate, "lr": self._lr()}
+                    facts = {"loss": loss, self.metric.name: metric, "episodes_per_second": rate, "lr": self._lr()}
                     facts |= self.engine.reports(self.outer.params, *self._latest)
                     log.write("train", self.step, facts, self.seconds)
-                    shown = f"loss {loss:.3f}, {self._show(metric)}, {rate:.0f} episodes/s"
+                    shown = f"loss {loss:.3f}, {self.metric.show(metric)}, {rate:.0f} episodes/s"
                     progress.update(self.step, shown + validated)
                 if self.step % config.validate_every == 0 or last:
                     value = self._validate(log)
                     where = "" if self.held_out else f" {ON_TRAINING_CLASSES}"
-                    validated = f", validation{where} {self._show(value)}"
+                    validated = f", validation{where} {self.metric.show(value)}"
                     mark = time.perf_counter()
                     self._stopping = self.group.any(self._stop.asked, f"validation after step {self.step}")
                 if self.step % config.checkpoint_every == 0 or last or self._stopping:
@@ -147,9 +146,6 @@ class Training:
 
     def _lr(self) -> float:
         return float(self.outer.optimizer.param_groups[0]["lr"])
-
-    def _show(self, value: float) -> str:
-        return f"accuracy {100 * value:.1f} %" if self.metric == "accuracy" else f"MSE {value:.3f}"
 
     def _one_step(self) -> tuple[Tensor, Tensor]:
         first = self.step * self.config.meta_batch
@@ -233,8 +229,8 @@ class Training:
         tasks, count = self.parts.source, self.config.validation_episodes
         result = evaluate(self.parts.engine, params, tasks, "val", count, group=self.group, compare_supports=False)
         mean, note = result.mean, "" if self.held_out else ON_TRAINING_CLASSES
-        log.write("val", self.step, {self.metric: mean, "ci95": result.ci95}, self.seconds, note)
-        if not self.held_out or self.best.improves(mean, higher_is_better=self.metric == "accuracy"):
+        log.write("val", self.step, {self.metric.name: mean, "ci95": result.ci95}, self.seconds, note)
+        if not self.held_out or self.best.improves(mean, self.metric):
             self.best.value, self.best.step = mean, self.step
             facts = {"validation": mean, "validation_ci95": result.ci95, "held_out": self.held_out}
             if self.group.leads:

@@ -1,0 +1,51 @@
+"""The files of adapted models: tensors, and what they mean, in one file under one checksum."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from quickstudy.episode import Params
+from quickstudy.errors import CheckpointError, RunError
+from quickstudy.learners.network import prefixed, with_prefix
+from quickstudy.storage.folders import refuse_occupied
+from quickstudy.storage.tensors import load_tensors, save_tensors
+
+NAME = "model.safetensors"
+KIND = "adapted model"
+VERSION = 1
+"""Of what is stored beside the tensors; later ones are refused."""
+_PARTS = ("meta", "task", "fitted")
+_FACTS = {"config": dict, "names": list, "spec": dict, "built": dict, "provenance": dict}
+
+
+def write_model(folder: Path, parts: Mapping[str, Params], facts: Mapping[str, Any]) -> Path:
+    """The tensors of each part by its prefix, and the facts, into a folder that holds no model or run yet."""
+    refuse_occupied(folder)
+    tensors = {name: value for part, held in parts.items() for name, value in with_prefix(f"{part}.", held).items()}
+    save_tensors(folder / NAME, tensors, {"kind": KIND, "version": VERSION, **facts})
+    return folder
+
+
+def read_model(folder: Path) -> tuple[dict[str, Params], dict[str, Any]]:
+    """The inverse of `write_model`. RunError where there is none, CheckpointError for one that is damaged or newer."""
+    if not (folder / NAME).exists() or (folder / "config.json").exists():
+        if (folder / "config.json").exists():
+            raise RunError(
+                f"{folder} is a run, which has learned how to learn but no task yet. Adapt it first: quickstudy adapt "
+                f"{folder} --support EXAMPLES --out MODEL, or quickstudy.Run({str(folder)!r}).adapt(records, labels)."
+            )
+        raise RunError(f"There is no adapted model in {folder}: it has no {NAME}. Make one with quickstudy adapt.")
+    tensors, facts = load_tensors(folder / NAME, KIND)
+    if facts.get("version", 0) > VERSION:
+        raise CheckpointError(
+            f"{folder / NAME} has version {facts['version']}, written by a newer quickstudy; this one reads up to "
+            f"{VERSION}. Upgrade with: pip install --upgrade quickstudy"
+        )
+    for name, kind in _FACTS.items():
+        if not isinstance(facts.get(name), kind):
+            raise CheckpointError(
+                f"{folder / NAME} lacks its {name!r}, or holds another kind of it. Adapt the model again."
+            )
+    return {part: prefixed(f"{part}.", tensors) for part in _PARTS}, facts

@@ -1,0 +1,51 @@
+"""Which classes, or data sets, are for training, validation and test."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from quickstudy import rng
+from quickstudy.errors import ConfigError, DataError
+from quickstudy.tasks.base import SPLITS
+
+
+def split_classes(classes: int, val: float, test: float, seed: int, least: int = 2) -> dict[str, Tensor]:
+    """Class ids (C,) of each split, at random. A share above 0 gives at least `least` of them, a share of 0 none."""
+    for name, share in (("val", val), ("test", test)):
+        if not 0.0 <= share < 1.0:
+            raise ConfigError(f"The share {name} must lie in [0, 1), found {share}.")
+    sizes = {name: max(least, round(classes * share)) if share else 0 for name, share in (("val", val), ("test", test))}
+    rest = classes - sizes["val"] - sizes["test"]
+    if rest < least:
+        raise DataError(
+            f"{classes} classes cannot be split: val takes {sizes['val']} and test {sizes['test']}, which leaves "
+            f"{max(rest, 0)} to train on. "
+            "Add classes, lower the shares val and test (0 is allowed), or name the splits."
+        )
+    order = rng.permutation(rng.key(seed, "split"), classes)
+    parts = order.tensor_split([rest, rest + sizes["val"]])
+    return {split: ids.sort().values for split, ids in zip(SPLITS, parts, strict=True)}
+
+
+def named_splits(splits: Mapping[str, Sequence[Hashable]], names: Sequence[str]) -> dict[str, Tensor]:
+    """Class ids (C,) of each split, from the labels that the user names for it; `names`: of all classes, by id."""
+    if set(splits) - set(SPLITS) or "train" not in splits:
+        raise ConfigError(f"splits must name the labels of 'train', 'val' and 'test', found {sorted(splits)}.")
+    number = {name: i for i, name in enumerate(names)}
+    seen: dict[str, str] = {}
+    for split, labels in splits.items():
+        for label in map(str, labels):
+            if label not in number:
+                raise DataError(
+                    f"splits[{split!r}] names the class {label!r}, which no example in y has. Check its spelling."
+                )
+            if label in seen:
+                raise DataError(
+                    f"splits names the class {label!r} twice, in {seen[label]!r} and {split!r}: a class that was "
+                    "trained on says nothing about learning new ones. Name it once."
+                )
+            seen[label] = split
+    return {s: torch.tensor([number[str(label)] for label in splits.get(s, ())], dtype=torch.int64) for s in SPLITS}

@@ -1,0 +1,120 @@
+"""Tasks from records of any format and with any target: files by class, rows of a CSV file, or what is registered."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Sequence
+from typing import Any
+
+from quickstudy.errors import ConfigError
+from quickstudy.formats.base import Broken, Format, say
+from quickstudy.registry import formats, sources, targets
+from quickstudy.targets.base import Target
+from quickstudy.tasks.base import Source
+from quickstudy.tasks.folder import class_folders_source
+from quickstudy.tasks.tables import dataset_source
+
+
+@sources.register("records", data="records of any format")
+def records(
+    *,
+    root: str,
+    format: str = "image",
+    options: tuple[str, ...] = (),
+    target: str = "classes",
+    target_options: tuple[str, ...] = (),
+    val: float = 0.2,
+    test: float = 0.2,
+    split_seed: int = 0,
+    broken: Broken = "refuse",
+) -> Source:
+    """Your own records, of any registered format, with any registered target.
+
+    With classes, the classes are split; with other targets every task is one data set, named by the records' groups.
+
+    root: where the records lie: a folder with a sub-folder for each class, or a file, as the format has it.
+    format: its name; see `quickstudy list formats`. options: its own, names and values in turn, such as size 28.
+    target: its name; see `quickstudy list targets`. target_options: its own, names and values in turn.
+    val, test: shares of the classes, or data sets, that are held out, at random by `split_seed`.
+    split_seed: which these are.
+    broken: whether a record that cannot be read stops everything ('refuse') or is left out ('skip').
+    """
+    seen: Format = formats.make(format, **pairs("options", options))
+    asked: Target = targets.make(target, **pairs("target_options", target_options))
+    if asked.relabels:
+        return class_folders_source(seen, root, val, test, split_seed, broken)
+    return of_groups(seen, asked, root, val, test, split_seed, broken)
+
+
+@sources.register("table_csv", data="a CSV file of rows")
+def table_csv(
+    *,
+    path: str,
+    label: str = "label",
+    group: str = "",
+    target: str = "classes",
+    units: str = "",
+    val: float = 0.2,
+    test: float = 0.2,
+    split_seed: int = 0,
+) -> Source:
+    """Your own table: a CSV file with one row for each example, numbers in its columns, and a column of labels.
+
+    path: the file, in UTF-8, with commas; its first line names the columns.
+    label: the column that holds what is to be told. group: the column that says which task a row belongs to; needed
+        where labels are numbers, and left out where they are classes.
+    target: 'classes' or 'numbers'. units: of numbers, for reports.
+    val, test: shares of the classes, or tasks, that are held out, at random by `split_seed`.
+    split_seed: which these are.
+
+    Raises DataError, naming file and line, for cells that are missing or no numbers.
+    """
+    asked: Target = targets.make(target, **({"units": units} if units else {}))
+    if asked.relabels and group:
+        raise ConfigError(
+            f"The column group={group!r} says which rows are one task, but tasks of classes are made of the classes. "
+            "Leave it out, or choose target='numbers'."
+        )
+    seen: Format = formats.make("table", label=label, group=group)
+    if asked.relabels:
+        return class_folders_source(seen, path, val, test, split_seed, "refuse")
+    return of_groups(seen, asked, path, val, test, split_seed, "refuse")
+
+
+def of_groups(
+    format: Format, target: Target, root: str, val: float, test: float, split_seed: int, broken: Broken
+) -> Source:
+    """One data set for each group of the records at `root`."""
+    rows = format.find(root)
+    if rows.groups is None or rows.labels is None:
+        raise ConfigError(
+            f"Tasks of {target} need to know which records belong to one task, and the records at {root} do not say. "
+            "Name the column that does (--tasks.group), or give the data from Python: quickstudy.tasks.tables."
+        )
+    stored = format.store(rows.items, broken)
+    say(stored.notices)
+    y, _ = target.encode([_number(rows.labels[i]) for i in stored.kept])
+    groups = [rows.groups[i] for i in stored.kept]
+    return dataset_source(format.fitting(stored.x, rows.items), target, stored.x, y, groups, val, test, split_seed)
+
+
+def _number(label: Any) -> Any:
+    """A label that was read as text, as the number it writes; other labels as they are."""
+    try:
+        return float(label)
+    except (TypeError, ValueError):
+        return label
+
+
+def pairs(name: str, words: Sequence[str]) -> dict[str, Any]:
+    """Options written as names and values in turn; values as Python writes them, or plain words."""
+    if len(words) % 2:
+        raise ConfigError(f"{name} takes names and values in turn, found {' '.join(words)}.")
+    return {option: _read(text) for option, text in zip(words[::2], words[1::2], strict=True)}
+
+
+def _read(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text

@@ -1,0 +1,70 @@
+"""Sources around a source: everything that such a wrapper does not change is the inner source's, by construction."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from quickstudy.episode import Episode
+from quickstudy.spec import TaskSpec
+from quickstudy.tasks.base import Sampling, Source
+
+
+class Wrapped(Source):
+    """Base of wrappers: it forwards all that a source can be asked; a wrapper overrides what it changes."""
+
+    @property
+    @abstractmethod
+    def inner(self) -> Source:
+        """The source around which this one is."""
+
+    @abstractmethod
+    def around(self, change: Callable[[Source], Source]) -> Self:
+        """The same wrapper around changed sources."""
+
+    @property
+    def spec(self) -> TaskSpec:  # type: ignore[override]
+        return self.inner.spec
+
+    @property
+    def sampling(self) -> Sampling:  # type: ignore[override]
+        return self.inner.sampling
+
+    @property
+    def seed(self) -> int:  # type: ignore[override]
+        return self.inner.seed
+
+    @property
+    def balanced(self) -> bool:
+        return self.inner.balanced
+
+    def episodes(self, split: str, indices: Tensor) -> Episode:
+        return self.inner.episodes(split, indices)
+
+    def sampled(self, sampling: Sampling) -> Self:
+        return self.around(lambda source: source.sampled(sampling))
+
+    def seeded(self, seed: int) -> Self:
+        return self.around(lambda source: source.seeded(seed))
+
+    def to(self, device: torch.device | str) -> Self:
+        return self.around(lambda source: source.to(device))
+
+    def plain(self) -> Self:
+        return self.around(lambda source: source.plain())
+
+    def known(self, split: str) -> None:
+        self.inner.known(split)
+
+    def check(self, split: str) -> None:
+        self.inner.check(split)
+
+    def classes(self, split: str) -> list[str]:
+        return self.inner.classes(split)
+
+    def class_names(self, split: str, index: int) -> list[str]:
+        return self.inner.class_names(split, index)
