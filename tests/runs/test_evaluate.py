@@ -19,7 +19,7 @@ from quickstudy.tasks.base import Sampling
 from quickstudy.evaluation.estimate import confidence
 from quickstudy.evaluation.evaluate import Result, metrics_of
 from quickstudy.runs.run import Run, train
-from quickstudy.storage.tensors import read_json, write_json
+from quickstudy.storage.json import read_json, write_json
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ from quickstudy.runs.reproduce import measure
 from quickstudy.runs.results import page
 from quickstudy.report import report
 from quickstudy.runs.run import Run, train
-from quickstudy.storage.tensors import read_json, write_json
+from quickstudy.storage.json import read_json, write_json
 from quickstudy.evaluation.support_use import TASKS, SupportUse
 
 

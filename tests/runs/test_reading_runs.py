@@ -14,7 +14,7 @@ from quickstudy.registry import learners, models, recipes, sources
 from quickstudy.training.config import RunConfig
 from quickstudy.evaluation.evaluate import Result
 from quickstudy.report import report
-from quickstudy.storage.tensors import read_json
+from quickstudy.storage.json import read_json
 
 SMALL = {"iterations": 2, "meta_batch": 2, "validation_episodes": 4, "validate_every": 2, "compile": "off"}
 

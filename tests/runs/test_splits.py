@@ -20,7 +20,8 @@ from quickstudy.tasks.glyphs import glyphs
 from quickstudy.training.config import RunConfig
 from quickstudy.report.sections import header, learning_curve
 from quickstudy.runs.run import Run, resume, train
-from quickstudy.storage.tensors import load_tensors, read_json, save_tensors
+from quickstudy.storage.json import read_json
+from quickstudy.storage.tensors import load_tensors, save_tensors
 
 
 def write_classes(root: Path, names: Iterable[str]) -> None:

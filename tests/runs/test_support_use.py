@@ -22,7 +22,7 @@ from quickstudy.registry import learners, models, sources
 from quickstudy.tasks import sinusoid, tables
 from quickstudy.tasks.base import Sampling, Source
 from quickstudy.evaluation.evaluate import Result, evaluate
-from quickstudy.storage.tensors import read_json, write_json
+from quickstudy.storage.json import read_json, write_json
 from quickstudy.evaluation.support_use import support_use
 
 CPU = torch.device("cpu")

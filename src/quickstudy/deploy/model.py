@@ -11,14 +11,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from quickstudy.engine import resolve_device
+from quickstudy.engine import place, resolve_device
 from quickstudy.episode import Examples, ImageFormat, Params, SeriesFormat, State, TaskSpec, check_examples
 from quickstudy.errors import CheckpointError, ConfigError, DataError, RunError, ShapeError
 from quickstudy.learners import Learner, ReadingLearner
 from quickstudy.learners.network import prefixed, with_prefix
 from quickstudy.registry import models
 from quickstudy.storage.folders import refuse_occupied
-from quickstudy.storage.tensors import load_tensors, read_json, save_tensors, write_json
+from quickstudy.storage.json import read_json, write_json
+from quickstudy.storage.tensors import load_tensors, save_tensors
 from quickstudy.tasks.windows import checked, roll_out, scale_of, seen_examples
 from quickstudy.training.build import build_learner
 from quickstudy.training.config import RunConfig
@@ -156,14 +157,13 @@ class AdaptedModel:
                 raise CheckpointError(
                     f"{folder / 'model.json'} lacks its {name!r}: it was edited. Adapt the model again."
                 )
-        on = resolve_device(device)
-        tensors = {name: value.to(on) for name, value in tensors.items()}
         config = RunConfig.from_json(facts["config"])
         spec = spec_from_json(facts["spec"])
         built = spec_from_json(facts.get("built", facts["spec"]))  # older files have none
         learner = build_learner(config, built, classes=1, module=module)
         learner = (learner if built == spec else learner.at(spec)).evaluated()
-        params, state = prefixed(_META, tensors), prefixed(_STATE, tensors)
+        on, inner_loop = resolve_device(device), learner.network.inner_loop
+        params, state = (place(prefixed(prefix, tensors), on, inner_loop) for prefix in (_META, _STATE))
         scale = tuple(facts["scale"]) if facts.get("scale") else None
         return cls(config, learner, params, state, tuple(facts["classes"]), built, scale)
 
@@ -211,7 +211,7 @@ def adapt(
     check_examples(support, learner.spec)
     learner = learner.evaluated()
     with torch.no_grad():
-        state = learner.adapt(params, support)
+        state = place(learner.adapt(params, support), device, learner.network.inner_loop)
     return AdaptedModel(config, learner, params, state, classes, built)
 
 

@@ -15,7 +15,7 @@ from quickstudy.learners import GradientLearner, Learner
 from quickstudy.training.config import Protocol, RunConfig
 from quickstudy.evaluation.evaluate import Result
 from quickstudy.runs.run import Run, train
-from quickstudy.storage.tensors import write_atomically
+from quickstudy.storage.atomic import write_atomically
 
 UNTRAINED = "untrained network"
 _UNTRAINED_EPISODES = 200

@@ -10,7 +10,8 @@ from typing import Any
 from quickstudy.training.config import Protocol
 from quickstudy.evaluation.evaluate import Result
 from quickstudy.training.progress import duration
-from quickstudy.storage.tensors import read_json, write_atomically
+from quickstudy.storage.atomic import write_atomically
+from quickstudy.storage.json import read_json
 
 HEAD = """<!-- Made by `python -m quickstudy.runs.results` of results/*.json. Do not edit. -->
 

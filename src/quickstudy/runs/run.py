@@ -29,7 +29,10 @@ from quickstudy.training.metrics import read_metrics
 from quickstudy.training.outer import Outer
 from quickstudy.training.progress import Progress
 from quickstudy.storage.provenance import commit, machine
-from quickstudy.storage.tensors import GO_ON, load_tensors, read_json, save_tensors, write_json
+from quickstudy.storage.atomic import GO_ON
+from quickstudy.storage.json import read_json, write_json
+from quickstudy.storage.tensors import load_tensors, save_tensors
+
 
 class Run:
     """A finished (or stopped) training, from which tasks are evaluated and learned.
@@ -67,7 +70,7 @@ class Run:
             raise RunError(
                 f"{self.folder} has no kept model yet: it was stopped before its first validation. Resume it."
             )
-        return load_tensors(path, "run")
+        return load_tensors(path, "run", {"spec": dict})
 
     @cached_property
     def learner(self) -> Learner:

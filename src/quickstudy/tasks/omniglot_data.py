@@ -15,6 +15,7 @@ from torch import Tensor
 
 from quickstudy.errors import DataError
 from quickstudy.files import writing
+from quickstudy.storage.tensors import owned
 from quickstudy.tasks.download import cache_folder, download
 from quickstudy.tasks.images import decode, fit
 from quickstudy.tasks.progress import reading
@@ -114,7 +115,7 @@ def _load(path: Path, shape: tuple[int, ...]) -> Tensor | None:
     from safetensors.torch import load_file
 
     try:
-        x = load_file(path)["x"]
+        x = owned(load_file(path)["x"])
     except FileNotFoundError:
         return None
     except (SafetensorError, OSError, KeyError) as error:
