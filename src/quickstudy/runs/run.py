@@ -11,27 +11,27 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from quickstudy.deploy.model import AdaptedModel, adapt, adapt_series, spec_from_json, spec_to_json
 from quickstudy.engine import Engine, place, resolve_device
 from quickstudy.engine.distribute import Group, join
 from quickstudy.episode import Params
 from quickstudy.errors import ConfigError, ProcessLost, RunError
+from quickstudy.evaluation.evaluate import Result, evaluate
 from quickstudy.learners import IterativeLearner, Learner
 from quickstudy.registry import OWN, models, sources
+from quickstudy.storage.atomic import GO_ON
+from quickstudy.storage.folders import new_folder
+from quickstudy.storage.json import read_json, write_json
+from quickstudy.storage.provenance import commit, machine
+from quickstudy.storage.tensors import load_tensors, save_tensors
 from quickstudy.tasks.base import Sampling, Source
 from quickstudy.training import splits
-from quickstudy.deploy.model import AdaptedModel, adapt, adapt_series, spec_from_json, spec_to_json
 from quickstudy.training.build import Parts, build, build_learner, calibrated, check_group, initial_params
 from quickstudy.training.config import RunConfig
-from quickstudy.evaluation.evaluate import Result, evaluate
-from quickstudy.storage.folders import new_folder
 from quickstudy.training.loop import Training
 from quickstudy.training.metrics import read_metrics
 from quickstudy.training.outer import Outer
 from quickstudy.training.progress import Progress
-from quickstudy.storage.provenance import commit, machine
-from quickstudy.storage.atomic import GO_ON
-from quickstudy.storage.json import read_json, write_json
-from quickstudy.storage.tensors import load_tensors, save_tensors
 
 
 class Run:
