@@ -67,7 +67,8 @@ def test_other_readers_align_too(tmp_path: Path) -> None:
     cached = _load(tmp_path / "images", (3, 1, 5, 5))
     assert cached is not None
     Image.new("RGB", (7, 5)).save(tmp_path / "image.png")
-    assert_aligned(cached, decode_image(tmp_path / "image.png", 3).pixels)
+    pixels = [decode_image(tmp_path / "image.png", 3).pixels for _ in range(20)]  # any one may be aligned by chance
+    assert_aligned(cached, *pixels)
 
 
 def test_descriptors_are_aligned() -> None:
