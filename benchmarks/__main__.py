@@ -17,8 +17,8 @@ from benchmarks import compiling, episodes, latency, memory, metastep, processes
 from benchmarks.page import RESULTS
 from benchmarks.timing import QUICK, Effort
 from quickstudy.engine import keep_freed_memory
+from quickstudy.storage.json import read_json, write_json
 from quickstudy.storage.provenance import commit, machine
-from quickstudy.storage.tensors import read_json, write_json
 
 SECTIONS: dict[str, Callable[[bool], Iterator[Any]]] = {
     "meta-step": lambda quick: metastep.measure(QUICK if quick else Effort()),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from quickstudy.storage.tensors import read_json
+from quickstudy.storage.json import read_json
 
 TARGETS = Path(__file__).parent / "targets.json"
 OURS = "quickstudy"

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.figures import LENT, OURS, TARGETS, best_of, comparisons, figures, headline, targets
-from quickstudy.storage.tensors import read_json, write_atomically
+from quickstudy.storage.atomic import write_atomically
+from quickstudy.storage.json import read_json
 
 Figures = dict[str, float]
 RESULTS = Path(__file__).parent / "results.json"

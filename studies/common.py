@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
+from quickstudy.storage.json import write_json
 from quickstudy.storage.provenance import commit, machine
-from quickstudy.storage.tensors import write_json
 
 RESULTS = Path(__file__).parent / "results"
 

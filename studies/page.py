@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from quickstudy.storage.tensors import read_json, write_atomically
+from quickstudy.storage.atomic import write_atomically
+from quickstudy.storage.json import read_json
 from studies.common import RESULTS, interval, slope
 from studies.lines_page import continued, lines
 from studies.optimizers_page import curves, optimizers

@@ -70,6 +70,30 @@ def test_models_that_differ_are_refused_by_the_first_parameter() -> None:
         mean([one, model(2)], [1.0])
 
 
+def test_weights_by_name_are_those_of_the_models_of_these_names() -> None:
+    one, two = model(0), model(1)
+    clients = {0: one, 1: two}
+    weights = {1: 100, 0: 300}
+    torch.testing.assert_close(mean(clients, weights)["a"], (3 * one["a"] + two["a"]) / 4)  # type: ignore[arg-type]
+    named = {"x": one, "y": two}
+    sure = {"y": {"a": torch.ones(3, 2)}, "x": {"a": torch.full((3, 2), 3.0)}}
+    torch.testing.assert_close(fisher_mean(named, sure)["a"], (3 * one["a"] + two["a"]) / 4)
+    added = task_arithmetic(one, {"y": two, "z": model(2)}, {"z": 0.0, "y": 0.5})
+    torch.testing.assert_close(added["a"], (one["a"] + two["a"]) / 2)
+
+
+def test_names_of_weights_that_are_missing_or_unknown_are_said() -> None:
+    models = {"x": model(0), "y": model(1)}
+    with pytest.raises(ConfigError, match="no weight for 'y' and a weight for 'z', which is no model.*'x', 'y'"):
+        mean(models, {"x": 1.0, "z": 1.0})
+    with pytest.raises(ConfigError, match="There is no information for 'y'"):
+        fisher_mean(models, {"x": {"a": torch.ones(3, 2)}})
+    with pytest.raises(ConfigError, match="a scale for 'the base'"):
+        task_arithmetic(model(2), models, {"x": 1.0, "y": 1.0, "the base": 1.0})
+    with pytest.raises(ConfigError, match="2 models but 3 scales"):
+        task_arithmetic(model(2), models, [1.0, 1.0, 1.0])
+
+
 def test_models_with_nan_are_left_out_and_named(caplog: pytest.LogCaptureFixture) -> None:
     good, bad = model(0), model(1)
     bad["b"][0] = torch.nan

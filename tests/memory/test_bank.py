@@ -19,6 +19,7 @@ import torch
 from quickstudy.errors import CheckpointError, DataError, QuickstudyError, RunError
 from quickstudy.memory import Bank, Codec, Entry
 from quickstudy.memory.codec import decode, encode
+from quickstudy.memory.health import export
 
 D = 8
 
@@ -38,7 +39,7 @@ def parameters(seed: int) -> dict[str, torch.Tensor]:
 
 def filled(path: Path, count: int = 5) -> tuple[Bank, list[str]]:
     bank = Bank(path)
-    base = bank.phi.add("base", {"network.w": torch.zeros(3, 4)}, {"body": ["w"]})
+    base = bank.phi.add("ba5e", {"network.w": torch.zeros(3, 4)}, {"body": ["w"]})
     return bank, bank.add([(entry(i, base), encode(parameters(i), {}, "float32"), None) for i in range(count)])
 
 
@@ -106,6 +107,42 @@ def test_a_damaged_entry_is_never_used(tmp_path: Path) -> None:
     assert set(bank.check()) == {ids[2]}
     bank.remove(list(bank.check()))
     assert len(bank) == 4 and bank.check() == {}
+
+
+def test_ids_that_are_not_hexadecimal_are_refused_when_they_are_added(tmp_path: Path) -> None:
+    bank, _ = filled(tmp_path)
+    for bad in ("../victim/model", "x", "", "A" * 32, "a" * 65, "ab\n"):
+        with pytest.raises(DataError, match="hexadecimal digits"):
+            entry(9, "ba5e", id=bad)
+        with pytest.raises(DataError, match="hexadecimal digits"):
+            bank.phi.add(bad, {"network.w": torch.zeros(1)}, {})
+    with pytest.raises(DataError, match=r"found '\.\./phi'"):
+        entry(9, "../phi")
+    assert len(bank) == 5 and bank.phi.ids() == ["ba5e"]
+
+
+def test_ids_that_others_wrote_into_a_bank_lead_nowhere(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exported files are called by ids: one that is a path would lead out of the folder."""
+    bank, ids = filled(tmp_path / "bank", 2)
+    with monkeypatch.context() as unchecked:
+        unchecked.setattr("quickstudy.memory.entry.check_id", lambda id: id)
+        unchecked.setattr("quickstudy.memory.bases.check_id", lambda id: id)
+        bank.add([(entry(9, "ba5e", id="../victim"), encode(parameters(9), {}, "float32"), None)])
+        bank.phi.add("x/../../elsewhere", {"network.w": torch.zeros(1)}, {})
+    bank = Bank(tmp_path / "bank")
+    wrong = bank.check()
+    assert set(wrong) == {"../victim", "φ x/../../elsewhere"}
+    assert all("hexadecimal digits" in text for text in wrong.values())
+    assert [e.id for e in bank.entries()] == ids
+    export(bank, tmp_path / "out" / "deep")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bank", "out"]
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["deep"]
+    assert {path.stem for path in (tmp_path / "out" / "deep").iterdir()} == {"phi-ba5e", *ids}
+    assert "'../victim'" in caplog.text and "'x/../../elsewhere'" in caplog.text
+    bank.remove(list(wrong))
+    assert len(bank) == 2
 
 
 def test_an_entry_deleted_between_search_and_load_is_named(tmp_path: Path) -> None:
@@ -237,7 +274,7 @@ def test_four_writers_two_of_them_killed_lose_nothing_that_was_acknowledged(tmp_
 def test_every_error_is_one_of_ours(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(QuickstudyError, match="Could not"):
-        Bank(tmp_path / "file").phi.add("base", {"w": torch.zeros(1)}, {})
+        Bank(tmp_path / "file").phi.add("ba5e", {"w": torch.zeros(1)}, {})
 
 
 def test_a_large_bank_is_searched_through_its_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,7 +282,7 @@ def test_a_large_bank_is_searched_through_its_index(tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr(module, "EXACT", 100)
     bank = Bank(tmp_path)
-    base = bank.phi.add("base", {"network.w": torch.zeros(1)}, {})
+    base = bank.phi.add("ba5e", {"network.w": torch.zeros(1)}, {})
     data = encode({"w": torch.zeros(1)}, {}, "float32")
     ids = bank.add([(entry(i, base, signature="odd" if i % 2 else "even"), data, None) for i in range(600)])
     exact = bank.recall(vector(1000), 5, signature="odd")
@@ -265,7 +302,7 @@ def test_the_search_follows_what_is_added_and_removed(tmp_path: Path) -> None:
     bank, ids = filled(tmp_path, 20)
     assert bank.recall(vector(3), 1)[0][0].id == ids[3]
     other = Bank(tmp_path)
-    new = other.add([(entry(99, "base"), encode(parameters(99), {}, "float32"), None)])
+    new = other.add([(entry(99, "ba5e"), encode(parameters(99), {}, "float32"), None)])
     other.remove([ids[3]])
     assert bank.recall(vector(99), 1)[0][0].id == new[0]
     assert bank.recall(vector(3), 1)[0][0].id != ids[3] and len(bank.recall(vector(3), 50)) == 20

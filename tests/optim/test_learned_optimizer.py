@@ -155,7 +155,7 @@ def test_files_that_are_something_else_are_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="truncated or not a safetensors file"):
         LearnedOptimizer.load(path, params)
     save_tensors(path, {"w": torch.zeros(1)}, {"kind": "run"})
-    with pytest.raises(CheckpointError, match="not a learned optimizer but of the kind 'run'"):
+    with pytest.raises(CheckpointError, match="of the kind 'run', expected 'learned optimizer'"):
         LearnedOptimizer.load(path, params)
     rule, weights = made("lstm")
     save_rule(path, rule, weights)
@@ -163,7 +163,8 @@ def test_files_that_are_something_else_are_refused(tmp_path: Path) -> None:
     path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     with pytest.raises(CheckpointError, match="does not match its checksum"):
         LearnedOptimizer.load(path, params)
-    save_tensors(path, {"w": torch.zeros(1)}, {"kind": "learned optimizer", "rule": "newer", "options": {}})
+    facts = {"kind": "learned optimizer", "rule": "newer", "options": {}, "facts": {}}
+    save_tensors(path, {"w": torch.zeros(1)}, facts)
     with pytest.raises(CheckpointError, match="a rule called 'newer', which is not known here"):
         LearnedOptimizer.load(path, params)
 

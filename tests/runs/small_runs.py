@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from quickstudy.registry import learners, models, sources
+from quickstudy.runs.run import train
+from quickstudy.storage.tensors import load_tensors
 from quickstudy.tasks import arrays
 from quickstudy.tasks.classes import ClassSource
 from quickstudy.training.config import RunConfig
 from quickstudy.training.loop import Training
 from quickstudy.training.metrics import read_metrics
-from quickstudy.runs.run import train
-from quickstudy.storage.tensors import load_tensors
 
 TIMING = ("seconds", "episodes_per_second")
 

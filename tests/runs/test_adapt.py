@@ -14,10 +14,10 @@ from small_runs import blobs, class_run, linear_run
 from torch import Tensor
 
 import quickstudy
+from quickstudy.deploy.model import AdaptedModel
 from quickstudy.errors import CheckpointError, ConfigError, DataError, QuickstudyError, RunError, ShapeError
 from quickstudy.recipes.small import sinusoid_maml
 from quickstudy.registry import learners
-from quickstudy.deploy.model import AdaptedModel
 from quickstudy.runs.run import Run, train
 
 NAMES = ["wren", "owl", "tern"]

@@ -13,13 +13,13 @@ import torch
 from small_runs import blobs, class_run, linear_run
 
 from quickstudy.errors import ConfigError, DataError
-from quickstudy.recipes.small import sinusoid_maml
-from quickstudy.registry import learners
-from quickstudy.tasks.base import Sampling
 from quickstudy.evaluation.estimate import confidence
 from quickstudy.evaluation.evaluate import Result, metrics_of
+from quickstudy.recipes.small import sinusoid_maml
+from quickstudy.registry import learners
 from quickstudy.runs.run import Run, train
-from quickstudy.storage.tensors import read_json, write_json
+from quickstudy.storage.json import read_json, write_json
+from quickstudy.tasks.base import Sampling
 
 
 @pytest.fixture(scope="module")

@@ -13,18 +13,18 @@ from guessable import Guessable
 from small_runs import linear_run
 
 from quickstudy.cli import main
+from quickstudy.evaluation import evaluate as evaluation
+from quickstudy.evaluation.evaluate import Result
+from quickstudy.evaluation.support_use import TASKS, SupportUse
 from quickstudy.recipes.small import sinusoid_maml
 from quickstudy.registry import learners, models, sources
-from quickstudy.testing import check_source
-from quickstudy.evaluation import evaluate as evaluation
-from quickstudy.training.config import Protocol, RunConfig
-from quickstudy.evaluation.evaluate import Result
+from quickstudy.report import report
 from quickstudy.runs.reproduce import measure
 from quickstudy.runs.results import page
-from quickstudy.report import report
 from quickstudy.runs.run import Run, train
-from quickstudy.storage.tensors import read_json, write_json
-from quickstudy.evaluation.support_use import TASKS, SupportUse
+from quickstudy.storage.json import read_json, write_json
+from quickstudy.testing import check_source
+from quickstudy.training.config import Protocol, RunConfig
 
 
 def run_of(learner: str, **changes: Any) -> RunConfig:

@@ -11,8 +11,8 @@ from small_runs import blobs, class_run
 
 from quickstudy.recipes.small import sinusoid_maml
 from quickstudy.registry import learners, models, sources
-from quickstudy.training.config import RunConfig
 from quickstudy.runs.run import train
+from quickstudy.training.config import RunConfig
 
 
 @pytest.mark.parametrize("learner", ["protonet", "simpleshot", "finetune", "r2d2"])

@@ -10,11 +10,11 @@ import torch
 
 import quickstudy as qs
 from quickstudy.errors import ConfigError, ModelError
-from quickstudy.registry import learners, models, recipes, sources
-from quickstudy.training.config import RunConfig
 from quickstudy.evaluation.evaluate import Result
+from quickstudy.registry import learners, models, recipes, sources
 from quickstudy.report import report
-from quickstudy.storage.tensors import read_json
+from quickstudy.storage.json import read_json
+from quickstudy.training.config import RunConfig
 
 SMALL = {"iterations": 2, "meta_batch": 2, "validation_episodes": 4, "validate_every": 2, "compile": "off"}
 

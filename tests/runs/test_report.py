@@ -15,10 +15,10 @@ import torch
 from quickstudy.errors import DataError, MissingExtra
 from quickstudy.recipes.small import linear_maml, sinusoid_maml
 from quickstudy.registry import learners, models, sources
-from quickstudy.training.config import RunConfig
 from quickstudy.report import AdaptedTask, report
 from quickstudy.report.mistakes import worst_pairs
 from quickstudy.runs.run import Run, train
+from quickstudy.training.config import RunConfig
 
 EPISODES = 12
 _SHORT: dict[str, Any] = {

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from quickstudy.errors import ConfigError
-from quickstudy.recipes.small import linear_maml
-from quickstudy.training.config import Protocol, RunConfig
 from quickstudy.evaluation.evaluate import Result
+from quickstudy.recipes.small import linear_maml
 from quickstudy.runs.reproduce import measure, reproduce
 from quickstudy.runs.results import HEAD, main, page, verdict
 from quickstudy.runs.run import Run
+from quickstudy.training.config import Protocol, RunConfig
 
 ROOT = Path(__file__).parents[2]
 

@@ -22,9 +22,9 @@ from small_runs import assert_same_bits, blobs, class_run, linear_run, newest, t
 import quickstudy
 from quickstudy.engine import tune
 from quickstudy.errors import CheckpointError, RunError
-from quickstudy.training.outer import Outer
 from quickstudy.runs.run import Run, resume, train
 from quickstudy.storage.tensors import load_tensors
+from quickstudy.training.outer import Outer
 
 OUTER: dict[str, dict[str, Any]] = {
     "adam": {},

@@ -15,12 +15,13 @@ from small_runs import blobs, class_run
 
 from quickstudy.errors import DataError
 from quickstudy.registry import learners, models, sources
+from quickstudy.report.sections import header, learning_curve
+from quickstudy.runs.run import Run, resume, train
+from quickstudy.storage.json import read_json
+from quickstudy.storage.tensors import load_tensors, save_tensors
 from quickstudy.tasks.classes import ClassSource
 from quickstudy.tasks.glyphs import glyphs
 from quickstudy.training.config import RunConfig
-from quickstudy.report.sections import header, learning_curve
-from quickstudy.runs.run import Run, resume, train
-from quickstudy.storage.tensors import load_tensors, read_json, save_tensors
 
 
 def write_classes(root: Path, names: Iterable[str]) -> None:

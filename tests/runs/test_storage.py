@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,7 +19,9 @@ from torch import Tensor
 
 from quickstudy.errors import CheckpointError, RunError
 from quickstudy.runs.run import resume, train
-from quickstudy.storage.tensors import load_tensors, read_json, save_tensors, write_atomically, write_json
+from quickstudy.storage.atomic import write_atomically
+from quickstudy.storage.json import read_json, write_json
+from quickstudy.storage.tensors import checksum, load_tensors, pack, save_tensors
 
 
 @contextmanager
@@ -136,6 +139,40 @@ def test_folder_that_cannot_be_written(tmp_path: Path) -> None:
     finally:
         locked.chmod(0o700)
     assert read_json(locked / "facts.json") == {"old": 1}
+
+
+@pytest.mark.parametrize(
+    ("meta", "said"),
+    [
+        ([1], r"not an object with names but \[1\]"),
+        ({"step": 3}, "lacks its 'kind', a value of the type str"),
+        ({"kind": ["run"]}, r"has \['run'\] as its 'kind', expected a value of the type str"),
+        ({"kind": "adapted model"}, "of the kind 'adapted model', expected 'run'"),
+        ({"kind": "run", "spec": {}}, "lacks its 'step', a value of the type int"),
+        ({"kind": "run", "spec": {}, "step": "3"}, "has '3' as its 'step', expected a value of the type int"),
+    ],
+)
+def test_metadata_that_lacks_what_is_needed_is_named(meta: Any, said: str, tmp_path: Path) -> None:
+    save_tensors(tmp_path / "file", {"x": torch.zeros(3)}, meta)
+    with pytest.raises(CheckpointError, match=said):
+        load_tensors(tmp_path / "file", "run", {"spec": dict, "step": int})
+
+
+@pytest.mark.parametrize(
+    ("header", "said"),
+    [
+        (None, "names no format"),
+        ({"quickstudy_format": "²"}, "names no format"),
+        ({"quickstudy_format": "9" * 5000}, "names no format"),
+        ({"quickstudy_format": "99"}, "format 99, written by a newer quickstudy"),
+        ({"quickstudy_format": "1"}, "does not match its checksum"),
+        ({"quickstudy_format": "1", "meta": "{", "sha256": checksum("{")}, "is not valid JSON"),
+    ],
+)
+def test_headers_of_others_are_refused(header: dict[str, str] | None, said: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(pack({}, header))
+    with pytest.raises(CheckpointError, match=said):
+        load_tensors(tmp_path / "file")
 
 
 @pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])

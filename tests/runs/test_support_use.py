@@ -16,14 +16,14 @@ from quickstudy.engine import Engine
 from quickstudy.engine.distribute import Group
 from quickstudy.episode import Examples, Params, State, TaskSpec, task
 from quickstudy.errors import ConfigError, DataError
+from quickstudy.evaluation.evaluate import Result, evaluate
+from quickstudy.evaluation.support_use import support_use
 from quickstudy.learners import EmbeddingLearner, Learner, protonet
 from quickstudy.models import WithContext
 from quickstudy.registry import learners, models, sources
+from quickstudy.storage.json import read_json, write_json
 from quickstudy.tasks import sinusoid, tables
 from quickstudy.tasks.base import Sampling, Source
-from quickstudy.evaluation.evaluate import Result, evaluate
-from quickstudy.storage.tensors import read_json, write_json
-from quickstudy.evaluation.support_use import support_use
 
 CPU = torch.device("cpu")
 POINTS = TaskSpec("classification", (8,), ways=2)

@@ -14,10 +14,10 @@ from small_runs import blobs, class_run, linear_run, newest
 from quickstudy.errors import DataError, QuickstudyError, RunError, TrainingError
 from quickstudy.learners.network import prefixed
 from quickstudy.registry import learners, models, sources
-from quickstudy.training.build import build, initial_params
-from quickstudy.training.outer import Outer
 from quickstudy.runs.run import Run, train
 from quickstudy.storage.tensors import load_tensors
+from quickstudy.training.build import build, initial_params
+from quickstudy.training.outer import Outer
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,8 @@ A model is a flat mapping from names to tensors: φ, or the `state_dict` of any 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -17,6 +18,9 @@ from quickstudy.learners.network import trainable
 
 Models = Mapping[str, Params] | Sequence[Params]
 """Models by name, or in order, which are then called 'model 0', 'model 1', …"""
+Weights = Mapping[str, float] | Sequence[float]
+"""One for each model: by the models' names, or in their order."""
+_T = TypeVar("_T")
 _FLOOR = 1e-12  # of the Fisher information, so that an entry that matters to no model has a mean
 _log = logging.getLogger(__name__)
 
@@ -70,7 +74,31 @@ def not_finite(model: Params) -> str | None:
     return next((k for k, v in model.items() if v.is_floating_point() and not bool(torch.isfinite(v).all())), None)
 
 
-def mean(models: Models, weights: Sequence[float] | None = None) -> Params:
+def for_each(names: Iterable[str], given: Mapping[str, _T] | Sequence[_T], what: str) -> dict[str, _T]:
+    """What is given for each model, by their names: itself by these names, or in their order.
+
+    what: such as 'weight'. Raises ConfigError for names that are missing or unknown, and for too few or too many.
+    """
+    names = list(names)
+    if isinstance(given, Mapping):
+        missing, unknown = [n for n in names if n not in given], [n for n in given if n not in names]
+        wrong = [f"no {what} for {_listed(missing)}"] if missing else []
+        wrong += [f"a {what} for {_listed(unknown)}, which is no model"] if unknown else []
+        if wrong:
+            raise ConfigError(
+                f"There is {' and '.join(wrong)}. Give one {what} for each model, by the names {_listed(names)}."
+            )
+        return {name: given[name] for name in names}
+    if len(given) != len(names):
+        raise ConfigError(f"There are {len(names)} models but {len(given)} {what}s. Give one for each.")
+    return dict(zip(names, given, strict=True))
+
+
+def _listed(names: Sequence[object]) -> str:
+    return ", ".join(map(repr, names[:10])) + (", …" if len(names) > 10 else "")
+
+
+def mean(models: Models, weights: Weights | None = None) -> Params:
     """Σ w_m θ_m / Σ w_m; the plain mean without weights. Sums are taken in float64.
 
     Entries that are not floating point are taken from the first model. Models with NaN are left out, named. BatchNorm
@@ -85,14 +113,13 @@ def mean(models: Models, weights: Sequence[float] | None = None) -> Params:
     return combined(list(kept.values()), [by_name[name] / total for name in kept])
 
 
-def _weighted(models: Models, weights: Sequence[float] | None) -> dict[str, float]:
+def _weighted(models: Models, weights: Weights | None) -> dict[str, float]:
     names = list(named(models))
-    chosen = [1.0] * len(names) if weights is None else [float(weight) for weight in weights]
-    if len(chosen) != len(names):
-        raise ConfigError(f"There are {len(names)} models but {len(chosen)} weights. Give one for each.")
-    if any(not 0 <= weight < float("inf") for weight in chosen):
-        raise ConfigError(f"Weights must be finite and not negative, found {chosen}.")
-    return dict(zip(names, chosen, strict=True))
+    given = for_each(names, [1.0] * len(names) if weights is None else weights, "weight")
+    by_name = {name: float(weight) for name, weight in given.items()}
+    if any(not 0 <= weight < float("inf") for weight in by_name.values()):
+        raise ConfigError(f"Weights must be finite and not negative, found {list(by_name.values())}.")
+    return by_name
 
 
 def combined(models: Sequence[Params], weights: Sequence[float]) -> Params:
@@ -105,39 +132,35 @@ def combined(models: Sequence[Params], weights: Sequence[float]) -> Params:
     }
 
 
-def fisher_mean(models: Models, information: Sequence[Params]) -> Params:
+def fisher_mean(models: Models, information: Models) -> Params:
     """Σ F_m θ_m / Σ F_m, entry by entry: each model counts where it is sure (Matena & Raffel 2022).
 
-    information: the diagonal Fisher information of each model, see `quickstudy.learners.fisher`. What it does not name
-    is averaged plainly.
+    information: the diagonal Fisher information of each model, by its name or in order, see
+    `quickstudy.learners.fisher`. What it does not name is averaged plainly.
     """
-    found = named(models)
-    if len(information) != len(found):
-        raise ConfigError(f"There are {len(found)} models but {len(information)} informations. Give one for each.")
-    sure = dict(zip(found, information, strict=True))
-    kept = finite(found)
+    by_name = named(models)
+    sure = for_each(by_name, information, "information")
+    kept = finite(by_name)
     result = mean(kept)
-    for key in information[0]:
+    for key in next(iter(sure.values())):
         weights = torch.stack([_wide(sure[name][key]) for name in kept]) + _FLOOR
         values = torch.stack([_wide(model[key]) for model in kept.values()])
         result[key] = ((weights * values).sum(0) / weights.sum(0)).to(result[key].dtype)
     return result
 
 
-def task_arithmetic(base: Params, models: Models, scale: float | Sequence[float] = 1.0) -> Params:
+def task_arithmetic(base: Params, models: Models, scale: float | Weights = 1.0) -> Params:
     """θ₀ + Σ λ_m (θ_m − θ₀): what each model learned from θ₀, added up (Ilharco et al. 2023).
 
-    scale: λ, one for all or one for each; a negative one makes the model forget.
+    scale: λ, one for all, or one for each by its name or in order; a negative one makes the model forget.
     """
     everyone = named({"the base": base, **named(models)})
     kept = finite(everyone)
     if "the base" not in kept:
         raise ModelError("The base model holds NaN or infinite values, so nothing can be added to it.")
     names = list(everyone)[1:]
-    scales = [scale] * len(names) if isinstance(scale, (int, float)) else list(scale)
-    if len(scales) != len(names):
-        raise ConfigError(f"There are {len(names)} models but {len(scales)} scales. Give one, or one for each.")
-    left = {name: λ for name, λ in zip(names, scales, strict=True) if name in kept}
+    scales = for_each(names, [scale] * len(names) if isinstance(scale, (int, float)) else scale, "scale")
+    left = {name: λ for name, λ in scales.items() if name in kept}
     return combined([base, *(kept[name] for name in left)], [1 - sum(left.values()), *left.values()])
 
 

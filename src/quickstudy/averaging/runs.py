@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 import torch
 
 from quickstudy.averaging.episodic import Episodic
-from quickstudy.averaging.means import finite, mean, strangers
+from quickstudy.averaging.means import Weights, finite, for_each, mean, strangers
 from quickstudy.averaging.rounds import Round, Workers, train_parts
 from quickstudy.averaging.soup import Line, greedy_soup, line
 from quickstudy.episode import Params
@@ -45,13 +45,12 @@ class Averaged:
     line: Line | None
 
 
-def average_runs(
-    runs: Sequence[Run], out: str | Path, how: How = "greedy", weights: Sequence[float] | None = None
-) -> Averaged:
+def average_runs(runs: Sequence[Run], out: str | Path, how: How = "greedy", weights: Weights | None = None) -> Averaged:
     """A new run at `out` whose φ is the average of those of `runs`, BatchNorm statistics taken anew.
 
-    weights: for 'mean'. Raises ModelError where they are of different networks, naming the first parameter that
-    differs; a warning says if they seem to come from different initialisations.
+    weights: for 'mean', in the order of the runs or by their folders. Raises ModelError where they are of different
+    networks, naming the first parameter that differs; a warning says if they seem to come from different
+    initialisations.
     """
     if how not in get_args(How):
         raise unknown_name("way to average", how, get_args(How))
@@ -60,7 +59,9 @@ def average_runs(
     if weights is not None and how == "greedy":
         raise ConfigError("A greedy soup chooses its members by itself. Leave the weights out, or take the mean.")
     first = runs[0]
-    models = finite({str(run.folder): run.params for run in runs})
+    everyone = {str(run.folder): run.params for run in runs}
+    by_name = for_each(everyone, [1.0] * len(everyone) if weights is None else weights, "weight")
+    models = finite(everyone)
     new_folder(first.config.name, out, overwrite=False)  # refused before the work, not after it
     strangers(models)
     config, parts = first.config, first.parts
@@ -77,13 +78,13 @@ def average_runs(
         return float(judged[0].mean())
 
     soup = greedy_soup(models, score) if how == "greedy" else None
-    params = mean(models, weights) if soup is None else soup.params
+    params = mean(models, {name: by_name[name] for name in models}) if soup is None else soup.params
     scores = {name: score(model) for name, model in models.items()} if soup is None else soup.scores
     best = sorted(scores, key=lambda name: -scores[name])[:2]
     between = line(models[best[0]], models[best[1]], val_loss) if len(best) > 1 else None
     members = tuple(models) if soup is None else soup.members
     named = replace(config, name=Path(out).name)
-    run = _store(named, parts, params, out, {"averaged": list(members)})
+    run = _store(named, parts, params, out, {"averaged": list(members)}, like=first)
     return Averaged(run, members, {n: goodness(s) for n, s in scores.items()}, run.kept["validation"], between)
 
 
@@ -129,11 +130,19 @@ def train_on_parts(
     return _store(config, built, ended.params, out, {"partition": facts}, rounds * steps)
 
 
-def _store(config: RunConfig, parts: Parts, params: Params, out: str | Path, facts: Any, step: int = 0) -> Run:
-    """A run folder around φ, validated, as training would have left it."""
+def _store(
+    config: RunConfig,
+    parts: Parts,
+    params: Params,
+    out: str | Path,
+    facts: Any,
+    step: int = 0,
+    like: Run | None = None,
+) -> Run:
+    """A run folder around φ, validated, as training would have left it. like: a run of the same module and source."""
     params = calibrated(parts, config, params)
     result = evaluate(parts.engine, params, parts.source, "val", config.validation_episodes, compare_supports=False)
     folder = new_run(config, parts.source, out, overwrite=False)
     seen = {"validation": result.mean, "validation_ci95": result.ci95, "held_out": splits.held_out(parts.source)}
     keep(folder, parts, params, {"step": step, **seen, **facts})
-    return Run(folder)
+    return Run(folder) if like is None else Run(folder, like._module, like._source)

@@ -14,7 +14,7 @@ from quickstudy.errors import ConfigError
 from quickstudy.evaluation.evaluate import Result
 from quickstudy.learners import IterativeLearner
 from quickstudy.runs.run import Run
-from quickstudy.storage.tensors import write_json
+from quickstudy.storage.json import write_json
 
 
 @dataclass

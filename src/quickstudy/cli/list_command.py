@@ -12,7 +12,8 @@ from quickstudy import registry
 from quickstudy.cli.parse import parse, run_names, table
 from quickstudy.errors import CheckpointError
 from quickstudy.storage.folders import RUNS
-from quickstudy.storage.tensors import load_tensors, read_json
+from quickstudy.storage.json import read_json
+from quickstudy.storage.tensors import load_tensors
 from quickstudy.training.splits import ON_TRAINING_CLASSES
 
 _KINDS: dict[str, registry.Registry[Any, Any]] = {
@@ -55,7 +56,7 @@ def _run_row(name: str) -> list[str]:
     if not model.exists():
         return [name, *parts, "not yet validated", ""]
     try:
-        _, facts = load_tensors(model)
+        _, facts = load_tensors(model, "run", {"validation": float, "validation_ci95": float, "step": int})
     except CheckpointError:
         return [name, *parts, "model damaged", ""]
     figure = f"{facts['validation']:.4f} ± {facts['validation_ci95']:.4f}"

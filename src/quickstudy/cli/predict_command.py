@@ -15,7 +15,7 @@ import tyro
 from quickstudy.cli.parse import parse, table
 from quickstudy.deploy.model import AdaptedModel, Predictions
 from quickstudy.errors import ConfigError, DataError
-from quickstudy.storage.tensors import write_atomically
+from quickstudy.storage.atomic import write_atomically
 from quickstudy.tasks.images import list_images, read_images
 
 _BATCH = 256

@@ -10,7 +10,7 @@ import tyro
 import quickstudy as qs
 from quickstudy.cli.parse import find_run, parse, warn
 from quickstudy.runs.run import Run
-from quickstudy.storage.tensors import read_json
+from quickstudy.storage.json import read_json
 
 
 @dataclass

@@ -14,7 +14,7 @@ from quickstudy.evaluation.evaluate import Result
 from quickstudy.registry import recipes
 from quickstudy.runs.reproduce import measure, reproduce
 from quickstudy.runs.run import Run
-from quickstudy.storage.tensors import read_json
+from quickstudy.storage.json import read_json
 
 
 @dataclass

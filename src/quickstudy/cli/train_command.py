@@ -14,7 +14,7 @@ from quickstudy.cli.settings import Settings, chosen_parts, load_recipe
 from quickstudy.engine.distribute import join
 from quickstudy.errors import ConfigError, MissingExtra
 from quickstudy.runs.run import Run
-from quickstudy.storage.tensors import read_json
+from quickstudy.storage.json import read_json
 from quickstudy.training.progress import duration
 from quickstudy.training.splits import ON_TRAINING_CLASSES
 

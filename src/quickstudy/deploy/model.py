@@ -156,7 +156,7 @@ def adapt(
     support, names, fitted, spec = support_set(config, built, records, labels, like)
     learner = (learner if spec == built else learner.at(spec)).evaluated()
     with torch.no_grad():
-        state = learner.adapt(params, support)
+        state = place(learner.adapt(params, support), like.device, learner.network.inner_loop)
     return Model(config, learner, params, state, names, fitted, built, provenance or {})
 
 

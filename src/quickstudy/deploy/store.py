@@ -17,7 +17,7 @@ KIND = "adapted model"
 VERSION = 1
 """Of what is stored beside the tensors; later ones are refused."""
 _PARTS = ("meta", "task", "fitted")
-_FACTS = {"config": dict, "names": list, "spec": dict, "built": dict, "provenance": dict}
+_FACTS = {"version": int, "config": dict, "names": list, "spec": dict, "built": dict, "provenance": dict}
 
 
 def write_model(folder: Path, parts: Mapping[str, Params], facts: Mapping[str, Any]) -> Path:
@@ -37,15 +37,10 @@ def read_model(folder: Path) -> tuple[dict[str, Params], dict[str, Any]]:
                 f"{folder} --support EXAMPLES --out MODEL, or quickstudy.Run({str(folder)!r}).adapt(records, labels)."
             )
         raise RunError(f"There is no adapted model in {folder}: it has no {NAME}. Make one with quickstudy adapt.")
-    tensors, facts = load_tensors(folder / NAME, KIND)
-    if facts.get("version", 0) > VERSION:
+    tensors, facts = load_tensors(folder / NAME, KIND, _FACTS)
+    if facts["version"] > VERSION:
         raise CheckpointError(
             f"{folder / NAME} has version {facts['version']}, written by a newer quickstudy; this one reads up to "
             f"{VERSION}. Upgrade with: pip install --upgrade quickstudy"
         )
-    for name, kind in _FACTS.items():
-        if not isinstance(facts.get(name), kind):
-            raise CheckpointError(
-                f"{folder / NAME} lacks its {name!r}, or holds another kind of it. Adapt the model again."
-            )
     return {part: prefixed(f"{part}.", tensors) for part in _PARTS}, facts

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 
 from quickstudy.episode import Params
+from quickstudy.storage.tensors import plain
 
 Precision = Literal["float32", "tf32", "bfloat16"]
 
@@ -38,13 +39,12 @@ def _tensor_cores() -> Iterator[None]:
 
 
 def place(params: Params, device: torch.device, inner_loop: bool = False) -> Params:
-    """φ on `device`; on a CPU, convolution weights in the channels-last layout that its kernels are fastest with.
+    """φ or ψ on `device`; on a CPU, convolution weights in the channels-last layout that its kernels are fastest with.
 
-    inner_loop: the weights are differentiated twice, where that layout is the slower one.
+    How a tensor lies in memory is then a function of its shape, whatever made it, so that a model that was stored
+    answers to the same bits. inner_loop: the weights are differentiated twice, where that layout is the slower one.
     """
+    laid = {name: plain(value.to(device)) for name, value in params.items()}
     if device.type != "cpu" or inner_loop:
-        return {name: value.to(device) for name, value in params.items()}
-    return {
-        name: value.to(device, memory_format=torch.channels_last) if value.dim() == 4 else value.to(device)
-        for name, value in params.items()
-    }
+        return laid
+    return {n: v.to(memory_format=torch.channels_last) if v.dim() == 4 else v for n, v in laid.items()}

@@ -53,7 +53,7 @@ def decode(file: str | Path | IO[bytes], channels: int, name: str = "", max_pixe
                     )
                 mode = image.mode
                 flat = _flatten(ImageOps.exif_transpose(image), "L" if channels == 1 else "RGB", name)
-                pixels = torch.from_numpy(np.array(flat))
+                pixels = torch.tensor(np.asarray(flat))
     except FileNotFoundError as error:
         raise DataError(f"There is no file {name}. Check the path.") from error
     except Image.DecompressionBombError as error:

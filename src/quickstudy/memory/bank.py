@@ -49,12 +49,12 @@ class Bank:
 
     def _check_format(self) -> None:
         metadata = self.tables.table(TASKS).schema.metadata or {}
-        found = int(metadata.get(b"quickstudy_format", b"0"))
-        if not 0 < found <= FORMAT:
+        version = int(metadata.get(b"quickstudy_format", b"0"))
+        if not 0 < version <= FORMAT:
             raise CheckpointError(
-                f"The bank at {self.uri} has format {found}, written by a newer quickstudy; this version reads up to "
+                f"The bank at {self.uri} has format {version}, written by a newer quickstudy; this version reads up to "
                 f"{FORMAT}. Upgrade with: pip install --upgrade quickstudy"
-                if found
+                if version
                 else f"{self.uri} holds tables of LanceDB that quickstudy did not write. Give another folder."
             )
 
@@ -126,14 +126,14 @@ class Bank:
     def load_many(self, ids: Sequence[str]) -> tuple[dict[str, Params], dict[str, str]]:
         """The parameters of several entries by id, in one reading; and what is wrong with those that are left out."""
         rows = self.tables.rows(TASKS, _WHOLE, among("id", ids))
-        found: dict[str, Params] = {}
+        tasks: dict[str, Params] = {}
         wrong = {id: self._missing(id) for id in ids if id not in {row["id"] for row in rows}}
         for row in rows:
             try:
-                found[row["id"]] = self._decoded(self._checked(row))
+                tasks[row["id"]] = self._decoded(self._checked(row))
             except (CheckpointError, DataError) as error:
                 wrong[row["id"]] = str(error)
-        return found, wrong
+        return tasks, wrong
 
     def _decoded(self, row: dict[str, Any]) -> Params:
         entry = from_row(row)
@@ -212,15 +212,14 @@ class Bank:
                 near = ask_index(self.tables.table(TASKS), descriptor, count, signature)
             else:
                 near = self._nearest().ask(descriptor, count, signature)
-            found = [(id, closeness) for id, _, closeness in near]
             rows = self._at([id for id, _, _ in near], [place for _, place, _ in near])
-        if not found:
+        if not near:
             raise DataError(
                 f"None of the {total} entries of the bank at {self.uri} fits the signature {signature}: they are of "
                 "other networks or other kinds of tasks."
             )
         entries = {entry.id: entry for entry in self._readable(rows)}
-        return [(entries[id], closeness) for id, closeness in found if id in entries]
+        return [(entries[id], closeness) for id, _, closeness in near if id in entries]
 
     def _count(self) -> int:
         """How many entries there are, without asking where nothing has changed."""

@@ -9,8 +9,9 @@ from typing import Any
 from quickstudy.episode import Params
 from quickstudy.errors import CheckpointError, DataError
 from quickstudy.learners.network import PARAMETER, prefixed
-from quickstudy.memory.codec import checksum, pack, unpack
+from quickstudy.memory.entry import check_id
 from quickstudy.memory.tables import Tables, equals
+from quickstudy.storage.tensors import checksum, pack, unpack
 
 _BASES = "bases"
 
@@ -30,6 +31,10 @@ class Bases:
                 raise DataError(
                     f"The bank at {self._tables.uri} has no φ {id!r} (any more), to which its entries belong."
                 )
+            try:
+                check_id(id)
+            except DataError as error:
+                raise CheckpointError(f"The φ {id!r} of the bank at {self._tables.uri} is damaged: {error}") from error
             parameters, facts = rows[0]["parameters"], rows[0]["facts"]
             if checksum(id, parameters, facts) != rows[0]["sha256"]:
                 raise CheckpointError(
@@ -48,10 +53,10 @@ class Bases:
         return list(dict.fromkeys(row["id"] for row in self._tables.rows(_BASES, ("id",))))
 
     def add(self, id: str, params: Params, facts: Mapping[str, Any]) -> str:
-        """Store a φ under its id, once; the id."""
+        """Store a φ under its id, once; the id. Raises DataError for an id that is not hexadecimal."""
         import pyarrow as pa
 
-        if id not in self.ids():
+        if check_id(id) not in self.ids():
             data, told = pack(params), json.dumps(facts, sort_keys=True)
             columns = [pa.field(name, pa.string()) for name in ("id", "facts", "sha256")]
             schema = pa.schema([*columns, pa.field("parameters", pa.large_binary())])

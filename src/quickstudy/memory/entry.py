@@ -14,16 +14,17 @@ import torch
 from torch import Tensor
 
 from quickstudy.episode import Examples, Params
-from quickstudy.errors import CheckpointError
+from quickstudy.errors import CheckpointError, DataError
 from quickstudy.learners.memory import MemoryLearner
 from quickstudy.learners.network import CONSTANT, PARAMETER, prefixed
-from quickstudy.memory.codec import Codec, checksum, pack, unpack
+from quickstudy.memory.codec import Codec
+from quickstudy.storage.tensors import checksum, pack, unpack
 from quickstudy.version import __version__
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One remembered task, without its parameters; `Bank.load` fetches those.
+    """One remembered task, without its parameters; `Bank.load` fetches those. Raises DataError for ids that are none.
 
     signature: of the learner and architecture whose parameters fit, see `signature`. base: the φ that it belongs to.
     descriptor: (D,) what the task is like. statistics: of its data set. metrics: figures, such as 'accuracy'. parents:
@@ -54,6 +55,17 @@ class Entry:
         }
     )
 
+    def __post_init__(self) -> None:
+        for id in (self.id, self.base, *self.parents):
+            check_id(id)
+
+
+def check_id(id: str) -> str:
+    """The id; DataError if it is not of hexadecimal digits, as exported files are called by it."""
+    if not isinstance(id, str) or not re.fullmatch(r"[0-9a-f]{1,64}", id):
+        raise DataError(f"An id in a bank is up to 64 hexadecimal digits (0-9, a-f), found {id!r:.80}.")
+    return id
+
 
 DESCRIBING = ("id", "signature", "descriptor", "told")
 """The columns that are read without the parameters: few, as each costs a read of its own. 'told' is JSON."""
@@ -83,8 +95,8 @@ def row_checksum(row: dict[str, Any]) -> str:
 
 def label(row: dict[str, Any]) -> str:
     """What to call the entry of a row, even a damaged one: its name and id, or its id."""
-    found = re.search(r'"name": ("(?:[^"\\]|\\.)*")', row["told"])
-    return f"{json.loads(found[1])!r} ({row['id']})" if found else repr(row["id"])
+    name = re.search(r'"name": ("(?:[^"\\]|\\.)*")', row["told"])
+    return f"{json.loads(name[1])!r} ({row['id']})" if name else repr(row["id"])
 
 
 def from_row(row: dict[str, Any]) -> Entry:
@@ -94,8 +106,8 @@ def from_row(row: dict[str, Any]) -> Entry:
         told = json.loads(row["told"])
         told["parents"] = tuple(told["parents"])
         return Entry(id=row["id"], signature=row["signature"], descriptor=descriptor, **told)
-    except (ValueError, TypeError, KeyError) as error:
-        raise CheckpointError(f"The entry {label(row)} is damaged: {error}.") from error
+    except (ValueError, TypeError, KeyError, DataError) as error:
+        raise CheckpointError(f"The entry {label(row)} is damaged: {str(error).rstrip('.')}.") from error
 
 
 def base_id(learner: MemoryLearner, params: Params) -> str:
@@ -132,17 +144,17 @@ def unpack_examples(data: bytes) -> Examples:
 def statistics_of(examples: Examples) -> dict[str, Any]:
     """What one can say of a data set without looking at it: how many examples, of how many classes, how large."""
     known = examples.mask
-    found: dict[str, Any] = {"examples": int(known.sum())}
+    statistics: dict[str, Any] = {"examples": int(known.sum())}
     if not examples.y.is_floating_point():
         counts = examples.y[known].bincount()
-        found |= {
+        statistics |= {
             "classes": int((counts > 0).sum()),
             "fewest": int(counts[counts > 0].min()),
             "most": int(counts.max()),
         }
     else:
         target = examples.y[known]
-        found |= {"target mean": float(target.mean()), "target spread": float(target.std(correction=0))}
+        statistics |= {"target mean": float(target.mean()), "target spread": float(target.std(correction=0))}
     if isinstance(examples.x, Tensor):
-        found |= {"shape": list(examples.x.shape[1:]), "mean": float(examples.x[known].mean())}
-    return found
+        statistics |= {"shape": list(examples.x.shape[1:]), "mean": float(examples.x[known].mean())}
+    return statistics

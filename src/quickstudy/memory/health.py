@@ -16,11 +16,13 @@ import torch.nn.functional as F
 from quickstudy.averaging import mean
 from quickstudy.averaging.means import direction, not_finite
 from quickstudy.episode import Params
-from quickstudy.errors import ConfigError, RunError
+from quickstudy.errors import CheckpointError, ConfigError, RunError
 from quickstudy.memory.bank import Bank
-from quickstudy.memory.codec import encode, pack
+from quickstudy.memory.codec import encode
 from quickstudy.memory.entry import Entry, pack_examples
-from quickstudy.storage.tensors import write_atomically, write_json
+from quickstudy.storage.atomic import write_atomically
+from quickstudy.storage.json import write_json
+from quickstudy.storage.tensors import save_tensors
 
 _log = logging.getLogger(__name__)
 _RELATED = 0.9  # the least cosine of the parameters of tasks that are averaged: further apart, the best is kept alone
@@ -31,12 +33,12 @@ def usefulness(entries: Sequence[Entry]) -> dict[str, float]:
 
     An entry that was merged from others has their uses as well.
     """
-    found = {entry.id: float(entry.statistics.get("uses", 0.0)) for entry in entries}
+    uses = {entry.id: float(entry.statistics.get("uses", 0.0)) for entry in entries}
     for entry in entries:
         for parent in entry.parents:
-            if parent in found:
-                found[parent] += 1 / len(entry.parents)
-    return found
+            if parent in uses:
+                uses[parent] += 1 / len(entry.parents)
+    return uses
 
 
 def near_duplicates(entries: Sequence[Entry], closeness: float = 0.98) -> list[list[Entry]]:
@@ -135,27 +137,31 @@ def prune(bank: Bank, *, count: int | None = None, size: int | None = None, dry:
 def export(bank: Bank, folder: str | Path) -> Path:
     """Every entry as `<id>.safetensors` (float32) and `<id>.json`, and each φ as `phi-<id>.*`, for any program to read.
 
-    A support set that was kept is `<id>.support.safetensors`. Entries that are damaged are left out with a warning.
+    A support set that was kept is `<id>.support.safetensors`. What is damaged is left out with a warning.
     """
     folder = Path(folder)
     if folder.exists() and any(folder.iterdir()):
         raise RunError(f"{folder} is not empty. Choose another folder (--out), or empty it first.")
     folder.mkdir(parents=True, exist_ok=True)
     for id in bank.phi.ids():
-        params, facts = bank.phi.load(id)
-        _write(folder / f"phi-{id}", pack(params), facts)
+        try:
+            params, facts = bank.phi.load(id)
+        except CheckpointError as error:
+            _log.warning("%s It is not exported.", error)
+            continue
+        _write(folder / f"phi-{id}", params, facts)
     for entry in bank.entries():
         tasks, wrong = bank.load_many([entry.id])
         for text in wrong.values():
             _log.warning("%s It is not exported.", text)
         for task in tasks.values():
             facts = asdict(replace(entry, descriptor=torch.zeros(0))) | {"descriptor": entry.descriptor.tolist()}
-            _write(folder / entry.id, pack(task), facts)
+            _write(folder / entry.id, task, facts)
             if (support := bank.support(entry.id)) is not None:
                 write_atomically(folder / f"{entry.id}.support.safetensors", pack_examples(support))
     return folder
 
 
-def _write(path: Path, tensors: bytes, facts: Mapping[str, Any]) -> None:
-    write_atomically(path.with_name(f"{path.name}.safetensors"), tensors)
+def _write(path: Path, tensors: Params, facts: Mapping[str, Any]) -> None:
+    save_tensors(path.with_name(f"{path.name}.safetensors"), tensors, {"kind": "memory"})
     write_json(path.with_name(f"{path.name}.json"), facts)

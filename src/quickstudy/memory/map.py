@@ -16,7 +16,7 @@ from quickstudy.memory.entry import Entry
 from quickstudy.memory.health import usefulness
 from quickstudy.pages.charts import PALETTE, Line, Points, line_chart, map_chart, require_matplotlib
 from quickstudy.pages.html import Section, chart, charts, escape, page, tile
-from quickstudy.storage.tensors import write_atomically
+from quickstudy.storage.atomic import write_atomically
 
 _LISTED, _NEIGHBOURS = 40, 3
 _NUMBER = ' style="white-space:nowrap"'
@@ -81,9 +81,9 @@ def write_map(bank: Bank, path: str | Path) -> Path:
 
 
 def _tiles(entries: Sequence[Entry]) -> str:
-    found = tile("remembered tasks", f"{len(entries):,}", main=True)
-    found += tile("started from memories", f"{sum(bool(e.parents) for e in entries):,}", "of these tasks")
-    return found + tile("stored", f"{sum(e.size for e in entries) / 1e6:,.1f} MB", f"as {entries[-1].codec}")
+    tiles = tile("remembered tasks", f"{len(entries):,}", main=True)
+    tiles += tile("started from memories", f"{sum(bool(e.parents) for e in entries):,}", "of these tasks")
+    return tiles + tile("stored", f"{sum(e.size for e in entries) / 1e6:,.1f} MB", f"as {entries[-1].codec}")
 
 
 def _metric(entries: Sequence[Entry]) -> str | None:

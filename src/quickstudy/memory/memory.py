@@ -17,8 +17,9 @@ from quickstudy.learners.descent import task_parameters
 from quickstudy.learners.memory import MemoryLearner
 from quickstudy.learners.network import PARAMETER, prefixed
 from quickstudy.memory.bank import Bank
-from quickstudy.memory.codec import Codec, checksum, decode, encode
+from quickstudy.memory.codec import Codec, decode, encode
 from quickstudy.memory.entry import Entry, base_id, pack_examples, signature, statistics_of
+from quickstudy.storage.tensors import checksum
 from quickstudy.tasks.base import Source
 
 Start = Literal["memory", "phi", "random"]
@@ -92,19 +93,19 @@ class Memory:
             return params, []
         described = self._described(support) if description is None else description
         try:
-            found = self.bank.recall(
+            near = self.bank.recall(
                 learner.asked(params, described), _CANDIDATES * learner.nearest, signature=self.signature
             )
         except DataError as error:
             _log.warning("%s Starting from φ.", error)
             return params, []
-        tasks_by_id, wrong = self.bank.load_many([entry.id for entry, _ in found])
+        tasks_by_id, wrong = self.bank.load_many([entry.id for entry, _ in near])
         for id in [id for id, one in tasks_by_id.items() if not_finite(one) is not None]:
             del tasks_by_id[id]
             wrong[id] = f"The entry {id!r} holds NaN or infinite values."
         for text in wrong.values():
             _log.warning("%s It is left out.", text)
-        entries = [entry for entry, _ in found if entry.id in tasks_by_id]
+        entries = [entry for entry, _ in near if entry.id in tasks_by_id]
         tasks = [tasks_by_id[entry.id] for entry in entries]
         if not entries:
             return params, []
@@ -125,11 +126,11 @@ class Memory:
         def moved(value: Tensor) -> Tensor:
             return value.to(like) if value.is_floating_point() else value.to(like.device)
 
-        found = Examples(map_features(moved, examples.x), moved(examples.y), examples.mask.to(like.device))
-        if not bool(found.mask.any()):
+        checked = Examples(map_features(moved, examples.x), moved(examples.y), examples.mask.to(like.device))
+        if not bool(checked.mask.any()):
             raise DataError("There is no example to learn from: the mask is False everywhere.")
-        check_examples(found, (learner or _at(self.learner, found)).spec)
-        return found
+        check_examples(checked, (learner or _at(self.learner, checked)).spec)
+        return checked
 
     def _described(self, support: Examples) -> Tensor:
         return _at(self.learner, support).description(self.params, support)
@@ -230,17 +231,17 @@ class Memory:
         if count < 1:
             raise ConfigError(f"The number of tasks to remember must be at least 1, found {count}.")
         source.check(split)
-        found = []
+        solutions = []
         for index in range(first, first + count):
             episode: Episode = task(source.episodes(split, torch.tensor([index])), 0)
             solved = self.adapt(
                 episode.support, query=episode.query, name=task_name(source, split, index), start=start,
                 remember=remember, uri=f"{split}/{index}", seed=index,
             )  # fmt: skip
-            found.append(solved)
+            solutions.append(solved)
             if progress is not None:
-                progress(len(found), solved)
-        return found
+                progress(len(solutions), solved)
+        return solutions
 
 
 def task_name(source: Source, split: str, index: int) -> str:

@@ -33,7 +33,7 @@ class Nearest:
         """From an Arrow table of 'id', 'signature', 'descriptor' and '_rowid'."""
         joined = columns.column("descriptor").combine_chunks()
         size = joined.type.list_size
-        vectors = torch.from_numpy(np.array(joined.flatten(), dtype=np.float32).reshape(-1, size))
+        vectors = torch.tensor(np.asarray(joined.flatten(), dtype=np.float32)).reshape(-1, size)
         signatures = np.array(columns.column("signature").to_pylist(), dtype=np.str_)
         places = columns.column("_rowid").to_numpy()
         return cls(columns.column("id").to_pylist(), places, signatures, F.normalize(vectors, dim=1), version)
@@ -59,7 +59,7 @@ class Nearest:
         """Which entries have a signature, (n,) bool; None if all have."""
         if signature not in self._fitting:
             fits = self.signatures == signature
-            self._fitting[signature] = None if fits.all() else torch.from_numpy(fits)
+            self._fitting[signature] = None if fits.all() else torch.tensor(fits)
         return self._fitting[signature]
 
     def ask(self, descriptor: Tensor, count: int, signature: str | None) -> list[tuple[str, int, float]]:

@@ -29,15 +29,15 @@ def as_memory(config: RunConfig, **options: Any) -> RunConfig:
 
     Raises ConfigError for a learner without an inner loop over the whole network.
     """
-    found = config.learner.settings()
+    settings = config.learner.settings()
     takes = registry.learners.part("memory").parameters()
-    fits = {"lr", "steps", "rule"} <= found.keys() and not registry.learners.traits(config.learner.name).pretrains
-    if not fits or "strength" in found or found.get("learn_rates"):
+    fits = {"lr", "steps", "rule"} <= settings.keys() and not registry.learners.traits(config.learner.name).pretrains
+    if not fits or "strength" in settings or settings.get("learn_rates"):
         raise ConfigError(
             f"A memory holds the parameters that an inner loop ends at, and the learner {config.learner.name!r} has "
             "none over the whole network at fixed rates. Use a run of maml, fomaml, reptile or memory."
         )
-    kept = {name: value for name, value in (found | options).items() if name in takes and value is not None}
+    kept = {name: value for name, value in (settings | options).items() if name in takes and value is not None}
     return replace(config, learner=registry.learners.part("memory", **kept))
 
 
@@ -94,7 +94,11 @@ def memory_of_bank(bank: Bank, base: str | None = None, device: str = "auto") ->
 def model(memory: Memory, solved: Solved, classes: Sequence[str]) -> AdaptedModel:
     """What was learned of a task, to predict with and to save; the memories themselves are not part of it."""
     config, spec = RunConfig.from_json(memory.facts["config"]), replace(memory.learner.spec, ways=len(classes))
-    return AdaptedModel(config, memory.learner.at(spec).evaluated(), memory.params, solved.state, tuple(classes))
+    device = next(iter(memory.params.values())).device
+    params, state = (
+        place(tensors, device, memory.learner.network.inner_loop) for tensors in (memory.params, solved.state)
+    )
+    return AdaptedModel(config, memory.learner.at(spec).evaluated(), params, state, tuple(classes))
 
 
 def _learner(config: RunConfig, spec: Any, run: Run | None = None) -> MemoryLearner:

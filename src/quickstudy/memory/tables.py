@@ -77,8 +77,8 @@ class Tables:
             return []
         with self.guard("read"):
             query = self.table(name).search().select(list(columns))
-            found: list[dict[str, Any]] = (query.where(where) if where else query).to_arrow().to_pylist()
-            return found
+            rows: list[dict[str, Any]] = (query.where(where) if where else query).to_arrow().to_pylist()
+            return rows
 
     def append(self, table: Any, rows: Any) -> None:
         """Append, again where writers beside this one were faster so often that the database gave up."""

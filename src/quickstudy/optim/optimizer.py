@@ -155,12 +155,7 @@ def save_rule(path: str | Path, rule: Rule, weights: Params, facts: Mapping[str,
 
 def load_rule(path: str | Path) -> tuple[Rule, Params, dict[str, Any]]:
     """The rule, weights and facts stored at `path`. Raises RunError and CheckpointError as `LearnedOptimizer.load`."""
-    weights, meta = load_tensors(Path(path))
-    if meta.get("kind") != KIND:
-        raise CheckpointError(
-            f"{path} is not a learned optimizer but of the kind {meta.get('kind')!r}. Give a file that "
-            "LearnedOptimizer.save wrote."
-        )
+    weights, meta = load_tensors(Path(path), KIND, {"rule": str, "options": dict, "facts": dict})
     if meta["rule"] not in RULES:
         raise CheckpointError(
             f"{path} holds a rule called {meta['rule']!r}, which is not known here: {', '.join(RULES)}. Add it to "

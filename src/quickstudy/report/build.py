@@ -16,7 +16,8 @@ from quickstudy.report.certainty import reading_sections
 from quickstudy.report.mistakes import mistakes
 from quickstudy.report.tasks import some_tasks
 from quickstudy.runs.run import Run
-from quickstudy.storage.tensors import write_atomically, write_json
+from quickstudy.storage.atomic import write_atomically
+from quickstudy.storage.json import write_json
 from quickstudy.training.config import RunConfig
 from quickstudy.training.progress import Progress
 

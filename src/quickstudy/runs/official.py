@@ -6,10 +6,10 @@ from pathlib import Path
 
 from quickstudy.episode import map_episode
 from quickstudy.errors import DataError, ShapeError
-from quickstudy.tasks.base import Sampling
-from quickstudy.tasks.oneshot_runs import oneshot_runs
 from quickstudy.evaluation.evaluate import Result, metrics_of, result_of_values
 from quickstudy.runs.run import Run
+from quickstudy.tasks.base import Sampling
+from quickstudy.tasks.oneshot_runs import oneshot_runs
 
 
 def official_runs(run: Run, path: str | Path) -> tuple[list[str], Result]:

@@ -11,11 +11,11 @@ from typing import Any
 
 from quickstudy.episode import Params
 from quickstudy.errors import ConfigError
-from quickstudy.learners import GradientLearner, Learner
-from quickstudy.training.config import Protocol, RunConfig
 from quickstudy.evaluation.evaluate import Result
+from quickstudy.learners import GradientLearner, Learner
 from quickstudy.runs.run import Run, train
-from quickstudy.storage.tensors import write_atomically
+from quickstudy.storage.atomic import write_atomically
+from quickstudy.training.config import Protocol, RunConfig
 
 UNTRAINED = "untrained network"
 _UNTRAINED_EPISODES = 200

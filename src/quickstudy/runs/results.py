@@ -7,10 +7,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from quickstudy.training.config import Protocol
 from quickstudy.evaluation.evaluate import Result
+from quickstudy.storage.atomic import write_atomically
+from quickstudy.storage.json import read_json
+from quickstudy.training.config import Protocol
 from quickstudy.training.progress import duration
-from quickstudy.storage.tensors import read_json, write_atomically
 
 HEAD = """<!-- Made by `python -m quickstudy.runs.results` of results/*.json. Do not edit. -->
 

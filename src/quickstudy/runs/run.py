@@ -10,27 +10,30 @@ from typing import Any
 
 from torch import nn
 
+from quickstudy.deploy.model import Model, adapt
 from quickstudy.engine import Engine, place, resolve_device
 from quickstudy.engine.distribute import Group, join
 from quickstudy.episode import Params
 from quickstudy.errors import ConfigError, ProcessLost, RunError
+from quickstudy.evaluation.evaluate import Result, evaluate
 from quickstudy.learners import IterativeLearner, Learner
 from quickstudy.registry import OWN, models, sources
 from quickstudy.spec import TaskSpec
+from quickstudy.storage.atomic import GO_ON
+from quickstudy.storage.folders import new_folder
+from quickstudy.storage.json import read_json, write_json
+from quickstudy.storage.provenance import commit, machine
+from quickstudy.storage.tensors import load_tensors, save_tensors
 from quickstudy.tasks.base import Sampling, Source
 from quickstudy.training import splits
-from quickstudy.deploy.model import Model, adapt
 from quickstudy.training.build import Parts, build, build_learner, calibrated, check_group, initial_params
 from quickstudy.training.config import RunConfig
-from quickstudy.evaluation.evaluate import Result, evaluate
-from quickstudy.storage.folders import new_folder
 from quickstudy.training.loop import Training
 from quickstudy.training.metrics import read_metrics
 from quickstudy.training.outer import Outer
 from quickstudy.training.progress import Progress
 from quickstudy.version import __version__
-from quickstudy.storage.provenance import commit, machine
-from quickstudy.storage.tensors import GO_ON, load_tensors, read_json, save_tensors, write_json
+
 
 class Run:
     """A finished (or stopped) training, from which tasks are evaluated and learned.
@@ -68,7 +71,7 @@ class Run:
             raise RunError(
                 f"{self.folder} has no kept model yet: it was stopped before its first validation. Resume it."
             )
-        return load_tensors(path, "run")
+        return load_tensors(path, "run", {"spec": dict})
 
     @property
     def spec(self) -> TaskSpec:

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from quickstudy.episode import Params
 from quickstudy.errors import CheckpointError, RunError
-from quickstudy.storage.tensors import GO_ON, load_tensors, save_tensors
+from quickstudy.storage.atomic import GO_ON
+from quickstudy.storage.tensors import load_tensors, save_tensors
 
 
 class Resumable(Protocol):
@@ -29,6 +30,8 @@ class Resumable(Protocol):
         """Continue from what `tensors` and `numbers` gave."""
 
 
+_KIND = "checkpoint"
+_FIELDS = {"step": int, "outer": dict, "torch": str, "facts": dict}
 _KEEP = 2  # so that one damaged file costs one interval and not the run
 _RANDOM = "random."
 
@@ -44,10 +47,10 @@ def _device(outer: Resumable) -> torch.device:
 
 
 def _random(outer: Resumable) -> dict[str, Tensor]:
-    found = {f"{_RANDOM}cpu": torch.get_rng_state()}
+    states = {f"{_RANDOM}cpu": torch.get_rng_state()}
     if (device := _device(outer)).type == "cuda":
-        found[f"{_RANDOM}cuda"] = torch.cuda.get_rng_state(device)
-    return found
+        states[f"{_RANDOM}cuda"] = torch.cuda.get_rng_state(device)
+    return states
 
 
 def save_checkpoint(folder: Path, outer: Resumable, step: int, facts: dict[str, Any]) -> None:
@@ -58,7 +61,7 @@ def save_checkpoint(folder: Path, outer: Resumable, step: int, facts: dict[str, 
     facts: further plain data, given back by `load_checkpoint`.
     """
     tensors = outer.tensors() | _random(outer)
-    meta = {"step": step, "outer": outer.numbers(), "torch": torch.__version__, "facts": facts}
+    meta = {"kind": _KIND, "step": step, "outer": outer.numbers(), "torch": torch.__version__, "facts": facts}
     save_tensors(folder / "checkpoints" / f"step-{step:09d}.safetensors", tensors, meta, GO_ON)
     for old in _files(folder)[:-_KEEP]:
         old.unlink()
@@ -72,7 +75,7 @@ def load_checkpoint(folder: Path, outer: Resumable) -> tuple[int, dict[str, Any]
     problems = []
     for path in reversed(files):
         try:
-            tensors, meta = load_tensors(path)
+            tensors, meta = load_tensors(path, _KIND, _FIELDS)
         except CheckpointError as error:
             problems.append(str(error))
             logger.warning("%s Trying the checkpoint before it.", error)

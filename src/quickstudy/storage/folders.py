@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from quickstudy.errors import QuickstudyError, RunError
-from quickstudy.storage.tensors import read_json
+from quickstudy.storage.json import read_json
 
 RUNS = Path("runs")
 # What a run and its commands write, the config last: until it is gone, the folder is still a run.

@@ -1,103 +1,144 @@
-"""Tensors and JSON on disk: written whole or not at all, refused if a bit has changed. Nothing is ever unpickled."""
+"""Tensors as bytes and as files, refused if a bit has changed, in memory as they were before. None is unpickled."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import load, save
 from torch import Tensor
 
 from quickstudy.errors import CheckpointError, RunError
-from quickstudy.files import writing
+from quickstudy.storage.atomic import write_atomically
 
 FORMAT = 1
 """Version of the file format; files of a later one are refused."""
+ALIGNMENT = 64
+"""PyTorch allocates memory for CPUs at multiples of so many bytes."""
 
 
-GO_ON = "go on with --resume"
-"""What to do after training could not write."""
+def owned(value: Tensor) -> Tensor:
+    """A contiguous copy, in memory that PyTorch allocated.
 
-
-def write_atomically(path: Path, data: bytes, then: str = "try again") -> None:
-    """Replace the file at `path` by `data`, whole or not at all. then: what the error advises once there is room.
-
-    Raises RunError if the disk is full or the folder cannot be written; the old file is then intact.
+    In a file, tensors begin at any byte. Kernels take another path there than where memory is aligned, and answers
+    would differ in the last bits from those before saving; and whoever wrote over the file would change the tensor.
     """
-    try:
-        with writing(path) as file:
-            file.write(data)
-    except OSError as error:
-        raise RunError(
-            f"Could not write {path}: {error.strerror}. What was there before is intact. "
-            f"Free space or make the folder writable, then {then}."
-        ) from error
+    return value.clone(memory_format=torch.contiguous_format)
 
 
-def write_json(path: Path, value: Any) -> None:
-    write_atomically(path, (json.dumps(value, indent=2) + "\n").encode())
+def plain(value: Tensor) -> Tensor:
+    """The tensor, or a copy, such that what is stored and read again lies in memory alike: contiguous and aligned."""
+    contiguous = value.stride() == torch.empty(value.shape, device="meta").stride()  # strides of axes of length 1, too
+    return value if contiguous and value.data_ptr() % ALIGNMENT == 0 else owned(value)
 
 
-def read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text())
-    except FileNotFoundError as error:
-        raise RunError(f"There is no {path}. Give the folder of a run or of an adapted model.") from error
-    except ValueError as error:
-        raise CheckpointError(f"{path} is not valid JSON ({error}). Restore it from a copy, or train again.") from error
-
-
-def _digest(tensors: Mapping[str, Tensor], meta: str) -> str:
-    """SHA-256 over the metadata and every tensor's name, type, shape and bytes."""
-    sha = hashlib.sha256(meta.encode())
-    for name in sorted(tensors):
-        value = tensors[name].detach().cpu().contiguous()
-        sha.update(f"{name}|{value.dtype}|{tuple(value.shape)}|".encode())
-        sha.update(value.reshape(-1).view(torch.uint8).numpy().data)
+def checksum(*parts: bytes | bytearray | memoryview | str) -> str:
+    """SHA-256 over the parts, each with its length in bytes, so that no two lists of parts have the same."""
+    sha = hashlib.sha256()
+    for part in parts:
+        data = memoryview(part.encode() if isinstance(part, str) else part)
+        sha.update(data.nbytes.to_bytes(8, "little"))
+        sha.update(data)
     return sha.hexdigest()
 
 
+def pack(tensors: Mapping[str, Tensor], header: Mapping[str, str] | None = None) -> bytes:
+    """Tensors as safetensors bytes. header: texts to put before them."""
+    apart = {name: owned(value.detach().cpu()) for name, value in tensors.items()}  # they may share memory
+    return bytes(save(apart, None if header is None else dict(header)))
+
+
+def unpack(data: bytes) -> dict[str, Tensor]:
+    """The tensors of `pack`, on the CPU; CheckpointError for bytes that are no tensors."""
+    try:
+        return {name: owned(value) for name, value in load(data).items()}
+    except SafetensorError as error:
+        raise CheckpointError(f"Stored tensors are damaged: they are not safetensors ({error}).") from error
+
+
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any], then: str = "try again") -> None:
-    """One safetensors file with `meta` (JSON) and a checksum of everything in its header."""
+    """One safetensors file with `meta` (JSON) and a checksum of everything in its header.
+
+    meta: its 'kind' says what the file is, such as 'run'. then: see `write_atomically`.
+    """
     text = json.dumps(meta)
-    plain = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
-    header = {"quickstudy_format": str(FORMAT), "meta": text, "sha256": _digest(plain, text)}
-    write_atomically(path, save(plain, metadata=header), then)
+    header = {"quickstudy_format": str(FORMAT), "meta": text, "sha256": _digest(tensors, text)}
+    write_atomically(path, pack(tensors, header), then)
 
 
-def load_tensors(path: Path, kind: str | None = None) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors (on the CPU) and metadata of a file; CheckpointError if it is truncated, edited or too new.
+def load_tensors(
+    path: Path, kind: str | None = None, fields: Mapping[str, type] | None = None
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors (on the CPU) and metadata of a file.
 
-    kind: what the file must say that it is, such as 'run'.
+    kind: what the file must say that it is, such as 'run'. fields: what its metadata must hold, and of which type.
+    Raises RunError if there is no such file; CheckpointError if it is truncated, edited, too new or something else.
     """
     if not path.exists():
         raise RunError(f"There is no {path}.")
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
-            names = file.keys()
-            tensors = {name: file.get_tensor(name) for name in names}
+            tensors = {name: owned(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118  # not a mapping
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} is truncated or not a safetensors file ({error}).") from error
-    version = header.get("quickstudy_format", "")
-    if not version.isdigit():
+    _check_version(path, header.get("quickstudy_format", ""))
+    text = header.get("meta", "")
+    if _digest(tensors, text) != header.get("sha256"):
+        raise CheckpointError(f"{path} does not match its checksum: it was edited or damaged. Restore it from a copy.")
+    return tensors, _metadata(path, text, kind, fields or {})
+
+
+def _digest(tensors: Mapping[str, Tensor], text: str) -> str:
+    """Over the metadata and every tensor's name, type, shape and bytes."""
+    parts: list[str | memoryview] = [text]
+    for name in sorted(tensors):
+        value = tensors[name].detach().cpu().contiguous()
+        parts += [f"{name}|{value.dtype}|{tuple(value.shape)}", value.reshape(-1).view(torch.uint8).numpy().data]
+    return checksum(*parts)
+
+
+def _check_version(path: Path, version: str) -> None:
+    if not re.fullmatch(r"[0-9]{1,9}", version):
         raise CheckpointError(f"{path} was not written by quickstudy: its header names no format.")
     if int(version) > FORMAT:
         raise CheckpointError(
             f"{path} has format {version}, written by a newer quickstudy; this version reads up to {FORMAT}. "
             "Upgrade with: pip install --upgrade quickstudy"
         )
-    if _digest(tensors, header.get("meta", "")) != header.get("sha256"):
-        raise CheckpointError(f"{path} does not match its checksum: it was edited or damaged. Restore it from a copy.")
-    meta: dict[str, Any] = json.loads(header["meta"])
-    if kind is not None and meta.get("kind") != kind:
+
+
+def _metadata(path: Path, text: str, kind: str | None, fields: Mapping[str, type]) -> dict[str, Any]:
+    """The metadata of a file, which must be a JSON object of this kind with these fields."""
+    try:
+        meta = json.loads(text)
+    except ValueError as error:
+        raise CheckpointError(f"The metadata of {path} is not valid JSON ({error}). Restore it from a copy.") from error
+    if not isinstance(meta, dict):
         raise CheckpointError(
-            f"{path} does not belong here: it is of the kind {meta.get('kind')!r}, expected {kind!r}. "
-            "Restore the file of this folder from a copy."
+            f"The metadata of {path} is not an object with names but {meta!r:.80}. Restore it from a copy."
         )
-    return tensors, meta
+    if kind is not None:
+        _check_fields(path, meta, {"kind": str})
+        if meta["kind"] != kind:
+            raise CheckpointError(
+                f"{path} does not belong here: it is of the kind {meta['kind']!r}, expected {kind!r}. Give another "
+                "file, or restore the one of this folder from a copy."
+            )
+    _check_fields(path, meta, fields)
+    return meta
+
+
+def _check_fields(path: Path, meta: Mapping[str, Any], fields: Mapping[str, type]) -> None:
+    for name, type_ in fields.items():
+        if not isinstance(meta.get(name), type_):
+            what = f"has {meta[name]!r:.80} as its {name!r}, expected" if name in meta else f"lacks its {name!r},"
+            raise CheckpointError(
+                f"The metadata of {path} {what} a value of the type {type_.__name__}. Restore it from a copy."
+            )

@@ -17,6 +17,7 @@ from quickstudy.errors import DataError
 from quickstudy.files import writing
 from quickstudy.formats.decoding import decode, fit
 from quickstudy.formats.progress import with_progress
+from quickstudy.storage.tensors import owned
 from quickstudy.tasks.download import cache_folder, download
 
 URL = "https://github.com/brendenlake/omniglot/raw/master/python/{}.zip"
@@ -114,7 +115,7 @@ def _load(path: Path, shape: tuple[int, ...]) -> Tensor | None:
     from safetensors.torch import load_file
 
     try:
-        x = load_file(path)["x"]
+        x = owned(load_file(path)["x"])
     except FileNotFoundError:
         return None
     except (SafetensorError, OSError, KeyError) as error:

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 from quickstudy.errors import RunError
-from quickstudy.storage.tensors import GO_ON, write_atomically
+from quickstudy.storage.atomic import GO_ON, write_atomically
 
 NAME = "metrics.jsonl"
 

@@ -39,9 +39,9 @@ def _made(constructor: Any, *arguments: Any, **options: Any) -> Any:
         ) from error
 
 
-def _laid_out_as(value: Tensor, grad: Tensor) -> Tensor:
-    """`grad` with the strides of `value`: fused optimizers pair the two in the order of memory, whatever that is."""
-    return grad if grad.stride() == value.stride() else torch.empty_like(value).copy_(grad)
+def _laid_out_as(value: Tensor, other: Tensor) -> Tensor:
+    """`other` with the strides of `value`: fused optimizers pair the two in the order of memory, whatever that is."""
+    return other if other.stride() == value.stride() else torch.empty_like(value, dtype=other.dtype).copy_(other)
 
 
 class Outer:
@@ -146,10 +146,13 @@ class Outer:
                 if prefix + name in tensors:
                     value.copy_(tensors[prefix + name])
         state: dict[int, dict[str, Any]] = {int(index): dict(slots) for index, slots in numbers["state"].items()}
+        moving = list(self.moving.values())
         for name, value in tensors.items():
             if name.startswith("optimizer."):
                 _, index, slot = name.split(".", 2)
-                state.setdefault(int(index), {})[slot] = value
+                like = moving[int(index)]
+                laid_out = _laid_out_as(like, value) if value.shape == like.shape else value
+                state.setdefault(int(index), {})[slot] = laid_out
         self.optimizer.load_state_dict({"state": state, "param_groups": numbers["groups"]})
         self._slots = None
         if self.schedule is not None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from quickstudy.engine import Plan
 from quickstudy.engine.distribute import Group
-from quickstudy.storage.tensors import read_json, write_json
+from quickstudy.storage.json import read_json, write_json
 
 FILE = "plans.json"
 

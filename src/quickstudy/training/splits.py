@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from quickstudy.errors import DataError
-from quickstudy.storage.tensors import read_json, write_json
+from quickstudy.storage.json import read_json, write_json
 from quickstudy.tasks.base import SPLITS, Source
 
 NAME = "splits.json"

@@ -1,0 +1,1 @@
+"""Runs: folders that are trained, evaluated and adapted; published figures measured again."""
