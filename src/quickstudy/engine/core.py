@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -17,6 +16,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from quickstudy.engine.compile import Captured
 from quickstudy.engine.plan import Plan
 from quickstudy.engine.precision import Precision, autocast
+from quickstudy.engine.shared import Shared
 from quickstudy.engine.substitutes import Substitutes
 from quickstudy.engine.vectorize import Vectorize, over_tasks, resolve, tasks_of
 from quickstudy.episode import Episode, Params
@@ -26,6 +26,7 @@ from quickstudy.learners.network import trainable
 from quickstudy.metagrads import Metagrad, Recompute, Runner, Unrolled, metagrad
 
 Gradients = tuple[Params, Tensor, Tensor]
+_MATH_ATTENTION = Shared(lambda: sdpa_kernel(SDPBackend.MATH))
 
 
 class _Runner(Runner):
@@ -99,9 +100,9 @@ class Engine:
 
     def captured(self, name: str, function: Callable[..., Any], then: Any = None) -> Callable[..., Any]:
         """`function`, compiled, with what follows it; the same name stands for the same functions. See `Captured`."""
-        if name not in self._captured:
-            self._captured[name] = Captured(function, self.precision == "bfloat16", then)
-        graph, count = self._captured[name], self.plan.cores
+        if (graph := self._captured.get(name)) is None:
+            graph = self._captured.setdefault(name, Captured(function, self.precision == "bfloat16", then))
+        count = self.plan.cores
         return partial(graph, cores=count) if count else graph
 
     def autocast(self) -> AbstractContextManager[None]:
@@ -154,22 +155,22 @@ class Engine:
         return after, loss, metric
 
     def _spread(self, params: Params, singles: list[Episode], seeds: list[Any]) -> list[Gradients]:
-        """The tasks of a loop on several threads, each with one core and a copy of the network of its own."""
-        count, workers = len(singles), self._workers
+        """The tasks of a loop on several threads, each with one core of its own."""
+        count, workers, alone = len(singles), self.plan.workers, self._alone
 
         def share(index: int) -> list[Gradients]:
-            chosen = range(index, count, len(workers))
-            return [workers[index]._unit(params, singles[i], seeds[i], count) for i in chosen]
+            chosen = range(index, count, workers)
+            return [alone._unit(params, singles[i], seeds[i], count) for i in chosen]
 
         if self.plan.compiled != "no" and not self._captured:
-            self._threads.submit(workers[0]._unit, params, singles[0], seeds[0], count).result()  # compiles, for all
-        shares = list(self._threads.map(share, range(len(workers))))
-        return [shares[i % len(workers)][i // len(workers)] for i in range(count)]
+            self._threads.submit(alone._unit, params, singles[0], seeds[0], count).result()  # compiles, for all
+        shares = list(self._threads.map(share, range(workers)))
+        return [shares[i % workers][i // workers] for i in range(count)]
 
     @cached_property
-    def _workers(self) -> list[Engine]:
-        alone = replace(self.plan, workers=1)
-        return [self._sharing(learner=copy.deepcopy(self.learner), chosen=alone) for _ in range(self.plan.workers)]
+    def _alone(self) -> Engine:
+        """The engine as each of the threads uses it."""
+        return self._sharing(chosen=replace(self.plan, workers=1))
 
     @cached_property
     def _threads(self) -> ThreadPoolExecutor:
@@ -202,7 +203,7 @@ class Engine:
         """Within it, the operations of meta-gradients run in the engine's precision, by kernels that suit them."""
         with self.autocast(), ExitStack() as stack:
             if self.learner.network.inner_loop:
-                stack.enter_context(sdpa_kernel(SDPBackend.MATH))  # the fused kernels have no second derivative
+                stack.enter_context(_MATH_ATTENTION)  # the fused kernels have no second derivative
                 if self.mode == "vmap" or self.plan.order == "forward" or self.plan.compiled != "no":
                     stack.enter_context(Substitutes())
             yield

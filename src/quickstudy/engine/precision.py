@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import torch
 
+from quickstudy.engine.shared import Shared
 from quickstudy.episode import Params
 from quickstudy.storage.tensors import plain
 
@@ -21,7 +22,7 @@ def autocast(precision: Precision, device: torch.device) -> AbstractContextManag
     no such numbers and compute in float32.
     """
     if precision == "tf32":
-        return _tensor_cores() if device.type == "cuda" else nullcontext()
+        return _TENSOR_CORES if device.type == "cuda" else nullcontext()
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
 
 
@@ -36,6 +37,9 @@ def _tensor_cores() -> Iterator[None]:
     finally:
         for backend, precision in zip(backends, before, strict=True):
             backend.fp32_precision = precision
+
+
+_TENSOR_CORES = Shared(_tensor_cores)
 
 
 def place(params: Params, device: torch.device, inner_loop: bool = False) -> Params:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import partial
+from types import MappingProxyType
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
@@ -18,7 +21,9 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 from quickstudy.episode import Features, Params
 from quickstudy.errors import ModelError
 from quickstudy.learners.cells import ElementaryCells, recurs
+from quickstudy.learners.copies import Copies
 from quickstudy.learners.moments import Moments
+from quickstudy.learners.normalise import without_state
 
 Norm = Literal["running", "batch", "per_step"]
 """What BatchNorm layers normalise by.
@@ -46,49 +51,17 @@ def with_prefix(prefix: str, params: Params) -> Params:
     return {prefix + name: value for name, value in params.items()}
 
 
-_HOOKS = ("_forward_hooks", "_forward_hooks_with_kwargs", "_forward_pre_hooks", "_forward_pre_hooks_with_kwargs")
-
-
-class _Normalise(nn.Module):
-    """BatchNorm without hidden state: it normalises by `mean` and `variance` if it has them, else by the batch."""
-
-    mean: Tensor | None
-    variance: Tensor | None
-
-    def __init__(self, layer: _BatchNorm, stored: bool) -> None:
-        super().__init__()
-        self.weight, self.bias, self.eps = layer.weight, layer.bias, layer.eps
-        like = torch.zeros(layer.num_features)
-        self.register_buffer("mean", like if stored else None, persistent=False)
-        self.register_buffer("variance", like + 1 if stored else None, persistent=False)
-
-    def reset_parameters(self) -> None:
-        if self.weight is not None:
-            nn.init.ones_(self.weight)
-            nn.init.zeros_(self.bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        by_batch = self.mean is None
-        return F.batch_norm(x, self.mean, self.variance, self.weight, self.bias, by_batch, 0.0, self.eps)
-
-
-def _functional(module: nn.Module, stored: tuple[str, ...]) -> nn.Module:
-    """A copy of `module` whose BatchNorm layers keep no state; those at the paths `stored` are given statistics."""
-    root = nn.Sequential(copy.deepcopy(module))
-    replaced: dict[nn.Module, _Normalise] = {}
-    for path, layer in list(root[0].named_modules(remove_duplicate=False)):
-        if isinstance(layer, _BatchNorm):
-            parent, _, name = f"0.{path}".rstrip(".").rpartition(".")
-            new = replaced.setdefault(layer, _Normalise(layer, path in stored))
-            for hooks in _HOOKS:
-                setattr(new, hooks, getattr(layer, hooks))
-            setattr(root.get_submodule(parent), name, new)
-    return root[0]
+_DRAWING = threading.RLock()  # layers draw their weights from one generator, which all threads share
+_recordings: ContextVar[Mapping[Network, Moments]] = ContextVar("recordings", default=MappingProxyType({}))
+"""What is being recorded of each network by this thread."""
+Watch = tuple[tuple[str, Callable[[nn.Module, Any], None]], ...]
+_NOBODY: Watch = ()
 
 
 @dataclass(frozen=True, eq=False)
 class Network:
-    """`network(φ, x)` runs the module with the parameters in φ; the module itself is never changed.
+    """`network(φ, x)` runs the module with the parameters in φ; the module itself is never changed. Many threads may
+    call one network at once.
 
     norm: see `Norm`. steps: number of inner steps, for 'per_step'. inner_loop: the network is differentiated inside an
     inner loop, where tracked statistics are refused. pretrained: φ starts from the module's own weights instead of
@@ -100,8 +73,8 @@ class Network:
     steps: int = 0
     inner_loop: bool = False
     pretrained: bool = False
-    _by_batch: nn.Module = field(init=False, repr=False)
-    _by_statistics: nn.Module = field(init=False, repr=False)
+    _by_batch: Copies = field(init=False, repr=False)
+    _by_statistics: Copies = field(init=False, repr=False)
     layers: tuple[str, ...] = field(init=False, repr=False)
     """The BatchNorm layers that normalise by calibrated statistics after training."""
     transductive: bool = field(init=False)
@@ -117,8 +90,8 @@ class Network:
         object.__setattr__(self, "layers", layers)
         object.__setattr__(self, "transductive", len(layers) < len(norms))
         object.__setattr__(self, "_recurs", recurs(self.module))
-        object.__setattr__(self, "_by_batch", _functional(self.module, ()))
-        object.__setattr__(self, "_by_statistics", _functional(self.module, layers))
+        object.__setattr__(self, "_by_batch", Copies(without_state(self.module, ())))
+        object.__setattr__(self, "_by_statistics", Copies(without_state(self.module, layers)))
 
     def _refuse(self, path: str, layer: nn.Module) -> None:
         if isinstance(layer, nn.modules.lazy.LazyModuleMixin) and layer.has_uninitialized_params():
@@ -146,10 +119,10 @@ class Network:
 
     def init(self, generator: torch.Generator) -> Params:
         """Fresh φ entries: 'network.*' (drawn from `generator`, unless `pretrained`) and 'constant.*' (buffers)."""
-        module = copy.deepcopy(self._by_batch).cpu()  # so that one generator decides, wherever the module is
+        module = copy.deepcopy(self._by_batch.module).cpu()  # so that one generator decides, wherever the module is
         if not self.pretrained:
             seed = int(torch.randint(2**62, (), generator=generator))
-            with torch.random.fork_rng(devices=[]):
+            with _DRAWING, torch.random.fork_rng(devices=[]):
                 torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the accelerators' as well
                 for layer in module.modules():
                     if callable(reset := getattr(layer, "reset_parameters", None)):
@@ -172,13 +145,24 @@ class Network:
         """
         return self._run(*self._bound(params, task, step), x)
 
-    def _run(self, module: nn.Module, values: dict[str, Any], x: Features) -> Tensor:
-        with ElementaryCells(always=self.inner_loop) if self._recurs else nullcontext():
-            output: Tensor = torch.func.functional_call(module, values, (x,))
-        return output
+    def _run(self, copies: Copies, values: dict[str, Any], x: Features, watch: Watch = _NOBODY) -> Tensor:
+        """The output for x of one of `copies` at these values; each of `watch` is told what enters a layer, by path."""
+        if copies is self._by_batch and (moments := _recordings.get().get(self)) is not None:
+            watch = (*watch, *((path, partial(_record, moments, path)) for path in self.layers))
+        module, hooks = copies.take(), []
+        try:
+            for path, told in watch:
+                hooks.append(module.get_submodule(path).register_forward_pre_hook(told))
+            with ElementaryCells(always=self.inner_loop) if self._recurs else nullcontext():
+                output: Tensor = torch.func.functional_call(module, values, (x,))
+            return output
+        finally:
+            for hook in hooks:
+                hook.remove()
+            copies.give_back(module)
 
-    def _bound(self, params: Params, task: Params | None, step: Tensor | None) -> tuple[nn.Module, dict[str, Any]]:
-        """The module to call, and the values that its parameters and buffers take."""
+    def _bound(self, params: Params, task: Params | None, step: Tensor | None) -> tuple[Copies, dict[str, Any]]:
+        """The copies of which one is to be called, and the values that its parameters and buffers take."""
         values: dict[str, Any] = prefixed(PARAMETER, params) | prefixed(CONSTANT, params)
         statistics = prefixed(NORMALISATION, params)
         if self.norm == "per_step":
@@ -186,8 +170,8 @@ class Network:
             at = at.clamp(max=self.steps).reshape(1)
             values = {n: v.index_select(0, at)[0] if self.per_step(n) else v for n, v in values.items()}
             statistics = {n: v.index_select(0, at)[0] for n, v in statistics.items()}
-        module = self._by_statistics if statistics else self._by_batch
-        return module, values | statistics | (task or {})
+        copies = self._by_statistics if statistics else self._by_batch
+        return copies, values | statistics | (task or {})
 
     @property
     def head(self) -> str:
@@ -197,13 +181,8 @@ class Network:
 
     def features(self, params: Params, x: Features, task: Params | None = None) -> Tensor:
         """What enters the head for x (n, *features), before the first inner step: (n, D)."""
-        module, values = self._bound(params, task, None)
         seen: list[Tensor] = []
-        hook = module.get_submodule(self.head).register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-        try:
-            self._run(module, values, x)
-        finally:
-            hook.remove()
+        self._run(*self._bound(params, task, None), x, ((self.head, lambda _, inputs: seen.append(inputs[0])),))
         return seen[0].flatten(1)
 
     def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -218,19 +197,17 @@ class Network:
 
     @contextmanager
     def recording(self) -> Iterator[Moments]:
-        """Within it, calls without statistics in φ record the moments of what enters each BatchNorm layer."""
+        """Within it, this thread's calls without statistics in φ record the moments of what enters BatchNorm layers."""
         moments = Moments()
-        hooks = [
-            self._by_batch.get_submodule(path).register_forward_pre_hook(
-                lambda _, inputs, path=path: moments.add(path, inputs[0].detach())
-            )
-            for path in self.layers
-        ]
+        token = _recordings.set({**_recordings.get(), self: moments})
         try:
             yield moments
         finally:
-            for hook in hooks:
-                hook.remove()
+            _recordings.reset(token)
+
+
+def _record(moments: Moments, path: str, layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    moments.add(path, inputs[0].detach())
 
 
 def _device(params: Params) -> torch.device:

@@ -1,0 +1,49 @@
+"""BatchNorm without hidden state."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+_HOOKS = ("_forward_hooks", "_forward_hooks_with_kwargs", "_forward_pre_hooks", "_forward_pre_hooks_with_kwargs")
+
+
+class _Normalise(nn.Module):
+    """BatchNorm without hidden state: it normalises by `mean` and `variance` if it has them, else by the batch."""
+
+    mean: Tensor | None
+    variance: Tensor | None
+
+    def __init__(self, layer: _BatchNorm, stored: bool) -> None:
+        super().__init__()
+        self.weight, self.bias, self.eps = layer.weight, layer.bias, layer.eps
+        like = torch.zeros(layer.num_features)
+        self.register_buffer("mean", like if stored else None, persistent=False)
+        self.register_buffer("variance", like + 1 if stored else None, persistent=False)
+
+    def reset_parameters(self) -> None:
+        if self.weight is not None:
+            nn.init.ones_(self.weight)
+            nn.init.zeros_(self.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        by_batch = self.mean is None
+        return F.batch_norm(x, self.mean, self.variance, self.weight, self.bias, by_batch, 0.0, self.eps)
+
+
+def without_state(module: nn.Module, stored: tuple[str, ...]) -> nn.Module:
+    """A copy of `module` whose BatchNorm layers keep no state; those at the paths `stored` are given statistics."""
+    root = nn.Sequential(copy.deepcopy(module))
+    replaced: dict[nn.Module, _Normalise] = {}
+    for path, layer in list(root[0].named_modules(remove_duplicate=False)):
+        if isinstance(layer, _BatchNorm):
+            parent, _, name = f"0.{path}".rstrip(".").rpartition(".")
+            new = replaced.setdefault(layer, _Normalise(layer, path in stored))
+            for hooks in _HOOKS:
+                setattr(new, hooks, getattr(layer, hooks))
+            setattr(root.get_submodule(parent), name, new)
+    return root[0]
