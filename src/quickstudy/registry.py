@@ -132,8 +132,8 @@ class Registry(Mapping[str, Callable[..., R]], Generic[R, T]):
 
     def name_of(self, constructor: Callable[..., Any]) -> str:
         """The name that a constructor is registered under; ConfigError if it is not."""
-        for name, known in self._load().items():
-            if known is constructor:
+        for name, entry in list(self._load().items()):
+            if entry.constructor is constructor:
                 return name
         raise ConfigError(
             f"The {self.kind} {getattr(constructor, '__name__', constructor)!r} has no name by which it could be built "

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from quickstudy.engine import Engine
 from quickstudy.engine.vectorize import tasks_of
-from quickstudy.episode import Episode, Examples, Params, check_episode, map_episode, map_features, stack, task
+from quickstudy.episode import Episode, Examples, Params, leaves, map_episode, map_features, stack, task
 from quickstudy.errors import ConfigError
 from quickstudy.learners import IterativeLearner, Learner
+from quickstudy.spec import check_episode
 from quickstudy.tasks.base import SPLITS, Source
 
 _TASKS = 8
@@ -25,14 +26,7 @@ def _require(condition: bool, message: str) -> None:
 
 
 def _equal(one: Episode, other: Episode) -> bool:
-    return all(torch.equal(a, b) for a, b in zip(_leaves(one), _leaves(other), strict=True))
-
-
-def _leaves(episode: Episode) -> list[Tensor]:
-    found: list[Tensor] = []
-    for part in episode:
-        found += [*(part.x.values() if isinstance(part.x, dict) else [part.x]), part.y, part.mask]
-    return found
+    return all(torch.equal(a, b) for a, b in zip(leaves(one), leaves(other), strict=True))
 
 
 def check_source(source: Source, splits: Sequence[str] = SPLITS, distinct: bool = True, disjoint: bool = True) -> None:
@@ -97,7 +91,7 @@ def _check_sizes(episode: Episode, source: Source, where: str) -> None:
         (episode.support, size.min_shots or size.shots, size.shots),
         (episode.query, size.queries, size.queries),
     ):
-        y = part.y if source.spec.kind == "classification" else torch.zeros_like(part.mask, dtype=torch.int64)
+        y = part.y if source.spec.ways else torch.zeros_like(part.mask, dtype=torch.int64)
         counts = torch.bincount(y[part.mask], minlength=ways)
         present = int((counts > 0).sum())
         _require(size.min_ways is not None or present == ways, f"{where} has {present} classes, expected {ways}.")
@@ -108,8 +102,7 @@ def _check_sizes(episode: Episode, source: Source, where: str) -> None:
 
 def _check_distinct(episode: Episode, where: str) -> None:
     def rows(part: Examples) -> Tensor:
-        x = torch.cat([t.flatten(1).double() for t in part.x.values()], 1) if isinstance(part.x, dict) else part.x
-        return x.flatten(1)[part.mask]
+        return torch.cat([t.flatten(1).double() for t in leaves(part.x)], 1)[part.mask]
 
     twice = (rows(episode.support)[:, None] == rows(episode.query)[None]).all(dim=-1).any()
     _require(not bool(twice), f"{where} has an example in both support and query.")
@@ -140,7 +133,7 @@ def check_learner(learner: Learner, episodes: Episode) -> None:
     if isinstance(learner, IterativeLearner):
         _check_steps(learner, calibrated, singles[0].support)
     _check_invariances(learner, calibrated, singles[0])
-    if learner.spec.kind == "classification":
+    if learner.spec.target.relabels:
         _check_other_ways(learner, calibrated, singles[0])
 
 
@@ -168,9 +161,8 @@ def _check_pure(learner: Learner, params: Params, episode: Episode) -> None:
     _require_tensors(state, "ψ (what `adapt` returns)")
     copy = {name: value.clone() for name, value in state.items()}
     output = learner.predict(params, state, episode.query.x)
-    shape = (learner.spec.ways,) if learner.spec.kind == "classification" else learner.spec.target_shape
-    found, wanted = tuple(output.shape), (len(episode.query.y), *shape)
-    _require(found == wanted, f"`predict` gives shape {found}, expected {wanted}.")
+    shape, wanted = tuple(output.shape), (len(episode.query.y), *learner.spec.target.prediction_shape)
+    _require(shape == wanted, f"`predict` gives shape {shape}, expected {wanted}.")
     _require(bool(torch.isfinite(output).all()), "`predict` gives NaN or infinite values.")
     _require(_close(state, copy, exact=True), "`predict` changes ψ in place.")
     _require(_close(state, learner.adapt(params, episode.support), exact=True), "`adapt` twice gives different ψ.")
@@ -247,7 +239,7 @@ def _check_invariances(learner: Learner, params: Params, episode: Episode) -> No
 def _check_other_ways(learner: Learner, params: Params, episode: Episode) -> None:
     ways = learner.spec.ways + 1
     try:
-        wider = learner.at(replace(learner.spec, ways=ways))
+        wider = learner.at(learner.spec.at(ways))
     except ConfigError:
         return  # refusing is fine, as long as it is said in so many words
     found = tuple(_answer(wider, params, episode).shape)

@@ -32,8 +32,8 @@ class Model:
 
     config: of the run. learner: at this task's spec. params, state: φ and ψ. names: of the classes, in the order of
     their ids; () where there are none. fitted: what the format learned of the task, such as the scale of a series.
-    built: the tasks that the network was built for, where this one has fewer classes or columns. provenance: when, where
-    and from what it was learned.
+    built: the tasks that the network was built for, where this one has fewer classes or columns. provenance: from what
+    it was learned, and when.
     """
 
     config: RunConfig
@@ -148,9 +148,9 @@ def adapt(
 ) -> Model:
     """Learn one new task from support records and their labels.
 
-    records: what the format takes: files, arrays, rows, or the seen values of a series, which is its own labels. labels:
-    one for each: class names, or numbers. params: calibrated φ. Classes are numbered in the order of their names.
-    Models of tables take fewer columns than they were built for.
+    records: what the format takes: files, arrays, rows, or the seen values of a series, which is its own labels.
+    labels: one for each: class names, or numbers. params: calibrated φ. Classes are numbered in the order of their
+    names. Models of tables take fewer columns than they were built for.
     """
     built, like = learner.spec, _like(params)
     support, names, fitted, spec = support_set(config, built, records, labels, like)

@@ -30,10 +30,11 @@ _CHUNK = 16  # tasks evaluated at once
 class Result:
     """A metric over `episodes` tasks: mean, half-width of its 95 % confidence interval, and the value of every task.
 
-    metric: the name of the target's headline, see `figure`. baseline: what one would reach who answers without a look
-    at the inputs (guessing, the mean …), over the same tasks; None where that was not measured. transductive: predictions used the whole query
-    set. support: whether the learner uses its support sets, None where that was not measured. figures: what else the
-    learner tells, see `Learner.figures`. `str(result)` is what a paper prints: '98.9 ± 0.2 %'.
+    metric: the name of the target's headline, see `figure`. transductive: predictions used the whole query set.
+    support: whether the learner uses its support sets, and baseline: what one reaches who answers without a look at the
+    inputs (guessing, the mean …), over the same tasks; None where that was not measured. figures: what else the learner
+    tells, see `Learner.figures`. remedy: against ignored support sets. `str(result)` is what a paper prints:
+    '98.9 ± 0.2 %'.
     """
 
     metric: str

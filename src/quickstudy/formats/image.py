@@ -92,7 +92,7 @@ class Image(Format):
             sizes[image.pixels.shape[-1], image.pixels.shape[-2]] += 1
             images.append(self._formatted(image))
             kept.append(index)
-        x = torch.stack(images) if images else torch.empty((0, *self.shape)).byte()
+        x = torch.stack(images) if images else torch.empty((0, *self.input_shape)).byte()
         return Stored(x, kept, self._notices(modes, sizes, skipped))
 
     def _notices(self, modes: Counter[str], sizes: Counter[tuple[int, int]], skipped: list[str]) -> list[str]:

@@ -28,13 +28,13 @@ class Series(Format):
 
     window: how many values before a point are shown at most, each with a mask channel. normalise: values are shown less
     the mean of the seen part of the series, in units of its spread. As files: a CSV file whose first line names the
-    columns; every other line is one point, in the order of time. name, value: the columns of the series' names and of
-    the values.
+    columns; every other line is one point, in the order of time. series, value: the columns of the series' names and
+    of the values.
     """
 
     window: int = 16
     normalise: bool = True
-    name: str = "series"
+    series: str = "series"
     value: str = "value"
 
     what = "time series"
@@ -56,8 +56,8 @@ class Series(Format):
         """One item a series: its values, in the order of the file. A file without a column of names is one series."""
         path = one_file(place)
         columns, rows, lines = read_csv(path)
-        named = self.name in columns or labelled
-        which = column(columns, self.name, path, "--tasks.series") if named else None
+        named = self.series in columns or labelled
+        which = column(columns, self.series, path, "--tasks.series") if named else None
         what = column(columns, self.value, path, "--tasks.value")
         values: dict[str, list[float]] = {}
         for cells, line in zip(rows, lines, strict=True):

@@ -87,7 +87,7 @@ def _run(archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], labels: 
 
 def _named(file: io.BytesIO, name: str) -> io.BytesIO:
     """The file, which then says its name where it cannot be read."""
-    file.name = name  # type: ignore[attr-defined]
+    file.name = name
     return file
 
 

@@ -82,8 +82,8 @@ def recorded(
     data: the values (length,) of each series by its name, equally spaced in time; lengths may differ. A constant series
         is kept, and a warning names it.
     window: how many past values an input shows at most. val, test: shares of the series held out, at random by
-    `split_seed`. units: of the values, for reports. columns: what they are called where the format reads files: `name`
-    of the series, and `value`.
+    `split_seed`. units: of the values, for reports. columns: what they are called where the format reads files:
+    `series` and `value`.
 
     Raises DataError, naming the series, for NaN, fewer than two points, or too few series.
     """
@@ -134,8 +134,8 @@ def series_csv(
 
     Raises DataError, naming file and line, for a value that is missing, NaN or no number.
     """
-    rows = formats.make("series", window=window, name=series, value=value).find(path)
+    rows = formats.make("series", window=window, series=series, value=value).find(path)
     data = dict(zip(rows.names, rows.items, strict=True))
     return recorded(
-        data, window=window, val=val, test=test, split_seed=split_seed, units=units, name=series, value=value
+        data, window=window, val=val, test=test, split_seed=split_seed, units=units, series=series, value=value
     )

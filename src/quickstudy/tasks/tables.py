@@ -119,10 +119,10 @@ def tables(
         if rows != len(y[-1]):
             raise ShapeError(f"{name} has {rows} rows of x but {len(y[-1])} of y. Give one label for each row.")
         for one, first, label in ((x[-1], x[0], "x"), (y[-1], y[0], "y")):
-            shape, other = ([tuple(t.shape[1:]) for t in leaves(part)] for part in (one, first))
-            if shape != other:
+            sizes, others = ([tuple(t.shape[1:]) for t in leaves(part)] for part in (one, first))
+            if sizes != others:
                 raise ShapeError(
-                    f"One {label} of {name} has shape {shape[0]}, but {other[0]} in {next(iter(named))}. Give every "
+                    f"One {label} of {name} has shape {sizes[0]}, but {others[0]} in {next(iter(named))}. Give every "
                     "data set the same columns."
                 )
     together = map_features(lambda *t: torch.cat(t), *x)
