@@ -12,7 +12,7 @@ import torch
 from small_runs import blobs, class_run, linear_run, newest
 
 from quickstudy.errors import DataError, QuickstudyError, RunError, TrainingError
-from quickstudy.learners.network import prefixed
+from quickstudy.entries import prefixed
 from quickstudy.registry import learners, models, sources
 from quickstudy.training.build import build, initial_params
 from quickstudy.training.outer import Outer

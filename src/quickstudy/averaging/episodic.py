@@ -9,10 +9,10 @@ import torch
 from quickstudy.averaging.members import Member
 from quickstudy.averaging.parts import split
 from quickstudy.engine import Engine
+from quickstudy.entries import trainable
 from quickstudy.episode import Params
 from quickstudy.errors import DataError
 from quickstudy.inner import Rule
-from quickstudy.learners.network import trainable
 from quickstudy.tasks.base import Source
 from quickstudy.tasks.classes import ClassSource
 

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from quickstudy.entries import trainable
 from quickstudy.episode import Params
 from quickstudy.errors import ConfigError, ModelError
-from quickstudy.learners.network import trainable
 
 Models = Mapping[str, Params] | Sequence[Params]
 """Models by name, or in order, which are then called 'model 0', 'model 1', …"""

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from quickstudy.engine import resolve_device
+from quickstudy.entries import prefixed, with_prefix
 from quickstudy.episode import Examples, ImageFormat, Params, SeriesFormat, State, TaskSpec, check_examples
 from quickstudy.errors import CheckpointError, ConfigError, DataError, RunError, ShapeError
 from quickstudy.learners import Learner, ReadingLearner
-from quickstudy.learners.network import prefixed, with_prefix
 from quickstudy.registry import models
 from quickstudy.storage.folders import refuse_occupied
 from quickstudy.storage.tensors import load_tensors, read_json, save_tensors, write_json

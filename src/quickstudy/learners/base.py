@@ -11,18 +11,11 @@ import torch
 from torch import Tensor
 
 from quickstudy import losses
+from quickstudy.entries import NORMALISATION, PARAMETER, STATISTICS, prefixed, trainable, with_prefix
 from quickstudy.episode import Episode, Examples, Features, Params, State, TaskSpec
 from quickstudy.errors import ConfigError
 from quickstudy.learners.moments import Moments
-from quickstudy.learners.network import (
-    NORMALISATION,
-    PARAMETER,
-    STATISTICS,
-    Network,
-    prefixed,
-    trainable,
-    with_prefix,
-)
+from quickstudy.learners.network import Network
 
 
 @dataclass(frozen=True, kw_only=True)

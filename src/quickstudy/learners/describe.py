@@ -13,11 +13,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from quickstudy.entries import PARAMETER, prefixed
 from quickstudy.episode import Examples, Params, TaskSpec
 from quickstudy.errors import ModelError
 from quickstudy.heads import Ridge, class_means, full_precision
 from quickstudy.learners.fisher import diagonal_fisher
-from quickstudy.learners.network import PARAMETER, Network, prefixed
+from quickstudy.learners.network import Network
 
 Describe = Literal["features", "task2vec"]
 """'features': statistics of a frozen network's features. 'task2vec': diagonal Fisher information (Achille et al.

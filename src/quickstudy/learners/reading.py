@@ -11,12 +11,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from quickstudy import losses
+from quickstudy.entries import READ, with_prefix
 from quickstudy.episode import Episode, Examples, Features, Params, State, TaskSpec
 from quickstudy.errors import ConfigError, ModelError
 from quickstudy.heads import ABSENT, full_precision, one_hot
 from quickstudy.learners.base import Learner
-from quickstudy.learners.network import with_prefix
-from quickstudy.models.reading import READINGS, STATE, Reader
+from quickstudy.models.reading import READINGS, Reader
 
 INSTANCES = (1, 2, 3, 4, 5, 10)
 """At which times that a class is met the accuracy online is told (Santoro et al. 2016, table 1)."""
@@ -69,7 +69,7 @@ class ReadingLearner(Learner):
     def adapt(self, params: Params, support: Examples) -> State:
         scale = self._scale(support)
         request = {"x": _scaled(support.x, scale), "y": self._targets(support, scale), "mask": support.mask}
-        state: State = with_prefix(STATE, cast(State, self.network(params, request)))  # type: ignore[arg-type]
+        state: State = with_prefix(READ, cast(State, self.network(params, request)))  # type: ignore[arg-type]
         if self.spec.kind == "classification":
             state["present"] = one_hot(support, self.spec.ways, torch.float32).any(dim=0)
         return state | scale
@@ -99,7 +99,7 @@ class ReadingLearner(Learner):
         return scale
 
     def _answer(self, params: Params, state: State, x: Features) -> Tensor:
-        read = {name: value for name, value in state.items() if name.startswith(STATE)}
+        read = {name: value for name, value in state.items() if name.startswith(READ)}
         return self.network(params, {"query": _scaled(x, state), **read})  # type: ignore[dict-item]
 
     def predict(self, params: Params, state: State, x: Features) -> Tensor:
@@ -142,7 +142,7 @@ class ReadingLearner(Learner):
 
     def readings(self, state: State) -> Tensor:
         """(n, ways): what was predicted of each support example before its label was read. For `online` learners."""
-        return state[STATE + READINGS][:, : self.spec.ways]
+        return state[READ + READINGS][:, : self.spec.ways]
 
     @property
     def figure_names(self) -> tuple[str, ...]:

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from quickstudy.entries import trainable
 from quickstudy.episode import Params
 from quickstudy.errors import ConfigError, unknown_name
-from quickstudy.learners.network import trainable
 from quickstudy.training.config import RunConfig, check_signature
 from quickstudy.training.muon import Muon
 
