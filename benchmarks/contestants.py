@@ -97,7 +97,7 @@ class Ours(Contestant):
         config = RunConfig(
             name="benchmark", model=models.part("mlp"), learner=learners.part("maml"), optimizer="Adam", lr=OUTER_LR
         )
-        self.outer = training.Outer(self.params, config)
+        self.outer = training.Outer(self.params, config.outer)
         self.whole = WholeStep(self.outer)
 
     def gradient(self) -> Gradient:

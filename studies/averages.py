@@ -154,6 +154,7 @@ def backends() -> None:
 def domains() -> None:
     """Parts are alphabets, each with members that train a prototypical network on its own tasks; unseen alphabets."""
     from quickstudy.averaging import Episodic
+    from quickstudy.training.outer import OuterOptions
 
     source = qs.tasks.omniglot(split="lake", within=True, evaluation="all")
     assert isinstance(source, ClassSource)
@@ -174,7 +175,7 @@ def domains() -> None:
     rows = {"untrained": measured(start)}
     for name, steps, rounds in (("one round of 200 steps", 200, 1), ("10 rounds of 20 steps", 20, 10),
                                 ("200 rounds of 1 step", 1, 200)):  # fmt: skip
-        member = Episodic.by_group(engine, shaped, Adam(lr=1e-3), steps, tasks=4)
+        member = Episodic.by_group(engine, shaped, OuterOptions(lr=1e-3), steps, tasks=4)
         ended = train_parts(member, start, rounds=rounds, fraction=0.4, backend="loop", seed=SEED)
         rows[name] = measured(ended.params)
         print(name, rows[name], flush=True)

@@ -16,7 +16,6 @@ from quickstudy.averaging.soup import Line, greedy_soup, line
 from quickstudy.episode import Params
 from quickstudy.errors import ConfigError, unknown_name
 from quickstudy.evaluation.evaluate import evaluate
-from quickstudy.inner import Adam
 from quickstudy.runs.run import Run, keep, new_run
 from quickstudy.storage.folders import new_folder
 from quickstudy.tasks.classes import ClassSource
@@ -108,8 +107,10 @@ def train_on_parts(
 ) -> Run:
     """Train the recipe's learner apart on parts of its training classes and average, round after round, into a run.
 
-    steps: outer steps of each member in a round, by Adam at the recipe's rate, on `meta_batch` tasks each. divide: by
-    'groups' each group of classes is a part; by 'classes' they are dealt out to `parts` parts. See `train_parts`.
+    steps: outer steps of each member in a round, on `meta_batch` tasks each, by the recipe's optimizer, rate, bound and
+    schedule, which is spread over the `rounds` · `steps` steps. Instead of a moving average, φ is the average of the
+    members. divide: by 'groups' each group of classes is a part; by 'classes' they are dealt out to `parts` parts. See
+    `train_parts` and `Episodic`.
     """
     new_folder(config.name, out, overwrite=False)  # refused before the work, not after it
     built = build(config)
@@ -118,10 +119,11 @@ def train_on_parts(
     if not isinstance(pool, ClassSource):
         raise ConfigError("Parts are made of classes: use tasks with a fixed set of them, such as folder or omniglot.")
     engine = built.training_engine
+    outer = replace(config.outer, average=0.0, iterations=rounds * steps)
     if divide == "groups":
-        member = Episodic.by_group(engine, pool, Adam(lr=config.lr), steps, config.meta_batch)
+        member = Episodic.by_group(engine, pool, outer, steps, config.meta_batch)
     elif divide == "classes":
-        member = Episodic.by_class(engine, pool, Adam(lr=config.lr), parts, steps, config.meta_batch)
+        member = Episodic.by_class(engine, pool, outer, parts, steps, config.meta_batch)
     else:
         raise unknown_name("way to divide", divide, get_args(Divide))
     if isinstance(source, Transformed):

@@ -18,6 +18,7 @@ from quickstudy.learners.descent import begin, descend, task_parameters
 from quickstudy.metagrads.antithetic import added, both_sides, estimate, noise
 from quickstudy.metagrads.base import detached
 from quickstudy.optim.problems import Problems
+from quickstudy.training.outer import Outer, OuterOptions
 
 
 @dataclass(frozen=True)
@@ -184,8 +185,9 @@ def train_optimizer(
     """Weights of the rule after `iterations` outer steps of Adam, at a rate that falls from lr to 0 along a cosine.
 
     weights: to start from; None draws them. estimator: 'truncated', 'pes', or a function such as
-    `functools.partial(persistent, sigma=0.1)`. clip: bound on the gradient's norm. on_step: called after each outer
-    step with its number from 1, the weights and the mean loss. Raises TrainingError if the gradient is not finite.
+    `functools.partial(persistent, sigma=0.1)`. clip: bound on the gradient's norm, 0 for none. on_step: called after
+    each outer step with its number from 1, the weights and the mean loss. Raises TrainingError if the gradient is not
+    finite.
     """
     if isinstance(estimator, str):
         if estimator not in ESTIMATORS:
@@ -193,23 +195,22 @@ def train_optimizer(
         estimator = ESTIMATORS[estimator]
     if iterations < 1:
         raise ConfigError(f"Training needs at least 1 outer step, found {iterations}.")
-    weights = {name: value.detach().clone() for name, value in (weights or unrolls.weights()).items()}
-    adam = torch.optim.Adam(list(weights.values()), lr=lr)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(adam, iterations)
+    # PyTorch's own choice of kernels: a fused one rounds otherwise, and published weights were trained without.
+    options = OuterOptions(
+        lr=lr, optimizer_options={"fused": None}, schedule="CosineAnnealingLR", clip=clip, iterations=iterations
+    )
+    outer = Outer({name: value.detach().clone() for name, value in (weights or unrolls.weights()).items()}, options)
     going: Going | None = None
     for turn in range(iterations):
-        grads, loss, going = estimator(unrolls, weights, turn, going)
-        for name, value in weights.items():
-            value.grad = grads[name]
-        norm = torch.nn.utils.clip_grad_norm_(weights.values(), clip)
+        grads, loss, going = estimator(unrolls, outer.params, turn, going)
+        norm = torch.nn.utils.get_total_norm(grads.values())
         if not bool(norm.isfinite() & loss.isfinite()):
             raise TrainingError(
                 f"The gradient of the learned optimizer is not finite at outer step {turn} (seed {unrolls.seed}, "
                 f"mean loss {float(loss):g}). Lower lr, now {lr:g}, the rule's own lr, now "
                 f"{unrolls.rule.lr:g}, or the segment, now {unrolls.segment}."
             )
-        adam.step()
-        schedule.step()
+        outer.step(grads, norm)
         if on_step is not None:
-            on_step(turn + 1, weights, float(loss))
-    return {name: value.detach() for name, value in weights.items()}
+            on_step(turn + 1, outer.params, float(loss))
+    return detached(outer.params)
