@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 import quickstudy as qs
-from quickstudy.averaging import Line, Supervised, greedy_soup, line, mean, split, train_parts
+from quickstudy.averaging import Interpolation, Supervised, greedy_soup, interpolation, mean, split, train_parts
 from quickstudy.episode import Examples, Params, TaskSpec
 from quickstudy.inner import SGD, Adam
 from quickstudy.learners import Network
@@ -108,9 +108,9 @@ def soup() -> None:
             return float(loss(network(params, x[val]), Examples(x[val], y[val], known), spec))
 
     other = trained(network.init(torch.Generator().manual_seed(99)), tune, 1e-3, 5, 1)
-    lines: dict[str, Line] = {
-        "the best and the second best": line(models[best], models[list(made.scores)[1]], along),
-        "the best and a model of another start": line(models[best], other, along),
+    lines: dict[str, Interpolation] = {
+        "the best and the second best": interpolation(models[best], models[list(made.scores)[1]], along),
+        "the best and a model of another start": interpolation(models[best], other, along),
     }
     store("soup", {
         "members": len(made.members), "seed": SEED, "examples": [len(x[val]), len(x[test])],

@@ -181,7 +181,7 @@ def strangers(models: Models, least: float = 0.5) -> list[tuple[str, str, float]
         one, other, cosine = found[0]
         _log.warning(
             "%r and %r seem to come from different initialisations (cosine of their parameters %.2f): an average "
-            "across basins of the loss is useless. Look at the loss between them with averaging.line.",
+            "across basins of the loss is useless. Look at the loss between them with averaging.interpolation.",
             one,
             other,
             cosine,

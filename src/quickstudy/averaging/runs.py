@@ -12,7 +12,7 @@ import torch
 from quickstudy.averaging.episodic import Episodic
 from quickstudy.averaging.means import finite, mean, strangers
 from quickstudy.averaging.rounds import Round, Workers, train_parts
-from quickstudy.averaging.soup import Line, greedy_soup, line
+from quickstudy.averaging.soup import Interpolation, greedy_soup, interpolation
 from quickstudy.episode import Params
 from quickstudy.errors import ConfigError, unknown_name
 from quickstudy.evaluation.evaluate import evaluate
@@ -34,14 +34,14 @@ Divide = Literal["groups", "classes"]
 class Averaged:
     """run: the average. members: the names of the runs in it. scores: validation of each run alone, in the metric.
 
-    line: the validation loss between the two best runs, None where there is one run only.
+    interpolation: the validation loss between the two best runs, None where there is one run only.
     """
 
     run: Run
     members: tuple[str, ...]
     scores: Mapping[str, float]
     score: float
-    line: Line | None
+    interpolation: Interpolation | None
 
 
 def average_runs(
@@ -84,7 +84,7 @@ def average_runs(
     params = mean(models, weights) if soup is None else soup.params
     scores = {name: score(model) for name, model in models.items()} if soup is None else soup.scores
     best = sorted(scores, key=lambda name: -scores[name])[:2]
-    between = line(models[best[0]], models[best[1]], val_loss) if len(best) > 1 else None
+    between = interpolation(models[best[0]], models[best[1]], val_loss) if len(best) > 1 else None
     members = tuple(models) if soup is None else soup.members
     named = replace(config, name=Path(out).name)
     run = _store(named, parts, params, out, {"averaged": list(members)})

@@ -15,7 +15,7 @@ from quickstudy.engine import resolve_device
 from quickstudy.entries import prefixed, with_prefix
 from quickstudy.episode import Examples, ImageFormat, Params, SeriesFormat, State, TaskSpec, check_examples
 from quickstudy.errors import CheckpointError, ConfigError, DataError, RunError, ShapeError
-from quickstudy.learners import Learner, ReadingLearner
+from quickstudy.learners import Learner, ReaderLearner
 from quickstudy.registry import models
 from quickstudy.storage.folders import refuse_occupied
 from quickstudy.storage.tensors import load_tensors, read_json, save_tensors, write_json
@@ -99,7 +99,7 @@ class AdaptedModel:
         """
         if self.learner.spec.kind != "regression":
             raise ConfigError("This model names classes: its `predict` gives their probabilities.")
-        if not isinstance(self.learner, ReadingLearner):
+        if not isinstance(self.learner, ReaderLearner):
             raise ConfigError(
                 f"The learner {self.config.learner.name!r} does not say how sure it is. Train one that reads, such as "
                 "incontext or anp, for predictive uncertainty."

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from quickstudy.engine import Engine
 from quickstudy.episode import Episode, Params
-from quickstudy.learners import ReadingLearner
+from quickstudy.learners import ReaderLearner
 
 LEVELS = tuple(level / 20 for level in range(1, 20))
 
@@ -24,13 +24,13 @@ def calibration(mean: Tensor, spread: Tensor, y: Tensor) -> list[float]:
 
 def says_how_sure(engine: Engine) -> bool:
     """Whether the engine's learner gives distributions of targets."""
-    return isinstance(engine.learner, ReadingLearner) and engine.learner.spec.kind == "regression"
+    return isinstance(engine.learner, ReaderLearner) and engine.learner.spec.kind == "regression"
 
 
 def distributions(engine: Engine, params: Params, episodes: Episode) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of every query of these tasks, (T, n, *target), after adapting."""
     learner = engine.learner
-    assert isinstance(learner, ReadingLearner)
+    assert isinstance(learner, ReaderLearner)
 
     def one(episode: Episode) -> tuple[Tensor, ...]:
         return learner.distribution(params, learner.adapt(params, episode.support), episode.query.x)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from quickstudy.episode import Examples, ImageFormat
 from quickstudy.errors import DataError
-from quickstudy.tasks.progress import reading
+from quickstudy.tasks.progress import with_progress
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -215,7 +215,7 @@ def read_images(
     skipped: list[str] = []
     modes: Counter[str] = Counter()
     sizes: Counter[tuple[int, int]] = Counter()
-    for index, path in enumerate(reading(paths, "Reading images")):
+    for index, path in enumerate(with_progress(paths, "Reading images")):
         try:
             image = decode(path, format.channels, max_pixels=max_pixels)
         except DataError as error:

@@ -17,7 +17,7 @@ from quickstudy.errors import DataError
 from quickstudy.files import writing
 from quickstudy.tasks.download import cache_folder, download
 from quickstudy.tasks.images import decode, fit
-from quickstudy.tasks.progress import reading
+from quickstudy.tasks.progress import with_progress
 
 URL = "https://github.com/brendenlake/omniglot/raw/master/python/{}.zip"
 MD5 = {
@@ -97,7 +97,7 @@ def read_archive(path: Path, size: int) -> Drawings:
 def _decode(archive: zipfile.ZipFile, members: list[zipfile.ZipInfo], size: int, name: str) -> Tensor:
     x = torch.empty((len(members), 1, size, size), dtype=torch.uint8)
     alike: list[Tensor] = []  # drawings of one shape in a row: shrinking many at once is what makes this fast
-    for done, info in enumerate(reading(members, f"Decoding {name}")):
+    for done, info in enumerate(with_progress(members, f"Decoding {name}")):
         with archive.open(info) as file:
             pixels = decode(file, 1, f"{name}/{info.filename}").pixels
         if alike and (len(alike) == 1024 or alike[0].shape != pixels.shape):

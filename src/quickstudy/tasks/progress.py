@@ -9,7 +9,7 @@ T = TypeVar("T")
 _MANY_FILES = 3000  # about a second of reading
 
 
-def reading(files: Sequence[T], description: str) -> Iterable[T]:
+def with_progress(files: Sequence[T], description: str) -> Iterable[T]:
     """`files` one by one, with a progress bar if there are many."""
     if len(files) < _MANY_FILES:
         return files

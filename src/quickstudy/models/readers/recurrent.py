@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from quickstudy.cells import lstm_cell
 from quickstudy.episode import State
-from quickstudy.models.reading.base import Learned, Reader, at_least_one, features_of
+from quickstudy.models.readers.base import Learned, Reader, at_least_one, features_of
 
 READINGS = "readings"
 

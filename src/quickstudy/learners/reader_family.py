@@ -6,8 +6,8 @@ from torch import nn
 
 from quickstudy.episode import TaskSpec
 from quickstudy.learners.network import Network, Norm
-from quickstudy.learners.reading import ReadingLearner
-from quickstudy.models.reading import Labels, MemoryAugmented, NeuralProcess, Recurrent, Snail, Transformer
+from quickstudy.learners.reader import ReaderLearner
+from quickstudy.models.readers import Labels, MemoryAugmented, NeuralProcess, Recurrent, Snail, Transformer
 from quickstudy.registry import learners
 
 
@@ -32,7 +32,7 @@ def incontext(
     hints: bool = False,
     standardise: bool = False,
     norm: Norm = "running",
-) -> ReadingLearner:
+) -> ReaderLearner:
     """In-context transformer: attention over the support set, trained to be a posterior (Müller et al. 2022).
 
     module: any encoder, (n, *features) to (n, D). labels: 'tokens' for at most `limit` classes (the tasks' ways if not
@@ -46,17 +46,17 @@ def incontext(
         module, spec.input_shape, inputs, outputs, width=width, layers=layers, heads=heads, labels=how, hints=hints
     )  # fmt: skip
     most = None if labels == "pointer" else most
-    return ReadingLearner(network=Network(reader, norm), spec=spec, limit=most, standardise=standardise)
+    return ReaderLearner(network=Network(reader, norm), spec=spec, limit=most, standardise=standardise)
 
 
 def _neural_process(
     module: nn.Module, spec: TaskSpec, width: int, depth: int, attentive: bool, standardise: bool, norm: Norm
-) -> ReadingLearner:
+) -> ReaderLearner:
     inputs, outputs, most = _sizes(spec, None)
     reader = NeuralProcess(
         module, spec.input_shape, inputs, outputs, width=width, depth=depth, attentive=attentive
     )  # fmt: skip
-    return ReadingLearner(network=Network(reader, norm), spec=spec, limit=most, standardise=standardise)
+    return ReaderLearner(network=Network(reader, norm), spec=spec, limit=most, standardise=standardise)
 
 
 @learners.register("cnp")
@@ -68,7 +68,7 @@ def cnp(
     depth: int = 3,
     standardise: bool = False,
     norm: Norm = "running",
-) -> ReadingLearner:
+) -> ReaderLearner:
     """Conditional neural process: the mean of what an encoder says of each example (Garnelo et al. 2018).
 
     module: any encoder of the inputs, (n, *features) to (n, D).
@@ -85,7 +85,7 @@ def anp(
     depth: int = 3,
     standardise: bool = False,
     norm: Norm = "running",
-) -> ReadingLearner:
+) -> ReaderLearner:
     """Attentive neural process, deterministic: queries also attend to the examples (Kim et al. 2019).
 
     module: any encoder of the inputs, (n, *features) to (n, D).
@@ -103,14 +103,14 @@ def snail(
     size: int = 64,
     limit: int | None = None,
     norm: Norm = "running",
-) -> ReadingLearner:
+) -> ReaderLearner:
     """SNAIL: temporal convolutions and attention over the sequence of examples (Mishra et al. 2018).
 
     module: any encoder, (n, *features) to (n, D). length: examples that the convolutions reach back over.
     """
     inputs, outputs, most = _sizes(spec, limit)
     reader = Snail(module, spec.input_shape, inputs, outputs, length=length, filters=filters, size=size)
-    return ReadingLearner(network=Network(reader, norm), spec=spec, limit=most)
+    return ReaderLearner(network=Network(reader, norm), spec=spec, limit=most)
 
 
 @learners.register("lstm")
@@ -122,14 +122,14 @@ def lstm(
     online: bool = False,
     limit: int | None = None,
     norm: Norm = "running",
-) -> ReadingLearner:
+) -> ReaderLearner:
     """LSTM meta-learner: it reads examples in their order, and its state is what it learned (Hochreiter et al. 2001).
 
     module: any encoder, (n, *features) to (n, D). online: learn to predict from the first example of a task on.
     """
     inputs, outputs, most = _sizes(spec, limit)
     reader = Recurrent(module, spec.input_shape, inputs, outputs, width=width, online=online)
-    return ReadingLearner(network=Network(reader, norm), spec=spec, limit=most, online=online)
+    return ReaderLearner(network=Network(reader, norm), spec=spec, limit=most, online=online)
 
 
 @learners.register("mann")
@@ -143,7 +143,7 @@ def mann(
     size: int = 40,
     limit: int | None = None,
     norm: Norm = "running",
-) -> ReadingLearner:
+) -> ReaderLearner:
     """Memory-augmented network: an LSTM with `slots` rows that it writes and reads by attention (Santoro et al. 2016).
 
     module: any encoder, (n, *features) to (n, D). online: learn to predict from the first example of a task on.
@@ -152,4 +152,4 @@ def mann(
     reader = MemoryAugmented(
         module, spec.input_shape, inputs, outputs, width=width, online=online, slots=slots, size=size
     )  # fmt: skip
-    return ReadingLearner(network=Network(reader, norm), spec=spec, limit=most, online=online)
+    return ReaderLearner(network=Network(reader, norm), spec=spec, limit=most, online=online)

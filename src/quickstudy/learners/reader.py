@@ -16,7 +16,7 @@ from quickstudy.episode import Episode, Examples, Features, Params, State, TaskS
 from quickstudy.errors import ConfigError, ModelError
 from quickstudy.heads import ABSENT, full_precision, one_hot
 from quickstudy.learners.base import Learner
-from quickstudy.models.reading import READINGS, Reader
+from quickstudy.models.readers import READINGS, Reader
 
 INSTANCES = (1, 2, 3, 4, 5, 10)
 """At which times that a class is met the accuracy online is told (Santoro et al. 2016, table 1)."""
@@ -24,8 +24,8 @@ _LEAST = 1e-3  # standard deviation, in the units of the target as the network s
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReadingLearner(Learner):
-    """φ is a network that reads; ψ is what it has read. See `quickstudy.models.reading`.
+class ReaderLearner(Learner):
+    """φ is a network that reads; ψ is what it has read. See `quickstudy.models.readers`.
 
     limit: the most classes that the network was built for; None where it takes any number. For regression it gives a
     mean and a standard deviation, and the loss is the negative log-likelihood of the targets, in nats for each number.
@@ -41,7 +41,7 @@ class ReadingLearner(Learner):
     def __post_init__(self) -> None:
         if not isinstance(self.network.module, Reader):
             raise ModelError(
-                f"The network must be a models.reading.Reader, found {type(self.network.module).__name__}."
+                f"The network must be a models.readers.Reader, found {type(self.network.module).__name__}."
             )
         if self.online and self.spec.kind == "regression":
             raise ConfigError("Reading online is for classification: leave online=False for regression.")
@@ -163,7 +163,7 @@ class ReadingLearner(Learner):
         found = [(right & (times == k)).sum() / (times == k).sum() for k in INSTANCES]
         return dict(zip(self.figure_names, found, strict=True))
 
-    def at(self, spec: TaskSpec) -> ReadingLearner:
+    def at(self, spec: TaskSpec) -> ReaderLearner:
         if spec.kind != self.spec.kind or (spec.kind == "regression" and spec.outputs != self.spec.outputs):
             raise ConfigError(
                 f"This network was built for {self.spec.kind} with {self.spec.outputs} outputs and cannot do "
