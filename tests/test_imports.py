@@ -14,7 +14,7 @@ import quickstudy
 ROOT = Path(quickstudy.__file__).parent
 ORDER = (
     {"errors", "version"},
-    {"episode", "registry", "rng", "losses", "files"},
+    {"episode", "entries", "cells", "registry", "rng", "losses", "files"},
     {"storage"},
     {"models", "heads", "inner", "tasks"},
     {"learners"},

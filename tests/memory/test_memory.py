@@ -13,13 +13,13 @@ from safetensors.torch import load_file
 
 import quickstudy as qs
 from quickstudy.engine import Engine
+from quickstudy.entries import CENTRE, DESCRIPTORS, METRIC, PARAMETER, prefixed
 from quickstudy.episode import Episode, Examples, Params, TaskSpec, task
 from quickstudy.errors import ConfigError, DataError, ModelError, ShapeError
 from quickstudy.learners import MemoryLearner, maml, memory, protonet
 from quickstudy.learners.descent import task_parameters
 from quickstudy.learners.describe import LENGTH, describe, fit_head
-from quickstudy.learners.memory import CENTRE, DESCRIPTORS, METRIC
-from quickstudy.learners.network import PARAMETER, Network, prefixed
+from quickstudy.learners.network import Network
 from quickstudy.memory import Bank, Memory
 from quickstudy.memory.health import export, merge, near_duplicates, prune, usefulness
 from quickstudy.memory.map import neighbours, projected, write_map

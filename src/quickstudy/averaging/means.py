@@ -12,9 +12,9 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from quickstudy.entries import trainable
 from quickstudy.episode import Params
 from quickstudy.errors import ConfigError, ModelError
-from quickstudy.learners.network import trainable
 
 Models = Mapping[str, Params] | Sequence[Params]
 """Models by name, or in order, which are then called 'model 0', 'model 1', …"""
@@ -204,7 +204,7 @@ def strangers(models: Models, least: float = 0.5) -> list[tuple[str, str, float]
         one, other, cosine = found[0]
         _log.warning(
             "%r and %r seem to come from different initialisations (cosine of their parameters %.2f): an average "
-            "across basins of the loss is useless. Look at the loss between them with averaging.line.",
+            "across basins of the loss is useless. Look at the loss between them with averaging.interpolation.",
             one,
             other,
             cosine,

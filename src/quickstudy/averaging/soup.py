@@ -46,7 +46,7 @@ def greedy_soup(models: Models, score: Score) -> Soup:
 
 
 @dataclass(frozen=True)
-class Line:
+class Interpolation:
     """The loss at `positions` between two models, 0 the first and 1 the second."""
 
     positions: tuple[float, ...]
@@ -68,13 +68,13 @@ class Line:
         return "\n".join([*rows, f"barrier {self.barrier:.4f}"])
 
 
-def line(one: Params, other: Params, loss: Score, points: int = 11) -> Line:
+def interpolation(one: Params, other: Params, loss: Score, points: int = 11) -> Interpolation:
     """The loss at `points` places on the line between two models (Frankle et al. 2020)."""
     if points < 3:
-        raise ConfigError(f"A line needs at least 3 points, its ends among them, found {points}.")
+        raise ConfigError(f"An interpolation needs at least 3 points, its ends among them, found {points}.")
     ends = list(named([one, other]).values())
     positions = tuple(index / (points - 1) for index in range(points))
-    return Line(positions, tuple(float(loss(combined(ends, [1 - t, t]))) for t in positions))
+    return Interpolation(positions, tuple(float(loss(combined(ends, [1 - t, t]))) for t in positions))
 
 
 def recalibrated(module: nn.Module, batches: Iterable[Any] | Sequence[Any]) -> nn.Module:

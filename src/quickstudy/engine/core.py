@@ -19,10 +19,10 @@ from quickstudy.engine.precision import Precision, autocast
 from quickstudy.engine.shared import Shared
 from quickstudy.engine.substitutes import Substitutes
 from quickstudy.engine.vectorize import Vectorize, over_tasks, resolve, tasks_of
+from quickstudy.entries import trainable
 from quickstudy.episode import Episode, Params
 from quickstudy.learners import Learner
 from quickstudy.learners.base import IterativeLearner
-from quickstudy.learners.network import trainable
 from quickstudy.metagrads import Metagrad, Recompute, Runner, Unrolled, metagrad
 
 Gradients = tuple[Params, Tensor, Tensor]

@@ -20,9 +20,9 @@ import torch
 from torch import Tensor
 
 from quickstudy.engine.core import Gradients
+from quickstudy.entries import trainable
 from quickstudy.episode import Params
 from quickstudy.errors import ConfigError, ProcessLost, QuickstudyError, TrainingError
-from quickstudy.learners.network import trainable
 
 TIMEOUT = "QUICKSTUDY_TIMEOUT"
 """Environment variable: seconds that processes wait for each other."""

@@ -7,8 +7,8 @@ from quickstudy.learners.maml_family import anil, cavia, fomaml, imaml, maml, me
 from quickstudy.learners.memory import MemoryLearner, memory
 from quickstudy.learners.network import Network, Norm
 from quickstudy.learners.pretrained import finetune, simpleshot
-from quickstudy.learners.reading import ReadingLearner
-from quickstudy.learners.reading_family import anp, cnp, incontext, lstm, mann, snail
+from quickstudy.learners.reader import ReaderLearner
+from quickstudy.learners.reader_family import anp, cnp, incontext, lstm, mann, snail
 
 __all__ = [
     "EmbeddingLearner",
@@ -18,7 +18,7 @@ __all__ = [
     "MemoryLearner",
     "Network",
     "Norm",
-    "ReadingLearner",
+    "ReaderLearner",
     "anil",
     "anp",
     "cavia",

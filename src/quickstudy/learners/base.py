@@ -10,18 +10,11 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from quickstudy.entries import NORMALISATION, PARAMETER, STATISTICS, prefixed, trainable, with_prefix
 from quickstudy.episode import Episode, Examples, Features, Params, State
 from quickstudy.errors import ConfigError
 from quickstudy.learners.moments import Moments
-from quickstudy.learners.network import (
-    NORMALISATION,
-    PARAMETER,
-    STATISTICS,
-    Network,
-    prefixed,
-    trainable,
-    with_prefix,
-)
+from quickstudy.learners.network import Network
 from quickstudy.spec import TaskSpec
 from quickstudy.targets.base import Distribution
 

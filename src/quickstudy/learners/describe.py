@@ -13,11 +13,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from quickstudy.entries import PARAMETER, prefixed
 from quickstudy.episode import Examples, Features, Params
 from quickstudy.errors import ModelError
 from quickstudy.heads import Ridge, full_precision
 from quickstudy.learners.fisher import diagonal_fisher
-from quickstudy.learners.network import PARAMETER, Network, prefixed
+from quickstudy.learners.network import Network
 from quickstudy.spec import TaskSpec
 
 Describe = Literal["features", "task2vec"]

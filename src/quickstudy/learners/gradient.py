@@ -7,15 +7,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from quickstudy.entries import CONSTANT, INNER, PARAMETER, prefixed, with_prefix
 from quickstudy.episode import Examples, Features, Params, State
 from quickstudy.errors import ConfigError, ModelError
 from quickstudy.inner import EVERYTHING, Partition, Rule
 from quickstudy.learners.base import IterativeLearner
 from quickstudy.learners.descent import begin, descend, task_parameters
-from quickstudy.learners.network import CONSTANT, PARAMETER, prefixed, with_prefix
 from quickstudy.spec import TaskSpec
-
-INNER = "inner."
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from quickstudy.entries import CENTRE, DESCRIPTORS, METRIC, SOLVED, SPREAD, prefixed, with_prefix
 from quickstudy.episode import Episode, Examples, Params, State
 from quickstudy.errors import ConfigError, ModelError
 from quickstudy.inner import EVERYTHING
@@ -18,14 +19,12 @@ from quickstudy.learners.descent import begin
 from quickstudy.learners.describe import Describe, describe, fit_head, head_names
 from quickstudy.learners.gradient import GradientLearner
 from quickstudy.learners.maml_family import RuleName, maml
-from quickstudy.learners.network import MEMORY, Norm, prefixed, with_prefix
+from quickstudy.learners.network import Norm
 from quickstudy.registry import learners
 from quickstudy.spec import TaskSpec
 
 Recall = Literal["average", "best"]
 """What ψ starts from: the average of the nearest memories, weighted by closeness, or the best by support loss."""
-DESCRIPTORS, CENTRE, SPREAD, METRIC = (MEMORY + name for name in ("descriptors", "centre", "spread", "metric"))
-_TASKS = MEMORY + "task."
 _SHARPNESS = 10.0  # of the weights of an average: a memory closer by 0.1 counts e times as much
 
 
@@ -120,12 +119,12 @@ class MemoryLearner(GradientLearner):
 
     def remembering(self, params: Params, descriptors: Tensor, tasks: Sequence[Params]) -> Params:
         """φ with these memories in place of any others. descriptors (M, D); tasks: parameters without prefix, M."""
-        forgotten = {n: v for n, v in params.items() if n != DESCRIPTORS and not n.startswith(_TASKS)}
+        forgotten = {n: v for n, v in params.items() if n != DESCRIPTORS and not n.startswith(SOLVED)}
         if not tasks:
             return forgotten
         bodies = [self.body(task) for task in tasks]
         stacked = {name: torch.stack([body[name] for body in bodies]) for name in bodies[0]}
-        return forgotten | {DESCRIPTORS: descriptors} | with_prefix(_TASKS, stacked)
+        return forgotten | {DESCRIPTORS: descriptors} | with_prefix(SOLVED, stacked)
 
     def start(self, params: Params, support: Examples) -> State:
         base = self.body(self._movable(params))
@@ -145,7 +144,7 @@ class MemoryLearner(GradientLearner):
         asked = self.asked(params, self.description(params, support))
         cosines = F.cosine_similarity(asked[None], params[DESCRIPTORS].to(asked), dim=1)
         closeness, nearest = cosines.topk(min(self.nearest, len(cosines)))
-        candidates = {name: value.index_select(0, nearest) for name, value in prefixed(_TASKS, params).items()}
+        candidates = {name: value.index_select(0, nearest) for name, value in prefixed(SOLVED, params).items()}
         similar = closeness >= self.near
         if self.recall == "average":
             weights = torch.where(similar, _SHARPNESS * closeness, -torch.inf).softmax(0).nan_to_num()

@@ -18,6 +18,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.modules.instancenorm import _InstanceNorm
 
+from quickstudy.entries import CONSTANT, NORMALISATION, PARAMETER, prefixed, with_prefix
 from quickstudy.episode import Features, Params
 from quickstudy.errors import ModelError
 from quickstudy.learners.cells import ElementaryCells, recurs
@@ -32,24 +33,6 @@ Norm = Literal["running", "batch", "per_step"]
 'batch': always the batch at hand, so a query's prediction depends on the other queries (transductive).
 'per_step': as 'running', with averages, scales and shifts of its own for every inner step (MAML++, Antoniou 2019).
 """
-
-PARAMETER, CONSTANT, STATISTICS, MEMORY = "network.", "constant.", "statistics.", "memory."
-NORMALISATION = STATISTICS + "network."
-
-
-def trainable(name: str) -> bool:
-    """Whether the entry `name` of φ is moved by the outer optimizer; buffers, statistics and memories are not."""
-    return not name.startswith((CONSTANT, STATISTICS, MEMORY))
-
-
-def prefixed(prefix: str, params: Params) -> Params:
-    """The entries of `params` whose name starts with `prefix`, without it."""
-    return {name[len(prefix) :]: value for name, value in params.items() if name.startswith(prefix)}
-
-
-def with_prefix(prefix: str, params: Params) -> Params:
-    return {prefix + name: value for name, value in params.items()}
-
 
 _DRAWING = threading.RLock()  # layers draw their weights from one generator, which all threads share
 _recordings: ContextVar[Mapping[Network, Moments]] = ContextVar("recordings", default=MappingProxyType({}))

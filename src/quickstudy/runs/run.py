@@ -188,7 +188,7 @@ def train(
     with group.together("set-up", leader_first=True):
         parts = build(config, module, source)
         parts.check()
-        Outer(initial_params(parts, config), config)  # refuses what cannot be before a folder is made
+        Outer(initial_params(parts, config), config.outer)  # refuses what cannot be before a folder is made
     with group.together("set-up"):
         made = new_run(config, parts.source, out, overwrite) if group.leads else None
     folder = Path(group.broadcast(str(made), "set-up"))

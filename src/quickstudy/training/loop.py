@@ -76,7 +76,7 @@ class Training:
         self._latest: tuple[Episode, Tensor]  # of the last step
         self.tuner = Tuner(self.engine, config.compile, run=self._run)
         self.tuner.decided = self.plans.decided or not self.group.leads  # the others follow the leader's plan
-        self.outer = Outer(initial_params(parts, config), config)
+        self.outer = Outer(initial_params(parts, config), config.outer)
         self.whole = WholeStep(self.outer)
         self.held_out = held_out(parts.source)
         self.step, self.seconds, self.best = 0, 0.0, Best()

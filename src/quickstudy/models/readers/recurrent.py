@@ -8,15 +8,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from quickstudy.cells import lstm_cell
 from quickstudy.episode import State
-from quickstudy.models.reading.base import Learned, Reader, at_least_one, features_of
+from quickstudy.models.readers.base import Learned, Reader, at_least_one, features_of
 
 READINGS = "readings"
 
 
 class Gates(nn.Module):
-    """An LSTM cell (Hochreiter & Schmidhuber 1997) in elementary operations, what enters from outside made apart: it
-    can be made for a whole sequence at once."""
+    """The weights of an LSTM cell. What enters from outside is made apart: it can be made for a whole sequence at once.
+
+    Rows of the weights: input gate, forget gate, output gate, candidate, `width` each.
+    """
 
     def __init__(self, size: int, width: int) -> None:
         super().__init__()
@@ -24,9 +27,8 @@ class Gates(nn.Module):
 
     def forward(self, entering: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
         """New h and c (…, width) from `enter(x)` (…, 4 width) and the old ones."""
-        take, forget, give, candidate = (entering + self.again(h)).chunk(4, dim=-1)
-        c = torch.sigmoid(forget + 1) * c + torch.sigmoid(take) * torch.tanh(candidate)  # + 1: remembers at first
-        return torch.sigmoid(give) * torch.tanh(c), c
+        i, f, o, g = (entering + self.again(h)).chunk(4, dim=-1)
+        return lstm_cell(i, f + 1, g, o, c)  # + 1: remembers at first
 
 
 class Recurrent(Reader):

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from quickstudy.errors import ConfigError
-from quickstudy.models.reading.base import Learned
+from quickstudy.models.readers.base import Learned
 
 
 class Attention(nn.Module):

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from quickstudy.episode import State
-from quickstudy.models.reading.attention import Attention
-from quickstudy.models.reading.base import Learned, Reader, at_least_one, features_of, perceptron
+from quickstudy.models.readers.attention import Attention
+from quickstudy.models.readers.base import Learned, Reader, at_least_one, features_of, perceptron
 
 
 class NeuralProcess(Reader):

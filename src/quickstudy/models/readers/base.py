@@ -10,10 +10,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from quickstudy.entries import READ, prefixed
 from quickstudy.episode import Features, State
 from quickstudy.errors import ConfigError, ModelError
-
-STATE = "state."
 
 
 class Reader(nn.Module, ABC):
@@ -46,8 +45,7 @@ class Reader(nn.Module, ABC):
     def forward(self, request: dict[str, Any]) -> Any:
         """The state after {'x', 'y', 'mask'}, or the answer to {'query', 'state.<name>'}."""
         if "query" in request:
-            state = {name.removeprefix(STATE): v for name, v in request.items() if name.startswith(STATE)}
-            return self.answer(state, self.embed(request["query"]))
+            return self.answer(prefixed(READ, request), self.embed(request["query"]))
         y = torch.where(request["mask"][:, None], request["y"], 0.0)
         return self.read(self.embed(request["x"]), y, request["mask"])
 
