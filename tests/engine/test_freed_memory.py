@@ -1,4 +1,4 @@
-"""What a process frees it uses again."""
+"""What a process frees it uses again once it trains."""
 
 from __future__ import annotations
 
