@@ -14,6 +14,7 @@ from quickstudy import rng
 from quickstudy.averaging.fanout import Backend, fan_out
 from quickstudy.averaging.means import combined, finite, mean, not_finite
 from quickstudy.averaging.members import Member
+from quickstudy.engine import trains_on
 from quickstudy.episode import Params
 from quickstudy.errors import ConfigError, TrainingError, unknown_name
 
@@ -108,6 +109,7 @@ def _trained(
     member: Member, params: Params, chosen: Sequence[int], turn: int, backend: Workers, workers: int | None
 ) -> dict[str, Params]:
     if backend == "vmap":
+        trains_on(_device(params))
         ended = member.together(params, chosen, turn)
         return {f"{_NAME}{part}": after for part, after in zip(chosen, ended, strict=True)}
     apart = backend != "loop"
@@ -116,4 +118,9 @@ def _trained(
 
 
 def _train(member: Member, params: Params, part: int, turn: int) -> Params:
+    trains_on(_device(params))  # in whatever process this is
     return member(params, part, turn)
+
+
+def _device(params: Params) -> torch.device:
+    return next(iter(params.values())).device

@@ -15,7 +15,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from quickstudy.engine.compile import Captured
 from quickstudy.engine.plan import Plan
-from quickstudy.engine.precision import Precision, autocast
+from quickstudy.engine.precision import Precision, autocast, tensor_cores
 from quickstudy.engine.shared import Shared
 from quickstudy.engine.substitutes import Substitutes
 from quickstudy.engine.vectorize import Vectorize, over_tasks, resolve, tasks_of
@@ -106,7 +106,7 @@ class Engine:
         return partial(graph, cores=count) if count else graph
 
     def autocast(self) -> AbstractContextManager[None]:
-        """Within it the network runs in the engine's precision."""
+        """Within it the network runs in bfloat16, if that is the engine's precision."""
         return autocast(self.precision, self.device)
 
     @property
@@ -176,8 +176,10 @@ class Engine:
     def _threads(self) -> ThreadPoolExecutor:
         before = torch.get_num_threads()
         pool = ThreadPoolExecutor(self.plan.workers, "quickstudy", initializer=torch.set_num_threads, initargs=(1,))
-        list(pool.map(lambda _: None, range(self.plan.workers)))
-        torch.set_num_threads(before)
+        try:
+            list(pool.map(lambda _: None, range(self.plan.workers)))
+        finally:
+            torch.set_num_threads(before)  # which new threads of the process begin with; each has its own besides
         return pool
 
     def _unit(self, params: Params, episodes: Episode, keys: Tensor | None, count: int) -> Gradients:
@@ -201,7 +203,7 @@ class Engine:
     @contextmanager
     def _arithmetic(self) -> Iterator[None]:
         """Within it, the operations of meta-gradients run in the engine's precision, by kernels that suit them."""
-        with self.autocast(), ExitStack() as stack:
+        with self.autocast(), tensor_cores(self.precision, self.device), ExitStack() as stack:
             if self.learner.network.inner_loop:
                 stack.enter_context(_MATH_ATTENTION)  # the fused kernels have no second derivative
                 if self.mode == "vmap" or self.plan.order == "forward" or self.plan.compiled != "no":

@@ -217,9 +217,10 @@ def new_run(config: RunConfig, source: Source, out: str | Path | None, overwrite
 def resume(
     folder: str | Path, *, module: nn.Module | None = None, source: Source | None = None, quiet: bool = False
 ) -> Run:
-    """Go on with a run that was stopped, to the same bits as if it never had been.
+    """Go on with a run that was stopped, to the same bits as if it never had been, on the same machine.
 
-    On another number of processes than before, to the same numbers but for rounding. All must see the folder.
+    On another number of processes or threads than before, with another version of PyTorch or on another machine, to the
+    same numbers but for rounding. All processes must see the folder.
     """
     group = join()
     with group.together("set-up", leader_first=True):

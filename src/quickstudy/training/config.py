@@ -132,7 +132,7 @@ class RunConfig:
     compile: Compile = "auto"
     """Compiled meta-steps: 'auto' where the time saved exceeds what compiling costs, 'on' at once, or 'off'."""
     precision: Precision = "float32"
-    """Arithmetic of the network: 'float32', 'tf32' or 'bfloat16' (φ, heads and losses stay float32)."""
+    """Arithmetic of the network: 'float32', 'tf32' (in meta-gradients) or 'bfloat16'; φ, heads, losses stay float32."""
     protocols: tuple[Protocol, ...] = ()
     """What `quickstudy reproduce` measures after training."""
 

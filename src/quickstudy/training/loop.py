@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from quickstudy import rng
-from quickstudy.engine import Engine, Tuner
+from quickstudy.engine import Engine, Tuner, trains_on
 from quickstudy.engine.core import Gradients
 from quickstudy.engine.distribute import Group
 from quickstudy.episode import Episode, Params
@@ -96,6 +96,7 @@ class Training:
 
         Raises Interrupted, after saving, when asked to stop, and TrainingError when the loss is not finite.
         """
+        trains_on(self.engine.device)
         self._level()
         config, began, spent = self.config, time.perf_counter(), self.seconds
         title = f"Training {config.name}"
