@@ -23,8 +23,8 @@ _OWN = {torch.optim: {"Muon": Muon}}  # torch's own takes matrices only
 
 
 def _torch_class(kind: str, module: Any, name: str, base: type) -> Any:
-    found = {n: c for n, c in vars(module).items() if inspect.isclass(c) and issubclass(c, base) and c is not base}
-    known = {n: c for n, c in found.items() if n not in _UNFIT} | _OWN.get(module, {})
+    classes = {n: c for n, c in vars(module).items() if inspect.isclass(c) and issubclass(c, base) and c is not base}
+    known = {n: c for n, c in classes.items() if n not in _UNFIT} | _OWN.get(module, {})
     if name not in known:
         raise unknown_name(kind, name, known)
     return known[name]
@@ -163,12 +163,12 @@ class Outer:
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that is a tensor, by flat names, to be stored."""
-        found = {f"params.{name}": value for name, value in self.params.items()}
+        tensors = {f"params.{name}": value for name, value in self.params.items()}
         if self._decay:
-            found |= {f"average.{name}": value for name, value in self.average.items()}
+            tensors |= {f"average.{name}": value for name, value in self.average.items()}
         for index, slots in self.optimizer.state_dict()["state"].items():
-            found |= {f"optimizer.{index}.{slot}": v for slot, v in slots.items() if isinstance(v, Tensor)}
-        return found
+            tensors |= {f"optimizer.{index}.{slot}": v for slot, v in slots.items() if isinstance(v, Tensor)}
+        return tensors
 
     def numbers(self) -> dict[str, Any]:
         """Everything that is not a tensor, as plain data, to be stored."""
