@@ -66,18 +66,18 @@ def average_runs(
     sign = -1.0 if parts.source.spec.kind == "regression" else 1.0
 
     def score(params: Params) -> float:
-        found = calibrated(parts, config, params)
+        settled = calibrated(parts, config, params)
         return (
             sign
             * evaluate(
-                parts.engine, found, parts.source, "val", config.validation_episodes, compare_supports=False
+                parts.engine, settled, parts.source, "val", config.validation_episodes, compare_supports=False
             ).mean
         )
 
     def val_loss(params: Params) -> float:
-        found = calibrated(parts, config, params)
+        settled = calibrated(parts, config, params)
         episodes = parts.source.episodes("val", torch.arange(min(50, config.validation_episodes)))
-        judged = parts.engine.map(lambda e: (parts.engine.learner.score(found, e)[0],), episodes)
+        judged = parts.engine.map(lambda e: (parts.engine.learner.score(settled, e)[0],), episodes)
         return float(judged[0].mean())
 
     soup = greedy_soup(models, score) if how == "greedy" else None

@@ -45,11 +45,11 @@ class GradientLearner(IterativeLearner):
         if self.spec.input_shape:  # inputs that are a dict of tensors have no one shape
             self._check_outputs(self.network.output_shape(self.spec.input_shape))
 
-    def _check_outputs(self, found: tuple[int, ...]) -> None:
+    def _check_outputs(self, given: tuple[int, ...]) -> None:
         shape = (self.spec.ways,) if self.spec.kind == "classification" else self.spec.target_shape
-        if found != shape:
+        if given != shape:
             raise ModelError(
-                f"The network gives {found} numbers for one input, but a gradient learner on these tasks needs {shape} "
+                f"The network gives {given} numbers for one input, but a gradient learner on these tasks needs {shape} "
                 f"({'one logit for each of the ways' if self.spec.kind == 'classification' else 'the target'}). "
                 f"End the module with a layer of {self.spec.outputs} outputs."
             )

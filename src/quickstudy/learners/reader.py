@@ -88,9 +88,11 @@ class ReaderLearner(Learner):
             return {}
         if not isinstance(support.x, Tensor):
             raise ConfigError("standardise=True scales inputs that are one tensor, and these are a dict of tensors.")
-        found = {"x": support.x} | ({"y": support.y.unsqueeze(-1).flatten(1)} if self.spec.kind == "regression" else {})
+        values = {"x": support.x} | (
+            {"y": support.y.unsqueeze(-1).flatten(1)} if self.spec.kind == "regression" else {}
+        )
         scale: State = {}
-        for name, value in found.items():
+        for name, value in values.items():
             mask = support.mask.view(-1, *[1] * (value.dim() - 1))
             mean, spread = losses.mean_and_spread(value, mask, dim=0)
             scale |= {f"{name}.mean": mean[0], f"{name}.spread": spread[0]}
@@ -160,8 +162,8 @@ class ReaderLearner(Learner):
         labels = F.one_hot(episode.support.y, self.spec.ways) * episode.support.mask[:, None]
         times = (labels.cumsum(0) * labels).sum(1)
         right = self.readings(state).argmax(1) == episode.support.y
-        found = [(right & (times == k)).sum() / (times == k).sum() for k in INSTANCES]
-        return dict(zip(self.figure_names, found, strict=True))
+        accuracies = [(right & (times == k)).sum() / (times == k).sum() for k in INSTANCES]
+        return dict(zip(self.figure_names, accuracies, strict=True))
 
     def at(self, spec: TaskSpec) -> ReaderLearner:
         if spec.kind != self.spec.kind or (spec.kind == "regression" and spec.outputs != self.spec.outputs):
