@@ -11,8 +11,8 @@ import pytest
 import torch
 from small_runs import blobs, class_run, linear_run, newest
 
-from quickstudy.errors import DataError, QuickstudyError, RunError, TrainingError
 from quickstudy.entries import prefixed
+from quickstudy.errors import DataError, QuickstudyError, RunError, TrainingError
 from quickstudy.registry import learners, models, sources
 from quickstudy.runs.run import Run, train
 from quickstudy.storage.tensors import load_tensors

@@ -89,11 +89,11 @@ def train_parts(
         average = mean(kept, [sizes[part] for part in mine])
         params = combined([params, average], [1 - outer_lr, outer_lr]) if outer_lr != 1 else average
         measured = score is not None and ((turn + 1) % every == 0 or turn + 1 == rounds)
-        found = score(params) if score is not None and measured else None
-        history.append(Round(turn + 1, tuple(mine), tuple(p for p in chosen if p not in mine), found))
+        value = score(params) if score is not None and measured else None
+        history.append(Round(turn + 1, tuple(mine), tuple(p for p in chosen if p not in mine), value))
         if progress is not None:
             progress(history[-1])
-        if found is not None and found >= until:
+        if value is not None and value >= until:
             break
     return Trained(params, tuple(history))
 

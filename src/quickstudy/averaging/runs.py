@@ -67,13 +67,13 @@ def average_runs(runs: Sequence[Run], out: str | Path, how: How = "greedy", weig
     goodness = parts.source.spec.target.metric.goodness
 
     def score(params: Params) -> float:
-        kept, count = calibrated(parts, config, params), config.validation_episodes
-        return goodness(evaluate(parts.engine, kept, parts.source, "val", count, compare_supports=False).mean)
+        settled, count = calibrated(parts, config, params), config.validation_episodes
+        return goodness(evaluate(parts.engine, settled, parts.source, "val", count, compare_supports=False).mean)
 
     def val_loss(params: Params) -> float:
-        found = calibrated(parts, config, params)
+        settled = calibrated(parts, config, params)
         episodes = parts.source.episodes("val", torch.arange(min(50, config.validation_episodes)))
-        judged = parts.engine.map(lambda e: (parts.engine.learner.score(found, e)[0],), episodes)
+        judged = parts.engine.map(lambda e: (parts.engine.learner.score(settled, e)[0],), episodes)
         return float(judged[0].mean())
 
     soup = greedy_soup(models, score) if how == "greedy" else None

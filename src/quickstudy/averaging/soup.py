@@ -40,8 +40,8 @@ def greedy_soup(models: Models, score: Score) -> Soup:
     members, best, params = [order[0]], scores[order[0]], dict(kept[order[0]])
     for name in order[1:]:
         candidate = mean([kept[member] for member in [*members, name]])
-        if (found := float(score(candidate))) >= best:
-            members, best, params = [*members, name], found, candidate
+        if (value := float(score(candidate))) >= best:
+            members, best, params = [*members, name], value, candidate
     return Soup(params, tuple(members), best, {name: scores[name] for name in order})
 
 

@@ -118,11 +118,11 @@ class Learner(ABC):
                         slots.append(Moments())
                     slots[slot].merge(moments)
         dtype = next(v.dtype for n, v in params.items() if trainable(n))
-        found = [moments.statistics(dtype) for moments in slots]
+        statistics = [moments.statistics(dtype) for moments in slots]
         if self.network.norm == "per_step":
-            merged = {name: torch.stack([slot[name] for slot in found]) for name in found[0]}
+            merged = {name: torch.stack([slot[name] for slot in statistics]) for name in statistics[0]}
         else:
-            merged = found[0]
+            merged = statistics[0]
         return params | with_prefix(NORMALISATION, merged)
 
 

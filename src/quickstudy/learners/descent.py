@@ -43,8 +43,8 @@ def descend(
     task = task_parameters(state)
     at = task if through else {name: value.detach() for name, value in task.items()}
     hyper = rule.init_hyper(task) if hyper is None else hyper
-    found = loss(at, shared) if rule.uses_loss else None
-    updates, slots = rule.update(hyper, gradient(loss, at, shared), prefixed(RULE, state), task, found)
+    value = loss(at, shared) if rule.uses_loss else None
+    updates, slots = rule.update(hyper, gradient(loss, at, shared), prefixed(RULE, state), task, value)
     moved = {name: value + updates[name] for name, value in task.items()}
     return state | with_prefix(TASK, moved) | with_prefix(RULE, slots)
 
@@ -74,8 +74,8 @@ def gradient(loss: Loss, task: Params, shared: Params) -> Params:
         to_task, to_shared = torch.func.grad(loss, argnums=(0, 1))(own, others | fixed)
         return (*to_task.values(), *(to_shared[n] for n in shared_names))
 
-    found: tuple[Tensor, ...] = _Slope.apply(slope, len(names), *task.values(), *floats.values())  # type: ignore[no-untyped-call]
-    return dict(zip(names, found, strict=True))
+    slopes: tuple[Tensor, ...] = _Slope.apply(slope, len(names), *task.values(), *floats.values())  # type: ignore[no-untyped-call]
+    return dict(zip(names, slopes, strict=True))
 
 
 class _Slope(torch.autograd.Function):
@@ -102,5 +102,5 @@ class _Slope(torch.autograd.Function):
         primals, tangents = (
             tuple(t.contiguous() for t in many) for many in (task, above)
         )  # forward mode writes to them
-        found = torch.func.jvp(lambda *own: ctx.slope(*own, *shared), primals, tangents)[1]
-        return None, None, *found
+        slopes = torch.func.jvp(lambda *own: ctx.slope(*own, *shared), primals, tangents)[1]
+        return None, None, *slopes

@@ -97,15 +97,15 @@ class MemoryLearner(GradientLearner):
         """Also the mean and the spread of descriptions over `episodes`, against which all are measured."""
         params = {name: v for name, v in super().calibrate(params, episodes).items() if name not in (CENTRE, SPREAD)}
         with torch.no_grad():
-            found = torch.stack([self.description(params, episode.support) for episode in episodes])
-        if len(found) < 2:
+            descriptions = torch.stack([self.description(params, episode.support) for episode in episodes])
+        if len(descriptions) < 2:
             return params
-        return params | {CENTRE: found.mean(0), SPREAD: found.std(0).clamp(min=1e-6)}
+        return params | {CENTRE: descriptions.mean(0), SPREAD: descriptions.std(0).clamp(min=1e-6)}
 
     def description(self, params: Params, support: Examples) -> Tensor:
         """(D,): what the task is like; see `quickstudy.learners.describe`."""
-        found = describe(self.describe, self.network, params, support, self.spec)
-        return (found - params[CENTRE]) / params[SPREAD] if CENTRE in params else found
+        description = describe(self.describe, self.network, params, support, self.spec)
+        return (description - params[CENTRE]) / params[SPREAD] if CENTRE in params else description
 
     def asked(self, params: Params, description: Tensor) -> Tensor:
         """(D,): the description as memories are compared with it: weighted, where a distance was learned."""
@@ -148,15 +148,15 @@ class MemoryLearner(GradientLearner):
         similar = closeness >= self.near
         if self.recall == "average":
             weights = torch.where(similar, _SHARPNESS * closeness, -torch.inf).softmax(0).nan_to_num()
-            found = {n: torch.tensordot(weights.to(value), value, 1) for n, value in candidates.items()}
+            memory = {n: torch.tensordot(weights.to(value), value, 1) for n, value in candidates.items()}
             used = similar
         else:
             failed = torch.stack([self._failure(params, candidates, i, support) for i in range(len(nearest))])
             best = torch.where(similar, failed, torch.inf).argmin()
-            found = {name: value.index_select(0, best[None])[0] for name, value in candidates.items()}
+            memory = {name: value.index_select(0, best[None])[0] for name, value in candidates.items()}
             used = similar & (torch.arange(len(nearest), device=best.device) == best)
         some = similar.any()
-        task = {name: torch.where(some, found[name].to(value), value) for name, value in base.items()}
+        task = {name: torch.where(some, memory[name].to(value), value) for name, value in base.items()}
         return task, torch.where(used, nearest, -1), closeness
 
     def _failure(self, params: Params, candidates: Params, index: int, support: Examples) -> Tensor:

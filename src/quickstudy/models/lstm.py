@@ -36,8 +36,8 @@ class SequenceReader(nn.Module):
         self.head = nn.Identity() if outputs is None else nn.Linear(width, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        found = cast(Tensor, self.head(self._read(x)))
-        return found if self.shape is None else found.reshape(-1, *self.shape)
+        output = cast(Tensor, self.head(self._read(x)))
+        return output if self.shape is None else output.reshape(-1, *self.shape)
 
     def _read(self, x: Tensor) -> Tensor:
         if not self.masked:

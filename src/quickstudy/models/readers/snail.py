@@ -26,8 +26,8 @@ class Dense(nn.Module):
 
     def forward(self, h: Tensor, earlier: Tensor) -> Tensor:
         """h (m, C), and what lies `dilation` places earlier, (m, C)."""
-        found, gate = self.taps(torch.cat([h, earlier], dim=1)).chunk(2, dim=1)
-        return torch.cat([h, torch.tanh(found) * torch.sigmoid(gate)], dim=1)
+        values, gate = self.taps(torch.cat([h, earlier], dim=1)).chunk(2, dim=1)
+        return torch.cat([h, torch.tanh(values) * torch.sigmoid(gate)], dim=1)
 
 
 class Look(nn.Module):
