@@ -50,6 +50,10 @@ class Learner(ABC):
         are, and where there is no density over labels."""
         return None
 
+    def predicts_with(self, params: Params, state: State) -> tuple[Params, State]:
+        """φ and ψ without entries that `predict` does not look at, which need not be shipped (default: all of them)."""
+        return params, state
+
     def score(self, params: Params, episode: Episode) -> tuple[Tensor, Tensor]:
         """Loss and headline metric of the query set after adapting to the support set: scalars."""
         return self.judge(params, self.adapt(params, episode.support), episode.query)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from quickstudy.entries import READ, prefixed
 from quickstudy.episode import Features, State
 from quickstudy.errors import ConfigError, ModelError
+from quickstudy.formats.passing import arguments
 
 
 class Reader(nn.Module, ABC):
@@ -39,7 +40,8 @@ class Reader(nn.Module, ABC):
         """(m, outputs) for embedded queries z (m, D), each by itself."""
 
     def embed(self, x: Features) -> Tensor:
-        z: Tensor = self.encoder(x)
+        given, named = arguments(self.encoder, x)
+        z: Tensor = self.encoder(*given, **named)
         return z.flatten(1)
 
     def forward(self, request: dict[str, Any]) -> Any:
@@ -79,7 +81,7 @@ def features_of(encoder: nn.Module, input_shape: tuple[int, ...]) -> int:
     """How many numbers the encoder gives for one input."""
     if not input_shape:
         raise ModelError(
-            "The inputs of these tasks have no shape of their own (a dict of tensors, or one number each), so what the "
+            "The inputs of these tasks have no shape of their own (several tensors, or one number each), so what the "
             "encoder makes of them cannot be found out. Give tasks whose inputs are one tensor (n, *features)."
         )
     copied = copy.deepcopy(encoder).to("cpu").eval()  # the user's module is never changed
