@@ -189,10 +189,10 @@ class Training:
     def _gradients(self, episodes: Episode, keys: Tensor) -> Gradients:
         """The meta-gradient by the present plan, which may be measured on the way."""
         plan = self.tuner.engine.plan
-        found = self.tuner.gradients(self.outer.params, episodes, keys, self.config.iterations - self.step)
+        gradients = self.tuner.gradients(self.outer.params, episodes, keys, self.config.iterations - self.step)
         if self.tuner.engine.plan != plan:
             self.plans.add(self.step + 1, self.tuner.engine.plan)
-        return found
+        return gradients
 
     def _together(self, own: Callable[[], Gradients]) -> Gradients:
         """What all processes found for this step. They also agree on whether to stop, and on the leader's plan."""
@@ -202,12 +202,12 @@ class Training:
 
         where = f"step {self.step + 1}"
         try:
-            found, (self._stopping, planned) = self.group.mean(
+            gradients, (self._stopping, planned) = self.group.mean(
                 own, self.outer.params, self.config.meta_batch, flags, where
             )
             if planned:
                 self.plans.follow(self.step + 1, self.group, where)
-            return found
+            return gradients
         except ProcessLost:
             self._save()  # φ from before this step
             raise
