@@ -79,12 +79,16 @@ class Engine:
     @cached_property
     def estimator(self) -> Metagrad:
         """The meta-gradient estimator, as the plan needs it."""
-        found = metagrad(self.metagrad or self.learner.metagrad, **self.metagrad_options)
-        if self.plan.compiled == "parts" and isinstance(found, Unrolled) and isinstance(self.learner, IterativeLearner):
-            found = Recompute()  # the same gradient, in parts
-        if isinstance(found, Recompute) and found.order == "auto":
-            return replace(found, order=self.plan.order)
-        return found
+        estimator = metagrad(self.metagrad or self.learner.metagrad, **self.metagrad_options)
+        if (
+            self.plan.compiled == "parts"
+            and isinstance(estimator, Unrolled)
+            and isinstance(self.learner, IterativeLearner)
+        ):
+            estimator = Recompute()  # the same gradient, in parts
+        if isinstance(estimator, Recompute) and estimator.order == "auto":
+            return replace(estimator, order=self.plan.order)
+        return estimator
 
     def planned(self, plan: Plan) -> Engine:
         """The same engine with another plan. What is compiled is kept where only the number of cores differs."""
@@ -147,8 +151,8 @@ class Engine:
         def gradients(params: Params, episodes: Episode, keys: tuple[Tensor, ...], rest: Any) -> Gradients:
             return self._differentiated(count, params, episodes, *keys)
 
-        def then(arguments: Any, found: Gradients) -> Any:
-            return more(arguments[0], found[0], *arguments[3])
+        def then(arguments: Any, result: Gradients) -> Any:
+            return more(arguments[0], result[0], *arguments[3])
 
         graph = self.captured(title, gradients, then)
         (_, loss, metric), after = graph(params, episodes, () if keys is None else (keys,), rest)
