@@ -2,6 +2,7 @@
 
 from quickstudy.learners.base import IterativeLearner, Learner
 from quickstudy.learners.embedding import EmbeddingLearner, matchingnet, protonet, r2d2
+from quickstudy.learners.frozen import frozen
 from quickstudy.learners.gradient import GradientLearner
 from quickstudy.learners.maml_family import anil, cavia, fomaml, imaml, maml, metasgd, reptile
 from quickstudy.learners.memory import MemoryLearner, memory
@@ -25,6 +26,7 @@ __all__ = [
     "cnp",
     "finetune",
     "fomaml",
+    "frozen",
     "imaml",
     "incontext",
     "lstm",

@@ -51,6 +51,10 @@ class Learner(ABC):
     def predict(self, params: Params, state: State, x: Features) -> Tensor:
         """Logits (n, ways), or values (n, *target), for inputs x (n, *features) of the task known as `state`."""
 
+    def predicts_with(self, params: Params, state: State) -> tuple[Params, State]:
+        """φ and ψ without entries that `predict` does not look at, which need not be shipped (default: all of them)."""
+        return params, state
+
     def score(self, params: Params, episode: Episode) -> tuple[Tensor, Tensor]:
         """Loss and metric (accuracy in [0, 1], or MSE) of the query set after adapting to the support set: scalars."""
         return self.judge(params, self.adapt(params, episode.support), episode.query)

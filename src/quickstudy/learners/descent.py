@@ -14,7 +14,7 @@ from quickstudy.episode import Params, State
 from quickstudy.inner import Rule
 from quickstudy.learners.network import prefixed, with_prefix
 
-_TASK, _RULE = "task.", "rule."
+TASK, _RULE = "task.", "rule."
 
 Order = Literal["reverse", "forward"]
 ORDERS: tuple[Order, ...] = ("reverse", "forward")
@@ -25,12 +25,12 @@ Loss = Callable[[Params, Params], Tensor]
 
 def begin(rule: Rule, task: Params) -> State:
     """The state before the first step from `task`."""
-    return with_prefix(_TASK, task) | with_prefix(_RULE, rule.init(task))
+    return with_prefix(TASK, task) | with_prefix(_RULE, rule.init(task))
 
 
 def task_parameters(state: State) -> Params:
     """The task's parameters in `state`, without prefix."""
-    return prefixed(_TASK, state)
+    return prefixed(TASK, state)
 
 
 def descend(
@@ -48,7 +48,7 @@ def descend(
     found = loss(at, shared) if rule.uses_loss else None
     updates, slots = rule.update(hyper, gradient(loss, at, shared), prefixed(_RULE, state), task, found)
     moved = {name: value + updates[name] for name, value in task.items()}
-    return state | with_prefix(_TASK, moved) | with_prefix(_RULE, slots)
+    return state | with_prefix(TASK, moved) | with_prefix(_RULE, slots)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import partial
@@ -153,13 +153,27 @@ class Network:
         try:
             for path, told in watch:
                 hooks.append(module.get_submodule(path).register_forward_pre_hook(told))
-            with ElementaryCells(always=self.inner_loop) if self._recurs else nullcontext():
+            with self._cells():
                 output: Tensor = torch.func.functional_call(module, values, (x,))
             return output
         finally:
             for hook in hooks:
                 hook.remove()
             copies.give_back(module)
+
+    def _cells(self) -> AbstractContextManager[None]:
+        return ElementaryCells(always=self.inner_loop) if self._recurs else nullcontext()
+
+    def holding(self, params: Params, task: Params | None = None, step: Tensor | None = None) -> nn.Module:
+        """A copy of the module that holds the values it has when called with these; for `run`, by any thread."""
+        copies, values = self._bound(params, task, step)
+        return copies.new(values)
+
+    def run(self, holding: nn.Module, x: Features) -> Tensor:
+        """The output of what `holding` gave for x (n, *features), as a call with its values gives it."""
+        with self._cells():
+            output: Tensor = holding(x)
+        return output
 
     def _bound(self, params: Params, task: Params | None, step: Tensor | None) -> tuple[Copies, dict[str, Any]]:
         """The copies of which one is to be called, and the values that its parameters and buffers take."""

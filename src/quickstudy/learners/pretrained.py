@@ -16,9 +16,9 @@ from quickstudy.errors import ConfigError
 from quickstudy.heads import Prototypes, full_precision
 from quickstudy.inner import SGD, Adam, Rule
 from quickstudy.learners.base import IterativeLearner, Learner
-from quickstudy.learners.descent import begin, descend, task_parameters
+from quickstudy.learners.descent import TASK, begin, descend, task_parameters
 from quickstudy.learners.moments import Moments
-from quickstudy.learners.network import PARAMETER, STATISTICS, Network, Norm, prefixed
+from quickstudy.learners.network import PARAMETER, STATISTICS, Network, Norm, prefixed, with_prefix
 from quickstudy.registry import learners
 
 CLASSIFIER, HEAD = "classifier.", "(head)."
@@ -61,6 +61,9 @@ class _Pretraining:
         """(n, D) embeddings, in float32 at least."""
         with full_precision(self.network(params, x)) as z:
             return z.flatten(1)
+
+    def predicts_with(self, params: Params, state: State) -> tuple[Params, State]:
+        return {name: value for name, value in params.items() if not name.startswith(CLASSIFIER)}, state
 
     def passes(self, params: Params, episode: Episode) -> Iterator[Moments]:
         """One pass over the pooled batch; there is no support set to adapt to."""
@@ -136,6 +139,12 @@ class FineTuning(_Pretraining, IterativeLearner):
     def predict(self, params: Params, state: State, x: Features) -> Tensor:
         task = task_parameters(state)
         return _linear(self._embed_with(params, task, x), prefixed(HEAD, task))
+
+    def predicts_with(self, params: Params, state: State) -> tuple[Params, State]:
+        task = task_parameters(state)
+        params, _ = super().predicts_with(params, state)
+        own = {name: value for name, value in params.items() if name.removeprefix(PARAMETER) not in task}
+        return own, with_prefix(TASK, task)
 
 
 @learners.register("simpleshot", pretrains=True)
