@@ -13,7 +13,7 @@ from quickstudy.engine import Engine
 from quickstudy.engine.vectorize import tasks_of
 from quickstudy.episode import Episode, Examples, Params, leaves, map_episode, map_features, stack, task
 from quickstudy.errors import ConfigError
-from quickstudy.learners import IterativeLearner, Learner
+from quickstudy.learners import IterativeLearner, Learner, frozen
 from quickstudy.spec import check_episode
 from quickstudy.tasks.base import SPLITS, Source
 
@@ -179,6 +179,8 @@ def _check_pure(learner: Learner, params: Params, episode: Episode) -> None:
     _require(_close(state, copy, exact=True), "`predict` changes ψ in place.")
     _require(_close(state, learner.adapt(params, episode.support), exact=True), "`adapt` twice gives different ψ.")
     _require(torch.equal(output, learner.predict(params, state, episode.query.x)), "`predict` twice gives two answers.")
+    same = torch.equal(output, frozen(learner, params, state)(episode.query.x))
+    _require(same, "`frozen` answers otherwise than `predict`, which needs what `predicts_with` leaves out.")
     loss = learner.loss(params, episode)
     _require(loss.dim() == 0 and bool(torch.isfinite(loss)), f"The loss must be one finite number, found {loss}.")
     _require(_close(params, before, exact=True), "φ was changed in place.")

@@ -132,13 +132,13 @@ def test_snail_answers_as_its_own_sequence_goes_on() -> None:
     answer = reader.answer(reader.read(z[:4], y[:4], torch.ones(4).bool()), z[4:])
     asked = torch.cat([y[:4], torch.zeros(1, 2).double()])
     through = reader.read(z, asked, torch.ones(5).bool())
-    h = through["in.1"][-1:]  # after the first attention
+    h = through["entering.1"][-1:]  # after the first attention
     for index, layer in enumerate(reader.layers):
         if index == 0:
             continue
-        if f"in.{index}" in through:
-            torch.testing.assert_close(h, through[f"in.{index}"][-1:])
-            before = through[f"in.{index}"]
+        if f"entering.{index}" in through:
+            torch.testing.assert_close(h, through[f"entering.{index}"][-1:])
+            before = through[f"entering.{index}"]
             place = 4 - layer.dilation  # type: ignore[operator]
             earlier = before[place : place + 1] if place >= 0 else torch.zeros_like(h)
             h = layer(h, earlier)

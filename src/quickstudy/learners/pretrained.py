@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from quickstudy.entries import CLASSIFIER, EMBEDDING_MEAN, NEW_HEAD, PARAMETER, prefixed
+from quickstudy.entries import CLASSIFIER, EMBEDDING_MEAN, NEW_HEAD, PARAMETER, TASK, prefixed, with_prefix
 from quickstudy.episode import Episode, Examples, Features, Params, State
 from quickstudy.heads import Prototypes, full_precision
 from quickstudy.inner import SGD, Adam, Rule
@@ -58,6 +58,9 @@ class _Pretraining:
         """(n, D) embeddings, in float32 at least."""
         with full_precision(self.network(params, x)) as z:
             return z.flatten(1)
+
+    def predicts_with(self, params: Params, state: State) -> tuple[Params, State]:
+        return {name: value for name, value in params.items() if not name.startswith(CLASSIFIER)}, state
 
     def passes(self, params: Params, episode: Episode) -> Iterator[Moments]:
         """One pass over the pooled batch; there is no support set to adapt to."""
@@ -133,6 +136,12 @@ class FineTuning(_Pretraining, IterativeLearner):
     def predict(self, params: Params, state: State, x: Features) -> Tensor:
         task = task_parameters(state)
         return _linear(self._embed_with(params, task, x), prefixed(NEW_HEAD, task))
+
+    def predicts_with(self, params: Params, state: State) -> tuple[Params, State]:
+        task = task_parameters(state)
+        params, _ = super().predicts_with(params, state)
+        own = {name: value for name, value in params.items() if name.removeprefix(PARAMETER) not in task}
+        return own, with_prefix(TASK, task)
 
 
 @learners.register("simpleshot", pretrains=True)

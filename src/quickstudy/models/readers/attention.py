@@ -30,7 +30,7 @@ class Attention(nn.Module):
 
     def forward(self, h: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Tensor:
         """(m, width) for h (m, width); mask (n,) or (m, n): what may be looked at, of which there must be one."""
-        mixed = F.scaled_dot_product_attention(self.split(self.query(h)), keys, values, mask.expand(len(h), -1))
+        mixed = F.scaled_dot_product_attention(self.split(self.query(h)), keys, values, mask.expand(h.shape[0], -1))
         out: Tensor = self.out(mixed.transpose(-3, -2).flatten(-2))
         return out
 

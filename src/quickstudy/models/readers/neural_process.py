@@ -42,7 +42,7 @@ class NeuralProcess(Reader):
         return state
 
     def answer(self, state: State, z: Tensor) -> Tensor:
-        parts = [z, state["mean"].expand(len(z), -1)]
+        parts = [z, state["mean"].expand(z.shape[0], -1)]
         if self.attention is not None and self.place is not None:
             keys, values = (self.attention.split(state[name]) for name in ("keys", "values"))
             parts.append(self.attention(self.place(z), keys, values, state["mask"]))

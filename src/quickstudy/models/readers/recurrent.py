@@ -87,7 +87,7 @@ class Recurrent(Reader):
 
     def _heard_by_head(self, z: Tensor, h: Tensor, c: Tensor, recalled: Tensor) -> Tensor:
         """For queries z (m, D) that enter at states h, c (m, width), each by itself: (m, heard)."""
-        x = torch.cat([z, z.new_zeros((len(z), self.inputs + 1))], dim=1)
+        x = torch.cat([z, z.new_zeros((z.shape[0], self.inputs + 1))], dim=1)
         return torch.cat([self.gates(self.gates.enter(x), h, c)[0], recalled], dim=1)
 
     def _recalled(self, state: State, z: Tensor) -> Tensor:
@@ -95,7 +95,7 @@ class Recurrent(Reader):
         return z[:, :0]
 
     def answer(self, state: State, z: Tensor) -> Tensor:
-        h, c = (state[name].expand(len(z), -1) for name in ("h", "c"))
+        h, c = (state[name].expand(z.shape[0], -1) for name in ("h", "c"))
         out: Tensor = self.head(self._heard_by_head(z, h, c, self._recalled(state, z)))
         return out
 
