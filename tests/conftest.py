@@ -26,7 +26,7 @@ def seeded() -> None:
 @pytest.fixture(autouse=True)
 def captured_not_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Graphs are captured, compared and used, but not turned into C++, here and in processes that tests start: that
-    takes ten seconds for each. `engine/test_compile.py` and `engine/test_kernels.py` are there for the rest."""
+    takes ten seconds for each. `engine/test_compile.py` is there for the rest."""
     monkeypatch.setenv("TORCHDYNAMO_DISABLE", "1")
 
 

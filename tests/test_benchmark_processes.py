@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -96,6 +97,15 @@ def test_who_cannot_even_start_is_named() -> None:
         running(Entrant(SINUSOID, "nobody")).__enter__()
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Ctrl-C raises, also where the tests run in the background of a shell, which has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_answer_has_a_time_limit_and_interrupting_ends_all_processes() -> None:
     many = replace(BY_HAND, problem=replace(SINUSOID, steps=5))
     with ExitStack() as stack:

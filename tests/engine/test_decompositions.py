@@ -10,7 +10,7 @@ from small_tasks import generator
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from quickstudy.engine.decompositions import DECOMPOSITIONS
+from quickstudy.engine.backends.decompositions import DECOMPOSITIONS
 
 _aten = torch.ops.aten
 

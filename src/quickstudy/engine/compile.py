@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import logging
-import os
-import warnings
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -15,11 +11,11 @@ from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils import _pytree as pytree
 
+from quickstudy.engine.backends.decompositions import DECOMPOSITIONS
+from quickstudy.engine.backends.inductor import machine_code
 from quickstudy.engine.cores import cores as on_cores
-from quickstudy.engine.decompositions import DECOMPOSITIONS
 from quickstudy.errors import QuickstudyError
 
-_TRIED = ("2.13.",)  # versions of PyTorch whose compiler `engine/backends/kernels.py` knows from within
 _TENSORS = frozenset({Tensor, torch.nn.Parameter})
 _Seen = tuple[Callable[[], Tensor | None], torch.Size, torch.dtype]
 
@@ -76,9 +72,8 @@ class Captured:
         # Whatever tracing, code generation or the C++ compiler raise, the way out is the same: eager code.
         try:
             graph = make_fx(flat, DECOMPOSITIONS)(*leaves)
-            with torch.no_grad(), warnings.catch_warnings(), _Quiet():
-                warnings.simplefilter("ignore")
-                program = _code(graph, leaves)
+            with torch.no_grad():
+                program = machine_code(graph, leaves)
                 results = program(*leaves)
         except QuickstudyError:
             raise
@@ -151,45 +146,6 @@ def _filled(form: Any, leaves: Iterator[Tensor]) -> Any:
     return tuple([_filled(one, leaves) for one in form])
 
 
-def _code(graph: torch.fx.GraphModule, leaves: list[Any]) -> Callable[..., Any]:
-    """The graph as machine code. It holds for one set of shapes, so nothing needs to be guarded at each call.
-
-    TORCHDYNAMO_DISABLE=1 leaves out the compiler, here as elsewhere in PyTorch.
-    """
-    if os.environ.get("TORCHDYNAMO_DISABLE") == "1":
-        return graph
-    from torch import _inductor  # two seconds
-
-    with _builder():
-        compiled: Callable[..., Any] = _inductor.compile(graph, leaves, options=_options(leaves))
-    return compiled
-
-
-def _builder() -> AbstractContextManager[None]:
-    """Within it C++ is built by `backends/kernels.py`; with other versions of PyTorch, as they do themselves."""
-    if not torch.__version__.startswith(_TRIED):
-        return nullcontext()
-    from quickstudy.engine.backends.kernels import built_together
-
-    return built_together()
-
-
-def _options(leaves: list[Any]) -> dict[str, Any]:
-    """What the compiler is told besides its defaults."""
-    common = {"size_asserts": False}  # the shapes are looked at before
-    if any(leaf.device.type != "cpu" for leaf in leaves):
-        return common
-    from torch._inductor import config
-
-    return common | {
-        # Grouped convolutions with their channels last make every sum over a channel jump through memory.
-        "layout_optimization": False,
-        "cpp.dynamic_threads": True,  # as many as are allowed when it runs
-        # Whether the C++ compiler knows this processor's instructions is seen when it compiles; trying costs 9 s.
-        "cpp.vec_isa_ok": config.cpp.vec_isa_ok is not False,
-    }
-
-
 def check_agreement(eager: list[Tensor], compiled: list[Tensor], rough: bool = False, strict: bool = False) -> None:
     """CompileError if the results differ by more than rounding. Silent errors in compiled second derivatives exist.
 
@@ -208,17 +164,3 @@ def check_agreement(eager: list[Tensor], compiled: list[Tensor], rough: bool = F
         slack = 0.0 if strict else (_ROUGH if rough else _TINY.get(one.dtype, _ROUGH)) * total
         if not (apart <= agree * norm + slack or (norm != norm and bool(one.isnan().eq(other.isnan()).all()))):
             raise CompileError(f"compiled and eager results differ by {apart / max(norm, 1e-30):.2g} relative")
-
-
-class _Quiet:
-    """Keeps the compiler's log lines, which are about its own choices, out of a user's terminal."""
-
-    def __enter__(self) -> None:
-        self._loggers = [logging.getLogger(name) for name in ("torch._dynamo", "torch._inductor")]
-        self._levels = [logger.level for logger in self._loggers]
-        for logger in self._loggers:
-            logger.setLevel(logging.ERROR)
-
-    def __exit__(self, *_: object) -> None:
-        for logger, level in zip(self._loggers, self._levels, strict=True):
-            logger.setLevel(level)

@@ -29,7 +29,7 @@ _GAIN = 0.95  # a plan replaces another only if it needs at most this share of i
 _WORTH_MEASURING = 20.0  # seconds of training left below which nothing is measured
 _OPERATION = 7e-6  # seconds that compiling saves at each operation: Python, dispatch and memory traffic
 _FUSED = 0.15  # of the time of an inner loop through convolutions: what compiling saves by less memory traffic alone
-_COMPILING = (7.0, 0.01)  # seconds to compile: a fixed part, and for each operation
+_COMPILING = (7.0, 0.016)  # seconds to compile: a fixed part, and for each operation
 _LARGEST = 1500  # operations above which a step of the inner loop is compiled instead of the whole
 _WORKER_TASKS = 2  # tasks a thread must have to be worth it
 
