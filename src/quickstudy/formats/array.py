@@ -51,6 +51,14 @@ class Array(Format):
         assert isinstance(stored, Tensor)
         return replace(self, shape=tuple(stored.shape[1:]))
 
+    @property
+    def example(self) -> str:
+        return "point" if len(self.shape) == 1 and self.shape[0] <= 2 else "example"
+
+    @property
+    def whole(self) -> str:
+        return "function" if self.shape == (1,) else "task"
+
     def draw(self, x: Features) -> Drawing | None:
         assert isinstance(x, Tensor)
         if x.dim() == 1 and len(x) > 8:

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
 
 class Drawing:
-    """One of the kinds below. `quickstudy.pages.pictures` puts it into a page."""
+    """One of the kinds below, or one of your own, registered with `quickstudy.pages.pictures.rendered`.
+
+    small: whether several stand side by side in a line of text.
+    """
+
+    small: ClassVar[bool] = False
 
 
 @dataclass(frozen=True)
 class Picture(Drawing):
     """pixels: (C, H, W) uint8, grey or RGB."""
 
+    small = True
     pixels: Tensor
 
 
@@ -23,6 +30,7 @@ class Picture(Drawing):
 class Curve(Drawing):
     """values: at equal distances, from left to right."""
 
+    small = True
     values: Sequence[float]
 
 

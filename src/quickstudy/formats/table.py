@@ -95,6 +95,14 @@ class Table(Format):
     def accepts(self, other: Format) -> bool:
         return isinstance(other, Table) and other.columns <= self.columns
 
+    @property
+    def example(self) -> str:
+        return "row"
+
+    @property
+    def whole(self) -> str:
+        return "table"
+
     def draw(self, x: Features) -> Drawing | None:
         assert isinstance(x, Tensor)
         names = self.names or ("",) * self.columns
@@ -102,7 +110,11 @@ class Table(Format):
 
     def coordinates(self, x: Features) -> Tensor | None:
         assert isinstance(x, Tensor)
-        return x if self.columns <= 2 else None
+        return x if 1 <= self.columns <= 2 else None
+
+    @property
+    def directions(self) -> tuple[str, ...]:
+        return self.names or tuple(f"column {i + 1}" for i in range(self.columns))
 
 
 def _names(records: Any) -> tuple[str, ...]:
