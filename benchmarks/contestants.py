@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from benchmarks.problems import OUTER_LR, Problem
 from quickstudy.engine import Engine, Plan, Tuner
+from quickstudy.entries import PARAMETER, prefixed, with_prefix
 from quickstudy.learners import maml
 from quickstudy.registry import learners, models
 from quickstudy.training import outer as training
@@ -92,16 +93,16 @@ class Ours(Contestant):
             self.engine = self.engine.planned(plan)
         self.name = f"quickstudy, {self.engine.plan}" + (f", {metagrad}" if metagrad else "")
         self.episodes = problem.episodes
-        self.params = {f"network.{name}": value.clone() for name, value in problem.params.items()}
+        self.params = with_prefix(PARAMETER, {name: value.clone() for name, value in problem.params.items()})
         config = RunConfig(
             name="benchmark", model=models.part("mlp"), learner=learners.part("maml"), optimizer="Adam", lr=OUTER_LR
         )
-        self.outer = training.Outer(self.params, config)
+        self.outer = training.Outer(self.params, config.outer)
         self.whole = WholeStep(self.outer)
 
     def gradient(self) -> Gradient:
         grads, _, _ = self.engine.gradients(self.params, self.episodes)
-        return {name.removeprefix("network."): value for name, value in grads.items()}
+        return prefixed(PARAMETER, grads)
 
     def step(self) -> None:
         if self.whole.fits(self.engine):
@@ -121,7 +122,7 @@ def engine_of(problem: Problem, metagrad: str | None = None) -> Engine:
 def chosen_plan(problem: Problem) -> Plan:
     """What the tuner, left as it is by default, decides on in a run of usual length."""
     tuner = Tuner(engine_of(problem))
-    params = {f"network.{name}": value for name, value in problem.params.items()}
+    params = with_prefix(PARAMETER, problem.params)
     for step in range(50):
         tuner.gradients(params, problem.episodes, None, _STEPS_LEFT - step)
         if tuner.decided:

@@ -19,6 +19,7 @@ from benchmarks.problems import META_STEPS, Problem
 from benchmarks.timing import Effort, alternate, repeated
 from quickstudy.engine import Plan
 from quickstudy.engine.tune import compilable
+from quickstudy.entries import PARAMETER, with_prefix
 
 _aten = torch.ops.aten
 _SIZE = 2048  # of the matrices whose product shows how fast the machine multiplies
@@ -69,7 +70,7 @@ def flops(call: _Call) -> int:
 
 def captured(problem: Problem) -> Callable[[], object]:
     """A meta-gradient by the graphs that would be compiled, whole or in parts, which run operation by operation."""
-    params = {f"network.{name}": value for name, value in problem.params.items()}
+    params = with_prefix(PARAMETER, problem.params)
     engine = engine_of(problem).planned(Plan("vmap"))
     plan, _ = compilable(engine, (params, problem.episodes, None))
     engine = engine.planned(plan)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 import quickstudy as qs
-from quickstudy.averaging import Line, Supervised, greedy_soup, line, mean, split, train_parts
+from quickstudy.averaging import Interpolation, Supervised, greedy_soup, interpolation, mean, split, train_parts
 from quickstudy.episode import Examples, Params, TaskSpec
 from quickstudy.inner import SGD, Adam
 from quickstudy.learners import Network
@@ -108,9 +108,9 @@ def soup() -> None:
             return float(loss(network(params, x[val]), Examples(x[val], y[val], known), spec))
 
     other = trained(network.init(torch.Generator().manual_seed(99)), tune, 1e-3, 5, 1)
-    lines: dict[str, Line] = {
-        "the best and the second best": line(models[best], models[list(made.scores)[1]], along),
-        "the best and a model of another start": line(models[best], other, along),
+    lines: dict[str, Interpolation] = {
+        "the best and the second best": interpolation(models[best], models[list(made.scores)[1]], along),
+        "the best and a model of another start": interpolation(models[best], other, along),
     }
     store("soup", {
         "members": len(made.members), "seed": SEED, "examples": [len(x[val]), len(x[test])],
@@ -154,6 +154,7 @@ def backends() -> None:
 def domains() -> None:
     """Parts are alphabets, each with members that train a prototypical network on its own tasks; unseen alphabets."""
     from quickstudy.averaging import Episodic
+    from quickstudy.training.outer import OuterOptions
 
     source = qs.tasks.omniglot(split="lake", within=True, evaluation="all")
     assert isinstance(source, ClassSource)
@@ -174,7 +175,7 @@ def domains() -> None:
     rows = {"untrained": measured(start)}
     for name, steps, rounds in (("one round of 200 steps", 200, 1), ("10 rounds of 20 steps", 20, 10),
                                 ("200 rounds of 1 step", 1, 200)):  # fmt: skip
-        member = Episodic.by_group(engine, shaped, Adam(lr=1e-3), steps, tasks=4)
+        member = Episodic.by_group(engine, shaped, OuterOptions(lr=1e-3), steps, tasks=4)
         ended = train_parts(member, start, rounds=rounds, fraction=0.4, backend="loop", seed=SEED)
         rows[name] = measured(ended.params)
         print(name, rows[name], flush=True)

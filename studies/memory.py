@@ -10,12 +10,12 @@ import torch
 
 import quickstudy as qs
 from quickstudy.averaging import mean
+from quickstudy.entries import PARAMETER, prefixed
 from quickstudy.episode import Episode, Examples, Params, State, task
 from quickstudy.learners import MemoryLearner
 from quickstudy.learners import memory as memory_learner
 from quickstudy.learners.descent import begin
 from quickstudy.learners.describe import fit_head
-from quickstudy.learners.network import PARAMETER, prefixed
 from quickstudy.memory import Bank, Memory
 from quickstudy.models import conv4
 from quickstudy.tasks.base import Source

@@ -13,7 +13,7 @@ import torch
 import quickstudy as qs
 from quickstudy.episode import Episode, Examples, TaskSpec
 from quickstudy.evaluation.calibration import LEVELS, calibration, distributions
-from quickstudy.learners.reading import ReadingLearner, surprise
+from quickstudy.learners.reader import ReaderLearner, surprise
 from quickstudy.registry import recipes
 from quickstudy.tasks.gaussian_process import GaussianProcessSource
 from studies.common import interval, store
@@ -29,10 +29,10 @@ def trained(name: str) -> qs.Run:
     return qs.Run(folder) if folder.exists() else qs.train(recipes[name](), out=folder)
 
 
-def reader(run: qs.Run) -> ReadingLearner:
+def reader(run: qs.Run) -> ReaderLearner:
     """The run's learner, which reads."""
     learner = run.learner
-    assert isinstance(learner, ReadingLearner)
+    assert isinstance(learner, ReaderLearner)
     return learner
 
 

@@ -52,9 +52,9 @@ class MissingExtra(QuickstudyError, ImportError):
         )
 
 
-def unknown_name(kind: str, found: str, known: Iterable[str]) -> ConfigError:
-    """A ConfigError that names what was found and suggests the nearest known names."""
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> ConfigError:
+    """A ConfigError that names what was asked for and suggests the nearest known names."""
     choices = sorted(known)
-    near = difflib.get_close_matches(found, choices, n=3, cutoff=0.5)
+    near = difflib.get_close_matches(name, choices, n=3, cutoff=0.5)
     hint = f"Did you mean {' or '.join(repr(n) for n in near)}? " if near else ""
-    return ConfigError(f"There is no {kind} called {found!r}. {hint}Known: {', '.join(choices) or 'none'}.")
+    return ConfigError(f"There is no {kind} called {name!r}. {hint}Known: {', '.join(choices) or 'none'}.")

@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 @contextmanager
@@ -24,15 +18,17 @@ def writing(path: Path) -> Iterator[IO[bytes]]:
     that cannot be written), what was at `path` before is intact and nothing is left behind.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+    # Made by `open` and not by `tempfile`, whose files are their owner's alone: the system itself takes off what the
+    # umask forbids, which a process with several threads cannot even ask for.
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    with temporary.open("xb") as file:
         try:
-            os.fchmod(file.fileno(), 0o666 & ~_umask())  # a temporary file is its owner's alone
             yield file
             file.flush()
             os.fsync(file.fileno())
-            os.replace(file.name, path)
+            temporary.replace(path)
         except BaseException:
-            Path(file.name).unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
             raise
     folder = os.open(path.parent, os.O_RDONLY)
     try:

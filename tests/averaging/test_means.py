@@ -11,7 +11,7 @@ from quickstudy.averaging import (
     finite,
     fisher_mean,
     greedy_soup,
-    line,
+    interpolation,
     mean,
     moving_average,
     recalibrated,
@@ -143,9 +143,9 @@ def test_a_greedy_soup_is_never_below_its_best_member() -> None:
 
 def test_the_line_between_two_minima_shows_the_barrier() -> None:
     ends = [{"w": torch.tensor([-1.0])}, {"w": torch.tensor([1.0])}]
-    hill = line(*ends, lambda params: float((params["w"].square() - 1).square()), points=5)
+    hill = interpolation(*ends, lambda params: float((params["w"].square() - 1).square()), points=5)
     assert hill.barrier == pytest.approx(1.0) and hill.positions[2] == 0.5
-    valley = line(*ends, lambda params: float(params["w"].square()))
+    valley = interpolation(*ends, lambda params: float(params["w"].square()))
     assert valley.barrier == pytest.approx(0.0, abs=1e-6)
     assert "barrier 1.0000" in str(hill) and "█" in str(hill)
 

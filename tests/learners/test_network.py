@@ -11,9 +11,9 @@ from small_tasks import IMAGES, VECTORS, convolutional, episodes, examples, gene
 from torch import Tensor, nn
 
 from quickstudy.engine import Engine
+from quickstudy.entries import trainable
 from quickstudy.episode import Episode, Examples, TaskSpec
 from quickstudy.learners import Network, finetune, maml, protonet
-from quickstudy.learners.network import trainable
 
 CPU = torch.device("cpu")
 

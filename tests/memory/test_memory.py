@@ -13,13 +13,13 @@ from safetensors.torch import load_file
 
 import quickstudy as qs
 from quickstudy.engine import Engine
+from quickstudy.entries import CENTRE, DESCRIPTORS, METRIC, PARAMETER, prefixed
 from quickstudy.episode import Episode, Examples, Params, TaskSpec, task
 from quickstudy.errors import ConfigError, DataError, ModelError, ShapeError
 from quickstudy.learners import MemoryLearner, maml, memory, protonet
 from quickstudy.learners.descent import task_parameters
 from quickstudy.learners.describe import LENGTH, describe, fit_head
-from quickstudy.learners.memory import CENTRE, DESCRIPTORS, METRIC
-from quickstudy.learners.network import PARAMETER, Network, prefixed
+from quickstudy.learners.network import Network
 from quickstudy.memory import Bank, Memory
 from quickstudy.memory.health import export, merge, near_duplicates, prune, usefulness
 from quickstudy.memory.map import neighbours, projected, write_map
@@ -146,7 +146,8 @@ def test_memories_that_are_not_near_are_not_used() -> None:
     support = episode(9).support
     state, plain = made.start(params, support), made.start(phi(made), support)
     assert set(state["recalled"].tolist()) == {-1}
-    assert all(torch.equal(v, state[n]) for n, v in plain.items() if n.startswith("task."))
+    for name, value in task_parameters(plain).items():
+        torch.testing.assert_close(task_parameters(state)[name], value)
 
 
 @pytest.mark.parametrize("recall", ["average", "best"])
@@ -205,7 +206,7 @@ def test_the_loop_remembers_and_starts_from_what_it_remembers(tmp_path: Path) ->
     assert solved.recalled[0][1] == pytest.approx(1.0, abs=1e-3) and "group" in str(solved)
     again = Memory(Bank(tmp_path / "bank"), found.learner, found.params)
     same = again.adapt(e.support, query=e.query)
-    assert all(torch.equal(solved.state[name], same.state[name]) for name in solved.state)
+    torch.testing.assert_close(solved.state, same.state)
 
 
 @pytest.mark.parametrize("codec", ["bfloat16", "int8"])

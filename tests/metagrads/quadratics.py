@@ -8,9 +8,9 @@ import torch
 from small_tasks import episodes, gradient, requiring_grad
 from torch import Tensor, nn
 
+from quickstudy.entries import trainable
 from quickstudy.episode import Episode, Params, TaskSpec
 from quickstudy.learners import Learner
-from quickstudy.learners.network import trainable
 from quickstudy.metagrads import ONE_TASK, Runner, metagrad
 from quickstudy.metagrads.base import Function
 

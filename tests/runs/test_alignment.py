@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from quickstudy.tasks.images import decode as decode_image
 from safetensors.torch import save_file
 from small_runs import assert_same_bits, class_run, newest
 from torch import Tensor
@@ -24,7 +25,6 @@ from quickstudy.registry import learners, models
 from quickstudy.runs.run import resume, train
 from quickstudy.storage.tensors import load_tensors, pack, save_tensors, unpack
 from quickstudy.tasks import arrays
-from quickstudy.tasks.images import decode as decode_image
 from quickstudy.tasks.omniglot_data import _load
 from quickstudy.training.loop import Training
 

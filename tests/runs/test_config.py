@@ -10,8 +10,8 @@ import pytest
 from small_runs import linear_run
 
 from quickstudy import registry
+from quickstudy.entries import trainable
 from quickstudy.errors import CheckpointError, ConfigError, QuickstudyError
-from quickstudy.learners.network import trainable
 from quickstudy.registry import learners, models, sources
 from quickstudy.tasks.omniglot_data import omniglot_available
 from quickstudy.training.build import build, initial_params

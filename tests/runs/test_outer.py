@@ -16,7 +16,7 @@ def test_how_a_gradient_lies_in_memory_changes_nothing(optimizer: str) -> None:
     gradient = torch.randn((3, 4), generator=torch.Generator().manual_seed(0))
     found = []
     for grad in (gradient, gradient.t().contiguous().t(), gradient.repeat_interleave(2, 1)[:, ::2]):
-        outer = Outer({"network.weight": torch.zeros(3, 4)}, config)
+        outer = Outer({"network.weight": torch.zeros(3, 4)}, config.outer)
         for _ in range(2):
             outer.step({"network.weight": grad}, grad.norm())
         found.append(outer.params | outer.slots())

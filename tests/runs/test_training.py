@@ -11,8 +11,8 @@ import pytest
 import torch
 from small_runs import blobs, class_run, linear_run, newest
 
+from quickstudy.entries import prefixed
 from quickstudy.errors import DataError, QuickstudyError, RunError, TrainingError
-from quickstudy.learners.network import prefixed
 from quickstudy.registry import learners, models, sources
 from quickstudy.runs.run import Run, train
 from quickstudy.storage.tensors import load_tensors
@@ -90,7 +90,7 @@ def test_best_validation_is_kept(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["SGD", "RMSprop", "NAdam", "Adagrad", "Adafactor"])
 def test_any_optimizer_by_name(name: str, tmp_path: Path) -> None:
     run = train(linear_run(optimizer=name, iterations=2, validate_every=2), out=tmp_path / "run", quiet=True)
-    assert type(Outer(run.params, run.config).optimizer).__name__ == name
+    assert type(Outer(run.params, run.config.outer).optimizer).__name__ == name
 
 
 @pytest.mark.parametrize(
@@ -111,14 +111,14 @@ def test_schedules_by_name(schedule: str, options: dict[str, Any], rates: list[f
 def test_bound_on_the_meta_gradient() -> None:
     config = linear_run(optimizer="SGD", lr=1.0, clip=0.5)
     for size, moved in ((3.0, 0.5), (0.3, 0.3)):
-        outer = Outer({"param.w": torch.zeros(4)}, config)
+        outer = Outer({"param.w": torch.zeros(4)}, config.outer)
         grads = {"param.w": torch.full((4,), size / 2)}
         outer.step(grads, torch.nn.utils.get_total_norm(grads.values()))
         assert float(outer.params["param.w"].norm()) == pytest.approx(moved)
 
 
 def test_moving_average_is_what_is_validated() -> None:
-    outer = Outer({"param.w": torch.zeros(1)}, linear_run(optimizer="SGD", lr=1.0, average=0.75))
+    outer = Outer({"param.w": torch.zeros(1)}, linear_run(optimizer="SGD", lr=1.0, average=0.75).outer)
     for _ in range(2):
         outer.step({"param.w": torch.tensor([-1.0])}, torch.tensor(1.0))
     assert float(outer.params["param.w"]) == 2.0

@@ -27,7 +27,7 @@ def engine() -> Engine:
 def outer_of(engine: Engine, **options: Any) -> tuple[Outer, WholeStep]:
     params = random_params(engine.learner.init(generator()))
     config = RunConfig(name="small", model=models.part("mlp"), learner=learners.part("maml"), lr=0.05, **options)
-    outer = Outer(params, config)
+    outer = Outer(params, config.outer)
     return outer, WholeStep(outer)
 
 
@@ -126,7 +126,7 @@ def test_scalar_entries_of_phi_in_float32_are_not_taken_for_counters() -> None:
         one = Engine(r2d2(perceptron(VECTORS, 4).float(), VECTORS), CPU).planned(Plan("vmap", "whole"))
         params = {name: value.float() for name, value in random_params(one.learner.init(generator())).items()}
         config = RunConfig(name="small", model=models.part("mlp"), learner=learners.part("r2d2"), lr=0.05)
-        outer = Outer(params, config)
+        outer = Outer(params, config.outer)
         return one, outer, WholeStep(outer)
 
     batch = map_episode(lambda t: t.float() if t.is_floating_point() else t, episodes(VECTORS))

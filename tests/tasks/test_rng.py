@@ -104,9 +104,11 @@ def test_a_draw_depends_on_its_own_key_only() -> None:
     some = keys(50)
     for draw in (lambda k: rng.uniform(k, (3,)), lambda k: rng.choose(k, torch.tensor(40), 7), rng.normal):
         batch = draw(some)
-        assert torch.equal(draw(some.flip(0)).flip(0), batch)
-        assert torch.equal(draw(some[17:18])[0], batch[17])
-        assert torch.equal(draw(some[17]), batch[17])
+        # The logarithms and cosines of `normal` may round differently by where in a vector register they are computed.
+        tolerance = {"rtol": 1e-6, "atol": 1e-6} if draw is rng.normal else {"rtol": 0.0, "atol": 0.0}
+        for alone, together in ((draw(some.flip(0)).flip(0), batch), (draw(some[17:18])[0], batch[17])):
+            torch.testing.assert_close(alone, together, **tolerance)
+        torch.testing.assert_close(draw(some[17]), batch[17], **tolerance)
 
 
 def test_seeds_and_labels_give_different_keys() -> None:

@@ -17,12 +17,12 @@ from quickstudy.averaging.means import (
 from quickstudy.averaging.members import Member, Supervised
 from quickstudy.averaging.parts import How, split
 from quickstudy.averaging.rounds import Round, Trained, train_parts
-from quickstudy.averaging.soup import Line, Soup, greedy_soup, line, recalibrated
+from quickstudy.averaging.soup import Interpolation, Soup, greedy_soup, interpolation, recalibrated
 
 __all__ = [
     "Episodic",
     "How",
-    "Line",
+    "Interpolation",
     "Member",
     "Models",
     "Round",
@@ -32,7 +32,7 @@ __all__ = [
     "finite",
     "fisher_mean",
     "greedy_soup",
-    "line",
+    "interpolation",
     "mean",
     "moving_average",
     "recalibrated",

@@ -24,21 +24,21 @@ def fan_out(
     A job that fails, or whose process dies, is tried once more, alone; then it is left out, and a warning names it.
     workers: processes at once. Raises MissingExtra without joblib (or Ray).
     """
-    found, trouble = _attempt(function, jobs, backend, workers)
-    for name in [name for name in jobs if name not in found]:
+    results, trouble = _attempt(function, jobs, backend, workers)
+    for name in [name for name in jobs if name not in results]:
         _log.warning("%s failed (%s) and is tried once more.", name, trouble[name])
         again, still = _attempt(function, {name: jobs[name]}, backend, workers)
-        found |= again
+        results |= again
         if name not in again:
             _log.warning("%s failed again (%s): the others go on without it.", name, still[name])
-    return {name: found[name] for name in jobs if name in found}
+    return {name: results[name] for name in jobs if name in results}
 
 
 def _attempt(
     function: Callable[..., R], jobs: Mapping[str, tuple[Any, ...]], backend: Backend, workers: int
 ) -> tuple[dict[str, R], dict[str, str]]:
     """The results that came, and what went wrong with the others."""
-    found: dict[str, R] = {}
+    results: dict[str, R] = {}
     trouble: dict[str, str] = {}
     if backend == "loop":
         outcomes: Iterator[Outcome[R]] = (_one(function, name, job) for name, job in jobs.items())
@@ -52,10 +52,10 @@ def _attempt(
             if error:
                 trouble[name] = error
             else:
-                found[name] = result  # type: ignore[assignment]
+                results[name] = result  # type: ignore[assignment]
     except deaths as error:
         lost = f"its process died: {type(error).__name__}: {str(error).strip().splitlines()[0][:200]}"
-    return found, dict.fromkeys(jobs, lost) | trouble
+    return results, dict.fromkeys(jobs, lost) | trouble
 
 
 def _one(function: Callable[..., R], name: str, arguments: tuple[Any, ...]) -> Outcome[R]:

@@ -12,9 +12,9 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from quickstudy.entries import trainable
 from quickstudy.episode import Params
 from quickstudy.errors import ConfigError, ModelError
-from quickstudy.learners.network import trainable
 
 Models = Mapping[str, Params] | Sequence[Params]
 """Models by name, or in order, which are then called 'model 0', 'model 1', …"""
@@ -27,15 +27,15 @@ _log = logging.getLogger(__name__)
 
 def named(models: Models) -> dict[str, Params]:
     """The models by name. Raises ConfigError if there is none, and ModelError if two of them do not match."""
-    found = (
+    models_by_name = (
         dict(models) if isinstance(models, Mapping) else {f"model {index}": model for index, model in enumerate(models)}
     )
-    if not found:
+    if not models_by_name:
         raise ConfigError("There is no model to average. Give at least one.")
-    (first, one), *others = found.items()
+    (first, one), *others = models_by_name.items()
     for name, other in others:
         _check_alike(first, one, name, other)
-    return found
+    return models_by_name
 
 
 def _check_alike(first: str, one: Params, second: str, other: Params) -> None:
@@ -59,14 +59,14 @@ def finite(models: Models) -> dict[str, Params]:
 
     Raises ModelError if none is left.
     """
-    found = named(models)
-    bad = {name: key for name, model in found.items() if (key := not_finite(model)) is not None}
+    models_by_name = named(models)
+    bad = {name: key for name, model in models_by_name.items() if (key := not_finite(model)) is not None}
     said = ", ".join(f"{name!r} (in {key})" for name, key in bad.items())
-    if len(bad) == len(found):
+    if len(bad) == len(models_by_name):
         raise ModelError(f"Every model holds NaN or infinite values: {said}. Train them again with a lower rate.")
     if bad:
         _log.warning("Left out of the average, as they hold NaN or infinite values: %s.", said)
-    return {name: model for name, model in found.items() if name not in bad}
+    return {name: model for name, model in models_by_name.items() if name not in bad}
 
 
 def not_finite(model: Params) -> str | None:
@@ -199,14 +199,14 @@ def strangers(models: Models, least: float = 0.5) -> list[tuple[str, str, float]
     Models trained from one start stay at a cosine near 1; from different starts it is near 0, and their average is
     useless, as it lies between basins of the loss (Frankle et al. 2020). A warning says so.
     """
-    found = sorted((pair for pair in _pairs(named(models)) if pair[2] < least), key=lambda pair: pair[2])
-    if found:
-        one, other, cosine = found[0]
+    apart = sorted((pair for pair in _pairs(named(models)) if pair[2] < least), key=lambda pair: pair[2])
+    if apart:
+        one, other, cosine = apart[0]
         _log.warning(
             "%r and %r seem to come from different initialisations (cosine of their parameters %.2f): an average "
-            "across basins of the loss is useless. Look at the loss between them with averaging.line.",
+            "across basins of the loss is useless. Look at the loss between them with averaging.interpolation.",
             one,
             other,
             cosine,
         )
-    return found
+    return apart

@@ -12,11 +12,12 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from quickstudy import rng
+from quickstudy.entries import PARAMETER, prefixed, with_prefix
 from quickstudy.episode import Examples, Params, State
 from quickstudy.errors import ConfigError, DataError, ModelError
 from quickstudy.inner import Rule
 from quickstudy.learners.descent import begin, descend, task_parameters
-from quickstudy.learners.network import PARAMETER, Network, prefixed, with_prefix
+from quickstudy.learners.network import Network
 from quickstudy.spec import TaskSpec
 
 

@@ -45,20 +45,20 @@ def split(
     if parts > len(ids):
         raise DataError(f"{len(ids)} examples cannot be split into {parts} parts. Ask for {len(ids)} at most.")
     if how == "random":
-        found = _dealt(torch.randperm(len(ids), generator=generator), parts)
+        indices = _dealt(torch.randperm(len(ids), generator=generator), parts)
     elif how == "class":
         order = torch.randperm(len(ids), generator=generator)
         runs = order[ids[order].argsort(stable=True)].tensor_split(_RUNS * parts)
         drawn = torch.randperm(_RUNS * parts, generator=generator).view(parts, _RUNS).tolist()
-        found = [torch.cat([runs[i] for i in mine]) for mine in drawn]
+        indices = [torch.cat([runs[i] for i in mine]) for mine in drawn]
     elif how == "domain":
-        found = _domains(groups, len(ids), parts, generator)
+        indices = _domains(groups, len(ids), parts, generator)
     else:
-        found = _uneven(ids, parts, alpha, seed)
-    empty = sum(not len(part) for part in found)
+        indices = _uneven(ids, parts, alpha, seed)
+    empty = sum(not len(part) for part in indices)
     if empty:
         _log.warning("%d of %d parts would have no example and are left out.", empty, parts)
-    return [part.sort().values for part in found if len(part)]
+    return [part.sort().values for part in indices if len(part)]
 
 
 def _dealt(order: Tensor, parts: int) -> list[Tensor]:
@@ -67,8 +67,8 @@ def _dealt(order: Tensor, parts: int) -> list[Tensor]:
 
 def _domains(groups: Sequence[Any] | None, count: int, parts: int, generator: torch.Generator) -> list[Tensor]:
     if groups is None or len(groups) != count:
-        found = "none" if groups is None else f"{len(groups)} for {count} examples"
-        raise ConfigError(f"Splitting by domain needs `groups`, the domain of each example; found {found}.")
+        given = "none" if groups is None else f"{len(groups)} for {count} examples"
+        raise ConfigError(f"Splitting by domain needs `groups`, the domain of each example; found {given}.")
     number = {name: index for index, name in enumerate(dict.fromkeys(groups))}
     if parts > len(number):
         raise DataError(f"{len(number)} domains cannot be split into {parts} parts. Ask for {len(number)} at most.")
@@ -83,11 +83,11 @@ def _uneven(ids: Tensor, parts: int, alpha: float, seed: int) -> list[Tensor]:
     import numpy as np
 
     draw = np.random.default_rng(seed)
-    found: list[list[Tensor]] = [[] for _ in range(parts)]
+    indices: list[list[Tensor]] = [[] for _ in range(parts)]
     for label in sorted(set(ids.tolist())):
         members = (ids == label).nonzero().flatten()
         members = members[torch.from_numpy(draw.permutation(len(members)))]
         ends = (draw.dirichlet([alpha] * parts).cumsum() * len(members)).round().astype(int)[:-1]
-        for part, chunk in zip(found, members.tensor_split(ends.tolist()), strict=True):
+        for part, chunk in zip(indices, members.tensor_split(ends.tolist()), strict=True):
             part.append(chunk)
-    return [torch.cat(part) for part in found]
+    return [torch.cat(part) for part in indices]

@@ -14,6 +14,7 @@ from quickstudy import rng
 from quickstudy.averaging.fanout import Backend, fan_out
 from quickstudy.averaging.means import combined, finite, mean, not_finite
 from quickstudy.averaging.members import Member
+from quickstudy.engine import trains_on
 from quickstudy.episode import Params
 from quickstudy.errors import ConfigError, TrainingError, unknown_name
 
@@ -88,11 +89,11 @@ def train_parts(
         average = mean(kept, [sizes[part] for part in mine])
         params = combined([params, average], [1 - outer_lr, outer_lr]) if outer_lr != 1 else average
         measured = score is not None and ((turn + 1) % every == 0 or turn + 1 == rounds)
-        found = score(params) if score is not None and measured else None
-        history.append(Round(turn + 1, tuple(mine), tuple(p for p in chosen if p not in mine), found))
+        value = score(params) if score is not None and measured else None
+        history.append(Round(turn + 1, tuple(mine), tuple(p for p in chosen if p not in mine), value))
         if progress is not None:
             progress(history[-1])
-        if found is not None and found >= until:
+        if value is not None and value >= until:
             break
     return Trained(params, tuple(history))
 
@@ -108,6 +109,7 @@ def _trained(
     member: Member, params: Params, chosen: Sequence[int], turn: int, backend: Workers, workers: int | None
 ) -> dict[str, Params]:
     if backend == "vmap":
+        trains_on(_device(params))
         ended = member.together(params, chosen, turn)
         return {f"{_NAME}{part}": after for part, after in zip(chosen, ended, strict=True)}
     apart = backend != "loop"
@@ -116,4 +118,9 @@ def _trained(
 
 
 def _train(member: Member, params: Params, part: int, turn: int) -> Params:
+    trains_on(_device(params))  # in whatever process this is
     return member(params, part, turn)
+
+
+def _device(params: Params) -> torch.device:
+    return next(iter(params.values())).device

@@ -12,11 +12,10 @@ import torch
 from quickstudy.averaging.episodic import Episodic
 from quickstudy.averaging.means import Weights, finite, for_each, mean, strangers
 from quickstudy.averaging.rounds import Round, Workers, train_parts
-from quickstudy.averaging.soup import Line, greedy_soup, line
+from quickstudy.averaging.soup import Interpolation, greedy_soup, interpolation
 from quickstudy.episode import Params
 from quickstudy.errors import ConfigError, unknown_name
 from quickstudy.evaluation.evaluate import evaluate
-from quickstudy.inner import Adam
 from quickstudy.runs.run import Run, keep, new_run
 from quickstudy.storage.folders import new_folder
 from quickstudy.tasks.classes import ClassSource
@@ -35,14 +34,14 @@ Divide = Literal["groups", "classes"]
 class Averaged:
     """run: the average. members: the names of the runs in it. scores: validation of each run alone, in the metric.
 
-    line: the validation loss between the two best runs, None where there is one run only.
+    interpolation: the validation loss between the two best runs, None where there is one run only.
     """
 
     run: Run
     members: tuple[str, ...]
     scores: Mapping[str, float]
     score: float
-    line: Line | None
+    interpolation: Interpolation | None
 
 
 def average_runs(runs: Sequence[Run], out: str | Path, how: How = "greedy", weights: Weights | None = None) -> Averaged:
@@ -68,20 +67,20 @@ def average_runs(runs: Sequence[Run], out: str | Path, how: How = "greedy", weig
     goodness = parts.source.spec.target.metric.goodness
 
     def score(params: Params) -> float:
-        kept, count = calibrated(parts, config, params), config.validation_episodes
-        return goodness(evaluate(parts.engine, kept, parts.source, "val", count, compare_supports=False).mean)
+        settled, count = calibrated(parts, config, params), config.validation_episodes
+        return goodness(evaluate(parts.engine, settled, parts.source, "val", count, compare_supports=False).mean)
 
     def val_loss(params: Params) -> float:
-        found = calibrated(parts, config, params)
+        settled = calibrated(parts, config, params)
         episodes = parts.source.episodes("val", torch.arange(min(50, config.validation_episodes)))
-        judged = parts.engine.map(lambda e: (parts.engine.learner.score(found, e)[0],), episodes)
+        judged = parts.engine.map(lambda e: (parts.engine.learner.score(settled, e)[0],), episodes)
         return float(judged[0].mean())
 
     soup = greedy_soup(models, score) if how == "greedy" else None
     params = mean(models, {name: by_name[name] for name in models}) if soup is None else soup.params
     scores = {name: score(model) for name, model in models.items()} if soup is None else soup.scores
     best = sorted(scores, key=lambda name: -scores[name])[:2]
-    between = line(models[best[0]], models[best[1]], val_loss) if len(best) > 1 else None
+    between = interpolation(models[best[0]], models[best[1]], val_loss) if len(best) > 1 else None
     members = tuple(models) if soup is None else soup.members
     named = replace(config, name=Path(out).name)
     run = _store(named, parts, params, out, {"averaged": list(members)}, like=first)
@@ -104,8 +103,10 @@ def train_on_parts(
 ) -> Run:
     """Train the recipe's learner apart on parts of its training classes and average, round after round, into a run.
 
-    steps: outer steps of each member in a round, by Adam at the recipe's rate, on `meta_batch` tasks each. divide: by
-    'groups' each group of classes is a part; by 'classes' they are dealt out to `parts` parts. See `train_parts`.
+    steps: outer steps of each member in a round, on `meta_batch` tasks each, by the recipe's optimizer, rate, bound and
+    schedule, which is spread over the `rounds` · `steps` steps. Instead of a moving average, φ is the average of the
+    members. divide: by 'groups' each group of classes is a part; by 'classes' they are dealt out to `parts` parts. See
+    `train_parts` and `Episodic`.
     """
     new_folder(config.name, out, overwrite=False)  # refused before the work, not after it
     built = build(config)
@@ -114,10 +115,11 @@ def train_on_parts(
     if not isinstance(pool, ClassSource):
         raise ConfigError("Parts are made of classes: use tasks with a fixed set of them, such as folder or omniglot.")
     engine = built.training_engine
+    outer = replace(config.outer, average=0.0, iterations=rounds * steps)
     if divide == "groups":
-        member = Episodic.by_group(engine, pool, Adam(lr=config.lr), steps, config.meta_batch)
+        member = Episodic.by_group(engine, pool, outer, steps, config.meta_batch)
     elif divide == "classes":
-        member = Episodic.by_class(engine, pool, Adam(lr=config.lr), parts, steps, config.meta_batch)
+        member = Episodic.by_class(engine, pool, outer, parts, steps, config.meta_batch)
     else:
         raise unknown_name("way to divide", divide, get_args(Divide))
     if isinstance(source, Transformed):

@@ -40,13 +40,13 @@ def greedy_soup(models: Models, score: Score) -> Soup:
     members, best, params = [order[0]], scores[order[0]], dict(kept[order[0]])
     for name in order[1:]:
         candidate = mean([kept[member] for member in [*members, name]])
-        if (found := float(score(candidate))) >= best:
-            members, best, params = [*members, name], found, candidate
+        if (value := float(score(candidate))) >= best:
+            members, best, params = [*members, name], value, candidate
     return Soup(params, tuple(members), best, {name: scores[name] for name in order})
 
 
 @dataclass(frozen=True)
-class Line:
+class Interpolation:
     """The loss at `positions` between two models, 0 the first and 1 the second."""
 
     positions: tuple[float, ...]
@@ -68,13 +68,13 @@ class Line:
         return "\n".join([*rows, f"barrier {self.barrier:.4f}"])
 
 
-def line(one: Params, other: Params, loss: Score, points: int = 11) -> Line:
+def interpolation(one: Params, other: Params, loss: Score, points: int = 11) -> Interpolation:
     """The loss at `points` places on the line between two models (Frankle et al. 2020)."""
     if points < 3:
-        raise ConfigError(f"A line needs at least 3 points, its ends among them, found {points}.")
+        raise ConfigError(f"An interpolation needs at least 3 points, its ends among them, found {points}.")
     ends = list(named([one, other]).values())
     positions = tuple(index / (points - 1) for index in range(points))
-    return Line(positions, tuple(float(loss(combined(ends, [1 - t, t]))) for t in positions))
+    return Interpolation(positions, tuple(float(loss(combined(ends, [1 - t, t]))) for t in positions))
 
 
 def recalibrated(module: nn.Module, batches: Iterable[Any] | Sequence[Any]) -> nn.Module:

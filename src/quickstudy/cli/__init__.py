@@ -7,7 +7,8 @@ import io
 import logging
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext, redirect_stdout
 
 from quickstudy.errors import ConfigError, QuickstudyError, unknown_name
 
@@ -57,17 +58,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         print(f"quickstudy {__version__}")
         return 0
-    logging.basicConfig(format="%(message)s", level=logging.WARNING)
-    logging.getLogger("quickstudy").setLevel(logging.INFO)
-    command, rest = arguments[0], arguments[1:]
     from quickstudy.engine.distribute import standing
+
+    rank, size = standing()
+    with _speaking(rank):
+        return _run(arguments[0], arguments[1:], rank, size)
+
+
+def _run(command: str, rest: Sequence[str], rank: int, size: int) -> int:
     from quickstudy.errors import ProcessLost
     from quickstudy.training.loop import Interrupted
 
-    rank, size = standing()
-    if rank > 0:  # one of several processes speaks for all
-        sys.stdout = io.StringIO()
-        logging.getLogger("quickstudy").setLevel(logging.ERROR)
     try:
         if size > 1 and command in COMMANDS and command != "train":
             raise ConfigError(
@@ -93,6 +94,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 0
+
+
+@contextmanager
+def _speaking(rank: int) -> Iterator[None]:
+    """Within it, what quickstudy logs is told to the user. Of several processes, the leading one speaks for all."""
+    log, handler = logging.getLogger("quickstudy"), logging.StreamHandler()
+    before = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO if rank == 0 else logging.ERROR)
+    try:
+        with redirect_stdout(io.StringIO()) if rank > 0 else nullcontext():
+            yield
+    finally:
+        log.setLevel(before)
+        log.removeHandler(handler)
 
 
 def _finish_speaking(size: int) -> None:

@@ -32,10 +32,12 @@ class Average:
 def run(argv: Sequence[str]) -> int:
     options = parse(Average, "average", argv)
     runs = [Run(find_run(name), device=options.device) for name in options.runs]
-    found = average_runs(runs, options.out, options.how, options.weights or None)
-    rows = [[name, f"{value:.4f}", "yes" if name in found.members else ""] for name, value in found.scores.items()]
-    table("On validation tasks", ["run", "value", "taken"], [*rows, [str(options.out), f"{found.score:.4f}", ""]])
-    if found.line is not None:
-        print(f"Loss on the line between the two best runs:\n{found.line}")
+    averaged = average_runs(runs, options.out, options.how, options.weights or None)
+    rows = [
+        [name, f"{value:.4f}", "yes" if name in averaged.members else ""] for name, value in averaged.scores.items()
+    ]
+    table("On validation tasks", ["run", "value", "taken"], [*rows, [str(options.out), f"{averaged.score:.4f}", ""]])
+    if averaged.interpolation is not None:
+        print(f"Loss on the line between the two best runs:\n{averaged.interpolation}")
     print(f"Next: quickstudy evaluate {options.out}")
     return 0

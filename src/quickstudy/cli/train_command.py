@@ -35,7 +35,7 @@ _EXTRA = (
 
 @dataclass
 class Resume:
-    """Go on with a run that was stopped, to the same bits as if it never had been."""
+    """Go on with a run that was stopped, to the same bits as if it never had been (on the same machine)."""
 
     run: tyro.conf.Positional[str]
     """A run: its folder, or its name under runs/."""

@@ -17,7 +17,7 @@ from quickstudy.episode import Examples, Features, Params, State, leaves, map_fe
 from quickstudy.errors import DataError, ShapeError
 from quickstudy.formats.base import moved, say
 from quickstudy.learners import Learner
-from quickstudy.learners.frozen import frozen
+from quickstudy.learners.frozen import Frozen, frozen
 from quickstudy.registry import models
 from quickstudy.spec import TaskSpec, check_examples
 from quickstudy.targets.answers import Answer
@@ -55,7 +55,7 @@ class Model:
         return self.learner.spec
 
     @cached_property
-    def _frozen(self) -> Any:
+    def _frozen(self) -> Frozen:
         return frozen(self.learner, self.params, self.state)
 
     def frozen(self) -> nn.Module:
@@ -63,8 +63,7 @@ class Model:
 
         It is what predicts. Any number of threads may call it at once, and it is what an export traces.
         """
-        module: nn.Module = self._frozen
-        return module
+        return self._frozen
 
     def __call__(self, x: Features) -> Tensor:
         """Raw predictions (n, *prediction_shape) for features x (n, …), in the task's units.
@@ -89,7 +88,7 @@ class Model:
     def _said(self, x: Features) -> Distribution:
         x = self._fitting(x)
         with torch.no_grad():
-            said: Distribution | None = self._frozen.predictive(x)
+            said = self._frozen.predictive(x)
             return Distribution(self._frozen(x)) if said is None else said
 
     def predict(self, records: Any, **asked: Any) -> Answer:

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from quickstudy.entries import prefixed, with_prefix
 from quickstudy.episode import Params
 from quickstudy.errors import CheckpointError, RunError
-from quickstudy.learners.network import prefixed, with_prefix
 from quickstudy.storage.folders import refuse_occupied
 from quickstudy.storage.tensors import load_tensors, save_tensors
 

@@ -79,13 +79,13 @@ class Captured:
             with torch.no_grad(), warnings.catch_warnings(), _Quiet():
                 warnings.simplefilter("ignore")
                 program = _code(graph, leaves)
-                found = program(*leaves)
+                results = program(*leaves)
         except QuickstudyError:
             raise
         except Exception as error:
             first = next(iter(str(error).strip().splitlines()), "")
             raise CompileError(f"{type(error).__name__}: {first:.200}") from error
-        self._check(pytree.tree_unflatten(leaves, form), _filled(forms[0], iter(found)))
+        self._check(pytree.tree_unflatten(leaves, form), _filled(forms[0], iter(results)))
         return program, forms[0]
 
     def _check(self, arguments: Any, compiled: Any) -> None:

@@ -36,11 +36,11 @@ class _Third(torch.autograd.Function):
         if which == _OUTPUT:
             return torch.ops.aten.convolution(one, other, None, stride, padding, dilation, False, none, groups)  # type: ignore[no-any-return]
         x, weight = (other.new_empty(shape), one) if which == _INPUT else (one, other.new_empty(shape))
-        found = torch.ops.aten.convolution_backward(
+        derivatives = torch.ops.aten.convolution_backward(
             other, x, weight, None, stride, padding, dilation, False, none, groups,
             [which == _INPUT, which == _WEIGHT, False],
         )  # fmt: skip
-        return found[which]  # type: ignore[no-any-return]
+        return derivatives[which]  # type: ignore[no-any-return]
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -76,8 +76,8 @@ def _others(which: int) -> tuple[int, int]:
 
 def _third(known: dict[int, Tensor], sought: int, shape: torch.Size, geometry: _Geometry) -> Tensor:
     first, second = _others(sought)
-    found: Tensor = _Third.apply(known[first], known[second], sought, shape, geometry)  # type: ignore[no-untyped-call]
-    return found
+    third: Tensor = _Third.apply(known[first], known[second], sought, shape, geometry)  # type: ignore[no-untyped-call]
+    return third
 
 
 def convolution(
@@ -100,8 +100,8 @@ def convolution(
         input, weight = _lowered(input, dtype), _lowered(weight, dtype)
         bias = None if bias is None else _lowered(bias, dtype)
     geometry = _Geometry(_each(stride, axes), _each(padding, axes), _each(dilation, axes), groups)
-    found = _third({_INPUT: input, _WEIGHT: weight}, _OUTPUT, torch.Size(), geometry)
-    return found if bias is None else found + bias.reshape(-1, *[1] * axes)
+    output = _third({_INPUT: input, _WEIGHT: weight}, _OUTPUT, torch.Size(), geometry)
+    return output if bias is None else output + bias.reshape(-1, *[1] * axes)
 
 
 def _lowered(value: Tensor, dtype: torch.dtype) -> Tensor:

@@ -15,14 +15,14 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from quickstudy.engine.compile import Captured
 from quickstudy.engine.plan import Plan
-from quickstudy.engine.precision import Precision, autocast
+from quickstudy.engine.precision import Precision, autocast, tensor_cores
 from quickstudy.engine.shared import Shared
 from quickstudy.engine.substitutes import Substitutes
 from quickstudy.engine.vectorize import Vectorize, over_tasks, resolve, tasks_of
+from quickstudy.entries import trainable
 from quickstudy.episode import Episode, Params
 from quickstudy.learners import Learner
 from quickstudy.learners.base import IterativeLearner
-from quickstudy.learners.network import trainable
 from quickstudy.metagrads import Metagrad, Recompute, Runner, Unrolled, metagrad
 
 Gradients = tuple[Params, Tensor, Tensor]
@@ -79,12 +79,16 @@ class Engine:
     @cached_property
     def estimator(self) -> Metagrad:
         """The meta-gradient estimator, as the plan needs it."""
-        found = metagrad(self.metagrad or self.learner.metagrad, **self.metagrad_options)
-        if self.plan.compiled == "parts" and isinstance(found, Unrolled) and isinstance(self.learner, IterativeLearner):
-            found = Recompute()  # the same gradient, in parts
-        if isinstance(found, Recompute) and found.order == "auto":
-            return replace(found, order=self.plan.order)
-        return found
+        estimator = metagrad(self.metagrad or self.learner.metagrad, **self.metagrad_options)
+        if (
+            self.plan.compiled == "parts"
+            and isinstance(estimator, Unrolled)
+            and isinstance(self.learner, IterativeLearner)
+        ):
+            estimator = Recompute()  # the same gradient, in parts
+        if isinstance(estimator, Recompute) and estimator.order == "auto":
+            return replace(estimator, order=self.plan.order)
+        return estimator
 
     def planned(self, plan: Plan) -> Engine:
         """The same engine with another plan. What is compiled is kept where only the number of cores differs."""
@@ -106,7 +110,7 @@ class Engine:
         return partial(graph, cores=count) if count else graph
 
     def autocast(self) -> AbstractContextManager[None]:
-        """Within it the network runs in the engine's precision."""
+        """Within it the network runs in bfloat16, if that is the engine's precision."""
         return autocast(self.precision, self.device)
 
     @property
@@ -147,8 +151,8 @@ class Engine:
         def gradients(params: Params, episodes: Episode, keys: tuple[Tensor, ...], rest: Any) -> Gradients:
             return self._differentiated(count, params, episodes, *keys)
 
-        def then(arguments: Any, found: Gradients) -> Any:
-            return more(arguments[0], found[0], *arguments[3])
+        def then(arguments: Any, result: Gradients) -> Any:
+            return more(arguments[0], result[0], *arguments[3])
 
         graph = self.captured(title, gradients, then)
         (_, loss, metric), after = graph(params, episodes, () if keys is None else (keys,), rest)
@@ -176,8 +180,10 @@ class Engine:
     def _threads(self) -> ThreadPoolExecutor:
         before = torch.get_num_threads()
         pool = ThreadPoolExecutor(self.plan.workers, "quickstudy", initializer=torch.set_num_threads, initargs=(1,))
-        list(pool.map(lambda _: None, range(self.plan.workers)))
-        torch.set_num_threads(before)
+        try:
+            list(pool.map(lambda _: None, range(self.plan.workers)))
+        finally:
+            torch.set_num_threads(before)  # which new threads of the process begin with; each has its own besides
         return pool
 
     def _unit(self, params: Params, episodes: Episode, keys: Tensor | None, count: int) -> Gradients:
@@ -201,7 +207,7 @@ class Engine:
     @contextmanager
     def _arithmetic(self) -> Iterator[None]:
         """Within it, the operations of meta-gradients run in the engine's precision, by kernels that suit them."""
-        with self.autocast(), ExitStack() as stack:
+        with self.autocast(), tensor_cores(self.precision, self.device), ExitStack() as stack:
             if self.learner.network.inner_loop:
                 stack.enter_context(_MATH_ATTENTION)  # the fused kernels have no second derivative
                 if self.mode == "vmap" or self.plan.order == "forward" or self.plan.compiled != "no":

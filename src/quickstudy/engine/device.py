@@ -11,7 +11,7 @@ from quickstudy.errors import ConfigError
 def resolve_device(name: str) -> torch.device:
     """'auto' is the first of CUDA, MPS and CPU that is there; anything else is taken at its word or refused.
 
-    Of several processes each takes the CUDA device that has its number on its machine, and makes it PyTorch's own.
+    Of several processes each takes the CUDA device that has its number on its machine.
     """
     if standing()[1] > 1:
         return _one_of_many(name)
@@ -47,5 +47,4 @@ def _one_of_many(name: str) -> torch.device:
             f"Process {number} of this machine finds no CUDA device of its own: PyTorch sees {there}. Start as many "
             "processes as there are devices (torchrun --nproc-per-node), or use --device cpu."
         )
-    torch.cuda.set_device(number)
     return torch.device("cuda", number)

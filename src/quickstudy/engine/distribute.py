@@ -20,9 +20,9 @@ import torch
 from torch import Tensor
 
 from quickstudy.engine.core import Gradients
+from quickstudy.entries import trainable
 from quickstudy.episode import Params
 from quickstudy.errors import ConfigError, ProcessLost, QuickstudyError, TrainingError
-from quickstudy.learners.network import trainable
 
 TIMEOUT = "QUICKSTUDY_TIMEOUT"
 """Environment variable: seconds that processes wait for each other."""
@@ -68,8 +68,8 @@ class Group:
         error: QuickstudyError | None = None
         try:
             mine, loss, metric = own()
-        except QuickstudyError as found:
-            error = found
+        except QuickstudyError as own_error:
+            error = own_error
         raised = torch.tensor([error is not None, *flags()])
         flat = torch.zeros(sum(sizes) + len(raised), dtype=moving[0][1].dtype, device=moving[0][1].device)
         flat[sum(sizes) :] = raised
@@ -145,10 +145,10 @@ class Group:
             self._raise_any(None, where)
         try:
             yield
-        except QuickstudyError as found:
-            if self.size == 1 or isinstance(found, ProcessLost):
+        except QuickstudyError as own_error:
+            if self.size == 1 or isinstance(own_error, ProcessLost):
                 raise
-            error = found
+            error = own_error
         if leader_first and self.leads:
             self._raise_any(error, where)
         self._raise_any(error, where)

@@ -16,14 +16,17 @@ Precision = Literal["float32", "tf32", "bfloat16"]
 
 
 def autocast(precision: Precision, device: torch.device) -> AbstractContextManager[None]:
-    """Within it, convolutions and matrix products run in `precision` where that is safe.
-
-    'tf32' keeps 10 of the 23 bits of a float32 product's inputs on the tensor cores of NVIDIA GPUs; other devices have
-    no such numbers and compute in float32.
-    """
-    if precision == "tf32":
-        return _TENSOR_CORES if device.type == "cuda" else nullcontext()
+    """Within it, convolutions and matrix products of this thread run in bfloat16 where that is asked for and safe."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+
+
+def tensor_cores(precision: Precision, device: torch.device) -> AbstractContextManager[None]:
+    """Within it, those of 'tf32' keep 10 of the 23 bits of their inputs on the tensor cores of NVIDIA GPUs.
+
+    PyTorch knows this for a whole process only. So it is for meta-gradients, and what is trained with it is evaluated
+    in float32. Other devices than CUDA have no such numbers and compute in float32.
+    """
+    return _TENSOR_CORES if precision == "tf32" and device.type == "cuda" else nullcontext()
 
 
 @contextmanager

@@ -152,8 +152,8 @@ def evaluate(
             if compare_supports:
                 blind[start : start + _CHUNK] = baseline_of(engine, drawn).cpu()
             if told:
-                for column, found in zip(told.values(), figures_of(engine, params, drawn), strict=True):
-                    column[start : start + _CHUNK] = found.cpu()
+                for column, values_of in zip(told.values(), figures_of(engine, params, drawn), strict=True):
+                    column[start : start + _CHUNK] = values_of.cpu()
             if on_progress is not None:
                 on_progress(int(indices[-1]) + 1)
     values = group.sum(values, "evaluation")

@@ -74,15 +74,15 @@ _VIEWS = (
 
 def views(images: Tensor) -> list[Tensor]:
     """Nine fixed views of images (n, C, H, W): as they are, and slightly turned, scaled and sheared. No randomness."""
-    found = [images]
+    seen = [images]
     for degrees, x_scale, y_scale, shear in _VIEWS[1:]:
         cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
         turn = images.new_tensor([[cos, -sin], [sin, cos]])
         warp = turn @ images.new_tensor([[1.0, shear], [0.0, 1.0]]) @ images.new_tensor([[x_scale, 0], [0, y_scale]])
         theta = torch.cat([warp, warp.new_zeros(2, 1)], dim=1).expand(len(images), 2, 3)
         grid = F.affine_grid(theta, list(images.shape), align_corners=False)
-        found.append(F.grid_sample(images, grid, align_corners=False))
-    return found
+        seen.append(F.grid_sample(images, grid, align_corners=False))
+    return seen
 
 
 def dihedral(images: Tensor, which: Tensor) -> Tensor:

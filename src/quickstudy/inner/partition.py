@@ -18,13 +18,13 @@ class Partition:
     def select(self, names: Iterable[str]) -> list[str]:
         """The matching names, in their order. Raises ConfigError if there is none."""
         names = list(names)
-        found = [name for name in names if any(fnmatchcase(name, pattern) for pattern in self.patterns)]
-        if not found:
+        chosen = [name for name in names if any(fnmatchcase(name, pattern) for pattern in self.patterns)]
+        if not chosen:
             raise ConfigError(
                 f"No parameter matches {', '.join(self.patterns)}, so the inner loop would move nothing. "
                 f"The network's parameters are: {', '.join(names)}."
             )
-        return found
+        return chosen
 
 
 EVERYTHING = Partition()

@@ -9,13 +9,17 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from quickstudy.cells import lstm_cell
 from quickstudy.episode import Params
 from quickstudy.errors import ConfigError
 from quickstudy.inner.learned import LearnedRule, Seen, linear, log_and_sign
 
 
 def _cell(generator: torch.Generator, name: str, inputs: int, hidden: int) -> Params:
-    """Weights of one LSTM layer; the bias of its forget gate starts at 1, so that it remembers."""
+    """Weights of one LSTM layer, whose columns are input gate, forget gate, output gate and candidate.
+
+    The bias of the forget gate starts at 1, so that it remembers.
+    """
     bias = torch.zeros(4 * hidden, dtype=torch.float64)
     bias[hidden : 2 * hidden] = 1
     return {
@@ -26,15 +30,11 @@ def _cell(generator: torch.Generator, name: str, inputs: int, hidden: int) -> Pa
 
 
 def _lstm(hyper: Params, name: str, inputs: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
-    """One step of an LSTM layer (Hochreiter & Schmidhuber 1997): output (n, H) and memory (n, 2H), both and cell.
-
-    In elementary operations, which can be differentiated any number of times and under `vmap`.
-    """
+    """One step of an LSTM layer: output (n, H) and memory (n, 2H), output and cell."""
     before, cell = memory.chunk(2, dim=1)
     gates = inputs @ hyper[f"{name}.input"] + before @ hyper[f"{name}.hidden"] + hyper[f"{name}.bias"]
-    enter, keep, leave, new = gates.chunk(4, dim=1)
-    cell = torch.sigmoid(keep) * cell + torch.sigmoid(enter) * torch.tanh(new)
-    output = torch.sigmoid(leave) * torch.tanh(cell)
+    i, f, o, g = gates.chunk(4, dim=1)
+    output, cell = lstm_cell(i, f, g, o, cell)
     return output, torch.cat([output, cell], dim=1)
 
 

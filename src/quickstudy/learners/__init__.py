@@ -2,13 +2,14 @@
 
 from quickstudy.learners.base import IterativeLearner, Learner
 from quickstudy.learners.embedding import EmbeddingLearner, matchingnet, protonet, r2d2
+from quickstudy.learners.frozen import frozen
 from quickstudy.learners.gradient import GradientLearner
 from quickstudy.learners.maml_family import anil, cavia, fomaml, imaml, maml, metasgd, reptile
 from quickstudy.learners.memory import MemoryLearner, memory
 from quickstudy.learners.network import Network, Norm
 from quickstudy.learners.pretrained import finetune, simpleshot
-from quickstudy.learners.reading import ReadingLearner
-from quickstudy.learners.reading_family import anp, cnp, incontext, lstm, mann, snail
+from quickstudy.learners.reader import ReaderLearner
+from quickstudy.learners.reader_family import anp, cnp, incontext, lstm, mann, snail
 
 __all__ = [
     "EmbeddingLearner",
@@ -18,13 +19,14 @@ __all__ = [
     "MemoryLearner",
     "Network",
     "Norm",
-    "ReadingLearner",
+    "ReaderLearner",
     "anil",
     "anp",
     "cavia",
     "cnp",
     "finetune",
     "fomaml",
+    "frozen",
     "imaml",
     "incontext",
     "lstm",

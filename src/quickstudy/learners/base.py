@@ -10,18 +10,11 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from quickstudy.entries import NORMALISATION, PARAMETER, STATISTICS, prefixed, trainable, with_prefix
 from quickstudy.episode import Episode, Examples, Features, Params, State
 from quickstudy.errors import ConfigError
 from quickstudy.learners.moments import Moments
-from quickstudy.learners.network import (
-    NORMALISATION,
-    PARAMETER,
-    STATISTICS,
-    Network,
-    prefixed,
-    trainable,
-    with_prefix,
-)
+from quickstudy.learners.network import Network
 from quickstudy.spec import TaskSpec
 from quickstudy.targets.base import Distribution
 
@@ -56,6 +49,10 @@ class Learner(ABC):
         """Mean and spread of the labels of inputs x, each (n, *label); None from learners that do not say how sure they
         are, and where there is no density over labels."""
         return None
+
+    def predicts_with(self, params: Params, state: State) -> tuple[Params, State]:
+        """φ and ψ without entries that `predict` does not look at, which need not be shipped (default: all of them)."""
+        return params, state
 
     def score(self, params: Params, episode: Episode) -> tuple[Tensor, Tensor]:
         """Loss and headline metric of the query set after adapting to the support set: scalars."""
@@ -125,11 +122,11 @@ class Learner(ABC):
                         slots.append(Moments())
                     slots[slot].merge(moments)
         dtype = next(v.dtype for n, v in params.items() if trainable(n))
-        found = [moments.statistics(dtype) for moments in slots]
+        statistics = [moments.statistics(dtype) for moments in slots]
         if self.network.norm == "per_step":
-            merged = {name: torch.stack([slot[name] for slot in found]) for name in found[0]}
+            merged = {name: torch.stack([slot[name] for slot in statistics]) for name in statistics[0]}
         else:
-            merged = found[0]
+            merged = statistics[0]
         return params | with_prefix(NORMALISATION, merged)
 
 

@@ -1,7 +1,6 @@
 """Recurrent layers in elementary operations: PyTorch's own have no rule for `vmap`, and on GPUs no second derivative.
 
-i, f, g, o: input gate, forget gate, candidate c̃ and output gate of an LSTM cell. r, z, n: reset gate, update gate and
-candidate of a GRU cell. h: hidden state. c: cell state.
+r, z, n: reset gate, update gate and candidate of a GRU cell. h: hidden state. c: cell state of an LSTM.
 """
 
 from __future__ import annotations
@@ -14,11 +13,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from quickstudy.cells import lstm_cell
 from quickstudy.errors import ModelError
 
-State = tuple[Tensor, ...]
+CellState = tuple[Tensor, ...]
 """(h, c) of an LSTM, (h,) of the others; each (n, width)."""
-Step = Callable[[Tensor, Tensor, State], State]
+Step = Callable[[Tensor, Tensor, CellState], CellState]
 """The state after one step, from what input and hidden state give to the gates, (n, gates · width) each."""
 
 _PACKED = (
@@ -28,14 +28,12 @@ _PACKED = (
 )
 
 
-def _lstm(from_input: Tensor, from_hidden: Tensor, state: State) -> State:
-    """Long short-term memory (Hochreiter & Schmidhuber 1997), with a forget gate (Gers et al. 2000)."""
+def _lstm(from_input: Tensor, from_hidden: Tensor, state: CellState) -> CellState:
     i, f, g, o = (from_input + from_hidden).chunk(4, dim=-1)
-    c = f.sigmoid() * state[1] + i.sigmoid() * g.tanh()
-    return o.sigmoid() * c.tanh(), c
+    return lstm_cell(i, f, g, o, state[1])
 
 
-def _gru(from_input: Tensor, from_hidden: Tensor, state: State) -> State:
+def _gru(from_input: Tensor, from_hidden: Tensor, state: CellState) -> CellState:
     """Gated recurrent unit (Cho et al. 2014); the reset gate acts after the matrix, as in PyTorch and cuDNN."""
     (r_x, z_x, n_x), (r_h, z_h, n_h) = from_input.chunk(3, dim=-1), from_hidden.chunk(3, dim=-1)
     z = (z_x + z_h).sigmoid()
@@ -43,17 +41,17 @@ def _gru(from_input: Tensor, from_hidden: Tensor, state: State) -> State:
     return (n + z * (state[0] - n),)
 
 
-def _tanh(from_input: Tensor, from_hidden: Tensor, state: State) -> State:
+def _tanh(from_input: Tensor, from_hidden: Tensor, state: CellState) -> CellState:
     return ((from_input + from_hidden).tanh(),)
 
 
-def _relu(from_input: Tensor, from_hidden: Tensor, state: State) -> State:
+def _relu(from_input: Tensor, from_hidden: Tensor, state: CellState) -> CellState:
     return ((from_input + from_hidden).relu(),)
 
 
 def _layer(
-    step: Step, x: Tensor, state: State, weights: list[Tensor], has_biases: bool, backwards: bool
-) -> tuple[Tensor, State]:
+    step: Step, x: Tensor, state: CellState, weights: list[Tensor], has_biases: bool, backwards: bool
+) -> tuple[Tensor, CellState]:
     """One direction of one layer over x (length, n, features): the hidden states (length, n, width), the last state."""
     by_input, by_hidden, *biases = weights
     input_bias, hidden_bias = biases if has_biases else (None, None)
@@ -66,8 +64,9 @@ def _layer(
 
 
 def _sequences(
-    step: Step, x: Tensor, first: State, weights: Any, has_biases: bool, layers: int, both_ways: bool, batch_first: bool
-) -> State:
+    step: Step, x: Tensor, first: CellState, weights: Any, has_biases: bool,
+    layers: int, both_ways: bool, batch_first: bool,
+) -> tuple[Tensor, ...]:  # fmt: skip
     """Every layer and direction: the output, laid out as x, and the last h and c of each, (layers · ways, n, width)."""
     each = 4 if has_biases else 2
     ways = 2 if both_ways else 1
@@ -77,7 +76,7 @@ def _sequences(
             "over many tasks at once. Leave proj_size out, and put an nn.Linear after the layer."
         )
     x = x.transpose(0, 1) if batch_first else x
-    last: list[State] = []
+    last: list[CellState] = []
     for layer in range(layers):
         outputs: list[Tensor] = []
         for way in range(ways):
@@ -90,13 +89,13 @@ def _sequences(
     return (x.transpose(0, 1) if batch_first else x, *(torch.stack(column) for column in zip(*last, strict=True)))
 
 
-def _layers(step: Step) -> Callable[..., State]:
+def _layers(step: Step) -> Callable[..., tuple[Tensor, ...]]:
     """What stands in for torch.lstm and its like, which `nn.LSTM` and its like call."""
 
     def function(
         x: Tensor, first: Any, weights: Any, has_biases: Any, layers: Any, dropout: float, train: bool,
         both_ways: bool = False, batch_first: bool = False,
-    ) -> State:  # fmt: skip
+    ) -> tuple[Tensor, ...]:  # fmt: skip
         if not isinstance(has_biases, bool):  # (data, batch_sizes, state, weights, …)
             raise ModelError(_PACKED)
         first = (first,) if isinstance(first, Tensor) else tuple(first)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 
 class Copies:
@@ -28,10 +29,16 @@ class Copies:
     def give_back(self, copied: nn.Module) -> None:
         self._idle.append(copied)
 
-    def new(self) -> nn.Module:
-        """A copy that shares the tensors of the module's parameters and buffers, and is the caller's to keep."""
-        shared: dict[int, Any] = {id(value): value for value in [*self.module.parameters(), *self.module.buffers()]}
-        return copy.deepcopy(self.module, shared)
+    def new(self, values: Mapping[str, Tensor] | None = None) -> nn.Module:
+        """A copy that is the caller's to keep, with `values` in the place of parameters and buffers, wherever they are
+        used; the other tensors are shared."""
+        own = [
+            *self.module.named_parameters(remove_duplicate=False),
+            *self.module.named_buffers(remove_duplicate=False),
+        ]
+        instead: dict[int, Any] = {id(tensor): tensor for _, tensor in own}
+        instead |= {id(tensor): values[name] for name, tensor in own if values and name in values}
+        return copy.deepcopy(self.module, instead)
 
     def __reduce__(self) -> tuple[type[Copies], tuple[nn.Module]]:
         return Copies, (self.module,)

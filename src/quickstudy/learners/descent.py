@@ -10,11 +10,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from quickstudy.entries import RULE, TASK, prefixed, with_prefix
 from quickstudy.episode import Params, State
 from quickstudy.inner import Rule
-from quickstudy.learners.network import prefixed, with_prefix
-
-_TASK, _RULE = "task.", "rule."
 
 Order = Literal["reverse", "forward"]
 ORDERS: tuple[Order, ...] = ("reverse", "forward")
@@ -25,12 +23,12 @@ Loss = Callable[[Params, Params], Tensor]
 
 def begin(rule: Rule, task: Params) -> State:
     """The state before the first step from `task`."""
-    return with_prefix(_TASK, task) | with_prefix(_RULE, rule.init(task))
+    return with_prefix(TASK, task) | with_prefix(RULE, rule.init(task))
 
 
 def task_parameters(state: State) -> Params:
     """The task's parameters in `state`, without prefix."""
-    return prefixed(_TASK, state)
+    return prefixed(TASK, state)
 
 
 def descend(
@@ -45,10 +43,10 @@ def descend(
     task = task_parameters(state)
     at = task if through else {name: value.detach() for name, value in task.items()}
     hyper = rule.init_hyper(task) if hyper is None else hyper
-    found = loss(at, shared) if rule.uses_loss else None
-    updates, slots = rule.update(hyper, gradient(loss, at, shared), prefixed(_RULE, state), task, found)
+    value = loss(at, shared) if rule.uses_loss else None
+    updates, slots = rule.update(hyper, gradient(loss, at, shared), prefixed(RULE, state), task, value)
     moved = {name: value + updates[name] for name, value in task.items()}
-    return state | with_prefix(_TASK, moved) | with_prefix(_RULE, slots)
+    return state | with_prefix(TASK, moved) | with_prefix(RULE, slots)
 
 
 @contextmanager
@@ -76,8 +74,8 @@ def gradient(loss: Loss, task: Params, shared: Params) -> Params:
         to_task, to_shared = torch.func.grad(loss, argnums=(0, 1))(own, others | fixed)
         return (*to_task.values(), *(to_shared[n] for n in shared_names))
 
-    found: tuple[Tensor, ...] = _Slope.apply(slope, len(names), *task.values(), *floats.values())  # type: ignore[no-untyped-call]
-    return dict(zip(names, found, strict=True))
+    slopes: tuple[Tensor, ...] = _Slope.apply(slope, len(names), *task.values(), *floats.values())  # type: ignore[no-untyped-call]
+    return dict(zip(names, slopes, strict=True))
 
 
 class _Slope(torch.autograd.Function):
@@ -104,5 +102,5 @@ class _Slope(torch.autograd.Function):
         primals, tangents = (
             tuple(t.contiguous() for t in many) for many in (task, above)
         )  # forward mode writes to them
-        found = torch.func.jvp(lambda *own: ctx.slope(*own, *shared), primals, tangents)[1]
-        return None, None, *found
+        slopes = torch.func.jvp(lambda *own: ctx.slope(*own, *shared), primals, tangents)[1]
+        return None, None, *slopes

@@ -13,11 +13,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from quickstudy.entries import PARAMETER, prefixed
 from quickstudy.episode import Examples, Features, Params
 from quickstudy.errors import ModelError
 from quickstudy.heads import Ridge, full_precision
 from quickstudy.learners.fisher import diagonal_fisher
-from quickstudy.learners.network import PARAMETER, Network, prefixed
+from quickstudy.learners.network import Network
 from quickstudy.spec import TaskSpec
 
 Describe = Literal["features", "task2vec"]
@@ -35,8 +36,8 @@ def describe(how: Describe, network: Network, params: Params, support: Examples,
     1984): the length depends neither on the network nor on the task.
     """
     of = _features if how == "features" else _task2vec
-    found = of(network, params, support, spec).detach()
-    return found @ _directions(len(found), LENGTH).to(found)
+    measured = of(network, params, support, spec).detach()
+    return measured @ _directions(len(measured), LENGTH).to(measured)
 
 
 def _features(network: Network, params: Params, support: Examples, spec: TaskSpec) -> Tensor:
@@ -66,8 +67,8 @@ def _task2vec(network: Network, params: Params, support: Examples, spec: TaskSpe
     def output(values: Params, x: Features) -> Tensor:
         return network(params, x, values | head)
 
-    found = diagonal_fisher(output, frozen, support.x, spec, support.mask)
-    channels = [value.flatten(1).mean(1) if value.dim() > 1 else value for value in found.values()]
+    information = diagonal_fisher(output, frozen, support.x, spec, support.mask)
+    channels = [value.flatten(1).mean(1) if value.dim() > 1 else value for value in information.values()]
     return torch.cat(channels).clamp(min=1e-12).log()
 
 

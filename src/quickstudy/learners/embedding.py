@@ -7,15 +7,14 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from quickstudy.entries import HEAD, prefixed, with_prefix
 from quickstudy.episode import Examples, Features, Params, State
 from quickstudy.errors import ModelError
 from quickstudy.heads import Attention, Distance, Head, Prototypes, Ridge, full_precision
 from quickstudy.learners.base import Learner
-from quickstudy.learners.network import Network, Norm, prefixed, with_prefix
+from quickstudy.learners.network import Network, Norm
 from quickstudy.registry import learners
 from quickstudy.spec import TaskSpec
-
-HEAD = "head."
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,15 +7,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from quickstudy.entries import CONSTANT, INNER, MEMORY, PARAMETER, TASK, prefixed, with_prefix
 from quickstudy.episode import Examples, Features, Params, State
 from quickstudy.errors import ConfigError, ModelError
 from quickstudy.inner import EVERYTHING, Partition, Rule
 from quickstudy.learners.base import IterativeLearner
 from quickstudy.learners.descent import begin, descend, task_parameters
-from quickstudy.learners.network import CONSTANT, PARAMETER, prefixed, with_prefix
 from quickstudy.spec import TaskSpec
-
-INNER = "inner."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +105,11 @@ class GradientLearner(IterativeLearner):
         output = self.network(params, x, task_parameters(state), state["count"])
         self._check_outputs(tuple(output.shape[1:]))
         return output
+
+    def predicts_with(self, params: Params, state: State) -> tuple[Params, State]:
+        moved = self.moved(state)
+        still = {n: value for n, value in params.items() if n not in moved and not n.startswith((INNER, MEMORY))}
+        return still, with_prefix(TASK, task_parameters(state)) | {"count": state["count"]}
 
     def at(self, spec: TaskSpec) -> GradientLearner:
         if spec.outputs != self.spec.outputs:

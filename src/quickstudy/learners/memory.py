@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from quickstudy.entries import CENTRE, DESCRIPTORS, METRIC, SOLVED, SPREAD, prefixed, with_prefix
 from quickstudy.episode import Episode, Examples, Params, State
 from quickstudy.errors import ConfigError, ModelError
 from quickstudy.inner import EVERYTHING
@@ -18,14 +19,12 @@ from quickstudy.learners.descent import begin
 from quickstudy.learners.describe import Describe, describe, fit_head, head_names
 from quickstudy.learners.gradient import GradientLearner
 from quickstudy.learners.maml_family import RuleName, maml
-from quickstudy.learners.network import MEMORY, Norm, prefixed, with_prefix
+from quickstudy.learners.network import Norm
 from quickstudy.registry import learners
 from quickstudy.spec import TaskSpec
 
 Recall = Literal["average", "best"]
 """What ψ starts from: the average of the nearest memories, weighted by closeness, or the best by support loss."""
-DESCRIPTORS, CENTRE, SPREAD, METRIC = (MEMORY + name for name in ("descriptors", "centre", "spread", "metric"))
-_TASKS = MEMORY + "task."
 _SHARPNESS = 10.0  # of the weights of an average: a memory closer by 0.1 counts e times as much
 
 
@@ -98,15 +97,15 @@ class MemoryLearner(GradientLearner):
         """Also the mean and the spread of descriptions over `episodes`, against which all are measured."""
         params = {name: v for name, v in super().calibrate(params, episodes).items() if name not in (CENTRE, SPREAD)}
         with torch.no_grad():
-            found = torch.stack([self.description(params, episode.support) for episode in episodes])
-        if len(found) < 2:
+            descriptions = torch.stack([self.description(params, episode.support) for episode in episodes])
+        if len(descriptions) < 2:
             return params
-        return params | {CENTRE: found.mean(0), SPREAD: found.std(0).clamp(min=1e-6)}
+        return params | {CENTRE: descriptions.mean(0), SPREAD: descriptions.std(0).clamp(min=1e-6)}
 
     def description(self, params: Params, support: Examples) -> Tensor:
         """(D,): what the task is like; see `quickstudy.learners.describe`."""
-        found = describe(self.describe, self.network, params, support, self.spec)
-        return (found - params[CENTRE]) / params[SPREAD] if CENTRE in params else found
+        description = describe(self.describe, self.network, params, support, self.spec)
+        return (description - params[CENTRE]) / params[SPREAD] if CENTRE in params else description
 
     def asked(self, params: Params, description: Tensor) -> Tensor:
         """(D,): the description as memories are compared with it: weighted, where a distance was learned."""
@@ -120,12 +119,12 @@ class MemoryLearner(GradientLearner):
 
     def remembering(self, params: Params, descriptors: Tensor, tasks: Sequence[Params]) -> Params:
         """φ with these memories in place of any others. descriptors (M, D); tasks: parameters without prefix, M."""
-        forgotten = {n: v for n, v in params.items() if n != DESCRIPTORS and not n.startswith(_TASKS)}
+        forgotten = {n: v for n, v in params.items() if n != DESCRIPTORS and not n.startswith(SOLVED)}
         if not tasks:
             return forgotten
         bodies = [self.body(task) for task in tasks]
         stacked = {name: torch.stack([body[name] for body in bodies]) for name in bodies[0]}
-        return forgotten | {DESCRIPTORS: descriptors} | with_prefix(_TASKS, stacked)
+        return forgotten | {DESCRIPTORS: descriptors} | with_prefix(SOLVED, stacked)
 
     def start(self, params: Params, support: Examples) -> State:
         base = self.body(self._movable(params))
@@ -145,19 +144,19 @@ class MemoryLearner(GradientLearner):
         asked = self.asked(params, self.description(params, support))
         cosines = F.cosine_similarity(asked[None], params[DESCRIPTORS].to(asked), dim=1)
         closeness, nearest = cosines.topk(min(self.nearest, len(cosines)))
-        candidates = {name: value.index_select(0, nearest) for name, value in prefixed(_TASKS, params).items()}
+        candidates = {name: value.index_select(0, nearest) for name, value in prefixed(SOLVED, params).items()}
         similar = closeness >= self.near
         if self.recall == "average":
             weights = torch.where(similar, _SHARPNESS * closeness, -torch.inf).softmax(0).nan_to_num()
-            found = {n: torch.tensordot(weights.to(value), value, 1) for n, value in candidates.items()}
+            memory = {n: torch.tensordot(weights.to(value), value, 1) for n, value in candidates.items()}
             used = similar
         else:
             failed = torch.stack([self._failure(params, candidates, i, support) for i in range(len(nearest))])
             best = torch.where(similar, failed, torch.inf).argmin()
-            found = {name: value.index_select(0, best[None])[0] for name, value in candidates.items()}
+            memory = {name: value.index_select(0, best[None])[0] for name, value in candidates.items()}
             used = similar & (torch.arange(len(nearest), device=best.device) == best)
         some = similar.any()
-        task = {name: torch.where(some, found[name].to(value), value) for name, value in base.items()}
+        task = {name: torch.where(some, memory[name].to(value), value) for name, value in base.items()}
         return task, torch.where(used, nearest, -1), closeness
 
     def _failure(self, params: Params, candidates: Params, index: int, support: Examples) -> Tensor:

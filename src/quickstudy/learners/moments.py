@@ -30,9 +30,9 @@ class Moments:
 
     def statistics(self, dtype: torch.dtype) -> Params:
         """'<path>.mean' and '<path>.variance', (C,) each."""
-        found: Params = {}
+        statistics: Params = {}
         for path, (count, first, second) in self._sums.items():
             mean = first / count
-            found[f"{path}.mean"] = mean.to(dtype)
-            found[f"{path}.variance"] = (second / count - mean.square()).clamp(min=0).to(dtype)
-        return found
+            statistics[f"{path}.mean"] = mean.to(dtype)
+            statistics[f"{path}.variance"] = (second / count - mean.square()).clamp(min=0).to(dtype)
+        return statistics

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,8 +18,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.modules.instancenorm import _InstanceNorm
 
+from quickstudy.entries import CONSTANT, NORMALISATION, PARAMETER, prefixed, with_prefix
 from quickstudy.episode import Features, Params
 from quickstudy.errors import ModelError
+from quickstudy.formats.passing import arguments
 from quickstudy.learners.cells import ElementaryCells, recurs
 from quickstudy.learners.copies import Copies
 from quickstudy.learners.moments import Moments
@@ -32,24 +34,6 @@ Norm = Literal["running", "batch", "per_step"]
 'batch': always the batch at hand, so a query's prediction depends on the other queries (transductive).
 'per_step': as 'running', with averages, scales and shifts of its own for every inner step (MAML++, Antoniou 2019).
 """
-
-PARAMETER, CONSTANT, STATISTICS, MEMORY = "network.", "constant.", "statistics.", "memory."
-NORMALISATION = STATISTICS + "network."
-
-
-def trainable(name: str) -> bool:
-    """Whether the entry `name` of φ is moved by the outer optimizer; buffers, statistics and memories are not."""
-    return not name.startswith((CONSTANT, STATISTICS, MEMORY))
-
-
-def prefixed(prefix: str, params: Params) -> Params:
-    """The entries of `params` whose name starts with `prefix`, without it."""
-    return {name[len(prefix) :]: value for name, value in params.items() if name.startswith(prefix)}
-
-
-def with_prefix(prefix: str, params: Params) -> Params:
-    return {prefix + name: value for name, value in params.items()}
-
 
 _DRAWING = threading.RLock()  # layers draw their weights from one generator, which all threads share
 _recordings: ContextVar[Mapping[Network, Moments]] = ContextVar("recordings", default=MappingProxyType({}))
@@ -139,7 +123,7 @@ class Network:
         return self.norm == "per_step" and name.rpartition(".")[0] in self.layers
 
     def __call__(self, params: Params, x: Features, task: Params | None = None, step: Tensor | None = None) -> Tensor:
-        """The module's output for x (n, *features).
+        """The module's output for x (n, *features), of which several tensors are given to it by their names.
 
         task: entries (without prefix) that replace those of φ. step: () int64, the inner step, for 'per_step'.
         """
@@ -153,13 +137,28 @@ class Network:
         try:
             for path, told in watch:
                 hooks.append(module.get_submodule(path).register_forward_pre_hook(told))
-            with ElementaryCells(always=self.inner_loop) if self._recurs else nullcontext():
-                output: Tensor = torch.func.functional_call(module, values, (x,))
+            with self._cells():
+                output: Tensor = torch.func.functional_call(module, values, *arguments(module, x))
             return output
         finally:
             for hook in hooks:
                 hook.remove()
             copies.give_back(module)
+
+    def _cells(self) -> AbstractContextManager[None]:
+        return ElementaryCells(always=self.inner_loop) if self._recurs else nullcontext()
+
+    def holding(self, params: Params, task: Params | None = None, step: Tensor | None = None) -> nn.Module:
+        """A copy of the module that holds the values it has when called with these; for `run`, by any thread."""
+        copies, values = self._bound(params, task, step)
+        return copies.new(values)
+
+    def run(self, holding: nn.Module, x: Features) -> Tensor:
+        """The output of what `holding` gave for x (n, *features), as a call with its values gives it."""
+        given, named = arguments(holding, x)
+        with self._cells():
+            output: Tensor = holding(*given, **named)
+        return output
 
     def _bound(self, params: Params, task: Params | None, step: Tensor | None) -> tuple[Copies, dict[str, Any]]:
         """The copies of which one is to be called, and the values that its parameters and buffers take."""

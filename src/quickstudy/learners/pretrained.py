@@ -10,18 +10,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from quickstudy.entries import CLASSIFIER, EMBEDDING_MEAN, NEW_HEAD, PARAMETER, TASK, prefixed, with_prefix
 from quickstudy.episode import Episode, Examples, Features, Params, State
 from quickstudy.heads import Prototypes, full_precision
 from quickstudy.inner import SGD, Adam, Rule
 from quickstudy.learners.base import IterativeLearner, Learner
 from quickstudy.learners.descent import begin, descend, task_parameters
 from quickstudy.learners.moments import Moments
-from quickstudy.learners.network import PARAMETER, STATISTICS, Network, Norm, prefixed
+from quickstudy.learners.network import Network, Norm
 from quickstudy.registry import learners
 from quickstudy.spec import TaskSpec
 
-CLASSIFIER, HEAD = "classifier.", "(head)."
-_CENTRE = STATISTICS + "embedding.mean"
 _NEAREST = Prototypes()
 
 
@@ -60,6 +59,9 @@ class _Pretraining:
         with full_precision(self.network(params, x)) as z:
             return z.flatten(1)
 
+    def predicts_with(self, params: Params, state: State) -> tuple[Params, State]:
+        return {name: value for name, value in params.items() if not name.startswith(CLASSIFIER)}, state
+
     def passes(self, params: Params, episode: Episode) -> Iterator[Moments]:
         """One pass over the pooled batch; there is no support set to adapt to."""
         with self.network.recording() as moments:
@@ -89,10 +91,10 @@ class SimpleShot(_Pretraining, Learner):
             return params
         with torch.no_grad():
             z = torch.cat([self.embed(params, episode.query.x) for episode in episodes])
-        return params | {_CENTRE: z.mean(dim=0)}
+        return params | {EMBEDDING_MEAN: z.mean(dim=0)}
 
     def _transform(self, params: Params, z: Tensor) -> Tensor:
-        return F.normalize(z - params[_CENTRE] if _CENTRE in params else z, dim=1)
+        return F.normalize(z - params[EMBEDDING_MEAN] if EMBEDDING_MEAN in params else z, dim=1)
 
     def adapt(self, params: Params, support: Examples) -> State:
         with full_precision(self._transform(params, self.embed(params, support.x))) as z:
@@ -114,7 +116,7 @@ class FineTuning(_Pretraining, IterativeLearner):
     def start(self, params: Params, support: Examples) -> State:
         z = self.embed(params, support.x)
         weight = z.new_zeros((self.spec.ways, z.shape[1]))
-        task = {f"{HEAD}weight": weight, f"{HEAD}bias": weight[:, 0]}
+        task = {f"{NEW_HEAD}weight": weight, f"{NEW_HEAD}bias": weight[:, 0]}
         if self.tune == "all":
             encoder = prefixed(PARAMETER, params)
             task |= {name: value for name, value in encoder.items() if not self.network.per_step(name)}
@@ -124,16 +126,22 @@ class FineTuning(_Pretraining, IterativeLearner):
     def step(self, params: Params, state: State, support: Examples) -> State:
         def support_loss(task: Params, shared: Params) -> Tensor:
             z = state["embedded"] if self.tune == "head" else self._embed_with(shared, task, support.x)
-            return self.spec.target.loss(_linear(z, prefixed(HEAD, task)), support)
+            return self.spec.target.loss(_linear(z, prefixed(NEW_HEAD, task)), support)
 
         return descend(self.rule, state, support_loss, params)
 
     def _embed_with(self, params: Params, task: Params, x: Features) -> Tensor:
-        return self.network(params, x, {n: v for n, v in task.items() if not n.startswith(HEAD)}).flatten(1)
+        return self.network(params, x, {n: v for n, v in task.items() if not n.startswith(NEW_HEAD)}).flatten(1)
 
     def predict(self, params: Params, state: State, x: Features) -> Tensor:
         task = task_parameters(state)
-        return _linear(self._embed_with(params, task, x), prefixed(HEAD, task))
+        return _linear(self._embed_with(params, task, x), prefixed(NEW_HEAD, task))
+
+    def predicts_with(self, params: Params, state: State) -> tuple[Params, State]:
+        task = task_parameters(state)
+        params, _ = super().predicts_with(params, state)
+        own = {name: value for name, value in params.items() if name.removeprefix(PARAMETER) not in task}
+        return own, with_prefix(TASK, task)
 
 
 @learners.register("simpleshot", pretrains=True)

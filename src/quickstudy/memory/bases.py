@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from quickstudy.entries import PARAMETER, prefixed
 from quickstudy.episode import Params
 from quickstudy.errors import CheckpointError, DataError
-from quickstudy.learners.network import PARAMETER, prefixed
 from quickstudy.memory.entry import check_id
 from quickstudy.memory.tables import Tables, equals
 from quickstudy.storage.tensors import checksum, pack, unpack

@@ -13,10 +13,10 @@ from uuid import uuid4
 import torch
 from torch import Tensor
 
+from quickstudy.entries import CONSTANT, PARAMETER, prefixed
 from quickstudy.episode import Examples, Params
 from quickstudy.errors import CheckpointError, DataError
 from quickstudy.learners.memory import MemoryLearner
-from quickstudy.learners.network import CONSTANT, PARAMETER, prefixed
 from quickstudy.memory.codec import Codec
 from quickstudy.storage.tensors import checksum, pack, unpack
 from quickstudy.version import __version__

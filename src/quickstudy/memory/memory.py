@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from quickstudy.averaging.means import not_finite
+from quickstudy.entries import PARAMETER, TASK, prefixed
 from quickstudy.episode import Episode, Examples, Params, State, check_examples, map_features, task
 from quickstudy.errors import ConfigError, DataError, unknown_name
 from quickstudy.learners.descent import task_parameters
 from quickstudy.learners.memory import MemoryLearner
-from quickstudy.learners.network import PARAMETER, prefixed
 from quickstudy.memory.bank import Bank
 from quickstudy.memory.codec import Codec, decode, encode
 from quickstudy.memory.entry import Entry, base_id, pack_examples, signature, statistics_of
@@ -197,7 +197,7 @@ class Memory:
         solved, origin = task_parameters(state), prefixed(PARAMETER, self.params)
         data = encode(solved, origin, self.codec)
         with torch.no_grad():  # what is lost by storing it so
-            stored = {f"task.{n}": v.to(solved[n]) for n, v in decode(data, origin, self.codec).items()}
+            stored = {TASK + n: v.to(solved[n]) for n, v in decode(data, origin, self.codec).items()}
             loss, metric = learner.judge(self.params, state | stored, judged)
         figures = metrics | {f"stored {k}": float(v) for k, v in zip(metrics, (loss, metric), strict=True)}
         examples = pack_examples(support)

@@ -11,10 +11,10 @@ import torch
 from quickstudy import registry
 from quickstudy.deploy.model import AdaptedModel, spec_from_json, spec_to_json
 from quickstudy.engine import place, resolve_device
+from quickstudy.entries import PARAMETER, prefixed
 from quickstudy.episode import Params, task
 from quickstudy.errors import ConfigError, DataError
 from quickstudy.learners.memory import MemoryLearner
-from quickstudy.learners.network import PARAMETER, prefixed
 from quickstudy.memory.bank import Bank
 from quickstudy.memory.memory import Memory, Solved
 from quickstudy.runs.run import Run

@@ -81,8 +81,8 @@ class OneTask(Metagrad):
 
     def __call__(self, learner: Learner, params: Params, episode: Episode, runner: Runner = ONE_TASK) -> Score:
         def score(params: Params, episode: Episode) -> tuple[Tensor, Tensor, Tensor, Params]:
-            found = self.score(learner, params, episode)
-            return found.surrogate, found.loss.detach(), found.metric.detach(), detached(found.extra)
+            score = self.score(learner, params, episode)
+            return score.surrogate, score.loss.detach(), score.metric.detach(), detached(score.extra)
 
         surrogate, loss, metric, extra = runner.tasks(score)(params, episode)
         return Score(surrogate.sum(), loss, metric, extra)
@@ -153,24 +153,24 @@ def finished(runner: Runner, finish: Callable[..., Score], params: Params, *rest
 
     def one(params: Params, *rest: Any) -> tuple[Tensor, Params]:
         score = finish(params, *rest)
-        found = {"loss": score.loss, "metric": score.metric, **score.extra}
-        return score.surrogate, detached(found)
+        shown = {"loss": score.loss, "metric": score.metric, **score.extra}
+        return score.surrogate, detached(shown)
 
     def ended(params: Params, *rest: Any) -> tuple[Params, Params]:
         with torch.enable_grad():
             leaves = {name: params[name].detach().requires_grad_() for name in moving}
-            surrogate, found = runner.tasks(one)(params | leaves, *rest)
+            surrogate, shown = runner.tasks(one)(params | leaves, *rest)
             total = surrogate.sum()
             grads = (
                 torch.autograd.grad(total, list(leaves.values()), allow_unused=True)
                 if total.requires_grad
                 else [None] * len(leaves)
             )
-        return {name: grad for name, grad in zip(leaves, grads, strict=True) if grad is not None}, found
+        return {name: grad for name, grad in zip(leaves, grads, strict=True) if grad is not None}, shown
 
-    grads, found = runner.part("ended" if moving else "ended, nothing moves", ended)(detached(params), *rest)
-    loss, metric = found.pop("loss"), found.pop("metric")
-    return Score(attached(loss.sum(), params, grads), loss, metric, found)
+    grads, shown = runner.part("ended" if moving else "ended, nothing moves", ended)(detached(params), *rest)
+    loss, metric = shown.pop("loss"), shown.pop("metric")
+    return Score(attached(loss.sum(), params, grads), loss, metric, shown)
 
 
 def iterative(learner: Learner, params: Params, estimator: str) -> IterativeLearner:

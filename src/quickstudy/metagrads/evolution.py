@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,6 +13,7 @@ from quickstudy import rng
 from quickstudy.episode import Episode, Params
 from quickstudy.errors import ConfigError, unknown_name
 from quickstudy.learners.base import Learner
+from quickstudy.metagrads.antithetic import added, both_sides, estimate, noise
 from quickstudy.metagrads.base import ONE_TASK, Metagrad, Runner, Score, attached, detached, steps_of
 
 Method = Literal["es", "pes"]
@@ -55,48 +57,42 @@ class Evolution(Metagrad):
             steps_of(learner, "evolution")
         moving = [name for name, value in params.items() if value.requires_grad]
 
-        def estimate(params: Params, episode: Episode, key: Tensor) -> tuple[Params, Tensor, Tensor]:
+        def judged(params: Params, episode: Episode, key: Tensor) -> tuple[Params, Tensor, Tensor]:
             grads = self._estimate(learner, params, moving, episode, key)
             return grads, *learner.score(params, episode)
 
         with torch.no_grad():
-            grads, loss, metric = runner.tasks(estimate)(detached(params), episode, runner.keys)
+            grads, loss, metric = runner.tasks(judged)(detached(params), episode, runner.keys)
         summed = {name: grad.reshape(-1, *params[name].shape).sum(0) for name, grad in grads.items()}
         return Score(attached(loss.sum(), params, summed), loss, metric)
 
     def _estimate(self, learner: Learner, params: Params, moving: list[str], episode: Episode, key: Tensor) -> Params:
         """The mean over the pairs, for one task; key: ()."""
-        total = {name: torch.zeros_like(params[name]) for name in moving}
+        at = {name: params[name] for name in moving}
+        total = {name: torch.zeros_like(value) for name, value in at.items()}
         for pair in range(self.pairs):
-            noises = [self._noise(params, moving, key, pair, i) for i in range(self._segments(learner))]
-            ends = [self._losses(learner, params, noises, sign * self.sigma, episode) for sign in (1, -1)]
+            own = rng.fold(key, pair)
+            noises = [noise(at, rng.fold(own, segment)) for segment in range(self._segments(learner))]
+            sides = zip(*(both_sides(params, one, self.sigma) for one in noises), strict=True)
+            losses = [self._losses(learner, points, episode) for points in sides]
             summed = {name: torch.zeros_like(value) for name, value in total.items()}
-            for noise, above, below in zip(noises, *ends, strict=True):
-                slope = (above - below) / (2 * self.sigma * self.pairs)
-                summed = {name: value + noise[name] for name, value in summed.items()}
-                total = {name: value + slope * summed[name] for name, value in total.items()}
+            for one, above, below in zip(noises, *losses, strict=True):
+                summed = added(summed, one)
+                total = added(total, estimate(summed, above, below, 2 * self.sigma * self.pairs))
         return total
 
     def _segments(self, learner: Learner) -> int:
         return 1 if self.method == "es" else max(1, -(-steps_of(learner, "evolution").steps // self.segment))
 
-    def _noise(self, params: Params, moving: list[str], key: Tensor, pair: int, segment: int) -> Params:
-        """Standard normal numbers in the shape of what moves."""
-        key = rng.fold(rng.fold(key, pair), segment)
-        drawn = {n: rng.normal(rng.fold(key, i), tuple(params[n].shape)) for i, n in enumerate(moving)}
-        return {name: value.to(params[name].dtype) for name, value in drawn.items()}
-
-    def _losses(
-        self, learner: Learner, params: Params, noises: list[Params], scale: float, episode: Episode
-    ) -> list[Tensor]:
-        """The query loss at the end of each segment, which is run with φ + scale · its noise."""
-        points = [params | {name: params[name] + scale * value for name, value in noise.items()} for noise in noises]
+    def _losses(self, learner: Learner, points: Sequence[Params], episode: Episode) -> list[Tensor]:
+        """The query loss at the end of each segment, which is run with its own of the `points`."""
         if self.method == "es":
             return [learner.loss(points[0], episode)]
-        stepwise, found = steps_of(learner, "evolution"), []
+        stepwise = steps_of(learner, "evolution")
+        losses: list[Tensor] = []
         state = stepwise.start(points[0], episode.support)
         for index, point in enumerate(points):
             for _ in range(min(self.segment, stepwise.steps - index * self.segment)):
                 state = stepwise.step(point, state, episode.support)
-            found.append(stepwise.judge(point, state, episode.query)[0])
-        return found
+            losses.append(stepwise.judge(point, state, episode.query)[0])
+        return losses

@@ -49,10 +49,10 @@ class Implicit(Metagrad):
 
     def _finish(self, learner: IterativeLearner, params: Params, state: State, episode: Episode) -> Score:
         (support, query), fixed = episode, detached(params)
-        found = {name: value for name, value in state.items() if value.is_floating_point()}
+        floats = {name: value for name, value in state.items() if value.is_floating_point()}
 
-        def objective(found: Params, params: Params) -> Tensor:
-            value = learner.objective(params, state | found, support)
+        def objective(floats: Params, params: Params) -> Tensor:
+            value = learner.objective(params, state | floats, support)
             if value is None:
                 raise ConfigError(
                     "The estimator 'implicit' needs an inner loss with a term that holds ψ near φ, and this "
@@ -61,14 +61,14 @@ class Implicit(Metagrad):
                 )
             return value
 
-        def slope(params: Params, found: Params) -> Params:
-            grads: Params = torch.func.grad(objective)(found, params)
+        def slope(params: Params, floats: Params) -> Params:
+            grads: Params = torch.func.grad(objective)(floats, params)
             return grads
 
-        target = torch.func.grad(lambda found: learner.judge(fixed, state | found, query)[0])(found)
-        pull: Callable[[Params], tuple[Params]] = torch.func.vjp(partial(slope, fixed), found)[1]
+        target = torch.func.grad(lambda floats: learner.judge(fixed, state | floats, query)[0])(floats)
+        pull: Callable[[Params], tuple[Params]] = torch.func.vjp(partial(slope, fixed), floats)[1]
         solution, residual = conjugate_gradients(lambda v: pull(v)[0], target, self.iterations)
-        inner = slope(params, found)
+        inner = slope(params, floats)
         loss, metric = learner.judge(params, state, query)
         extra = {"cg_residual": residual, "inner_gradient": _dot(inner, inner).sqrt()}
         return Score(loss - _dot(inner, solution), loss, metric, extra)

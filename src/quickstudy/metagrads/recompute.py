@@ -59,12 +59,12 @@ class Recompute(Metagrad):
             return pullback(from_nothing, moving, params, {}, support, above)[1]
 
         back = runner.part("back", back)
-        found, grads, above = runner.part("judged", judged)(fixed, states.pop(), query)
+        scores, grads, above = runner.part("judged", judged)(fixed, states.pop(), query)
         while states:
             more, above = back(fixed, states.pop(), support, above)
             _add(grads, more)
         _add(grads, runner.part("begun", begun)(fixed, support, above))
-        return Score(attached(found["loss"].sum(), params, grads), found["loss"], found["metric"])
+        return Score(attached(scores["loss"].sum(), params, grads), scores["loss"], scores["metric"])
 
 
 def _add(grads: Params, more: Params) -> None:
@@ -92,14 +92,14 @@ def pullback(
         names = [name for name in above if after[name].requires_grad]
         cotangents = [torch.ones_like(after[n]) if (one := above[n]) is None else one for n in names]
         sources = [*leaves.values(), *inputs.values()]
-        found = (
+        slopes = (
             torch.autograd.grad([after[n] for n in names], sources, cotangents, allow_unused=True)
             if names and sources
             else [None] * len(sources)
         )
-    to_params = {n: g for n, g in zip(leaves, found, strict=False) if g is not None}
+    to_params = {n: g for n, g in zip(leaves, slopes, strict=False) if g is not None}
     to_state = {
         name: torch.zeros_like(value) if grad is None else grad
-        for (name, value), grad in zip(inputs.items(), found[len(leaves) :], strict=True)
+        for (name, value), grad in zip(inputs.items(), slopes[len(leaves) :], strict=True)
     }
     return detached(after), to_params, to_state

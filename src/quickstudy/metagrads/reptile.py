@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import torch
 
+from quickstudy.entries import trainable
 from quickstudy.episode import Episode, Examples, Params, State, joined
 from quickstudy.errors import ConfigError
 from quickstudy.learners.base import Learner
-from quickstudy.learners.network import trainable
 from quickstudy.metagrads.base import ONE_TASK, Metagrad, Runner, Score, end, finished, iterative
 
 

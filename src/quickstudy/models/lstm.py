@@ -36,8 +36,8 @@ class SequenceReader(nn.Module):
         self.head = nn.Identity() if outputs is None else nn.Linear(width, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        found = cast(Tensor, self.head(self._read(x)))
-        return found if self.shape is None else found.reshape(-1, *self.shape)
+        output = cast(Tensor, self.head(self._read(x)))
+        return output if self.shape is None else output.reshape(-1, *self.shape)
 
     def _read(self, x: Tensor) -> Tensor:
         if not self.masked:
@@ -45,9 +45,10 @@ class SequenceReader(nn.Module):
         values, known = x[..., :-1], x[..., -1] > 0.5
         # To hold the state over padding is to read the known steps alone: they go first, in their order.
         order = known.to(torch.int64).argsort(dim=1, descending=True, stable=True)
-        hidden: Tensor = self.cells(values.take_along_dim(order[..., None], dim=1))[0]
+        hidden: Tensor = self.cells(values.gather(1, order[..., None].expand_as(values)))[0]
         count = known.sum(dim=1)
-        last = hidden.take_along_dim((count - 1).clamp(min=0)[:, None, None], dim=1)[:, 0]
+        at = (count - 1).clamp(min=0)[:, None, None].expand(-1, 1, hidden.shape[2])
+        last = hidden.gather(1, at)[:, 0]
         return last * (count > 0)[:, None]
 
 

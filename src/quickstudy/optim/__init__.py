@@ -2,13 +2,13 @@
 
 from quickstudy.optim.optimizer import LearnedOptimizer
 from quickstudy.optim.problems import Classifiers, Problems, Quadratics, curves
-from quickstudy.optim.training import ESTIMATORS, Estimate, Going, Unrolls, persistent, train_optimizer, truncated
+from quickstudy.optim.training import ESTIMATORS, Going, HyperGradient, Unrolls, persistent, train_optimizer, truncated
 
 __all__ = [
     "ESTIMATORS",
     "Classifiers",
-    "Estimate",
     "Going",
+    "HyperGradient",
     "LearnedOptimizer",
     "Problems",
     "Quadratics",

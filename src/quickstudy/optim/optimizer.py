@@ -106,10 +106,10 @@ class LearnedOptimizer(torch.optim.Optimizer):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from what `state_dict` gave, to the same bits. Raises ConfigError for that of another rule."""
-        found, mine = state_dict.get("rule"), self._identity()
-        if found != mine:
+        theirs, mine = state_dict.get("rule"), self._identity()
+        if theirs != mine:
             raise ConfigError(
-                f"This state is of the optimizer {found}, and this is {mine}. Load the weights it was made with first."
+                f"This state is of the optimizer {theirs}, and this is {mine}. Load the weights it was made with first."
             )
         super().load_state_dict(state_dict)
         ids = [index for group in state_dict["param_groups"] for index in group["params"]]
@@ -180,13 +180,13 @@ def _checked(rule: Rule, weights: Params) -> Params:
             "rates='shared'."
         )
     expected = rule.init_hyper({_ONE: torch.zeros(1)}, torch.Generator().manual_seed(0))
-    found = {name: tuple(value.shape) for name, value in weights.items()}
+    given = {name: tuple(value.shape) for name, value in weights.items()}
     wanted = {name: tuple(value.shape) for name, value in expected.items()}
-    if found != wanted:
-        wrong = sorted(n for n in found.keys() | wanted.keys() if found.get(n) != wanted.get(n))
+    if given != wanted:
+        wrong = sorted(n for n in given.keys() | wanted.keys() if given.get(n) != wanted.get(n))
         raise ConfigError(
             f"These are not the weights of a {type(rule).__name__} such as {rule}: {wrong[0]!r} has the shape "
-            f"{found.get(wrong[0], 'of nothing')}, expected {wanted.get(wrong[0], 'no such entry')}. Give the weights "
+            f"{given.get(wrong[0], 'of nothing')}, expected {wanted.get(wrong[0], 'no such entry')}. Give the weights "
             "that this rule was trained with."
         )
     return {name: value.detach().clone() for name, value in weights.items()}

@@ -96,14 +96,14 @@ def curves(make: Make, problems: Problems, keys: Tensor, steps: int) -> Tensor:
     data, start = problems.draw(keys)
     params = {name: value.clone().requires_grad_() for name, value in start.items()}
     optimizer = make(params.values())
-    found = []
+    losses = []
     for _ in range(steps):
         optimizer.zero_grad()
         with torch.enable_grad():
             values = problems.losses(params, data)
             values.sum().backward()  # type: ignore[no-untyped-call]
-        found.append(values.detach())
+        losses.append(values.detach())
         optimizer.step()
     with torch.no_grad():
-        found.append(problems.losses(params, data))
-    return torch.stack(found, dim=1)
+        losses.append(problems.losses(params, data))
+    return torch.stack(losses, dim=1)

@@ -15,7 +15,10 @@ from quickstudy.episode import Params, State
 from quickstudy.errors import ConfigError, TrainingError, unknown_name
 from quickstudy.inner import Rule
 from quickstudy.learners.descent import begin, descend, task_parameters
+from quickstudy.metagrads.antithetic import added, both_sides, estimate, noise
+from quickstudy.metagrads.base import detached
 from quickstudy.optim.problems import Problems
+from quickstudy.training.outer import Outer, OuterOptions
 
 
 @dataclass(frozen=True)
@@ -82,11 +85,11 @@ class Unrolls:
         def loss(task: Params, shared: Params) -> Tensor:
             return self.problems.loss(task, shared)
 
-        found = []
+        losses = []
         for _ in range(self.segment):
             state = descend(self.rule, state, loss, data, hyper, self.through)
-            found.append(self.problems.loss(task_parameters(state), data))
-        return torch.stack(found), state
+            losses.append(self.problems.loss(task_parameters(state), data))
+        return torch.stack(losses), state
 
     def objectives(self, losses: Tensor) -> Tensor:
         """The objective of each of T functions (T,) of its losses (T, segment)."""
@@ -101,7 +104,7 @@ class Going(NamedTuple):
     shift: Params
 
 
-class Estimate(NamedTuple):
+class HyperGradient(NamedTuple):
     """The gradient in the rule's hyperparameters, the mean loss over steps and functions, and how it goes on."""
 
     grads: Params
@@ -109,22 +112,22 @@ class Estimate(NamedTuple):
     going: Going
 
 
-Estimator = Callable[[Unrolls, Params, int, "Going | None"], Estimate]
+Estimator = Callable[[Unrolls, Params, int, "Going | None"], HyperGradient]
 
 
-def truncated(unrolls: Unrolls, weights: Params, turn: int, going: Going | None) -> Estimate:
+def truncated(unrolls: Unrolls, weights: Params, turn: int, going: Going | None) -> HyperGradient:
     """Backpropagation through one segment; where it began counts as a constant (Andrychowicz et al. 2016)."""
     data, state, _ = unrolls.renewed(turn, going)
     moving = {name: value.detach().requires_grad_() for name, value in weights.items()}
     with torch.enable_grad():
         losses, after = torch.func.vmap(unrolls.run, in_dims=(None, 0, 0))(moving, state, data)
         objective = unrolls.objectives(losses).mean()
-        found = torch.autograd.grad(objective, list(moving.values()), materialize_grads=True)
-    detached = {name: value.detach() for name, value in after.items()}
-    return Estimate(dict(zip(moving, found, strict=True)), losses.detach().mean(), Going(data, detached, {}))
+        slopes = torch.autograd.grad(objective, list(moving.values()), materialize_grads=True)
+    grads = dict(zip(moving, slopes, strict=True))
+    return HyperGradient(grads, losses.detach().mean(), Going(data, detached(after), {}))
 
 
-def persistent(unrolls: Unrolls, weights: Params, turn: int, going: Going | None, sigma: float = 0.01) -> Estimate:
+def persistent(unrolls: Unrolls, weights: Params, turn: int, going: Going | None, sigma: float = 0.01) -> HyperGradient:
     """Online persistent evolution strategies (Vicol, Metz & Sohl-Dickstein 2021), without bias from truncation.
 
     Each function of the batch is run twice, with weights ± ε; ε ~ N(0, σ²) is drawn anew in every segment, and both
@@ -132,20 +135,18 @@ def persistent(unrolls: Unrolls, weights: Params, turn: int, going: Going | None
     the objective of the segment at hand, estimates the gradient of the whole horizon's, smoothed over a width of σ.
     """
     data, state, shift = _twice(unrolls, turn, going, weights)
-    keys = rng.split(unrolls.key(turn, "noise"), unrolls.batch)
-    noise = {
-        name: sigma * rng.normal(rng.fold(keys, index), tuple(value.shape)).to(value)
-        for index, (name, value) in enumerate(weights.items())
-    }
-    moved = {name: torch.cat([weights[name] + value, weights[name] - value]) for name, value in noise.items()}
-    shift = {name: value + noise[name] for name, value in shift.items()}
+    drawn = noise(weights, rng.split(unrolls.key(turn, "noise"), unrolls.batch))
+    plus, minus = both_sides(weights, drawn, sigma)
+    moved = {name: torch.cat([value, minus[name]]) for name, value in plus.items()}
+    shift = added(shift, drawn, sigma)
     both = {name: torch.cat([value, value]) for name, value in data.items()}
     with torch.no_grad():
         losses, after = torch.func.vmap(unrolls.run)(moved, state, both)
     above, below = unrolls.objectives(losses).chunk(2)
-    slope = (above - below) / (2 * sigma**2)
-    grads = {name: (_column(slope, value) * value).mean(dim=0) for name, value in shift.items()}
-    return Estimate(grads, losses.mean(), Going(data, after, shift))
+    each = estimate(shift, above, below, 2 * sigma**2)
+    return HyperGradient(
+        {name: value.mean(dim=0) for name, value in each.items()}, losses.mean(), Going(data, after, shift)
+    )
 
 
 def _twice(unrolls: Unrolls, turn: int, going: Going | None, weights: Params) -> Going:
@@ -163,14 +164,9 @@ def _twice(unrolls: Unrolls, turn: int, going: Going | None, weights: Params) ->
     )
 
 
-def _column(row: Tensor, like: Tensor) -> Tensor:
-    """(T,) in a shape that multiplies (T, …)."""
-    return row.view(-1, *(1 for _ in like.shape[1:]))
-
-
 def _where(which: Tensor, one: Params, other: Params) -> Params:
     """The rows of `one` where `which` (T,), else those of `other`."""
-    return {name: torch.where(_column(which, value), value, other[name]) for name, value in one.items()}
+    return {n: torch.where(which.view(-1, *(1 for _ in v.shape[1:])), v, other[n]) for n, v in one.items()}
 
 
 ESTIMATORS: dict[str, Estimator] = {"truncated": truncated, "pes": persistent}
@@ -189,8 +185,9 @@ def train_optimizer(
     """Weights of the rule after `iterations` outer steps of Adam, at a rate that falls from lr to 0 along a cosine.
 
     weights: to start from; None draws them. estimator: 'truncated', 'pes', or a function such as
-    `functools.partial(persistent, sigma=0.1)`. clip: bound on the gradient's norm. on_step: called after each outer
-    step with its number from 1, the weights and the mean loss. Raises TrainingError if the gradient is not finite.
+    `functools.partial(persistent, sigma=0.1)`. clip: bound on the gradient's norm, 0 for none. on_step: called after
+    each outer step with its number from 1, the weights and the mean loss. Raises TrainingError if the gradient is not
+    finite.
     """
     if isinstance(estimator, str):
         if estimator not in ESTIMATORS:
@@ -198,23 +195,22 @@ def train_optimizer(
         estimator = ESTIMATORS[estimator]
     if iterations < 1:
         raise ConfigError(f"Training needs at least 1 outer step, found {iterations}.")
-    weights = {name: value.detach().clone() for name, value in (weights or unrolls.weights()).items()}
-    adam = torch.optim.Adam(list(weights.values()), lr=lr)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(adam, iterations)
+    # PyTorch's own choice of kernels: a fused one rounds otherwise, and published weights were trained without.
+    options = OuterOptions(
+        lr=lr, optimizer_options={"fused": None}, schedule="CosineAnnealingLR", clip=clip, iterations=iterations
+    )
+    outer = Outer({name: value.detach().clone() for name, value in (weights or unrolls.weights()).items()}, options)
     going: Going | None = None
     for turn in range(iterations):
-        grads, loss, going = estimator(unrolls, weights, turn, going)
-        for name, value in weights.items():
-            value.grad = grads[name]
-        norm = torch.nn.utils.clip_grad_norm_(weights.values(), clip)
+        grads, loss, going = estimator(unrolls, outer.params, turn, going)
+        norm = torch.nn.utils.get_total_norm(grads.values())
         if not bool(norm.isfinite() & loss.isfinite()):
             raise TrainingError(
                 f"The gradient of the learned optimizer is not finite at outer step {turn} (seed {unrolls.seed}, "
                 f"mean loss {float(loss):g}). Lower lr, now {lr:g}, the rule's own lr, now "
                 f"{unrolls.rule.lr:g}, or the segment, now {unrolls.segment}."
             )
-        adam.step()
-        schedule.step()
+        outer.step(grads, norm)
         if on_step is not None:
-            on_step(turn + 1, weights, float(loss))
-    return {name: value.detach() for name, value in weights.items()}
+            on_step(turn + 1, outer.params, float(loss))
+    return detached(outer.params)

@@ -8,7 +8,7 @@ from quickstudy.recipes.omniglot import (
     omniglot_maml_5w1s,
     omniglot_protonet,
 )
-from quickstudy.recipes.reading import (
+from quickstudy.recipes.readers import (
     gp_incontext,
     omniglot_incontext,
     omniglot_lstm,

@@ -32,11 +32,11 @@ def reproduce(
 def check_same(run: Run, recipe: RunConfig) -> None:
     """Refuse a run that was trained otherwise than `recipe` says: its figures are not the recipe's."""
     apart = {"name", "protocols", "device"}
-    found, wanted = (json.loads(json.dumps(config.to_json())) for config in (run.config, recipe))
+    trained, wanted = (json.loads(json.dumps(config.to_json())) for config in (run.config, recipe))
     for name in sorted(set(wanted) - apart):
-        if found[name] != wanted[name]:
+        if trained[name] != wanted[name]:
             raise ConfigError(
-                f"The run {run.folder} is not the recipe {recipe.name!r}: its {name} is {found[name]}, the recipe's "
+                f"The run {run.folder} is not the recipe {recipe.name!r}: its {name} is {trained[name]}, the recipe's "
                 f"{wanted[name]}. Train the recipe (quickstudy reproduce {recipe.name}) or name it otherwise."
             )
 
@@ -99,8 +99,8 @@ def from_scratch(run: Run, protocol: Protocol, untrained: Params, *, quiet: bool
             f"{run.config.learner.name!r} has none that is fixed. Leave scratch_rates out."
         )
     choices = [replace(learner, rule=replace(learner.rule, lr=rate)) for rate in protocol.scratch_rates]
-    found = [result_of(run, replace(few, split="val"), untrained, learner=choice).mean for choice in choices]
-    best = found.index(max(found, key=learner.spec.target.metric.goodness))
+    means = [result_of(run, replace(few, split="val"), untrained, learner=choice).mean for choice in choices]
+    best = means.index(max(means, key=learner.spec.target.metric.goodness))
     return result_of(run, shown, untrained, learner=choices[best], quiet=quiet), protocol.scratch_rates[best]
 
 

@@ -188,7 +188,7 @@ def train(
     with group.together("set-up", leader_first=True):
         parts = build(config, module, source)
         parts.check()
-        Outer(initial_params(parts, config), config)  # refuses what cannot be before a folder is made
+        Outer(initial_params(parts, config), config.outer)  # refuses what cannot be before a folder is made
     with group.together("set-up"):
         made = new_run(config, parts.source, out, overwrite) if group.leads else None
     folder = Path(group.broadcast(str(made), "set-up"))
@@ -217,9 +217,10 @@ def new_run(config: RunConfig, source: Source, out: str | Path | None, overwrite
 def resume(
     folder: str | Path, *, module: nn.Module | None = None, source: Source | None = None, quiet: bool = False
 ) -> Run:
-    """Go on with a run that was stopped, to the same bits as if it never had been.
+    """Go on with a run that was stopped, to the same bits as if it never had been, on the same machine.
 
-    On another number of processes than before, to the same numbers but for rounding. All must see the folder.
+    On another number of processes or threads than before, with another version of PyTorch or on another machine, to the
+    same numbers but for rounding. All processes must see the folder.
     """
     group = join()
     with group.together("set-up", leader_first=True):

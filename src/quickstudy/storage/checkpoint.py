@@ -1,4 +1,4 @@
-"""Checkpoints from which training goes on to the same bits as if it had never stopped."""
+"""Checkpoints from which training goes on to the same bits as if it had never stopped, on the same machine."""
 
 from __future__ import annotations
 

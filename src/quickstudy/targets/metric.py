@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from quickstudy.errors import unknown_name
+from quickstudy.registry import targets
 
 
 @dataclass(frozen=True)
@@ -76,10 +77,14 @@ def announce(metric: Metric) -> Metric:
     return _KNOWN.setdefault(metric.name, metric)
 
 
-def metric_named(name: str) -> Metric:
-    """The metric that stored figures call `name`; ConfigError if no target that was imported has it."""
-    import quickstudy.targets  # noqa: F401  (its targets announce theirs)
+def _announced() -> None:
+    """Wait for the registered targets, which announce their metrics when they are imported."""
+    list(targets)
 
+
+def metric_named(name: str) -> Metric:
+    """The metric that stored figures call `name`; ConfigError if no registered target has it."""
+    _announced()
     if name not in _KNOWN:
         raise unknown_name("metric", name, _KNOWN)
     return _KNOWN[name]
@@ -87,6 +92,5 @@ def metric_named(name: str) -> Metric:
 
 def headline(figures: dict[str, float]) -> Metric | None:
     """The first known metric among figures by name, if there is any."""
-    import quickstudy.targets  # noqa: F401
-
+    _announced()
     return next((metric for name, metric in _KNOWN.items() if name in figures), None)

@@ -64,8 +64,8 @@ class GaussianProcessSource(FunctionSource):
 
     def _covariance(self, kinds: Tensor, lengthscales: Tensor, a: Tensor, b: Tensor) -> Tensor:
         """(T, n, m): each task by its own kernel."""
-        found = [covariance(kernel, a, b, lengthscales) for kernel in self.kernels]
-        return torch.stack(found, dim=1)[torch.arange(len(kinds), device=kinds.device), kinds]
+        by_kernel = [covariance(kernel, a, b, lengthscales) for kernel in self.kernels]
+        return torch.stack(by_kernel, dim=1)[torch.arange(len(kinds), device=kinds.device), kinds]
 
     def episodes(self, split: str, indices: Tensor) -> Episode:
         keys, total = self.keys(split, indices), self.sampling.shots + self.sampling.queries

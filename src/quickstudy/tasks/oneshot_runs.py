@@ -62,11 +62,11 @@ def _run(archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], labels: 
         where = f"Line {number} of {labels} ({line.strip()!r})"
         if len(words) != 2:
             raise DataError(f"{where} must be two files, 'test-image training-image'; found {len(words)} words.")
-        found = [str(root / word) for word in words]
-        for name in found:
+        names = [str(root / word) for word in words]
+        for name in names:
             if name not in members:
                 raise DataError(f"{where} names {name}, which is not in the archive. Fetch the archive again.")
-        pairs.append(found)
+        pairs.append(names)
     training = sorted({support for _, support in pairs})
     if not pairs or len(training) != len(pairs):
         raise DataError(

@@ -109,14 +109,14 @@ class StructuralSource(MadeUpSource):
         spread = _between(next(each), 0.3, 1.5, (1, size))
         h = rng.normal(next(each), (rows, size)) * spread + torch.where(first[:, :, None] >= 0, centre, 0.0)
         h = h * active
-        found = [h]
+        layers = [h]
         for _ in range(2):
             weights = rng.normal(next(each), (size, size)) * (rng.uniform(next(each), (size, size)) < 0.4)
             h = _standard(h @ weights) + rng.normal(next(each), (1, size))
             h = _bent(h, next(each))
             h = h + _between(next(each), 0.005, 0.2) * rng.normal(next(each), (rows, size))
-            found.append(h)
-        return torch.cat(found, dim=2), h
+            layers.append(h)
+        return torch.cat(layers, dim=2), h
 
     def _effects(self, x: Tensor, deep: Tensor, present: Tensor, limits: Tensor, each: Iterator[Tensor]) -> Tensor:
         """(T, n): the class as the highest of random scores, or as the range in which the first of them lies.

@@ -91,6 +91,7 @@ def tables(
     tasks: Mapping[str, tuple[Any, Any]] | Sequence[tuple[Any, Any]],
     *,
     format: Format | None = None,
+    target: Target | None = None,
     val: float = 0.2,
     test: float = 0.2,
     split_seed: int = 0,
@@ -100,7 +101,8 @@ def tables(
 
     tasks: (x, y) of each, with x (n, *features) and y (n, *target) or (n,), which becomes (n, 1); n may differ. A
         mapping names them.
-    format: what x is; numbers in columns, or of their shape, if not given.
+    format: what x is; numbers in columns, or of their shape, if not given. target: what y is; numbers, in `units`, if
+        not given.
     val, test: shares of the data sets held out, at random by `split_seed`. units: of y, for reports.
 
     Raises ShapeError where lengths or features do not fit, DataError for NaN or too few data sets.
@@ -113,8 +115,7 @@ def tables(
             x.append(as_numbers(inputs, f"x of {name}"))
         else:
             x.append(format.store(inputs).x)
-        y.append(as_numbers(labels, f"y of {name}", features=False).float())
-        y[-1] = y[-1][:, None] if y[-1].dim() == 1 else y[-1]
+        y.append(_labels(labels, target, name))
         rows = len(leaves(x[-1])[0])
         if rows != len(y[-1]):
             raise ShapeError(f"{name} has {rows} rows of x but {len(y[-1])} of y. Give one label for each row.")
@@ -129,9 +130,17 @@ def tables(
     if format is None:
         shape = tuple(leaves(together)[0].shape[1:])
         format = formats.make("table", columns=shape[0]) if len(shape) == 1 else formats.make("array", shape=shape)
-    target = targets.make("numbers", shape=tuple(y[0].shape[1:]), units=units)
+    target = target or targets.make("numbers", shape=tuple(y[0].shape[1:]), units=units)
     groups = [name for name, labels in zip(named, y, strict=True) for _ in range(len(labels))]
     return dataset_source(format, target, together, torch.cat(y), groups, val, test, split_seed)
+
+
+def _labels(labels: Any, target: Target | None, name: str) -> Tensor:
+    """y (n, *label) of one data set."""
+    if target is not None:
+        return target.encode(labels)[0]
+    y = as_numbers(labels, f"y of {name}", features=False).float()
+    return y[:, None] if y.dim() == 1 else y
 
 
 def dataset_source(

@@ -9,7 +9,7 @@ from typing import cast
 import torch
 from torch import nn
 
-from quickstudy.engine import Engine, keep_freed_memory, place, resolve_device
+from quickstudy.engine import Engine, place, resolve_device
 from quickstudy.engine.distribute import Group
 from quickstudy.engine.vectorize import tasks_of
 from quickstudy.episode import Params
@@ -83,8 +83,6 @@ class Parts:
 def build(config: RunConfig, module: nn.Module | None = None, source: Source | None = None) -> Parts:
     """Build everything `config` names, on its device. `module` and `source` replace the config's if given."""
     device = resolve_device(config.device)
-    if device.type == "cpu":
-        keep_freed_memory()
     base = source if source is not None else cast(Source, config.tasks.build())
     base = base.seeded(config.seed).to(device)
     shaped = base.sampled(config.sampling)

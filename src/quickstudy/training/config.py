@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from types import UnionType
@@ -14,6 +13,7 @@ from quickstudy.errors import CheckpointError, ConfigError, unknown_name
 from quickstudy.registry import Part
 from quickstudy.storage.tensors import FORMAT
 from quickstudy.tasks.base import Sampling
+from quickstudy.training.outer import OuterOptions
 
 PARTS: dict[str, registry.Registry[Any, Any]] = {
     "tasks": registry.sources,
@@ -132,7 +132,7 @@ class RunConfig:
     compile: Compile = "auto"
     """Compiled meta-steps: 'auto' where the time saved exceeds what compiling costs, 'on' at once, or 'off'."""
     precision: Precision = "float32"
-    """Arithmetic of the network: 'float32', 'tf32' or 'bfloat16' (φ, heads and losses stay float32)."""
+    """Arithmetic of the network: 'float32', 'tf32' (in meta-gradients) or 'bfloat16'; φ, heads, losses stay float32."""
     protocols: tuple[Protocol, ...] = ()
     """What `quickstudy reproduce` measures after training."""
 
@@ -141,7 +141,6 @@ class RunConfig:
             "shots",
             "batch",
             "calibration_episodes",
-            "iterations",
             "meta_batch",
             "validate_every",
             "validation_episodes",
@@ -153,14 +152,14 @@ class RunConfig:
         for name, kind in (("vectorize", Vectorize), ("compile", Compile), ("precision", Precision)):
             if getattr(self, name) not in get_args(kind):
                 raise unknown_name(f"value of {name}", getattr(self, name), get_args(kind))
-        if not self.lr > 0:
-            raise ConfigError(f"lr must be positive, found {self.lr}.")
+        _ = self.outer  # checks what it is given
         if self.train_shots is not None and self.train_shots < 1:
             raise ConfigError(f"train_shots must be at least 1, found {self.train_shots}.")
-        if not self.clip >= 0:
-            raise ConfigError(f"clip must be positive, or 0 for no bound, found {self.clip}.")
-        if not 0 <= self.average < 1:
-            raise ConfigError(f"average must lie in [0, 1), found {self.average}.")
+
+    @property
+    def outer(self) -> OuterOptions:
+        """How φ moves."""
+        return OuterOptions(**{one.name: getattr(self, one.name) for one in fields(OuterOptions)})
 
     @property
     def sampling(self) -> Sampling:
@@ -249,11 +248,3 @@ def _fits(value: Any, hint: Any) -> bool:
 
 def _unfit(name: str, wanted: str, found: Any) -> ConfigError:
     return ConfigError(f"The setting {name!r} of a run must be {wanted}, found {found!r:.80}. Correct it.")
-
-
-def check_signature(kind: str, constructor: Any, options: Mapping[str, Any]) -> None:
-    """Refuse options that a torch class does not take, suggesting the nearest."""
-    known = [n for n in inspect.signature(constructor).parameters if n not in ("self", "params", "optimizer")]
-    for option in options:
-        if option not in known:
-            raise unknown_name(f"option of the {kind} {constructor.__name__}", option, known)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from quickstudy import rng
-from quickstudy.engine import Engine, Tuner
+from quickstudy.engine import Engine, Tuner, trains_on
 from quickstudy.engine.core import Gradients
 from quickstudy.engine.distribute import Group
 from quickstudy.episode import Episode, Params
@@ -76,7 +76,7 @@ class Training:
         self._latest: tuple[Episode, Tensor]  # of the last step
         self.tuner = Tuner(self.engine, config.compile, run=self._run)
         self.tuner.decided = self.plans.decided or not self.group.leads  # the others follow the leader's plan
-        self.outer = Outer(initial_params(parts, config), config)
+        self.outer = Outer(initial_params(parts, config), config.outer)
         self.whole = WholeStep(self.outer)
         self.held_out = held_out(parts.source)
         self.step, self.seconds, self.best = 0, 0.0, Best()
@@ -96,6 +96,7 @@ class Training:
 
         Raises Interrupted, after saving, when asked to stop, and TrainingError when the loss is not finite.
         """
+        trains_on(self.engine.device)
         self._level()
         config, began, spent = self.config, time.perf_counter(), self.seconds
         title = f"Training {config.name}"
@@ -184,10 +185,10 @@ class Training:
     def _gradients(self, episodes: Episode, keys: Tensor) -> Gradients:
         """The meta-gradient by the present plan, which may be measured on the way."""
         plan = self.tuner.engine.plan
-        found = self.tuner.gradients(self.outer.params, episodes, keys, self.config.iterations - self.step)
+        gradients = self.tuner.gradients(self.outer.params, episodes, keys, self.config.iterations - self.step)
         if self.tuner.engine.plan != plan:
             self.plans.add(self.step + 1, self.tuner.engine.plan)
-        return found
+        return gradients
 
     def _together(self, own: Callable[[], Gradients]) -> Gradients:
         """What all processes found for this step. They also agree on whether to stop, and on the leader's plan."""
@@ -197,12 +198,12 @@ class Training:
 
         where = f"step {self.step + 1}"
         try:
-            found, (self._stopping, planned) = self.group.mean(
+            gradients, (self._stopping, planned) = self.group.mean(
                 own, self.outer.params, self.config.meta_batch, flags, where
             )
             if planned:
                 self.plans.follow(self.step + 1, self.group, where)
-            return found
+            return gradients
         except ProcessLost:
             self._save()  # φ from before this step
             raise

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import inspect
 import json
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from quickstudy.entries import trainable
 from quickstudy.episode import Params
 from quickstudy.errors import ConfigError, unknown_name
-from quickstudy.learners.network import trainable
-from quickstudy.training.config import RunConfig, check_signature
 from quickstudy.training.muon import Muon
 
 # They need more than a gradient and a step: a closure, sparse gradients, a metric.
@@ -21,8 +23,8 @@ _OWN = {torch.optim: {"Muon": Muon}}  # torch's own takes matrices only
 
 
 def _torch_class(kind: str, module: Any, name: str, base: type) -> Any:
-    found = {n: c for n, c in vars(module).items() if inspect.isclass(c) and issubclass(c, base) and c is not base}
-    known = {n: c for n, c in found.items() if n not in _UNFIT} | _OWN.get(module, {})
+    classes = {n: c for n, c in vars(module).items() if inspect.isclass(c) and issubclass(c, base) and c is not base}
+    known = {n: c for n, c in classes.items() if n not in _UNFIT} | _OWN.get(module, {})
     if name not in known:
         raise unknown_name(kind, name, known)
     return known[name]
@@ -44,6 +46,41 @@ def _laid_out_as(value: Tensor, other: Tensor) -> Tensor:
     return other if other.stride() == value.stride() else torch.empty_like(value, dtype=other.dtype).copy_(other)
 
 
+def _check_signature(kind: str, constructor: Any, options: Mapping[str, Any]) -> None:
+    """Refuse options that a torch class does not take, suggesting the nearest."""
+    known = [n for n in inspect.signature(constructor).parameters if n not in ("self", "params", "optimizer")]
+    for option in options:
+        if option not in known:
+            raise unknown_name(f"option of the {kind} {constructor.__name__}", option, known)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OuterOptions:
+    """How φ moves along a gradient: what `Outer` needs of a `RunConfig`, whose fields say what each means.
+
+    iterations: outer steps altogether, for the schedule.
+    """
+
+    optimizer: str = "Adam"
+    lr: float = 1e-3
+    optimizer_options: Mapping[str, Any] = field(default_factory=dict)
+    schedule: str = "none"
+    schedule_options: Mapping[str, Any] = field(default_factory=dict)
+    clip: float = 0.0
+    average: float = 0.0
+    iterations: int = 1000
+
+    def __post_init__(self) -> None:
+        if self.iterations < 1:
+            raise ConfigError(f"iterations must be at least 1, found {self.iterations}.")
+        if not self.lr > 0:
+            raise ConfigError(f"lr must be positive, found {self.lr}.")
+        if not self.clip >= 0:
+            raise ConfigError(f"clip must be positive, or 0 for no bound, found {self.clip}.")
+        if not 0 <= self.average < 1:
+            raise ConfigError(f"average must lie in [0, 1), found {self.average}.")
+
+
 class Outer:
     """φ, the optimizer's state, the schedule and the moving average: all that changes from one outer step to the next.
 
@@ -51,33 +88,33 @@ class Outer:
     average of φ, or φ itself. clip: bound on the meta-gradient's norm, 0 for none.
     """
 
-    def __init__(self, params: Params, config: RunConfig) -> None:
+    def __init__(self, params: Params, options: OuterOptions) -> None:
         self.params = params
-        self._decay, self.clip = config.average, config.clip
+        self._decay, self.clip = options.average, options.clip
         self.moving = {name: value for name, value in params.items() if trainable(name)}
-        self.average = {n: v.clone() for n, v in params.items()} if config.average else params
-        optimizer = _torch_class("optimizer in torch.optim", torch.optim, config.optimizer, torch.optim.Optimizer)
-        check_signature("optimizer", optimizer, config.optimizer_options)
+        self.average = {n: v.clone() for n, v in params.items()} if options.average else params
+        optimizer = _torch_class("optimizer in torch.optim", torch.optim, options.optimizer, torch.optim.Optimizer)
+        _check_signature("optimizer", optimizer, options.optimizer_options)
         # One kernel for all parameters, where there is one: for small networks Python costs more than the update.
         choices = {"fused", "foreach", "capturable", "differentiable"}
-        one_kernel = "fused" in inspect.signature(optimizer).parameters and not choices & set(config.optimizer_options)
-        options = {"lr": config.lr, **({"fused": True} if one_kernel else {}), **config.optimizer_options}
-        self.optimizer = _made(optimizer, list(self.moving.values()), **options)
-        self.schedule = self._schedule(config)
+        one_kernel = "fused" in inspect.signature(optimizer).parameters and not choices & set(options.optimizer_options)
+        given = {"lr": options.lr, **({"fused": True} if one_kernel else {}), **options.optimizer_options}
+        self.optimizer = _made(optimizer, list(self.moving.values()), **given)
+        self.schedule = self._schedule(options)
         self._slots: Params | None = None  # the same tensors from one step to the next
 
-    def _schedule(self, config: RunConfig) -> Any:
-        if config.schedule == "none":
+    def _schedule(self, options: OuterOptions) -> Any:
+        if options.schedule == "none":
             return None
         kinds = torch.optim.lr_scheduler
         schedule = _torch_class(
-            "schedule in torch.optim.lr_scheduler (or 'none')", kinds, config.schedule, kinds.LRScheduler
+            "schedule in torch.optim.lr_scheduler (or 'none')", kinds, options.schedule, kinds.LRScheduler
         )
-        check_signature("schedule", schedule, config.schedule_options)
+        _check_signature("schedule", schedule, options.schedule_options)
         takes = inspect.signature(schedule).parameters
-        implied = {"T_max": config.iterations, "total_steps": config.iterations, "max_lr": config.lr}
+        implied = {"T_max": options.iterations, "total_steps": options.iterations, "max_lr": options.lr}
         implied = {name: value for name, value in implied.items() if name in takes}
-        return _made(schedule, self.optimizer, **(implied | config.schedule_options))
+        return _made(schedule, self.optimizer, **{**implied, **options.schedule_options})
 
     def step(self, grads: Params, norm: Tensor) -> None:
         """One outer step along the meta-gradient `grads`, of this total norm; its names are the trainable ones of φ."""
@@ -88,6 +125,14 @@ class Outer:
         self.optimizer.step()
         self._slots = None
         self._follow()
+
+    def skip(self, steps: int) -> None:
+        """Put the schedule where it is after `steps` outer steps, before the first one."""
+        if self.schedule is not None:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")  # it is meant here
+                for _ in range(steps):
+                    self.schedule.step()
 
     def slots(self) -> Params:
         """The tensors of the optimizer's state, by 'ENTRY/SLOT', not to be changed; empty before the first step."""
@@ -118,12 +163,12 @@ class Outer:
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that is a tensor, by flat names, to be stored."""
-        found = {f"params.{name}": value for name, value in self.params.items()}
+        tensors = {f"params.{name}": value for name, value in self.params.items()}
         if self._decay:
-            found |= {f"average.{name}": value for name, value in self.average.items()}
+            tensors |= {f"average.{name}": value for name, value in self.average.items()}
         for index, slots in self.optimizer.state_dict()["state"].items():
-            found |= {f"optimizer.{index}.{slot}": v for slot, v in slots.items() if isinstance(v, Tensor)}
-        return found
+            tensors |= {f"optimizer.{index}.{slot}": v for slot, v in slots.items() if isinstance(v, Tensor)}
+        return tensors
 
     def numbers(self) -> dict[str, Any]:
         """Everything that is not a tensor, as plain data, to be stored."""

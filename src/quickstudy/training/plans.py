@@ -16,8 +16,8 @@ class PlanLog:
 
     def __init__(self, folder: Path, writes: bool = True) -> None:
         self._path, self._writes = folder / FILE, writes
-        found = read_json(self._path) if self._path.exists() else []
-        self._plans = [(int(entry["from"]), Plan.from_json(entry["plan"])) for entry in found]
+        stored = read_json(self._path) if self._path.exists() else []
+        self._plans = [(int(entry["from"]), Plan.from_json(entry["plan"])) for entry in stored]
 
     @property
     def decided(self) -> bool:

@@ -10,10 +10,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from quickstudy.entries import READ, prefixed
 from quickstudy.episode import Features, State
 from quickstudy.errors import ConfigError, ModelError
-
-STATE = "state."
+from quickstudy.formats.passing import arguments
 
 
 class Reader(nn.Module, ABC):
@@ -40,14 +40,14 @@ class Reader(nn.Module, ABC):
         """(m, outputs) for embedded queries z (m, D), each by itself."""
 
     def embed(self, x: Features) -> Tensor:
-        z: Tensor = self.encoder(x)
+        given, named = arguments(self.encoder, x)
+        z: Tensor = self.encoder(*given, **named)
         return z.flatten(1)
 
     def forward(self, request: dict[str, Any]) -> Any:
         """The state after {'x', 'y', 'mask'}, or the answer to {'query', 'state.<name>'}."""
         if "query" in request:
-            state = {name.removeprefix(STATE): v for name, v in request.items() if name.startswith(STATE)}
-            return self.answer(state, self.embed(request["query"]))
+            return self.answer(prefixed(READ, request), self.embed(request["query"]))
         y = torch.where(request["mask"][:, None], request["y"], 0.0)
         return self.read(self.embed(request["x"]), y, request["mask"])
 
@@ -81,7 +81,7 @@ def features_of(encoder: nn.Module, input_shape: tuple[int, ...]) -> int:
     """How many numbers the encoder gives for one input."""
     if not input_shape:
         raise ModelError(
-            "The inputs of these tasks have no shape of their own (a dict of tensors, or one number each), so what the "
+            "The inputs of these tasks have no shape of their own (several tensors, or one number each), so what the "
             "encoder makes of them cannot be found out. Give tasks whose inputs are one tensor (n, *features)."
         )
     copied = copy.deepcopy(encoder).to("cpu").eval()  # the user's module is never changed

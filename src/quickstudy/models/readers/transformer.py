@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from quickstudy.episode import State
 from quickstudy.errors import ConfigError, unknown_name
-from quickstudy.models.reading.attention import Attention, Pointer
-from quickstudy.models.reading.base import Learned, Reader, at_least_one, features_of, perceptron
-from quickstudy.models.reading.ridge import RidgeHints
+from quickstudy.models.readers.attention import Attention, Pointer
+from quickstudy.models.readers.base import Learned, Reader, at_least_one, features_of, perceptron
+from quickstudy.models.readers.ridge import RidgeHints
 
 Labels = Literal["tokens", "pointer"]
 """How labels enter. 'tokens': beside each example from the first layer on, for at most as many classes as built for.

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from quickstudy.models.reading.base import Learned
+from quickstudy.models.readers.base import Learned
 
 _STRENGTHS = (0.01, 0.1, 1.0)  # at first, of the mean squared length of an example
 

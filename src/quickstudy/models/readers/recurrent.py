@@ -8,15 +8,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from quickstudy.cells import lstm_cell
 from quickstudy.episode import State
-from quickstudy.models.reading.base import Learned, Reader, at_least_one, features_of
+from quickstudy.models.readers.base import Learned, Reader, at_least_one, features_of
 
 READINGS = "readings"
 
 
 class Gates(nn.Module):
-    """An LSTM cell (Hochreiter & Schmidhuber 1997) in elementary operations, what enters from outside made apart: it
-    can be made for a whole sequence at once."""
+    """The weights of an LSTM cell. What enters from outside is made apart: it can be made for a whole sequence at once.
+
+    Rows of the weights: input gate, forget gate, output gate, candidate, `width` each.
+    """
 
     def __init__(self, size: int, width: int) -> None:
         super().__init__()
@@ -24,9 +27,8 @@ class Gates(nn.Module):
 
     def forward(self, entering: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
         """New h and c (…, width) from `enter(x)` (…, 4 width) and the old ones."""
-        take, forget, give, candidate = (entering + self.again(h)).chunk(4, dim=-1)
-        c = torch.sigmoid(forget + 1) * c + torch.sigmoid(take) * torch.tanh(candidate)  # + 1: remembers at first
-        return torch.sigmoid(give) * torch.tanh(c), c
+        i, f, o, g = (entering + self.again(h)).chunk(4, dim=-1)
+        return lstm_cell(i, f + 1, g, o, c)  # + 1: remembers at first
 
 
 class Recurrent(Reader):
@@ -57,18 +59,18 @@ class Recurrent(Reader):
     def read(self, z: Tensor, y: Tensor, mask: Tensor) -> State:
         y = y.to(z.dtype)
         given = self._given(z, y)
-        state, before, found = self._fresh(z), [], []
+        state, before, recalled = self._fresh(z), [], []
         for t in range(len(mask)):
             after, seen = self._observe(state, {name: value[t] for name, value in given.items()})
             before.append((state["h"], state["c"]))
-            found.append(seen)
+            recalled.append(seen)
             state = {name: torch.where(mask[t], after[name], value) for name, value in state.items()}
         if not self.online:
             return state
         if not before:
             return state | {READINGS: z.new_zeros((0, self.outputs))}
         h, c = (torch.stack(values) for values in zip(*before, strict=True))
-        return state | {READINGS: self.head(self._heard_by_head(z, h, c, torch.stack(found)))}
+        return state | {READINGS: self.head(self._heard_by_head(z, h, c, torch.stack(recalled)))}
 
     def _given(self, z: Tensor, y: Tensor) -> dict[str, Tensor]:
         """All that can be made of the examples (n, …) before they are read one by one."""
@@ -83,18 +85,18 @@ class Recurrent(Reader):
         h, c = self.gates(given["entering"], state["h"], state["c"])
         return {"h": h, "c": c}, h[:0]
 
-    def _heard_by_head(self, z: Tensor, h: Tensor, c: Tensor, found: Tensor) -> Tensor:
+    def _heard_by_head(self, z: Tensor, h: Tensor, c: Tensor, recalled: Tensor) -> Tensor:
         """For queries z (m, D) that enter at states h, c (m, width), each by itself: (m, heard)."""
-        x = torch.cat([z, z.new_zeros((len(z), self.inputs + 1))], dim=1)
-        return torch.cat([self.gates(self.gates.enter(x), h, c)[0], found], dim=1)
+        x = torch.cat([z, z.new_zeros((z.shape[0], self.inputs + 1))], dim=1)
+        return torch.cat([self.gates(self.gates.enter(x), h, c)[0], recalled], dim=1)
 
-    def _found(self, state: State, z: Tensor) -> Tensor:
+    def _recalled(self, state: State, z: Tensor) -> Tensor:
         """What the memory says of queries z: (m, 0) where there is none."""
         return z[:, :0]
 
     def answer(self, state: State, z: Tensor) -> Tensor:
-        h, c = (state[name].expand(len(z), -1) for name in ("h", "c"))
-        out: Tensor = self.head(self._heard_by_head(z, h, c, self._found(state, z)))
+        h, c = (state[name].expand(z.shape[0], -1) for name in ("h", "c"))
+        out: Tensor = self.head(self._heard_by_head(z, h, c, self._recalled(state, z)))
         return out
 
 
@@ -152,5 +154,5 @@ class MemoryAugmented(Recurrent):
         after |= {"rows": rows + write[:, None] * (row - rows), "usage": self.decay * usage + look + write}
         return after, look @ rows[:, self.size :]
 
-    def _found(self, state: State, z: Tensor) -> Tensor:
+    def _recalled(self, state: State, z: Tensor) -> Tensor:
         return self._look(state["rows"], self._keys(z)) @ state["rows"][:, self.size :]

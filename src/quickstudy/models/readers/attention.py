@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from quickstudy.errors import ConfigError
-from quickstudy.models.reading.base import Learned
+from quickstudy.models.readers.base import Learned
 
 
 class Attention(nn.Module):
@@ -30,8 +30,8 @@ class Attention(nn.Module):
 
     def forward(self, h: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Tensor:
         """(m, width) for h (m, width); mask (n,) or (m, n): what may be looked at, of which there must be one."""
-        found = F.scaled_dot_product_attention(self.split(self.query(h)), keys, values, mask.expand(len(h), -1))
-        out: Tensor = self.out(found.transpose(-3, -2).flatten(-2))
+        mixed = F.scaled_dot_product_attention(self.split(self.query(h)), keys, values, mask.expand(h.shape[0], -1))
+        out: Tensor = self.out(mixed.transpose(-3, -2).flatten(-2))
         return out
 
 

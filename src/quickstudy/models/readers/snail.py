@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from quickstudy.episode import State
-from quickstudy.models.reading.attention import Attention
-from quickstudy.models.reading.base import Learned, Reader, at_least_one, features_of
+from quickstudy.models.readers.attention import Attention
+from quickstudy.models.readers.base import Learned, Reader, at_least_one, features_of
 
 
 class Dense(nn.Module):
@@ -26,8 +26,8 @@ class Dense(nn.Module):
 
     def forward(self, h: Tensor, earlier: Tensor) -> Tensor:
         """h (m, C), and what lies `dilation` places earlier, (m, C)."""
-        found, gate = self.taps(torch.cat([h, earlier], dim=1)).chunk(2, dim=1)
-        return torch.cat([h, torch.tanh(found) * torch.sigmoid(gate)], dim=1)
+        values, gate = self.taps(torch.cat([h, earlier], dim=1)).chunk(2, dim=1)
+        return torch.cat([h, torch.tanh(values) * torch.sigmoid(gate)], dim=1)
 
 
 class Look(nn.Module):
@@ -49,9 +49,9 @@ class Look(nn.Module):
 class Snail(Reader):
     """The sequence of the support's pairs (x, y), and then a query without y, each query by itself.
 
-    length: the most examples that a query can look back over by convolutions. State: what enters each layer, 'in.<i>'
-    (n, C), or the keys and values of attention, 'keys.<i>', 'values.<i>', and 'mask' (n,). Examples that are padding
-    are moved before the others, where nothing lies.
+    length: the most examples that a query can look back over by convolutions. State: what enters each layer,
+    'entering.<i>' (n, C), or the keys and values of attention, 'keys.<i>', 'values.<i>', and 'mask' (n,). Examples that
+    are padding are moved before the others, where nothing lies.
     """
 
     ordered: ClassVar[bool] = True
@@ -80,7 +80,7 @@ class Snail(Reader):
         state: State = {"mask": mask}
         for index, layer in enumerate(self.layers):
             if isinstance(layer, Dense):
-                state[f"in.{index}"] = h
+                state[f"entering.{index}"] = h
                 earlier = torch.cat([torch.zeros_like(h[:1]).expand(min(layer.dilation, len(h)), -1), h])[: len(h)]
                 h = layer(h, earlier) * mask[:, None]
             else:
@@ -91,14 +91,14 @@ class Snail(Reader):
         return state
 
     def answer(self, state: State, z: Tensor) -> Tensor:
-        h = torch.cat([z, z.new_zeros((len(z), self.inputs))], dim=1)
+        h = torch.cat([z, z.new_zeros((z.shape[0], self.inputs))], dim=1)
         seen = torch.cat([state["mask"].new_ones(1), state["mask"]])
         for index, layer in enumerate(self.layers):
             if isinstance(layer, Dense):
-                before = state[f"in.{index}"]
+                before = state[f"entering.{index}"]
                 there = layer.dilation <= len(before)
                 earlier = before[len(before) - layer.dilation] if there else torch.zeros_like(h[0])
-                h = layer(h, earlier.expand(len(h), -1))
+                h = layer(h, earlier.expand(h.shape[0], -1))
             else:
                 h = layer(h, state[f"keys.{index}"], state[f"values.{index}"], seen)
         out: Tensor = self.head(h)

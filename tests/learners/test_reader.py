@@ -12,20 +12,20 @@ from torch import Tensor, nn
 import quickstudy as qs
 from quickstudy.episode import Episode, Examples, Params, TaskSpec, map_episode
 from quickstudy.errors import ConfigError, ModelError
-from quickstudy.learners.reading import ReadingLearner, surprise
-from quickstudy.models.reading import MemoryAugmented, Recurrent, Snail
-from quickstudy.models.reading.ridge import RidgeHints
+from quickstudy.learners.reader import ReaderLearner, surprise
+from quickstudy.models.readers import MemoryAugmented, Recurrent, Snail
+from quickstudy.models.readers.ridge import RidgeHints
 from quickstudy.registry import learners, models, sources
 
 NAMES = ("incontext", "cnp", "anp", "snail", "lstm", "mann")
 
 
-def made(name: str, spec: TaskSpec, **options: object) -> tuple[ReadingLearner, Params]:
-    learner: ReadingLearner = learners[name](perceptron(spec, 4), spec, **options)
+def made(name: str, spec: TaskSpec, **options: object) -> tuple[ReaderLearner, Params]:
+    learner: ReaderLearner = learners[name](perceptron(spec, 4), spec, **options)
     return learner, random_params(learner.init(generator()))
 
 
-def said(learner: ReadingLearner, params: Params, support: Examples, x: Tensor) -> Tensor:
+def said(learner: ReaderLearner, params: Params, support: Examples, x: Tensor) -> Tensor:
     return learner.predict(params, learner.adapt(params, support), x)
 
 
@@ -132,13 +132,13 @@ def test_snail_answers_as_its_own_sequence_goes_on() -> None:
     answer = reader.answer(reader.read(z[:4], y[:4], torch.ones(4).bool()), z[4:])
     asked = torch.cat([y[:4], torch.zeros(1, 2).double()])
     through = reader.read(z, asked, torch.ones(5).bool())
-    h = through["in.1"][-1:]  # after the first attention
+    h = through["entering.1"][-1:]  # after the first attention
     for index, layer in enumerate(reader.layers):
         if index == 0:
             continue
-        if f"in.{index}" in through:
-            torch.testing.assert_close(h, through[f"in.{index}"][-1:])
-            before = through[f"in.{index}"]
+        if f"entering.{index}" in through:
+            torch.testing.assert_close(h, through[f"entering.{index}"][-1:])
+            before = through[f"entering.{index}"]
             place = 4 - layer.dilation  # type: ignore[operator]
             earlier = before[place : place + 1] if place >= 0 else torch.zeros_like(h)
             h = layer(h, earlier)
@@ -211,8 +211,8 @@ def test_wrong_uses_are_refused() -> None:
         made("incontext", VECTORS, width=8, heads=5)
     with pytest.raises(ConfigError, match="built for classification"):
         learner.at(VALUES)
-    with pytest.raises(ModelError, match="must be a models.reading.Reader"):
-        ReadingLearner(network=qs.learners.Network(nn.Linear(5, 3)), spec=VECTORS)
+    with pytest.raises(ModelError, match="must be a models.readers.Reader"):
+        ReaderLearner(network=qs.learners.Network(nn.Linear(5, 3)), spec=VECTORS)
 
 
 def test_the_exact_posterior_explains_functions_of_its_own_process() -> None:
@@ -267,7 +267,7 @@ def test_hints_are_what_ridge_regression_on_the_other_examples_says() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_readers_run_in_sixteen_bits(name: str, mode: str) -> None:
     for spec, options in ((VECTORS, {}), (VALUES, {}), (VECTORS, {"online": True} if name in ("lstm", "mann") else {})):
-        learner: ReadingLearner = learners[name](perceptron(spec, 4).float(), spec, **options)
+        learner: ReaderLearner = learners[name](perceptron(spec, 4).float(), spec, **options)
         params = learner.init(generator())
         both = []
         for precision in ("float32", "bfloat16"):
@@ -281,7 +281,7 @@ def test_readers_run_in_sixteen_bits(name: str, mode: str) -> None:
 
 @pytest.mark.parametrize("value", [1234.567, 98765.43, 1e-6])
 def test_a_column_that_does_not_vary_says_nothing(value: float) -> None:
-    learner: ReadingLearner = learners["incontext"](perceptron(VECTORS, 4).float(), VECTORS, standardise=True)
+    learner: ReaderLearner = learners["incontext"](perceptron(VECTORS, 4).float(), VECTORS, standardise=True)
     params = learner.init(generator())
     support, query = map_episode(lambda t: t.float() if t.is_floating_point() else t, episodes(VECTORS, tasks=None))
     assert isinstance(support.x, Tensor) and isinstance(query.x, Tensor)
@@ -295,7 +295,7 @@ def test_a_column_that_does_not_vary_says_nothing(value: float) -> None:
 
 
 def test_small_units_are_scaled_too() -> None:
-    learner: ReadingLearner = learners["anp"](perceptron(VALUES, 4).float(), VALUES, standardise=True)
+    learner: ReaderLearner = learners["anp"](perceptron(VALUES, 4).float(), VALUES, standardise=True)
     params = learner.init(generator())
     support, query = map_episode(lambda t: t.float() if t.is_floating_point() else t, episodes(VALUES, tasks=None))
     assert isinstance(query.x, Tensor)

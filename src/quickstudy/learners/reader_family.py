@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import nn
 
 from quickstudy.learners.network import Network, Norm
-from quickstudy.learners.reading import ReadingLearner
-from quickstudy.models.reading import Labels, MemoryAugmented, NeuralProcess, Recurrent, Snail, Transformer
+from quickstudy.learners.reader import ReaderLearner
+from quickstudy.models.readers import Labels, MemoryAugmented, NeuralProcess, Recurrent, Snail, Transformer
 from quickstudy.registry import learners
 from quickstudy.spec import TaskSpec
 
@@ -30,7 +30,7 @@ def incontext(
     hints: bool = False,
     standardise: bool = False,
     norm: Norm = "running",
-) -> ReadingLearner:
+) -> ReaderLearner:
     """In-context transformer: attention over the support set, trained to be a posterior (Müller et al. 2022).
 
     module: any encoder, (n, *features) to (n, D). width, layers, heads: of the transformer.
@@ -45,17 +45,17 @@ def incontext(
         module, spec.input_shape, inputs, outputs, width=width, layers=layers, heads=heads, labels=how, hints=hints
     )  # fmt: skip
     most = None if labels == "pointer" else most
-    return ReadingLearner(network=Network(reader, norm), spec=spec, limit=most, standardise=standardise)
+    return ReaderLearner(network=Network(reader, norm), spec=spec, limit=most, standardise=standardise)
 
 
 def _neural_process(
     module: nn.Module, spec: TaskSpec, width: int, depth: int, attentive: bool, standardise: bool, norm: Norm
-) -> ReadingLearner:
+) -> ReaderLearner:
     inputs, outputs, most = _sizes(spec, None)
     reader = NeuralProcess(
         module, spec.input_shape, inputs, outputs, width=width, depth=depth, attentive=attentive
     )  # fmt: skip
-    return ReadingLearner(network=Network(reader, norm), spec=spec, limit=most, standardise=standardise)
+    return ReaderLearner(network=Network(reader, norm), spec=spec, limit=most, standardise=standardise)
 
 
 @learners.register("cnp")
@@ -67,7 +67,7 @@ def cnp(
     depth: int = 3,
     standardise: bool = False,
     norm: Norm = "running",
-) -> ReadingLearner:
+) -> ReaderLearner:
     """Conditional neural process: the mean of what an encoder says of each example (Garnelo et al. 2018).
 
     module: any encoder of the inputs, (n, *features) to (n, D). width, depth: of the perceptrons.
@@ -86,7 +86,7 @@ def anp(
     depth: int = 3,
     standardise: bool = False,
     norm: Norm = "running",
-) -> ReadingLearner:
+) -> ReaderLearner:
     """Attentive neural process, deterministic: queries also attend to the examples (Kim et al. 2019).
 
     module: any encoder of the inputs, (n, *features) to (n, D). width, depth: of the perceptrons.
@@ -106,7 +106,7 @@ def snail(
     size: int = 64,
     limit: int | None = None,
     norm: Norm = "running",
-) -> ReadingLearner:
+) -> ReaderLearner:
     """SNAIL: temporal convolutions and attention over the sequence of examples (Mishra et al. 2018).
 
     module: any encoder, (n, *features) to (n, D). length: examples that the convolutions reach back over.
@@ -116,7 +116,7 @@ def snail(
     """
     inputs, outputs, most = _sizes(spec, limit)
     reader = Snail(module, spec.input_shape, inputs, outputs, length=length, filters=filters, size=size)
-    return ReadingLearner(network=Network(reader, norm), spec=spec, limit=most)
+    return ReaderLearner(network=Network(reader, norm), spec=spec, limit=most)
 
 
 @learners.register("lstm")
@@ -128,7 +128,7 @@ def lstm(
     online: bool = False,
     limit: int | None = None,
     norm: Norm = "running",
-) -> ReadingLearner:
+) -> ReaderLearner:
     """LSTM meta-learner: it reads examples in their order, and its state is what it learned (Hochreiter et al. 2001).
 
     module: any encoder, (n, *features) to (n, D). width: of the LSTM. online: learn to predict from the first example
@@ -137,7 +137,7 @@ def lstm(
     """
     inputs, outputs, most = _sizes(spec, limit)
     reader = Recurrent(module, spec.input_shape, inputs, outputs, width=width, online=online)
-    return ReadingLearner(network=Network(reader, norm), spec=spec, limit=most, online=online)
+    return ReaderLearner(network=Network(reader, norm), spec=spec, limit=most, online=online)
 
 
 @learners.register("mann")
@@ -151,7 +151,7 @@ def mann(
     size: int = 40,
     limit: int | None = None,
     norm: Norm = "running",
-) -> ReadingLearner:
+) -> ReaderLearner:
     """Memory-augmented network: an LSTM with `slots` rows that it writes and reads by attention (Santoro et al. 2016).
 
     module: any encoder, (n, *features) to (n, D). width: of the LSTM. online: learn to predict from the first example
@@ -163,4 +163,4 @@ def mann(
     reader = MemoryAugmented(
         module, spec.input_shape, inputs, outputs, width=width, online=online, slots=slots, size=size
     )  # fmt: skip
-    return ReadingLearner(network=Network(reader, norm), spec=spec, limit=most, online=online)
+    return ReaderLearner(network=Network(reader, norm), spec=spec, limit=most, online=online)

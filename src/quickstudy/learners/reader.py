@@ -9,13 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from quickstudy.entries import READ, with_prefix
 from quickstudy.episode import Episode, Examples, Features, Params, State, joined, leaves, map_features
 from quickstudy.errors import ConfigError, ModelError
 from quickstudy.heads import full_precision
 from quickstudy.learners.base import Learner
-from quickstudy.learners.network import with_prefix
 from quickstudy.masked import masked_mean, mean_and_spread
-from quickstudy.models.reading import READINGS, STATE, Reader
+from quickstudy.models.readers import READINGS, Reader
 from quickstudy.spec import TaskSpec
 from quickstudy.targets.base import Distribution
 
@@ -24,8 +24,8 @@ INSTANCES = (1, 2, 3, 4, 5, 10)
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReadingLearner(Learner):
-    """φ is a network that reads; ψ is what it has read. See `quickstudy.models.reading`.
+class ReaderLearner(Learner):
+    """φ is a network that reads; ψ is what it has read. See `quickstudy.models.readers`.
 
     limit: the most classes that the network was built for; None where it takes any number. Of labels that are numbers
     it gives a mean and a standard deviation, and the loss is the negative log-likelihood of the labels, in nats for
@@ -41,7 +41,7 @@ class ReadingLearner(Learner):
     def __post_init__(self) -> None:
         if not isinstance(self.network.module, Reader):
             raise ModelError(
-                f"The network must be a models.reading.Reader, found {type(self.network.module).__name__}."
+                f"The network must be a models.readers.Reader, found {type(self.network.module).__name__}."
             )
         if self.online:
             self.spec.target.require_classes("Reading online", "Leave online=False.")
@@ -69,7 +69,7 @@ class ReadingLearner(Learner):
     def adapt(self, params: Params, support: Examples) -> State:
         scale = self._scale(support)
         request = {"x": _scaled(support.x, scale), "y": self._labels(support, scale), "mask": support.mask}
-        state: State = with_prefix(STATE, cast(State, self.network(params, request)))  # type: ignore[arg-type]
+        state: State = with_prefix(READ, cast(State, self.network(params, request)))  # type: ignore[arg-type]
         return state | self.spec.target.seen(support) | scale
 
     def _labels(self, support: Examples, scale: State) -> Tensor:
@@ -88,7 +88,7 @@ class ReadingLearner(Learner):
         return {"x.mean": mean[0], "x.spread": spread[0]} | self.spec.target.scale(support)
 
     def _answer(self, params: Params, state: State, x: Features) -> Tensor:
-        read = {name: value for name, value in state.items() if name.startswith(STATE)}
+        read = {name: value for name, value in state.items() if name.startswith(READ)}
         return self.network(params, {"query": _scaled(x, state), **read})  # type: ignore[dict-item]
 
     def predict(self, params: Params, state: State, x: Features) -> Tensor:
@@ -122,7 +122,7 @@ class ReadingLearner(Learner):
 
     def readings(self, state: State) -> Tensor:
         """(n, ways): what was predicted of each support example before its label was read. For `online` learners."""
-        return state[STATE + READINGS][:, : self.spec.ways]
+        return state[READ + READINGS][:, : self.spec.ways]
 
     @property
     def figure_names(self) -> tuple[str, ...]:
@@ -143,7 +143,7 @@ class ReadingLearner(Learner):
         shares = [(right & (times == k)).sum() / (times == k).sum() for k in INSTANCES]
         return dict(zip(self.figure_names, shares, strict=True))
 
-    def at(self, spec: TaskSpec) -> ReadingLearner:
+    def at(self, spec: TaskSpec) -> ReaderLearner:
         if not self.spec.target.fits(spec.target):
             raise ConfigError(
                 f"This network was built for tasks of {self.spec.target} and cannot do {spec.target}. Train one for "

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from quickstudy.episode import State
-from quickstudy.models.reading.attention import Attention
-from quickstudy.models.reading.base import Learned, Reader, at_least_one, features_of, perceptron
+from quickstudy.models.readers.attention import Attention
+from quickstudy.models.readers.base import Learned, Reader, at_least_one, features_of, perceptron
 
 
 class NeuralProcess(Reader):
@@ -42,9 +42,9 @@ class NeuralProcess(Reader):
         return state
 
     def answer(self, state: State, z: Tensor) -> Tensor:
-        found = [z, state["mean"].expand(len(z), -1)]
+        parts = [z, state["mean"].expand(z.shape[0], -1)]
         if self.attention is not None and self.place is not None:
             keys, values = (self.attention.split(state[name]) for name in ("keys", "values"))
-            found.append(self.attention(self.place(z), keys, values, state["mask"]))
-        out: Tensor = self.decode(torch.cat(found, dim=1))
+            parts.append(self.attention(self.place(z), keys, values, state["mask"]))
+        out: Tensor = self.decode(torch.cat(parts, dim=1))
         return out

@@ -1,4 +1,4 @@
-"""What a process frees it uses again."""
+"""What a process frees it uses again once it trains."""
 
 from __future__ import annotations
 
@@ -37,10 +37,9 @@ def page_faults(how: str, **environment: str) -> tuple[bool, int]:
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told to")
 def test_large_tensors_come_from_memory_that_was_freed() -> None:
-    assert page_faults("default")[1] > 1000
     arranged, faults = page_faults("keep")
     assert arranged
-    assert faults < 100
+    assert faults < page_faults("default")[1] / 10  # whose number depends on how large the system's pages are
 
 
 def test_what_a_user_has_set_is_left_alone() -> None:

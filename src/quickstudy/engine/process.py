@@ -1,16 +1,33 @@
-"""Memory of the CPU that is used again instead of being fetched from the system at every operation."""
+"""What a process is changed in that trains. One that imports, evaluates, adapts or serves is left as it is."""
 
 from __future__ import annotations
 
 import ctypes
 import os
 import platform
+from functools import cache
+
+import torch
+
+from quickstudy.engine.distribute import standing
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # mallopt(3)
 _LARGEST = 1 << 30
 _OWN_CHOICE = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES")
 
 
+def trains_on(device: torch.device) -> None:
+    """Arrange this process for training on `device`, for as long as it lives.
+
+    On a CPU it keeps freed memory. Of several processes, each makes its CUDA device PyTorch's own.
+    """
+    if device.type == "cpu":
+        keep_freed_memory()
+    elif device.type == "cuda" and standing()[1] > 1:
+        torch.cuda.set_device(device)
+
+
+@cache
 def keep_freed_memory() -> bool:
     """Let this process keep what it frees; whether that could be arranged (glibc only).
 

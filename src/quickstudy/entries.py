@@ -1,0 +1,58 @@
+"""The names of entries of φ and ψ: what stands under which prefix, and who moves it.
+
+φ, the meta-parameters:
+
+| prefix                  | name                | what it holds                                 | moved by        |
+|-------------------------|---------------------|-----------------------------------------------|-----------------|
+| `network.`              | PARAMETER           | the module's parameters                       | outer optimizer |
+| `head.`                 | HEAD                | scalars of a closed-form head, such as its λ  | outer optimizer |
+| `inner.`                | INNER               | rates, or a learned rule's weights            | outer optimizer |
+| `classifier.`           | CLASSIFIER          | the layer over all classes, of pretraining    | outer optimizer |
+| `constant.`             | CONSTANT            | the module's buffers                          | nobody          |
+| `statistics.`           | STATISTICS          | what is measured on training tasks            | calibration     |
+| `statistics.network.`   | NORMALISATION       | of it, mean and variance for BatchNorm layers | calibration     |
+| `memory.`               | MEMORY              | tasks solved before, and their descriptions   | nobody          |
+| `memory.task.`          | SOLVED              | of it, the solved tasks' parameters           | nobody          |
+
+ψ, what is known about one task:
+
+| prefix                  | name                | what it holds                                 | moved by        |
+|-------------------------|---------------------|-----------------------------------------------|-----------------|
+| `task.`                 | TASK                | the task's own parameters                     | inner loop      |
+| `task.(head).`          | TASK + NEW_HEAD     | of it, a new head on a pretrained encoder     | inner loop      |
+| `rule.`                 | RULE                | slots of the inner rule, named by the rule    | inner loop      |
+| `state.`                | READ                | what a reader has read, named by the reader   | nobody          |
+
+In φ and ψ alike, names without a prefix (`count`, `present`, …) belong to the learner that wrote them. A parameter that
+the inner loop moves keeps its module's name in both: `network.0.weight` becomes `task.0.weight`. Single entries:
+EMBEDDING_MEAN, of pretrained encoders, and CENTRE and SPREAD, of descriptions of tasks, are taken by calibration;
+DESCRIPTORS are the descriptions of the solved tasks, and METRIC weighs them.
+"""
+
+from __future__ import annotations
+
+from quickstudy.episode import Params
+
+PARAMETER, HEAD, INNER, CLASSIFIER = "network.", "head.", "inner.", "classifier."
+CONSTANT, STATISTICS, MEMORY = "constant.", "statistics.", "memory."
+NORMALISATION, EMBEDDING_MEAN = STATISTICS + "network.", STATISTICS + "embedding.mean"
+SOLVED = MEMORY + "task."
+DESCRIPTORS, CENTRE, SPREAD, METRIC = (MEMORY + name for name in ("descriptors", "centre", "spread", "metric"))
+
+TASK, RULE, READ = "task.", "rule.", "state."
+NEW_HEAD = "(head)."
+
+
+def trainable(name: str) -> bool:
+    """Whether the entry `name` of φ is moved by the outer optimizer; buffers, statistics and memories are not."""
+    return not name.startswith((CONSTANT, STATISTICS, MEMORY))
+
+
+def prefixed(prefix: str, params: Params) -> Params:
+    """The entries of `params` whose name starts with `prefix`, without it."""
+    return {name[len(prefix) :]: value for name, value in params.items() if name.startswith(prefix)}
+
+
+def with_prefix(prefix: str, params: Params) -> Params:
+    """The same entries, `prefix` before each name."""
+    return {prefix + name: value for name, value in params.items()}
