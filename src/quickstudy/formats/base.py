@@ -219,7 +219,7 @@ class Format(ABC):
         known, asked = self.coordinates(support), self.coordinates(query)
         if known is None or asked is None or known.shape[1] != 1:
             return None
-        return Axis(self.directions[0], known[:, 0], asked[:, 0], "The dots are all that it was shown.")
+        return Axis(self.directions[0], known[:, 0], asked[:, 0], "The given dots are all that it was shown.")
 
 
 def _check_shape(name: str, actual: tuple[int, ...], expected: tuple[int, ...], lead: int) -> None:

@@ -8,6 +8,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
+_MOST = 8  # cells of a row that are shown
+
 
 class Drawing:
     """One of the kinds below, or one of your own, registered with `quickstudy.pages.pictures.rendered`.
@@ -46,3 +48,9 @@ class Text(Drawing):
     """text: as it was written."""
 
     text: str
+
+
+def row(names: Sequence[str], values: Sequence[float]) -> Row:
+    """The first few of these numbers, with their names; the rest is a dotted cell."""
+    cells = [(name, f"{value + 0.0:.3g}") for name, value in zip(names, values, strict=False)]  # + 0.0: never -0
+    return Row(cells[:_MOST] + ([("", "…")] if len(cells) > _MOST else []))

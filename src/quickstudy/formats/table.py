@@ -13,7 +13,7 @@ from torch import Tensor
 from quickstudy.episode import Features, State
 from quickstudy.errors import ConfigError, DataError, ShapeError
 from quickstudy.formats.base import Broken, Format, Leaf, Records, Stored, all_kept, as_numbers
-from quickstudy.formats.drawing import Drawing, Row
+from quickstudy.formats.drawing import Drawing, row
 from quickstudy.formats.places import column, number_in, read_csv
 from quickstudy.registry import formats
 
@@ -106,7 +106,7 @@ class Table(Format):
     def draw(self, x: Features) -> Drawing | None:
         assert isinstance(x, Tensor)
         names = self.names or ("",) * self.columns
-        return Row([(name, f"{number:.3g}") for name, number in zip(names, x.tolist(), strict=False)][:8])
+        return row(names, x.tolist())
 
     def coordinates(self, x: Features) -> Tensor | None:
         assert isinstance(x, Tensor)

@@ -50,7 +50,7 @@ def _figure(xlabel: str, ylabel: str, size: tuple[float, float] = _SIZE) -> tupl
     axes = figure.add_subplot()
     axes.set_xlabel(xlabel, color=_MUTED)
     axes.set_ylabel(ylabel, color=_MUTED)
-    axes.tick_params(colors=_MUTED, length=0, pad=5)
+    axes.tick_params(which="both", colors=_MUTED, length=0, pad=5)
     axes.patch.set_visible(False)
     axes.grid(axis="y", color=_LINE, linewidth=0.8)
     axes.set_axisbelow(True)
@@ -188,7 +188,7 @@ Dots = tuple[Sequence[float], Sequence[float]]
 def fit_chart(fits: Sequence[Trace], support: Dots, query: Dots, xlabel: str, ylabel: str) -> str:
     """One task of numbers on a line: what is predicted, before and after adaptation, what was given, and the truth."""
     figure, axes = _figure(xlabel, ylabel)
-    axes.scatter(*query, s=13, color=_MUTED, linewidths=0, zorder=3, label="truth")
+    axes.scatter(*query, s=13 if len(query[0]) > 30 else 26, color=_MUTED, linewidths=0, zorder=3, label="truth")
     for fit in fits:
         axes.plot(fit.x, fit.y, color=fit.colour, linewidth=1.2 if fit.faint else 2.0, label=fit.label)
         _band(axes, fit)

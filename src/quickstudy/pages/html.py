@@ -45,13 +45,13 @@ justify-content:space-between;gap:12px}
 .task h3 span,.charts h3 span{color:var(--muted);font-weight:500;white-space:nowrap}
 .row{display:grid;grid-template-columns:auto 1fr;gap:12px;align-items:start;padding:9px 0 12px}
 .row+.row{border-top:1px solid var(--line)}
-.given,.asked{display:flex;flex-wrap:wrap;gap:9px 6px}.given{max-width:124px;align-items:center}
+.given,.asked{display:flex;flex-wrap:wrap;gap:9px 6px}.given{max-width:148px;align-items:center}
 .given>i{font-style:normal;font-weight:650;font-size:13px;width:18px;color:var(--muted)}
 .px{display:block;width:100%;image-rendering:pixelated;background:#fff;border-radius:2px}
-.spark{display:block;width:72px;height:30px;fill:none;stroke:currentColor;stroke-width:1.6;stroke-linejoin:round}
+.spark{display:block;width:52px;height:24px;fill:none;stroke:currentColor;stroke-width:1.6;stroke-linejoin:round}
 .spark circle{fill:currentColor;stroke:none}
 .cells{display:inline-flex;flex-wrap:wrap;gap:2px 8px;font-size:13px;font-variant-numeric:tabular-nums}
-.cells span{min-width:3.2em;text-align:right}
+.cells span{min-width:4.3em;text-align:right}
 .cells i{display:block;font-style:normal;font-size:11px;color:var(--muted);overflow-wrap:anywhere}
 .text{font-size:14px;overflow-wrap:anywhere}
 .frame{position:relative;display:block;border:3px solid var(--class);border-radius:6px;overflow:hidden}
@@ -78,7 +78,7 @@ overflow-wrap:anywhere}
 table.told{margin:0}
 .told td,.told th{padding:5px 12px 5px 0;width:auto;white-space:normal;color:var(--ink);text-align:left}
 .told th{font-size:13px;font-weight:500;color:var(--muted);border-bottom:1px solid var(--line);padding-top:12px}
-.told td:first-child{white-space:normal;width:auto;color:var(--ink)}
+.told td:first-child{white-space:normal;width:66%;color:var(--ink)}
 .told .px{width:40px}.told .wrong{color:var(--bad)}
 .given .more{width:auto;font-weight:400}
 .tasks.wide{grid-template-columns:1fr}

@@ -13,7 +13,7 @@ from quickstudy.pages.charts import colour
 
 _LARGEST = 64  # pixels; larger images are scaled down, so that the page stays small
 _LONGEST = 280  # characters of a text
-_WIDE, _HIGH = 72, 30  # of a small curve, in pixels
+_WIDE, _HIGH = 52, 24  # of a small curve, in pixels
 
 
 @singledispatch

@@ -17,7 +17,7 @@ from quickstudy.targets.base import Distribution
 
 _ASKED = 14  # queries of a class that are drawn at most: one row of a page
 _GIVEN = 10  # and support examples of it
-_LISTED = (5, 8)  # support examples and queries of a list
+_LISTED = (4, 7)  # support examples and queries of a list
 
 KEY = (
     '<div class="key"><span><span class="frame"></span>frame: the class it answered</span>'

@@ -177,14 +177,14 @@ def task_size(run: Run, shots: list[Result], ways: list[Result], steps: list[Res
     of = f"{example}s per class" if each else f"{example}s"
     if shots:
         among = f" of each class ({spec.ways} classes)" if each else f" of a {spec.format.whole}"
-        text += f"With more {example}s{among} answers usually get better. "
+        text += f"How good answers are after more or fewer {example}s{among}"
+        text += "; with more classes to choose from the task gets harder. " if ways else ". "
         figures.append(chart(_against(shots, "shots", f"given {of}", guess)))
     if ways:
-        given = f"{counted(example, ways[0].shots)} {'of each' if each else 'in all'}"
-        text += f"With more classes to choose from ({given}) the task gets harder. "
-        figures.append(chart(_against(ways, "ways", "classes in the task" + ("" if each else ", at most"), guess)))
+        given = f"{'' if each else 'at most, '}{counted(example, ways[0].shots)} {'of each' if each else 'in all'}"
+        figures.append(chart(_against(ways, "ways", f"classes in the task, {given}", guess)))
     if steps:
-        text += "It learns a task in inner steps; at 0 steps it has made no use of what it was given. "
+        text += "At 0 inner steps it has made no use of what it was given. "
         given = f"{counted(example, steps[0].shots)}{' per class' if each else ''}"
         figures.append(chart(_against(steps, "steps", f"inner steps on {given}", guess)))
     text += f"Each dot is a mean over {_counts(shots + ways + steps)}, with its 95 % interval."

@@ -65,12 +65,12 @@ def some_tasks(run: Run, values: list[float]) -> Section | None:
 def _fit_text(run: Run, task: Drawn) -> str:
     support, query = task.episode
     axis = task.spec.format.axis(support.x, query.x)
-    text = "Large dots are what the network was given, grey ones the truth, and the line is what it predicts."
+    text = "Orange dots are what the network was given, grey ones the truth, and the line is what it predicts."
     text += f" {axis.note}" if axis is not None and axis.note else ""
     learner = run.parts.engine.learner.evaluated()
     if isinstance(learner, IterativeLearner):
         text += (
-            f" The grey line is its prediction before it learned the task, in {counted('inner step', learner.steps)}."
+            f" The grey line is its prediction before it learned the task in {counted('inner step', learner.steps)}."
         )
     if task.spread is not None:
         text += " Where it is right about how sure it is, 95 % of the truth lies in the band."

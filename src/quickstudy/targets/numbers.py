@@ -34,7 +34,7 @@ class Numbers(Target):
 
     metric = announce(Metric("mse", "MSE", "mean squared error", higher_is_better=False, short="squared error"))
     density = True
-    guess = "the mean"
+    guess = "always the mean"
     remedy = "--target-offset"
 
     @property
