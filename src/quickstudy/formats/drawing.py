@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-_MOST = 8  # cells of a row that are shown
+_MOST = 6  # cells of a row that are shown
 
 
 class Drawing:

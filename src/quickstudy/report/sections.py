@@ -11,6 +11,7 @@ from quickstudy.evaluation.estimate import Estimate
 from quickstudy.evaluation.evaluate import Result
 from quickstudy.pages.charts import PALETTE, Trace, line_chart
 from quickstudy.pages.html import Section, chart, charts, escape, facts, tile
+from quickstudy.registry import OWN
 from quickstudy.report import measure
 from quickstudy.report.words import counted, each_class
 from quickstudy.runs.run import Run
@@ -42,7 +43,8 @@ def header(run: Run, headline: Headline) -> str:
     config, result, spec = run.config, headline.trained, run.parts.source.spec
     metric, format = result.figure, spec.format
     lead = spec.target.lead(counted(format.example, result.shots), format.example, format.whole, each_class(run))
-    lead += f" It learned how to do that from {config.tasks.name} tasks; the numbers are from tasks kept for testing."
+    tasks = "tasks of the user's own" if config.tasks.name == OWN else f"{config.tasks.name} tasks"
+    lead += f" It learned how to do that from {tasks}; the numbers are from tasks kept for testing."
     tiles = tile(
         f"{metric.title} on new tasks", str(result), f"mean of {result.episodes:,} tasks, 95 % interval", main=True
     )
