@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 
 from quickstudy import rng
-from quickstudy.episode import Episode, Examples, TaskSpec
+from quickstudy.episode import Episode, Examples
+from quickstudy.registry import formats, targets
+from quickstudy.spec import TaskSpec
 from quickstudy.tasks.base import Sampling, Source
 
 FEATURES, KINDS = 8, 10
@@ -21,7 +23,7 @@ class Guessable(Source):
     The label is a function of x alone, and the same in all tasks; which clusters a task has, its support set tells.
     """
 
-    spec: TaskSpec = TaskSpec("classification", (FEATURES,), ways=2)
+    spec: TaskSpec = TaskSpec(formats.make("array", shape=(FEATURES,)), targets.make("classes", ways=2))
     sampling: Sampling = Sampling(ways=2, shots=3, queries=5)
     seed: int = 0
     noise: float = 0.2

@@ -124,8 +124,8 @@ class Levels(Target):
     def answer(self, said, names, fitted):
         return NumberAnswer(said.mean.round().cpu())
 
-    def lead(self, shots, ways):
-        return f"Shown {shots} examples, this network tells the level of others."
+    def lead(self, given, example, whole, each):
+        return f"Shown {given}, this network tells the level of others."
 '''
 
 SENTENCES = [

@@ -62,7 +62,7 @@ def adapted(glyphs: Run) -> AdaptedTask:
         support_labels=given,
         query=query,
         labels=true,
-        predictions=model.predict(query),
+        answer=model.predict(query),
         milliseconds=12.3,
     )
 
@@ -117,7 +117,7 @@ def test_glyph_page_says_what_its_json_says(glyph_page: str, glyph_numbers: dict
     again = glyphs.evaluate(episodes=EPISODES)
     assert glyph_numbers["headline"]["trained"]["mean"] == pytest.approx(again.mean)
     assert glyph_numbers["headline"]["trained"]["ci95"] == pytest.approx(again.ci95)
-    assert glyph_numbers["headline"]["chance"] == pytest.approx(1 / 3)
+    assert glyph_numbers["headline"]["trained"]["baseline"]["mean"] == pytest.approx(1 / 3)
     assert "33.3 %" in glyph_page
     assert f"kept: step {glyphs.kept['step']}" in glyph_page
     assert "learner.temperature" in glyph_page
@@ -131,12 +131,12 @@ def test_shots_and_ways_are_those_the_data_allows(glyph_numbers: dict[str, Any])
 
 
 def test_confusion_counts_every_query_once(glyph_numbers: dict[str, Any]) -> None:
-    found = glyph_numbers["confusion"]
-    assert found["ways"] == 6
-    assert {name.split("/")[0] for name in found["classes"]} == {"alphabet10"}
-    assert all(sum(row) == found["queries"] == 15 for row in found["counts"])
-    right = sum(row[i] for i, row in enumerate(found["counts"]))
-    assert found["accuracy"] == pytest.approx(right / 90)
+    confusion = glyph_numbers["confusion"]
+    assert confusion["ways"] == 6
+    assert {name.split("/")[0] for name in confusion["classes"]} == {"alphabet10"}
+    assert all(sum(row) == confusion["queries"] == 15 for row in confusion["counts"])
+    right = sum(row[i] for i, row in enumerate(confusion["counts"]))
+    assert confusion["accuracy"] == pytest.approx(right / 90)
 
 
 def test_drawn_tasks_hold_every_image_and_mark_the_errors(glyph_page: str, glyph_numbers: dict[str, Any]) -> None:
@@ -151,8 +151,11 @@ def test_adapted_task_is_shown(glyph_page: str, glyph_numbers: dict[str, Any], a
     section = glyph_page.split(f"<h2>{adapted.title}</h2>")[1].split("<h2>")[0]
     assert "12 ms" in section
     assert "A: left, B: middle, C: right" in section
-    assert f"{100 * adapted.accuracy:.0f} %" in section
-    assert glyph_numbers["adapted"]["accuracy"] == pytest.approx(adapted.accuracy)
+    right = [name == label for name, label in zip(adapted.answer.names, adapted.labels, strict=True)]  # type: ignore[attr-defined]
+    assert adapted.value == pytest.approx(sum(right) / 9) and adapted.baseline == pytest.approx(1 / 3)
+    assert f"{100 * adapted.value:.1f} %" in section
+    assert section.count('class="bad"') == 9 - sum(right)
+    assert glyph_numbers["adapted"]["accuracy"] == pytest.approx(adapted.value)
 
 
 def test_adapted_task_refuses_labels_that_do_not_fit(adapted: AdaptedTask) -> None:
@@ -170,8 +173,9 @@ def test_sinusoid_page(sinusoid_page: str, sinusoid: Run) -> None:
     assert f"{number} <small>± {margin}</small>" in sinusoid_page
     assert numbers["headline"]["trained"]["mean"] == pytest.approx(again.mean)
     assert [r["steps"] for r in numbers["by_inner_steps"]] == [0, 1, 5, 10]
-    assert sinusoid_page.count("squared error ") == 4
-    for word in ("truth", "before", "after", "given points", "gradient steps on 5 given points"):
+    assert sinusoid_page.count("<span>squared error ") == 4
+    assert all(r["baseline"]["mean"] > 0 for r in numbers["by_shots"])
+    for word in ("truth", "before", "after", "given points", "inner steps on 5 points", "always the mean"):
         assert word in sinusoid_page
     assert "confusion" not in numbers
 

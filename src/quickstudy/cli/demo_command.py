@@ -58,8 +58,8 @@ def run(argv: Sequence[str]) -> int:
     print("3. Learning a whole new alphabet from one drawing of each character, then reading the other drawings.")
     task = _new_alphabet(trained)
     print(
-        f"   {len(task.model.classes)} characters learned in {task.milliseconds:.0f} ms; {100 * task.accuracy:.1f} % "
-        f"of {len(task.labels)} other drawings named correctly (guessing: {100 / len(task.model.classes):.1f} %)."
+        f"   {len(task.model.names)} characters learned in {task.milliseconds:.0f} ms; {100 * task.value:.1f} % of "
+        f"{len(task.labels)} other drawings named correctly (guessing: {100 * task.baseline:.1f} %)."
     )
     model = task.model.save(trained.folder / "adapted-model")
     print("4. Writing the report.")
@@ -101,7 +101,7 @@ def _new_alphabet(trained: Run) -> AdaptedTask:
         support_labels=names,
         query=query,
         labels=[name for name in names for _ in range(_DRAWINGS - 1)],
-        predictions=model.predict(query),
+        answer=model.predict(query),
         milliseconds=milliseconds,
         title=f"A new alphabet, learned just now: {alphabet}",
     )

@@ -13,7 +13,7 @@ from torch import Tensor
 from quickstudy.episode import Features, State, map_features
 from quickstudy.errors import DataError
 from quickstudy.formats.base import Broken, Format, Leaf, Records, Stored, all_kept, as_numbers
-from quickstudy.formats.drawing import Curve, Drawing, Row
+from quickstudy.formats.drawing import Curve, Drawing, row
 from quickstudy.formats.places import folders_or_files
 from quickstudy.registry import formats
 
@@ -51,11 +51,19 @@ class Array(Format):
         assert isinstance(stored, Tensor)
         return replace(self, shape=tuple(stored.shape[1:]))
 
+    @property
+    def example(self) -> str:
+        return "point" if len(self.shape) == 1 and self.shape[0] <= 2 else "example"
+
+    @property
+    def whole(self) -> str:
+        return "function" if self.shape == (1,) else "task"
+
     def draw(self, x: Features) -> Drawing | None:
         assert isinstance(x, Tensor)
         if x.dim() == 1 and len(x) > 8:
             return Curve(x.tolist())
-        return Row([("", f"{number:.3g}") for number in x.flatten()[:8].tolist()])
+        return row([""] * x.numel(), x.flatten().tolist())
 
     def coordinates(self, x: Features) -> Tensor | None:
         assert isinstance(x, Tensor)

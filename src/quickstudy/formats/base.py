@@ -49,6 +49,18 @@ class Stored(NamedTuple):
     notices: list[str]
 
 
+class Axis(NamedTuple):
+    """Where the examples of one task lie on an axis. title: of the axis. support: (n,). query: (m,).
+
+    note: what a reader must know of the queries, as a sentence.
+    """
+
+    title: str
+    support: Tensor
+    query: Tensor
+    note: str = ""
+
+
 class Format(ABC):
     """How records of one kind become features. A frozen dataclass: its fields are its JSON; registered in `formats`.
 
@@ -175,6 +187,16 @@ class Format(ABC):
 
     # What people see
 
+    @property
+    def example(self) -> str:
+        """What one record is called in a sentence: 'row', with an s for several."""
+        return "example"
+
+    @property
+    def whole(self) -> str:
+        """What the records of one task belong to: 'table'."""
+        return "task"
+
     def draw(self, x: Features) -> Drawing | None:
         """One example, without an axis of examples, as a picture, curve, row or text; None if there is none."""
         return None
@@ -186,6 +208,18 @@ class Format(ABC):
     def from_coordinates(self, points: Tensor) -> Features:
         """The inverse of `coordinates`."""
         return points
+
+    @property
+    def directions(self) -> tuple[str, ...]:
+        """What the directions of `coordinates` are called."""
+        return ("x",) if self.input_shape == (1,) else ("feature 1", "feature 2")
+
+    def axis(self, support: Features, query: Features) -> Axis | None:
+        """Where the examples of one task lie on a line, if they do: by their coordinate, or one after another."""
+        known, asked = self.coordinates(support), self.coordinates(query)
+        if known is None or asked is None or known.shape[1] != 1:
+            return None
+        return Axis(self.directions[0], known[:, 0], asked[:, 0], "The given dots are all that it was shown.")
 
 
 def _check_shape(name: str, actual: tuple[int, ...], expected: tuple[int, ...], lead: int) -> None:

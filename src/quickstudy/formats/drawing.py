@@ -4,18 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
+_MOST = 6  # cells of a row that are shown
+
 
 class Drawing:
-    """One of the kinds below. `quickstudy.pages.pictures` puts it into a page."""
+    """One of the kinds below, or one of your own, registered with `quickstudy.pages.pictures.rendered`.
+
+    small: whether several stand side by side in a line of text.
+    """
+
+    small: ClassVar[bool] = False
 
 
 @dataclass(frozen=True)
 class Picture(Drawing):
     """pixels: (C, H, W) uint8, grey or RGB."""
 
+    small = True
     pixels: Tensor
 
 
@@ -23,6 +32,7 @@ class Picture(Drawing):
 class Curve(Drawing):
     """values: at equal distances, from left to right."""
 
+    small = True
     values: Sequence[float]
 
 
@@ -38,3 +48,9 @@ class Text(Drawing):
     """text: as it was written."""
 
     text: str
+
+
+def row(names: Sequence[str], values: Sequence[float]) -> Row:
+    """The first few of these numbers, with their names; the rest is a dotted cell."""
+    cells = [(name, f"{value + 0.0:.3g}") for name, value in zip(names, values, strict=False)]  # + 0.0: never -0
+    return Row(cells[:_MOST] + ([("", "…")] if len(cells) > _MOST else []))

@@ -130,6 +130,10 @@ class Image(Format):
         assert isinstance(x, Tensor)
         return list(views(x))
 
+    @property
+    def example(self) -> str:
+        return "image"
+
     def draw(self, x: Features) -> Drawing | None:
         """The pixels as they looked before they were inverted."""
         assert isinstance(x, Tensor)

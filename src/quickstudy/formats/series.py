@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from quickstudy.episode import Features, State
+from quickstudy.episode import Features, State, leaves
 from quickstudy.errors import ConfigError, DataError, ShapeError
-from quickstudy.formats.base import Broken, Format, Leaf, Records, Stored, all_kept
+from quickstudy.formats.base import Axis, Broken, Format, Leaf, Records, Stored, all_kept
 from quickstudy.formats.drawing import Curve, Drawing
 from quickstudy.formats.places import column, number_in, read_csv
 from quickstudy.formats.table import one_file
@@ -151,9 +151,23 @@ class Series(Format):
             values = torch.cat([values, predict(self.windows(values, end)).mean[:, 0].to(values)])
         return Distribution(values[len(stored) :])
 
+    @property
+    def example(self) -> str:
+        return "point"
+
+    @property
+    def whole(self) -> str:
+        return "series"
+
     def draw(self, x: Features) -> Drawing | None:
         assert isinstance(x, Tensor)
         return Curve(x[x[:, 1] > 0.5, 0].tolist())
+
+    def axis(self, support: Features, query: Features) -> Axis | None:
+        """One after another: the first point, before which there is nothing, is no example."""
+        seen, asked = len(leaves(support)[0]), len(leaves(query)[0])
+        time = torch.arange(1, 1 + seen + asked)
+        return Axis("time", time[:seen], time[seen:], "Each forecast is made from the true values before it.")
 
 
 def _one_series(records: Any) -> Any:

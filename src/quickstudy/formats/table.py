@@ -13,7 +13,7 @@ from torch import Tensor
 from quickstudy.episode import Features, State
 from quickstudy.errors import ConfigError, DataError, ShapeError
 from quickstudy.formats.base import Broken, Format, Leaf, Records, Stored, all_kept, as_numbers
-from quickstudy.formats.drawing import Drawing, Row
+from quickstudy.formats.drawing import Drawing, row
 from quickstudy.formats.places import column, number_in, read_csv
 from quickstudy.registry import formats
 
@@ -95,14 +95,26 @@ class Table(Format):
     def accepts(self, other: Format) -> bool:
         return isinstance(other, Table) and other.columns <= self.columns
 
+    @property
+    def example(self) -> str:
+        return "row"
+
+    @property
+    def whole(self) -> str:
+        return "table"
+
     def draw(self, x: Features) -> Drawing | None:
         assert isinstance(x, Tensor)
         names = self.names or ("",) * self.columns
-        return Row([(name, f"{number:.3g}") for name, number in zip(names, x.tolist(), strict=False)][:8])
+        return row(names, x.tolist())
 
     def coordinates(self, x: Features) -> Tensor | None:
         assert isinstance(x, Tensor)
-        return x if self.columns <= 2 else None
+        return x if 1 <= self.columns <= 2 else None
+
+    @property
+    def directions(self) -> tuple[str, ...]:
+        return self.names or tuple(f"column {i + 1}" for i in range(self.columns))
 
 
 def _names(records: Any) -> tuple[str, ...]:

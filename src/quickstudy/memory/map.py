@@ -14,9 +14,10 @@ from quickstudy.errors import DataError
 from quickstudy.memory.bank import Bank
 from quickstudy.memory.entry import Entry
 from quickstudy.memory.health import usefulness
-from quickstudy.pages.charts import PALETTE, Line, Points, line_chart, map_chart, require_matplotlib
+from quickstudy.pages.charts import PALETTE, Points, Trace, line_chart, map_chart, require_matplotlib
 from quickstudy.pages.html import Section, chart, charts, escape, page, tile
 from quickstudy.storage.atomic import write_atomically
+from quickstudy.targets.metric import Metric, headline
 
 _LISTED, _NEIGHBOURS = 40, 3
 _NUMBER = ' style="white-space:nowrap"'
@@ -86,26 +87,30 @@ def _tiles(entries: Sequence[Entry]) -> str:
     return tiles + tile("stored", f"{sum(e.size for e in entries) / 1e6:,.1f} MB", f"as {entries[-1].codec}")
 
 
-def _metric(entries: Sequence[Entry]) -> str | None:
-    return next((name for name in ("accuracy", "mse") if any(name in entry.metrics for entry in entries)), None)
+def _metric(entries: Sequence[Entry]) -> Metric | None:
+    """The headline that the entries have, if there is one."""
+    return headline({name: value for entry in entries for name, value in entry.metrics.items()})
 
 
 def _growth(entries: Sequence[Entry]) -> list[Section]:
     """How well each task was learned, in the order in which they came; running means over a tenth of them."""
     metric = _metric(entries)
-    if metric is None or sum(metric in entry.metrics for entry in entries) < 10:
+    if metric is None or sum(metric.name in entry.metrics for entry in entries) < 10:
         return []
-    scale = 100 if metric == "accuracy" else 1
-    values = torch.tensor([scale * entry.metrics[metric] for entry in entries if metric in entry.metrics])
+    values = torch.tensor(
+        [metric.scale * entry.metrics[metric.name] for entry in entries if metric.name in entry.metrics]
+    )
     width = max(3, len(values) // 10)
     means = values.unfold(0, width, 1).mean(1).tolist()
     places = [float(width + i) for i in range(len(means))]
-    lines = [
-        Line("each task", [float(i + 1) for i in range(len(values))], values.tolist(), faint=True),
-        Line(f"mean of {width}", places, means, colour=PALETTE[1]),
+    traces = [
+        Trace("each task", [float(i + 1) for i in range(len(values))], values.tolist(), faint=True),
+        Trace(f"mean of {width}", places, means, colour=PALETTE[1]),
     ]
-    label = "accuracy (%)" if metric == "accuracy" else "mean squared error"
-    drawn = line_chart(lines, "task", label, top=104 if metric == "accuracy" else None, description=label)
+    drawn = line_chart(
+        traces, "task", metric.axis, top=104 if metric.percent else None, bottom=min(0.0, float(values.min())),
+        description=metric.words,
+    )  # fmt: skip
     return [
         Section(
             "Task after task", "How well each task was learned, in the order of their coming.", charts(chart(drawn))
@@ -122,11 +127,15 @@ def _listed(count: int) -> str:
 def _table(entries: Sequence[Entry], vectors: Tensor) -> str:
     used, metric = usefulness(entries), _metric(entries)
     rows = (
-        "<tr>" + "".join(f"<td{_NUMBER}>{name}</td>" for name in ("task", "nearest", "used by", metric or "")) + "</tr>"
+        "<tr>"
+        + "".join(
+            f"<td{_NUMBER}>{name}</td>" for name in ("task", "nearest", "used by", metric.label if metric else "")
+        )
+        + "</tr>"
     )
     for entry, near in zip(entries, neighbours(vectors, first=_LISTED), strict=False):
         names = ", ".join(f"{entries[i].name} ({value:.2f})" for i, value in near)
-        figure = f"{entry.metrics[metric]:.3f}" if metric in entry.metrics else ""
+        figure = metric.number(entry.metrics[metric.name]) if metric and metric.name in entry.metrics else ""
         cells = (entry.name, names, f"{used[entry.id]:.1f}", figure)
         styles = ("", "", _NUMBER, _NUMBER)
         rows += "".join(["<tr>", *(f"<td{s}>{escape(c)}</td>" for s, c in zip(styles, cells, strict=True)), "</tr>"])

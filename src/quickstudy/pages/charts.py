@@ -18,8 +18,8 @@ _SIZE, _WIDE = (4.7, 3.1), (8.0, 5.0)
 
 
 @dataclass(frozen=True)
-class Line:
-    """One series. ci: half-widths of intervals, drawn as a band or (with `marks`) as error bars."""
+class Trace:
+    """One line of a chart. ci: half-widths of intervals, drawn as a band or (with `marks`) as error bars."""
 
     label: str
     x: Sequence[float]
@@ -50,7 +50,7 @@ def _figure(xlabel: str, ylabel: str, size: tuple[float, float] = _SIZE) -> tupl
     axes = figure.add_subplot()
     axes.set_xlabel(xlabel, color=_MUTED)
     axes.set_ylabel(ylabel, color=_MUTED)
-    axes.tick_params(colors=_MUTED, length=0, pad=5)
+    axes.tick_params(which="both", colors=_MUTED, length=0, pad=5)
     axes.patch.set_visible(False)
     axes.grid(axis="y", color=_LINE, linewidth=0.8)
     axes.set_axisbelow(True)
@@ -87,37 +87,34 @@ def _svg(figure: Any, description: str) -> str:
 
 
 def line_chart(
-    lines: Sequence[Line],
+    traces: Sequence[Trace],
     xlabel: str,
     ylabel: str,
     *,
     kept: float | None = None,
     level: tuple[str, Sequence[float], Sequence[float]] | None = None,
     ticks: Sequence[float] | None = None,
-    bottom: float = 0,
+    bottom: float | None = 0,
     top: float | None = None,
     log: bool = False,
     description: str = "",
 ) -> str:
-    """Lines over x.
+    """Traces over x.
 
     kept: an x to mark as the kept step. level: a dotted reference (name, x, y). ticks: those of x. bottom, top: of y.
     """
     figure, axes = _figure(xlabel, ylabel)
-    for line in lines:
-        shade = 0.65 if line.faint else 1.0
-        if line.marks:
+    for trace in traces:
+        shade = 0.65 if trace.faint else 1.0
+        if trace.marks:
             axes.errorbar(
-                line.x, line.y, yerr=line.ci, color=line.colour, marker="o", markersize=5, linewidth=1.6,
-                elinewidth=1.4, capsize=3, label=line.label,
+                trace.x, trace.y, yerr=trace.ci, color=trace.colour, marker="o", markersize=5, linewidth=1.6,
+                elinewidth=1.4, capsize=3, label=trace.label,
             )  # fmt: skip
             continue
-        width = 1.1 if line.faint else 1.8
-        axes.plot(line.x, line.y, color=line.colour, linewidth=width, alpha=shade, label=line.label)
-        if line.ci is not None:
-            low = [y - c for y, c in zip(line.y, line.ci, strict=True)]
-            high = [y + c for y, c in zip(line.y, line.ci, strict=True)]
-            axes.fill_between(line.x, low, high, color=line.colour, alpha=0.2, linewidth=0)
+        width = 1.1 if trace.faint else 1.8
+        axes.plot(trace.x, trace.y, color=trace.colour, linewidth=width, alpha=shade, label=trace.label)
+        _band(axes, trace)
     if level is not None:
         axes.plot(level[1], level[2], color=_MUTED, linestyle=(0, (1.5, 2)), linewidth=1.3, label=level[0])
     if log:
@@ -139,6 +136,13 @@ def line_chart(
     return _svg(figure, description)
 
 
+def _band(axes: Any, trace: Trace) -> None:
+    if trace.ci is not None:
+        low = [y - c for y, c in zip(trace.y, trace.ci, strict=True)]
+        high = [y + c for y, c in zip(trace.y, trace.ci, strict=True)]
+        axes.fill_between(trace.x, low, high, color=trace.colour, alpha=0.2, linewidth=0)
+
+
 @dataclass(frozen=True)
 class Points:
     """Points in the plane. classes: their numbers, which give the colour."""
@@ -148,9 +152,19 @@ class Points:
     classes: Sequence[int]
 
 
-def regions_chart(grid: tuple[Any, Any, Any], support: Points, query: Points, wrong: Sequence[bool], ways: int) -> str:
-    """A plane coloured by predicted class (grid: x (m,), y (m,), class (m, m)) under support and query points."""
-    figure, axes = _figure("feature 1", "feature 2")
+def regions_chart(
+    grid: tuple[Any, Any, Any],
+    support: Points,
+    query: Points,
+    wrong: Sequence[bool],
+    ways: int,
+    titles: tuple[str, ...],
+) -> str:
+    """A plane coloured by predicted class (grid: x (m,), y (m,), class (m, m)) under support and query points.
+
+    titles: of both axes.
+    """
+    figure, axes = _figure(titles[0], titles[1])
     axes.grid(visible=False)
     levels = [i - 0.5 for i in range(ways + 1)]
     axes.contourf(*grid, levels=levels, colors=[colour(i) for i in range(ways)], alpha=0.22)
@@ -167,15 +181,20 @@ def regions_chart(grid: tuple[Any, Any, Any], support: Points, query: Points, wr
     return _svg(figure, "Decision regions of one task")
 
 
-def fit_chart(truth: Line, fits: Sequence[Line], support: tuple[Sequence[float], Sequence[float]], units: str) -> str:
-    """One regression task: the true curve, predictions before and after adaptation, and the support points."""
-    figure, axes = _figure("input x", f"target y ({units})" if units else "target y")
-    axes.plot(truth.x, truth.y, color=_MUTED, linewidth=1.3, linestyle=(0, (1.5, 2)), label=truth.label)
+Dots = tuple[Sequence[float], Sequence[float]]
+"""The places and heights of points."""
+
+
+def fit_chart(fits: Sequence[Trace], support: Dots, query: Dots, xlabel: str, ylabel: str) -> str:
+    """One task of numbers on a line: what is predicted, before and after adaptation, what was given, and the truth."""
+    figure, axes = _figure(xlabel, ylabel)
+    axes.scatter(*query, s=13 if len(query[0]) > 30 else 26, color=_MUTED, linewidths=0, zorder=3, label="truth")
     for fit in fits:
         axes.plot(fit.x, fit.y, color=fit.colour, linewidth=1.2 if fit.faint else 2.0, label=fit.label)
-    axes.scatter(*support, s=46, color=PALETTE[3], edgecolors=_PAPER, linewidths=1, zorder=5, label="given points")
+        _band(axes, fit)
+    axes.scatter(*support, s=46, color=PALETTE[3], edgecolors=_PAPER, linewidths=1, zorder=5, label="given")
     _legend(axes)
-    return _svg(figure, "One regression task, before and after adaptation")
+    return _svg(figure, "What is predicted of one task, beside the truth")
 
 
 def map_chart(

@@ -45,11 +45,17 @@ justify-content:space-between;gap:12px}
 .task h3 span,.charts h3 span{color:var(--muted);font-weight:500;white-space:nowrap}
 .row{display:grid;grid-template-columns:auto 1fr;gap:12px;align-items:start;padding:9px 0 12px}
 .row+.row{border-top:1px solid var(--line)}
-.given,.asked{display:flex;flex-wrap:wrap;gap:9px 6px}.given{max-width:124px;align-items:center}
+.given,.asked{display:flex;flex-wrap:wrap;gap:9px 6px}.given{max-width:148px;align-items:center}
 .given>i{font-style:normal;font-weight:650;font-size:13px;width:18px;color:var(--muted)}
 .px{display:block;width:100%;image-rendering:pixelated;background:#fff;border-radius:2px}
-.frame{position:relative;display:block;width:40px;border:3px solid var(--class);border-radius:6px;overflow:hidden}
-.given .frame{width:46px}
+.spark{display:block;width:52px;height:24px;fill:none;stroke:currentColor;stroke-width:1.6;stroke-linejoin:round}
+.spark circle{fill:currentColor;stroke:none}
+.cells{display:inline-flex;flex-wrap:wrap;gap:2px 8px;font-size:13px;font-variant-numeric:tabular-nums}
+.cells span{min-width:4.3em;text-align:right}
+.cells i{display:block;font-style:normal;font-size:11px;color:var(--muted);overflow-wrap:anywhere}
+.text{font-size:14px;overflow-wrap:anywhere}
+.frame{position:relative;display:block;border:3px solid var(--class);border-radius:6px;overflow:hidden}
+.frame .px{width:34px}.given .frame .px{width:40px}
 .frame.wrong{border-style:dashed;overflow:visible}
 .bad{position:absolute;left:50%;bottom:-10px;transform:translateX(-50%);white-space:nowrap;
 background:var(--bad);color:var(--paper);font-size:10.5px;line-height:1;
@@ -68,13 +74,21 @@ overflow-wrap:anywhere}
 .pair div{display:flex;align-items:flex-start;gap:10px;margin-bottom:8px}
 .pair figure{margin:0;width:60px;text-align:center;font-size:12px;line-height:1.25}
 .pair figure img{border:1px solid var(--line);border-radius:5px;margin-bottom:4px}
+.pair.wide div{display:block}.pair.wide figure{width:auto;text-align:left;margin-bottom:6px}
+table.told{margin:0}
+.told td,.told th{padding:5px 12px 5px 0;width:auto;white-space:normal;color:var(--ink);text-align:left}
+.told th{font-size:13px;font-weight:500;color:var(--muted);border-bottom:1px solid var(--line);padding-top:12px}
+.told td:first-child{white-space:normal;width:66%;color:var(--ink)}
+.told .px{width:40px}.told .wrong{color:var(--bad)}
+.given .more{width:auto;font-weight:400}
+.tasks.wide{grid-template-columns:1fr}
 details{margin-top:52px;border-top:1px solid var(--line);padding-top:16px}
 summary{cursor:pointer;font-weight:600}
 table{border-collapse:collapse;font-size:14px;width:100%;margin-top:12px}
 td{padding:4px 12px 4px 0;border-bottom:1px solid var(--line);vertical-align:top;overflow-wrap:anywhere}
 td:first-child{color:var(--muted);white-space:nowrap;width:1%;padding-right:24px}
 footer{margin-top:40px;font-size:13.5px;color:var(--muted)}
-@media(max-width:520px){main{padding-top:26px}h1{font-size:25px}h2{margin-top:42px}.frame{width:34px}
+@media(max-width:520px){main{padding-top:26px}h1{font-size:25px}h2{margin-top:42px}.frame .px{width:28px}
 dl.facts{grid-template-columns:1fr;gap:0}dl.facts dd{margin-bottom:8px}}
 @media print{details{display:none}.tile,.task,.pair{break-inside:avoid}}
 """

@@ -1,38 +1,74 @@
-"""Images of tasks as part of the page: small PNGs in the text itself, framed in the colour of a class."""
+"""Drawings of records as part of a page: pictures, curves, rows and texts, framed in the colour of a class."""
 
 from __future__ import annotations
 
 import base64
 import html
 import io
+from functools import singledispatch
 
-import torch
-from torch import Tensor
-
-from quickstudy.episode import TaskSpec
+from quickstudy.errors import ConfigError
+from quickstudy.formats.drawing import Curve, Drawing, Picture, Row, Text
 from quickstudy.pages.charts import colour
 
 _LARGEST = 64  # pixels; larger images are scaled down, so that the page stays small
+_LONGEST = 280  # characters of a text
+_WIDE, _HIGH = 52, 24  # of a small curve, in pixels
 
 
-def are_images(spec: TaskSpec) -> bool:
-    """Whether one input is an image (channels, height, width)."""
-    return len(spec.input_shape) == 3 and spec.input_shape[0] in (1, 3)
+@singledispatch
+def rendered(drawing: Drawing, description: str) -> str:
+    """A drawing as HTML. description: what it is, for those who cannot see it.
+
+    A kind of drawing of one's own is added by a function of the same arguments: `@rendered.register`.
+    """
+    raise ConfigError(
+        f"There is no way to show a {type(drawing).__name__} on a page. Register a function that gives its HTML: "
+        "@quickstudy.pages.pictures.rendered.register."
+    )
 
 
-def data_uri(image: Tensor, spec: TaskSpec) -> str:
-    """A PNG of one image (channels, height, width) in [0, 1], as it looked before `spec` inverted it."""
+@rendered.register
+def _picture(drawing: Picture, description: str) -> str:
     from PIL import Image
 
-    pixels = image.detach().float().cpu().clamp(0, 1)
-    if spec.image is not None and spec.image.invert:
-        pixels = 1 - pixels
-    array = (pixels * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
+    array = drawing.pixels.permute(1, 2, 0).numpy()
     picture = Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
     picture.thumbnail((_LARGEST, _LARGEST))
     buffer = io.BytesIO()
     picture.save(buffer, format="PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+    uri = "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return f'<img class="px" src="{uri}" alt="{html.escape(description)}">'
+
+
+@rendered.register
+def _curve(drawing: Curve, description: str) -> str:
+    values = list(drawing.values)
+    low, high = min(values, default=0.0), max(values, default=0.0)
+    step, span = (_WIDE - 8) / max(1, len(values) - 1), high - low
+    heights = [(value - low) / span if span > 0 else 0.5 for value in values]
+    points = [(4 + step * i, _HIGH - 5 - (_HIGH - 10) * height) for i, height in enumerate(heights)]
+    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+    end = f'<circle cx="{points[-1][0]:.1f}" cy="{points[-1][1]:.1f}" r="2"/>' if points else ""
+    return (
+        f'<svg class="spark" viewBox="0 0 {_WIDE} {_HIGH}" role="img" aria-label="{html.escape(description)}">'
+        f'<polyline points="{path}"/>{end}</svg>'
+    )
+
+
+@rendered.register
+def _row(drawing: Row, description: str) -> str:
+    cells = []
+    for name, value in drawing.cells:
+        head = f"<i>{html.escape(name)}</i>" if name else ""
+        cells.append(f"<span>{head}{html.escape(value)}</span>")
+    return f'<span class="cells">{"".join(cells)}</span>'
+
+
+@rendered.register
+def _text(drawing: Text, description: str) -> str:
+    text = drawing.text if len(drawing.text) <= _LONGEST else drawing.text[: _LONGEST - 1].rstrip() + "…"
+    return f'<span class="text">{html.escape(text)}</span>'
 
 
 def letter(index: int) -> str:
@@ -40,15 +76,9 @@ def letter(index: int) -> str:
     return chr(65 + index % 26) + (str(index // 26) if index >= 26 else "")
 
 
-def picture(image: Tensor, spec: TaskSpec, description: str) -> str:
-    """A plain picture."""
-    return f'<img class="px" src="{data_uri(image, spec)}" alt="{html.escape(description)}">'
-
-
-def framed(image: Tensor, spec: TaskSpec, label: int, description: str, wrong: bool = False) -> str:
-    """A picture framed in the colour of class `label`; one that is `wrong` carries a cross and the class's letter."""
+def framed(drawing: Drawing, label: int, description: str, wrong: bool = False) -> str:
+    """A drawing framed in the colour of class `label`; one that is `wrong` carries a cross and the class's letter."""
     badge = f'<b class="bad">✕ {letter(label)}</b>' if wrong else ""
     kind = "frame wrong" if wrong else "frame"
-    inner = picture(image, spec, description)
-    title = html.escape(description)
+    title, inner = html.escape(description), rendered(drawing, description)
     return f'<span class="{kind}" style="--class:{colour(label)}" title="{title}">{inner}{badge}</span>'

@@ -12,7 +12,7 @@ from quickstudy.pages.charts import require_matplotlib
 from quickstudy.pages.html import Section, page
 from quickstudy.report import measure, sections
 from quickstudy.report.adapted import AdaptedTask, adapted_section
-from quickstudy.report.certainty import reading_sections
+from quickstudy.report.certainty import certainty_sections
 from quickstudy.report.mistakes import mistakes
 from quickstudy.report.tasks import some_tasks
 from quickstudy.runs.run import Run
@@ -40,39 +40,32 @@ def report(
     require_matplotlib()
     if not run.metrics:
         raise RunError(f"{run.folder} was averaged from other models, so it has no training to report on. Evaluate it.")
-    regression = run.parts.source.spec.kind == "regression"
     few = min(episodes, curve_episodes)
     with Progress(f"Report on {run.config.name}", 6, quiet=quiet) as progress:
         trained = run.evaluate(episodes=episodes)
         progress.update(1, "untrained network")
         untrained = run.evaluate(episodes=min(episodes, 2 * few), params=run.untrained(), compare_supports=False)
-        headline = sections.Headline(trained, untrained, measure.constant_answer(run, few) if regression else None)
+        headline = sections.Headline(trained, untrained)
         progress.update(2, "drawing tasks")
         drawn = some_tasks(run, trained.values)
         progress.update(3, "size of tasks")
-        shots, ways = measure.by_shots(run, few), [] if regression else measure.by_ways(run, few)
+        shots, ways = measure.by_shots(run, few), measure.by_ways(run, few)
         progress.update(4, "inner steps")
-        steps = measure.by_steps(run, few) if regression else []
-        large = None if regression else measure.largest_task(run)
+        steps, large = measure.by_steps(run, few), measure.largest_task(run)
         progress.update(5, "writing")
         parts = [adapted_section(adapted)] if adapted else []
         parts += [sections.learning_curve(run), *([drawn] if drawn else [])]
-        if shots:
-            parts.append(sections.regression_size(shots, steps) if regression else sections.task_size(shots, ways))
+        if shots or ways or steps:
+            parts.append(sections.task_size(run, shots, ways, steps))
         numbers: dict[str, Any] = {"name": run.config.name, "headline": headline.numbers(), "warning": trained.warning}
         for name, results in (("by_shots", shots), ("by_ways", ways), ("by_inner_steps", steps)):
             numbers[name] = [measure.brief(result) for result in results]
-        parts += reading_sections(run, trained, few, numbers)
+        parts += certainty_sections(run, trained, few, numbers)
         if large is not None:
-            section, numbers["confusion"] = mistakes(large, run.parts.source.spec)
+            section, numbers["confusion"] = mistakes(large)
             parts.append(section)
         if adapted is not None:
-            numbers["adapted"] = {
-                "classes": list(adapted.model.classes),
-                "accuracy": adapted.accuracy,
-                "queries": len(adapted.labels),
-                "milliseconds": adapted.milliseconds,
-            }
+            numbers["adapted"] = adapted.numbers()
         numbers |= {"training": run.kept | {"seconds": run.metrics[-1]["seconds"]}, "config": run.config.to_json()}
         write_json(run.folder / "report.json", numbers)
         path = _write(run, headline, parts)

@@ -1,4 +1,4 @@
-"""Sections about learners that read: how sure they are, and how they do while they read."""
+"""How sure a learner is, and how it does while it reads."""
 
 from __future__ import annotations
 
@@ -6,57 +6,62 @@ from typing import Any
 
 import torch
 
-from quickstudy.evaluation.calibration import LEVELS, calibration, distributions, says_how_sure
+from quickstudy.evaluation.calibration import LEVELS, calibration, distributions
 from quickstudy.evaluation.evaluate import Result
-from quickstudy.pages.charts import Line, line_chart
+from quickstudy.pages.charts import Trace, line_chart
 from quickstudy.pages.html import Section, chart, charts
 from quickstudy.report.measure import SPLIT
 from quickstudy.runs.run import Run
 
-_INSTANCE = "accuracy at instance "
 
-
-def reading_sections(run: Run, result: Result, episodes: int, numbers: dict[str, Any]) -> list[Section]:
-    """What there is to say of how sure the learner is, or of its accuracy online; its figures go into `numbers`."""
-    found = []
-    if says_how_sure(run.parts.engine):
-        drawn = run.parts.source.episodes(SPLIT, torch.arange(episodes, device=run.parts.engine.device))
-        mean, spread = distributions(run.parts.engine, run.params, drawn)
-        hits = calibration(mean.cpu(), spread.cpu(), drawn.query.y.cpu())
+def certainty_sections(run: Run, result: Result, episodes: int, numbers: dict[str, Any]) -> list[Section]:
+    """What there is to say of how sure the learner is, or of how it does online; its figures go into `numbers`."""
+    sections = []
+    drawn = run.parts.source.episodes(SPLIT, torch.arange(episodes, device=run.parts.engine.device))
+    said = distributions(run.parts.engine, run.params, drawn)
+    if said is not None:
+        asked = drawn.query.mask.cpu()
+        mean, spread = (part.cpu()[asked] for part in said)
+        hits = calibration(mean, spread, drawn.query.y.cpu()[asked])
         numbers["calibration"] = {"levels": LEVELS, "within": hits, "episodes": episodes}
-        found.append(_how_sure(hits, result, episodes))
-    instances = {int(n.removeprefix(_INSTANCE)): f for n, f in result.figures.items() if n.startswith(_INSTANCE)}
+        sections.append(_how_sure(hits, result, episodes))
+    instance = f"{result.metric} at instance "
+    instances = {int(n.removeprefix(instance)): f for n, f in result.figures.items() if n.startswith(instance)}
     if instances:
-        line = Line(
+        metric = result.figure
+        trace = Trace(
             "this network",
             [float(k) for k in instances],
-            [100 * f.mean for f in instances.values()],
-            [100 * f.ci95 for f in instances.values()],
+            [metric.scale * f.mean for f in instances.values()],
+            [metric.scale * f.ci95 for f in instances.values()],
             marks=True,
         )
-        chance = ("chance", line.x, [100 / result.ways for _ in line.x])
+        blind = result.baseline
+        guess = run.parts.source.spec.target.guess
+        level = None if blind is None else (guess, trace.x, [metric.scale * blind.mean for _ in trace.x])
         picture = line_chart(
-            [line], "time that a class is met", "accuracy (%)", level=chance, ticks=line.x, top=104,
-            description="accuracy by instance",
+            [trace], "time that a class is met", metric.axis, level=level, ticks=trace.x,
+            top=104 if metric.percent else None, description=f"{metric.words} by instance",
         )  # fmt: skip
         text = (
-            f"It reads one example after another, in random order, and says what each is before it is told. Each dot "
-            f"is a mean over those of {result.episodes:,} tasks in which a class is met so often; bars: 95 % intervals."
+            f"It reads one {run.parts.source.spec.format.example} after another, in random order, and says what each "
+            f"is before it is told. Each dot is a mean over those of {result.episodes:,} tasks in which a class is met "
+            "so often; bars: 95 % intervals."
         )
-        found.append(Section("While it reads", text, charts(chart(picture))))
-    return found
+        sections.append(Section("While it reads", text, charts(chart(picture))))
+    return sections
 
 
 def _how_sure(hits: list[float], result: Result, episodes: int) -> Section:
     levels = [100 * level for level in LEVELS]
     picture = line_chart(
-        [Line("this network", levels, [100 * hit for hit in hits], marks=True)],
-        "level of the interval (%)", "targets within it (%)", level=("right", levels, levels), top=104,
+        [Trace("this network", levels, [100 * hit for hit in hits], marks=True)],
+        "level of the interval (%)", "labels within it (%)", level=("right", levels, levels), top=104,
         description="calibration",
     )  # fmt: skip
     text = (
-        "With each prediction it says how sure it is. A target should lie in the interval of level 90 % nine times in "
-        f"ten: on the line it is right, below it is too sure of itself. Over {episodes} tasks."
+        "With each prediction it says how sure it is. A label should lie in the interval of level 90 % nine times in "
+        f"ten: on the line it is right, below it is too sure of itself. Over {episodes:,} tasks."
     )
     if "nll" in result.figures:
         text += f" Negative log-likelihood: {result.figures['nll']} nats (lower is better)."

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor
-
-from quickstudy.episode import TaskSpec
+from quickstudy.formats.drawing import Drawing
 from quickstudy.pages.html import Section, escape
-from quickstudy.pages.pictures import are_images, letter, picture
+from quickstudy.pages.pictures import letter, rendered
+from quickstudy.report.cards import drawings
 from quickstudy.report.measure import Drawn, confusion
 
 _PAIRS = 4
@@ -16,46 +15,53 @@ _PAIRS = 4
 
 def worst_pairs(counts: list[list[int]]) -> list[tuple[int, int, int]]:
     """(true class, predicted class, how often), most frequent first; every pair of classes in one direction only."""
-    found: list[tuple[int, int, int]] = []
+    pairs: list[tuple[int, int, int]] = []
     wrong = [(n, t, p) for t, row in enumerate(counts) for p, n in enumerate(row) if n and p != t]
     for n, truth, predicted in sorted(wrong, key=lambda entry: (-entry[0], entry[1:])):
-        if not any({truth, predicted} == {t, p} for t, p, _ in found):
-            found.append((truth, predicted, n))
-    return found[:_PAIRS]
+        if not any({truth, predicted} == {t, p} for t, p, _ in pairs):
+            pairs.append((truth, predicted, n))
+    return pairs[:_PAIRS]
 
 
-def mistakes(task: Drawn, spec: TaskSpec) -> tuple[Section, dict[str, Any]]:
+def mistakes(task: Drawn) -> tuple[Section, dict[str, Any]]:
     """The section about one large task with a single support example of each class, and its numbers."""
-    counts = confusion(task)
-    ways, asked = len(counts), sum(counts[0])
-    names = task.names or [letter(i) for i in range(ways)]
+    counts, metric = confusion(task), task.spec.target.metric
+    ways, asked, names = len(counts), sum(counts[0]), task.names
+    guessed = task.spec.target.score(task.spec.target.baseline(*task.episode), task.episode.query)
     text = (
-        f"One harder task: {ways} new classes, a single example of each, {asked} questions about each; "
-        f"{100 * task.accuracy:.0f} % are answered correctly (chance: {100 / ways:.0f} %). Rows are the true class, "
+        f"One harder task: {ways} new classes, a single {task.spec.format.example} of each, {asked} questions about "
+        f"each: {task.told} ({task.spec.target.guess}: {metric.number(float(guessed))}). Rows are the true class, "
         "columns the answer: blue on the diagonal is right, orange off it is a mistake."
     )
     pairs = worst_pairs(counts)
-    body = _matrix(task, counts, names, spec) + _pairs(task, pairs, names, spec, asked)
     numbers = {
         "ways": ways,
         "queries": asked,
-        "accuracy": task.accuracy,
+        metric.name: task.value,
         "classes": names,
         "counts": counts,
         "most_confused": [{"true": names[t], "predicted": names[p], "count": n} for t, p, n in pairs],
     }
-    return Section("Where it fails", text, body), numbers
+    examples = _examples(task)
+    return Section(
+        "Where it fails", text, _matrix(task, counts, examples) + _pairs(task, pairs, examples, asked)
+    ), numbers
 
 
-def _heads(task: Drawn, spec: TaskSpec, names: list[str]) -> list[str]:
-    x, y = task.episode.support.x, task.episode.support.y.tolist()
-    if isinstance(x, Tensor) and are_images(spec):
-        return [picture(x[y.index(label)], spec, name) for label, name in enumerate(names)]
-    return [f'<b title="{escape(name)}">{letter(label)}</b>' for label, name in enumerate(names)]
+def _examples(task: Drawn) -> list[Drawing] | None:
+    """The support example of each class, drawn."""
+    shown, labels = drawings(task.spec.format, task.episode.support.x), task.episode.support.y.tolist()
+    return None if shown is None else [shown[labels.index(label)] for label in range(task.spec.ways)]
 
 
-def _matrix(task: Drawn, counts: list[list[int]], names: list[str], spec: TaskSpec) -> str:
-    heads = _heads(task, spec, names)
+def _heads(task: Drawn, examples: list[Drawing] | None) -> list[str]:
+    if examples is not None and examples[0].small:
+        return [rendered(one, name) for one, name in zip(examples, task.names, strict=True)]
+    return [f'<b title="{escape(name)}">{letter(label)}</b>' for label, name in enumerate(task.names)]
+
+
+def _matrix(task: Drawn, counts: list[list[int]], examples: list[Drawing] | None) -> str:
+    heads, names = _heads(task, examples), task.names
     cells = ["<span></span>"] + [f"<span>{head}</span>" for head in heads]
     for truth, row in enumerate(counts):
         cells.append(f"<span>{heads[truth]}</span>")
@@ -71,22 +77,23 @@ def _matrix(task: Drawn, counts: list[list[int]], names: list[str], spec: TaskSp
     return f'<div class="matrix" style="--n:{len(counts)}">{"".join(cells)}</div>'
 
 
-def _pairs(task: Drawn, pairs: list[tuple[int, int, int]], names: list[str], spec: TaskSpec, asked: int) -> str:
-    support, query = task.episode
-    if not pairs or not isinstance(support.x, Tensor) or not isinstance(query.x, Tensor) or not are_images(spec):
+def _pairs(task: Drawn, pairs: list[tuple[int, int, int]], examples: list[Drawing] | None, asked: int) -> str:
+    shown = drawings(task.spec.format, task.episode.query.x)
+    if not pairs or examples is None or shown is None:
         return ""
-    labels, cards = support.y.tolist(), []
+    names, cards = task.names, []
     for truth, predicted, count in pairs:
         both = zip(task.truth, task.predicted, strict=True)
         example = next(i for i, (t, p) in enumerate(both) if t == truth and p == predicted)
-        images = (
-            ("asked", query.x[example], names[truth]),
-            ("its class", support.x[labels.index(truth)], names[truth]),
-            ("answered", support.x[labels.index(predicted)], names[predicted]),
+        side_by_side = (
+            ("asked", shown[example], names[truth]),
+            ("its class", examples[truth], names[truth]),
+            ("answered", examples[predicted], names[predicted]),
         )
-        figures = "".join(f"<figure>{picture(x, spec, name)}{what}</figure>" for what, x, name in images)
+        figures = "".join(f"<figure>{rendered(one, name)}{what}</figure>" for what, one, name in side_by_side)
+        kind = "pair" if examples[0].small else "pair wide"
         cards.append(
-            f'<div class="pair"><div>{figures}</div>{_readable(names[truth])} taken for '
+            f'<div class="{kind}"><div>{figures}</div>{_readable(names[truth])} taken for '
             f"{_readable(names[predicted])}, {count} of {asked} times.</div>"
         )
     heading = '<p class="note" style="margin-top:22px">The classes it mixes up most, side by side:</p>'

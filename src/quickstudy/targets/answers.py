@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 
@@ -33,6 +34,15 @@ class Answer(ABC):
     def __getitem__(self, index: int) -> Any:
         """The answer for one input, short."""
 
+    @property
+    @abstractmethod
+    def prediction(self) -> Tensor:
+        """What it says as predictions (n, *prediction_shape) of its target, to be held against labels."""
+
+    def told(self, index: int) -> str:
+        """The answer for one input as people read it."""
+        return str(self[index])
+
     def __iter__(self) -> Iterator[Any]:
         return (self[index] for index in range(len(self)))
 
@@ -56,6 +66,14 @@ class ClassAnswer(Answer):
     def names(self) -> list[str]:
         """The likeliest name of each input."""
         return [self.classes[i] for i in self.probabilities.argmax(dim=1).tolist()]
+
+    @property
+    def prediction(self) -> Tensor:
+        return self.probabilities.clamp(min=torch.finfo(self.probabilities.dtype).tiny).log()
+
+    def told(self, index: int) -> str:
+        name, probability = self[index]
+        return f"{name} ({100 * probability:.0f} %)"
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -87,6 +105,17 @@ class NumberAnswer(Answer):
     values: Tensor
     spread: Tensor | None = None
     units: str = ""
+
+    @property
+    def prediction(self) -> Tensor:
+        return self.values
+
+    def told(self, index: int) -> str:
+        values = [f"{number:.3g}" for number in self.values[index].flatten().tolist()]
+        if self.spread is not None:
+            sure = self.spread[index].flatten().tolist()
+            values = [f"{value} ± {half:.2g}" for value, half in zip(values, sure, strict=True)]
+        return ", ".join(values)
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -37,7 +37,7 @@ class Target(ABC):
     density: ClassVar[bool] = False
     """Whether a network that says how sure it is gives a mean and a spread for each output."""
     guess: ClassVar[str] = "guessing"
-    """What `baseline` is called."""
+    """What `baseline` is called, in tables and charts."""
     remedy: ClassVar[str] = "more varied tasks"
     """What keeps a learner from guessing tasks without their support sets, as an option of `quickstudy train`."""
 
@@ -191,13 +191,33 @@ class Target(ABC):
 
     # What people see
 
+    def chosen(self, prediction: Tensor) -> Tensor | None:
+        """Which class each prediction names, (n,) int64, where labels are ids of classes; None where they are not."""
+        return None
+
+    def plotted(self, values: Tensor) -> Tensor | None:
+        """Labels, or what is said of them, as one number each, (n,), to be drawn over an axis; None if they are not."""
+        return None
+
+    def told(self, y: Tensor, names: Sequence[str]) -> list[str]:
+        """Labels y (n, *shape) as people read them. names: of the classes, where there are any."""
+        return [str(one) for one in y.tolist()]
+
+    def known(self, labels: Any, names: Sequence[str]) -> Tensor:
+        """Labels of the user's as y (n, *shape), for a task whose classes have these names; DataError for others."""
+        return self.encode(labels)[0]
+
     @abstractmethod
     def answer(self, said: Distribution, names: Sequence[str], fitted: State) -> Answer:
         """What a prediction says in the user's own names and units. fitted: what the format learned of the task."""
 
     @abstractmethod
-    def lead(self, shots: int, ways: int) -> str:
-        """What a network does that was shown `shots` examples (of each of `ways` classes): for the top of a page."""
+    def lead(self, given: str, example: str, whole: str, each: bool) -> str:
+        """What a network does, in a sentence for the top of a page.
+
+        given: the examples that it was shown, as '5 rows'. example: one of them, as 'row'. whole: what they are
+        examples of, as 'table'. each: whether it was given so many of every class.
+        """
 
     def layer(self) -> nn.Module | None:
         """What must follow a linear layer of `outputs` numbers to give predictions; None where nothing must."""

@@ -33,7 +33,7 @@ class Classes(Target):
 
     ways: int = 5
 
-    metric = announce(Metric("accuracy", "accuracy", "accuracy", higher_is_better=True, percent=True))
+    metric = announce(Metric("accuracy", "accuracy", "accuracy", higher_is_better=True, percent=True, short="correct"))
     relabels = True
     remedy = "--shuffle-labels"
 
@@ -138,11 +138,26 @@ class Classes(Target):
     def answer(self, said: Distribution, names: Sequence[str], fitted: State) -> ClassAnswer:
         return ClassAnswer(tuple(names), said.mean.softmax(dim=1).cpu())
 
-    def lead(self, shots: int, ways: int) -> str:
-        return (
-            f"Shown {shots} example{'' if shots == 1 else 's'} of each of {ways} classes it has never seen, this "
-            "network says which class a new example belongs to."
-        )
+    def chosen(self, prediction: Tensor) -> Tensor | None:
+        return prediction.argmax(dim=-1)
+
+    def told(self, y: Tensor, names: Sequence[str]) -> list[str]:
+        """Names, or numbers from 1 where classes have none."""
+        return [names[i] if names else f"class {i + 1}" for i in y.tolist()]
+
+    def known(self, labels: Any, names: Sequence[str]) -> Tensor:
+        shown = [str(label) for label in _listed(labels)]
+        strange = next((label for label in shown if label not in names), None)
+        if strange is not None:
+            raise DataError(
+                f"The label {strange!r} is not a class of the adapted model ({', '.join(names)}). Give the names it "
+                "was adapted with."
+            )
+        return torch.tensor([names.index(label) for label in shown], dtype=torch.int64)
+
+    def lead(self, given: str, example: str, whole: str, each: bool) -> str:
+        shown = f"{given} of each of {self.ways} classes" if each else f"{given} of up to {self.ways} classes"
+        return f"Shown {shown} it has never seen, this network says which class a new {example} belongs to."
 
 
 def _order(label: Hashable) -> tuple[bool, Any]:

@@ -13,7 +13,8 @@ from quickstudy.registry import targets
 class Metric:
     """A figure of one task. name: in stored files. label: in tables. words: in sentences and on axes.
 
-    percent: it lies in [0, 1] and is shown times 100; it then has a largest value, and an error rate is 1 less it.
+    short: of one task, 'correct' in '60 % correct'; the words if not given. percent: it lies in [0, 1] and is
+    shown times 100; it then has a largest value, and an error rate is 1 less it.
     """
 
     name: str
@@ -21,6 +22,12 @@ class Metric:
     words: str
     higher_is_better: bool
     percent: bool = False
+    short: str = ""
+
+    @property
+    def title(self) -> str:
+        """The short words, or what there is."""
+        return self.short or self.words
 
     @property
     def axis(self) -> str:
@@ -34,7 +41,15 @@ class Metric:
 
     def show(self, value: float) -> str:
         """'accuracy 98.9 %', 'MSE 0.352': a value in a line of progress."""
-        return f"{self.label} {100 * value:.1f} %" if self.percent else f"{self.label} {value:.3f}"
+        return f"{self.label} {self.number(value)}"
+
+    def number(self, value: float) -> str:
+        """'98.9 %', '0.352'."""
+        return f"{100 * value:.1f} %" if self.percent else f"{value:.3f}"
+
+    def of_one(self, value: float) -> str:
+        """'60 % correct', 'squared error 0.352': the value of a single task, of which no more digits are known."""
+        return f"{100 * value:.0f} % {self.title}" if self.percent else f"{self.title} {value:.3g}"
 
     def interval(self, mean: float, ci95: float) -> str:
         """'98.9 ± 0.2 %', '0.352 ± 0.014': what a paper prints."""

@@ -32,9 +32,9 @@ class Numbers(Target):
     shape: tuple[int, ...] = (1,)
     units: str = ""
 
-    metric = announce(Metric("mse", "MSE", "mean squared error", higher_is_better=False))
+    metric = announce(Metric("mse", "MSE", "mean squared error", higher_is_better=False, short="squared error"))
     density = True
-    guess = "the mean"
+    guess = "always the mean"
     remedy = "--target-offset"
 
     @property
@@ -137,8 +137,15 @@ class Numbers(Target):
             values, spread = values * unit + mean, None if spread is None else spread * unit
         return NumberAnswer(values, spread, self.units)
 
-    def lead(self, shots: int, ways: int) -> str:
+    def plotted(self, values: Tensor) -> Tensor | None:
+        return values.flatten() if self.outputs == 1 else None
+
+    def told(self, y: Tensor, names: Sequence[str]) -> list[str]:
+        return [", ".join(f"{number:.3g}" for number in one.flatten().tolist()) for one in y]
+
+    def lead(self, given: str, example: str, whole: str, each: bool) -> str:
+        value = "value" if self.outputs == 1 else f"{self.outputs} values"
         return (
-            f"Shown {shots} point{'' if shots == 1 else 's'} of a function it has never seen, this network predicts "
-            "the rest of it."
+            f"Shown {given} of a {whole} it has never seen, each with its {value}, this network predicts the values of "
+            f"further {example}s."
         )

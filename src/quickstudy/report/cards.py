@@ -1,0 +1,96 @@
+"""Cards of one task, example by example: rows of framed drawings by class, or a list with labels and answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+
+from quickstudy.episode import Features, leaves, map_features
+from quickstudy.formats.base import Format
+from quickstudy.formats.drawing import Drawing
+from quickstudy.pages.html import escape
+from quickstudy.pages.pictures import framed, letter, rendered
+from quickstudy.report.measure import Drawn
+from quickstudy.targets.base import Distribution
+
+_ASKED = 14  # queries of a class that are drawn at most: one row of a page
+_GIVEN = 10  # and support examples of it
+_LISTED = (4, 7)  # support examples and queries of a list
+
+KEY = (
+    '<div class="key"><span><span class="frame"></span>frame: the class it answered</span>'
+    '<span><span class="frame wrong"></span>✕ and letter: a mistake, and what it was taken for</span></div>'
+)
+
+
+def drawings(format: Format, x: Features) -> list[Drawing] | None:
+    """Every example of x (n, …) drawn; None where the format draws nothing."""
+    drawn = [format.draw(map_features(partial(torch.select, dim=0, index=i), x)) for i in range(len(leaves(x)[0]))]
+    shown = [one for one in drawn if one is not None]
+    return shown if shown and len(shown) == len(drawn) else None
+
+
+def class_card(task: Drawn, title: str, value: str | None = None) -> str:
+    """One row a class: its support examples, then its queries framed by the predicted class."""
+    support, query = task.episode
+    given, asked = drawings(task.spec.format, support.x), drawings(task.spec.format, query.x)
+    assert given is not None
+    assert asked is not None
+    predicted, truth, rows = task.predicted, task.truth, []
+    labels = support.y.tolist()
+    for label, name in enumerate(task.names):
+        shown = [framed(one, label, name) for one, y in zip(given, labels, strict=True) if y == label]
+        if not shown:
+            continue
+        more = f'<i class="more">+ {len(shown) - _GIVEN}</i>' if len(shown) > _GIVEN else ""
+        answers = []
+        for i in [i for i, y in enumerate(truth) if y == label][:_ASKED]:
+            note = f"{name}, answered {task.names[predicted[i]]}"
+            answers.append(framed(asked[i], predicted[i], note, wrong=predicted[i] != label))
+        rows.append(
+            f'<div class="row"><div class="given"><i>{letter(label)}</i>{"".join(shown[:_GIVEN])}{more}</div>'
+            f'<div class="asked">{"".join(answers)}</div></div>'
+        )
+    return _card(title, task.told if value is None else value, "".join(rows))
+
+
+def list_card(task: Drawn, title: str, answers: Sequence[str] | None = None, value: str | None = None) -> str:
+    """Some support examples with their labels, and some queries with the truth and the answer.
+
+    answers: to all queries as people read them, and value: of the headline; what `task` says if not given.
+    """
+    spec, (support, query) = task.spec, task.episode
+    if answers is None:
+        said = spec.target.answer(Distribution(task.output, task.spread), task.names, {})
+        answers = [said.told(i) for i in range(len(said))]
+    parts = []
+    for part, most in zip((support, query), _LISTED, strict=True):
+        shown = drawings(
+            spec.format, map_features(partial(torch.narrow, dim=0, start=0, length=min(most, len(part.y))), part.x)
+        )
+        labels = spec.target.told(part.y[:most], task.names)
+        parts.append([(rendered(one, label), label) for one, label in zip(shown or (), labels, strict=True)])
+    given, asked = parts
+    label = f"label ({spec.target.units})" if spec.target.units else "label"
+    rows = _heads(f"{_some(len(given), len(support.y))} given", label, "")
+    rows += "".join(f"<tr><td>{drawing}</td><td>{escape(label)}</td><td></td></tr>" for drawing, label in given)
+    rows += _heads(f"{_some(len(asked), len(query.y))} new", "truth", "answer")
+    mistaken = [p != t for p, t in zip(task.predicted, task.truth, strict=True)] if task.predicted else []
+    for i, (drawing, label) in enumerate(asked):
+        kind = ' class="wrong"' if mistaken and mistaken[i] else ""
+        rows += f"<tr><td>{drawing}</td><td>{escape(label)}</td><td{kind}>{escape(answers[i])}</td></tr>"
+    return _card(title, task.told if value is None else value, f'<table class="told">{rows}</table>')
+
+
+def _some(shown: int, count: int) -> str:
+    return f"{shown} of {count:,}" if shown < count else f"{count:,}"
+
+
+def _heads(*names: str) -> str:
+    return "<tr>" + "".join(f"<th>{escape(name)}</th>" for name in names) + "</tr>"
+
+
+def _card(title: str, value: str, body: str) -> str:
+    return f'<div class="task"><h3>{escape(title)}<span>{escape(value)}</span></h3>{body}</div>'
