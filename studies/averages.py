@@ -8,6 +8,7 @@ from statistics import median
 from typing import Any
 
 import torch
+from quickstudy.losses import loss, metric
 from torch import Tensor
 
 import quickstudy as qs
@@ -15,7 +16,6 @@ from quickstudy.averaging import Interpolation, Supervised, greedy_soup, interpo
 from quickstudy.episode import Examples, Params, TaskSpec
 from quickstudy.inner import SGD, Adam
 from quickstudy.learners import Network
-from quickstudy.losses import loss, metric
 from quickstudy.models import conv4, mlp
 from quickstudy.tasks.classes import ClassSource
 from studies.common import interval, store
