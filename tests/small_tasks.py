@@ -5,11 +5,24 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from quickstudy.episode import Episode, Examples, Params, TaskSpec
+from quickstudy.episode import Episode, Examples, Params
+from quickstudy.registry import formats, targets
+from quickstudy.spec import TaskSpec
 
-VECTORS = TaskSpec("classification", (5,), ways=3)
-IMAGES = TaskSpec("classification", (1, 4, 4), ways=3)
-VALUES = TaskSpec("regression", (5,), target_shape=(2,))
+
+def classes(ways: int, *shape: int) -> TaskSpec:
+    """Arrays of `shape`, of which each is of one of `ways` classes."""
+    return TaskSpec(formats.make("array", shape=shape), targets.make("classes", ways=ways))
+
+
+def numbers(shape: tuple[int, ...], *of: int) -> TaskSpec:
+    """Arrays of the shape `of`, with labels of `shape`."""
+    return TaskSpec(formats.make("array", shape=of), targets.make("numbers", shape=shape))
+
+
+VECTORS = classes(3, 5)
+IMAGES = classes(3, 1, 4, 4)
+VALUES = numbers((2,), 5)
 
 
 def examples(spec: TaskSpec, count: int, seed: int = 0, tasks: int | None = None) -> Examples:
@@ -17,11 +30,11 @@ def examples(spec: TaskSpec, count: int, seed: int = 0, tasks: int | None = None
     generator = torch.Generator().manual_seed(seed)
     lead = (count,) if tasks is None else (tasks, count)
     x = torch.randn((*lead, *spec.input_shape), generator=generator, dtype=torch.float64)
-    if spec.kind == "classification":
+    if spec.ways:
         y = torch.arange(count).remainder(spec.ways).expand(lead).clone()
         x = x + torch.randn((spec.ways, *spec.input_shape), generator=generator, dtype=torch.float64)[y]
     else:
-        y = torch.randn((*lead, *spec.target_shape), generator=generator, dtype=torch.float64)
+        y = torch.randn((*lead, *spec.target.prediction_shape), generator=generator, dtype=torch.float64)
     return Examples(x, y, torch.ones(lead, dtype=torch.bool))
 
 
