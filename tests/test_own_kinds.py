@@ -130,7 +130,7 @@ class Levels(Target):
 
 SENTENCES = [
     f"{mood} {thing} {end}"
-    for mood in ("glad", "sad", "odd", "mad", "dim")
+    for mood in ("glad", "sad", "odd", "mad", "dim", "calm", "keen", "shy", "wry")
     for thing in ("ab", "cd", "ef")
     for end in "xyzw"
 ]
@@ -162,7 +162,7 @@ SMALL = "--iterations 4 --validation-episodes 3 --validate-every 4 --calibration
 
 
 def test_commands_work_with_a_format_of_ones_own(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    tasks = "--tasks records --tasks.root moods --tasks.format sentences --tasks.val 0.4 --tasks.test 0.4"
+    tasks = "--tasks records --tasks.root moods --tasks.format sentences --tasks.val 0.25 --tasks.test 0.25"
     Path("recipe.py").write_text(
         textwrap.dedent(
             """
@@ -176,7 +176,7 @@ def test_commands_work_with_a_format_of_ones_own(own: Path, capsys: pytest.Captu
             """
         )
     )
-    run(f"train --import sentences.py recipe.py {tasks} --ways 1 --queries 2 {SMALL} --out run --no-report")
+    run(f"train --import sentences.py recipe.py {tasks} {SMALL} --out run --no-report")
     run("evaluate --import sentences.py run --episodes 4")
     run("adapt --import sentences.py run --support moods --out model")
     run("predict --import sentences.py model moods --out answers.csv")

@@ -86,6 +86,7 @@ class Registry(Mapping[str, Callable[..., R]], Generic[R, T]):
             # deadlock as a lock of ours held during an import could.
             spec = importlib.import_module(home).__spec__
             if not getattr(spec, "_initializing", False):
+                importlib.import_module("quickstudy.packages")
                 self._home = ""
         return self._entries
 
@@ -219,7 +220,8 @@ targets: Registry[Any, Traits] = Registry("target", Traits, "quickstudy.targets"
 def _own_model(spec: Any, head: bool = True) -> Any:
     """A module of the user's own."""
     raise ConfigError(
-        "This was trained with a network of your own, which is not stored. Give it again from Python: "
+        "This was trained with a network of your own, which is not stored. Give it again: on the command line by "
+        "--import FILE.py, where FILE.py has a function module() that returns it; from Python by "
         "quickstudy.Run(folder, module=…), quickstudy.resume(folder, module=…) or quickstudy.load(folder, module=…)."
     )
 
@@ -228,6 +230,7 @@ def _own_model(spec: Any, head: bool = True) -> Any:
 def _own_source() -> Any:
     """Tasks of the user's own."""
     raise ConfigError(
-        "This was trained on tasks of your own, which are not stored. Give them again from Python: "
-        "quickstudy.Run(folder, source=…) or quickstudy.resume(folder, source=…)."
+        "This was trained on tasks of your own, which are not stored. Give them again: on the command line by --import "
+        "FILE.py, where FILE.py has a function source() that returns them; from Python by quickstudy.Run(folder, "
+        "source=…) or quickstudy.resume(folder, source=…)."
     )

@@ -16,14 +16,14 @@ COMMANDS = {
     "demo": "the main job from start to end: train, evaluate, learn a new alphabet, write a report",
     "train": "meta-train by a recipe; any number in it can be changed",
     "evaluate": "measure a run on tasks it has never seen",
-    "adapt": "learn new classes from a folder with one sub-folder of images per class",
-    "predict": "name the classes of images with an adapted model",
+    "adapt": "learn a new task: a folder with one sub-folder per class, a CSV file of rows, or a time series",
+    "predict": "name classes, tell numbers or forecast with an adapted model",
     "memory": "remember solved tasks, and start new ones from the nearest: build, list, show, search, adapt, prune …",
     "average": "make one run of several, by a greedy soup or a mean",
     "partition": "train a recipe apart on parts of its classes, and average",
     "report": "write the report page of a run",
     "reproduce": "train a recipe and measure every figure it publishes",
-    "list": "list recipes, learners, models, tasks or runs",
+    "list": "list recipes, learners, models, tasks, formats, targets or runs",
 }
 
 
@@ -38,6 +38,9 @@ def usage() -> str:
             "usage: quickstudy COMMAND …      (quickstudy COMMAND --help tells more)",
             "",
             *lines,
+            "",
+            "  --import FILE.py, on every command: a Python file that registers parts of your own (formats, targets,",
+            "  tasks, models, learners), or makes a network and tasks in functions module() and source()",
             "",
             "  quickstudy train omniglot-protonet",
             "  quickstudy evaluate omniglot-protonet --ways 20 --shots 1 --episodes 1000",
@@ -62,14 +65,20 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     rank, size = standing()
     with _speaking(rank):
-        return _run(arguments[0], arguments[1:], rank, size)
+        return _run(arguments, rank, size)
 
 
-def _run(command: str, rest: Sequence[str], rank: int, size: int) -> int:
+def _run(arguments: Sequence[str], rank: int, size: int) -> int:
+    from quickstudy.cli import own
     from quickstudy.errors import ProcessLost
     from quickstudy.training.loop import Interrupted
 
+    command = arguments[0]
     try:
+        names, words = own.split(arguments)
+        if not words:
+            raise ConfigError(f"A command comes before or after {own.FLAG}. `quickstudy --help` shows them.")
+        command, *rest = words
         if size > 1 and command in COMMANDS and command != "train":
             raise ConfigError(
                 f"{size} processes were started, but only `quickstudy train` shares its work. Run "
@@ -78,7 +87,8 @@ def _run(command: str, rest: Sequence[str], rank: int, size: int) -> int:
         if command not in COMMANDS:
             raise unknown_name("command", command, COMMANDS)
         module = importlib.import_module(f"quickstudy.cli.{command}_command")
-        return int(module.run(rest) or 0)
+        with own.imported(names):
+            return int(module.run(rest) or 0)
     except QuickstudyError as error:
         _finish_speaking(size)
         if rank == 0 or isinstance(error, ProcessLost):

@@ -9,8 +9,7 @@ from pathlib import Path
 import tyro
 
 from quickstudy.averaging.runs import How, average_runs
-from quickstudy.cli.parse import find_run, parse, table
-from quickstudy.runs.run import Run
+from quickstudy.cli.parse import next_line, open_run, parse, table
 
 
 @dataclass
@@ -31,7 +30,7 @@ class Average:
 
 def run(argv: Sequence[str]) -> int:
     options = parse(Average, "average", argv)
-    runs = [Run(find_run(name), device=options.device) for name in options.runs]
+    runs = [open_run(name, options.device) for name in options.runs]
     averaged = average_runs(runs, options.out, options.how, options.weights or None)
     rows = [
         [name, f"{value:.4f}", "yes" if name in averaged.members else ""] for name, value in averaged.scores.items()
@@ -39,5 +38,5 @@ def run(argv: Sequence[str]) -> int:
     table("On validation tasks", ["run", "value", "taken"], [*rows, [str(options.out), f"{averaged.score:.4f}", ""]])
     if averaged.interpolation is not None:
         print(f"Loss on the line between the two best runs:\n{averaged.interpolation}")
-    print(f"Next: quickstudy evaluate {options.out}")
+    print(next_line("evaluate", options.out))
     return 0

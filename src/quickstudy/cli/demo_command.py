@@ -11,6 +11,7 @@ import torch
 
 import quickstudy as qs
 from quickstudy.cli.parse import parse
+from quickstudy.episode import map_features
 from quickstudy.report import AdaptedTask
 from quickstudy.runs.run import Run
 from quickstudy.tasks.classes import ClassSource
@@ -91,7 +92,8 @@ def _new_alphabet(trained: Run) -> AdaptedTask:
     alphabet, names = _split_names([source.pool.name(int(c)) for c in characters])
     drawings = torch.arange(_DRAWINGS, device=source.device).expand(len(characters), -1)
     x = source.pool.fetch(characters[:, None].expand_as(drawings), drawings)
-    support, query = x[:, 0], x[:, 1:].flatten(0, 1)
+    support = map_features(lambda t: t[:, 0], x)
+    query = map_features(lambda t: t[:, 1:].flatten(0, 1), x)
     began = time.perf_counter()
     model = trained.adapt(support, names)
     milliseconds = 1000 * (time.perf_counter() - began)

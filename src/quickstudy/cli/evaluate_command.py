@@ -9,7 +9,7 @@ from typing import Annotated
 
 import tyro
 
-from quickstudy.cli.parse import find_run, parse, table, warn
+from quickstudy.cli.parse import open_run, parse, table, warn
 from quickstudy.errors import ConfigError
 from quickstudy.evaluation.evaluate import Result
 from quickstudy.learners import IterativeLearner
@@ -34,7 +34,7 @@ class Evaluate:
     split: str = "test"
     """Which tasks: train, val or test."""
     steps: int | None = None
-    """Inner steps; regression runs report 0, 1, 5 and 10 if not given."""
+    """Inner steps; runs on tasks of numbers report 0, 1, 5 and 10 if not given."""
     seed: int | None = None
     """Another stream of tasks."""
     untrained: bool = False
@@ -49,14 +49,15 @@ class Evaluate:
 
 def run(argv: Sequence[str]) -> int:
     options = parse(Evaluate, "evaluate", argv)
-    done = Run(find_run(options.run), device=options.device)
+    done = open_run(options.run, options.device)
     if options.omniglot_runs is not None:
         return _official_runs(done, options)
     if options.episodes < 2:
         raise ConfigError(f"--episodes must be at least 2 for a confidence interval, found {options.episodes}.")
     learner = done.parts.engine.learner
-    regression = learner.spec.kind == "regression" and isinstance(learner, IterativeLearner)
-    all_steps = (0, 1, 5, 10) if options.steps is None and regression else (options.steps,)
+    target = learner.spec.target
+    several = options.steps is None and isinstance(learner, IterativeLearner)
+    all_steps = target.steps_shown if several else (options.steps,)
     rows, results, warning = [], [], ""
     for steps in all_steps:
         for label, params in [("trained", None), *([("untrained", done.untrained())] if options.untrained else [])]:
@@ -77,11 +78,11 @@ def run(argv: Sequence[str]) -> int:
             task = _size(result, done.parts.source.balanced)
             moves = "" if result.steps is None else f", {result.steps} inner steps"
             note = " (transductive)" if result.transductive else ""
-            rows.append([task + moves, label, result.metric, str(result) + note, str(result.episodes)])
+            rows.append([task + moves, label, result.figure.label, str(result) + note, str(result.episodes)])
             rows += [[task, label, name, str(figure), str(figure.count)] for name, figure in result.figures.items()]
-    spec = learner.spec
-    if spec.kind == "classification" and done.parts.source.balanced:
-        rows.append([f"{results[0]['ways']}-way", "guessing", "accuracy", f"{100 / results[0]['ways']:.1f} %", "–"])
+    if (blind := result.baseline) is not None:
+        metric = result.figure
+        rows.append([task, target.guess, metric.label, metric.interval(blind.mean, blind.ci95), str(blind.count)])
     table(
         f"{done.config.name}, {options.split} tasks, seed {results[0]['seed']}",
         ["task", "network", "metric", "mean ± 95 % CI", "tasks"],

@@ -1,4 +1,4 @@
-"""`quickstudy list recipes|learners|models|tasks|runs`."""
+"""`quickstudy list recipes|learners|models|tasks|formats|targets|runs`."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ _KINDS: dict[str, registry.Registry[Any, Any]] = {
     "learners": registry.learners,
     "models": registry.models,
     "tasks": registry.sources,
+    "formats": registry.formats,
+    "targets": registry.targets,
 }
 
 
@@ -28,7 +30,7 @@ _KINDS: dict[str, registry.Registry[Any, Any]] = {
 class List:
     """Show what there is."""
 
-    what: tyro.conf.Positional[Literal["recipes", "learners", "models", "tasks", "runs"]]
+    what: tyro.conf.Positional[Literal["recipes", "learners", "models", "tasks", "formats", "targets", "runs"]]
     """What to list."""
     plain: bool = False
     """Names only, one a line."""

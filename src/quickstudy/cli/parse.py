@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from quickstudy.errors import unknown_name
+from quickstudy.cli import own
+from quickstudy.deploy.model import Model
+from quickstudy.deploy.store import read_model
+from quickstudy.errors import ConfigError, unknown_name
+from quickstudy.formats.base import Records
+from quickstudy.registry import OWN
+from quickstudy.runs.run import Run
 from quickstudy.storage.folders import RUNS
 
 T = TypeVar("T")
@@ -33,6 +40,53 @@ def find_run(name: str) -> Path:
 def run_names() -> list[str]:
     """The runs under runs/, by name."""
     return sorted(path.parent.name for path in RUNS.glob("*/config.json"))
+
+
+def open_run(name: str, device: str | None = None) -> Run:
+    """The run of that folder, or of that name under runs/; with the network or tasks that imported files make."""
+    folder = find_run(name)
+    done = Run(folder, device=device)
+    module, source = own.made_for(done.config)
+    return Run(folder, module, source, device)
+
+
+def open_model(folder: Path, device: str) -> Model:
+    """The adapted model in `folder`; with the network that an imported file makes, where it was the user's own."""
+    tensors, facts = read_model(folder)
+    of_own = facts["config"]["model"]["name"] == OWN
+    return Model.restored(tensors, facts, own.module() if of_own else None, device)
+
+
+def one_task(records: Records, task: str | None, place: str) -> Records:
+    """The records of the one task called `task`; all of them where they are of one, or where nothing tells."""
+    if records.groups is None or (task is None and len(set(records.groups)) == 1):
+        if task is not None:
+            raise ConfigError(
+                f"{place} does not tell tasks apart, so there is no task {task!r} in it. Leave --task out."
+            )
+        return records
+    names = sorted(set(records.groups))
+    if task is None:
+        raise ConfigError(
+            f"{place} holds {len(names)} tasks ({', '.join(names[:5])}{', …' if len(names) > 5 else ''}), and one is "
+            "learned at a time. Say which: --task NAME."
+        )
+    if task not in names:
+        raise unknown_name("task", task, names)
+    at = [i for i, group in enumerate(records.groups) if group == task]
+    labels = None if records.labels is None else [records.labels[i] for i in at]
+    return Records([records.items[i] for i in at], [records.names[i] for i in at], labels, [task] * len(at))
+
+
+def next_line(command: str, folder: str | Path) -> str:
+    """The line that proposes a command on `folder`, as it can be typed."""
+    return f"Next: quickstudy {command} {shlex.quote(str(folder))}{own.written()}"
+
+
+def next_predict(folder: Path, place: Path, task: str | None = None) -> str:
+    """The line that proposes to predict with the model in `folder`, for a start what it was adapted to."""
+    which = "" if task is None else f" --task {shlex.quote(task)}"
+    return f"{next_line('predict', folder)} {shlex.quote(str(place))}{which} --out predictions.csv"
 
 
 def warn(text: str) -> None:

@@ -10,7 +10,7 @@ import tyro
 
 from quickstudy.averaging.rounds import Round, Workers
 from quickstudy.averaging.runs import Divide, train_on_parts
-from quickstudy.cli.parse import parse
+from quickstudy.cli.parse import next_line, parse
 from quickstudy.cli.settings import load_recipe
 from quickstudy.training.progress import Progress
 
@@ -58,5 +58,5 @@ def run(argv: Sequence[str]) -> int:
             workers=options.workers, progress=told,
         )  # fmt: skip
     print(f"Validation {done.kept['validation']:.4f} ± {done.kept['validation_ci95']:.4f}: {options.out}")
-    print(f"Next: quickstudy evaluate {options.out}")
+    print(next_line("evaluate", options.out))
     return 0

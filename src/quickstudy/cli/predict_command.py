@@ -1,77 +1,89 @@
-"""`quickstudy predict MODEL IMAGES`: class names and probabilities."""
+"""`quickstudy predict MODEL RECORDS`: names and probabilities, numbers and their spread, or a forecast."""
 
 from __future__ import annotations
 
 import csv
 import io
-import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import tyro
 
-from quickstudy.cli.parse import parse, table
-from quickstudy.deploy.model import AdaptedModel, Predictions
-from quickstudy.errors import ConfigError, DataError
+from quickstudy.cli.parse import one_task, open_model, parse, table
+from quickstudy.deploy.model import Model
+from quickstudy.errors import DataError
+from quickstudy.formats.base import Broken, Records, say
 from quickstudy.storage.atomic import write_atomically
-from quickstudy.tasks.images import list_images, read_images
+from quickstudy.targets.answers import Answer
 
 _BATCH = 256
 _SHOWN = 50  # rows printed when no file is asked for
+_COLUMNS = 12  # that fit a screen
 
 
 @dataclass
 class Predict:
-    """Name the classes of images with a model from `quickstudy adapt`."""
+    """Say of records what a model from `quickstudy adapt` has learned: classes, numbers, or how a series goes on."""
 
     model: tyro.conf.Positional[Path]
     """Folder of the adapted model."""
-    images: tyro.conf.Positional[tuple[Path, ...]]
-    """Image files, or folders of them."""
+    records: tyro.conf.Positional[tuple[Path, ...]]
+    """Files, or folders of them; or one CSV file of rows, or of the values of a series so far."""
     out: Path | None = None
-    """CSV file to write: file, class, probability, and the probability of every class."""
-    broken: Literal["refuse", "skip"] = "refuse"
-    """What to do with an image that cannot be read."""
+    """CSV file to write: where each record comes from, and all that is said of it."""
+    steps: int | None = None
+    """How many values to forecast, of a time series; 1 if not given."""
+    task: str | None = None
+    """Which series, where the file holds several."""
+    broken: Broken = "refuse"
+    """What to do with a record that cannot be read: refuse all, or skip it."""
     device: str = "auto"
     """Where to run."""
 
 
 def run(argv: Sequence[str]) -> int:
     options = parse(Predict, "predict", argv)
-    model = AdaptedModel.load(options.model, device=options.device)
-    if model.image is None:
-        raise ConfigError(
-            f"{options.model} was not trained on images. Use AdaptedModel.load(…).predict(x) from Python."
-        )
-    files = [file for path in options.images for file in (list_images(path) if path.is_dir() else [path])]
-    if not files:
-        raise DataError("No images were given. Name files or folders after the model.")
-    rows: list[list[str]] = []
-    for start in range(0, len(files), _BATCH):
-        chunk = files[start : start + _BATCH]
-        x, kept, notices = read_images(chunk, model.image, broken=options.broken)
-        for notice in notices:
-            print(notice, file=sys.stderr)
-        if len(kept):
-            rows += _rows([chunk[int(i)] for i in kept], model.predict(x.float() / 255))
-    header = ["file", "class", "probability", *(f"p({name})" for name in model.classes)]
+    model = open_model(options.model, options.device)
+    format = model.spec.format
+    if not options.records:
+        raise DataError(f"No {format.what} were given. Name files or folders after the model.")
+    place = ", ".join(map(str, options.records))
+    records = one_task(format.find(options.records, labelled=False), options.task, place)
+    asked = {} if options.steps is None else {"steps": options.steps}
+    columns: tuple[str, ...] = ()
+    rows: list[tuple[Any, ...]] = []
+    for names, answer in _answers(model, records, options.broken, asked):
+        columns = answer.columns
+        rows += [(name, *row) for name, row in zip(names, answer.rows(), strict=True)]
+    if not rows:
+        raise DataError(f"None of the {format.what} in {place} could be read. Give others.")
     if options.out is None:
-        table("", header[:3], [row[:3] for row in rows[:_SHOWN]])
-        if len(rows) > _SHOWN:
-            print(f"… and {len(rows) - _SHOWN} more. Write all of them with --out predictions.csv")
+        shown = [[_cell(value) for value in row[:_COLUMNS]] for row in rows[:_SHOWN]]
+        table("", [format.place, *columns[: _COLUMNS - 1]], shown)
+        if len(rows) > _SHOWN or len(columns) >= _COLUMNS:
+            print(f"There are {len(rows)} rows and {1 + len(columns)} columns. Write all with --out predictions.csv")
         return 0
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerows([header, *rows])
+    csv.writer(text, lineterminator="\n").writerows([[format.place, *columns], *([_cell(v) for v in r] for r in rows)])
     write_atomically(options.out, text.getvalue().encode())
     print(f"Wrote {len(rows)} predictions to {options.out}")
     return 0
 
 
-def _rows(files: Sequence[Path], predictions: Predictions) -> list[list[str]]:
-    return [
-        [str(file), name, f"{probability:.4f}", *(f"{p:.4f}" for p in each.tolist())]
-        for file, (name, probability), each in zip(files, predictions, predictions.probabilities, strict=True)
-    ]
+def _answers(
+    model: Model, records: Records, broken: Broken, asked: dict[str, int]
+) -> Iterator[tuple[list[str], Answer]]:
+    """What each answer is about, and the answers, for a batch of records at a time."""
+    format = model.spec.format
+    for start in range(0, len(records.items), _BATCH):
+        stored = format.store(records.items[start : start + _BATCH], broken)
+        say(stored.notices)
+        if stored.kept:
+            names = [records.names[start + i] for i in stored.kept]
+            yield format.answered(names, **asked), model.answer(stored, **asked)
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import tyro
 
 import quickstudy as qs
-from quickstudy.cli.parse import find_run, parse, warn
-from quickstudy.runs.run import Run
+from quickstudy.cli.parse import open_run, parse, warn
 from quickstudy.storage.json import read_json
 
 
@@ -27,7 +26,7 @@ class Report:
 
 def run(argv: Sequence[str]) -> int:
     options = parse(Report, "report", argv)
-    done = Run(find_run(options.run), device=options.device)
+    done = open_run(options.run, options.device)
     print(f"Report: {qs.report(done, episodes=options.episodes, quiet=False)}")
     warn(read_json(done.folder / "report.json")["warning"])
     return 0

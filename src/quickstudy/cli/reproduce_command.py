@@ -8,12 +8,11 @@ from pathlib import Path
 
 import tyro
 
-from quickstudy.cli.parse import find_run, parse, warn
+from quickstudy.cli.parse import open_run, parse, warn
 from quickstudy.cli.settings import load_recipe
 from quickstudy.evaluation.evaluate import Result
 from quickstudy.registry import recipes
 from quickstudy.runs.reproduce import measure, reproduce
-from quickstudy.runs.run import Run
 from quickstudy.storage.json import read_json
 
 
@@ -33,7 +32,7 @@ def run(argv: Sequence[str]) -> int:
     options = parse(Reproduce, "reproduce", argv)
     if options.run is not None:
         config = load_recipe(options.recipe)
-        path = measure(Run(find_run(options.run)), options.out / f"{config.name}.json", recipe=config)
+        path = measure(open_run(options.run), options.out / f"{config.name}.json", recipe=config)
         _say(path)
         return 0
     if options.recipe == "all":

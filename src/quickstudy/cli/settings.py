@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import inspect
 import json
-import sys
 import textwrap
 from collections.abc import Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields, make_dataclass, replace
@@ -14,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 from quickstudy import registry
+from quickstudy.cli import own
 from quickstudy.errors import ConfigError, unknown_name
 from quickstudy.registry import Part
 from quickstudy.training.config import PARTS, RunConfig
@@ -33,15 +32,7 @@ def load_recipe(name: str) -> RunConfig:
 
 
 def _recipe_file(path: Path) -> RunConfig:
-    spec = importlib.util.spec_from_file_location(path.stem.replace("-", "_"), path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.path.insert(0, str(path.resolve().parent))
-    try:
-        spec.loader.exec_module(module)
-    finally:
-        sys.path.pop(0)
-    recipe = getattr(module, "recipe", None)
+    recipe = getattr(own.executed(path, path.stem.replace("-", "_")), "recipe", None)
     config = recipe() if callable(recipe) else None
     if not isinstance(config, RunConfig):
         raise ConfigError(

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import tyro
 
 import quickstudy as qs
-from quickstudy.cli.parse import find_run, parse, warn
+from quickstudy.cli import own
+from quickstudy.cli.parse import find_run, next_line, parse, warn
 from quickstudy.cli.settings import Settings, chosen_parts, load_recipe
 from quickstudy.engine.distribute import join
 from quickstudy.errors import ConfigError, MissingExtra
@@ -60,14 +61,18 @@ def run(argv: Sequence[str]) -> int:
         parsed = parse(settings.kind, f"train {argv[0]}", rest)
     for note in notes if group.leads else ():
         print(note, file=sys.stderr)
-    return _finish(qs.train(settings.apply(parsed), out=parsed.out, overwrite=parsed.overwrite), parsed.report)
+    config = settings.apply(parsed)
+    module, source = own.made_for(config)
+    trained = qs.train(config, out=parsed.out, overwrite=parsed.overwrite, module=module, source=source)
+    return _finish(trained, parsed.report)
 
 
 def _resume(argv: Sequence[str]) -> int:
     options = parse(Resume, "train --resume", argv)
     with join().together("set-up"):
-        folder = find_run(options.run)
-    return _finish(qs.resume(folder), options.report)
+        stopped = Run(find_run(options.run))
+        module, source = own.made_for(stopped.config)
+    return _finish(qs.resume(stopped.folder, module=module, source=source), options.report)
 
 
 def _finish(done: Run, report: bool) -> int:
@@ -88,5 +93,5 @@ def _finish(done: Run, report: bool) -> int:
         except MissingExtra as error:
             print(f"There is no report page: {error}", file=sys.stderr)
     print(f"Run: {done.folder}")
-    print(f"Next: quickstudy evaluate {done.folder}")
+    print(next_line("evaluate", done.folder))
     return 0

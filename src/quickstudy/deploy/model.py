@@ -15,7 +15,7 @@ from quickstudy.deploy.store import read_model, write_model
 from quickstudy.engine import place, resolve_device
 from quickstudy.episode import Examples, Features, Params, State, leaves, map_features
 from quickstudy.errors import DataError, ShapeError
-from quickstudy.formats.base import moved, say
+from quickstudy.formats.base import Broken, Stored, moved, say
 from quickstudy.learners import Learner
 from quickstudy.learners.frozen import Frozen, frozen
 from quickstudy.registry import models
@@ -97,11 +97,14 @@ class Model:
         asked: what else the format can be asked, such as `steps=12` values of a series. Classes come with
         probabilities, numbers in the user's units and, from learners that know how sure they are, with a spread.
         """
-        format = self.spec.format
-        stored = format.store(records)
+        stored = self.spec.format.store(records)
         say(stored.notices)
+        return self.answer(stored, **asked)
+
+    def answer(self, stored: Stored, **asked: Any) -> Answer:
+        """`predict` for records that the format has stored."""
         x = map_features(lambda t: t.to(_like(self.params).device), stored.x)
-        said = format.ask(self._said, x, self.fitted, **asked)
+        said = self.spec.format.ask(self._said, x, self.fitted, **asked)
         return self.spec.target.answer(said, self.names, self.fitted)
 
     def save(self, folder: str | Path) -> Path:
@@ -121,7 +124,13 @@ class Model:
     @classmethod
     def load(cls, folder: str | Path, module: nn.Module | None = None, device: str = "auto") -> Model:
         """Read what `save` wrote. `module`: the network, where it was a module of your own."""
-        tensors, facts = read_model(Path(folder))
+        return cls.restored(*read_model(Path(folder)), module, device)
+
+    @classmethod
+    def restored(
+        cls, tensors: Mapping[str, Any], facts: Mapping[str, Any], module: nn.Module | None, device: str
+    ) -> Model:
+        """The model of what its file holds; see `load`."""
         config, spec = RunConfig.from_json(facts["config"]), TaskSpec.from_json(facts["spec"])
         built = TaskSpec.from_json(facts["built"])
         learner = build_learner(config, built, classes=1, module=module)
@@ -144,30 +153,34 @@ def adapt(
     records: Any,
     labels: Any = None,
     provenance: Mapping[str, Any] | None = None,
+    broken: Broken = "refuse",
 ) -> Model:
     """Learn one new task from support records and their labels.
 
     records: what the format takes: files, arrays, rows, or the seen values of a series, which is its own labels.
     labels: one for each: class names, or numbers. params: calibrated φ. Classes are numbered in the order of their
-    names. Models of tables take fewer columns than they were built for.
+    names. Models of tables take fewer columns than they were built for. broken: what to do with a record that cannot
+    be read.
     """
     built, like = learner.spec, _like(params)
-    support, names, fitted, spec = support_set(config, built, records, labels, like)
+    support, names, fitted, spec = support_set(config, built, records, labels, like, broken)
     learner = (learner if spec == built else learner.at(spec)).evaluated()
     with torch.no_grad():
         state = place(learner.adapt(params, support), like.device, learner.network.inner_loop)
-    return Model(config, learner, params, state, names, fitted, built, provenance or {})
+    return Model(config, learner, params, state, names, fitted, built, {**(provenance or {}), "support": len(support)})
 
 
 def support_set(
-    config: RunConfig, built: TaskSpec, records: Any, labels: Any, like: Tensor
+    config: RunConfig, built: TaskSpec, records: Any, labels: Any, like: Tensor, broken: Broken = "refuse"
 ) -> tuple[Examples, tuple[str, ...], State, TaskSpec]:
     """The support set of records and labels, the names of its classes, what the format learned, and the task's spec.
 
     built: what the network was built for. like: a tensor where the examples are to lie, in their precision.
     """
-    stored = built.format.store(records)
+    stored = built.format.store(records, broken)
     say(stored.notices)
+    if broken == "skip" and labels is not None:
+        labels = [labels[i] for i in stored.kept]
     if not len(leaves(stored.x)[0]):
         raise DataError("There is no support example to learn from. Give at least one of each class.")
     format = built.format.fitting(stored.x, records)

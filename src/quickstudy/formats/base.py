@@ -70,6 +70,10 @@ class Format(ABC):
 
     what: ClassVar[str] = "inputs"
     """What records are called, for people."""
+    place: ClassVar[str] = "file"
+    """Where a record comes from, as a column of a table is called."""
+    labels_itself: ClassVar[bool] = False
+    """Whether a record is its own labels, as the values of a series are."""
     distorts: ClassVar[bool] = False
     """Whether `distorted`, `turned` and `views` mean anything."""
 
@@ -130,6 +134,10 @@ class Format(ABC):
                 "formats."
             )
         return predict(self.features(stored, fitted))
+
+    def answered(self, names: Sequence[str], **asked: Any) -> list[str]:
+        """What each answer of `ask` is about, of records that are called `names`."""
+        return list(names)
 
     # What fits
 

@@ -38,6 +38,8 @@ class Series(Format):
     value: str = "value"
 
     what = "time series"
+    place = "point"
+    labels_itself = True
 
     def __post_init__(self) -> None:
         if self.window < 1:
@@ -150,6 +152,9 @@ class Series(Format):
             end = torch.tensor([values.shape[-1]], device=values.device)
             values = torch.cat([values, predict(self.windows(values, end)).mean[:, 0].to(values)])
         return Distribution(values[len(stored) :])
+
+    def answered(self, names: Sequence[str], **asked: Any) -> list[str]:
+        return [f"{name} +{step}" for name in names for step in range(1, asked.get("steps", 1) + 1)]
 
     @property
     def example(self) -> str:

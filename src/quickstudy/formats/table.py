@@ -34,6 +34,7 @@ class Table(Format):
     group: str = ""
 
     what = "rows of a table"
+    place = "line"
 
     def __post_init__(self) -> None:
         if self.columns < 0 or (self.names and len(self.names) != self.columns):

@@ -16,6 +16,7 @@ from quickstudy.engine.distribute import Group, join
 from quickstudy.episode import Params
 from quickstudy.errors import ConfigError, ProcessLost, RunError
 from quickstudy.evaluation.evaluate import Result, evaluate
+from quickstudy.formats.base import Broken
 from quickstudy.learners import IterativeLearner, Learner
 from quickstudy.registry import OWN, models, sources
 from quickstudy.spec import TaskSpec
@@ -150,11 +151,12 @@ class Run:
             chosen = self.params if params is None else params
             return evaluate(engine, chosen, source, split, episodes, progress.update, compare_supports=compare_supports)
 
-    def adapt(self, records: Any, labels: Any = None) -> Model:
+    def adapt(self, records: Any, labels: Any = None, broken: Broken = "refuse") -> Model:
         """Learn a new task from support records and their labels; one way for every kind of data.
 
         records: what the run's format takes: image files, arrays, rows of a table (or a data frame), or the seen values
-        of a time series, which is its own labels. labels: a class name, or a number, for each.
+        of a time series, which is its own labels. labels: a class name, or a number, for each. broken: whether a file
+        that cannot be read stops everything, or is left out ('skip').
         """
         provenance = {
             "run": str(self.folder),
@@ -162,7 +164,7 @@ class Run:
             "trained_at_commit": self.kept.get("commit", ""),
             "version": __version__,
         }
-        return adapt(self.config, self.learner, self.params, records, labels, provenance)
+        return adapt(self.config, self.learner, self.params, records, labels, provenance, broken)
 
 
 def train(

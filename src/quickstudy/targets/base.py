@@ -36,6 +36,8 @@ class Target(ABC):
     """Whether the outputs are names that each task gives anew, so that one task's mean nothing to another."""
     density: ClassVar[bool] = False
     """Whether a network that says how sure it is gives a mean and a spread for each output."""
+    steps_shown: ClassVar[tuple[int | None, ...]] = (None,)
+    """The inner steps that results are published for beside each other; None are the learner's own."""
     guess: ClassVar[str] = "guessing"
     """What `baseline` is called, in tables and charts."""
     remedy: ClassVar[str] = "more varied tasks"

@@ -34,6 +34,7 @@ class Numbers(Target):
 
     metric = announce(Metric("mse", "MSE", "mean squared error", higher_is_better=False, short="squared error"))
     density = True
+    steps_shown = (0, 1, 5, 10)
     guess = "always the mean"
     remedy = "--target-offset"
 
@@ -66,6 +67,8 @@ class Numbers(Target):
         try:
             if hasattr(labels, "to_numpy"):  # of a data frame
                 labels = labels.to_numpy()
+            if isinstance(labels, list | tuple) and all(isinstance(label, str) for label in labels):
+                labels = [float(label) for label in labels]  # of a file
             y = torch.as_tensor(labels)
             y = y if y.is_floating_point() else y.to(torch.float32)
         except (TypeError, ValueError, RuntimeError) as error:

@@ -1,0 +1,140 @@
+"""Parts of the user's own: Python files named with --import, which register them or make them."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from torch import nn
+
+from quickstudy.errors import ConfigError
+from quickstudy.registry import OWN
+from quickstudy.tasks.base import Source
+from quickstudy.training.config import RunConfig
+
+FLAG = "--import"
+_imported: ContextVar[tuple[ModuleType, ...]] = ContextVar("imported", default=())
+_written: ContextVar[str] = ContextVar("written", default="")
+
+
+def split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The files and modules that --import names, and the other arguments."""
+    names, rest, left = [], [], list(arguments)
+    while left:
+        argument = left.pop(0)
+        flag, equals, value = argument.partition("=")
+        if flag != FLAG:
+            rest.append(argument)
+            continue
+        if not equals:
+            if not left:
+                raise ConfigError(f"{FLAG} needs a Python file after it, or the name of an installed module.")
+            value = left.pop(0)
+        names.append(value)
+    return names, rest
+
+
+@contextmanager
+def imported(names: Sequence[str]) -> Iterator[None]:
+    """Within it, what the Python files or modules called `names` register and make is known to the commands."""
+    tokens = _imported.set(tuple(map(load, names))), _written.set("".join(f" {FLAG} {name}" for name in names))
+    try:
+        yield
+    finally:
+        _imported.reset(tokens[0])
+        _written.reset(tokens[1])
+
+
+def written() -> str:
+    """The --import options of this command, to be repeated in the command that a "Next:" line proposes."""
+    return _written.get()
+
+
+def load(name: str) -> ModuleType:
+    """The module in the Python file `name`, executed once in a process; or the installed module of that name.
+
+    ConfigError if there is none.
+    """
+    path = Path(name)
+    if path.suffix != ".py":
+        try:
+            return importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name is None or not (name == error.name or name.startswith(f"{error.name}.")):
+                raise
+            raise ConfigError(
+                f"There is no installed module {name!r}. Give a Python file ({FLAG} parts.py), or install it."
+            ) from error
+    if not path.is_file():
+        raise ConfigError(f"There is no file {path}. Give the Python file that makes your parts.")
+    called = path.stem.replace("-", "_")
+    if (known := sys.modules.get(called)) is not None and getattr(known, "__file__", None) == str(path.resolve()):
+        return known
+    if known is not None:
+        place = getattr(known, "__file__", None) or "Python itself"
+        raise ConfigError(f"{path} would hide the module {called!r}, which lies in {place}. Rename the file.")
+    return executed(path, called)
+
+
+def executed(path: Path, called: str) -> ModuleType:
+    """The module made by executing a Python file. Its neighbours can be imported while it is."""
+    spec = importlib.util.spec_from_file_location(called, path.resolve())
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    before = sys.modules.get(called)
+    sys.modules[called] = module  # before it runs, as dataclasses and pickle look themselves up there
+    sys.path.insert(0, str(path.resolve().parent))
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        sys.modules.pop(called)
+        if before is not None:
+            sys.modules[called] = before
+        raise
+    finally:
+        sys.path.pop(0)
+    return module
+
+
+def _made(function: str, kind: type) -> Any:
+    """What the function of that name in an imported file returns; None if no file has one."""
+    makers = [module for module in _imported.get() if callable(getattr(module, function, None))]
+    if len(makers) > 1:
+        raise ConfigError(
+            f"Two imported files have a function {function}(): {', '.join(m.__name__ for m in makers)}. Import one."
+        )
+    if not makers:
+        return None
+    value = getattr(makers[0], function)()
+    if not isinstance(value, kind):
+        raise ConfigError(
+            f"{function}() in {makers[0].__file__} must return a {kind.__name__}, found {type(value).__name__}."
+        )
+    return value
+
+
+def made_for(config: RunConfig) -> tuple[nn.Module | None, Source | None]:
+    """The network and the tasks of the user's own, as far as `config` names none."""
+    return (
+        module() if config.model.name == OWN else None,
+        source() if config.tasks.name == OWN else None,
+    )
+
+
+def module() -> nn.Module | None:
+    """The network of the user's own: what `module()` in an imported file returns."""
+    network: nn.Module | None = _made("module", nn.Module)
+    return network
+
+
+def source() -> Source | None:
+    """The tasks of the user's own: what `source()` in an imported file returns."""
+    tasks: Source | None = _made("source", Source)
+    return tasks
