@@ -12,7 +12,7 @@ from torch import Tensor
 
 from quickstudy.episode import Features, State, leaves
 from quickstudy.errors import ConfigError, DataError, ShapeError
-from quickstudy.formats.base import Axis, Broken, Format, Leaf, Records, Stored, all_kept
+from quickstudy.formats.base import Axis, Broken, Format, Leaf, Records, Stored
 from quickstudy.formats.drawing import Curve, Drawing
 from quickstudy.formats.places import column, number_in, read_csv
 from quickstudy.formats.table import one_file
@@ -90,7 +90,7 @@ class Series(Format):
                 f"The seen values hold {float(values[int(bad[0])])} at position {int(bad[0])} ({len(bad)} such values "
                 "in all). Fill them, from their neighbours for instance."
             )
-        return all_kept(values)
+        return Stored(values, [0], [])
 
     def prepare(self, stored: Features, known: Tensor | None = None) -> State:
         """'mean' and 'spread' (…, 1) of the values (…, n), of those that are `known` (…, n) bool.
