@@ -7,7 +7,7 @@ from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_flatten_with_path, tree_leaves, tree_map
 
 Params = dict[str, Tensor]
 """φ, or any part of it: a flat mapping from names to tensors."""
@@ -56,6 +56,12 @@ def leaves(value: Features | Examples | Episode) -> list[Tensor]:
     """All tensors of inputs, examples or an episode, in one order."""
     tensors: list[Tensor] = tree_leaves(value)
     return tensors
+
+
+def named(x: Features) -> dict[str, Tensor]:
+    """The tensors of x by their names; one that is a tensor by itself is called ''."""
+    with_paths = tree_flatten_with_path(x)[0]
+    return {"".join(str(key.key) for key in path): leaf for path, leaf in with_paths}  # type: ignore[attr-defined]
 
 
 def task(episode: Episode, index: int) -> Episode:

@@ -102,7 +102,7 @@ def test_options_of_torch_are_of_any_type() -> None:
         ("adapt mine --support ./nowhere --out ./m", "no folder nowhere"),
         ("adapt mine --support ./unsorted --out ./m", "has no sub-folders"),
         ("adapt mine --support ./new-classes --out ./runs/mine", "already holds a run"),
-        ("predict ./photos ./unsorted", "There is no photos/model.json"),
+        ("predict ./photos ./unsorted", "There is no photos/model.safetensors"),
         ("list recepies", "recipes"),
         ("reproduce mine", "no recipe called 'mine'"),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 from subprocess import CompletedProcess
 
@@ -44,7 +45,9 @@ def test_evaluating_with_other_sizes(quickstudy: Command, photo_run: Done, home:
 
 def test_learning_new_classes_and_naming_photos(quickstudy: Command, model: Done, home: Path) -> None:
     assert model.returncode == 0, model.stderr
-    assert "Learned 3 classes from 2 images each" in model.stdout
+    assert "Learned 3 classes from 6 images in" in model.stdout
+    proposed = re.search(r"^Next: quickstudy (.+)$", model.stdout, re.M)
+    assert proposed is not None and quickstudy(proposed[1]).returncode == 0
     done = quickstudy("predict ./my-model ./unsorted/*.png --out predictions.csv")
     assert done.returncode == 0, done.stderr
     assert "Wrote 6 predictions" in done.stdout

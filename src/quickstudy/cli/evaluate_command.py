@@ -58,7 +58,7 @@ def run(argv: Sequence[str]) -> int:
     target = learner.spec.target
     several = options.steps is None and isinstance(learner, IterativeLearner)
     all_steps = target.steps_shown if several else (options.steps,)
-    rows, results, warning = [], [], ""
+    rows, results, warning, blind = [], [], "", None
     for steps in all_steps:
         for label, params in [("trained", None), *([("untrained", done.untrained())] if options.untrained else [])]:
             result = done.evaluate(
@@ -74,13 +74,14 @@ def run(argv: Sequence[str]) -> int:
                 quiet=False,
             )
             warning = result.warning or warning
+            blind = result.baseline or blind
             results.append({"network": label, **result.to_json()})
             task = _size(result, done.parts.source.balanced)
             moves = "" if result.steps is None else f", {result.steps} inner steps"
             note = " (transductive)" if result.transductive else ""
             rows.append([task + moves, label, result.figure.label, str(result) + note, str(result.episodes)])
             rows += [[task, label, name, str(figure), str(figure.count)] for name, figure in result.figures.items()]
-    if (blind := result.baseline) is not None:
+    if blind is not None:
         metric = result.figure
         rows.append([task, target.guess, metric.label, metric.interval(blind.mean, blind.ci95), str(blind.count)])
     table(

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 from tyro.extras import subcommand_cli_from_dict
 
 from quickstudy.cli.memory_options import Adapt, Build, Check, Export, Index, List, Prune, Search, Show
-from quickstudy.cli.parse import find_run, table
+from quickstudy.cli.parse import next_line, next_predict, one_task, open_run, table
 from quickstudy.errors import ConfigError
-from quickstudy.memory import Bank, Memory, Solved
+from quickstudy.formats.base import Records
+from quickstudy.memory import Bank, Memory
 from quickstudy.memory.health import export, merge, prune, usefulness
-from quickstudy.memory.runs import memory_of_bank, memory_of_run, model
-from quickstudy.runs.run import Run
+from quickstudy.memory.runs import learned, memory_of_bank, memory_of_run, search
 from quickstudy.storage.folders import refuse_occupied
 from quickstudy.tasks.base import Sampling
-from quickstudy.tasks.images import ImageFolder, read_folder
 from quickstudy.training.progress import Progress
 
 
@@ -38,7 +35,7 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _build(options: Build) -> None:
-    done = Run(find_run(options.run), device=options.device)
+    done = open_run(options.run, options.device)
     memory = memory_of_run(
         done, Bank(options.bank), codec=options.codec, keep=options.keep, steps=options.steps,
         untrained=options.untrained, recall=options.recall, nearest=options.nearest, describe=options.describe,
@@ -47,18 +44,17 @@ def _build(options: Build) -> None:
     if options.shots is not None:
         source = done.sampled(Sampling(done.config.ways, options.shots, done.config.queries))[0]
     with Progress(f"Remembering {options.split} tasks", options.count) as progress:
-        found = memory.build(
+        solved = memory.build(
             source, options.count, split=options.split, first=options.first, start=options.start,
-            progress=lambda count, solved: progress.update(count, str(solved)[:60]),
+            progress=lambda count, one: progress.update(count, str(one)[:60]),
         )  # fmt: skip
-    what = "accuracy" if "accuracy" in found[0].metrics else "mse"
-    values = torch.tensor([solved.metrics[what] for solved in found])
-    print(f"Remembered {len(found)} tasks in {options.bank}, which now holds {len(memory.bank)}; ", end="")
-    print(
-        f"mean {what} {values.mean():.3f}"
-        + (f" ± {1.96 * values.std() / len(values) ** 0.5:.3f}." if len(values) > 1 else ".")
-    )
-    print(f"Next: quickstudy memory show {options.bank}")
+    metric = source.spec.target.metric
+    values = torch.tensor([one.metrics[metric.name] for one in solved])
+    mean, several = float(values.mean()), len(values) > 1
+    told = metric.interval(mean, 1.96 * float(values.std()) / len(values) ** 0.5) if several else metric.number(mean)
+    print(f"Remembered {len(solved)} tasks in {options.bank}, which now holds {len(memory.bank)}; ", end="")
+    print(f"mean {metric.label} {told}.")
+    print(next_line("memory show", options.bank))
 
 
 def _list(options: List) -> None:
@@ -79,22 +75,17 @@ def _show(options: Show) -> None:
     print(f"Wrote {write_map(Bank(options.bank, create=False), options.out)}")
 
 
-def _support(memory: Memory, folder: Path) -> ImageFolder:
-    image = memory.learner.spec.image
-    if image is None:
-        raise ConfigError(
-            "The tasks of this bank are not of images, so a folder of images is none for it. Use "
-            "quickstudy.memory.Memory from Python."
-        )
-    return read_folder(folder, image, notify=lambda text: print(text, file=sys.stderr))
+def _support(memory: Memory, options: Adapt | Search) -> Records:
+    format = memory.learner.spec.format
+    return one_task(format.find(options.support, not format.labels_itself), options.task, str(options.support))
 
 
 def _search(options: Search) -> None:
     memory = memory_of_bank(Bank(options.bank, create=False), device=options.device)
-    found = memory.search(_support(memory, options.support).examples(), options.nearest)
+    nearest = search(memory, _support(memory, options), options.nearest)
     rows = [
         [entry.name, f"{near:.3f}", ", ".join(f"{k} {v:.3f}" for k, v in entry.metrics.items())]
-        for entry, near in found
+        for entry, near in nearest
     ]
     table(f"Nearest to {options.support}", ["task", "closeness", "figures"], rows)
 
@@ -103,16 +94,14 @@ def _adapt(options: Adapt) -> None:
     refuse_occupied(options.out)
     bank = Bank(options.bank, create=False)
     memory = memory_of_bank(bank, device=options.device)
-    folder = _support(memory, options.support)
-    name = options.name or options.support.resolve().name
-    solved: Solved = memory.adapt(
-        folder.examples(), remember=options.remember, name=name, uri=str(options.support.resolve())
-    )
-    model(memory, solved, folder.names).save(options.out)
-    print(f"Learned {len(folder.names)} classes; {solved}: {options.out}")
+    place = options.support.resolve()
+    name = options.name or options.task or place.name
+    solved, model = learned(memory, _support(memory, options), remember=options.remember, name=name, uri=str(place))
+    model.save(options.out)
+    print(f"Learned {model.spec.target}; {solved}: {options.out}")
     if solved.id:
         print(f"Remembered as {name!r} ({solved.id[:8]}).")
-    print(f"Next: quickstudy predict {options.out} IMAGES … --out predictions.csv")
+    print(next_predict(options.out, options.support, options.task))
 
 
 def _prune(options: Prune) -> None:

@@ -78,7 +78,9 @@ class Search:
     bank: _Bank
     """The bank."""
     support: Path
-    """Folder with one sub-folder of images for each class."""
+    """The examples, as the run's format has them; see `quickstudy adapt --help`."""
+    task: str | None = None
+    """Which task, where the file holds several."""
     nearest: int = 5
     """How many to show."""
     device: str = "auto"
@@ -87,18 +89,20 @@ class Search:
 
 @dataclass
 class Adapt:
-    """Learn new classes, starting from what is remembered, and save the model that knows them."""
+    """Learn a new task, starting from what is remembered, and save the model that knows them."""
 
     bank: _Bank
     """The bank."""
     support: Path
-    """Folder with one sub-folder of images for each class; a sub-folder's name is its class."""
+    """The examples, as the run's format has them; see `quickstudy adapt --help`."""
     out: Path
     """Folder to write the adapted model to."""
     remember: bool = False
     """Put what was learned back into the bank."""
     name: str = ""
-    """What the task is called there; the folder's name if not given."""
+    """What the task is called there; the folder's or file's name if not given."""
+    task: str | None = None
+    """Which task, where the file holds several."""
     device: str = "auto"
     """Where to compute."""
 

@@ -167,7 +167,9 @@ def adapt(
     learner = (learner if spec == built else learner.at(spec)).evaluated()
     with torch.no_grad():
         state = place(learner.adapt(params, support), like.device, learner.network.inner_loop)
-    return Model(config, learner, params, state, names, fitted, built, {**(provenance or {}), "support": len(support.mask)})
+    return Model(
+        config, learner, params, state, names, fitted, built, {**(provenance or {}), "support": len(support.mask)}
+    )
 
 
 def support_set(

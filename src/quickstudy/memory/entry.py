@@ -14,10 +14,11 @@ import torch
 from torch import Tensor
 
 from quickstudy.entries import CONSTANT, PARAMETER, prefixed
-from quickstudy.episode import Examples, Params
+from quickstudy.episode import Examples, Params, named
 from quickstudy.errors import CheckpointError, DataError
 from quickstudy.learners.memory import MemoryLearner
 from quickstudy.memory.codec import Codec
+from quickstudy.spec import TaskSpec
 from quickstudy.storage.tensors import checksum, pack, unpack
 from quickstudy.version import __version__
 
@@ -124,14 +125,16 @@ def signature(learner: MemoryLearner, params: Params, base: str) -> str:
     body = learner.body({name: value for name, value in own.items() if value.is_floating_point()})
     shapes = [f"{name}{tuple(value.shape)}" for name, value in sorted(body.items())]
     layers = [type(layer).__name__ for layer in learner.network.module.modules()]
-    kind = (learner.spec.kind, str(learner.spec.input_shape), learner.network.norm, *layers)
+    spec = learner.spec
+    leaves = [f"{name}{leaf.shape}" for name, leaf in spec.format.layout.items()]
+    kind = (type(spec.format).__name__, *leaves, type(spec.target).__name__, learner.network.norm, *layers)
     return checksum(base, *kind, *shapes)[:12]
 
 
 def pack_examples(examples: Examples) -> bytes:
     """A support set as safetensors bytes."""
-    x = examples.x if isinstance(examples.x, dict) else {"": examples.x}
-    return pack({f"x.{name}": value for name, value in x.items()} | {"y": examples.y, "mask": examples.mask})
+    x = {f"x.{name}": value for name, value in named(examples.x).items()}
+    return pack(x | {"y": examples.y, "mask": examples.mask})
 
 
 def unpack_examples(data: bytes) -> Examples:
@@ -141,20 +144,11 @@ def unpack_examples(data: bytes) -> Examples:
     return Examples(x[""] if set(x) == {""} else x, stored["y"], stored["mask"])
 
 
-def statistics_of(examples: Examples) -> dict[str, Any]:
-    """What one can say of a data set without looking at it: how many examples, of how many classes, how large."""
+def statistics_of(examples: Examples, spec: TaskSpec) -> dict[str, Any]:
+    """What one can say of a data set without looking at it: how many examples, what labels, how large."""
     known = examples.mask
-    statistics: dict[str, Any] = {"examples": int(known.sum())}
-    if not examples.y.is_floating_point():
-        counts = examples.y[known].bincount()
-        statistics |= {
-            "classes": int((counts > 0).sum()),
-            "fewest": int(counts[counts > 0].min()),
-            "most": int(counts.max()),
-        }
-    else:
-        target = examples.y[known]
-        statistics |= {"target mean": float(target.mean()), "target spread": float(target.std(correction=0))}
-    if isinstance(examples.x, Tensor):
-        statistics |= {"shape": list(examples.x.shape[1:]), "mean": float(examples.x[known].mean())}
+    statistics: dict[str, Any] = {"examples": int(known.sum())} | spec.target.statistics(examples)
+    for name, x in named(examples.x).items():
+        of = f"{name} " if name else ""
+        statistics |= {f"{of}shape": list(x.shape[1:]), f"{of}mean": float(x[known].float().mean())}
     return statistics

@@ -12,13 +12,15 @@ from torch import Tensor
 
 from quickstudy.averaging.means import not_finite
 from quickstudy.entries import PARAMETER, TASK, prefixed
-from quickstudy.episode import Episode, Examples, Params, State, check_examples, map_features, task
+from quickstudy.episode import Episode, Examples, Params, State, task
 from quickstudy.errors import ConfigError, DataError, unknown_name
+from quickstudy.formats.base import moved
 from quickstudy.learners.descent import task_parameters
 from quickstudy.learners.memory import MemoryLearner
 from quickstudy.memory.bank import Bank
 from quickstudy.memory.codec import Codec, decode, encode
 from quickstudy.memory.entry import Entry, base_id, pack_examples, signature, statistics_of
+from quickstudy.spec import check_examples
 from quickstudy.storage.tensors import checksum
 from quickstudy.tasks.base import Source
 
@@ -110,8 +112,8 @@ class Memory:
         if not entries:
             return params, []
         like = next(value for value in params.values() if value.is_floating_point())
-        moved = [{name: value.to(like) for name, value in one.items()} for one in tasks]
-        return learner.remembering(params, torch.stack([e.descriptor for e in entries]).to(like), moved), entries
+        there = [{name: value.to(like) for name, value in one.items()} for one in tasks]
+        return learner.remembering(params, torch.stack([e.descriptor for e in entries]).to(like), there), entries
 
     def search(self, support: Examples, count: int = 5) -> list[tuple[Entry, float]]:
         """The `count` remembered tasks most like this one, with their closeness. Raises DataError if none fits."""
@@ -123,10 +125,7 @@ class Memory:
         """On φ's device and in its precision. Raises ShapeError or DataError for examples that do not fit."""
         like = next(value for value in self.params.values() if value.is_floating_point())
 
-        def moved(value: Tensor) -> Tensor:
-            return value.to(like) if value.is_floating_point() else value.to(like.device)
-
-        checked = Examples(map_features(moved, examples.x), moved(examples.y), examples.mask.to(like.device))
+        checked = Examples(moved(examples.x, like), moved(examples.y, like), examples.mask.to(like.device))  # type: ignore[arg-type]
         if not bool(checked.mask.any()):
             raise DataError("There is no example to learn from: the mask is False everywhere.")
         check_examples(checked, (learner or _at(self.learner, checked)).spec)
@@ -159,8 +158,7 @@ class Memory:
             state = learner.adapt(params, support)
             judged = support if query is None else query
             loss, metric = learner.judge(params, state, judged)
-        what = "accuracy" if learner.spec.kind == "classification" else "mse"
-        of = "" if query is not None else "support "
+        what, of = learner.spec.target.metric.name, "" if query is not None else "support "
         metrics = {f"{of}loss": float(loss), f"{of}{what}": float(metric)}
         numbers, closeness = state["recalled"].tolist(), state["closeness"].tolist()
         recalled = tuple((entries[i], near) for i, near in zip(numbers, closeness, strict=True) if i >= 0)
@@ -208,7 +206,7 @@ class Memory:
             learner=type(self.learner).__name__,
             codec=self.codec,
             descriptor=described,
-            statistics=statistics_of(support),
+            statistics=statistics_of(support, learner.spec),
             metrics=figures,
             parents=parents,
             support_hash=checksum(examples),
@@ -253,7 +251,4 @@ def task_name(source: Source, split: str, index: int) -> str:
 
 def _at(learner: MemoryLearner, support: Examples) -> MemoryLearner:
     """The learner for as many classes as the support set has."""
-    if learner.spec.kind == "regression":
-        return learner
-    ways = max(int(support.y[support.mask].max()) + 1, 2)
-    return learner.at(replace(learner.spec, ways=ways))
+    return learner.at(replace(learner.spec, target=learner.spec.target.of(support)))

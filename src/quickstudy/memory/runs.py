@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 
 from quickstudy import registry
-from quickstudy.deploy.model import AdaptedModel, spec_from_json, spec_to_json
+from quickstudy.deploy.model import Model, support_set
 from quickstudy.engine import place, resolve_device
 from quickstudy.entries import PARAMETER, prefixed
-from quickstudy.episode import Params, task
+from quickstudy.episode import Examples, Params, State, task
 from quickstudy.errors import ConfigError, DataError
+from quickstudy.formats.base import Broken, Records
 from quickstudy.learners.memory import MemoryLearner
 from quickstudy.memory.bank import Bank
+from quickstudy.memory.entry import Entry
 from quickstudy.memory.memory import Memory, Solved
 from quickstudy.runs.run import Run
+from quickstudy.spec import TaskSpec
 from quickstudy.training.build import build_learner
 from quickstudy.training.config import RunConfig
 
@@ -59,7 +61,7 @@ def memory_of_run(
             run.untrained() if untrained else run.params, [task(some, i) for i in range(_DESCRIBED)]
         )
     params = _known(bank, learner, params)
-    facts = {"config": config.to_json(), "spec": spec_to_json(spec)}
+    facts = {"config": config.to_json(), "spec": spec.to_json()}
     return Memory(bank, learner, place(params, device, True), codec, keep, facts)
 
 
@@ -85,20 +87,38 @@ def memory_of_bank(bank: Bank, base: str | None = None, device: str = "auto") ->
     params, facts = bank.phi.load(base or known[-1])
     if "config" not in facts:
         raise DataError("This bank was filled from Python, without a run's config. Use quickstudy.memory.Memory there.")
-    config, spec = RunConfig.from_json(facts["config"]), spec_from_json(facts["spec"])
+    config, spec = RunConfig.from_json(facts["config"]), TaskSpec.from_json(facts["spec"])
     learner = _learner(config, spec)
     own = {name: facts[name] for name in ("config", "spec")}
     return Memory(bank, learner, place(params, resolve_device(device), True), facts["codec"], facts["keep"], own)
 
 
-def model(memory: Memory, solved: Solved, classes: Sequence[str]) -> AdaptedModel:
-    """What was learned of a task, to predict with and to save; the memories themselves are not part of it."""
-    config, spec = RunConfig.from_json(memory.facts["config"]), replace(memory.learner.spec, ways=len(classes))
-    device = next(iter(memory.params.values())).device
+def search(memory: Memory, records: Records, count: int = 5, broken: Broken = "refuse") -> list[tuple[Entry, float]]:
+    """The `count` remembered tasks most like the one of these records and labels, with their closeness."""
+    return memory.search(_support(memory, records, broken)[0], count)
+
+
+def learned(memory: Memory, records: Records, *, broken: Broken = "refuse", **options: Any) -> tuple[Solved, Model]:
+    """Learn the task of the user's records and labels; and the model that knows it, to predict with and to save.
+
+    options: of `Memory.adapt`. The memories themselves are not part of the model.
+    """
+    support, names, fitted, spec = _support(memory, records, broken)
+    solved = memory.adapt(support, **options)
     params, state = (
-        place(tensors, device, memory.learner.network.inner_loop) for tensors in (memory.params, solved.state)
+        place(tensors, support.mask.device, memory.learner.network.inner_loop)
+        for tensors in (memory.params, solved.state)
     )
-    return AdaptedModel(config, memory.learner.at(spec).evaluated(), params, state, tuple(classes))
+    return solved, Model(
+        RunConfig.from_json(memory.facts["config"]), memory.learner.at(spec).evaluated(), params, state, names, fitted,
+        memory.learner.spec, {"recalled": [entry.name for entry, _ in solved.recalled], "support": len(support.mask)},
+    )  # fmt: skip
+
+
+def _support(memory: Memory, records: Records, broken: Broken) -> tuple[Examples, tuple[str, ...], State, TaskSpec]:
+    like = next(value for value in memory.params.values() if value.is_floating_point())
+    config = RunConfig.from_json(memory.facts["config"])
+    return support_set(config, memory.learner.spec, records.items, records.labels, like, broken)
 
 
 def _learner(config: RunConfig, spec: Any, run: Run | None = None) -> MemoryLearner:
