@@ -8,9 +8,10 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from quickstudy.episode import Episode, Examples, TaskSpec
+from quickstudy.episode import Episode, Examples
 from quickstudy.models import conv4, mlp
-from quickstudy.registry import sources
+from quickstudy.registry import formats, sources, targets
+from quickstudy.spec import TaskSpec
 from quickstudy.tasks.base import Sampling
 
 OUTER_LR = 1e-3
@@ -37,8 +38,10 @@ class Problem:
     @property
     def spec(self) -> TaskSpec:
         if self.kind == "sinusoid":
-            return TaskSpec("regression", (1,), target_shape=(1,))
-        return TaskSpec("classification", (self.channels, self.size, self.size), ways=5)
+            return TaskSpec(formats.make("array", shape=(1,)), targets.make("numbers", shape=(1,)))
+        return TaskSpec(
+            formats.make("array", shape=(self.channels, self.size, self.size)), targets.make("classes", ways=5)
+        )
 
     def module(self) -> nn.Module:
         """The network, with the weights φ; its BatchNorm layers normalise by the batch."""

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 
 import quickstudy as qs
-from quickstudy.episode import Features, Params, State, TaskSpec
+from quickstudy.episode import Features, Params, State
 from quickstudy.learners import Learner, Network
+from quickstudy.spec import TaskSpec
 from quickstudy.testing import check_learner
 
 

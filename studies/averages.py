@@ -13,10 +13,12 @@ from torch import Tensor
 
 import quickstudy as qs
 from quickstudy.averaging import Interpolation, Supervised, greedy_soup, interpolation, mean, split, train_parts
-from quickstudy.episode import Examples, Params, TaskSpec
+from quickstudy.episode import Examples, Params
 from quickstudy.inner import SGD, Adam
 from quickstudy.learners import Network
 from quickstudy.models import conv4, mlp
+from quickstudy.registry import formats, targets
+from quickstudy.spec import TaskSpec
 from quickstudy.tasks.classes import ClassSource
 from studies.common import interval, store
 
@@ -128,7 +130,7 @@ def backends() -> None:
     """The same rounds by every backend: are the averages the same, and how fast is each? On all threads, in turn."""
     drawn = torch.Generator().manual_seed(SEED)
     x, weight = torch.randn(6400, 20, generator=drawn), torch.randn(20, 5, generator=drawn)
-    y, spec = (x @ weight).argmax(1), TaskSpec("classification", (20,), ways=5)
+    y, spec = (x @ weight).argmax(1), TaskSpec(formats.make("array", shape=(20,)), targets.make("classes", ways=5))
     network = Network(mlp(spec))
     start = network.init(drawn)
     member = Supervised(network, spec, SGD(lr=0.1), x, y, tuple(split(y, 32)), 1, 10, SEED)

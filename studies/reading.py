@@ -11,10 +11,11 @@ import numpy as np
 import torch
 
 import quickstudy as qs
-from quickstudy.episode import Episode, Examples, TaskSpec
+from quickstudy.episode import Episode, Examples
 from quickstudy.evaluation.calibration import LEVELS, calibration, distributions
 from quickstudy.learners.reader import ReaderLearner, surprise
-from quickstudy.registry import recipes
+from quickstudy.registry import formats, recipes, targets
+from quickstudy.spec import TaskSpec
 from quickstudy.tasks.gaussian_process import GaussianProcessSource
 from studies.common import interval, store
 
@@ -91,7 +92,7 @@ def tables() -> None:
     }
     rows: dict[str, dict[str, list[float]]] = {}
     for name, (x, y) in real_tables().items():
-        spec = TaskSpec("classification", (x.shape[1],), ways=int(y.max()) + 1)
+        spec = TaskSpec(formats.make("array", shape=(x.shape[1],)), targets.make("classes", ways=int(y.max()) + 1))
         learner = made.at(spec)
         rows[name] = {"in context": [], **{rival: [] for rival in rivals}}
         for split in range(SPLITS):

@@ -10,19 +10,19 @@ from quickstudy.registry import formats, targets
 from quickstudy.spec import TaskSpec
 
 
-def classes(ways: int, *shape: int) -> TaskSpec:
+def classes(shape: tuple[int, ...], ways: int) -> TaskSpec:
     """Arrays of `shape`, of which each is of one of `ways` classes."""
     return TaskSpec(formats.make("array", shape=shape), targets.make("classes", ways=ways))
 
 
-def numbers(shape: tuple[int, ...], *of: int) -> TaskSpec:
-    """Arrays of the shape `of`, with labels of `shape`."""
-    return TaskSpec(formats.make("array", shape=of), targets.make("numbers", shape=shape))
+def numbers(shape: tuple[int, ...], target: tuple[int, ...] = (1,)) -> TaskSpec:
+    """Arrays of `shape`, each with a label of the shape `target`."""
+    return TaskSpec(formats.make("array", shape=shape), targets.make("numbers", shape=target))
 
 
-VECTORS = classes(3, 5)
-IMAGES = classes(3, 1, 4, 4)
-VALUES = numbers((2,), 5)
+VECTORS = classes((5,), 3)
+IMAGES = classes((1, 4, 4), 3)
+VALUES = numbers((5,), (2,))
 
 
 def examples(spec: TaskSpec, count: int, seed: int = 0, tasks: int | None = None) -> Examples:

@@ -7,12 +7,19 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from small_tasks import VALUES, VECTORS, episodes, examples
+from small_tasks import (
+    VALUES,
+    VECTORS,
+    episodes,
+    examples,
+    numbers,
+)
 from torch import Tensor
 
 from quickstudy import losses
-from quickstudy.episode import Examples, TaskSpec, check_episode, check_examples, stack, task
+from quickstudy.episode import Examples, stack, task
 from quickstudy.errors import DataError, ShapeError
+from quickstudy.spec import TaskSpec, check_episode, check_examples
 
 NAN, INF = float("nan"), float("inf")
 GOOD, VALUED = examples(VECTORS, 6), examples(VALUES, 6)
@@ -127,7 +134,7 @@ def test_losses_are_means_over_the_real_examples() -> None:
 
 
 def test_a_scalar_target_needs_no_axis_of_its_own() -> None:
-    spec, y = TaskSpec("regression", (5,), target_shape=()), torch.randn(6, dtype=torch.float64)
+    spec, y = numbers((5,), ()), torch.randn(6, dtype=torch.float64)
     part = Examples(GOOD.x, y, GOOD.mask)
     check_examples(part, spec)
     torch.testing.assert_close(losses.loss(torch.zeros(6, dtype=torch.float64), part, spec), y.square().mean())

@@ -6,13 +6,18 @@ import math
 
 import pytest
 import torch
-from small_tasks import examples
+from small_tasks import (
+    classes,
+    examples,
+    numbers,
+)
 from torch import Tensor
 
-from quickstudy.episode import Examples, Params, TaskSpec
+from quickstudy.episode import Examples, Params
 from quickstudy.heads import Attention, Head, Prototypes, Ridge
+from quickstudy.spec import TaskSpec
 
-SPEC = TaskSpec("classification", (4,), ways=3)
+SPEC = classes((4,), 3)
 ABSENT = 2
 
 
@@ -97,7 +102,7 @@ def test_ridge_solves_the_normal_equations(support: Examples, query: Tensor) -> 
 
 @pytest.mark.parametrize("target_shape", [(2,), (), (2, 3)])
 def test_ridge_regression_goes_to_least_squares_as_the_penalty_vanishes(target_shape: tuple[int, ...]) -> None:
-    spec = TaskSpec("regression", (4,), target_shape=target_shape)
+    spec = numbers((4,), target_shape)
     data = examples(spec, 12)
     z = torch.cat([data.x, torch.ones(12, 1, dtype=torch.float64)], 1)  # type: ignore[list-item]
     solution = torch.linalg.lstsq(z, data.y.reshape(12, -1)).solution

@@ -9,8 +9,8 @@ import threading
 from typing import Any
 
 import pytest
+from small_tasks import classes
 
-from quickstudy.episode import TaskSpec
 from quickstudy.errors import ConfigError
 from quickstudy.registry import LearnerTraits, ModelTraits, Registry, learners, models, sources
 
@@ -128,4 +128,4 @@ def test_every_option_of_every_part_is_described(registry: Registry[Any, Any]) -
 
 def test_a_model_that_does_not_fit_names_those_that_do() -> None:
     with pytest.raises(ConfigError, match=re.escape("--model columns, --model mlp, or a module")):
-        models["conv4"](TaskSpec("classification", (5,), ways=3))
+        models["conv4"](classes((5,), 3))

@@ -6,6 +6,7 @@ import logging
 
 import pytest
 import torch
+from small_tasks import classes
 
 from quickstudy.averaging import (
     finite,
@@ -18,7 +19,7 @@ from quickstudy.averaging import (
     strangers,
     task_arithmetic,
 )
-from quickstudy.episode import Params, TaskSpec
+from quickstudy.episode import Params
 from quickstudy.errors import ConfigError, ModelError
 from quickstudy.learners import Network
 from quickstudy.learners.fisher import diagonal_fisher
@@ -116,7 +117,7 @@ def test_the_fisher_mean_of_gaussian_estimates_is_the_precision_weighted_mean() 
 def test_the_fisher_information_of_a_logistic_regression_is_its_closed_form() -> None:
     x = torch.randn(7, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     weight = torch.randn(4, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    spec = TaskSpec("classification", (3,), ways=4)
+    spec = classes((3,), 4)
     found = diagonal_fisher(lambda params, inputs: inputs @ params["w"].T, {"w": weight}, x, spec)["w"]
     p = (x @ weight.T).softmax(1)
     torch.testing.assert_close(found, (p * (1 - p)).T @ x.square() / len(x))
@@ -169,7 +170,7 @@ def test_recalibration_finds_the_statistics_of_the_data() -> None:
 
 
 def test_networks_of_different_starts_are_told_apart_in_spite_of_what_all_networks_share() -> None:
-    spec = TaskSpec("classification", (1, 28, 28), ways=5)
+    spec = classes((1, 28, 28), 5)
     networks = [Network(conv4(spec)).init(torch.Generator().manual_seed(seed)) for seed in (0, 1)]
     assert len(strangers(networks)) == 1
     moved = {name: value + 0.001 for name, value in networks[0].items()}

@@ -11,16 +11,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from small_tasks import classes
 from torch import Tensor
 
 from quickstudy.averaging import Member, Supervised, split, train_parts
-from quickstudy.episode import Params, TaskSpec
+from quickstudy.episode import Params
 from quickstudy.errors import ConfigError, DataError, MissingExtra, ModelError, TrainingError
 from quickstudy.inner import SGD, Adam, Rule
 from quickstudy.learners import Network
 from quickstudy.models import mlp
 
-SPEC = TaskSpec("classification", (6,), ways=3)
+SPEC = classes((6,), 3)
 
 
 def data(count: int = 60) -> tuple[Tensor, Tensor]:

@@ -12,10 +12,11 @@ from torch import Tensor, nn
 
 from quickstudy.engine import Engine, Plan
 from quickstudy.engine.compile import Captured, CompileError, check_agreement
-from quickstudy.episode import TaskSpec, map_episode
+from quickstudy.episode import map_episode
 from quickstudy.learners import Learner, maml
 from quickstudy.models import WithContext
 from quickstudy.registry import learners
+from quickstudy.spec import TaskSpec
 
 CPU = torch.device("cpu")
 

@@ -7,22 +7,28 @@ from typing import Any
 
 import pytest
 import torch
-from small_tasks import episodes, generator, random_params
+from small_tasks import (
+    classes,
+    episodes,
+    generator,
+    numbers,
+    random_params,
+)
 from torch import Tensor, nn
 
 from quickstudy.averaging import Supervised
 from quickstudy.engine import Engine
 from quickstudy.engine.plan import Plan
-from quickstudy.episode import TaskSpec
 from quickstudy.errors import ModelError
 from quickstudy.inner import SGD
 from quickstudy.learners import Network, maml, protonet
 from quickstudy.learners.cells import ElementaryCells
 from quickstudy.learners.fisher import diagonal_fisher
+from quickstudy.spec import TaskSpec
 from quickstudy.testing import check_learner
 
 CPU = torch.device("cpu")
-SEQUENCES = TaskSpec("regression", (4, 3), target_shape=(1,))
+SEQUENCES = numbers((4, 3))
 KINDS: dict[str, Callable[..., Any]] = {
     "lstm": nn.LSTM,
     "gru": nn.GRU,
@@ -144,7 +150,7 @@ def test_vmap_equals_a_loop(kind: str) -> None:
 
 
 def classified() -> TaskSpec:
-    return TaskSpec("classification", (4, 3), ways=3)
+    return classes((4, 3), 3)
 
 
 def test_maml_with_a_recurrent_network_conforms() -> None:

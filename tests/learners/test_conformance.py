@@ -10,11 +10,12 @@ import torch
 from small_tasks import IMAGES, VALUES, VECTORS, convolutional, episodes, generator, perceptron, random_params
 from torch import Tensor, nn
 
-from quickstudy.episode import Examples, Features, Params, State, TaskSpec
+from quickstudy.episode import Examples, Features, Params, State
 from quickstudy.errors import ConfigError
 from quickstudy.learners import EmbeddingLearner, GradientLearner, Learner, maml, protonet
 from quickstudy.models import WithContext
 from quickstudy.registry import learners
+from quickstudy.spec import TaskSpec
 from quickstudy.testing import check_learner
 
 READING = ("incontext", "cnp", "anp", "snail", "lstm", "mann")

@@ -10,15 +10,26 @@ from typing import Any
 
 import pytest
 import torch
-from small_tasks import IMAGES, VALUES, VECTORS, convolutional, episodes, generator, perceptron, random_params
+from small_tasks import (
+    IMAGES,
+    VALUES,
+    VECTORS,
+    classes,
+    convolutional,
+    episodes,
+    generator,
+    perceptron,
+    random_params,
+)
 from test_conformance import EMBEDDING, REGRESSION, build
 from torch import Tensor, nn
 
-from quickstudy.episode import Features, Params, State, TaskSpec
+from quickstudy.episode import Features, Params, State
 from quickstudy.learners import GradientLearner, Learner, Network, frozen, maml, protonet
 from quickstudy.learners.frozen import _Frozen
 from quickstudy.models import FiLM
 from quickstudy.registry import learners, models
+from quickstudy.spec import TaskSpec
 
 CASES = [(name, VECTORS) for name in learners] + [(name, VALUES) for name in REGRESSION]
 
@@ -151,7 +162,7 @@ def test_weights_that_are_made_during_the_call_are_right_and_not_kept() -> None:
     assert not model._bound.network._holding
 
 
-SEQUENCES = TaskSpec("classification", (4, 3), ways=3)
+SEQUENCES = classes((4, 3), 3)
 NETWORKS: list[tuple[str, TaskSpec, nn.Module, dict[str, Any]]] = [
     ("protonet", IMAGES, convolutional(4), {}),
     ("maml", IMAGES, convolutional(3), {"norm": "per_step"}),

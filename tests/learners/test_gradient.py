@@ -5,10 +5,19 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from small_tasks import IMAGES, VECTORS, convolutional, episodes, generator, perceptron, random_params
+from small_tasks import (
+    IMAGES,
+    VECTORS,
+    classes,
+    convolutional,
+    episodes,
+    generator,
+    perceptron,
+    random_params,
+)
 from torch import Tensor, nn
 
-from quickstudy.episode import Examples, TaskSpec
+from quickstudy.episode import Examples
 from quickstudy.errors import ModelError
 from quickstudy.learners import anil, cavia, maml, metasgd
 from quickstudy.models import FiLM, WithContext
@@ -121,7 +130,7 @@ def test_everything_means_parameters_and_not_buffers() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return self.linear(x + self.shift)
 
-    learner = maml(Shifted(), TaskSpec("classification", (3,), 2), lr=0.5, steps=2)
+    learner = maml(Shifted(), classes((3,), 2), lr=0.5, steps=2)
     params = learner.init(torch.Generator().manual_seed(0))
     support = Examples(torch.randn(4, 3), torch.tensor([0, 0, 1, 1]), torch.ones(4, dtype=torch.bool))
     state = learner.adapt(params, support)

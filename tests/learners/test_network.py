@@ -7,12 +7,22 @@ from typing import Any
 
 import pytest
 import torch
-from small_tasks import IMAGES, VECTORS, convolutional, episodes, examples, generator, perceptron, random_params
+from small_tasks import (
+    IMAGES,
+    VECTORS,
+    classes,
+    convolutional,
+    episodes,
+    examples,
+    generator,
+    perceptron,
+    random_params,
+)
 from torch import Tensor, nn
 
 from quickstudy.engine import Engine
 from quickstudy.entries import trainable
-from quickstudy.episode import Episode, Examples, TaskSpec
+from quickstudy.episode import Episode, Examples
 from quickstudy.learners import Network, finetune, maml, protonet
 
 CPU = torch.device("cpu")
@@ -153,7 +163,7 @@ class Bag(nn.Module):
 @pytest.mark.parametrize("learner", [maml, protonet])
 @pytest.mark.parametrize("mode", ["vmap", "loop"])
 def test_inputs_may_be_a_dict_of_tensors(learner: Any, mode: Any) -> None:
-    spec = TaskSpec("classification", (), ways=3)
+    spec = classes((), 3)
 
     def part(seed: int) -> Examples:
         x, y, mask = examples(VECTORS, 6, seed, tasks=2)

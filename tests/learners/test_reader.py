@@ -6,16 +6,25 @@ from dataclasses import replace
 
 import pytest
 import torch
-from small_tasks import VALUES, VECTORS, episodes, generator, perceptron, random_params
+from small_tasks import (
+    VALUES,
+    VECTORS,
+    classes,
+    episodes,
+    generator,
+    perceptron,
+    random_params,
+)
 from torch import Tensor, nn
 
 import quickstudy as qs
-from quickstudy.episode import Episode, Examples, Params, TaskSpec, map_episode
+from quickstudy.episode import Episode, Examples, Params, map_episode
 from quickstudy.errors import ConfigError, ModelError
 from quickstudy.learners.reader import ReaderLearner, surprise
 from quickstudy.models.readers import MemoryAugmented, Recurrent, Snail
 from quickstudy.models.readers.ridge import RidgeHints
 from quickstudy.registry import learners, models, sources
+from quickstudy.spec import TaskSpec
 
 NAMES = ("incontext", "cnp", "anp", "snail", "lstm", "mann")
 
@@ -186,7 +195,7 @@ def test_more_classes_than_it_was_built_for_are_refused() -> None:
 
 
 def test_more_columns_than_it_was_built_for_are_refused() -> None:
-    spec = TaskSpec("classification", (4,), ways=3)
+    spec = classes((4,), 3)
     learner = learners["incontext"](models["columns"](spec, head=False), spec, layers=1)
     params = learner.init(generator())
 

@@ -10,11 +10,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
+from small_tasks import classes, numbers
 
 import quickstudy as qs
 from quickstudy.engine import Engine
 from quickstudy.entries import CENTRE, DESCRIPTORS, METRIC, PARAMETER, prefixed
-from quickstudy.episode import Episode, Examples, Params, TaskSpec, task
+from quickstudy.episode import Episode, Examples, Params, task
 from quickstudy.errors import ConfigError, DataError, ModelError, ShapeError
 from quickstudy.learners import MemoryLearner, maml, memory, protonet
 from quickstudy.learners.descent import task_parameters
@@ -29,7 +30,7 @@ from quickstudy.tasks.classes import ClassSource
 from quickstudy.tasks.pool import TensorPool
 
 WAYS, D = 3, 5
-SPEC = TaskSpec("classification", (D,), ways=WAYS)
+SPEC = classes((D,), WAYS)
 KINDS = ("features", "task2vec")
 
 
@@ -72,7 +73,7 @@ def remembered(made: MemoryLearner, params: Params, count: int = 6) -> tuple[Par
 @pytest.mark.parametrize("how", KINDS)
 @pytest.mark.parametrize("kind", ["classification", "regression"])
 def test_a_description_depends_on_neither_order_nor_names(how: str, kind: str) -> None:
-    spec = SPEC if kind == "classification" else TaskSpec("regression", (D,), target_shape=(1,))
+    spec = SPEC if kind == "classification" else numbers((D,))
     network = Network(mlp(spec, width=16).double())
     params = network.init(torch.Generator().manual_seed(0))
     x = torch.randn(9, D, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
@@ -300,7 +301,7 @@ def test_the_projection_keeps_the_largest_variance() -> None:
 
 
 def test_regression_tasks_are_remembered_too(tmp_path: Path) -> None:
-    spec = TaskSpec("regression", (1,), target_shape=(1,))
+    spec = numbers((1,))
     made = memory(mlp(spec), spec, lr=0.01, steps=5)
     waves = qs.tasks.sinusoid().sampled(qs.Sampling(1, 10, 10))
     params = made.init(torch.Generator().manual_seed(0))

@@ -5,16 +5,21 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import torch
-from small_tasks import episodes, gradient, requiring_grad
+from small_tasks import (
+    episodes,
+    gradient,
+    numbers,
+    requiring_grad,
+)
 from torch import Tensor, nn
 
 from quickstudy.entries import trainable
-from quickstudy.episode import Episode, Params, TaskSpec
+from quickstudy.episode import Episode, Params
 from quickstudy.learners import Learner
 from quickstudy.metagrads import ONE_TASK, Runner, metagrad
 from quickstudy.metagrads.base import Function
 
-LINE = TaskSpec("regression", (4,), target_shape=(1,))
+LINE = numbers((4,))
 RATE = 0.2
 EYE = torch.eye(4, dtype=torch.float64)
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+from small_tasks import classes, numbers
 from torch import Tensor, nn
 
-from quickstudy.episode import TaskSpec
 from quickstudy.errors import ConfigError
 from quickstudy.models import lstm
 
-VALUES = TaskSpec("regression", (6, 3), target_shape=(1,))
+VALUES = numbers((6, 3))
 
 
 def with_mask(x: Tensor, known: Tensor) -> Tensor:
@@ -58,15 +58,15 @@ def test_without_a_mask_every_channel_is_read() -> None:
 
 @pytest.mark.parametrize("target_shape", [(), (1,), (2, 3)])
 def test_the_output_has_the_shape_of_the_target(target_shape: tuple[int, ...]) -> None:
-    spec = TaskSpec("regression", (6, 3), target_shape=target_shape)
+    spec = numbers((6, 3), target_shape)
     assert lstm(spec)(torch.randn(5, 6, 3)).shape == (5, *target_shape)
-    assert lstm(TaskSpec("classification", (6, 3), ways=4))(torch.randn(5, 6, 3)).shape == (5, 4)
+    assert lstm(classes((6, 3), 4))(torch.randn(5, 6, 3)).shape == (5, 4)
     assert lstm(spec, head=False, width=7)(torch.randn(5, 6, 3)).shape == (5, 7)
 
 
 def test_inputs_that_are_no_sequences_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"takes sequences \(length, channels\).*shape \(1, 28, 28\)"):
-        lstm(TaskSpec("classification", (1, 28, 28), ways=5))
+        lstm(classes((1, 28, 28), 5))
     with pytest.raises(ConfigError, match="have one channel only"):
-        lstm(TaskSpec("regression", (6, 1), target_shape=(1,)))
-    assert lstm(TaskSpec("regression", (6, 1), target_shape=(1,)), masked=False)(torch.zeros(2, 6, 1)).shape == (2, 1)
+        lstm(numbers((6, 1)))
+    assert lstm(numbers((6, 1)), masked=False)(torch.zeros(2, 6, 1)).shape == (2, 1)

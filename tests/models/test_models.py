@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import pytest
 import torch
+from small_tasks import classes, numbers
 from torch import nn
 
-from quickstudy.episode import TaskSpec
 from quickstudy.errors import ConfigError
 from quickstudy.models import FiLM, conv4, mlp, resnet12
 from quickstudy.registry import models
+from quickstudy.spec import TaskSpec
 
 
 def images(size: int, channels: int = 1, ways: int = 5) -> TaskSpec:
-    return TaskSpec("classification", (channels, size, size), ways=ways)
+    return classes((channels, size, size), ways)
 
 
 def parameters(module: nn.Module) -> int:
@@ -46,7 +47,7 @@ def test_resnet12_embeds_in_640_numbers() -> None:
 
 
 def test_mlp_is_the_regression_network_of_maml() -> None:
-    sinusoid = TaskSpec("regression", (1,), target_shape=(1,))
+    sinusoid = numbers((1,))
     module = mlp(sinusoid)
     assert [tuple(p.shape) for p in module.parameters()] == [(40, 1), (40,), (40, 40), (40,), (1, 40), (1,)]
     assert mlp(images(4), width=7)(torch.randn(3, 1, 4, 4)).shape == (3, 5)
@@ -55,7 +56,7 @@ def test_mlp_is_the_regression_network_of_maml() -> None:
 
 @pytest.mark.parametrize("target_shape", [(), (1,), (4,), (2, 3)])
 def test_mlp_gives_the_shape_of_the_target(target_shape: tuple[int, ...]) -> None:
-    spec = TaskSpec("regression", (6,), target_shape=target_shape)
+    spec = numbers((6,), target_shape)
     assert mlp(spec)(torch.randn(5, 6)).shape == (5, *target_shape)
 
 
@@ -63,7 +64,7 @@ def test_mlp_gives_the_shape_of_the_target(target_shape: tuple[int, ...]) -> Non
 @pytest.mark.parametrize("shape", [(5,), (28, 28)])
 def test_networks_for_images_refuse_anything_else(model, shape: tuple[int, ...]) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(ConfigError, match=rf"takes images \(channels, height, width\).*{len(shape)}?.*--model mlp"):
-        model(TaskSpec("classification", shape, ways=5))
+        model(classes(shape, 5))
 
 
 def test_film_leaves_the_module_it_is_given_alone() -> None:
@@ -77,7 +78,7 @@ def test_film_leaves_the_module_it_is_given_alone() -> None:
 
 def test_a_spec_without_outputs_is_refused() -> None:
     with pytest.raises(ConfigError, match="neither ways nor a target shape"):
-        mlp(TaskSpec("classification", (3,)))
+        mlp(classes((3,), 5))
 
 
 @pytest.mark.parametrize("norm", ["batch", "group", "none"])
@@ -95,5 +96,5 @@ def test_normalisation_layers(norm: str) -> None:
 @pytest.mark.parametrize("name", models)
 def test_a_new_model_is_ready_for_training(name: str) -> None:
     shape = {"lstm": (7, 2), "columns": (7,)}.get(name)
-    module = models[name](images(16) if shape is None else TaskSpec("classification", shape, ways=5))
+    module = models[name](images(16) if shape is None else classes(shape, 5))
     assert all(layer.training for layer in module.modules())

@@ -13,11 +13,12 @@ from small_runs import blobs, class_run, linear_run
 from torch import Tensor, nn
 
 from quickstudy.engine import Engine
-from quickstudy.episode import Episode, TaskSpec, map_episode
+from quickstudy.episode import Episode, map_episode
 from quickstudy.errors import ConfigError, QuickstudyError, ShapeError
 from quickstudy.evaluation.evaluate import evaluate
 from quickstudy.registry import learners
 from quickstudy.runs.run import train
+from quickstudy.spec import TaskSpec
 from quickstudy.tasks import arrays, tables
 from quickstudy.tasks.base import Sampling, Source
 from quickstudy.tasks.classes import ClassSource

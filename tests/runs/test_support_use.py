@@ -10,23 +10,25 @@ from typing import Any
 import pytest
 import torch
 from guessable import Guessable
+from small_tasks import classes
 from torch import Tensor, nn
 
 from quickstudy.engine import Engine
 from quickstudy.engine.distribute import Group
-from quickstudy.episode import Examples, Params, State, TaskSpec, task
+from quickstudy.episode import Examples, Params, State, task
 from quickstudy.errors import ConfigError, DataError
 from quickstudy.evaluation.evaluate import Result, evaluate
 from quickstudy.evaluation.support_use import support_use
 from quickstudy.learners import EmbeddingLearner, Learner, protonet
 from quickstudy.models import WithContext
 from quickstudy.registry import learners, models, sources
+from quickstudy.spec import TaskSpec
 from quickstudy.storage.json import read_json, write_json
 from quickstudy.tasks import sinusoid, tables
 from quickstudy.tasks.base import Sampling, Source
 
 CPU = torch.device("cpu")
-POINTS = TaskSpec("classification", (8,), ways=2)
+POINTS = classes((8,), 2)
 
 
 def engine_for(name: str, spec: TaskSpec, **options: Any) -> tuple[Engine, Params]:

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 from made_up import drawing, png
+from small_tasks import classes
 
-from quickstudy.episode import ImageFormat, TaskSpec, check_episode
 from quickstudy.errors import DataError
+from quickstudy.spec import check_episode
 from quickstudy.tasks import oneshot_runs
 
 
@@ -36,7 +37,7 @@ def test_oneshot_runs_pair_each_test_image_with_its_training_image(tmp_path: Pat
     assert query.y.tolist() == [[(3 * n + r) % 5 for n in range(5)] for r in (1, 2)]
     for r in range(2):  # the made-up test image is its training image: the nearest one must be the label
         assert torch.equal(support.x[r, query.y[r]], query.x[r])
-    check_episode(runs.episodes, TaskSpec("classification", (1, 28, 28), ways=5), tasks=True)
+    check_episode(runs.episodes, classes((1, 28, 28), 5), tasks=True)
 
 
 def test_oneshot_runs_say_what_is_wrong(tmp_path: Path) -> None:

@@ -10,15 +10,17 @@ from typing import Any
 import pytest
 import torch
 from guessable import Guessable
+from small_tasks import classes
 from torch import Tensor
 
 from quickstudy import registry
 from quickstudy.averaging.runs import train_on_parts
 from quickstudy.cli.parse import parse
 from quickstudy.cli.settings import Settings
-from quickstudy.episode import Episode, TaskSpec
+from quickstudy.episode import Episode
 from quickstudy.errors import ConfigError, QuickstudyError
 from quickstudy.registry import learners, models, sources
+from quickstudy.spec import TaskSpec
 from quickstudy.tasks import arrays, sinusoid
 from quickstudy.tasks.base import Sampling, Source
 from quickstudy.tasks.transformed import Transformed, transformed
@@ -113,7 +115,7 @@ def test_one_offset_for_each_task_of_the_spread_that_was_asked_for() -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class _Dicts(Guessable):
-    spec: TaskSpec = TaskSpec("classification", (), ways=2)
+    spec: TaskSpec = classes((), 2)
 
     def episodes(self, split: str, indices: Tensor) -> Episode:
         drawn = super().episodes(split, indices)
