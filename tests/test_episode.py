@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -16,9 +18,9 @@ from small_tasks import (
 )
 from torch import Tensor
 
-from quickstudy import losses
 from quickstudy.episode import Examples, stack, task
 from quickstudy.errors import DataError, ShapeError
+from quickstudy.formats.base import Broken, Format, Leaf, Stored
 from quickstudy.spec import TaskSpec, check_episode, check_examples
 
 NAN, INF = float("nan"), float("inf")
@@ -58,13 +60,13 @@ def test_what_fits_is_accepted(spec: TaskSpec, tasks: int | None) -> None:
             ShapeError,
             r"must have 1 axes .* \(5,\); found 2, of sizes \(5, 1\)",
         ),
-        (GOOD._replace(x=GOOD.x.long()), VECTORS, ShapeError, r"floating point, found torch\.int64\. .*x\.float\(\)"),
+        (GOOD._replace(x=GOOD.x.long()), VECTORS, ShapeError, r"support\.x must be floating point, found torch\.int64"),
         (GOOD._replace(y=GOOD.y.int()), VECTORS, ShapeError, r"must be int64, found torch\.int32\. Use y\.long\(\)"),
         (
             GOOD._replace(y=GOOD.y[:, None]),
             VECTORS,
             ShapeError,
-            r"support\.y must have 0 axes .*found 1, of sizes \(1,\)",
+            r"support\.y holds class ids and must have 1 axes, found the shape \(6, 1\)",
         ),
         (GOOD._replace(y=GOOD.y + 1), VECTORS, DataError, r"from 1 to 3, but this is a 3-way task: .* \[0, 3\)"),
         (GOOD._replace(y=GOOD.y - 1), VECTORS, DataError, r"from -1 to 1, .* from 0, and give padding the id 0"),
@@ -75,8 +77,13 @@ def test_what_fits_is_accepted(spec: TaskSpec, tasks: int | None) -> None:
             DataError,
             r"support\.y holds NaN or infinite values",
         ),
-        (VALUED._replace(y=VALUED.y[:, :1]), VALUES, ShapeError, r"support\.y has size 1 along axis 1, expected 2"),
-        (VALUED._replace(y=VALUED.y.long()), VALUES, ShapeError, r"regression targets and must be floating point"),
+        (VALUED._replace(y=VALUED.y[:, :1]), VALUES, ShapeError, r"support\.y has the shape \(1,\) .* expected \(2,\)"),
+        (
+            VALUED._replace(y=VALUED.y.long()),
+            VALUES,
+            ShapeError,
+            r"support\.y holds numbers and must be floating",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused_with_the_axis_and_both_sizes(
@@ -104,13 +111,33 @@ def test_padding_must_be_finite_too_because_zero_times_nan_is_nan() -> None:
         check_examples(GOOD._replace(mask=mask, y=spoiled(GOOD.y, (5,), -1)), VECTORS)
 
 
-def test_every_tensor_of_a_dict_is_checked() -> None:
-    several = GOOD._replace(x={"tokens": torch.zeros(6, 3, dtype=torch.int64), "weights": torch.ones(6, 3)})
-    check_examples(several, VECTORS)
-    with pytest.raises(ShapeError, match=r"support\.tokens has size 5 along the example axis"):
-        check_examples(several._replace(x={"tokens": torch.zeros(5, 3)}), VECTORS)
-    with pytest.raises(DataError, match=r"support\.weights holds NaN"):
-        check_examples(several._replace(x={"weights": torch.full((6, 3), NAN)}), VECTORS)
+@dataclass(frozen=True)
+class Weighted(Format):
+    """Three tokens and their weights."""
+
+    @property
+    def layout(self) -> Mapping[str, Leaf]:
+        return {"tokens": Leaf((3,), torch.int64), "weights": Leaf((3,))}
+
+    def store(self, records: Any, broken: Broken = "refuse") -> Stored:
+        return Stored(records, list(range(len(records["weights"]))), [])
+
+
+def test_every_tensor_of_several_is_checked() -> None:
+    spec, good = TaskSpec(Weighted(), VECTORS.target), {"tokens": torch.zeros(6, 3).long(), "weights": torch.ones(6, 3)}
+    several = GOOD._replace(x=good)
+    check_examples(several, spec)
+    for wrong, error, message in (
+        ({"tokens": torch.zeros(5, 3).long()}, ShapeError, r"support\.x\['tokens'\] has size 5 along the example axis"),
+        ({"tokens": torch.zeros(6, 3)}, ShapeError, r"support\.x\['tokens'\] must be whole numbers"),
+        ({"weights": torch.ones(6, 2)}, ShapeError, r"support\.x\['weights'\] has size 2 along axis 1, expected 3"),
+        ({"weights": torch.full((6, 3), NAN)}, DataError, r"support\.x\['weights'\] holds NaN"),
+        ({"more": torch.ones(6, 3)}, ShapeError, r"the tensors 'tokens', 'weights', 'more', expected"),
+    ):
+        with pytest.raises(error, match=message):
+            check_examples(several._replace(x=good | wrong), spec)
+    with pytest.raises(ShapeError, match="has the tensors 'tokens', expected 'tokens', 'weights'"):
+        check_examples(GOOD, spec)
 
 
 def test_taking_the_tasks_of_a_batch_apart_and_stacking_them_is_the_identity() -> None:
@@ -124,18 +151,18 @@ def test_taking_the_tasks_of_a_batch_apart_and_stacking_them_is_the_identity() -
 def test_losses_are_means_over_the_real_examples() -> None:
     mask = torch.tensor([True, False, True, True, False, True])
     scores, part = torch.randn(6, 3, dtype=torch.float64), GOOD._replace(mask=mask)
-    found = losses.loss(scores, part, VECTORS, smoothing=0.1)
-    torch.testing.assert_close(found, F.cross_entropy(scores[mask], part.y[mask], label_smoothing=0.1))
+    cost = VECTORS.target.loss(scores, part, smoothing=0.1)
+    torch.testing.assert_close(cost, F.cross_entropy(scores[mask], part.y[mask], label_smoothing=0.1))
     right = (scores.argmax(1) == part.y)[mask].double().mean()
-    torch.testing.assert_close(losses.metric(scores, part, VECTORS), right)
+    torch.testing.assert_close(VECTORS.target.score(scores, part), right)
     values, valued = torch.randn(6, 2, dtype=torch.float64), VALUED._replace(mask=mask)
-    torch.testing.assert_close(losses.loss(values, valued, VALUES), F.mse_loss(values[mask], valued.y[mask]))
-    assert losses.loss(scores, part._replace(mask=torch.zeros_like(mask)), VECTORS) == 0
+    torch.testing.assert_close(VALUES.target.loss(values, valued), F.mse_loss(values[mask], valued.y[mask]))
+    assert VECTORS.target.loss(scores, part._replace(mask=torch.zeros_like(mask))) == 0
 
 
 def test_a_scalar_target_needs_no_axis_of_its_own() -> None:
     spec, y = numbers((5,), ()), torch.randn(6, dtype=torch.float64)
     part = Examples(GOOD.x, y, GOOD.mask)
     check_examples(part, spec)
-    torch.testing.assert_close(losses.loss(torch.zeros(6, dtype=torch.float64), part, spec), y.square().mean())
+    torch.testing.assert_close(spec.target.loss(torch.zeros(6, dtype=torch.float64), part), y.square().mean())
     assert spec.outputs == 1

@@ -36,7 +36,7 @@ def changed(hyper: Params, seed: int = 5) -> Params:
 
 
 @pytest.mark.parametrize("name", LEARNED)
-@pytest.mark.parametrize("spec", [VECTORS, VALUES], ids=lambda s: s.kind)
+@pytest.mark.parametrize("spec", [VECTORS, VALUES], ids=["classes", "numbers"])
 def test_maml_with_a_learned_rule_conforms(name: str, spec: object) -> None:
     task = VECTORS if spec is VECTORS else VALUES
     learner = maml(perceptron(task, task.outputs), task, rule=name, lr=0.05, steps=3)  # type: ignore[arg-type]

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from quickstudy.episode import Features, Params, State
 from quickstudy.learners import GradientLearner, Learner, Network, frozen, maml, protonet
-from quickstudy.learners.frozen import _Frozen
+from quickstudy.learners.frozen import Frozen
 from quickstudy.models import FiLM
 from quickstudy.registry import learners, models
 from quickstudy.spec import TaskSpec
@@ -158,7 +158,7 @@ def test_weights_that_are_made_during_the_call_are_right_and_not_kept() -> None:
     params, state, x = adapted(learner, VECTORS)
     model = frozen(learner, params, state)
     assert all(torch.equal(model(x), learner.predict(params, state, x)) for _ in range(3))
-    assert isinstance(model, _Frozen)
+    assert isinstance(model, Frozen)
     assert not model._bound.network._holding
 
 

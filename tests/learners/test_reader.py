@@ -20,11 +20,12 @@ from torch import Tensor, nn
 import quickstudy as qs
 from quickstudy.episode import Episode, Examples, Params, map_episode
 from quickstudy.errors import ConfigError, ModelError
-from quickstudy.learners.reader import ReaderLearner, surprise
+from quickstudy.learners.reader import ReaderLearner
 from quickstudy.models.readers import MemoryAugmented, Recurrent, Snail
 from quickstudy.models.readers.ridge import RidgeHints
 from quickstudy.registry import learners, models, sources
 from quickstudy.spec import TaskSpec
+from quickstudy.targets.base import Distribution
 
 NAMES = ("incontext", "cnp", "anp", "snail", "lstm", "mann")
 
@@ -159,7 +160,7 @@ def test_snail_answers_as_its_own_sequence_goes_on() -> None:
 def test_the_surprise_is_the_log_density_of_a_normal_distribution() -> None:
     mean, spread, y = torch.randn(3, 4, 2).unbind(1)[0], torch.rand(3, 2) + 0.1, torch.randn(3, 2)
     wanted = -torch.distributions.Normal(mean, spread).log_prob(y).mean(1)
-    torch.testing.assert_close(surprise(mean, spread, y), wanted)
+    torch.testing.assert_close(VALUES.target.surprise(Distribution(mean, spread), y), wanted)
 
 
 def test_scaling_by_the_support_set_makes_units_meaningless() -> None:

@@ -21,7 +21,6 @@ from quadratics import estimate
 from small_tasks import VECTORS, examples, generator, perceptron, random_params
 from torch import Tensor
 
-from quickstudy import losses
 from quickstudy.episode import Episode, Examples, Params, State
 from quickstudy.inner import SGD
 from quickstudy.learners import GradientLearner
@@ -70,7 +69,7 @@ def derivatives(batch: Examples) -> tuple[Tensor, Tensor]:
     def loss(row: Tensor) -> Tensor:
         pieces = row.split([shape.numel() for shape in shapes.values()])
         params = {name: piece.reshape(shapes[name]) for name, piece in zip(shapes, pieces, strict=True)}
-        return losses.loss(network(params, batch.x), batch, VECTORS)
+        return VECTORS.target.loss(network(params, batch.x), batch)
 
     row = flat(PHI)
     return torch.func.grad(loss)(row), torch.func.hessian(loss)(row)

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
-from quickstudy.tasks.images import decode as decode_image
 from safetensors.torch import save_file
 from small_runs import assert_same_bits, class_run, newest
 from torch import Tensor
@@ -16,6 +15,7 @@ from torch import Tensor
 import quickstudy
 from quickstudy.engine import place
 from quickstudy.episode import Examples
+from quickstudy.formats.decoding import decode as decode_image
 from quickstudy.inner.learned import MLPRule
 from quickstudy.memory.codec import decode, encode
 from quickstudy.memory.entry import pack_examples, unpack_examples

@@ -4,9 +4,9 @@ import itertools
 
 import pytest
 import torch
-from quickstudy.tasks.augment import Augment, augment, dihedral
 
 from quickstudy import rng
+from quickstudy.formats.augment import Augment, augment, dihedral
 
 STRONG = Augment(rotate=20, scale=0.2, shear=0.2, translate=0.1, elastic=0.03, thickness=0.5)
 

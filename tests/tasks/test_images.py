@@ -11,20 +11,29 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from quickstudy.episode import ImageFormat
+from quickstudy.episode import leaves
 from quickstudy.errors import ConfigError, DataError, ShapeError
+from quickstudy.formats.base import Format
+from quickstudy.formats.decoding import SUFFIXES, decode, fit
+from quickstudy.formats.places import class_folders, files_of
+from quickstudy.registry import formats
 from quickstudy.tasks import arrays, folder
 from quickstudy.tasks.base import Sampling
-from quickstudy.tasks.images import class_folders, decode, fit, list_images, read_folder, read_image
 from quickstudy.testing import check_source
 
-GREY, COLOUR = ImageFormat(16, 1), ImageFormat(16, 3)
+GREY, COLOUR = (formats.make("image", size=16, channels=channels) for channels in (1, 3))
 
 
 def save(path: Path, image: Image.Image) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     image.save(path)
     return path
+
+
+def read_image(path: Path, format: Format) -> torch.Tensor:
+    """One file as the compact tensor of the format."""
+    (x,) = leaves(format.store([path]).x)
+    return x[0]
 
 
 def grey(value: int = 128, size: tuple[int, int] = (16, 16)) -> Image.Image:
@@ -43,7 +52,7 @@ def header(width: int, height: int) -> bytes:
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "LA", "RGB", "RGBA", "CMYK", "I;16", "YCbCr"])
 @pytest.mark.parametrize("format", [GREY, COLOUR])
-def test_every_mode_gives_the_same_grey(tmp_path: Path, mode: str, format: ImageFormat) -> None:
+def test_every_mode_gives_the_same_grey(tmp_path: Path, mode: str, format: Format) -> None:
     value = 255 if mode == "1" else 128
     if mode == "I;16":
         image = Image.fromarray(np.full((16, 16), 128 * 257, dtype=np.uint16))
@@ -52,14 +61,14 @@ def test_every_mode_gives_the_same_grey(tmp_path: Path, mode: str, format: Image
         image = image.quantize(4) if mode == "P" else image.convert(mode)
     path = save(tmp_path / ("x.tif" if mode in ("CMYK", "YCbCr") else "x.png"), image)
     x = read_image(path, format)
-    assert x.shape == (format.channels, 16, 16) and x.dtype == torch.uint8
+    assert x.shape == format.input_shape and x.dtype == torch.uint8
     assert (x.int() - value).abs().max() <= 1
 
 
 def test_transparency_is_white_and_inverting_makes_ink_high(tmp_path: Path) -> None:
     image = Image.new("RGBA", (16, 16), (0, 0, 0, 0))
     image.putpixel((3, 5), (0, 0, 0, 255))
-    x = read_image(save(tmp_path / "x.png", image), ImageFormat(16, 1, invert=True))
+    x = read_image(save(tmp_path / "x.png", image), formats.make("image", size=16, channels=1, invert=True))
     assert x[0, 5, 3] == 255 and x.sum() == 255
 
 
@@ -95,8 +104,8 @@ def test_an_image_bomb_is_refused_by_its_header(tmp_path: Path) -> None:
             read_image(tmp_path / "bomb.png", GREY)
     save(tmp_path / "fine.png", grey(size=(30, 30)))
     with pytest.raises(DataError, match="30 x 30 pixels, more than the limit of 899"):
-        read_image(tmp_path / "fine.png", GREY, max_pixels=899)
-    assert read_image(tmp_path / "fine.png", GREY, max_pixels=900).shape == (1, 16, 16)
+        decode(tmp_path / "fine.png", 1, max_pixels=899)
+    assert decode(tmp_path / "fine.png", 1, max_pixels=900).pixels.shape == (1, 30, 30)
 
 
 def test_broken_files_are_named(tmp_path: Path) -> None:
@@ -137,11 +146,11 @@ def test_mixed_sizes_and_modes_are_converted_and_said_once(tmp_path: Path) -> No
     (tmp_path / "a" / ".hidden.png").write_bytes(b"")
     (tmp_path / "a" / "notes.txt").write_text("no image")
     (tmp_path / ".git").mkdir()
-    said: list[str] = []
-    found = read_folder(tmp_path, GREY, notify=said.append)
-    assert found.x.shape == (6, 1, 16, 16) and found.names == ["a", "b"] and found.labels.tolist() == [0, 0, 0, 1, 1, 1]
-    assert [f.name for f in found.files[:3]] == ["colour.png", "grey.png", "large.png"]
-    assert said == found.notices
+    records = GREY.find(tmp_path)
+    stored = GREY.store(records.items)
+    said = stored.notices
+    assert leaves(stored.x)[0].shape == (6, 1, 16, 16) and records.labels == ["a"] * 3 + ["b"] * 3
+    assert [Path(name).name for name in records.names[:3]] == ["colour.png", "grey.png", "large.png"]
     assert said == [
         "4 of 6 images converted from RGB, RGBA to greyscale.",
         "4 of 6 images resized from 20x20...105x90 to 16x16 pixels.",
@@ -158,7 +167,7 @@ def test_folders_without_classes_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="dogs holds no readable images"):
         folder(root=str(tmp_path))
     with pytest.raises(DataError, match="There is no folder"):
-        list_images(tmp_path / "birds")
+        files_of(tmp_path / "birds", SUFFIXES)
     save(tmp_path / "dogs" / "1.png", grey())
     with pytest.raises(DataError, match="2 classes cannot be split: val takes 2 and test 2"):
         folder(root=str(tmp_path))
@@ -233,5 +242,5 @@ def test_arrays_say_what_is_wrong() -> None:
         arrays(X, Y, splits={"train": ["kind 99"]})
     with pytest.raises(DataError, match="'kind 1' twice, in 'train' and 'test'"):
         arrays(X, Y, splits={"train": ["kind 1"], "test": ["kind 1"]})
-    with pytest.raises(ConfigError, match=r"square images .* one example is \(4,\)"):
+    with pytest.raises(ConfigError, match=r"need square images .* and these are .*\(4,\)"):
         arrays(X, Y, symmetries=4)

@@ -11,13 +11,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from quickstudy.episode import ImageFormat
 from quickstudy.errors import ConfigError, DataError
+from quickstudy.registry import formats
 from quickstudy.tasks import omniglot, omniglot_data, omniglot_splits
 from quickstudy.tasks.base import Sampling
 from quickstudy.tasks.classes import ClassSource
 from quickstudy.tasks.download import DownloadError, download
-from quickstudy.tasks.images import read_image
 from quickstudy.testing import check_source
 
 REAL = Path(os.environ.get("QUICKSTUDY_DATA", "/nowhere"), "omniglot")
@@ -65,8 +64,8 @@ def test_pixels_are_ink_on_nothing_and_the_same_as_a_file_read_for_prediction(ar
     source = lake(archives, validation=("Hebrew",), size=20)
     x = source.pool.fetch(torch.tensor([0]), torch.tensor([0]))[0]
     with zipfile.ZipFile(archives / "images_background.zip") as archive, archive.open(archive.namelist()[0]) as file:
-        assert source.spec.image == ImageFormat(20, 1, invert=True)
-        assert torch.equal(x, read_image(file, source.spec.image).float() / 255)
+        assert source.spec.format == formats.make("image", size=20, channels=1, invert=True)
+        assert torch.equal(x, source.spec.format.features(source.spec.format.store([file]).x)[0])
     assert x[0, 0, 0] == 0 and x.max() > 0.9
 
 

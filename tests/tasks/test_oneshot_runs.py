@@ -9,6 +9,7 @@ from made_up import drawing, png
 from small_tasks import classes
 
 from quickstudy.errors import DataError
+from quickstudy.registry import formats
 from quickstudy.spec import check_episode
 from quickstudy.tasks import oneshot_runs
 
@@ -29,7 +30,9 @@ def write_runs(path: Path, runs: int = 2, ways: int = 5, top: str = "", change: 
 
 @pytest.mark.parametrize("top", ["", "all_runs/"])
 def test_oneshot_runs_pair_each_test_image_with_its_training_image(tmp_path: Path, top: str) -> None:
-    runs = oneshot_runs(write_runs(tmp_path / "runs.zip", top=top), ImageFormat(28, 1, invert=True))
+    runs = oneshot_runs(
+        write_runs(tmp_path / "runs.zip", top=top), formats.make("image", size=28, channels=1, invert=True)
+    )
     assert runs.names == ["run01", "run02"]
     support, query = runs.episodes
     assert support.x.shape == query.x.shape == (2, 5, 1, 28, 28)
@@ -41,7 +44,7 @@ def test_oneshot_runs_pair_each_test_image_with_its_training_image(tmp_path: Pat
 
 
 def test_oneshot_runs_say_what_is_wrong(tmp_path: Path) -> None:
-    format = ImageFormat(28, 1, invert=True)
+    format = formats.make("image", size=28, channels=1, invert=True)
     good = "run02/test/item01.png run02/training/class01.png"
     for lines, message in (
         (f"{good} extra", r"Line 1 of run02/class_labels.txt .* found 3 words"),

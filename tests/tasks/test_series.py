@@ -8,16 +8,26 @@ from typing import Any
 
 import pytest
 import torch
+from small_tasks import numbers
 from torch import Tensor
 
 from quickstudy import rng
+from quickstudy.episode import Examples
 from quickstudy.errors import ConfigError, DataError, ShapeError
-from quickstudy.tasks import recorded, seen_examples, series, series_csv
+from quickstudy.registry import formats
+from quickstudy.targets.base import Distribution
+from quickstudy.tasks import recorded, series, series_csv
 from quickstudy.tasks.base import Sampling
-from quickstudy.tasks.recorded import read_series
 from quickstudy.tasks.series import SeriesSource, autoregressive, coefficients
-from quickstudy.tasks.windows import roll_out, windows
 from quickstudy.testing import check_source
+
+
+def seen_examples(values: Any, format: Any) -> Examples:
+    """The support set of the seen values of one series."""
+    stored = format.store(values).x
+    x, y = format.examples(stored, None, format.prepare(stored))
+    return Examples(x, y, torch.ones(len(y), dtype=torch.bool))
+
 
 MANY = torch.arange(2000)
 FIVE = Sampling(ways=1, shots=4, queries=5)
@@ -133,9 +143,12 @@ def test_rolling_out_feeds_each_forecast_back_in_the_units_of_the_series() -> No
         return 2 * x[:, -1:, 0] - x[:, -2:-1, 0]
 
     format = series(window=2).format
-    found = roll_out(extrapolated, torch.tensor([1000.0, 1003.0, 1006.0], dtype=torch.float64), 4, format)
-    torch.testing.assert_close(found, torch.tensor([1009.0, 1012.0, 1015.0, 1018.0], dtype=torch.float64))
-    assert windows(torch.tensor([5.0, 6.0]), torch.tensor([2, 0]), 3).tolist() == [
+    seen = torch.tensor([1000.0, 1003.0, 1006.0], dtype=torch.float64)
+    fitted = format.prepare(seen)
+    said = format.ask(lambda x: Distribution(extrapolated(x)), seen, fitted, steps=4)
+    forecast = numbers((1,)).target.answer(said, (), fitted).values
+    torch.testing.assert_close(forecast, torch.tensor([1009.0, 1012.0, 1015.0, 1018.0], dtype=torch.float64))
+    assert series(window=3).format.windows(torch.tensor([5.0, 6.0]), torch.tensor([2, 0])).tolist() == [
         [[0, 0], [5, 1], [6, 1]],
         [[0, 0]] * 3,
     ]
@@ -147,7 +160,7 @@ def test_rolling_out_feeds_each_forecast_back_in_the_units_of_the_series() -> No
         ([1.0], "at least 2 points, found 1"),
         ([1.0, float("nan"), 2.0], r"hold nan at position 1 \(1 such"),
         (["a", "b"], "must be numbers"),
-        ([[1.0, 2.0]], r"one axis \(length,\), found shape \(1, 2\)"),
+        (torch.tensor([[1.0, 2.0]]), r"one axis \(length,\), found shape \(1, 2\)"),
     ],
 )
 def test_seen_values_that_teach_nothing_are_refused(seen: Any, message: str) -> None:
@@ -171,7 +184,7 @@ def test_recorded_series_give_stretches_of_them_and_keep_splits_apart() -> None:
     source = recorded(data, window=3, units="kW").sampled(FIVE)
     check_source(source)
     assert sorted(n for s in ("train", "val", "test") for n in source.classes(s)) == sorted(data)
-    assert source.spec.units == "kW"
+    assert source.spec.target.units == "kW"
     episode = source.episodes("train", MANY)  # rising lines in units of the five points seen: 0, ±0.707, ±1.414
     torch.testing.assert_close(episode.query.y[0, :, 0], torch.arange(3.0, 8.0) / 2**0.5, atol=1e-3, rtol=0)
     stretches = source.values("test", MANY)
@@ -195,12 +208,15 @@ def test_recorded_series_say_what_is_wrong(caplog: pytest.LogCaptureFixture) -> 
 
 
 def test_a_csv_file_is_read_as_it_stands(walks: Path, tmp_path: Path) -> None:
-    found = read_series(walks, "sensor", "°C")
-    assert {name: len(values) for name, values in found.items()} == {f"sensor {i}": 40 + i for i in range(12)}
+    there = formats.make("series", series="sensor", value="°C").find(walks)
+    assert {name: len(values) for name, values in zip(there.names, there.items, strict=True)} == {
+        f"sensor {i}": 40 + i for i in range(12)
+    }
     assert isinstance(series_csv(path=str(walks), series="sensor", value="°C"), SeriesSource)
     path = tmp_path / "quoted.csv"
     path.write_bytes('\ufeffseries, value\r\n"a, b",1e3\r\n\r\nc, -2.5\r\n"a, b",0\r\n'.encode())
-    assert read_series(path) == {"a, b": [1000.0, 0.0], "c": [-2.5]}
+    records = formats.make("series").find(path)
+    assert dict(zip(records.names, records.items, strict=True)) == {"a, b": [1000.0, 0.0], "c": [-2.5]}
 
 
 @pytest.mark.parametrize(

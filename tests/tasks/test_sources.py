@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from quickstudy import rng
-from quickstudy.episode import Episode, Examples, check_episode
+from quickstudy.episode import Episode, Examples
 from quickstudy.errors import ConfigError, DataError
 from quickstudy.registry import sources
+from quickstudy.spec import check_episode
 from quickstudy.tasks import arrays, glyphs, linear, sinusoid
 from quickstudy.tasks.base import Sampling, Source
 from quickstudy.tasks.classes import ClassSource
@@ -30,8 +31,17 @@ def options(archives: Path, photos: Path, walks: Path) -> dict[str, dict[str, An
         "folder": {"root": str(photos), "size": 12},
         "omniglot": {"root": str(archives), "split": "lake", "validation": ("Hebrew",)},
         "glyphs": {"alphabets": 30},
+        "records": {"root": str(photos), "format": "image", "options": ("size", "12")},
+        "table_csv": {"path": str(rows_csv(walks.parent / "rows.csv"))},
         "series_csv": {"path": str(walks), "series": "sensor", "value": "°C"},
     }
+
+
+def rows_csv(path: Path) -> Path:
+    """Ten kinds of plants, eight rows each."""
+    lines = ["height,width,label", *(f"{i + k / 9},{i * k},plant {i}" for i in range(10) for k in range(8))]
+    path.write_text("\n".join(lines))
+    return path
 
 
 @pytest.mark.parametrize("name", sources)

@@ -88,7 +88,8 @@ def machine(i: int, rows: int = 30) -> tuple[np.ndarray, np.ndarray]:
 def test_tables_keep_rows_of_a_data_set_together() -> None:
     source = tables({f"machine {i}": machine(i, 25 + i) for i in range(10)}, units="mm")
     check_source(source)
-    assert source.spec.input_shape == (3,) and source.spec.target_shape == (1,) and source.spec.units == "mm"
+    assert source.spec.input_shape == (3,) and source.spec.target.prediction_shape == (1,)
+    assert source.spec.target.units == "mm"
     for part in source.episodes("train", torch.arange(50)):
         slope = part.y[..., 0] / part.x.sum(-1)
         torch.testing.assert_close(

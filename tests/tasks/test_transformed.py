@@ -156,8 +156,8 @@ def test_without_augmentation_the_order_alone_stays() -> None:
 @pytest.mark.parametrize(
     ("source", "options", "said"),
     [
-        (sinusoid(), {"shuffle_labels": True}, "changes class ids, but these are regression tasks"),
-        (Guessable(), {"target_offset": 1.0}, "but these are classification tasks"),
+        (sinusoid(), {"shuffle_labels": True}, "needs classes, but the targets of these tasks are a number"),
+        (Guessable(), {"target_offset": 1.0}, "needs targets that are numbers, but those of these tasks are 2 classes"),
         (sinusoid(), {"target_offset": -1.0}, "target_offset must be 0 or a positive number, found -1.0"),
         (sinusoid(), {"target_offset": float("nan")}, "found nan"),
         (sinusoid(), {"target_offset": float("inf")}, "found inf"),

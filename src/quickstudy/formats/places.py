@@ -99,12 +99,16 @@ def read_csv(path: str | Path) -> tuple[list[str], list[list[str]], list[int]]:
         raise ConfigError(f"{path} cannot be read ({error.strerror}). Give the path of a CSV file.") from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} is no CSV file in UTF-8 ({error}). Export it as one.") from error
-    if not rows:
-        raise DataError(f"{path} has no line below the names of its columns.")
     if len(set(columns)) < len(columns):
         twice = next(name for name in columns if columns.count(name) > 1)
         raise DataError(f"{path} has two columns called {twice!r}. Rename one.")
     return columns, rows, numbers
+
+
+def require_lines(rows: Sequence[Sequence[str]], path: str | Path) -> None:
+    """DataError for a file that names columns and holds nothing."""
+    if not rows:
+        raise DataError(f"{path} has no line below the names of its columns. Write one for each record.")
 
 
 def number_in(cell: str, where: str) -> float:

@@ -14,7 +14,7 @@ from quickstudy.episode import Features, State, leaves
 from quickstudy.errors import ConfigError, DataError, ShapeError
 from quickstudy.formats.base import Axis, Broken, Format, Leaf, Records, Stored
 from quickstudy.formats.drawing import Curve, Drawing
-from quickstudy.formats.places import column, number_in, read_csv
+from quickstudy.formats.places import column, number_in, read_csv, require_lines
 from quickstudy.formats.table import one_file
 from quickstudy.masked import mean_and_spread
 from quickstudy.registry import formats
@@ -61,6 +61,7 @@ class Series(Format):
         named = self.series in columns or labelled
         which = column(columns, self.series, path, "--tasks.series") if named else None
         what = column(columns, self.value, path, "--tasks.value")
+        require_lines(rows, path)
         values: dict[str, list[float]] = {}
         for cells, line in zip(rows, lines, strict=True):
             name = path.stem if which is None else cells[which].strip()

@@ -14,7 +14,7 @@ from quickstudy.episode import Features, State
 from quickstudy.errors import ConfigError, DataError, ShapeError
 from quickstudy.formats.base import Broken, Format, Leaf, Records, Stored, all_kept, as_numbers
 from quickstudy.formats.drawing import Drawing, row
-from quickstudy.formats.places import column, number_in, read_csv
+from quickstudy.formats.places import column, number_in, read_csv, require_lines
 from quickstudy.registry import formats
 
 
@@ -65,6 +65,7 @@ class Table(Format):
         names = list(self.names) or [name for name in columns if name not in told]
         at_names = [column(columns, name, path, "the columns that the run was trained with") for name in names]
         wanted = list(zip(names, at_names, strict=True))
+        require_lines(rows, path)
         items = [
             {name: number_in(cells[i], f"{path}, line {line}, column {name!r}") for name, i in wanted}
             for cells, line in zip(rows, lines, strict=True)

@@ -200,14 +200,7 @@ class ClassSource(Source):
 
     def pooled(self, batch: int) -> PooledSource:
         """Ordinary classification over all training classes at once, `batch` examples a task; see PooledSource."""
-        classes = len(self.splits["train"]) * self._symmetries("train")
-        return PooledSource(
-            source=self,
-            batch=batch,
-            spec=self.spec.at(classes),
-            sampling=Sampling(ways=classes, shots=0, queries=1),
-            seed=self.seed,
-        )
+        return PooledSource(source=self, batch=batch)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,13 +212,19 @@ class PooledSource(Wrapped):
 
     source: ClassSource
     batch: int
-    spec: TaskSpec
-    sampling: Sampling
-    seed: int
 
     @property
     def inner(self) -> ClassSource:
         return self.source
+
+    @property
+    def sampling(self) -> Sampling:  # type: ignore[override]
+        classes = len(self.source.splits["train"]) * self.source._symmetries("train")
+        return Sampling(ways=classes, shots=0, queries=1)
+
+    @property
+    def spec(self) -> TaskSpec:  # type: ignore[override]
+        return self.source.spec.at(self.sampling.ways)
 
     def around(self, change: Callable[[Source], Source]) -> PooledSource:
         changed = change(self.source)

@@ -58,7 +58,7 @@ def table_csv(
     test: float = 0.2,
     split_seed: int = 0,
 ) -> Source:
-    """Your own table: a CSV file with one row for each example, numbers in its columns, and a column of labels.
+    """Your own table: a CSV file of rows, with numbers and a label in each.
 
     path: the file, in UTF-8, with commas; its first line names the columns.
     label: the column that holds what is to be told. group: the column that says which task a row belongs to; needed
