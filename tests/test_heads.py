@@ -37,7 +37,7 @@ def query() -> Tensor:
 def logits(head: Head, support: Examples, query: Tensor, params: Params | None = None, spec: TaskSpec = SPEC) -> Tensor:
     params = {n: p.double() for n, p in (head.init(spec) if params is None else params).items()}
     assert isinstance(support.x, Tensor)
-    return head.logits(params, head.fit(params, support.x, support, spec), query)
+    return head.logits(params, head.fit(params, support.x, support, spec), query, spec)
 
 
 def without_class(support: Examples, absent: int) -> Examples:

@@ -14,7 +14,7 @@ from quickstudy.episode import Examples, Features, Params, State
 from quickstudy.errors import ConfigError
 from quickstudy.learners import EmbeddingLearner, GradientLearner, Learner, maml, protonet
 from quickstudy.models import WithContext
-from quickstudy.registry import learners
+from quickstudy.registry import formats, learners
 from quickstudy.spec import TaskSpec
 from quickstudy.testing import check_learner
 
@@ -28,7 +28,9 @@ def build(name: str, spec: TaskSpec, module: nn.Module | None = None, **options:
     traits = learners.traits(name)
     outputs = spec.outputs if traits.head else EMBEDDING
     if module is None and traits.context:
-        module = WithContext(perceptron(replace(spec, input_shape=(spec.input_shape[0] + 2,)), outputs), 2).double()
+        module = WithContext(
+            perceptron(replace(spec, format=formats.make("array", shape=(spec.input_shape[0] + 2,))), outputs), 2
+        ).double()
     if traits.pretrains:
         options |= {"classes": 4}
     if name == "finetune":
@@ -49,7 +51,7 @@ def test_every_learner_that_can_regress_conforms_on_values(name: str) -> None:
 
 @pytest.mark.parametrize("name", [n for n in learners if n not in REGRESSION])
 def test_a_classifier_refuses_regression(name: str) -> None:
-    with pytest.raises(ConfigError, match="these are regression tasks"):
+    with pytest.raises(ConfigError, match="needs classes, but the targets of these tasks are 2 numbers"):
         build(name, VALUES).init(generator())
 
 

@@ -28,7 +28,7 @@ from quickstudy.episode import Features, Params, State
 from quickstudy.learners import GradientLearner, Learner, Network, frozen, maml, protonet
 from quickstudy.learners.frozen import Frozen
 from quickstudy.models import FiLM
-from quickstudy.registry import learners, models
+from quickstudy.registry import formats, learners, models
 from quickstudy.spec import TaskSpec
 
 CASES = [(name, VECTORS) for name in learners] + [(name, VALUES) for name in REGRESSION]
@@ -77,7 +77,8 @@ def test_batch_norm_of_every_kind_is_frozen_as_it_is(name: str, norm: Any, monke
 
 
 def test_views_are_averaged(monkeypatch: pytest.MonkeyPatch) -> None:
-    learner = protonet(convolutional(4), IMAGES, views=True).evaluated()
+    pictures = TaskSpec(formats.make("image", size=4, channels=1), IMAGES.target)
+    learner = protonet(convolutional(4), pictures, views=True).evaluated()
     params, state, x = adapted(learner, IMAGES)
     right, model = learner.predict(params, state, x), frozen(learner, params, state)
     never_swaps(monkeypatch)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -67,7 +65,7 @@ def test_training_is_classification_over_all_classes_and_adapting_is_for_the_way
     torch.testing.assert_close(loss, F.cross_entropy(scores, y, label_smoothing=0.1))
     torch.testing.assert_close(accuracy, (scores.argmax(1) == y).double().mean())
     assert learner.adapt(params, EPISODE.support)["task.(head).weight"].shape == (3, 4)
-    five = learner.at(replace(VECTORS, ways=5))
+    five = learner.at(VECTORS.at(5))
     assert five.predict(params, five.adapt(params, EPISODE.support), x).shape == (6, 5)
 
 
@@ -81,5 +79,5 @@ def test_the_head_is_trained_in_float32_where_the_encoder_runs_in_less() -> None
 
 
 def test_baselines_classify_only() -> None:
-    with pytest.raises(ConfigError, match=r"these are regression tasks\. Use 'maml' or 'r2d2'"):
+    with pytest.raises(ConfigError, match=r"the targets of these tasks are 2 numbers\. Use 'maml' or 'r2d2'"):
         simpleshot(perceptron(VALUES, 4), VALUES, classes=3).init(generator())

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 import torch
 from small_tasks import (
@@ -18,7 +16,7 @@ from small_tasks import (
 from torch import Tensor, nn
 
 import quickstudy as qs
-from quickstudy.episode import Episode, Examples, Params, map_episode
+from quickstudy.episode import Episode, Examples, Features, Params, State, map_episode
 from quickstudy.errors import ConfigError, ModelError
 from quickstudy.learners.reader import ReaderLearner
 from quickstudy.models.readers import MemoryAugmented, Recurrent, Snail
@@ -52,6 +50,13 @@ def test_padding_anywhere_in_the_support_changes_nothing(name: str) -> None:
     )
 
 
+def told(learner: ReaderLearner, params: Params, state: State, x: Features) -> tuple[Tensor, Tensor]:
+    """Mean and spread of what the learner says of x."""
+    said = learner.predictive(params, state, x)
+    assert said is not None and said.spread is not None
+    return said.mean, said.spread
+
+
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("known", [0, 1])
 def test_a_support_set_of_one_point_or_none_can_be_read(name: str, known: int) -> None:
@@ -59,12 +64,12 @@ def test_a_support_set_of_one_point_or_none_can_be_read(name: str, known: int) -
     support, query = episodes(VALUES, tasks=None)
     few = support._replace(mask=torch.arange(6) < known)
     assert isinstance(query.x, Tensor)
-    mean, spread = learner.distribution(params, learner.adapt(params, few), query.x)
+    mean, spread = told(learner, params, learner.adapt(params, few), query.x)
     assert mean.shape == spread.shape == (6, 2)
     assert bool(torch.isfinite(mean).all()) and bool((spread > 0).all())
     none: Examples = Examples(support.x[:0], support.y[:0], support.mask[:0])  # type: ignore[index]
     if not known:
-        torch.testing.assert_close(learner.distribution(params, learner.adapt(params, none), query.x), (mean, spread))
+        torch.testing.assert_close(told(learner, params, learner.adapt(params, none), query.x), (mean, spread))
 
 
 @pytest.mark.parametrize("name", ["snail", "lstm", "mann"])
@@ -167,10 +172,10 @@ def test_scaling_by_the_support_set_makes_units_meaningless() -> None:
     learner, params = made("incontext", VALUES, standardise=True)
     support, query = episodes(VALUES, tasks=None)
     assert isinstance(support.x, Tensor) and isinstance(query.x, Tensor)
-    mean, spread = learner.distribution(params, learner.adapt(params, support), query.x)
+    mean, spread = told(learner, params, learner.adapt(params, support), query.x)
     scale = torch.tensor([3.0, 0.1, 50.0, 1.0, 7.0], dtype=torch.float64)
     other = Examples(support.x * scale + 4, support.y * 100 - 5, support.mask)
-    mean_2, spread_2 = learner.distribution(params, learner.adapt(params, other), query.x * scale + 4)
+    mean_2, spread_2 = told(learner, params, learner.adapt(params, other), query.x * scale + 4)
     torch.testing.assert_close(mean_2, mean * 100 - 5)
     torch.testing.assert_close(spread_2, spread * 100)
 
@@ -187,12 +192,12 @@ def test_a_column_that_does_not_vary_leaves_gradients_finite() -> None:
 
 def test_more_classes_than_it_was_built_for_are_refused() -> None:
     learner, _ = made("incontext", VECTORS, limit=4)
-    assert learner.at(replace(VECTORS, ways=4)).spec.ways == 4
+    assert learner.at(VECTORS.at(4)).spec.ways == 4
     with pytest.raises(ConfigError, match="5-way tasks, but the network was built for at most 4 classes"):
-        learner.at(replace(VECTORS, ways=5))
+        learner.at(VECTORS.at(5))
     free, params = made("incontext", VECTORS, labels="pointer")
-    wider = episodes(replace(VECTORS, ways=5), tasks=None, support=10)
-    assert said(free.at(replace(VECTORS, ways=5)), params, wider.support, wider.query.x).shape == (6, 5)  # type: ignore[arg-type]
+    wider = episodes(VECTORS.at(5), tasks=None, support=10)
+    assert said(free.at(VECTORS.at(5)), params, wider.support, wider.query.x).shape == (6, 5)  # type: ignore[arg-type]
 
 
 def test_more_columns_than_it_was_built_for_are_refused() -> None:
@@ -201,7 +206,7 @@ def test_more_columns_than_it_was_built_for_are_refused() -> None:
     params = learner.init(generator())
 
     def task(columns: int) -> tuple[TaskSpec, Episode]:
-        other = replace(spec, input_shape=(columns,))
+        other = classes((columns,), 3)
         return other, Episode(*(Examples(p.x.float(), p.y, p.mask) for p in episodes(other, tasks=None)))  # type: ignore[union-attr]
 
     narrow, episode = task(2)
@@ -215,8 +220,10 @@ def test_wrong_uses_are_refused() -> None:
     with pytest.raises(ConfigError, match="online=False"):
         made("lstm", VALUES, online=True)
     learner, params = made("cnp", VECTORS)
-    with pytest.raises(ConfigError, match="for regression"):
-        learner.distribution(params, learner.adapt(params, episodes(VECTORS, tasks=None).support), torch.zeros(1, 5))
+    assert (
+        learner.predictive(params, learner.adapt(params, episodes(VECTORS, tasks=None).support), torch.zeros(1, 5))
+        is None
+    )
     with pytest.raises(ConfigError, match="cannot be shared by 5 heads"):
         made("incontext", VECTORS, width=8, heads=5)
     with pytest.raises(ConfigError, match="built for classification"):
@@ -309,9 +316,9 @@ def test_small_units_are_scaled_too() -> None:
     params = learner.init(generator())
     support, query = map_episode(lambda t: t.float() if t.is_floating_point() else t, episodes(VALUES, tasks=None))
     assert isinstance(query.x, Tensor)
-    mean, spread = learner.distribution(params, learner.adapt(params, support), query.x)
+    mean, spread = told(learner, params, learner.adapt(params, support), query.x)
     small = support._replace(y=support.y * 1e-7)
-    mean_2, spread_2 = learner.distribution(params, learner.adapt(params, small), query.x)
+    mean_2, spread_2 = told(learner, params, learner.adapt(params, small), query.x)
     torch.testing.assert_close(mean_2 * 1e7, mean, rtol=1e-3, atol=1e-4)
     torch.testing.assert_close(spread_2 * 1e7, spread, rtol=1e-3, atol=1e-4)
 
@@ -322,7 +329,7 @@ def test_building_a_reader_leaves_the_encoder_as_it_was() -> None:
     learners["cnp"](encoder, VECTORS)
     assert all(torch.equal(value, before[name]) for name, value in encoder.state_dict().items())
     with pytest.raises(ModelError, match="no shape of their own"):
-        learners["cnp"](encoder, replace(VECTORS, input_shape=()))
+        learners["cnp"](encoder, classes((), 3))
 
 
 @pytest.mark.parametrize(

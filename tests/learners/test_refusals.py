@@ -12,6 +12,7 @@ from torch import nn
 from quickstudy.errors import ConfigError, ModelError
 from quickstudy.inner import SGD
 from quickstudy.learners import Learner, anil, cavia, maml, matchingnet, protonet, r2d2, reptile
+from quickstudy.registry import targets
 
 
 @pytest.mark.parametrize("learner", [maml, anil, reptile])
@@ -62,15 +63,17 @@ def test_a_wrong_number_of_outputs() -> None:
         ModelError, match=r"gives \(4,\) numbers.*needs \(3,\).*End the module with a layer of 3 outputs"
     ):
         maml(perceptron(VECTORS, 4), VECTORS)
-    with pytest.raises(ModelError, match=r"gives \(3,\) numbers.*needs \(2,\) \(the target\)"):
+    with pytest.raises(ModelError, match=r"gives \(3,\) numbers.*needs \(2,\) \(2 numbers\)"):
         maml(perceptron(VALUES, 3), VALUES)
 
 
 def test_a_gradient_learner_at_other_ways() -> None:
     learner = maml(perceptron(VECTORS, 3), VECTORS)
     with pytest.raises(ConfigError, match=r"has 3 outputs and cannot do 5-way tasks.*protonet"):
-        learner.at(replace(VECTORS, ways=5))
-    assert learner.at(replace(VECTORS, units="m")).spec.units == "m"
+        learner.at(VECTORS.at(5))
+    valued = maml(perceptron(VALUES, 2), VALUES)
+    metres = replace(VALUES, target=targets.make("numbers", shape=(2,), units="m"))
+    assert valued.at(metres).spec.target.units == "m"
 
 
 def test_an_encoder_without_features() -> None:

@@ -42,6 +42,7 @@ def source(groups: int = 4) -> Source:
     x = centres.repeat_interleave(20, 0) + 0.5 * torch.randn(80 * groups, D, generator=drawn)
     classes = 4 * groups
     pool = TensorPool.from_labels(
+        SPEC.format,
         x,
         torch.arange(classes).repeat_interleave(20),
         [f"group {i // 4}/class {i}" for i in range(classes)],

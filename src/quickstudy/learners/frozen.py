@@ -37,11 +37,11 @@ class _Tensors(nn.Module):
             for step in path:
                 part = part._modules.setdefault(step, nn.Module())  # type: ignore[assignment]
             part._buffers[last] = value.detach().clone()  # any name will do here, also that of a method
-            places.append((name, part._buffers, last))
+            places.append((name, part, last))
         self._places = tuple(places)
 
     def forward(self) -> Params:
-        return {name: buffers[last] for name, buffers, last in self._places}  # type: ignore[misc]
+        return {name: part._buffers[last] for name, part, last in self._places}  # type: ignore[misc]
 
 
 class Frozen(nn.Module):
