@@ -109,7 +109,8 @@ def test_ridge_regression_goes_to_least_squares_as_the_penalty_vanishes(target_s
     errors = []
     for penalty in (1e-2, 1e-4, 1e-6):
         found = logits(Ridge(penalty), data, data.x, spec=spec)  # type: ignore[arg-type]
-        errors.append(float((found - z @ solution).abs().max()))
+        errors.append(float((found.reshape(12, -1) - z @ solution).abs().max()))
+        assert found.shape == data.y.shape
     assert errors[2] < 1e-6
     assert list(Ridge().init(spec)) == ["log_regularisation"]
     assert errors[0] / errors[1] == pytest.approx(100, rel=0.1)

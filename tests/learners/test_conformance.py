@@ -28,9 +28,8 @@ def build(name: str, spec: TaskSpec, module: nn.Module | None = None, **options:
     traits = learners.traits(name)
     outputs = spec.outputs if traits.head else EMBEDDING
     if module is None and traits.context:
-        module = WithContext(
-            perceptron(replace(spec, format=formats.make("array", shape=(spec.input_shape[0] + 2,))), outputs), 2
-        ).double()
+        wide = replace(spec, format=formats.make("array", shape=(spec.input_shape[0] + 2,)))
+        module = WithContext(perceptron(wide, outputs), 2).double()
     if traits.pretrains:
         options |= {"classes": 4}
     if name == "finetune":

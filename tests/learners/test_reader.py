@@ -226,7 +226,7 @@ def test_wrong_uses_are_refused() -> None:
     )
     with pytest.raises(ConfigError, match="cannot be shared by 5 heads"):
         made("incontext", VECTORS, width=8, heads=5)
-    with pytest.raises(ConfigError, match="built for classification"):
+    with pytest.raises(ConfigError, match="built for tasks of 3 classes and cannot do 2 numbers"):
         learner.at(VALUES)
     with pytest.raises(ModelError, match="must be a models.readers.Reader"):
         ReaderLearner(network=qs.learners.Network(nn.Linear(5, 3)), spec=VECTORS)

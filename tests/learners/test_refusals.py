@@ -69,7 +69,7 @@ def test_a_wrong_number_of_outputs() -> None:
 
 def test_a_gradient_learner_at_other_ways() -> None:
     learner = maml(perceptron(VECTORS, 3), VECTORS)
-    with pytest.raises(ConfigError, match=r"has 3 outputs and cannot do 5-way tasks.*protonet"):
+    with pytest.raises(ConfigError, match=r"has 3 outputs and cannot do tasks of 5 classes.*protonet"):
         learner.at(VECTORS.at(5))
     valued = maml(perceptron(VALUES, 2), VALUES)
     metres = replace(VALUES, target=targets.make("numbers", shape=(2,), units="m"))

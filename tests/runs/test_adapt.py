@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ from small_runs import blobs, class_run, linear_run
 from torch import Tensor
 
 import quickstudy
-from quickstudy.deploy.model import AdaptedModel
 from quickstudy.errors import CheckpointError, ConfigError, DataError, QuickstudyError, RunError, ShapeError
 from quickstudy.recipes.small import sinusoid_maml
 from quickstudy.registry import learners
@@ -69,7 +67,7 @@ def test_saved_model_gives_the_same_probabilities(kind: str, runs: dict[str, Run
     loaded = quickstudy.load(model.save(tmp_path / "model"), device="cpu")
     assert torch.equal(loaded.predict(x).probabilities, model.predict(x).probabilities)
     assert loaded.predict(x).names == model.predict(x).names
-    assert {path.name for path in (tmp_path / "model").iterdir()} == {"model.json", "model.safetensors"}
+    assert {path.name for path in (tmp_path / "model").iterdir()} == {"model.safetensors"}
 
 
 def test_own_network_is_given_again_when_loading(tmp_path: Path) -> None:
@@ -77,7 +75,7 @@ def test_own_network_is_given_again_when_loading(tmp_path: Path) -> None:
     run = train(class_run("protonet"), out=tmp_path / "run", module=module, source=blobs(), quiet=True)
     x, labels, queries = new_task()
     model = run.adapt(x, labels)
-    loaded = AdaptedModel.load(model.save(tmp_path / "model"), module=torch.nn.Linear(8, 4), device="cpu")
+    loaded = quickstudy.load(model.save(tmp_path / "model"), module=torch.nn.Linear(8, 4), device="cpu")
     assert torch.equal(loaded.predict(queries).probabilities, model.predict(queries).probabilities)
 
 
@@ -86,7 +84,7 @@ def test_own_network_is_given_again_when_loading(tmp_path: Path) -> None:
     [
         [7, 3, 11] * 4,
         [True, False] * 6,
-        [2.5, "two", (1, 2)] * 4,
+        [2, "two", (1, 2)] * 4,
         np.array(["a", "b", "c"] * 4),
         np.arange(12) % 4,
         torch.arange(12) % 2,
@@ -98,7 +96,7 @@ def test_labels_of_any_type(labels: Any, protonet: Run) -> None:
     x, _, _ = new_task()
     names = [str(label) for label in (labels.tolist() if isinstance(labels, torch.Tensor) else labels)]
     model = protonet.adapt(x, labels)
-    assert model.classes == tuple(sorted(set(names)))
+    assert sorted(model.names) == sorted(set(names))
     assert set(model.predict(x).names) <= set(names)
 
 
@@ -134,8 +132,8 @@ def test_regression_gives_values(tmp_path: Path) -> None:
     assert torch.equal(loaded(x), values)
     with pytest.raises(DataError, match=r"labels must be numbers .*found \['wren'"):
         run.adapt(x, ["wren"] * 10)
-    with pytest.raises(DataError, match=r"regression tasks: call model\(x\)"):
-        model.predict(x)
+    assert torch.equal(model.predict(x).values, values)  # type: ignore[attr-defined]
+    assert list(model.predict(x)) == values[:, 0].tolist()
 
 
 X, LABELS, _ = new_task()
@@ -146,15 +144,12 @@ X, LABELS, _ = new_task()
     [
         (X, LABELS[:-1], DataError, "12 support examples but 11 labels"),
         (X, ["wren"] * 12, DataError, "one class (wren)"),
-        (X, [*LABELS[:5], None, *LABELS[6:]], DataError, "Support example 5 has no label (found None)"),
-        (X, [*LABELS[:5], float("nan"), *LABELS[6:]], DataError, "Support example 5 has no label (found nan)"),
+        (X, [*LABELS[:5], None, *LABELS[6:]], DataError, "no label for example 5 (found None)"),
+        (X, [*LABELS[:5], float("nan"), *LABELS[6:]], DataError, "no label for example 5 (found nan)"),
         (X[:0], [], DataError, "no support example"),
         (X.where(X < 1, torch.nan), LABELS, DataError, "NaN or infinite"),
-        (X[:, :5], LABELS, ShapeError, "size 5 along axis 1, expected 8"),
-        (X.reshape(12, 2, 4), LABELS, ShapeError, "must have 1 axes after the example axis"),
-        ({"x": X}, LABELS, ShapeError, "must be one tensor, found a dict of 'x'"),
-        (X.long(), LABELS, ShapeError, "floating point, found torch.int64"),
-        ((X * 10).byte(), LABELS, ShapeError, "x.float() / 255"),
+        (X[:, :5], LABELS, ShapeError, "of the shape (5,), but the run was trained on arrays of the shape (8,)"),
+        (X.reshape(12, 2, 4), LABELS, ShapeError, "of the shape (2, 4), but the run"),
     ],
 )
 def test_support_that_does_not_fit(x: Any, labels: Any, error: type[QuickstudyError], said: str, protonet: Run) -> None:
@@ -166,9 +161,8 @@ def test_support_that_does_not_fit(x: Any, labels: Any, error: type[QuickstudyEr
 @pytest.mark.parametrize(
     ("x", "error", "said"),
     [
-        (X[:, :5], ShapeError, "shape (5,), but the model was adapted to (8,)"),
-        (X[0], ShapeError, "shape ()"),
-        ((X * 10).byte(), ShapeError, "x.float() / 255"),
+        (X[:, :5], ShapeError, "size 5 along axis 1, expected 8"),
+        (X[0], ShapeError, "an axis of features after that of examples"),
         (X.where(X < 1, torch.inf), DataError, "NaN or infinite"),
     ],
 )
@@ -202,12 +196,5 @@ def test_damaged_or_missing_models(protonet: Run, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="checksum"):
         quickstudy.load(folder)
     (folder / "model.safetensors").write_bytes(whole)
-    text = (folder / "model.json").read_text()
-    (folder / "model.json").write_text(text[:-20])
-    with pytest.raises(CheckpointError, match="not valid JSON"):
-        quickstudy.load(folder)
-    (folder / "model.json").write_text(json.dumps({"classes": ["a", "b"]}))
-    with pytest.raises(CheckpointError, match="model.json lacks its 'config'"):
-        quickstudy.load(folder)
     with pytest.raises(RunError, match="There is no"):
         quickstudy.load(tmp_path / "nowhere")
