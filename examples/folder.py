@@ -14,7 +14,6 @@ import torch
 from PIL import Image
 
 import quickstudy as qs
-from quickstudy.tasks.images import read_folder
 
 
 def draw(root: Path, split: str, classes: int, drawings: int = 10) -> Path:
@@ -37,12 +36,11 @@ def main(iterations: int = 300, photos: str | None = None) -> None:
     run = qs.train(config)
     print("on classes held out of training:", run.evaluate(episodes=100))
 
-    new = read_folder(draw(Path("new"), "test", classes=5), run.parts.source.spec.image)  # five classes nobody has seen
-    x, labels = new.x.float() / 255, [new.names[i] for i in new.labels.tolist()]
-    shown = [labels.index(name) for name in new.names]  # the first image of each class is the support set
-    model = run.adapt(x[shown], [labels[i] for i in shown])
-    names = model.predict(x).names
-    right = sum(name == label for name, label in zip(names, labels, strict=True))
+    files = sorted(draw(Path("new"), "test", classes=5).glob("*/*.png"))  # of five classes nobody has seen
+    labels = [file.parent.name for file in files]
+    shown = [labels.index(name) for name in sorted(set(labels))]  # the first image of each class is the support set
+    model = run.adapt([files[i] for i in shown], [labels[i] for i in shown])
+    right = sum(name == label for (name, _), label in zip(model.predict(files), labels, strict=True))
     print(f"new classes, one image of each shown: {right} of {len(labels)} images named correctly")
     print(f"saved to {model.save(run.folder / 'adapted')}")
 

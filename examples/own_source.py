@@ -24,7 +24,7 @@ CURVE, POINTS, SIZES = range(3)  # what a random key is used for: three streams 
 class Parabolas(Source):
     """Regression tasks. Episode i of a split is a function of (seed, split, i) alone: no hidden random state."""
 
-    spec: qs.TaskSpec = TaskSpec(formats.make("array", shape=(1,)), targets.make("numbers", shape=(1,)))
+    spec: qs.TaskSpec = qs.TaskSpec(qs.formats.Array(shape=(1,)), qs.targets.Numbers())
     sampling: qs.Sampling = qs.Sampling(ways=1, shots=10, queries=10)
     seed: int = 0
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))

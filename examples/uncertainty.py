@@ -21,9 +21,9 @@ def main(iterations: int = 3000) -> None:
 
     x = torch.tensor([[-1.0], [-0.8], [0.0], [0.1]])  # a function that no training task had, seen on the left
     model = run.adapt(x, torch.tensor([[0.9], [0.7], [-0.5], [-0.6]]))
-    for place in (-0.9, 0.05, 1.5):
-        mean, spread = model.distribution(torch.tensor([[place]]))
-        print(f"at x = {place:5.2f} it says {float(mean):5.2f} ± {float(spread):.2f}")
+    places = torch.tensor([[-0.9], [0.05], [1.5]])
+    for place, (value, spread) in zip(places[:, 0].tolist(), model.predict(places), strict=True):
+        print(f"at x = {place:5.2f} it says {value:5.2f} ± {spread:.2f}")
 
 
 if __name__ == "__main__":
