@@ -10,12 +10,13 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
 import quickstudy as qs
-from quickstudy.cli import COMMANDS
+from quickstudy.cli import COMMANDS, list_command, own
 from quickstudy.cli.settings import Settings, chosen_parts, load_recipe
 from quickstudy.runs.run import Run
 
@@ -42,7 +43,10 @@ def blocks(page: Path, language: str) -> list[str]:
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder to run in; what is registered there is forgotten afterwards."""
     monkeypatch.chdir(tmp_path)
-    for registry in (qs.registry.learners, qs.registry.models, qs.registry.sources, qs.registry.recipes):
+    for registry in (
+        qs.registry.learners, qs.registry.models, qs.registry.sources, qs.registry.recipes, qs.registry.formats,
+        qs.registry.targets,
+    ):  # fmt: skip
         monkeypatch.setattr(registry, "_entries", dict(registry._load()))
     return tmp_path
 
@@ -78,10 +82,12 @@ def prepare(page: Path) -> None:
 
 @pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "python")], ids=page_id)
 @pytest.mark.usefixtures("small", "workplace")
-def test_python_blocks_of_a_page_run_one_after_another(page: Path) -> None:
+def test_python_blocks_of_a_page_run_one_after_another(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     prepare(page)
     code = "\n".join(blocks(page, "python"))
-    exec(compile(code, page_id(page), "exec"), {"__name__": "page"})
+    module = ModuleType("page")
+    monkeypatch.setitem(sys.modules, "page", module)  # dataclasses look their module up
+    exec(compile(code, page_id(page), "exec"), module.__dict__)
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=page_id)
@@ -153,6 +159,7 @@ def class_of(command: str, words: list[str]) -> type:
 
 
 def check_command_line(words: list[str]) -> None:
+    _, words = own.split(words)
     command, rest = words[0], words[1:] or ["RECIPE"]
     assert command in COMMANDS, f"there is no command {command!r}"
     if command == "train" and rest[0] != "--resume":
@@ -169,7 +176,7 @@ def check_command_line(words: list[str]) -> None:
         if command == "reproduce" and rest[0] not in ("RECIPE", *FILES_NAMED):
             load_recipe(rest[0])
         if command == "list" and rest != ["RECIPE"]:
-            assert rest[0] in ("recipes", "learners", "models", "tasks", "runs")
+            assert rest[0] in (*list_command._KINDS, "runs")
     for word in others:
         if word.startswith("--"):
             assert word.split("=")[0] in known, f"`quickstudy {command}` has no option {word}"
@@ -210,7 +217,8 @@ FOREIGN = {"--extra-index-url"}  # pip's
 
 @pytest.mark.parametrize("page", PAGES, ids=page_id)
 def test_options_named_alone_belong_to_some_command(page: Path) -> None:
-    known = {"--resume", "--tasks", "--model", "--learner", "--out", "--overwrite", "--report", "--no-report"} | FOREIGN
+    known = {"--resume", "--tasks", "--model", "--learner", "--out", "--overwrite", "--report", "--no-report", own.FLAG}
+    known |= FOREIGN
     for tasks in qs.registry.sources:
         for learner in qs.registry.learners:
             words = ["--tasks", tasks, "--learner", learner]
