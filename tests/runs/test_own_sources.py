@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from quickstudy.engine import Engine
 from quickstudy.episode import Episode, map_episode
 from quickstudy.errors import ConfigError, QuickstudyError, ShapeError
 from quickstudy.evaluation.evaluate import evaluate
+from quickstudy.formats.base import Broken, Format, Leaf, Stored
 from quickstudy.registry import learners
 from quickstudy.runs.run import train
 from quickstudy.spec import TaskSpec
@@ -93,28 +94,40 @@ def test_evaluation_tasks_that_are_not_as_they_say(tmp_path: Path) -> None:
         run.evaluate(episodes=2)
 
 
-def test_inputs_that_are_dicts_need_a_network_of_their_own() -> None:
-    class OfDict(nn.Module):
+@dataclass(frozen=True)
+class Weighted(Format):
+    """Values and their weights: two tensors."""
+
+    @property
+    def layout(self) -> Mapping[str, Leaf]:
+        return {"values": Leaf((8,)), "weights": Leaf((8,))}
+
+    def store(self, records: Any, broken: Broken = "refuse") -> Stored:
+        return Stored(records, list(range(len(records["values"]))), [])
+
+
+def test_inputs_of_several_tensors_need_a_network_of_their_own() -> None:
+    class OfTwo(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.layer = nn.Linear(8, 6)
 
-        def forward(self, x: dict[str, Tensor]) -> Tensor:
-            return torch.as_tensor(self.layer(x["values"]))
+        def forward(self, values: Tensor, weights: Tensor) -> Tensor:
+            return torch.as_tensor(self.layer(values * weights))
 
     @dataclass(frozen=True)
-    class OfDicts(Spoiled):
+    class OfTwoTensors(Spoiled):
         @property
         def spec(self) -> TaskSpec:  # type: ignore[override]
-            return replace(self.source.spec, input_shape=())
+            return replace(self.source.spec, format=Weighted())
 
-    def as_dicts(episode: Episode) -> Episode:
-        return Episode(*(part._replace(x={"values": part.x}) for part in episode))  # type: ignore[dict-item]
+    def weighted(episode: Episode) -> Episode:
+        return Episode(*(p._replace(x={"values": p.x, "weights": torch.ones_like(p.x)}) for p in episode))  # type: ignore
 
-    source = OfDicts(blobs().sampled(Sampling(3, 1, 5)), as_dicts)
-    with pytest.raises(ConfigError, match="'mlp' takes tensors with an axis of features"):
+    source = OfTwoTensors(blobs().sampled(Sampling(3, 1, 5)), weighted)
+    with pytest.raises(ConfigError, match="'mlp' takes one tensor, but these tasks are of"):
         train(class_run("protonet"), source=source, quiet=True)
-    learner = learners["protonet"](OfDict(), source.spec)
+    learner = learners["protonet"](OfTwo(), source.spec)
     engine = Engine(learner, torch.device("cpu"))
     assert evaluate(engine, learner.init(torch.Generator()), source, "test", 4).episodes == 4
 

@@ -9,11 +9,12 @@ import pytest
 import torch
 
 import quickstudy as qs
-from quickstudy.errors import ConfigError, ModelError
+from quickstudy.errors import ConfigError, ShapeError
 from quickstudy.evaluation.evaluate import Result
 from quickstudy.registry import learners, models, recipes, sources
 from quickstudy.report import report
 from quickstudy.storage.json import read_json
+from quickstudy.targets.answers import NumberAnswer
 from quickstudy.training.config import RunConfig
 
 SMALL = {"iterations": 2, "meta_batch": 2, "validation_episodes": 4, "validate_every": 2, "compile": "off"}
@@ -30,11 +31,14 @@ def test_a_regression_says_how_sure_it_is(tmp_path: Path) -> None:
     assert set(result.figures) == {"nll"}
     model = run.adapt(torch.tensor([[-1.0], [0.0], [1.0]]), torch.tensor([[0.5], [0.1], [-0.5]]))
     x = torch.linspace(-2, 2, 7)[:, None]
-    mean, spread = model.distribution(x)
-    torch.testing.assert_close(mean, model(x))
-    assert spread.shape == (7, 1)
+    answer = model.predict(x)
+    assert isinstance(answer, NumberAnswer) and answer.spread is not None
+    torch.testing.assert_close(answer.values, model(x))
+    assert answer.spread.shape == (7, 1) and all(spread > 0 for _, spread in answer)
     model.save(tmp_path / "model")
-    torch.testing.assert_close(qs.load(tmp_path / "model").distribution(x), (mean, spread))
+    again = qs.load(tmp_path / "model").predict(x)
+    assert isinstance(again, NumberAnswer)
+    torch.testing.assert_close((again.values, again.spread), (answer.values, answer.spread))
 
 
 def test_accuracy_by_instance_is_counted_by_hand_too(tmp_path: Path) -> None:
@@ -68,21 +72,21 @@ def test_a_network_for_tables_takes_narrower_tables_and_names_its_limits(tmp_pat
     run = trained("tables-incontext", tmp_path)
     x, y = torch.randn(20, 4), ["a", "b"] * 10
     model = run.adapt(x, y)
-    assert model.predict(torch.randn(3, 4)).classes == ("a", "b")
+    assert model.names == ("a", "b")
     model.save(tmp_path / "model")
     other = torch.randn(5, 4)
     torch.testing.assert_close(qs.load(tmp_path / "model")(other), model(other))
-    with pytest.raises(ModelError, match="65 columns, but the network was built for at most 64"):
+    with pytest.raises(ShapeError, match="rows of 65 numbers, but the run was trained on rows of 64 numbers"):
         run.adapt(torch.randn(20, 65), y)
-    with pytest.raises(ConfigError, match="11-way tasks, but the network was built for at most 10 classes"):
+    with pytest.raises(ConfigError, match="at most 10 classes"):
         run.adapt(torch.randn(22, 4), list(range(11)) * 2)
 
 
 def test_other_learners_do_not_pretend_to_be_sure(tmp_path: Path) -> None:
     run = trained("sinusoid-maml", tmp_path)
     model = run.adapt(torch.tensor([[0.0], [1.0]]), torch.tensor([[0.5], [0.1]]))
-    with pytest.raises(ConfigError, match="does not say how sure it is"):
-        model.distribution(torch.zeros(1, 1))
+    answer = model.predict(torch.zeros(1, 1))
+    assert isinstance(answer, NumberAnswer) and answer.spread is None
 
 
 def test_a_model_of_fewer_classes_than_it_was_trained_for_is_loaded_as_it_was(tmp_path: Path) -> None:

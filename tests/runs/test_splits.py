@@ -67,7 +67,7 @@ def test_a_class_added_later_leaks_nothing(tmp_path: Path) -> None:
     ) as caught:
         today.evaluate(episodes=2)
     assert any(repr(name) in str(caught.value) for name in trained_on)
-    assert today.adapt(torch.rand(4, 1, 8, 8), ["x", "x", "y", "y"]).classes == ("x", "y"), "needs no training data"
+    assert today.adapt(torch.rand(4, 1, 8, 8), ["x", "x", "y", "y"]).names == ("x", "y"), "needs no training data"
 
 
 def test_resuming_with_other_training_classes(tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_closing_line_and_header_say_what_validation_was(tmp_path: Path, capsys:
     assert _finish(run, report=False) == 0
     assert "kept the model of step 2, the last: validation was on training classes" in capsys.readouterr().out
     result = run.evaluate(episodes=2)
-    assert "validation was on training classes" in header(run, Headline(result, result, None))
+    assert "validation was on training classes" in header(run, Headline(result, result))
 
 
 def test_kept_model_says_where_it_was_trained(tmp_path: Path) -> None:

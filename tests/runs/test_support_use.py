@@ -21,7 +21,7 @@ from quickstudy.evaluation.evaluate import Result, evaluate
 from quickstudy.evaluation.support_use import support_use
 from quickstudy.learners import EmbeddingLearner, Learner, protonet
 from quickstudy.models import WithContext
-from quickstudy.registry import learners, models, sources
+from quickstudy.registry import formats, learners, models, sources
 from quickstudy.spec import TaskSpec
 from quickstudy.storage.json import read_json, write_json
 from quickstudy.tasks import sinusoid, tables
@@ -35,7 +35,7 @@ def engine_for(name: str, spec: TaskSpec, **options: Any) -> tuple[Engine, Param
     """A learner of small vectors and its initial φ."""
     traits = learners.traits(name)
     context = 2 if traits.context else 0
-    wide = replace(spec, input_shape=(spec.input_shape[0] + context,))
+    wide = replace(spec, format=formats.make("array", shape=(spec.input_shape[0] + context,)))
     module = models.part("mlp", width=6, depth=1).build(wide, traits.head)
     module = WithContext(module, context) if context else module
     if traits.pretrains:
