@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -23,6 +24,7 @@ from quickstudy.memory.entry import Entry, pack_examples
 from quickstudy.storage.atomic import write_atomically
 from quickstudy.storage.json import write_json
 from quickstudy.storage.tensors import save_tensors
+from quickstudy.targets.metric import headline
 
 _log = logging.getLogger(__name__)
 _RELATED = 0.9  # the least cosine of the parameters of tasks that are averaged: further apart, the best is kept alone
@@ -104,8 +106,11 @@ def _joined(bank: Bank, best: Entry, tasks: dict[str, Params]) -> Params:
 
 
 def _goodness(entry: Entry) -> float:
-    known = [entry.metrics[name] for name in ("accuracy", "support accuracy") if name in entry.metrics]
-    return known[0] if known else -entry.metrics.get("mse", float("inf"))
+    figures = {name.removeprefix("support "): value for name, value in entry.metrics.items()} | dict(entry.metrics)
+    metric = headline(figures)
+    if metric is None:
+        return -math.inf
+    return figures[metric.name] if metric.higher_is_better else -figures[metric.name]
 
 
 def prune(bank: Bank, *, count: int | None = None, size: int | None = None, dry: bool = False) -> list[Entry]:
