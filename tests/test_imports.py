@@ -13,7 +13,7 @@ import quickstudy
 
 ROOT = Path(quickstudy.__file__).parent
 ORDER = (
-    {"errors", "version"},
+    {"errors", "packages", "version"},
     {"episode", "rng", "files", "registry", "cells"},
     {"entries", "masked"},
     {"storage"},
