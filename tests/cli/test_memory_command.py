@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from new_user import Capture, accepted, refused, write_photos
 
 import quickstudy as qs
@@ -15,15 +19,22 @@ from quickstudy.memory import Bank
 BUILD = "--shots 2 --start memory"
 
 
-@pytest.fixture(scope="module")
-def gradient_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small run of MAML on made-up characters."""
-    config = qs.RunConfig(
+def proposed(text: str, folder: Path, capsys: Capture) -> list[list[str]]:
+    """The rows that the command of the line "Next:" writes, when it is typed as it stands in `folder`."""
+    line = re.search(r"^Next: quickstudy (predict .*)$", text, re.MULTILINE)
+    assert line is not None
+    with contextlib.chdir(folder):
+        accepted(line[1], capsys)
+        return list(csv.reader(Path("predictions.csv").open()))
+
+
+def small(parts: dict[str, Any], ways: int) -> qs.RunConfig:
+    """MAML for two steps."""
+    return qs.RunConfig(
         name="small",
-        tasks=qs.registry.sources.part("glyphs", size=20),
-        model=qs.registry.models.part("conv4", width=8, pool=False, norm_layer="group"),
+        **parts,
         learner=qs.registry.learners.part("maml", lr=0.1, steps=2),
-        ways=3,
+        ways=ways,
         queries=4,
         iterations=2,
         validation_episodes=4,
@@ -31,7 +42,16 @@ def gradient_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         compile="off",
         vectorize="loop",
     )
-    return qs.train(config, out=tmp_path_factory.mktemp("memory") / "small", quiet=True).folder
+
+
+@pytest.fixture(scope="module")
+def gradient_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small run of MAML on made-up characters."""
+    parts = {
+        "tasks": qs.registry.sources.part("glyphs", size=20),
+        "model": qs.registry.models.part("conv4", width=8, pool=False, norm_layer="group"),
+    }
+    return qs.train(small(parts, 3), out=tmp_path_factory.mktemp("memory") / "small", quiet=True).folder
 
 
 @pytest.fixture
@@ -54,14 +74,48 @@ def test_new_classes_are_learned_from_memory_and_remembered(bank: Path, tmp_path
     photos = write_photos(tmp_path / "new", range(4), 3)  # four classes, though the run has tasks of three
     assert "closeness" in accepted(f"memory search {bank} --support {photos} --nearest 2", capsys)
     text = accepted(f"memory adapt {bank} --support {photos} --out {tmp_path / 'model'} --remember", capsys)
-    assert "Learned 4 classes; started from" in text and "Remembered as 'new'" in text
+    assert "Learned 4 classes from 12 images; started from" in text and "Remembered as 'new'" in text
     entry = Bank(bank).entries()[-1]
     assert entry.name == "new" and entry.statistics["classes"] == 4 and entry.support_uri == str(photos.resolve())
-    files = " ".join(str(path) for path in sorted(photos.rglob("*.png"))[:2])
-    accepted(f"predict {tmp_path / 'model'} {files} --out {tmp_path / 'answers.csv'}", capsys)
-    rows = list(csv.reader((tmp_path / "answers.csv").open()))
-    assert len(rows) == 3 and len(rows[0]) >= 6
+    rows = proposed(text, tmp_path, capsys)
+    assert len(rows) == 1 + 12 and len(rows[0]) >= 6
     assert not any(name.startswith("memory.") for name in qs.load(tmp_path / "model").params if "task." in name)
+
+
+def test_series_are_learned_from_memory(tmp_path: Path, capsys: Capture) -> None:
+    parts = {"tasks": qs.registry.sources.part("series", window=4), "model": qs.registry.models.part("lstm", width=4)}
+    run = qs.train(small(parts, 1), out=tmp_path / "run", quiet=True).folder
+    accepted(f"memory build {tmp_path / 'bank'} --run {run} --count 2", capsys)
+    lines = [f"{name},{value}" for name in ("north", "south") for value in (1, 3, 2, 4, 3, 5)]
+    (tmp_path / "new.csv").write_text("\n".join(["series,value", *lines]))
+    ask = f"memory adapt {tmp_path / 'bank'} --support {tmp_path / 'new.csv'} --out {tmp_path / 'model'} --remember"
+    assert "holds 2 tasks (north, south)" in refused(ask, capsys)
+    text = accepted(f"{ask} --task south", capsys)
+    assert "Learned a number from" in text and "Remembered as 'south'" in text
+    assert [row[0] for row in proposed(text, tmp_path, capsys)] == ["point", "south +1"]
+    assert "south" in accepted(f"memory search {ask.split()[2]} --support {tmp_path / 'new.csv'} --task south", capsys)
+
+
+def test_rows_are_learned_from_memory_with_a_network_of_the_users_own(tmp_path: Path, capsys: Capture) -> None:
+    cells = [f"{task},{row % 5},{row % 3},{task * row}" for task in range(9) for row in range(20)]
+    (tmp_path / "all.csv").write_text("\n".join(["task,a,b,label", *cells]))
+    (tmp_path / "new.csv").write_text("\n".join(["a,b,label,task", *(f"{i},{i % 2},{3 * i},new" for i in range(7))]))
+    mine = tmp_path / "memory_network.py"
+    mine.write_text(
+        "from torch import nn\ndef module():\n    return nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 1))\n"
+    )
+    source = qs.registry.sources.part("table_csv", path=str(tmp_path / "all.csv"), target="numbers", group="task")
+    module = torch.nn.Sequential(torch.nn.Linear(2, 8), torch.nn.Tanh(), torch.nn.Linear(8, 1))
+    run = qs.train(small({"tasks": source}, 1), module=module, out=tmp_path / "run", quiet=True).folder
+    bank, place = tmp_path / "bank", tmp_path / "new.csv"
+    accepted(f"memory build {bank} --run {run} --count 2 --import {mine}", capsys)
+    assert "--import FILE.py" in refused(f"memory search {bank} --support {place}", capsys)
+    text = accepted(f"memory adapt {bank} --support {place} --out {tmp_path / 'model'} --import {mine}", capsys)
+    assert "Learned a number from 7 rows" in text
+    assert [row[0] for row in proposed(text, tmp_path, capsys)] == [
+        "line",
+        *(f"{place}, line {i + 2}" for i in range(7)),
+    ]
 
 
 def test_showing_exporting_and_pruning(bank: Path, tmp_path: Path, capsys: Capture) -> None:

@@ -49,9 +49,9 @@ def test_what_is_stored_comes_back(tmp_path: Path) -> None:
     assert len(again) == 5 and [e.id for e in again.entries()] == ids
     for seed, id in enumerate(ids):
         assert torch.equal(again.load(id)["w"], parameters(seed)["w"])
-    found = again.entries()[3]
-    assert found.name == "task 3" and torch.equal(found.descriptor, vector(3)) and found.metrics == {"accuracy": 0.5}
-    assert found.versions["torch"] == str(torch.__version__) and again.check() == {}
+    third = again.entries()[3]
+    assert third.name == "task 3" and torch.equal(third.descriptor, vector(3)) and third.metrics == {"accuracy": 0.5}
+    assert third.versions["torch"] == str(torch.__version__) and again.check() == {}
 
 
 def test_recall_is_the_cosine(tmp_path: Path) -> None:
@@ -60,9 +60,9 @@ def test_recall_is_the_cosine(tmp_path: Path) -> None:
     vectors = torch.stack([vector(i) for i in range(50)])
     cosines = torch.nn.functional.cosine_similarity(vectors, asked[None])
     best = cosines.topk(7)
-    found = bank.recall(asked, 7)
-    assert [e.id for e, _ in found] == [ids[i] for i in best.indices.tolist()]
-    assert [near for _, near in found] == pytest.approx(best.values.tolist(), abs=1e-5)
+    recalled = bank.recall(asked, 7)
+    assert [e.id for e, _ in recalled] == [ids[i] for i in best.indices.tolist()]
+    assert [near for _, near in recalled] == pytest.approx(best.values.tolist(), abs=1e-5)
 
 
 def test_only_what_fits_is_recalled(tmp_path: Path) -> None:
@@ -147,10 +147,10 @@ def test_ids_that_others_wrote_into_a_bank_lead_nowhere(
 
 def test_an_entry_deleted_between_search_and_load_is_named(tmp_path: Path) -> None:
     bank, _ = filled(tmp_path)
-    found = bank.recall(vector(0), 1)
-    Bank(tmp_path).remove([found[0][0].id])
+    recalled = bank.recall(vector(0), 1)
+    Bank(tmp_path).remove([recalled[0][0].id])
     with pytest.raises(DataError, match=r"has no entry .* \(any more\)"):
-        bank.load(found[0][0].id)
+        bank.load(recalled[0][0].id)
     assert len(bank.recall(vector(0), 10)) == 4  # and the bank sees what another process did
 
 
@@ -177,10 +177,10 @@ def test_codecs_lose_no_more_than_they_say(codec: Codec, bound: float) -> None:
     base = parameters(0)
     task = {"w": base["w"] + 0.1 * parameters(1)["w"], "new": torch.linspace(-1, 1, 12)}
     data = encode(task, base, codec)
-    found = decode(data, base, codec)
+    back = decode(data, base, codec)
     for name, value in task.items():
         scale = float((value - base.get(name, torch.zeros(()))).abs().max()) if codec == "int8" else 1.0
-        assert float((found[name] - value).abs().max()) <= bound * max(
+        assert float((back[name] - value).abs().max()) <= bound * max(
             scale, float(value.abs().max()) * (codec != "int8")
         )
     large = {"w": torch.randn(100, 100)}
@@ -291,9 +291,9 @@ def test_a_large_bank_is_searched_through_its_index(tmp_path: Path, monkeypatch:
     calls: list[int] = []
     asked = module.ask_index
     monkeypatch.setattr(module, "ask_index", lambda *rest: calls.append(1) or asked(*rest))
-    found = bank.recall(vector(1000), 5, signature="odd")
-    assert calls and all(e.signature == "odd" for e, _ in found)
-    assert len({e.id for e, _ in found} & {e.id for e, _ in exact}) >= 4
+    recalled = bank.recall(vector(1000), 5, signature="odd")
+    assert calls and all(e.signature == "odd" for e, _ in recalled)
+    assert len({e.id for e, _ in recalled} & {e.id for e, _ in exact}) >= 4
     near = bank.recall(vector(17), 1)[0]
     assert near[0].id == ids[17] and near[1] == pytest.approx(1.0, abs=1e-3)
 

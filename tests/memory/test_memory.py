@@ -80,26 +80,26 @@ def test_a_description_depends_on_neither_order_nor_names(how: str, kind: str) -
     x = torch.randn(9, D, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     y = torch.arange(9) % WAYS if kind == "classification" else x[:, :1] * 2
     support = Examples(x, y, torch.ones(9, dtype=torch.bool))
-    found = describe(how, network, params, support, spec)  # type: ignore[arg-type]
+    description = describe(how, network, params, support, spec)  # type: ignore[arg-type]
     order = torch.randperm(9, generator=torch.Generator().manual_seed(2))
     shuffled = describe(how, network, params, Examples(x[order], y[order], support.mask), spec)  # type: ignore[arg-type]
-    torch.testing.assert_close(found, shuffled)
+    torch.testing.assert_close(description, shuffled)
     mask = torch.arange(11) < 9
     padded = Examples(torch.cat([x, x[:2] + 1]), torch.cat([y, y[:2]]), mask)
-    torch.testing.assert_close(found, describe(how, network, params, padded, spec))  # type: ignore[arg-type]
-    assert found.shape == (LENGTH,) and bool(torch.isfinite(found).all())
+    torch.testing.assert_close(description, describe(how, network, params, padded, spec))  # type: ignore[arg-type]
+    assert description.shape == (LENGTH,) and bool(torch.isfinite(description).all())
     if kind == "classification":
         renamed = describe(how, network, params, Examples(x, (y + 1) % WAYS, support.mask), spec)  # type: ignore[arg-type]
-        torch.testing.assert_close(found, renamed)
+        torch.testing.assert_close(description, renamed)
 
 
 @pytest.mark.parametrize("how", KINDS)
 def test_tasks_of_one_group_are_described_alike(how: str) -> None:
     made = learner(describe=how)
     params, names = phi(made), source()
-    found = torch.stack([made.description(params, episode(i).support) for i in range(60)])
+    descriptions = torch.stack([made.description(params, episode(i).support) for i in range(60)])
     groups = [names.class_names("train", i)[0].split("/")[0] for i in range(60)]
-    near = neighbours(found, 1)
+    near = neighbours(descriptions, 1)
     assert sum(groups[i] == groups[other] for i, [(other, _)] in enumerate(near)) > 40  # of 60; by chance 20
 
 
@@ -187,43 +187,43 @@ def test_what_cannot_remember_is_refused() -> None:
 
 def bank(tmp_path: Path, count: int = 12, **options: object) -> Memory:
     made = learner()
-    found = Memory(Bank(tmp_path / "bank"), made, phi(made), **options)  # type: ignore[arg-type]
-    found.build(source(), count)
-    return found
+    filled = Memory(Bank(tmp_path / "bank"), made, phi(made), **options)  # type: ignore[arg-type]
+    filled.build(source(), count)
+    return filled
 
 
 def test_the_loop_remembers_and_starts_from_what_it_remembers(tmp_path: Path) -> None:
-    found = bank(tmp_path, keep="examples")
-    entries = found.bank.entries()
-    assert len(entries) == 12 and found.bank.check() == {}
+    filled = bank(tmp_path, keep="examples")
+    entries = filled.bank.entries()
+    assert len(entries) == 12 and filled.bank.check() == {}
     assert not entries[0].parents and all(entry.parents for entry in entries[1:])
     assert {p for e in entries for p in e.parents} <= {e.id for e in entries}
     assert entries[4].metrics["accuracy"] == entries[4].metrics["stored accuracy"]
     assert entries[4].name.startswith("group ") and entries[4].statistics["classes"] == WAYS
-    kept = found.bank.support(entries[4].id)
+    kept = filled.bank.support(entries[4].id)
     assert kept is not None and torch.equal(kept.x, episode(4).support.x)  # type: ignore[arg-type]
     e = episode(4)
-    solved = found.adapt(e.support, query=e.query)
-    assert len(found.bank) == 12 and solved.recalled[0][0].id == entries[4].id  # the same task is its own nearest
+    solved = filled.adapt(e.support, query=e.query)
+    assert len(filled.bank) == 12 and solved.recalled[0][0].id == entries[4].id  # the same task is its own nearest
     assert solved.recalled[0][1] == pytest.approx(1.0, abs=1e-3) and "group" in str(solved)
-    again = Memory(Bank(tmp_path / "bank"), found.learner, found.params)
+    again = Memory(Bank(tmp_path / "bank"), filled.learner, filled.params)
     same = again.adapt(e.support, query=e.query)
     torch.testing.assert_close(solved.state, same.state)
 
 
 @pytest.mark.parametrize("codec", ["bfloat16", "int8"])
 def test_what_is_lost_by_storing_less_is_told(codec: str, tmp_path: Path) -> None:
-    found = bank(tmp_path, 4, codec=codec)
+    filled = bank(tmp_path, 4, codec=codec)
     e = episode(9)
-    solved = found.adapt(e.support, query=e.query, remember=True)
+    solved = filled.adapt(e.support, query=e.query, remember=True)
     assert solved.id is not None
     stored = Bank(tmp_path / "bank").load(solved.id)
-    origin = prefixed(PARAMETER, found.params)
+    origin = prefixed(PARAMETER, filled.params)
     for name, value in task_parameters(solved.state).items():
         moved = float((value - origin[name]).abs().max())
         bound = moved / 250 if codec == "int8" else float(value.abs().max()) / 250
         assert float((stored[name] - value).abs().max()) <= bound + 1e-7
-    entry = found.bank.entries()[3]
+    entry = filled.bank.entries()[3]
     assert abs(entry.metrics["accuracy"] - entry.metrics["stored accuracy"]) <= 0.1
     assert entry.metrics["loss"] != entry.metrics["stored loss"] and entry.codec == codec
 
@@ -231,66 +231,70 @@ def test_what_is_lost_by_storing_less_is_told(codec: str, tmp_path: Path) -> Non
 def test_memories_that_are_gone_or_damaged_are_left_out_and_said(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    found = bank(tmp_path, 3)
-    ids = [entry.id for entry in found.bank.entries()]
-    found.bank.tables.table("tasks").update(
-        where=f"id = '{ids[0]}'", values={"signature": found.signature, "sha256": "0"}
+    filled = bank(tmp_path, 3)
+    ids = [entry.id for entry in filled.bank.entries()]
+    filled.bank.tables.table("tasks").update(
+        where=f"id = '{ids[0]}'", values={"signature": filled.signature, "sha256": "0"}
     )
     with caplog.at_level(logging.WARNING):
-        solved = found.adapt(episode(0).support)
+        solved = filled.adapt(episode(0).support)
     assert {e.id for e, _ in solved.recalled} <= set(ids[1:]) and "does not match its checksum" in caplog.text
-    found.bank.remove(ids)
-    assert not found.adapt(episode(0).support).recalled
+    filled.bank.remove(ids)
+    assert not filled.adapt(episode(0).support).recalled
 
 
 def test_starts_are_what_they_say(tmp_path: Path) -> None:
-    found = bank(tmp_path, 3)
+    filled = bank(tmp_path, 3)
     e = episode(5)
     for start in ("phi", "random"):
-        assert not found.adapt(e.support, start=start).recalled  # type: ignore[arg-type]
-    one, other = (found.adapt(e.support, start="random", seed=seed).state for seed in (1, 2))
+        assert not filled.adapt(e.support, start=start).recalled  # type: ignore[arg-type]
+    one, other = (filled.adapt(e.support, start="random", seed=seed).state for seed in (1, 2))
     assert not torch.equal(one["task.linear1.weight"], other["task.linear1.weight"])
     with pytest.raises(ConfigError, match="Did you mean 'memory'"):
-        found.adapt(e.support, start="memry")  # type: ignore[arg-type]
+        filled.adapt(e.support, start="memry")  # type: ignore[arg-type]
 
 
 def test_pruning_forgets_the_least_used_and_merging_joins_what_is_alike(tmp_path: Path) -> None:
-    found = bank(tmp_path)
-    entries = found.bank.entries()
+    filled = bank(tmp_path)
+    entries = filled.bank.entries()
     used = usefulness(entries)
     assert sum(used.values()) == pytest.approx(sum(bool(e.parents) for e in entries))
     rate = {e.id: (used[e.id] + 1) / (len(entries) - i) for i, e in enumerate(entries)}  # for each that came after
-    would = prune(found.bank, count=8, dry=True)
-    assert len(found.bank) == len(entries)
-    forgotten = prune(found.bank, count=8)
+    would = prune(filled.bank, count=8, dry=True)
+    assert len(filled.bank) == len(entries)
+    forgotten = prune(filled.bank, count=8)
     assert [e.id for e in forgotten] == [e.id for e in would]
-    assert len(found.bank) == 8 and max(rate[e.id] for e in forgotten) <= min(rate[e.id] for e in found.bank.entries())
-    assert entries[-1].id in {e.id for e in found.bank.entries()}  # nothing could have started from it yet
-    size = sum(e.size for e in found.bank.entries()) // 2
-    prune(found.bank, size=size)
-    assert sum(e.size for e in found.bank.entries()) <= size
+    assert len(filled.bank) == 8 and max(rate[e.id] for e in forgotten) <= min(
+        rate[e.id] for e in filled.bank.entries()
+    )
+    assert entries[-1].id in {e.id for e in filled.bank.entries()}  # nothing could have started from it yet
+    size = sum(e.size for e in filled.bank.entries()) // 2
+    prune(filled.bank, size=size)
+    assert sum(e.size for e in filled.bank.entries()) <= size
     with pytest.raises(ConfigError, match="budget"):
-        prune(found.bank)
-    before = found.bank.entries()
-    twin = found.adapt(episode(int(before[0].support_uri.split("/")[1])).support, remember=True, name="group 0 twin").id
-    groups = near_duplicates(found.bank.entries(), 0.999)
+        prune(filled.bank)
+    before = filled.bank.entries()
+    twin = filled.adapt(
+        episode(int(before[0].support_uri.split("/")[1])).support, remember=True, name="group 0 twin"
+    ).id
+    groups = near_duplicates(filled.bank.entries(), 0.999)
     assert [{e.id for e in group} for group in groups] == [{before[0].id, twin}]
-    assert merge(found.bank, 0.999) == 1 and len(found.bank) == len(before)
-    merged = found.bank.entries()[-1]
-    assert merged.statistics["merged"] == 2 and found.bank.check() == {}
+    assert merge(filled.bank, 0.999) == 1 and len(filled.bank) == len(before)
+    merged = filled.bank.entries()[-1]
+    assert merged.statistics["merged"] == 2 and filled.bank.check() == {}
 
 
 def test_exports_are_plain_files_and_the_map_is_a_page(tmp_path: Path) -> None:
-    found = bank(tmp_path)
-    folder = export(found.bank, tmp_path / "out")
-    one = found.bank.entries()[0]
+    filled = bank(tmp_path)
+    folder = export(filled.bank, tmp_path / "out")
+    one = filled.bank.entries()[0]
     stored = load_file(folder / f"{one.id}.safetensors")
-    assert all(torch.equal(value, stored[name]) for name, value in found.bank.load(one.id).items())
-    page = write_map(found.bank, tmp_path / "map.html").read_text()
+    assert all(torch.equal(value, stored[name]) for name, value in filled.bank.load(one.id).items())
+    page = write_map(filled.bank, tmp_path / "map.html").read_text()
     assert "Nearest neighbours" in page and one.name in page and page.count("<svg") == 2
-    found.bank.remove([e.id for e in found.bank.entries()[1:]])
+    filled.bank.remove([e.id for e in filled.bank.entries()[1:]])
     with pytest.raises(DataError, match="at least two tasks"):
-        write_map(found.bank, tmp_path / "map.html")
+        write_map(filled.bank, tmp_path / "map.html")
 
 
 def test_the_projection_keeps_the_largest_variance() -> None:
@@ -306,8 +310,8 @@ def test_regression_tasks_are_remembered_too(tmp_path: Path) -> None:
     made = memory(mlp(spec), spec, lr=0.01, steps=5)
     waves = qs.tasks.sinusoid().sampled(qs.Sampling(1, 10, 10))
     params = made.init(torch.Generator().manual_seed(0))
-    found = Memory(Bank(tmp_path), made, params)
-    solved = found.build(waves, 3)
+    filled = Memory(Bank(tmp_path), made, params)
+    solved = filled.build(waves, 3)
     assert CENTRE not in params and solved[2].recalled and "mse" in solved[2].metrics
     assert prefixed("task.", solved[2].state).keys() == prefixed(PARAMETER, params).keys()
 
@@ -319,11 +323,11 @@ def test_a_learned_distance_finds_what_matters(tmp_path: Path) -> None:
     gain = F.normalize(asked[:, :4], dim=1) @ F.normalize(known[:, :4], dim=1).T
     weights = qs.memory.learn_metric(asked, known, gain)
     assert float(weights[:4].min()) > 2 * float(weights[4:].max()) and bool((weights >= 0).all())
-    found = bank(tmp_path, 4)
-    plain = found.search(episode(2).support, 4)
-    found.params[METRIC] = torch.zeros(LENGTH).index_fill(0, torch.arange(3), 1.0)
-    chosen = found.search(episode(2).support, 4)
-    asked_for = found.learner.description(found.params, episode(2).support) * found.params[METRIC]
+    filled = bank(tmp_path, 4)
+    plain = filled.search(episode(2).support, 4)
+    filled.params[METRIC] = torch.zeros(LENGTH).index_fill(0, torch.arange(3), 1.0)
+    chosen = filled.search(episode(2).support, 4)
+    asked_for = filled.learner.description(filled.params, episode(2).support) * filled.params[METRIC]
     for entry, near in chosen:
         assert near == pytest.approx(float(F.cosine_similarity(asked_for, entry.descriptor, dim=0)), abs=1e-5)
     assert [near for _, near in plain] != [near for _, near in chosen]
@@ -349,17 +353,17 @@ def test_only_memories_of_the_same_network_phi_and_description_are_recalled(tmp_
 
 def test_what_diverged_is_not_remembered(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     made = learner(lr=1e20)
-    found = Memory(Bank(tmp_path), made, phi(made))
+    filled = Memory(Bank(tmp_path), made, phi(made))
     with caplog.at_level(logging.WARNING):
-        assert found.adapt(episode(0).support, remember=True, name="too fast").id is None
-    assert "'too fast' is not remembered: its training diverged" in caplog.text and len(found.bank) == 0
+        assert filled.adapt(episode(0).support, remember=True, name="too fast").id is None
+    assert "'too fast' is not remembered: its training diverged" in caplog.text and len(filled.bank) == 0
 
 
 def test_a_damaged_phi_costs_no_entry_that_does_not_need_it(tmp_path: Path) -> None:
-    found = bank(tmp_path, 3)
-    found.bank.tables.table("bases").update(values={"facts": "{}"})
+    filled = bank(tmp_path, 3)
+    filled.bank.tables.table("bases").update(values={"facts": "{}"})
     again = Bank(tmp_path / "bank")
-    assert list(again.check()) == [f"φ {found.base}"]
+    assert list(again.check()) == [f"φ {filled.base}"]
     again.remove(list(again.check()))
     assert len(again) == 3 and again.load(again.entries()[0].id)
 
@@ -367,36 +371,36 @@ def test_a_damaged_phi_costs_no_entry_that_does_not_need_it(tmp_path: Path) -> N
 def test_an_entry_that_cannot_be_read_does_not_hide_the_others(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    found = bank(tmp_path, 3)
-    first = found.bank.entries()[0].id
-    found.bank.tables.table("tasks").update(where=f"id = '{first}'", values={"told": "{"})
+    filled = bank(tmp_path, 3)
+    first = filled.bank.entries()[0].id
+    filled.bank.tables.table("tasks").update(where=f"id = '{first}'", values={"told": "{"})
     with caplog.at_level(logging.WARNING):
-        assert len(found.bank.entries()) == 2 and len(found.adapt(episode(1).support).recalled) == 2
-    assert "is damaged" in caplog.text and set(found.bank.check()) == {first}
+        assert len(filled.bank.entries()) == 2 and len(filled.adapt(episode(1).support).recalled) == 2
+    assert "is damaged" in caplog.text and set(filled.bank.check()) == {first}
 
 
 def test_examples_that_do_not_fit_are_refused(tmp_path: Path) -> None:
-    found = bank(tmp_path, 2)
+    filled = bank(tmp_path, 2)
     x, y, mask = episode(0).support
-    same = found.adapt(Examples(x.double(), y, mask)).metrics  # type: ignore[union-attr]
-    assert same == found.adapt(Examples(x, y, mask)).metrics and "support accuracy" in same
+    same = filled.adapt(Examples(x.double(), y, mask)).metrics  # type: ignore[union-attr]
+    assert same == filled.adapt(Examples(x, y, mask)).metrics and "support accuracy" in same
     with pytest.raises(DataError, match="mask is False everywhere"):
-        found.adapt(Examples(x, y, torch.zeros_like(mask)))
+        filled.adapt(Examples(x, y, torch.zeros_like(mask)))
     with pytest.raises(DataError, match="NaN"):
-        found.search(Examples(x * torch.nan, y, mask))  # type: ignore[operator]
+        filled.search(Examples(x * torch.nan, y, mask))  # type: ignore[operator]
     with pytest.raises(ShapeError, match="axis"):
-        found.adapt(Examples(x[:, :2], y, mask))  # type: ignore[index]
+        filled.adapt(Examples(x[:, :2], y, mask))  # type: ignore[index]
 
 
 def test_merging_keeps_uses_figures_and_support_sets(tmp_path: Path) -> None:
-    found = bank(tmp_path, 4, keep="examples")
-    first = found.bank.entries()[0]
-    twin = found.adapt(episode(0).support, remember=True).id
-    before = usefulness(found.bank.entries())
-    assert merge(found.bank, 0.999) == 1
-    merged = found.bank.entries()[-1]
-    assert usefulness(found.bank.entries())[merged.id] == pytest.approx(before[first.id] + before[str(twin)])
-    assert merged.metrics and found.bank.support(merged.id) is not None
+    filled = bank(tmp_path, 4, keep="examples")
+    first = filled.bank.entries()[0]
+    twin = filled.adapt(episode(0).support, remember=True).id
+    before = usefulness(filled.bank.entries())
+    assert merge(filled.bank, 0.999) == 1
+    merged = filled.bank.entries()[-1]
+    assert usefulness(filled.bank.entries())[merged.id] == pytest.approx(before[first.id] + before[str(twin)])
+    assert merged.metrics and filled.bank.support(merged.id) is not None
 
 
 def test_task2vec_refuses_batch_statistics() -> None:

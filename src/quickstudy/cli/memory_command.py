@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from tyro.extras import subcommand_cli_from_dict
 
+from quickstudy.cli import own
 from quickstudy.cli.memory_options import Adapt, Build, Check, Export, Index, List, Prune, Search, Show
 from quickstudy.cli.parse import next_line, next_predict, one_task, open_run, table
 from quickstudy.errors import ConfigError
@@ -80,8 +81,12 @@ def _support(memory: Memory, options: Adapt | Search) -> Records:
     return one_task(format.find(options.support, not format.labels_itself), options.task, str(options.support))
 
 
+def _memory(options: Adapt | Search) -> Memory:
+    return memory_of_bank(Bank(options.bank, create=False), device=options.device, module=own.module())
+
+
 def _search(options: Search) -> None:
-    memory = memory_of_bank(Bank(options.bank, create=False), device=options.device)
+    memory = _memory(options)
     nearest = search(memory, _support(memory, options), options.nearest)
     rows = [
         [entry.name, f"{near:.3f}", ", ".join(f"{k} {v:.3f}" for k, v in entry.metrics.items())]
@@ -92,13 +97,14 @@ def _search(options: Search) -> None:
 
 def _adapt(options: Adapt) -> None:
     refuse_occupied(options.out)
-    bank = Bank(options.bank, create=False)
-    memory = memory_of_bank(bank, device=options.device)
+    memory = _memory(options)
     place = options.support.resolve()
     name = options.name or options.task or place.name
     solved, model = learned(memory, _support(memory, options), remember=options.remember, name=name, uri=str(place))
     model.save(options.out)
-    print(f"Learned {model.spec.target}; {solved}: {options.out}")
+    count = model.provenance["support"]
+    what = f"{count} {model.spec.format.example}{'' if count == 1 else 's'}"
+    print(f"Learned {model.spec.target} from {what}; {solved}: {options.out}")
     if solved.id:
         print(f"Remembered as {name!r} ({solved.id[:8]}).")
     print(next_predict(options.out, options.support, options.task))

@@ -6,7 +6,8 @@ The learner that starts from memories is `quickstudy.learners.memory`; `Bank` st
 from quickstudy.memory.bank import Bank
 from quickstudy.memory.codec import Codec
 from quickstudy.memory.entry import Entry
-from quickstudy.memory.memory import Keep, Memory, Solved, Start
+from quickstudy.memory.memory import Keep, Memory
 from quickstudy.memory.metric import learn_metric
+from quickstudy.memory.solved import Solved, Start
 
 __all__ = ["Bank", "Codec", "Entry", "Keep", "Memory", "Solved", "Start", "learn_metric"]

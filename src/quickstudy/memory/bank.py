@@ -17,14 +17,13 @@ from quickstudy.errors import CheckpointError, DataError, RunError
 from quickstudy.memory.bases import Bases
 from quickstudy.memory.codec import decode
 from quickstudy.memory.entry import DESCRIBING, Entry, from_row, label, row_checksum, to_row, unpack_examples
-from quickstudy.memory.nearest import EXACT, Nearest, ask_index, build_index
+from quickstudy.memory.nearest import EXACT, Nearest, ask_index, build_index, nearest_in
 from quickstudy.memory.tables import Tables, among, equals
 
 FORMAT = 1
 """Version of the bank's tables; banks of a later one are refused."""
 TASKS = "tasks"
 _WHOLE = (*DESCRIBING, "sha256", "parameters", "support")
-_COMPARED = ["id", "signature", "descriptor"]
 _READ = 256  # entries read at once
 _log = logging.getLogger(__name__)
 
@@ -211,7 +210,8 @@ class Bank:
             if total > EXACT and self.indexed:
                 near = ask_index(self.tables.table(TASKS), descriptor, count, signature)
             else:
-                near = self._nearest().ask(descriptor, count, signature)
+                self._cache = nearest_in(self.tables.table(TASKS), self._cache)
+                near = self._cache.ask(descriptor, count, signature)
             rows = self._at([id for id, _, _ in near], [place for _, place, _ in near])
         if not near:
             raise DataError(
@@ -240,21 +240,6 @@ class Bank:
         if {row["id"] for row in rows} == set(ids):
             return rows
         return self.tables.rows(TASKS, DESCRIBING, among("id", ids))
-
-    def _nearest(self) -> Nearest:
-        table = self.tables.table(TASKS)
-        version = table.version
-        if self._cache is None:
-            self._cache = Nearest.of(table.search().select(_COMPARED).with_row_id(True).to_arrow(), version)
-        elif self._cache.version != version:
-            there = set(table.search().select(["id"]).to_arrow().column("id").to_pylist())
-            known = set(self._cache.ids)
-            if len(new := there - known) > _READ:
-                self._cache = Nearest.of(table.search().select(_COMPARED).with_row_id(True).to_arrow(), version)
-            else:
-                added = table.search().where(among("id", new)).select(_COMPARED).with_row_id(True).to_arrow()
-                self._cache = self._cache.changed(added, known - there, version)
-        return self._cache
 
     @property
     def indexed(self) -> bool:

@@ -28,8 +28,8 @@ class Entry:
     """One remembered task, without its parameters; `Bank.load` fetches those. Raises DataError for ids that are none.
 
     signature: of the learner and architecture whose parameters fit, see `signature`. base: the φ that it belongs to.
-    descriptor: (D,) what the task is like. statistics: of its data set. metrics: figures, such as 'accuracy'. parents:
-    the ids of the memories that it started from. support_hash, support_uri: which examples it was learned from, and
+    descriptor: (D,) what the task is like. statistics: of its data set. metrics: figures by name. parents: the
+    ids of the memories that it started from. support_hash, support_uri: which examples it was learned from, and
     where they lie. kept: whether the examples themselves are stored.
     """
 

@@ -64,7 +64,7 @@ def merge(bank: Bank, closeness: float = 0.98) -> int:
     """Make one entry of each group of near-duplicates; how many entries that saves.
 
     The new entry has the mean of their parameters where these are related, and otherwise those of the best (by
-    accuracy or error); the best's head, figures and support set; and the uses of all. What is merged is removed once
+    its headline); the best's head, figures and support set; and the uses of all. What is merged is removed once
     the new entry is stored. Entries that are damaged are left as they are, with a warning.
     """
     saved, entries = 0, bank.entries()
@@ -106,11 +106,10 @@ def _joined(bank: Bank, best: Entry, tasks: dict[str, Params]) -> Params:
 
 
 def _goodness(entry: Entry) -> float:
+    """How well a task was learned, by the headline of its query set or else of its support set; more is better."""
     figures = {name.removeprefix("support "): value for name, value in entry.metrics.items()} | dict(entry.metrics)
     metric = headline(figures)
-    if metric is None:
-        return -math.inf
-    return figures[metric.name] if metric.higher_is_better else -figures[metric.name]
+    return -math.inf if metric is None else metric.goodness(figures[metric.name])
 
 
 def prune(bank: Bank, *, count: int | None = None, size: int | None = None, dry: bool = False) -> list[Entry]:

@@ -20,38 +20,15 @@ from quickstudy.learners.memory import MemoryLearner
 from quickstudy.memory.bank import Bank
 from quickstudy.memory.codec import Codec, decode, encode
 from quickstudy.memory.entry import Entry, base_id, pack_examples, signature, statistics_of
-from quickstudy.spec import check_examples
+from quickstudy.memory.solved import Solved, Start
+from quickstudy.spec import TaskSpec, check_examples
 from quickstudy.storage.tensors import checksum
 from quickstudy.tasks.base import Source
 
-Start = Literal["memory", "phi", "random"]
-"""Where the base learner starts: from what it remembers so far (lifelong), from φ, or from a fresh network."""
 Keep = Literal["hash", "examples"]
 """What of a support set is stored: its hash, or the examples themselves."""
 _CANDIDATES = 2  # times `nearest`: some may turn out to be damaged, or to have been removed
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Solved:
-    """A task that was learned. state: ψ. recalled: the memories it started from, with their closeness; empty for φ.
-
-    metrics: of the query set, or, called 'support …', of the support set where there was none. start: what was asked
-    for. id: its entry, where it was remembered.
-    """
-
-    state: State
-    recalled: tuple[tuple[Entry, float], ...]
-    metrics: Mapping[str, float]
-    start: Start
-    id: str | None = None
-
-    def __str__(self) -> str:
-        if self.start != "memory":
-            return "started from φ" if self.start == "phi" else "started from a fresh network"
-        if not self.recalled:
-            return "started from φ: nothing near was found"
-        return "started from " + ", ".join(f"{entry.name} ({near:.2f})" for entry, near in self.recalled)
 
 
 @dataclass
@@ -85,15 +62,18 @@ class Memory:
             self._stored = True
         return self._id
 
-    def recall(self, support: Examples, description: Tensor | None = None) -> tuple[Params, list[Entry]]:
-        """φ with the memories near to this support set, and their entries.
+    def recall(self, support: Examples, spec: TaskSpec | None = None) -> tuple[Params, list[Entry]]:
+        """φ with the memories near to this support set, and their entries. spec: as for `adapt`.
 
         Entries that are damaged or were deleted meanwhile are left out with a warning. φ alone where nothing fits.
         """
-        support, learner, params = self._checked(support), self.learner, self.params
+        learner, support = self._fitting(support, spec)
+        return self._recalled(learner.description(self.params, support))
+
+    def _recalled(self, described: Tensor) -> tuple[Params, list[Entry]]:
+        learner, params = self.learner, self.params
         if not len(self.bank):
             return params, []
-        described = self._described(support) if description is None else description
         try:
             near = self.bank.recall(
                 learner.asked(params, described), _CANDIDATES * learner.nearest, signature=self.signature
@@ -115,30 +95,39 @@ class Memory:
         there = [{name: value.to(like) for name, value in one.items()} for one in tasks]
         return learner.remembering(params, torch.stack([e.descriptor for e in entries]).to(like), there), entries
 
-    def search(self, support: Examples, count: int = 5) -> list[tuple[Entry, float]]:
-        """The `count` remembered tasks most like this one, with their closeness. Raises DataError if none fits."""
+    def search(self, support: Examples, count: int = 5, spec: TaskSpec | None = None) -> list[tuple[Entry, float]]:
+        """The `count` remembered tasks most like this one, with their closeness. spec: as for `adapt`.
+
+        Raises DataError if none fits.
+        """
+        learner, support = self._fitting(support, spec)
         with torch.no_grad():
-            asked = self.learner.asked(self.params, self._described(self._checked(support)))
+            asked = learner.asked(self.params, learner.description(self.params, support))
         return self.bank.recall(asked, count, signature=self.signature)
 
-    def _checked(self, examples: Examples, learner: MemoryLearner | None = None) -> Examples:
+    def _fitting(self, support: Examples, spec: TaskSpec | None) -> tuple[MemoryLearner, Examples]:
+        """The learner for as many classes as the support set has, and the support set as `_checked`."""
+        if not bool(support.mask.any()):
+            raise DataError("There is no example to learn from: the mask is False everywhere.")
+        spec = self.learner.spec if spec is None else spec
+        learner = self.learner.at(replace(spec, target=spec.target.of(support)))
+        return learner, self._checked(support, learner.spec)
+
+    def _checked(self, examples: Examples, spec: TaskSpec) -> Examples:
         """On φ's device and in its precision. Raises ShapeError or DataError for examples that do not fit."""
         like = next(value for value in self.params.values() if value.is_floating_point())
-
         checked = Examples(moved(examples.x, like), moved(examples.y, like), examples.mask.to(like.device))  # type: ignore[arg-type]
         if not bool(checked.mask.any()):
-            raise DataError("There is no example to learn from: the mask is False everywhere.")
-        check_examples(checked, (learner or _at(self.learner, checked)).spec)
+            raise DataError("There is no example to be judged on: the mask of the query set is False everywhere.")
+        check_examples(checked, spec)
         return checked
-
-    def _described(self, support: Examples) -> Tensor:
-        return _at(self.learner, support).description(self.params, support)
 
     def adapt(
         self,
         support: Examples,
         *,
         query: Examples | None = None,
+        spec: TaskSpec | None = None,
         name: str = "",
         start: Start = "memory",
         remember: bool = False,
@@ -147,14 +136,15 @@ class Memory:
     ) -> Solved:
         """Learn the task that has this support set (n, …); `remember` writes it back.
 
-        query: examples to measure on. uri: where the examples lie. seed: of the fresh network of start='random'.
+        query: examples to measure on. spec: of the task, where its format is not that of the others, as for tables of
+        fewer columns. uri: where the examples lie. seed: of the fresh network of start='random'.
         """
-        support = self._checked(support)
-        learner = _at(self.learner, support).evaluated()
-        query = None if query is None else self._checked(query, learner)
+        learner, support = self._fitting(support, spec)
+        learner = learner.evaluated()
+        query = None if query is None else self._checked(query, learner.spec)
         with torch.no_grad():
-            described = self._described(support)
-            params, entries = self._started(start, support, described, seed)
+            described = learner.description(self.params, support)
+            params, entries = self._started(start, described, seed)
             state = learner.adapt(params, support)
             judged = support if query is None else query
             loss, metric = learner.judge(params, state, judged)
@@ -170,9 +160,9 @@ class Memory:
             id = self._remember(learner, state, described, support, judged, metrics, name, parents, uri)
         return Solved(state, recalled, metrics, start, id)
 
-    def _started(self, start: Start, support: Examples, described: Tensor, seed: int) -> tuple[Params, list[Entry]]:
+    def _started(self, start: Start, described: Tensor, seed: int) -> tuple[Params, list[Entry]]:
         if start == "memory":
-            return self.recall(support, described)
+            return self._recalled(described)
         if start == "phi":
             return self.params, []
         if start == "random":
@@ -247,8 +237,3 @@ def task_name(source: Source, split: str, index: int) -> str:
     groups = {name.rpartition("/")[0] for name in source.class_names(split, index)}
     group = groups.pop() if len(groups) == 1 else ""
     return f"{group or split} {index}"
-
-
-def _at(learner: MemoryLearner, support: Examples) -> MemoryLearner:
-    """The learner for as many classes as the support set has."""
-    return learner.at(replace(learner.spec, target=learner.spec.target.of(support)))

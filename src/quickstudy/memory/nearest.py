@@ -11,11 +11,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from quickstudy.memory.tables import equals
+from quickstudy.memory.tables import among, equals
 
 EXACT = 100_000
 """Up to so many entries, or where there is no index, the search looks at all of them."""
 _PROBES, _REFINE = 32, 5
+_COMPARED = ["id", "signature", "descriptor"]
+_FEW = 256  # new entries that are read by themselves; of more, all are read anew
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,19 @@ class Nearest:
         best, rows = cosines.topk(min(count, len(cosines)))
         near = zip(best.tolist(), rows.tolist(), strict=True)
         return [(self.ids[row], int(self.places[row]), value) for value, row in near if value > -torch.inf]
+
+
+def nearest_in(table: Any, cache: Nearest | None) -> Nearest:
+    """The descriptors of a table as it is now. cache: as they were when they were last read, if they were."""
+    version = table.version
+    if cache is not None and cache.version == version:
+        return cache
+    if cache is not None:
+        there, known = set(table.search().select(["id"]).to_arrow().column("id").to_pylist()), set(cache.ids)
+        if len(new := there - known) <= _FEW:
+            added = table.search().where(among("id", new)).select(_COMPARED).with_row_id(True).to_arrow()
+            return cache.changed(added, known - there, version)
+    return Nearest.of(table.search().select(_COMPARED).with_row_id(True).to_arrow(), version)
 
 
 def build_index(table: Any, size: int) -> None:

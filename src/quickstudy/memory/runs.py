@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from torch import nn
 
 from quickstudy import registry
 from quickstudy.deploy.model import Model, support_set
@@ -17,7 +18,8 @@ from quickstudy.formats.base import Broken, Records
 from quickstudy.learners.memory import MemoryLearner
 from quickstudy.memory.bank import Bank
 from quickstudy.memory.entry import Entry
-from quickstudy.memory.memory import Memory, Solved
+from quickstudy.memory.memory import Memory
+from quickstudy.memory.solved import Solved
 from quickstudy.runs.run import Run
 from quickstudy.spec import TaskSpec
 from quickstudy.training.build import build_learner
@@ -52,7 +54,7 @@ def memory_of_run(
     """
     config = as_memory(run.config, **options)
     spec = run.parts.engine.learner.spec
-    learner = _learner(config, spec, run)
+    learner = _learner(config, spec, run._module)
     device = resolve_device(run.config.device)
     source = run.parts.training.plain()
     with torch.no_grad():
@@ -79,8 +81,13 @@ def _known(bank: Bank, learner: MemoryLearner, params: Params) -> Params:
     return params
 
 
-def memory_of_bank(bank: Bank, base: str | None = None, device: str = "auto") -> Memory:
-    """The memory that filled a bank; of several φ the newest, or the one called `base`."""
+def memory_of_bank(
+    bank: Bank, base: str | None = None, device: str = "auto", module: nn.Module | None = None
+) -> Memory:
+    """The memory that filled a bank; of several φ the newest, or the one called `base`.
+
+    module: the network, where it was a module of your own; where it was not, it is not looked at.
+    """
     known = bank.phi.ids()
     if not known:
         raise DataError(f"The bank at {bank.uri} is empty. Fill it: quickstudy memory build {bank.uri} --run RUN")
@@ -88,14 +95,15 @@ def memory_of_bank(bank: Bank, base: str | None = None, device: str = "auto") ->
     if "config" not in facts:
         raise DataError("This bank was filled from Python, without a run's config. Use quickstudy.memory.Memory there.")
     config, spec = RunConfig.from_json(facts["config"]), TaskSpec.from_json(facts["spec"])
-    learner = _learner(config, spec)
+    learner = _learner(config, spec, module if config.model.name == registry.OWN else None)
     own = {name: facts[name] for name in ("config", "spec")}
     return Memory(bank, learner, place(params, resolve_device(device), True), facts["codec"], facts["keep"], own)
 
 
 def search(memory: Memory, records: Records, count: int = 5, broken: Broken = "refuse") -> list[tuple[Entry, float]]:
     """The `count` remembered tasks most like the one of these records and labels, with their closeness."""
-    return memory.search(_support(memory, records, broken)[0], count)
+    support, _, _, spec = _support(memory, records, broken)
+    return memory.search(support, count, spec)
 
 
 def learned(memory: Memory, records: Records, *, broken: Broken = "refuse", **options: Any) -> tuple[Solved, Model]:
@@ -104,7 +112,7 @@ def learned(memory: Memory, records: Records, *, broken: Broken = "refuse", **op
     options: of `Memory.adapt`. The memories themselves are not part of the model.
     """
     support, names, fitted, spec = _support(memory, records, broken)
-    solved = memory.adapt(support, **options)
+    solved = memory.adapt(support, spec=spec, **options)
     params, state = (
         place(tensors, support.mask.device, memory.learner.network.inner_loop)
         for tensors in (memory.params, solved.state)
@@ -121,7 +129,7 @@ def _support(memory: Memory, records: Records, broken: Broken) -> tuple[Examples
     return support_set(config, memory.learner.spec, records.items, records.labels, like, broken)
 
 
-def _learner(config: RunConfig, spec: Any, run: Run | None = None) -> MemoryLearner:
-    learner = build_learner(config, spec, module=None if run is None else run._module)
+def _learner(config: RunConfig, spec: TaskSpec, module: nn.Module | None) -> MemoryLearner:
+    learner = build_learner(config, spec, module=module)
     assert isinstance(learner, MemoryLearner)
     return learner
