@@ -32,7 +32,7 @@ def mean_and_spread(values: Tensor, mask: Tensor, dim: int) -> tuple[Tensor, Ten
     count = weight.sum(dim, keepdim=True).clamp(min=1)
     known = torch.where(mask.expand_as(values), values, 0.0)
     mean = known.sum(dim, keepdim=True) / count
-    variance = ((values - mean).square() * weight).sum(dim, keepdim=True) / count
+    variance = ((known - mean).square() * weight).sum(dim, keepdim=True) / count
     least = (_ROUNDING * torch.finfo(values.dtype).eps * mean).square()
     varies = variance > least
     return mean, torch.where(varies, torch.where(varies, variance, 1.0).sqrt(), 0.0)

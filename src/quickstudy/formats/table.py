@@ -76,8 +76,7 @@ class Table(Format):
         if hasattr(records, "columns") and hasattr(records, "to_numpy"):  # a data frame
             records = _numeric(records, self.names)
         elif isinstance(records, Sequence) and records and all(isinstance(one, Mapping) for one in records):
-            names = self.names or tuple(records[0])
-            records = [[one[name] for name in names] for one in records]
+            records = _cells(records, self.names or tuple(records[0]))
         x = as_numbers(records)
         if x.dim() != 2 or not x.shape[1]:
             raise ShapeError(
@@ -126,6 +125,15 @@ def _names(records: Any) -> tuple[str, ...]:
     if isinstance(records, Sequence) and records and isinstance(records[0], Mapping):
         return tuple(records[0])
     return ()
+
+
+def _cells(records: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[list[Any]]:
+    """The cells of records with named columns, in the order of `names`; DataError for a record that lacks one."""
+    for i, one in enumerate(records):
+        missing = next((name for name in names if name not in one), None)
+        if missing is not None:
+            raise DataError(f"Record {i} has no column {missing!r}; it has {list(one)}. Fill it, or drop the record.")
+    return [[one[name] for name in names] for one in records]
 
 
 def one_file(place: str | Path | Sequence[str | Path]) -> Path:
