@@ -12,7 +12,8 @@ from torch import Tensor
 
 from benchmarks.loaders import Batches, Images, loader
 from benchmarks.timing import Effort, alternate, repeated
-from quickstudy.registry import sources
+from quickstudy.episode import leaves, task
+from quickstudy.registry import formats, sources
 from quickstudy.tasks import arrays, omniglot_available
 from quickstudy.tasks.base import Sampling
 from quickstudy.tasks.classes import ClassSource
@@ -27,14 +28,14 @@ def _omniglot() -> tuple[ClassSource, str]:
         source: ClassSource = sources["omniglot"]()
         return source, "Omniglot"
     x = torch.randint(0, 256, (1623 * 20, 1, 28, 28), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
-    made_up = arrays(x, [i // 20 for i in range(len(x))], val=172 / 1623, test=423 / 1623)
-    return made_up, "random images of the size of Omniglot"
+    labels, format = [i // 20 for i in range(len(x))], formats.make("image", size=28, channels=1)
+    return arrays(x, labels, val=172 / 1623, test=423 / 1623, format=format), "random images of the size of Omniglot"
 
 
 def _many_classes() -> ClassSource:
     classes = torch.arange(100_000).repeat_interleave(16)
     x = torch.randint(0, 256, (len(classes), 1, 8, 8), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
-    return arrays(x, classes)
+    return arrays(x, classes, format=formats.make("image", size=8, channels=1))
 
 
 def _training_images(source: ClassSource) -> tuple[Tensor, list[int]]:
@@ -43,7 +44,7 @@ def _training_images(source: ClassSource) -> tuple[Tensor, list[int]]:
     ids = source.splits["train"]
     rows = torch.cat([torch.arange(int(pool.starts[c]), int(pool.starts[c] + pool.counts[c])) for c in ids])
     labels = torch.arange(len(ids)).repeat_interleave(pool.counts[ids])
-    return pool.x[rows], labels.tolist()
+    return leaves(pool.x)[0][rows], labels.tolist()
 
 
 def _ours(source: ClassSource) -> Callable[[], object]:
@@ -67,12 +68,12 @@ def _theirs(x: Tensor, y: list[int], workers: int, convert: bool, data: type[Ima
 
 def check(source: ClassSource, x: Tensor, y: list[int]) -> None:
     """Both ways must give tensors of the same shapes, types and range."""
-    support, query = source.episodes("train", torch.arange(1))
-    ours = [support.x[0], support.y[0], query.x[0], query.y[0]]  # type: ignore[index]
+    support, query = task(source.episodes("train", torch.arange(1)), 0)
+    ours = [*leaves(support.x), support.y, *leaves(query.x), query.y]
     for convert, data in ((True, Images), (False, Images), (True, Batches)):
         for mine, other in zip(ours, next(iter(loader(x, y, 0, convert, 1, data))), strict=True):
             assert (mine.shape, mine.dtype) == (other.shape, other.dtype)
-            assert not other.is_floating_point() or 0 <= float(other.min()) <= float(other.max()) <= 1
+            assert not mine.is_floating_point() or all(0 <= t.min() and t.max() <= 1 for t in (mine, other))
 
 
 def measure(effort: Effort) -> Iterator[dict[str, Any]]:

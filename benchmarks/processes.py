@@ -20,7 +20,7 @@ from benchmarks.contestants import Ours, Outer
 from benchmarks.problems import META_STEPS
 from quickstudy.engine import Plan, keep_freed_memory
 from quickstudy.engine.distribute import join
-from quickstudy.episode import Episode, Examples
+from quickstudy.episode import map_episode
 
 PROBLEM = "conv4-1"
 _SECONDS = 900
@@ -34,7 +34,7 @@ def worker(rounds: int) -> dict[str, Any]:
     ours = Ours(problem, Plan("loop"))
     outer = Outer(list(ours.params.values()))
     whole = ours.episodes
-    mine = Episode(*(Examples(*(group.share(leaf) for leaf in part)) for part in whole))
+    mine = map_episode(group.share, whole)
 
     def alone() -> None:
         if group.leads:

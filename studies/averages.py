@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from statistics import median
 from typing import Any
 
 import torch
-from quickstudy.losses import loss, metric
 from torch import Tensor
 
 import quickstudy as qs
 from quickstudy.averaging import Interpolation, Supervised, greedy_soup, interpolation, mean, split, train_parts
-from quickstudy.episode import Examples, Params
+from quickstudy.episode import Examples, Params, leaves, task
 from quickstudy.inner import SGD, Adam
 from quickstudy.learners import Network
 from quickstudy.models import conv4, mlp
@@ -30,15 +28,15 @@ TARGET = 0.80
 def glyphs() -> tuple[Tensor, Tensor, TaskSpec]:
     """20 made-up characters, 999 drawings of each (one has 1,000 in all), as (n, 1, 14, 14), in a shuffled order."""
     source = qs.tasks.glyphs(size=14).sampled(qs.Sampling(CLASSES, EACH, 1)).seeded(SEED)
-    episode = source.episodes("train", torch.zeros(1, dtype=torch.int64))
+    drawn = task(source.episodes("train", torch.zeros(1, dtype=torch.int64)), 0).support
     order = torch.randperm(CLASSES * EACH, generator=torch.Generator().manual_seed(SEED))
-    return episode.support.x[0][order].contiguous(), episode.support.y[0][order], replace(source.spec, ways=CLASSES)
+    return leaves(drawn.x)[0][order].contiguous(), drawn.y[order], source.spec
 
 
 def accuracy(network: Network, params: Params, x: Tensor, y: Tensor, spec: TaskSpec) -> float:
     with torch.no_grad():
         known = torch.ones_like(y, dtype=torch.bool)
-        return float(metric(network(params, x), Examples(x, y, known), spec))
+        return float(spec.target.score(network(params, x), Examples(x, y, known)))
 
 
 def fedavg() -> None:
@@ -107,7 +105,7 @@ def soup() -> None:
     def along(params: Params) -> float:
         with torch.no_grad():
             known = torch.ones_like(y[val], dtype=torch.bool)
-            return float(loss(network(params, x[val]), Examples(x[val], y[val], known), spec))
+            return float(spec.target.loss(network(params, x[val]), Examples(x[val], y[val], known)))
 
     other = trained(network.init(torch.Generator().manual_seed(99)), tune, 1e-3, 5, 1)
     lines: dict[str, Interpolation] = {
@@ -140,7 +138,7 @@ def backends() -> None:
     for _ in range(3):
         for backend in ("vmap", "loop", "processes", "ray"):
             began = time.perf_counter()
-            last[backend] = train_parts(member, start, rounds=rounds, backend=backend, workers=2).params  # type: ignore[arg-type]
+            last[backend] = train_parts(member, start, rounds=rounds, backend=backend, workers=2).params
             times.setdefault(backend, []).append(time.perf_counter() - began)
             print(backend, times[backend], flush=True)
     rows = {

@@ -14,11 +14,11 @@ from torch import Tensor
 
 import quickstudy as qs
 from quickstudy.episode import Examples, Params
+from quickstudy.inner import RULES
 from quickstudy.learners import GradientLearner
-from quickstudy.learners.maml_family import RULES
 from quickstudy.registry import sources
+from quickstudy.targets.base import Distribution
 from quickstudy.tasks.series import SeriesSource
-from quickstudy.tasks.windows import roll_out
 from quickstudy.training.build import initial_params
 from studies.common import interval, store
 
@@ -31,15 +31,17 @@ LONG_RATES: Rates = {"sgd": (0.01, 0.03), "adam": (0.003, 0.01, 0.03)}
 
 def continued(learner: GradientLearner, params: Params, source: SeriesSource, split: str, count: int) -> Tensor:
     """The forecasts for the first `count` series of `split`, in their units: (count, NEXT)."""
-    indices = torch.arange(count)
+    indices, (format, target) = torch.arange(count), (source.spec.format, source.spec.target)
 
     def one(support: Examples, seen: Tensor) -> Tensor:
-        state = learner.adapt(params, support)
-        return roll_out(lambda x: learner.predict(params, state, x), seen, NEXT, source.format)
+        state, fitted = learner.adapt(params, support), format.prepare(seen)
+        said = format.ask(lambda x: Distribution(learner.predict(params, state, x)), seen, fitted, steps=NEXT)
+        return target.answer(said, (), fitted).prediction
 
     with torch.no_grad():
         support = source.episodes(split, indices).support
-        return torch.func.vmap(one)(support, source.values(split, indices)[:, :SEEN])
+        forecasts: Tensor = torch.func.vmap(one)(support, source.values(split, indices)[:, :SEEN])
+    return forecasts
 
 
 def errors(learner: GradientLearner, params: Params, source: SeriesSource, split: str, count: int) -> Tensor:

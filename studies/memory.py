@@ -12,11 +12,12 @@ import quickstudy as qs
 from quickstudy.averaging import mean
 from quickstudy.entries import PARAMETER, prefixed
 from quickstudy.episode import Episode, Examples, Params, State, task
-from quickstudy.learners import MemoryLearner
+from quickstudy.learners import IterativeLearner, MemoryLearner
 from quickstudy.learners import memory as memory_learner
 from quickstudy.learners.descent import begin
 from quickstudy.learners.describe import fit_head
 from quickstudy.memory import Bank, Memory
+from quickstudy.memory.solved import Start as Begin
 from quickstudy.models import conv4
 from quickstudy.tasks.base import Source
 from studies.common import interval, slope, store
@@ -49,7 +50,7 @@ def described(made: MemoryLearner, source: Source, seed: int = SEED) -> Params:
     return made.calibrate(made.init(torch.Generator().manual_seed(seed)), [task(some, i) for i in range(64)])
 
 
-def curve(made: MemoryLearner, params: Params, start: Start, episodes: list[Episode]) -> dict[str, Any]:
+def curve(made: IterativeLearner, params: Params, start: Start, episodes: list[Episode]) -> dict[str, Any]:
     """Query accuracy after 1, 5 and 20 steps."""
     found: dict[int, list[float]] = {at: [] for at in AT}
     with torch.no_grad():
@@ -66,7 +67,7 @@ def starts() -> None:
     """100 tasks remembered; tasks of other alphabets from several starts."""
     source = tasks()
     made = learner(source, STEPS)
-    phi = described(made, source)
+    phi, headline = described(made, source), source.spec.target.metric.name
     with tempfile.TemporaryDirectory() as folder:
         memory = Memory(Bank(folder), made, phi)
         built = memory.build(source, REMEMBERED, first=1000)
@@ -89,7 +90,7 @@ def starts() -> None:
             store("starts", {
                 "settings": {"rule": "adam", "lr": LR, "steps to remember": STEPS, "nearest": NEAREST, "width": WIDTH,
                              "seed": SEED, "remembered": REMEMBERED, "MAML": MAML},
-                "remembered": [interval([s.metrics["accuracy"] for s in part]) for part in (built[:20], built[-20:])],
+                "remembered": [interval([s.metrics[headline] for s in part]) for part in (built[:20], built[-20:])],
                 "rows": found,
             })  # fmt: skip
 
@@ -125,6 +126,7 @@ def curve_of_maml(source: Source, episodes: list[Episode]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         run = qs.train(config, source=source, out=f"{folder}/run", quiet=True)
         made = run.learner
+        assert isinstance(made, IterativeLearner)
         return curve(made, run.params, lambda support: made.start(run.params, support), episodes)
 
 
@@ -132,13 +134,14 @@ def lifelong() -> None:
     """Tasks arrive one after another: accuracy after 5 steps, with memory and without."""
     source = tasks()
     made = learner(source, AT[1])
-    phi = described(made, source)
+    phi, headline = described(made, source), source.spec.target.metric.name
+    begins: dict[str, Begin] = {"memory": "memory", "no memory": "phi"}
     found = {}
     with tempfile.TemporaryDirectory() as folder:
         memory = Memory(Bank(folder), made, phi)
-        for name, start in (("memory", "memory"), ("no memory", "phi")):
+        for name, start in begins.items():
             solved = memory.build(source, ORDER, first=2000, start=start, remember=name == "memory")
-            values = [one.metrics["accuracy"] for one in solved]
+            values = [one.metrics[headline] for one in solved]
             found[name] = {
                 "slope per 100 tasks": {k: v * (100 if k != "count" else 1) for k, v in slope(values).items()},
                 "first 50": interval(values[:50]),

@@ -13,9 +13,10 @@ import torch
 import quickstudy as qs
 from quickstudy.episode import Episode, Examples
 from quickstudy.evaluation.calibration import LEVELS, calibration, distributions
-from quickstudy.learners.reader import ReaderLearner, surprise
+from quickstudy.learners.reader import ReaderLearner
 from quickstudy.registry import formats, recipes, targets
 from quickstudy.spec import TaskSpec
+from quickstudy.targets.base import Distribution
 from quickstudy.tasks.gaussian_process import GaussianProcessSource
 from studies.common import interval, store
 
@@ -50,10 +51,14 @@ def gp() -> None:
             support = episodes.support._replace(mask=torch.zeros_like(episodes.support.mask))
             episodes = Episode(support, episodes.query)
             mean, spread = torch.zeros_like(mean), torch.full_like(spread, (1 + source.noise**2) ** 0.5)
-        means, spreads = distributions(run.parts.engine, run.params, episodes)
+        said = distributions(run.parts.engine, run.params, episodes)
+        assert said is not None
+        wanted, (means, spreads) = episodes.query.y, said
         ours, best = (
-            surprise(*(part.flatten(0, 1) for part in (*pair, episodes.query.y))).view(FUNCTIONS, -1).mean(1)
-            for pair in ((means, spreads), (mean, spread))
+            source.spec.target.surprise(Distribution(m.flatten(0, 1), s.flatten(0, 1)), wanted.flatten(0, 1))
+            .view(FUNCTIONS, -1)
+            .mean(1)
+            for m, s in ((means, spreads), (mean, spread))
         )
         rows.append({
             "points": points, "ours": interval(ours.tolist()), "exact": interval(best.tolist()),
@@ -61,8 +66,8 @@ def gp() -> None:
         })  # fmt: skip
         print(rows[-1], flush=True)
         if points == 10:
-            shown = {"ours": calibration(means, spreads, episodes.query.y),
-                     "exact": calibration(mean, spread, episodes.query.y)}  # fmt: skip
+            shown = {"ours": calibration(means, spreads, wanted),
+                     "exact": calibration(mean, spread, wanted)}  # fmt: skip
     told = {"seed": run.parts.source.seed, "functions": FUNCTIONS, "queries": QUERIES, "run": run.kept["commit"]}
     store("gp", told | {"rows": rows, "levels": LEVELS, "calibration": shown})
 

@@ -22,6 +22,7 @@ from benchmarks.problems import META_STEPS, Problem
 from benchmarks.roofline import captured, convolutions, flops
 from benchmarks.timing import Effort, Timed, alternate, repeated
 from quickstudy.engine import Plan
+from quickstudy.registry import formats
 from quickstudy.tasks import arrays
 
 ROOT = Path(__file__).parents[1]
@@ -99,7 +100,8 @@ def test_contestants_take_turns_and_a_slow_one_stops_at_its_limit(monkeypatch: p
 def test_episodes_of_the_data_loader_are_shaped_like_ours() -> None:
     x = torch.randint(0, 256, (30 * 16, 1, 28, 28), dtype=torch.uint8)
     y = [i // 16 for i in range(len(x))]
-    episodes.check(arrays(x, y).sampled(episodes.PROTOCOL), x, y)
+    source = arrays(x, y, format=formats.make("image", size=28, channels=1))
+    episodes.check(source.sampled(episodes.PROTOCOL), x, y)
 
 
 def stored() -> dict[str, Any]:
