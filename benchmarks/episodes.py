@@ -73,7 +73,7 @@ def check(source: ClassSource, x: Tensor, y: list[int]) -> None:
     for convert, data in ((True, Images), (False, Images), (True, Batches)):
         for mine, other in zip(ours, next(iter(loader(x, y, 0, convert, 1, data))), strict=True):
             assert (mine.shape, mine.dtype) == (other.shape, other.dtype)
-            assert not mine.is_floating_point() or all(0 <= t.min() and t.max() <= 1 for t in (mine, other))
+            assert not mine.is_floating_point() or all(t.min() >= 0 and t.max() <= 1 for t in (mine, other))
 
 
 def measure(effort: Effort) -> Iterator[dict[str, Any]]:
