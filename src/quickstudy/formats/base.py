@@ -153,6 +153,8 @@ class Format(ABC):
 
     def named(self, x: Features, name: str = "x") -> dict[str, Tensor]:
         """The tensors of features by their names in `layout`; ShapeError if they are others."""
+        if isinstance(x, Mapping) and len(self.layout) == 1:
+            raise ShapeError(f"{name} must be one tensor, found a dict of {', '.join(map(repr, x))}. Give the tensor.")
         tensors = dict(x) if isinstance(x, Mapping) else {next(iter(self.layout)): x}
         if tensors.keys() != self.layout.keys():
             raise ShapeError(
