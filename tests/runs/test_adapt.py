@@ -80,23 +80,22 @@ def test_own_network_is_given_again_when_loading(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "labels",
+    ("labels", "names"),
     [
-        [7, 3, 11] * 4,
-        [True, False] * 6,
-        [2, "two", (1, 2)] * 4,
-        np.array(["a", "b", "c"] * 4),
-        np.arange(12) % 4,
-        torch.arange(12) % 2,
-        ("ü", "日本", "") * 4,
+        ([7, 3, 11] * 4, ("3", "7", "11")),
+        ([True, False] * 6, ("False", "True")),
+        (["two", 2, (1, 2)] * 4, ("2", "(1, 2)", "two")),
+        (np.array(["c", "b", "a"] * 4), ("a", "b", "c")),
+        (np.arange(12) % 4, ("0", "1", "2", "3")),
+        (torch.arange(12) % 2, ("0", "1")),
+        (("ü", "日本", "") * 4, ("", "ü", "日本")),
     ],
     ids=str,
 )
-def test_labels_of_any_type(labels: Any, protonet: Run) -> None:
+def test_labels_of_any_type(labels: Any, names: tuple[str, ...], protonet: Run) -> None:
     x, _, _ = new_task()
-    names = [str(label) for label in (labels.tolist() if isinstance(labels, torch.Tensor) else labels)]
     model = protonet.adapt(x, labels)
-    assert sorted(model.names) == sorted(set(names))
+    assert model.names == names
     assert set(model.predict(x).names) <= set(names)
 
 
@@ -150,6 +149,7 @@ X, LABELS, _ = new_task()
         (X.where(X < 1, torch.nan), LABELS, DataError, "NaN or infinite"),
         (X[:, :5], LABELS, ShapeError, "of the shape (5,), but the run was trained on arrays of the shape (8,)"),
         (X.reshape(12, 2, 4), LABELS, ShapeError, "of the shape (2, 4), but the run"),
+        ({"x": X}, LABELS, ShapeError, "x must hold numbers"),
     ],
 )
 def test_support_that_does_not_fit(x: Any, labels: Any, error: type[QuickstudyError], said: str, protonet: Run) -> None:
@@ -171,6 +171,26 @@ def test_queries_that_do_not_fit(x: Tensor, error: type[QuickstudyError], said: 
     with pytest.raises(error) as caught:
         model.predict(x)
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("x", "said"),
+    [
+        ({"x": X}, "x must be one tensor, found a dict of 'x'"),
+        (X.long(), "floating point, found torch.int64"),
+        ((X * 10).byte(), "floating point, found torch.uint8"),
+    ],
+)
+def test_features_that_no_network_takes(x: Any, said: str, protonet: Run) -> None:
+    with pytest.raises(ShapeError) as caught:
+        protonet.adapt(X, LABELS)(x)
+    assert said in str(caught.value)
+
+
+def test_whole_numbers_are_numbers_as_records(protonet: Run) -> None:
+    whole, real = (10 * X).long(), (10 * X).long().float()
+    given, expected = protonet.adapt(whole, LABELS).predict(whole), protonet.adapt(real, LABELS).predict(real)
+    assert torch.equal(given.probabilities, expected.probabilities)
 
 
 def test_no_queries_no_predictions(protonet: Run) -> None:

@@ -76,9 +76,10 @@ def test_a_network_for_tables_takes_narrower_tables_and_names_its_limits(tmp_pat
     model.save(tmp_path / "model")
     other = torch.randn(5, 4)
     torch.testing.assert_close(qs.load(tmp_path / "model")(other), model(other))
+    assert run.adapt(torch.randn(20, 64), y).names == ("a", "b")
     with pytest.raises(ShapeError, match="rows of 65 numbers, but the run was trained on rows of 64 numbers"):
         run.adapt(torch.randn(20, 65), y)
-    with pytest.raises(ConfigError, match="at most 10 classes"):
+    with pytest.raises(ConfigError, match="11-way tasks, but the network was built for at most 10 classes"):
         run.adapt(torch.randn(22, 4), list(range(11)) * 2)
 
 
