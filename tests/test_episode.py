@@ -20,7 +20,8 @@ from torch import Tensor
 
 from quickstudy.episode import Examples, stack, task
 from quickstudy.errors import DataError, ShapeError
-from quickstudy.formats.base import Broken, Format, Leaf, Stored
+from quickstudy.formats.base import Format, Leaf
+from quickstudy.formats.records import Broken, Stored
 from quickstudy.spec import TaskSpec, check_episode, check_examples
 
 NAN, INF = float("nan"), float("inf")

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 import quickstudy as qs
 from quickstudy.episode import Examples, Features
 from quickstudy.errors import DataError, ShapeError
-from quickstudy.formats.base import Broken, Format, Leaf, Records, Stored, all_kept
+from quickstudy.formats.base import Format, Leaf
+from quickstudy.formats.records import Broken, Records, Stored, all_kept
 from quickstudy.learners import memory
 from quickstudy.learners.describe import LENGTH
 from quickstudy.memory import Bank, Entry, Memory

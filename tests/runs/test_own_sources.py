@@ -16,7 +16,8 @@ from quickstudy.engine import Engine
 from quickstudy.episode import Episode, map_episode
 from quickstudy.errors import ConfigError, QuickstudyError, ShapeError
 from quickstudy.evaluation.evaluate import evaluate
-from quickstudy.formats.base import Broken, Format, Leaf, Stored
+from quickstudy.formats.base import Format, Leaf
+from quickstudy.formats.records import Broken, Stored
 from quickstudy.registry import learners
 from quickstudy.runs.run import train
 from quickstudy.spec import TaskSpec

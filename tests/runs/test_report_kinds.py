@@ -17,7 +17,7 @@ from quickstudy import tasks
 from quickstudy.episode import Examples, Features, State
 from quickstudy.errors import ConfigError
 from quickstudy.formats import Drawing, Format, Leaf, Stored, Text
-from quickstudy.formats.base import Broken
+from quickstudy.formats.records import Broken
 from quickstudy.pages.pictures import rendered
 from quickstudy.recipes import lines_lstm, sinusoid_incontext
 from quickstudy.registry import formats, learners, models, sources, targets

@@ -10,7 +10,7 @@ from pathlib import Path
 import tyro
 
 from quickstudy.cli.parse import next_predict, one_task, open_run, parse
-from quickstudy.formats.base import Broken
+from quickstudy.formats.records import Broken
 from quickstudy.storage.folders import refuse_occupied
 
 

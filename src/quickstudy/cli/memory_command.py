@@ -12,7 +12,7 @@ from quickstudy.cli import own
 from quickstudy.cli.memory_options import Adapt, Build, Check, Export, Index, List, Prune, Search, Show
 from quickstudy.cli.parse import next_line, next_predict, one_task, open_run, table
 from quickstudy.errors import ConfigError
-from quickstudy.formats.base import Records
+from quickstudy.formats.records import Records
 from quickstudy.memory import Bank, Memory
 from quickstudy.memory.health import export, merge, prune, usefulness
 from quickstudy.memory.runs import learned, memory_of_bank, memory_of_run, search

@@ -12,7 +12,7 @@ from quickstudy.cli import own
 from quickstudy.deploy.model import Model
 from quickstudy.deploy.store import read_model
 from quickstudy.errors import ConfigError, unknown_name
-from quickstudy.formats.base import Records
+from quickstudy.formats.records import Records
 from quickstudy.registry import OWN
 from quickstudy.runs.run import Run
 from quickstudy.storage.folders import RUNS

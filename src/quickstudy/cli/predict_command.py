@@ -14,7 +14,7 @@ import tyro
 from quickstudy.cli.parse import one_task, open_model, parse, table
 from quickstudy.deploy.model import Model
 from quickstudy.errors import DataError
-from quickstudy.formats.base import Broken, Records, say
+from quickstudy.formats.records import Broken, Records, say
 from quickstudy.storage.atomic import write_atomically
 from quickstudy.targets.answers import Answer
 

@@ -15,7 +15,7 @@ from quickstudy.deploy.store import read_model, write_model
 from quickstudy.engine import place, resolve_device
 from quickstudy.episode import Examples, Features, Params, State, leaves, map_features
 from quickstudy.errors import DataError, ShapeError
-from quickstudy.formats.base import Broken, Stored, moved, say
+from quickstudy.formats.records import Broken, Stored, moved, say
 from quickstudy.learners import Learner
 from quickstudy.learners.frozen import Frozen, frozen
 from quickstudy.registry import models

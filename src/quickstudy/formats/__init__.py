@@ -1,9 +1,10 @@
 """How records become tensors and how they are shown, one kind a file: what an image is, is known here alone."""
 
 from quickstudy.formats.array import Array
-from quickstudy.formats.base import Format, Leaf, Records, Stored
+from quickstudy.formats.base import Format, Leaf
 from quickstudy.formats.drawing import Curve, Drawing, Picture, Row, Text
 from quickstudy.formats.image import Image
+from quickstudy.formats.records import Records, Stored
 from quickstudy.formats.series import Series
 from quickstudy.formats.table import Table
 

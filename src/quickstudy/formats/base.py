@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
-from quickstudy.episode import Features, State, leaves, map_features
+from quickstudy.episode import Features, State
 from quickstudy.errors import ConfigError, DataError, ShapeError
 from quickstudy.formats.drawing import Drawing
+from quickstudy.formats.records import Broken, Records, Stored
 from quickstudy.targets.base import Distribution
-
-Broken = Literal["refuse", "skip"]
-"""What to do with a record that cannot be read: raise DataError, or leave it out and say so."""
-Notify = Callable[[str], None]
-_log = logging.getLogger("quickstudy")
 
 
 class Leaf(NamedTuple):
@@ -27,26 +22,6 @@ class Leaf(NamedTuple):
 
     shape: tuple[int, ...]
     dtype: torch.dtype = torch.float32
-
-
-class Records(NamedTuple):
-    """Records as they lie somewhere. items: what `store` takes. names: where each comes from, for people.
-
-    labels: of each, where there are labels. groups: which task each belongs to, where that is told.
-    """
-
-    items: Sequence[Any]
-    names: Sequence[str]
-    labels: Sequence[Any] | None = None
-    groups: Sequence[str] | None = None
-
-
-class Stored(NamedTuple):
-    """Records as compact tensors. x: (n, …) of each. kept: which of the records they are. notices: what was done."""
-
-    x: Features
-    kept: list[int]
-    notices: list[str]
 
 
 class Axis(NamedTuple):
@@ -243,55 +218,3 @@ def _check_shape(name: str, actual: tuple[int, ...], expected: tuple[int, ...], 
             raise ShapeError(
                 f"{name} has size {have} along axis {axis + lead}, expected {want} (one example is {expected})."
             )
-
-
-def all_kept(x: Features) -> Stored:
-    """Records that were tensors already."""
-    return Stored(x, list(range(len(leaves(x)[0]))), [])
-
-
-def as_numbers(x: Any, name: str = "x", features: bool = True) -> Tensor:
-    """Numbers in memory (a tensor, NumPy array, data frame or nested list) as a uint8 or float32 tensor.
-
-    features: it must have an axis after that of examples. NaN and infinities are refused, naming the example.
-    """
-    import numpy as np
-
-    if isinstance(x, Tensor):
-        tensor: Tensor = x.detach()
-    else:
-        try:
-            array = x.to_numpy() if hasattr(x, "to_numpy") else np.asarray(x)
-        except ValueError as error:
-            raise ShapeError(f"{name} is not a full array: its examples differ in shape ({error}).") from error
-        if array.dtype.kind not in "biuf":
-            raise ShapeError(f"{name} must hold numbers, found NumPy dtype {array.dtype}. Convert it first.")
-        tensor = torch.tensor(array if array.dtype == np.uint8 else array.astype(np.float32))
-    if tensor.is_complex():
-        raise ShapeError(f"{name} must hold real numbers, found {tensor.dtype}. Give its parts as two features.")
-    if tensor.dim() == 0:
-        raise ShapeError(f"{name} must have an axis of examples, found a single number.")
-    if features and tensor.dim() == 1:
-        raise ShapeError(
-            f"{name} must have an axis of features after that of examples, found shape {tuple(tensor.shape)}. "
-            "Where each example is one number, give them as a column: x[:, None]."
-        )
-    tensor = tensor if tensor.dtype == torch.uint8 else tensor.to(torch.float32)
-    bad = (~torch.isfinite(tensor)).flatten(1).any(dim=1) if tensor.dim() > 1 else ~torch.isfinite(tensor)
-    if bool(bad.any()):
-        raise DataError(
-            f"{name} holds NaN or infinite values in {int(bad.sum())} examples, first in example "
-            f"{int(bad.nonzero()[0])}. Fill or drop them."
-        )
-    return tensor
-
-
-def say(notices: Sequence[str]) -> None:
-    """Tell the user, through logging, what was converted, and as a warning what was left out."""
-    for notice in notices:
-        (_log.warning if "left out" in notice else _log.info)(notice)
-
-
-def moved(x: Features, like: Tensor) -> Features:
-    """Compact tensors where `like` is; floating-point ones in its precision."""
-    return map_features(lambda t: t.to(like) if t.is_floating_point() else t.to(like.device), x)

@@ -14,11 +14,13 @@ from torch import Tensor
 from quickstudy.episode import Features, State
 from quickstudy.errors import ConfigError, DataError, ShapeError
 from quickstudy.formats.augment import Augment, augment, dihedral, views
-from quickstudy.formats.base import Broken, Format, Leaf, Records, Stored, all_kept, as_numbers
+from quickstudy.formats.base import Format, Leaf
 from quickstudy.formats.decoding import SUFFIXES, Decoded, decode, fit
 from quickstudy.formats.drawing import Drawing, Picture
+from quickstudy.formats.numeric import as_numbers
 from quickstudy.formats.places import folders_or_files
 from quickstudy.formats.progress import with_progress
+from quickstudy.formats.records import Broken, Records, Stored, all_kept
 from quickstudy.registry import formats
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from quickstudy.errors import ConfigError, DataError
-from quickstudy.formats.base import Records
+from quickstudy.formats.records import Records
 
 
 def folders_or_files(

@@ -12,9 +12,11 @@ from torch import Tensor
 
 from quickstudy.episode import Features, State
 from quickstudy.errors import ConfigError, DataError, ShapeError
-from quickstudy.formats.base import Broken, Format, Leaf, Records, Stored, all_kept, as_numbers
+from quickstudy.formats.base import Format, Leaf
 from quickstudy.formats.drawing import Drawing, row
+from quickstudy.formats.numeric import as_numbers
 from quickstudy.formats.places import column, number_in, read_csv, require_lines
+from quickstudy.formats.records import Broken, Records, Stored, all_kept
 from quickstudy.registry import formats
 
 

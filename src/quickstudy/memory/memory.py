@@ -14,7 +14,7 @@ from quickstudy.averaging.means import not_finite
 from quickstudy.entries import PARAMETER, TASK, prefixed
 from quickstudy.episode import Episode, Examples, Params, State, task
 from quickstudy.errors import ConfigError, DataError, unknown_name
-from quickstudy.formats.base import moved
+from quickstudy.formats.records import moved
 from quickstudy.learners.descent import task_parameters
 from quickstudy.learners.memory import MemoryLearner
 from quickstudy.memory.bank import Bank

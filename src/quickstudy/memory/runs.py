@@ -14,7 +14,7 @@ from quickstudy.engine import place, resolve_device
 from quickstudy.entries import PARAMETER, prefixed
 from quickstudy.episode import Examples, Params, State, task
 from quickstudy.errors import ConfigError, DataError
-from quickstudy.formats.base import Broken, Records
+from quickstudy.formats.records import Broken, Records
 from quickstudy.learners.memory import MemoryLearner
 from quickstudy.memory.bank import Bank
 from quickstudy.memory.entry import Entry

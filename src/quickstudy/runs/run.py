@@ -16,7 +16,7 @@ from quickstudy.engine.distribute import Group, join
 from quickstudy.episode import Params
 from quickstudy.errors import ConfigError, ProcessLost, RunError
 from quickstudy.evaluation.evaluate import Result, evaluate
-from quickstudy.formats.base import Broken
+from quickstudy.formats.records import Broken
 from quickstudy.learners import IterativeLearner, Learner
 from quickstudy.registry import OWN, models, sources
 from quickstudy.spec import TaskSpec

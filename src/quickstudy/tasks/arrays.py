@@ -12,7 +12,9 @@ from torch import Tensor
 from quickstudy.episode import Features, leaves
 from quickstudy.errors import DataError, ShapeError
 from quickstudy.formats.augment import Augment
-from quickstudy.formats.base import Format, as_numbers, say
+from quickstudy.formats.base import Format
+from quickstudy.formats.numeric import as_numbers
+from quickstudy.formats.records import say
 from quickstudy.registry import formats, targets
 from quickstudy.spec import TaskSpec
 from quickstudy.tasks.classes import ClassSource

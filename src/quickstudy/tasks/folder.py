@@ -10,7 +10,8 @@ import torch
 from quickstudy.episode import joined
 from quickstudy.errors import ConfigError, DataError
 from quickstudy.formats.augment import Augment
-from quickstudy.formats.base import Broken, Format, Records, say
+from quickstudy.formats.base import Format
+from quickstudy.formats.records import Broken, Records, say
 from quickstudy.registry import formats, sources, targets
 from quickstudy.tasks.arrays import class_source
 from quickstudy.tasks.base import SPLITS

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from quickstudy.errors import ConfigError
-from quickstudy.formats.base import Broken, Format, say
+from quickstudy.formats.base import Format
+from quickstudy.formats.records import Broken, say
 from quickstudy.registry import formats, sources, targets
 from quickstudy.targets.base import Target
 from quickstudy.tasks.base import Source

@@ -12,7 +12,8 @@ from torch import Tensor
 from quickstudy import rng
 from quickstudy.episode import Episode, Examples, Features, leaves, map_features
 from quickstudy.errors import DataError, ShapeError
-from quickstudy.formats.base import Format, as_numbers
+from quickstudy.formats.base import Format
+from quickstudy.formats.numeric import as_numbers
 from quickstudy.registry import formats, targets
 from quickstudy.spec import TaskSpec
 from quickstudy.targets.base import Target

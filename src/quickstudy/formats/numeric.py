@@ -1,0 +1,46 @@
+"""Numbers that lie in memory, in whatever library's arrays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from quickstudy.errors import DataError, ShapeError
+
+
+def as_numbers(x: Any, name: str = "x", features: bool = True) -> Tensor:
+    """Numbers in memory (a tensor, NumPy array, data frame or nested list) as a uint8 or float32 tensor.
+
+    features: it must have an axis after that of examples. NaN and infinities are refused, naming the example.
+    """
+    import numpy as np
+
+    if isinstance(x, Tensor):
+        tensor: Tensor = x.detach()
+    else:
+        try:
+            array = x.to_numpy() if hasattr(x, "to_numpy") else np.asarray(x)
+        except ValueError as error:
+            raise ShapeError(f"{name} is not a full array: its examples differ in shape ({error}).") from error
+        if array.dtype.kind not in "biuf":
+            raise ShapeError(f"{name} must hold numbers, found NumPy dtype {array.dtype}. Convert it first.")
+        tensor = torch.tensor(array if array.dtype == np.uint8 else array.astype(np.float32))
+    if tensor.is_complex():
+        raise ShapeError(f"{name} must hold real numbers, found {tensor.dtype}. Give its parts as two features.")
+    if tensor.dim() == 0:
+        raise ShapeError(f"{name} must have an axis of examples, found a single number.")
+    if features and tensor.dim() == 1:
+        raise ShapeError(
+            f"{name} must have an axis of features after that of examples, found shape {tuple(tensor.shape)}. "
+            "Where each example is one number, give them as a column: x[:, None]."
+        )
+    tensor = tensor if tensor.dtype == torch.uint8 else tensor.to(torch.float32)
+    bad = (~torch.isfinite(tensor)).flatten(1).any(dim=1) if tensor.dim() > 1 else ~torch.isfinite(tensor)
+    if bool(bad.any()):
+        raise DataError(
+            f"{name} holds NaN or infinite values in {int(bad.sum())} examples, first in example "
+            f"{int(bad.nonzero()[0])}. Fill or drop them."
+        )
+    return tensor

@@ -1,0 +1,52 @@
+"""Records as they lie somewhere, and as compact tensors."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
+
+from torch import Tensor
+
+from quickstudy.episode import Features, leaves, map_features
+
+Broken = Literal["refuse", "skip"]
+"""What to do with a record that cannot be read: raise DataError, or leave it out and say so."""
+
+_log = logging.getLogger("quickstudy")
+
+
+class Records(NamedTuple):
+    """Records as they lie somewhere. items: what `store` takes. names: where each comes from, for people.
+
+    labels: of each, where there are labels. groups: which task each belongs to, where that is told.
+    """
+
+    items: Sequence[Any]
+    names: Sequence[str]
+    labels: Sequence[Any] | None = None
+    groups: Sequence[str] | None = None
+
+
+class Stored(NamedTuple):
+    """Records as compact tensors. x: (n, …) of each. kept: which of the records they are. notices: what was done."""
+
+    x: Features
+    kept: list[int]
+    notices: list[str]
+
+
+def all_kept(x: Features) -> Stored:
+    """Records that were tensors already."""
+    return Stored(x, list(range(len(leaves(x)[0]))), [])
+
+
+def say(notices: Sequence[str]) -> None:
+    """Tell the user, through logging, what was converted, and as a warning what was left out."""
+    for notice in notices:
+        (_log.warning if "left out" in notice else _log.info)(notice)
+
+
+def moved(x: Features, like: Tensor) -> Features:
+    """Compact tensors where `like` is; floating-point ones in its precision."""
+    return map_features(lambda t: t.to(like) if t.is_floating_point() else t.to(like.device), x)
