@@ -65,6 +65,6 @@ def test_the_symmetries_are_closed_and_every_one_has_an_inverse(images: torch.Te
     every = [dihedral(one, torch.tensor([k])) for k in range(8)]
     for a in range(8):
         products = [dihedral(every[a], torch.tensor([b])) for b in range(8)]
-        found = [next(k for k in range(8) if torch.equal(p, every[k])) for p in products]
-        assert sorted(found) == list(range(8))  # a row of the group's table is a permutation: closed, with an inverse
+        row = [next(k for k in range(8) if torch.equal(p, every[k])) for p in products]
+        assert sorted(row) == list(range(8))  # a row of the group's table is a permutation: closed, with an inverse
     assert [k for k in range(8) if torch.equal(dihedral(every[1], torch.tensor([k])), one)] == [3]

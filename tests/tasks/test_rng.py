@@ -62,8 +62,8 @@ def test_choose_is_floyds_algorithm_and_its_numbers_never_change() -> None:
         some = keys(300)
         draws = rng.bits(some, (count,)).tolist()
         order = rng.permutation(rng.fold(some, count), count).tolist()
-        found = rng.choose(some, torch.tensor(population), count).tolist()
-        for chosen, drawn, places in zip(found, draws, order, strict=True):
+        choices = rng.choose(some, torch.tensor(population), count).tolist()
+        for chosen, drawn, places in zip(choices, draws, order, strict=True):
             expected: list[int] = []
             for j, number in enumerate(drawn):
                 top = population - count + j

@@ -45,9 +45,9 @@ def test_lines_are_straight_and_cover_their_slopes_and_heights() -> None:
     values = series(kind="lines").values("train", MANY)
     start, slope = values[:, 0], values[:, 1] - values[:, 0]
     torch.testing.assert_close(values.diff(dim=1), slope[:, None].expand(-1, values.shape[1] - 1), atol=1e-5, rtol=1e-4)
-    for found in (start, slope):
-        assert -1 <= found.min() < -0.99 and 0.99 < found.max() <= 1
-        assert found.std() == pytest.approx(3**-0.5, abs=0.02)
+    for drawn in (start, slope):
+        assert -1 <= drawn.min() < -0.99 and 0.99 < drawn.max() <= 1
+        assert drawn.std() == pytest.approx(3**-0.5, abs=0.02)
 
 
 def test_sums_of_sines_are_bounded_and_have_one_to_three_parts() -> None:
@@ -79,8 +79,8 @@ def test_autoregressive_processes_are_stationary_and_follow_yule_and_walker() ->
     phi, gamma0 = (t.double() for t in (coefficients(one[None])[0][0, 3], coefficients(one[None])[1][0, 0]))
     values = autoregressive(one.expand(1), 20000)[0].double()
     lagged = torch.stack([values[2 - j : -1 - j] for j in range(3)], dim=1)
-    found = torch.linalg.lstsq(lagged, values[3:, None]).solution[:, 0]
-    torch.testing.assert_close(found, phi, atol=0.03, rtol=0)
+    estimate = torch.linalg.lstsq(lagged, values[3:, None]).solution[:, 0]
+    torch.testing.assert_close(estimate, phi, atol=0.03, rtol=0)
     assert float(values.var()) == pytest.approx(float(gamma0), rel=0.15)
 
 
@@ -124,9 +124,9 @@ def test_tasks_may_have_seen_different_numbers_of_points() -> None:
 
 @pytest.mark.parametrize("value", [0.0, 0.1, -7e6])
 def test_a_constant_series_has_spread_one(value: float) -> None:
-    found = seen_examples([value] * 6, series().format)
-    assert isinstance(found.x, Tensor)
-    assert found.y.abs().max() < 1e-6 and torch.isfinite(found.x).all()
+    x, y, _ = seen_examples([value] * 6, series().format)
+    assert isinstance(x, Tensor)
+    assert y.abs().max() < 1e-6 and torch.isfinite(x).all()
 
 
 def test_seen_examples_are_those_of_the_source() -> None:

@@ -60,8 +60,8 @@ def test_points_of_a_class_are_a_standard_normal_cut_at_the_plane() -> None:
     density = torch.exp(-offset.double().square() / 2) / math.sqrt(2 * math.pi)
     below = torch.special.ndtr(offset.double())
     for label, mean in ((0, -density / below), (1, density / (1 - below))):  # the inverse Mills ratio
-        found = height[query.y == label].reshape(len(MANY), -1).mean(1)
-        assert abs(float((found - mean).mean())) < 0.01
+        heights = height[query.y == label].reshape(len(MANY), -1).mean(1)
+        assert abs(float((heights - mean).mean())) < 0.01
     across = query.x - height[..., None].float() * normal[:, None]
     assert abs(float(across.square().sum(-1).mean()) - 2) < 0.03  # two free directions of variance 1
 

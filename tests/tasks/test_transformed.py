@@ -17,7 +17,7 @@ from quickstudy import registry
 from quickstudy.averaging.runs import train_on_parts
 from quickstudy.cli.parse import parse
 from quickstudy.cli.settings import Settings
-from quickstudy.episode import Episode
+from quickstudy.episode import Episode, leaves
 from quickstudy.errors import ConfigError, QuickstudyError
 from quickstudy.registry import learners, models, sources
 from quickstudy.spec import TaskSpec
@@ -129,8 +129,7 @@ def test_examples_come_in_another_order_and_stay_whole(source: Source) -> None:
 
     def rows(episode: Episode, part: int, index: int) -> list[tuple[float, ...]]:
         x, y, mask = episode[part]
-        tensors = list(x.values()) if isinstance(x, dict) else [x]
-        flat = torch.cat([t[index].reshape(len(y[index]), -1) for t in (*tensors, y.float(), mask.float())], dim=1)
+        flat = torch.cat([t[index].reshape(len(y[index]), -1) for t in (*leaves(x), y.float(), mask.float())], dim=1)
         return [tuple(row) for row in flat.tolist()]
 
     firsts = []
@@ -229,9 +228,9 @@ def test_training_on_parts_takes_shuffled_labels(tmp_path: Path) -> None:
         model=models.part("mlp", width=8, depth=1), learner=learners.part("maml", lr=0.1), meta_batch=2,
         validation_episodes=2, calibration_episodes=1,
     )  # fmt: skip
-    found = []
+    after = []
     for shuffle_labels in (False, True):
         changed = replace(settings, shuffle_labels=shuffle_labels)
         out = tmp_path / str(shuffle_labels)
-        found.append(train_on_parts(changed, out, rounds=1, steps=1, divide="classes", parts=2, backend="loop").params)
-    assert any(not torch.allclose(value, found[1][name]) for name, value in found[0].items()), "they had an effect"
+        after.append(train_on_parts(changed, out, rounds=1, steps=1, divide="classes", parts=2, backend="loop").params)
+    assert any(not torch.allclose(value, after[1][name]) for name, value in after[0].items()), "they had an effect"
