@@ -62,6 +62,10 @@ class RecipeTraits(Traits):
     """There is nothing to ask of a recipe."""
 
 
+_HOMES = tuple(f"quickstudy.{name}" for name in ("targets", "formats", "models", "tasks", "learners", "recipes"))
+"""The packages that register parts, each after those it imports."""
+
+
 class _Entry(NamedTuple, Generic[R, T]):
     constructor: Callable[..., R]
     traits: T
@@ -83,7 +87,10 @@ class Registry(Mapping[str, Callable[..., R]], Generic[R, T]):
         registered so far."""
         if home := self._home:
             # Who waits for whom is left to the import system: it knows of the locks of all modules, so it cannot
-            # deadlock as a lock of ours held during an import could.
+            # deadlock as a lock of ours held during an import could. But it gives up where one thread imports a package
+            # while another imports a module of it, so all threads import whole packages, in one order.
+            for package in _HOMES[: _HOMES.index(home)] if home in _HOMES else ():
+                importlib.import_module(package)
             spec = importlib.import_module(home).__spec__
             if not getattr(spec, "_initializing", False):
                 importlib.import_module("quickstudy.packages")
