@@ -193,10 +193,11 @@ class ClassSource(Source):
 
     def class_names(self, split: str, index: int) -> list[str]:
         _, classes, turns = self._draw(split, torch.tensor([index]))
-        names = [self.pool.name(int(c)) for c in classes[0]]
-        if turns is None:
-            return names
-        return [name + (f" (symmetry {int(t)})" if int(t) else "") for name, t in zip(names, turns[0], strict=True)]
+        return [self._named(int(c), 0 if turns is None else int(turns[0, i])) for i, c in enumerate(classes[0])]
+
+    def _named(self, number: int, turn: int) -> str:
+        """What a class is called, turned by a symmetry or as it is."""
+        return self.pool.name(number) + (f" (symmetry {turn})" if turn else "")
 
     def pooled(self, batch: int) -> PooledSource:
         """Ordinary classification over all training classes at once, `batch` examples a task; see PooledSource."""
@@ -236,6 +237,11 @@ class PooledSource(Wrapped):
 
     def check(self, split: str) -> None:
         self.known(split)  # the ways and shots that the inner source is asked for mean nothing here
+
+    def class_names(self, split: str, index: int) -> list[str]:
+        """Of all classes of the split: every episode has them all."""
+        source, turns = self.source, range(self.source._symmetries(split))
+        return [source._named(int(c), turn) for c in source._table(split).classes for turn in turns]
 
     def episodes(self, split: str, indices: Tensor) -> Episode:
         source, tasks = self.source, len(indices)
