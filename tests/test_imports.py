@@ -14,7 +14,7 @@ import quickstudy
 ROOT = Path(quickstudy.__file__).parent
 ORDER = (
     {"errors", "packages", "version"},
-    {"episode", "rng", "files", "registry", "cells"},
+    {"episode", "rng", "files", "options", "registry", "cells"},
     {"entries", "masked"},
     {"storage"},
     {"targets"},

@@ -31,6 +31,8 @@ DESCRIPTORS are the descriptions of the solved tasks, and METRIC weighs them.
 
 from __future__ import annotations
 
+from torch import Tensor
+
 from quickstudy.episode import Params
 
 PARAMETER, HEAD, INNER, CLASSIFIER = "network.", "head.", "inner.", "classifier."
@@ -56,3 +58,8 @@ def prefixed(prefix: str, params: Params) -> Params:
 def with_prefix(prefix: str, params: Params) -> Params:
     """The same entries, `prefix` before each name."""
     return {prefix + name: value for name, value in params.items()}
+
+
+def reference(params: Params) -> Tensor:
+    """A tensor that lies where φ does, in its precision."""
+    return next(value for value in params.values() if value.is_floating_point())

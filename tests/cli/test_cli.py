@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from new_user import Capture, accepted, refused
 
 from quickstudy import __version__, registry
-from quickstudy.cli import COMMANDS, main
+from quickstudy.cli import COMMANDS, main, own
 from quickstudy.cli.parse import parse
 from quickstudy.cli.settings import Settings
 
@@ -116,3 +117,21 @@ def test_mistakes_are_answered(line: str, said: str, there: Path, capsys: Captur
 def test_recipe_file_without_a_recipe(there: Path, capsys: Capture) -> None:
     (there / "empty_recipe.py").write_text("x = 3\n")
     assert "has no function recipe()" in refused("train empty_recipe", capsys)
+
+
+def test_a_proposed_command_can_be_typed_whatever_its_words() -> None:
+    with own.imported(["json"]):
+        line = own.proposed("predict", Path("my model"), "a b.csv", "--out", "x.csv")
+        assert shlex.split(line) == [
+            "quickstudy",
+            "predict",
+            "my model",
+            "a b.csv",
+            "--out",
+            "x.csv",
+            "--import",
+            "json",
+        ]
+    assert own.proposed("train --resume", "run", names=["my parts.py"]) == (
+        "quickstudy train --resume run --import 'my parts.py'"
+    )

@@ -21,7 +21,7 @@ from quickstudy.learners.describe import LENGTH
 from quickstudy.memory import Bank, Entry, Memory
 from quickstudy.memory.codec import encode
 from quickstudy.memory.health import merge
-from quickstudy.memory.runs import as_memory, learned, search
+from quickstudy.memory.runs import adapted, as_memory, search
 from quickstudy.registry import formats, targets
 from quickstudy.spec import TaskSpec
 from quickstudy.training.build import build_learner
@@ -87,8 +87,8 @@ def test_a_table_of_fewer_columns_is_a_task_for_a_network_that_takes_them(tmp_pa
     x = torch.randn(8, 3, generator=torch.Generator().manual_seed(1))
     labels = ["low", "high"] * 4
     records = [Records(part.tolist(), [""] * 8, labels) for part in (x, x[:, :2])]
-    first = learned(filled, records[0], remember=True, name="wide")[0]
-    solved, model = learned(filled, records[1], remember=True, name="narrow")
+    first = adapted(filled, records[0], remember=True, name="wide")[0]
+    solved, model = adapted(filled, records[1], remember=True, name="narrow")
     assert model.spec.input_shape == (2,) and model.predict(x[:, :2]).probabilities.shape == (8, 2)
     assert solved.recalled[0][0].id == first.id
     assert [entry.name for entry, _ in search(filled, records[1])] == ["narrow", "wide"]

@@ -73,7 +73,7 @@ def _run(arguments: Sequence[str], rank: int, size: int) -> int:
     from quickstudy.errors import ProcessLost
     from quickstudy.training.loop import Interrupted
 
-    command = arguments[0]
+    command, names = arguments[0], list[str]()
     try:
         names, words = own.split(arguments)
         if not words:
@@ -96,7 +96,8 @@ def _run(arguments: Sequence[str], rank: int, size: int) -> int:
         return 2
     except Interrupted as stopped:
         _finish_speaking(size)
-        print(f"\nStopped and saved after step {stopped.step}. Go on with: quickstudy train --resume {stopped.folder}")
+        go_on = own.proposed("train --resume", stopped.folder, names=names)
+        print(f"\nStopped and saved after step {stopped.step}. Go on with: {go_on}")
         return 130
     except KeyboardInterrupt:
         print("\nInterrupted.", file=sys.stderr)

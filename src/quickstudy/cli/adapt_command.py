@@ -9,7 +9,7 @@ from pathlib import Path
 
 import tyro
 
-from quickstudy.cli.parse import next_predict, one_task, open_run, parse
+from quickstudy.cli.parse import learned, next_predict, open_run, parse, support_set
 from quickstudy.formats.records import Broken
 from quickstudy.storage.folders import refuse_occupied
 
@@ -37,14 +37,11 @@ def run(argv: Sequence[str]) -> int:
     options = parse(Adapt, "adapt", argv)
     refuse_occupied(options.out)
     done = open_run(options.run, options.device)
-    format = done.learner.spec.format
-    support = one_task(format.find(options.support, not format.labels_itself), options.task, str(options.support))
+    support = support_set(done.learner.spec.format, options.support, options.task)
     began = time.perf_counter()
     model = done.adapt(support.items, support.labels, options.broken)
     took = time.perf_counter() - began
     model.save(options.out)
-    count = model.provenance["support"]
-    what = f"{count} {format.example}{'' if count == 1 else 's'}"
-    print(f"Learned {model.spec.target} from {what} in {1000 * took:.0f} ms: {options.out}")
+    print(f"{learned(model)} in {1000 * took:.0f} ms: {options.out}")
     print(next_predict(options.out, options.support, options.task))
     return 0

@@ -10,12 +10,12 @@ from tyro.extras import subcommand_cli_from_dict
 
 from quickstudy.cli import own
 from quickstudy.cli.memory_options import Adapt, Build, Check, Export, Index, List, Prune, Search, Show
-from quickstudy.cli.parse import next_line, next_predict, one_task, open_run, table
+from quickstudy.cli.parse import learned, next_line, next_predict, open_run, support_set, table
 from quickstudy.errors import ConfigError
 from quickstudy.formats.records import Records
 from quickstudy.memory import Bank, Memory
 from quickstudy.memory.health import export, merge, prune, usefulness
-from quickstudy.memory.runs import learned, memory_of_bank, memory_of_run, search
+from quickstudy.memory.runs import adapted, memory_of_bank, memory_of_run, search
 from quickstudy.storage.folders import refuse_occupied
 from quickstudy.tasks.base import Sampling
 from quickstudy.training.progress import Progress
@@ -76,18 +76,14 @@ def _show(options: Show) -> None:
     print(f"Wrote {write_map(Bank(options.bank, create=False), options.out)}")
 
 
-def _support(memory: Memory, options: Adapt | Search) -> Records:
-    format = memory.learner.spec.format
-    return one_task(format.find(options.support, not format.labels_itself), options.task, str(options.support))
-
-
-def _memory(options: Adapt | Search) -> Memory:
-    return memory_of_bank(Bank(options.bank, create=False), device=options.device, module=own.module())
+def _asked(options: Adapt | Search) -> tuple[Memory, Records]:
+    """The memory of a bank, and the support set of the new task."""
+    memory = memory_of_bank(Bank(options.bank, create=False), device=options.device, module=own.module())
+    return memory, support_set(memory.learner.spec.format, options.support, options.task)
 
 
 def _search(options: Search) -> None:
-    memory = _memory(options)
-    nearest = search(memory, _support(memory, options), options.nearest)
+    nearest = search(*_asked(options), options.nearest)
     rows = [
         [entry.name, f"{near:.3f}", ", ".join(f"{k} {v:.3f}" for k, v in entry.metrics.items())]
         for entry, near in nearest
@@ -97,14 +93,11 @@ def _search(options: Search) -> None:
 
 def _adapt(options: Adapt) -> None:
     refuse_occupied(options.out)
-    memory = _memory(options)
     place = options.support.resolve()
     name = options.name or options.task or place.name
-    solved, model = learned(memory, _support(memory, options), remember=options.remember, name=name, uri=str(place))
+    solved, model = adapted(*_asked(options), remember=options.remember, name=name, uri=str(place))
     model.save(options.out)
-    count = model.provenance["support"]
-    what = f"{count} {model.spec.format.example}{'' if count == 1 else 's'}"
-    print(f"Learned {model.spec.target} from {what}; {solved}: {options.out}")
+    print(f"{learned(model)}; {solved}: {options.out}")
     if solved.id:
         print(f"Remembered as {name!r} ({solved.id[:8]}).")
     print(next_predict(options.out, options.support, options.task))

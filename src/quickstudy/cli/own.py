@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ from quickstudy.training.config import RunConfig
 
 FLAG = "--import"
 _imported: ContextVar[tuple[ModuleType, ...]] = ContextVar("imported", default=())
-_written: ContextVar[str] = ContextVar("written", default="")
+_names: ContextVar[tuple[str, ...]] = ContextVar("names", default=())
 
 
 def split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -44,17 +45,18 @@ def split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 @contextmanager
 def imported(names: Sequence[str]) -> Iterator[None]:
     """Within it, what the Python files or modules called `names` register and make is known to the commands."""
-    tokens = _imported.set(tuple(map(load, names))), _written.set("".join(f" {FLAG} {name}" for name in names))
+    tokens = _imported.set(tuple(map(load, names))), _names.set(tuple(names))
     try:
         yield
     finally:
         _imported.reset(tokens[0])
-        _written.reset(tokens[1])
+        _names.reset(tokens[1])
 
 
-def written() -> str:
-    """The --import options of this command, to be repeated in the command that a "Next:" line proposes."""
-    return _written.get()
+def proposed(command: str, *words: str | Path, names: Sequence[str] | None = None) -> str:
+    """A command as it can be typed, with the --import options of this one. names: of these, if not those that hold."""
+    options = [word for name in (_names.get() if names is None else names) for word in (FLAG, name)]
+    return shlex.join(["quickstudy", *command.split(), *map(str, words), *options])
 
 
 def load(name: str) -> ModuleType:

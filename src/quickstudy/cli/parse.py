@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from quickstudy.cli import own
 from quickstudy.deploy.model import Model
 from quickstudy.deploy.store import read_model
 from quickstudy.errors import ConfigError, unknown_name
+from quickstudy.formats.base import Format
 from quickstudy.formats.records import Records
 from quickstudy.registry import OWN
 from quickstudy.runs.run import Run
@@ -78,15 +78,26 @@ def one_task(records: Records, task: str | None, place: str) -> Records:
     return Records([records.items[i] for i in at], [records.names[i] for i in at], labels, [task] * len(at))
 
 
+def support_set(format: Format, place: Path, task: str | None) -> Records:
+    """The examples at a place to learn a task from; of the task called `task` where there are several."""
+    return one_task(format.find(place, not format.labels_itself), task, str(place))
+
+
+def learned(model: Model) -> str:
+    """What a model has learned, and from how much: 'Learned 3 classes from 6 images'."""
+    count = model.provenance["support"]
+    return f"Learned {model.spec.target} from {count} {model.spec.format.example}{'' if count == 1 else 's'}"
+
+
 def next_line(command: str, folder: str | Path) -> str:
     """The line that proposes a command on `folder`, as it can be typed."""
-    return f"Next: quickstudy {command} {shlex.quote(str(folder))}{own.written()}"
+    return f"Next: {own.proposed(command, folder)}"
 
 
 def next_predict(folder: Path, place: Path, task: str | None = None) -> str:
     """The line that proposes to predict with the model in `folder`, for a start what it was adapted to."""
-    which = "" if task is None else f" --task {shlex.quote(task)}"
-    return f"{next_line('predict', folder)} {shlex.quote(str(place))}{which} --out predictions.csv"
+    which = [] if task is None else ["--task", task]
+    return f"Next: {own.proposed('predict', folder, place, *which, '--out', 'predictions.csv')}"
 
 
 def warn(text: str) -> None:

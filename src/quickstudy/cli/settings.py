@@ -14,6 +14,7 @@ from typing import Annotated, Any, get_type_hints
 from quickstudy import registry
 from quickstudy.cli import own
 from quickstudy.errors import ConfigError, unknown_name
+from quickstudy.options import pairs
 from quickstudy.registry import Part
 from quickstudy.training.config import PARTS, RunConfig
 
@@ -98,27 +99,6 @@ def _written(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _read(text: str) -> Any:
-    """The value that `text` writes in JSON or in Python; otherwise the text itself, such as cos."""
-    for read in (json.loads, ast.literal_eval):
-        try:
-            value = read(text)
-        except (ValueError, SyntaxError):
-            continue
-        return tuple(value) if isinstance(value, list) else value
-    return text
-
-
-def _pairs(name: str, words: Sequence[str]) -> dict[str, Any]:
-    """The options that `words`, names and values in turn, give."""
-    if len(words) % 2:
-        raise ConfigError(
-            f"--{name.replace('_', '-')} takes names and values in turn, found {' '.join(words)}. "
-            'Put quotes around a list: betas "[0.9, 0.99]".'
-        )
-    return {option: _read(text) for option, text in zip(words[::2], words[1::2], strict=True)}
-
-
 def _part_class(kind: str, part: Part[Any]) -> type:
     texts = part.registry.describe(part.name)
     options = [
@@ -163,7 +143,7 @@ class Settings:
         """The config with the values that were parsed."""
         changes = {f.name: getattr(parsed, f.name) for f in fields(RunConfig) if f.name not in _NOT_OPTIONS}
         for name in _OF_TORCH:
-            changes[name] = _pairs(name, changes[name])
+            changes[name] = pairs(f"--{name.replace('_', '-')}", changes[name])
         for kind in PARTS:
             part = getattr(self.config, kind)
             values = {f.name: getattr(getattr(parsed, kind), f.name) for f in fields(getattr(parsed, kind))}

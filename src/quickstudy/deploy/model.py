@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from quickstudy.deploy.store import read_model, write_model
 from quickstudy.engine import place, resolve_device
+from quickstudy.entries import reference
 from quickstudy.episode import Examples, Features, Params, State, leaves, map_features
 from quickstudy.errors import DataError, ShapeError
 from quickstudy.formats.records import Broken, Stored, moved, say
@@ -78,7 +79,7 @@ class Model:
     def _fitting(self, x: Features) -> Features:
         """Features where φ is. Raises ShapeError or DataError, naming what does not fit."""
         spec = self.spec
-        x = moved(map_features(torch.as_tensor, x), _like(self.params))
+        x = moved(map_features(torch.as_tensor, x), reference(self.params))
         spec.format.check(x, 1, "x")
         for tensor in leaves(x):
             if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
@@ -103,7 +104,7 @@ class Model:
 
     def answer(self, stored: Stored, **asked: Any) -> Answer:
         """`predict` for records that the format has stored."""
-        x = map_features(lambda t: t.to(_like(self.params).device), stored.x)
+        x = map_features(lambda t: t.to(reference(self.params).device), stored.x)
         said = self.spec.format.ask(self._said, x, self.fitted, **asked)
         return self.spec.target.answer(said, self.names, self.fitted)
 
@@ -141,11 +142,6 @@ class Model:
         return cls(config, learner, params, state, tuple(facts["names"]), fitted, built, facts["provenance"])
 
 
-def _like(params: Params) -> Tensor:
-    """A tensor that lies where φ does, in its precision."""
-    return next(v for v in params.values() if v.is_floating_point())
-
-
 def adapt(
     config: RunConfig,
     learner: Learner,
@@ -162,7 +158,7 @@ def adapt(
     names. Models of tables take fewer columns than they were built for. broken: what to do with a record that cannot
     be read.
     """
-    built, like = learner.spec, _like(params)
+    built, like = learner.spec, reference(params)
     support, names, fitted, spec = support_set(config, built, records, labels, like, broken)
     learner = (learner if spec == built else learner.at(spec)).evaluated()
     with torch.no_grad():

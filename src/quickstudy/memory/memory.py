@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from quickstudy.averaging.means import not_finite
-from quickstudy.entries import PARAMETER, TASK, prefixed
+from quickstudy.entries import PARAMETER, TASK, prefixed, reference
 from quickstudy.episode import Episode, Examples, Params, State, task
 from quickstudy.errors import ConfigError, DataError, unknown_name
 from quickstudy.formats.records import moved
@@ -91,7 +91,7 @@ class Memory:
         tasks = [tasks_by_id[entry.id] for entry in entries]
         if not entries:
             return params, []
-        like = next(value for value in params.values() if value.is_floating_point())
+        like = reference(params)
         there = [{name: value.to(like) for name, value in one.items()} for one in tasks]
         return learner.remembering(params, torch.stack([e.descriptor for e in entries]).to(like), there), entries
 
@@ -115,7 +115,7 @@ class Memory:
 
     def _checked(self, examples: Examples, spec: TaskSpec) -> Examples:
         """On φ's device and in its precision. Raises ShapeError or DataError for examples that do not fit."""
-        like = next(value for value in self.params.values() if value.is_floating_point())
+        like = reference(self.params)
         checked = Examples(moved(examples.x, like), moved(examples.y, like), examples.mask.to(like.device))  # type: ignore[arg-type]
         if not bool(checked.mask.any()):
             raise DataError("There is no example to be judged on: the mask of the query set is False everywhere.")

@@ -11,7 +11,7 @@ from torch import nn
 from quickstudy import registry
 from quickstudy.deploy.model import Model, support_set
 from quickstudy.engine import place, resolve_device
-from quickstudy.entries import PARAMETER, prefixed
+from quickstudy.entries import PARAMETER, prefixed, reference
 from quickstudy.episode import Examples, Params, State, task
 from quickstudy.errors import ConfigError, DataError
 from quickstudy.formats.records import Broken, Records
@@ -106,7 +106,7 @@ def search(memory: Memory, records: Records, count: int = 5, broken: Broken = "r
     return memory.search(support, count, spec)
 
 
-def learned(memory: Memory, records: Records, *, broken: Broken = "refuse", **options: Any) -> tuple[Solved, Model]:
+def adapted(memory: Memory, records: Records, *, broken: Broken = "refuse", **options: Any) -> tuple[Solved, Model]:
     """Learn the task of the user's records and labels; and the model that knows it, to predict with and to save.
 
     options: of `Memory.adapt`. The memories themselves are not part of the model.
@@ -124,9 +124,8 @@ def learned(memory: Memory, records: Records, *, broken: Broken = "refuse", **op
 
 
 def _support(memory: Memory, records: Records, broken: Broken) -> tuple[Examples, tuple[str, ...], State, TaskSpec]:
-    like = next(value for value in memory.params.values() if value.is_floating_point())
     config = RunConfig.from_json(memory.facts["config"])
-    return support_set(config, memory.learner.spec, records.items, records.labels, like, broken)
+    return support_set(config, memory.learner.spec, records.items, records.labels, reference(memory.params), broken)
 
 
 def _learner(config: RunConfig, spec: TaskSpec, module: nn.Module | None) -> MemoryLearner:

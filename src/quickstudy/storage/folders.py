@@ -18,7 +18,6 @@ _WRITTEN = (
     "report.json",
     "checkpoints/step-*.safetensors",
     "tensorboard/events.out.tfevents.*",
-    "adapted-model/model.json",
     "adapted-model/model.safetensors",
     "config.json",
 )
@@ -26,7 +25,7 @@ _WRITTEN = (
 
 def refuse_occupied(folder: Path) -> None:
     """Raise RunError if `folder` holds a run or a model, so that an adapted model written there would destroy it."""
-    for name in ("model.json", "config.json", "model.safetensors"):
+    for name in ("config.json", "model.safetensors"):
         if (folder / name).exists():
             what = "a run" if name == "config.json" else "a model"
             raise RunError(

@@ -67,9 +67,10 @@ class Numbers(Target):
         try:
             if hasattr(labels, "to_numpy"):  # of a data frame
                 labels = labels.to_numpy()
-            if isinstance(labels, list | tuple) and all(isinstance(label, str) for label in labels):
-                labels = [float(label) for label in labels]  # of a file
-            y = torch.as_tensor(labels)
+            read = labels
+            if isinstance(labels, list | tuple):
+                read = [_of_text(i, label) if isinstance(label, str) else label for i, label in enumerate(labels)]
+            y = torch.as_tensor(read)
             y = y if y.is_floating_point() else y.to(torch.float32)
         except (TypeError, ValueError, RuntimeError) as error:
             raise DataError(
@@ -152,3 +153,11 @@ class Numbers(Target):
             f"Shown {given} of a {whole} it has never seen, each with its {value}, this network predicts the values of "
             f"further {example}s."
         )
+
+
+def _of_text(index: int, label: str) -> float:
+    """The number that a label of a file writes."""
+    try:
+        return float(label)
+    except ValueError:
+        raise ValueError(f"that of example {index} is {label!r}") from None

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Sequence
-from typing import Any
-
 from quickstudy.errors import ConfigError
 from quickstudy.formats.base import Format
 from quickstudy.formats.records import Broken, say
+from quickstudy.options import pairs
 from quickstudy.registry import formats, sources, targets
 from quickstudy.targets.base import Target
 from quickstudy.tasks.base import Source
@@ -40,8 +37,8 @@ def records(
     split_seed: which these are.
     broken: whether a record that cannot be read stops everything ('refuse') or is left out ('skip').
     """
-    seen: Format = formats.make(format, **pairs("options", options))
-    asked: Target = targets.make(target, **pairs("target_options", target_options))
+    seen: Format = formats.make(format, **pairs("--tasks.options", options))
+    asked: Target = targets.make(target, **pairs("--tasks.target-options", target_options))
     if asked.relabels:
         return class_folders_source(seen, root, val, test, split_seed, broken)
     return of_groups(seen, asked, root, val, test, split_seed, broken)
@@ -94,28 +91,6 @@ def of_groups(
         )
     stored = format.store(rows.items, broken)
     say(stored.notices)
-    y, _ = target.encode([_number(rows.labels[i]) for i in stored.kept])
+    y, _ = target.encode([rows.labels[i] for i in stored.kept])
     groups = [rows.groups[i] for i in stored.kept]
     return dataset_source(format.fitting(stored.x, rows.items), target, stored.x, y, groups, val, test, split_seed)
-
-
-def _number(label: Any) -> Any:
-    """A label that was read as text, as the number it writes; other labels as they are."""
-    try:
-        return float(label)
-    except (TypeError, ValueError):
-        return label
-
-
-def pairs(name: str, words: Sequence[str]) -> dict[str, Any]:
-    """Options written as names and values in turn; values as Python writes them, or plain words."""
-    if len(words) % 2:
-        raise ConfigError(f"{name} takes names and values in turn, found {' '.join(words)}.")
-    return {option: _read(text) for option, text in zip(words[::2], words[1::2], strict=True)}
-
-
-def _read(text: str) -> Any:
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text
