@@ -67,21 +67,26 @@ def list_card(task: Drawn, title: str, answers: Sequence[str] | None = None, val
         answers = [said.told(i) for i in range(len(said))]
     parts = []
     for part, most in zip((support, query), _LISTED, strict=True):
-        shown = drawings(
-            spec.format, map_features(partial(torch.narrow, dim=0, start=0, length=min(most, len(part.y))), part.x)
-        )
-        labels = spec.target.told(part.y[:most], task.names)
-        parts.append([(rendered(one, label), label) for one, label in zip(shown or (), labels, strict=True)])
+        places = _evenly(len(part.y), most)
+        index = torch.tensor(places, device=part.y.device)
+        shown = drawings(spec.format, map_features(partial(torch.index_select, dim=0, index=index), part.x))
+        labels = spec.target.told(part.y[index], task.names)
+        parts.append([(i, rendered(o, label), label) for i, o, label in zip(places, shown or (), labels, strict=True)])
     given, asked = parts
     label = f"label ({spec.target.units})" if spec.target.units else "label"
     rows = _heads(f"{_some(len(given), len(support.y))} given", label, "")
-    rows += "".join(f"<tr><td>{drawing}</td><td>{escape(label)}</td><td></td></tr>" for drawing, label in given)
+    rows += "".join(f"<tr><td>{drawing}</td><td>{escape(label)}</td><td></td></tr>" for _, drawing, label in given)
     rows += _heads(f"{_some(len(asked), len(query.y))} new", "truth", "answer")
     mistaken = [p != t for p, t in zip(task.predicted, task.truth, strict=True)] if task.predicted else []
-    for i, (drawing, label) in enumerate(asked):
+    for i, drawing, label in asked:
         kind = ' class="wrong"' if mistaken and mistaken[i] else ""
         rows += f"<tr><td>{drawing}</td><td>{escape(label)}</td><td{kind}>{escape(answers[i])}</td></tr>"
     return _card(title, task.told if value is None else value, f'<table class="told">{rows}</table>')
+
+
+def _evenly(count: int, most: int) -> list[int]:
+    """The places of at most `most` of `count` examples, from all over: those of one class may lie together."""
+    return [i * count // most for i in range(most)] if count > most else list(range(count))
 
 
 def _some(shown: int, count: int) -> str:
