@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import sys
 import textwrap
@@ -183,6 +184,23 @@ def test_commands_work_with_a_format_of_ones_own(own: Path, capsys: pytest.Captu
     run("report --import sentences.py run --episodes 4")
     assert len(Path("answers.csv").read_text().splitlines()) == 1 + len(SENTENCES)
     assert "words, the first is number" in Path("run/report.html").read_text()
+
+
+def test_commands_work_with_a_target_of_ones_own(own: Path) -> None:
+    lines = [f"{i % 3},{i % 5},{i % 4},rater {i % 10}" for i in range(120)]
+    Path("rows.csv").write_text("\n".join(["a,b,level,rater", *lines]))
+    Path("new.csv").write_text("\n".join(["a,b,level,rater", *lines[3::10]]))
+    tasks = "--tasks table_csv --tasks.path rows.csv --tasks.label level --tasks.group rater --tasks.target levels"
+    sizes = "--learner maml --model mlp --shots 5 --queries 4"
+    run(f"train --import levels.py tables-incontext {tasks} {sizes} {SMALL} --out rated --no-report")
+    run("evaluate --import levels.py rated --episodes 4 --out result.json")
+    run("adapt --import levels.py rated --support new.csv --out rater")
+    run("predict --import levels.py rater new.csv --out levels.csv")
+    run("report --import levels.py rated --episodes 4")
+    assert {one["metric"] for one in json.loads(Path("result.json").read_text())} == {"hit"}
+    told = [line.rpartition(",")[2] for line in Path("levels.csv").read_text().splitlines()[1:]]
+    assert len(told) == 12 and all(float(one).is_integer() for one in told)
+    assert "this network tells the level of others" in Path("rated/report.html").read_text()
 
 
 def test_python_works_with_a_format_and_a_target_of_ones_own(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
