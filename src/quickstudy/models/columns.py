@@ -27,22 +27,20 @@ class Columns(nn.Module):
         if x.shape[1] > self.limit:
             raise ModelError(
                 f"These tables have {x.shape[1]} columns, but the network was built for at most {self.limit}. Choose "
-                f"the {self.limit} that matter most, or train one with a higher limit (--model.limit)."
+                f"the {self.limit} that matter most, or train on tables of as many columns."
             )
         x = F.pad(x, (0, self.limit - x.shape[1]))
         return torch.cat([x.clamp(-5, 5), x.sign() * x.abs().log1p()], dim=1)
 
 
 @models.register("columns", axes=1, narrower=True)
-def columns(spec: TaskSpec, head: bool = True, *, limit: int | None = None) -> nn.Sequential:
-    """Rows of a table as they are, for learners that read; tables may have fewer columns than `limit`.
+def columns(spec: TaskSpec, head: bool = True) -> nn.Sequential:
+    """Rows of a table as they are, for learners that read; tables may have fewer columns than those of training.
 
     With `head` a linear layer gives `spec.outputs` numbers.
-
-    limit: the most columns; those of the tasks if not given.
     """
     check_axes(spec, "columns", "rows of a table (columns,)")
-    most = spec.input_shape[0] if limit is None else limit
+    most = spec.input_shape[0]
     layers: list[nn.Module] = [Columns(most)]
     if head:
         layers.append(nn.Linear(2 * most, outputs_of(spec)))
