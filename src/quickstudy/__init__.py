@@ -39,7 +39,8 @@ if TYPE_CHECKING:
     from quickstudy.evaluation.evaluate import Result, evaluate
     from quickstudy.optim.optimizer import LearnedOptimizer
     from quickstudy.report import report
-    from quickstudy.runs.run import Run, resume, train
+    from quickstudy.runs.run import Run
+    from quickstudy.runs.train import resume, train
     from quickstudy.spec import TaskSpec
     from quickstudy.tasks.base import Sampling
     from quickstudy.training.config import Protocol, RunConfig
@@ -57,7 +58,8 @@ _HOMES = {
     "deploy.model": ("Model",),
     "evaluation.evaluate": ("Result", "evaluate"),
     "report": ("report",),
-    "runs.run": ("Run", "resume", "train"),
+    "runs.run": ("Run",),
+    "runs.train": ("resume", "train"),
     "training.config": ("Protocol", "RunConfig"),
     "training.loop": ("Interrupted",),
 }

@@ -34,6 +34,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from quickstudy.episode import Params
+from quickstudy.errors import CheckpointError
 
 PARAMETER, HEAD, INNER, CLASSIFIER = "network.", "head.", "inner.", "classifier."
 CONSTANT, STATISTICS, MEMORY = "constant.", "statistics.", "memory."
@@ -63,3 +64,21 @@ def with_prefix(prefix: str, params: Params) -> Params:
 def reference(params: Params) -> Tensor:
     """A tensor that lies where φ does, in its precision."""
     return next(value for value in params.values() if value.is_floating_point())
+
+
+def require_alike(wanted: Params, stored: Params, whose: str, where: str) -> None:
+    """CheckpointError, naming an entry, where entries stored in `where` have other names, shapes or types than wanted.
+
+    whose: the wanted entries are, in words.
+    """
+    for name in sorted(wanted.keys() | stored.keys()):
+        here, there = (_kind(params.get(name)) for params in (wanted, stored))
+        if here != there:
+            raise CheckpointError(
+                f"{where} holds {name!r} as {there}, but in {whose} it is {here}: they do not belong together. Restore "
+                "the file from a copy, or give the network that was trained."
+            )
+
+
+def _kind(value: Tensor | None) -> str:
+    return "nothing" if value is None else f"{str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class QuickstudyError(Exception):
@@ -52,9 +53,23 @@ class MissingExtra(QuickstudyError, ImportError):
         )
 
 
+@contextmanager
+def fitting_together(what: str, remedy: str) -> Iterator[None]:
+    """Within it, errors of Python and PyTorch where stored things do not fit each other are a CheckpointError.
+
+    what: does not fit, as the beginning of a sentence. remedy: what to do, as one.
+    """
+    try:
+        yield
+    except QuickstudyError:
+        raise
+    except (RuntimeError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, AssertionError) as error:
+        raise CheckpointError(f"{what} ({type(error).__name__}: {str(error)[:200]}). {remedy}") from error
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> ConfigError:
     """A ConfigError that names what was asked for and suggests the nearest known names."""
     choices = sorted(known)
     near = difflib.get_close_matches(name, choices, n=3, cutoff=0.5)
     hint = f"Did you mean {' or '.join(repr(n) for n in near)}? " if near else ""
-    return ConfigError(f"There is no {kind} called {name!r}. {hint}Known: {', '.join(choices) or 'none'}.")
+    return ConfigError(f"There is no {kind} called {name!r:.80}. {hint}Known: {', '.join(choices) or 'none'}.")

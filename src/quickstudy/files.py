@@ -2,12 +2,33 @@
 
 from __future__ import annotations
 
+import fcntl
+import glob
 import os
+import re
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
+
+from quickstudy.errors import DataError
+
+
+def require_regular(path: str | Path) -> None:
+    """DataError for a pipe, a device or a folder, which would be waited for or read without end.
+
+    A file that is not there, or cannot be looked at, is left to whoever opens it.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        return
+    if not stat.S_ISREG(mode):
+        kinds = {stat.S_IFIFO: "a pipe", stat.S_IFDIR: "a folder", stat.S_IFSOCK: "a socket"}
+        what = kinds.get(stat.S_IFMT(mode), "a device")
+        raise DataError(f"{path} is {what}, not a file. Give a file; what a pipe says can be saved to one first.")
 
 
 @contextmanager
@@ -15,13 +36,14 @@ def writing(path: Path) -> Iterator[IO[bytes]]:
     """A binary file that appears at `path` when the block ends well; readers see the old file or the new one.
 
     Written to a temporary file beside it, fsynced, renamed. If anything raises (OSError for a full disk or a folder
-    that cannot be written), what was at `path` before is intact and nothing is left behind.
+    that cannot be written), what was at `path` before is intact and nothing is left behind. What writers of `path` left
+    behind when they were killed is removed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Made by `open` and not by `tempfile`, whose files are their owner's alone: the system itself takes off what the
-    # umask forbids, which a process with several threads cannot even ask for.
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    with temporary.open("xb") as file:
+    for old in leftovers(path.parent, glob.escape(path.name)):
+        _remove_dead(old)
+    temporary, file = _temporary(path)
+    with file:
         try:
             yield file
             file.flush()
@@ -35,3 +57,36 @@ def writing(path: Path) -> Iterator[IO[bytes]]:
         os.fsync(folder)  # so that the new name, too, survives a loss of power
     finally:
         os.close(folder)
+
+
+def leftovers(folder: Path, name: str) -> list[Path]:
+    """What may be left in `folder` by killed writers of files called `name`, in which * stands for anything."""
+    return [path for path in folder.glob(f".{name}.*") if re.search(r"\.[0-9a-f]{6,16}$", path.name)]
+
+
+def _temporary(path: Path) -> tuple[Path, IO[bytes]]:
+    """A new file beside `path`, locked for as long as it is open, so that it is not taken for a leftover.
+
+    Made by `open` and not by `tempfile`, whose files are their owner's alone: the system itself takes off what the
+    umask forbids, which a process with several threads cannot even ask for.
+    """
+    while True:
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+        file = temporary.open("xb")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError:  # a file system without locks, where nobody can lock it to remove it, either
+            return temporary, file
+        if os.fstat(file.fileno()).st_nlink:
+            return temporary, file
+        file.close()  # somebody took it for a leftover before it was locked
+
+
+def _remove_dead(path: Path) -> None:
+    """Remove what a killed process left, but not what another is writing at this moment."""
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
+    except OSError:  # it is being written, is gone already, or is not ours to remove
+        return

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, NamedTuple, TypeVar, get_args, get_type_hints
 
 from quickstudy.errors import ConfigError, unknown_name
+from quickstudy.hints import misfit
 
 F = TypeVar("F", bound=Callable[..., Any])
 R = TypeVar("R")
@@ -195,9 +196,12 @@ class Part(Generic[R]):
 
     def __post_init__(self) -> None:
         known = self.parameters()
-        for option in self.options:
+        for option, value in self.options.items():
             if option not in known:
                 raise unknown_name(f"option of the {self.registry.kind} {self.name!r}", option, known)
+            what = f"The option {option!r} of the {self.registry.kind} {self.name!r}"
+            if wrong := misfit(value, known[option].annotation, what):
+                raise ConfigError(f"{wrong}. Correct it.")
 
     def parameters(self) -> dict[str, inspect.Parameter]:
         """The keyword-only parameters of the constructor: the options that a user may set."""
@@ -209,6 +213,10 @@ class Part(Generic[R]):
         return {n: self.options.get(n, p.default) for n, p in self.parameters().items()}
 
     def build(self, *arguments: Any) -> R:
+        """What it makes; ConfigError where an option is missing."""
+        missing = [n for n, p in self.parameters().items() if p.default is p.empty and n not in self.options]
+        if missing:
+            raise ConfigError(f"The {self.registry.kind} {self.name!r} needs the option {missing[0]!r}. Give it.")
         return self.registry[self.name](*arguments, **self.options)
 
 

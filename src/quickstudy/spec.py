@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -9,11 +10,12 @@ from typing import Any
 import torch
 
 from quickstudy.episode import Episode, Examples
-from quickstudy.errors import CheckpointError, DataError, ShapeError
+from quickstudy.errors import CheckpointError, ConfigError, DataError, ShapeError, fitting_together
 from quickstudy.formats.base import Format
-from quickstudy.registry import Registry, formats, targets
+from quickstudy.registry import Part, Registry, formats, targets
 from quickstudy.targets.base import Target
 
+_LARGEST = 1 << 26
 VERSION = 1
 """Of the JSON of a spec; later ones are refused."""
 
@@ -24,6 +26,14 @@ class TaskSpec:
 
     format: Format
     target: Target
+
+    def __post_init__(self) -> None:
+        for name, leaf in self.format.layout.items():
+            if any(size < 0 for size in leaf.shape) or math.prod(leaf.shape) > _LARGEST:
+                raise ConfigError(
+                    f"One example of {self.format} would have the shape {leaf.shape} ({name}): sizes are not negative, "
+                    f"and {_LARGEST:,} numbers are the most. Make it smaller."
+                )
 
     def __str__(self) -> str:
         return f"{self.format}; {self.target}"
@@ -78,7 +88,8 @@ def _restored(registry: Registry[Any, Any], data: Any) -> Any:
     ):
         raise CheckpointError(f"A {registry.kind} must be stored as its name and options, found {data!r:.80}.")
     options = {name: tuple(v) if isinstance(v, list) else v for name, v in data["options"].items()}
-    return registry.part(data["name"], **options).build()
+    with fitting_together(f"A stored {registry.kind} cannot be made", "Restore the file from a copy."):
+        return Part(registry, data["name"], options).build()
 
 
 def check_examples(examples: Examples, spec: TaskSpec, name: str = "support", tasks: bool = False) -> None:

@@ -16,8 +16,9 @@ from quickstudy.averaging.soup import Interpolation, greedy_soup, interpolation
 from quickstudy.episode import Params
 from quickstudy.errors import ConfigError, unknown_name
 from quickstudy.evaluation.evaluate import evaluate
-from quickstudy.runs.run import Run, keep, new_run
-from quickstudy.storage.folders import new_folder
+from quickstudy.runs.run import Run
+from quickstudy.runs.train import describe, keep
+from quickstudy.storage.folders import take_folder
 from quickstudy.tasks.classes import ClassSource
 from quickstudy.tasks.transformed import Transformed
 from quickstudy.training import splits
@@ -61,8 +62,14 @@ def average_runs(runs: Sequence[Run], out: str | Path, how: How = "greedy", weig
     everyone = {str(run.folder): run.params for run in runs}
     by_name = for_each(everyone, [1.0] * len(everyone) if weights is None else weights, "weight")
     models = finite(everyone)
-    new_folder(first.config.name, out, overwrite=False)  # refused before the work, not after it
-    strangers(models)
+    with take_folder(first.config.name, out, overwrite=False) as held:  # refused before the work, not after it
+        strangers(models)
+        return _averaged(first, models, how, by_name, held.folder)
+
+
+def _averaged(
+    first: Run, models: Mapping[str, Params], how: How, by_name: Mapping[str, float], folder: Path
+) -> Averaged:
     config, parts = first.config, first.parts
     goodness = parts.source.spec.target.metric.goodness
 
@@ -82,8 +89,8 @@ def average_runs(runs: Sequence[Run], out: str | Path, how: How = "greedy", weig
     best = sorted(scores, key=lambda name: -scores[name])[:2]
     between = interpolation(models[best[0]], models[best[1]], val_loss) if len(best) > 1 else None
     members = tuple(models) if soup is None else soup.members
-    named = replace(config, name=Path(out).name)
-    run = _store(named, parts, params, out, {"averaged": list(members)}, like=first)
+    named = replace(config, name=folder.resolve().name)
+    run = _store(named, parts, params, folder, {"averaged": list(members)}, like=first)
     return Averaged(run, members, {n: goodness(s) for n, s in scores.items()}, run.kept["validation"], between)
 
 
@@ -108,35 +115,43 @@ def train_on_parts(
     members. divide: by 'groups' each group of classes is a part; by 'classes' they are dealt out to `parts` parts. See
     `train_parts` and `Episodic`.
     """
-    new_folder(config.name, out, overwrite=False)  # refused before the work, not after it
-    built = build(config)
-    source = built.training
-    pool = source.source if isinstance(source, Transformed) else source
-    if not isinstance(pool, ClassSource):
-        raise ConfigError("Parts are made of classes: use tasks with a fixed set of them, such as folder or omniglot.")
-    engine = built.training_engine
-    outer = replace(config.outer, average=0.0, iterations=rounds * steps)
-    if divide == "groups":
-        member = Episodic.by_group(engine, pool, outer, steps, config.meta_batch)
-    elif divide == "classes":
-        member = Episodic.by_class(engine, pool, outer, parts, steps, config.meta_batch)
-    else:
-        raise unknown_name("way to divide", divide, get_args(Divide))
-    if isinstance(source, Transformed):
-        member = replace(member, sources=tuple(replace(source, source=own) for own in member.sources))
-    ended = train_parts(
-        member, initial_params(built, config), rounds=rounds, fraction=fraction, outer_lr=outer_lr, backend=backend,
-        workers=workers, seed=config.seed, progress=progress,
-    )  # fmt: skip
-    facts = {"parts": len(member.sizes), "rounds": rounds, "steps": steps, "fraction": fraction, "outer_lr": outer_lr}
-    return _store(config, built, ended.params, out, {"partition": facts}, rounds * steps)
+    with take_folder(config.name, out, overwrite=False) as held:  # refused before the work, not after it
+        built = build(config)
+        source = built.training
+        pool = source.source if isinstance(source, Transformed) else source
+        if not isinstance(pool, ClassSource):
+            raise ConfigError(
+                "Parts are made of classes: use tasks with a fixed set of them, such as folder or omniglot."
+            )
+        engine = built.training_engine
+        outer = replace(config.outer, average=0.0, iterations=rounds * steps)
+        if divide == "groups":
+            member = Episodic.by_group(engine, pool, outer, steps, config.meta_batch)
+        elif divide == "classes":
+            member = Episodic.by_class(engine, pool, outer, parts, steps, config.meta_batch)
+        else:
+            raise unknown_name("way to divide", divide, get_args(Divide))
+        if isinstance(source, Transformed):
+            member = replace(member, sources=tuple(replace(source, source=own) for own in member.sources))
+        ended = train_parts(
+            member, initial_params(built, config), rounds=rounds, fraction=fraction, outer_lr=outer_lr, backend=backend,
+            workers=workers, seed=config.seed, progress=progress,
+        )  # fmt: skip
+        facts = {
+            "parts": len(member.sizes),
+            "rounds": rounds,
+            "steps": steps,
+            "fraction": fraction,
+            "outer_lr": outer_lr,
+        }
+        return _store(config, built, ended.params, held.folder, {"partition": facts}, rounds * steps)
 
 
 def _store(
     config: RunConfig,
     parts: Parts,
     params: Params,
-    out: str | Path,
+    folder: Path,
     facts: Any,
     step: int = 0,
     like: Run | None = None,
@@ -144,7 +159,7 @@ def _store(
     """A run folder around φ, validated, as training would have left it. like: a run of the same module and source."""
     params = calibrated(parts, config, params)
     result = evaluate(parts.engine, params, parts.source, "val", config.validation_episodes, compare_supports=False)
-    folder = new_run(config, parts.source, out, overwrite=False)
+    describe(folder, config, parts.source)
     seen = {"validation": result.mean, "validation_ci95": result.ci95, "held_out": splits.held_out(parts.source)}
     keep(folder, parts, params, {"step": step, **seen, **facts})
     return Run(folder) if like is None else Run(folder, like._module, like._source)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib
 import io
 import logging
+import re
 import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stdout
 
 from quickstudy.errors import ConfigError, QuickstudyError, unknown_name
+from quickstudy.terminal import able_to_speak, finished, told, visible
 
 COMMANDS = {
     "demo": "the main job from start to end: train, evaluate, learn a new alphabet, write a report",
@@ -25,6 +27,9 @@ COMMANDS = {
     "reproduce": "train a recipe and measure every figure it publishes",
     "list": "list recipes, learners, models, tasks, formats, targets or runs",
 }
+
+
+_ALLOCATING = re.compile("allocate memory|out of memory|Tried to allocate")  # what PyTorch says then
 
 
 def usage() -> str:
@@ -53,6 +58,24 @@ def usage() -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit status is 0, 2 for what the user can mend, 130 after Ctrl-C."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    with able_to_speak():
+        try:
+            status = _main(arguments)
+        except OSError as error:  # in printing; see `_run` for others
+            return _unheard(finished() or error)
+        unwritten = finished()
+        return status if unwritten is None else _unheard(unwritten)
+
+
+def _unheard(error: OSError) -> int:
+    """The exit status where the answer could not be written; a reader that has seen enough is no mistake."""
+    if isinstance(error, BrokenPipeError):
+        return 0
+    told(f"quickstudy: the answer could not be written to standard output: {error.strerror}.")
+    return 2
+
+
+def _main(arguments: Sequence[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(usage())
         return 0
@@ -92,19 +115,43 @@ def _run(arguments: Sequence[str], rank: int, size: int) -> int:
     except QuickstudyError as error:
         _finish_speaking(size)
         if rank == 0 or isinstance(error, ProcessLost):
-            print(f"quickstudy {command}: {error}", file=sys.stderr)
+            _refuse(command, str(error))
         return 2
+    except (MemoryError, RecursionError, UnicodeError) as error:
+        return _refuse(command, _of_the_machine(error))
+    except RuntimeError as error:
+        if not _ALLOCATING.search(str(error)):
+            raise
+        return _refuse(command, _of_the_machine(MemoryError()))
+    except OSError as error:
+        if error.filename is None:
+            raise
+        return _refuse(command, f"{visible(str(error.filename))} cannot be used: {error.strerror}.")
     except Interrupted as stopped:
         _finish_speaking(size)
         go_on = own.proposed("train --resume", stopped.folder, names=names)
         print(f"\nStopped and saved after step {stopped.step}. Go on with: {go_on}")
         return 130
     except KeyboardInterrupt:
-        print("\nInterrupted.", file=sys.stderr)
+        told("\nInterrupted.")
         return 130
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 0
+
+
+def _refuse(command: str, why: str) -> int:
+    told(f"quickstudy {visible(command)}: {visible(why)}")
+    return 2
+
+
+def _of_the_machine(error: Exception) -> str:
+    """What to do where Python gave up."""
+    if isinstance(error, MemoryError):
+        return (
+            "There is not enough memory for this. Take fewer or smaller examples, smaller tasks (--ways, --shots), "
+            "fewer of them at once (--meta-batch), or a smaller network."
+        )
+    if isinstance(error, RecursionError):
+        return "Something that was read is nested too deeply to be of quickstudy. Restore the file from a copy."
+    return f"A text that was read is not in its encoding ({error}). Save it as UTF-8."
 
 
 @contextmanager

@@ -45,7 +45,7 @@ def run(argv: Sequence[str]) -> int:
         f"1. Learning to learn characters: {config.iterations} training tasks of {config.train_ways} characters each."
     )
     trained = qs.train(config, out=options.out)
-    print(f"   Done in {duration(trained.metrics[-1]['seconds'])}.")
+    print(f"   Done in {duration(trained.seconds)}.")
     print(
         f"2. Evaluating on {options.episodes} tasks from alphabets never seen: 5 new characters, one drawing of each."
     )

@@ -10,10 +10,9 @@ import tyro
 
 from quickstudy import registry
 from quickstudy.cli.parse import parse, run_names, table
-from quickstudy.errors import CheckpointError
+from quickstudy.errors import QuickstudyError
+from quickstudy.runs.run import Run
 from quickstudy.storage.folders import RUNS
-from quickstudy.storage.json import read_json
-from quickstudy.storage.tensors import load_tensors
 from quickstudy.training.splits import ON_TRAINING_CLASSES
 
 _KINDS: dict[str, registry.Registry[Any, Any]] = {
@@ -52,15 +51,18 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _run_row(name: str) -> list[str]:
-    config = read_json(RUNS / name / "config.json")
-    parts = [config[kind]["name"] for kind in ("learner", "tasks")]
-    model = RUNS / name / "model.safetensors"
-    if not model.exists():
+    """One run; where something of it is damaged, its row says so."""
+    try:
+        run = Run(RUNS / name)
+        parts = [run.config.learner.name, run.config.tasks.name]
+    except QuickstudyError as error:
+        return [name, "", "", f"config damaged: {str(error)[:80]} …", ""]
+    if not (run.folder / "model.safetensors").exists():
         return [name, *parts, "not yet validated", ""]
     try:
-        _, facts = load_tensors(model, "run", {"validation": float, "validation_ci95": float, "step": int})
-    except CheckpointError:
-        return [name, *parts, "model damaged", ""]
+        facts = run.kept
+    except QuickstudyError as error:
+        return [name, *parts, f"model damaged: {str(error)[:80]} …", ""]
     figure = f"{facts['validation']:.4f} ± {facts['validation_ci95']:.4f}"
     figure += "" if facts.get("held_out", True) else f" ({ON_TRAINING_CLASSES})"
     return [name, *parts, figure, str(facts["step"])]

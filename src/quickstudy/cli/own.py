@@ -16,6 +16,7 @@ from typing import Any
 from torch import nn
 
 from quickstudy.errors import ConfigError
+from quickstudy.files import require_regular
 from quickstudy.registry import OWN
 from quickstudy.tasks.base import Source
 from quickstudy.training.config import RunConfig
@@ -74,6 +75,7 @@ def load(name: str) -> ModuleType:
             raise ConfigError(
                 f"There is no installed module {name!r}. Give a Python file ({FLAG} parts.py), or install it."
             ) from error
+    require_regular(path)
     if not path.is_file():
         raise ConfigError(f"There is no file {path}. Give the Python file that makes your parts.")
     called = path.stem.replace("-", "_")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,7 +14,8 @@ from quickstudy.formats.base import Format
 from quickstudy.formats.records import Records
 from quickstudy.registry import OWN
 from quickstudy.runs.run import Run
-from quickstudy.storage.folders import RUNS
+from quickstudy.storage.folders import RUNS, runs
+from quickstudy.terminal import console, visible
 
 T = TypeVar("T")
 
@@ -39,7 +39,7 @@ def find_run(name: str) -> Path:
 
 def run_names() -> list[str]:
     """The runs under runs/, by name."""
-    return sorted(path.parent.name for path in RUNS.glob("*/config.json"))
+    return [folder.name for folder in runs()]
 
 
 def open_run(name: str, device: str | None = None) -> Run:
@@ -106,20 +106,13 @@ def warn(text: str) -> None:
         print(f"Warning: {text}")
 
 
-def console() -> Any:
-    """Where answers go: standard output, at its full width when it is a file or a pipe."""
-    from rich.console import Console
-
-    return Console() if sys.stdout.isatty() else Console(width=160, soft_wrap=True)
-
-
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table."""
     from rich.table import Table
 
-    drawn = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    drawn = Table(title=visible(title), title_justify="left", header_style="bold", box=None, pad_edge=False)
     for index, column in enumerate(columns):
         drawn.add_column(column, no_wrap=index == 0)
     for row in rows:
-        drawn.add_row(*row)
+        drawn.add_row(*map(visible, row))
     console().print(drawn)

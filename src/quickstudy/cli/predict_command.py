@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +13,7 @@ from quickstudy.cli.parse import one_task, open_model, parse, table
 from quickstudy.deploy.model import Model
 from quickstudy.errors import DataError
 from quickstudy.formats.records import Broken, Records, say
-from quickstudy.storage.atomic import write_atomically
+from quickstudy.storage.atomic import write_csv
 from quickstudy.targets.answers import Answer
 
 _BATCH = 256
@@ -65,9 +63,7 @@ def run(argv: Sequence[str]) -> int:
         if len(rows) > _SHOWN or len(columns) >= _COLUMNS:
             print(f"There are {len(rows)} rows and {1 + len(columns)} columns. Write all with --out predictions.csv")
         return 0
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([[format.place, *columns], *([_cell(v) for v in r] for r in rows)])
-    write_atomically(options.out, text.getvalue().encode())
+    write_csv(options.out, [format.place, *columns], rows)
     print(f"Wrote {len(rows)} predictions to {options.out}")
     return 0
 

@@ -13,6 +13,7 @@ from quickstudy.cli.settings import load_recipe
 from quickstudy.evaluation.evaluate import Result
 from quickstudy.registry import recipes
 from quickstudy.runs.reproduce import measure, reproduce
+from quickstudy.runs.results import Stored
 from quickstudy.storage.json import read_json
 
 
@@ -46,6 +47,6 @@ def run(argv: Sequence[str]) -> int:
 
 def _say(path: Path) -> None:
     print(f"Wrote {path}")
-    for entry in read_json(path)["protocols"]:
+    for entry in read_json(path, Stored)["protocols"]:
         warning = Result.from_json(entry["result"]).warning
         warn(warning and f"{entry['protocol']['name']}: {warning}")

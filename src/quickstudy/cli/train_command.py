@@ -79,7 +79,7 @@ def _finish(done: Run, report: bool) -> int:
     if not join().leads:
         return 0
     kept = done.kept
-    seconds = done.metrics[-1]["seconds"]
+    seconds = done.seconds
     why = (
         "the best on validation tasks"
         if kept.get("held_out", True)

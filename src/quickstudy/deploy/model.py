@@ -15,7 +15,7 @@ from quickstudy.deploy.store import read_model, write_model
 from quickstudy.engine import place, resolve_device
 from quickstudy.entries import reference
 from quickstudy.episode import Examples, Features, Params, State, leaves, map_features
-from quickstudy.errors import DataError, ShapeError
+from quickstudy.errors import CheckpointError, DataError, ShapeError, fitting_together
 from quickstudy.formats.records import Broken, Stored, moved, say
 from quickstudy.learners import Learner
 from quickstudy.learners.frozen import Frozen, frozen
@@ -23,8 +23,10 @@ from quickstudy.registry import models
 from quickstudy.spec import TaskSpec, check_examples
 from quickstudy.targets.answers import Answer
 from quickstudy.targets.base import Distribution
-from quickstudy.training.build import build_learner
+from quickstudy.training.build import restored_learner
 from quickstudy.training.config import RunConfig
+
+_RESTORE = "Restore it from a copy, or adapt anew."
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -134,12 +136,17 @@ class Model:
         """The model of what its file holds; see `load`."""
         config, spec = RunConfig.from_json(facts["config"]), TaskSpec.from_json(facts["spec"])
         built = TaskSpec.from_json(facts["built"])
-        learner = build_learner(config, built, classes=1, module=module)
-        learner = (learner if built == spec else learner.at(spec)).evaluated()
-        on = resolve_device(device)
-        params, state = (place(tensors[part], on, learner.network.inner_loop) for part in ("meta", "task"))
-        fitted = {name: value.to(on) for name, value in tensors["fitted"].items()}
-        return cls(config, learner, params, state, tuple(facts["names"]), fitted, built, facts["provenance"])
+        learner = restored_learner(config, built, tensors["meta"], module)
+        names, on = tuple(facts["names"]), resolve_device(device)
+        if spec.ways and len(names) != spec.ways:
+            raise CheckpointError(f"The model names {len(names)} classes, but tells {spec.ways} apart. {_RESTORE}")
+        with fitting_together("What the model has learned does not fit its settings", _RESTORE):
+            learner = (learner if built == spec else learner.at(spec)).evaluated()
+            params, state = (place(tensors[part], on, learner.network.inner_loop) for part in ("meta", "task"))
+            fitted = {name: value.to(on) for name, value in tensors["fitted"].items()}
+            model = cls(config, learner, params, state, names, fitted, built, facts["provenance"])
+            model(spec.format.nothing(1))
+        return model
 
 
 def adapt(
@@ -182,12 +189,12 @@ def support_set(
     if not len(leaves(stored.x)[0]):
         raise DataError("There is no support example to learn from. Give at least one of each class.")
     format = built.format.fitting(stored.x, records)
-    if format.layout != built.format.layout and not (
-        models.traits(config.model.name).narrower and built.format.accepts(format)
-    ):
+    narrower = models.traits(config.model.name).narrower
+    if format.layout != built.format.layout and not (narrower and built.format.accepts(format)):
+        most = " and takes no larger ones" if narrower else ""
         raise ShapeError(
-            f"The support set is {format}, but the run was trained on {built.format}. Give examples of that shape, or "
-            "train on such as these."
+            f"The support set is {format}, but the run was trained on {built.format}{most}. Give examples of that "
+            "shape, or train on such as these."
         )
     x = map_features(lambda t: t.to(like.device), stored.x)
     fitted = format.prepare(x)

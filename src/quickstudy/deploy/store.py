@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from quickstudy.entries import prefixed, with_prefix
 from quickstudy.episode import Params
 from quickstudy.errors import CheckpointError, RunError
-from quickstudy.storage.folders import refuse_occupied
+from quickstudy.storage.folders import refuse_occupied, take
 from quickstudy.storage.tensors import load_tensors, save_tensors
 
 NAME = "model.safetensors"
@@ -17,14 +17,25 @@ KIND = "adapted model"
 VERSION = 1
 """Of what is stored beside the tensors; later ones are refused."""
 _PARTS = ("meta", "task", "fitted")
-_FACTS = {"version": int, "config": dict, "names": list, "spec": dict, "built": dict, "provenance": dict}
+
+
+class _Facts(TypedDict):
+    """What is stored beside the tensors."""
+
+    version: int
+    config: dict[str, Any]
+    names: list[str]
+    spec: dict[str, Any]
+    built: dict[str, Any]
+    provenance: dict[str, Any]
 
 
 def write_model(folder: Path, parts: Mapping[str, Params], facts: Mapping[str, Any]) -> Path:
     """The tensors of each part by its prefix, and the facts, into a folder that holds no model or run yet."""
-    refuse_occupied(folder)
     tensors = {name: value for part, held in parts.items() for name, value in with_prefix(f"{part}.", held).items()}
-    save_tensors(folder / NAME, tensors, {"kind": KIND, "version": VERSION, **facts})
+    with take(folder):
+        refuse_occupied(folder)
+        save_tensors(folder / NAME, tensors, {"kind": KIND, "version": VERSION, **facts})
     return folder
 
 
@@ -37,7 +48,7 @@ def read_model(folder: Path) -> tuple[dict[str, Params], dict[str, Any]]:
                 f"{folder} --support EXAMPLES --out MODEL, or quickstudy.Run({str(folder)!r}).adapt(records, labels)."
             )
         raise RunError(f"There is no adapted model in {folder}: it has no {NAME}. Make one with quickstudy adapt.")
-    tensors, facts = load_tensors(folder / NAME, KIND, _FACTS)
+    tensors, facts = load_tensors(folder / NAME, KIND, _Facts)
     if facts["version"] > VERSION:
         raise CheckpointError(
             f"{folder / NAME} has version {facts['version']}, written by a newer quickstudy; this one reads up to "

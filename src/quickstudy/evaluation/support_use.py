@@ -55,7 +55,7 @@ class SupportUse:
     def from_json(cls, data: Mapping[str, Any]) -> SupportUse:
         names = [name for name in data if name not in ("tasks", "missing")]
         estimates = {name: None if data[name] is None else Estimate(**data[name]) for name in names}
-        return cls(tasks=data["tasks"], missing=data["missing"], **estimates)
+        return cls(tasks=data["tasks"], missing=data.get("missing", {}), **estimates)
 
     def __str__(self) -> str:
         """What was measured, as a part of a sentence."""

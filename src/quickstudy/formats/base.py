@@ -126,6 +126,11 @@ class Format(ABC):
                 kind = "floating point" if leaf.dtype.is_floating_point else "whole numbers"
                 raise ShapeError(f"{called} must be {kind}, found {tensor.dtype}. Convert it.")
 
+    def nothing(self, count: int) -> Features:
+        """Features of zeros, (count, …): what a network can be tried on."""
+        zeros = {name: torch.zeros((count, *leaf.shape), dtype=leaf.dtype) for name, leaf in self.layout.items()}
+        return next(iter(zeros.values())) if len(zeros) == 1 else zeros
+
     def named(self, x: Features, name: str = "x") -> dict[str, Tensor]:
         """The tensors of features by their names in `layout`; ShapeError if they are others."""
         if isinstance(x, Mapping) and len(self.layout) == 1:

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from quickstudy.errors import DataError
+from quickstudy.files import require_regular
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -42,6 +43,8 @@ def decode(file: str | Path | IO[bytes], channels: int, name: str = "", max_pixe
     from PIL import Image, ImageOps
 
     name = name or str(file)
+    if isinstance(file, str | Path):
+        require_regular(file)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit, below, is lower

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from quickstudy.errors import ConfigError, DataError
+from quickstudy.files import require_regular
 from quickstudy.formats.records import Records
 
 
@@ -22,17 +24,28 @@ def folders_or_files(
             raise ConfigError(f"Give one folder with a sub-folder of {what} for each class, found {list(place)}.")
         return _by_class(Path(place), suffixes, what)
     files: list[Path] = []
-    for one in [place] if isinstance(place, str | Path) else place:
-        path = Path(one)
+    places = [place] if isinstance(place, str | Path) else list(place)
+    for path in map(Path, places):
         if path.is_dir():
-            files += sorted(p for p in path.rglob("*") if _counts(p, suffixes))
+            files += sorted(p for p in _below(path) if _counts(p, suffixes))
         elif path.exists():
             files.append(path)
         else:
             raise DataError(f"There is no file {path}. Check the path.")
     if not files:
-        raise DataError(f"There are no {what} ({', '.join(suffixes)}) in {place}. Name files or folders of them.")
+        where = ", ".join(map(str, places))
+        raise DataError(f"There are no {what} ({', '.join(suffixes)}) in {where}. Name files or folders of them.")
     return Records(files, [str(path) for path in files])
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """All files in a folder and in those within it. Raises OSError for one that cannot be read, and leaves none out."""
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    for root, _, names in os.walk(folder, onerror=refuse):
+        yield from (Path(root, name) for name in names)
 
 
 def _counts(path: Path, suffixes: Sequence[str]) -> bool:
@@ -82,6 +95,7 @@ def read_csv(path: str | Path) -> tuple[list[str], list[list[str]], list[int]]:
     """
     rows: list[list[str]] = []
     numbers: list[int] = []
+    require_regular(path)
     try:
         with Path(path).open(newline="", encoding="utf-8-sig") as file:
             lines = csv.reader(file)

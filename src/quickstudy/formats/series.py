@@ -21,6 +21,9 @@ from quickstudy.masked import mean_and_spread
 from quickstudy.registry import formats
 from quickstudy.targets.base import Distribution
 
+_LARGEST = 1e150  # the square of a double is one
+_LARGEST_AS_IT_IS = 1e38
+
 
 @formats.register("series")
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +94,14 @@ class Series(Format):
             raise DataError(
                 f"The seen values hold {float(values[int(bad[0])])} at position {int(bad[0])} ({len(bad)} such values "
                 "in all). Fill them, from their neighbours for instance."
+            )
+        largest = float(values.abs().max())
+        if largest > (_LARGEST if self.normalise else _LARGEST_AS_IT_IS) or (
+            self.normalise and 0 < largest < 1 / _LARGEST
+        ):
+            raise DataError(
+                f"The seen values are as {'large' if largest > 1 else 'small'} as {largest:g}, which cannot be "
+                "computed with. Give them in another unit, so that they are nearer to 1."
             )
         return Stored(values, [0], [])
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from quickstudy.episode import Params
 from quickstudy.errors import ConfigError, unknown_name
+from quickstudy.hints import Size
 from quickstudy.inner.rules import Rule
 
 SLOT = "memory."
@@ -29,7 +30,7 @@ class LearnedRule(Rule):
     """
 
     learned: ClassVar[bool] = True
-    hidden: int = 20
+    hidden: Size = 20
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -133,7 +134,7 @@ class MLPRule(LearnedRule):
     first: the change of the parameter that the first gradient is counted as.
     """
 
-    hidden: int = 32
+    hidden: Size = 32
     decays: tuple[float, ...] = (0.0, 0.5, 0.9, 0.97, 0.99)
     decay: float = 0.99
     scale: Literal["moment", "secant"] = "moment"

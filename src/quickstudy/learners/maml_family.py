@@ -8,6 +8,7 @@ from typing import Literal
 from torch import nn
 
 from quickstudy.errors import ModelError, unknown_name
+from quickstudy.hints import Count, Steps
 from quickstudy.inner import RULES, SGD, Partition, Rates
 from quickstudy.learners.gradient import GradientLearner
 from quickstudy.learners.network import Network, Norm
@@ -28,8 +29,8 @@ def maml(
     spec: TaskSpec,
     *,
     lr: float = 0.01,
-    steps: int = 1,
-    eval_steps: int | None = None,
+    steps: Steps = 1,
+    eval_steps: Steps | None = None,
     rule: RuleName | LearnedRuleName = "sgd",
     learn_rates: bool = False,
     rates: Rates = "shared",
@@ -63,8 +64,8 @@ def fomaml(
     spec: TaskSpec,
     *,
     lr: float = 0.01,
-    steps: int = 1,
-    eval_steps: int | None = None,
+    steps: Steps = 1,
+    eval_steps: Steps | None = None,
     rule: RuleName = "sgd",
     norm: Norm = "running",
 ) -> GradientLearner:
@@ -84,8 +85,8 @@ def imaml(
     spec: TaskSpec,
     *,
     lr: float = 0.01,
-    steps: int = 16,
-    eval_steps: int | None = None,
+    steps: Steps = 16,
+    eval_steps: Steps | None = None,
     strength: float = 2.0,
     rule: RuleName = "sgd",
     norm: Norm = "running",
@@ -108,8 +109,8 @@ def anil(
     spec: TaskSpec,
     *,
     lr: float = 0.01,
-    steps: int = 1,
-    eval_steps: int | None = None,
+    steps: Steps = 1,
+    eval_steps: Steps | None = None,
     head: str = "",
     norm: Norm = "running",
 ) -> GradientLearner:
@@ -132,8 +133,8 @@ def metasgd(
     spec: TaskSpec,
     *,
     lr: float = 0.01,
-    steps: int = 1,
-    eval_steps: int | None = None,
+    steps: Steps = 1,
+    eval_steps: Steps | None = None,
     norm: Norm = "running",
 ) -> GradientLearner:
     """Meta-SGD: MAML with a meta-learned rate, sign included, for every element (Li et al. 2017).
@@ -151,9 +152,9 @@ def cavia(
     spec: TaskSpec,
     *,
     lr: float = 1.0,
-    steps: int = 1,
-    eval_steps: int | None = None,
-    context: int = 5,
+    steps: Steps = 1,
+    eval_steps: Steps | None = None,
+    context: Count = 5,
     norm: Norm = "running",
 ) -> GradientLearner:
     """CAVIA: the inner loop moves a context vector, which starts at zero in every task (Zintgraf et al. 2019).
@@ -186,8 +187,8 @@ def reptile(
     spec: TaskSpec,
     *,
     lr: float = 0.02,
-    steps: int = 5,
-    eval_steps: int | None = None,
+    steps: Steps = 5,
+    eval_steps: Steps | None = None,
     rule: RuleName = "sgd",
     norm: Norm = "running",
 ) -> GradientLearner:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from quickstudy.entries import CENTRE, DESCRIPTORS, METRIC, SOLVED, SPREAD, prefixed, with_prefix
 from quickstudy.episode import Episode, Examples, Params, State
 from quickstudy.errors import ConfigError, ModelError
+from quickstudy.hints import Size, Steps
 from quickstudy.inner import EVERYTHING
 from quickstudy.learners.base import Learner
 from quickstudy.learners.descent import begin
@@ -172,10 +173,10 @@ def memory(
     spec: TaskSpec,
     *,
     lr: float = 0.01,
-    steps: int = 5,
-    eval_steps: int | None = None,
+    steps: Steps = 5,
+    eval_steps: Steps | None = None,
     recall: Recall = "average",
-    nearest: int = 5,
+    nearest: Size = 5,
     near: float = 0.0,
     describe: Describe = "features",
     rule: RuleName = "sgd",

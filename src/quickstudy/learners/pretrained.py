@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from quickstudy.entries import CLASSIFIER, EMBEDDING_MEAN, NEW_HEAD, PARAMETER, TASK, prefixed, with_prefix
 from quickstudy.episode import Episode, Examples, Features, Params, State
 from quickstudy.heads import Prototypes, full_precision
+from quickstudy.hints import Count, Steps
 from quickstudy.inner import SGD, Adam, Rule
 from quickstudy.learners.base import IterativeLearner, Learner
 from quickstudy.learners.descent import begin, descend, task_parameters
@@ -149,7 +150,7 @@ def simpleshot(
     module: nn.Module,
     spec: TaskSpec,
     *,
-    classes: int = 0,
+    classes: Count = 0,
     centre: bool = True,
     smoothing: float = 0.0,
     norm: Norm = "running",
@@ -168,9 +169,9 @@ def finetune(
     module: nn.Module,
     spec: TaskSpec,
     *,
-    classes: int = 0,
+    classes: Count = 0,
     lr: float = 0.01,
-    steps: int = 100,
+    steps: Steps = 100,
     rule: Literal["sgd", "adam"] = "adam",
     tune: Literal["head", "all"] = "head",
     smoothing: float = 0.0,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
+from quickstudy.hints import Depth, Size
 from quickstudy.learners.network import Network, Norm
 from quickstudy.learners.reader import ReaderLearner
 from quickstudy.models.readers import Labels, MemoryAugmented, NeuralProcess, Recurrent, Snail, Transformer
@@ -22,11 +23,11 @@ def incontext(
     module: nn.Module,
     spec: TaskSpec,
     *,
-    width: int = 64,
-    layers: int = 4,
-    heads: int = 4,
+    width: Size = 64,
+    layers: Depth = 4,
+    heads: Size = 4,
     labels: Labels = "tokens",
-    limit: int | None = None,
+    limit: Size | None = None,
     hints: bool = False,
     standardise: bool = False,
     norm: Norm = "running",
@@ -63,8 +64,8 @@ def cnp(
     module: nn.Module,
     spec: TaskSpec,
     *,
-    width: int = 128,
-    depth: int = 3,
+    width: Size = 128,
+    depth: Depth = 3,
     standardise: bool = False,
     norm: Norm = "running",
 ) -> ReaderLearner:
@@ -82,8 +83,8 @@ def anp(
     module: nn.Module,
     spec: TaskSpec,
     *,
-    width: int = 128,
-    depth: int = 3,
+    width: Size = 128,
+    depth: Depth = 3,
     standardise: bool = False,
     norm: Norm = "running",
 ) -> ReaderLearner:
@@ -101,10 +102,10 @@ def snail(
     module: nn.Module,
     spec: TaskSpec,
     *,
-    length: int = 32,
-    filters: int = 32,
-    size: int = 64,
-    limit: int | None = None,
+    length: Size = 32,
+    filters: Size = 32,
+    size: Size = 64,
+    limit: Size | None = None,
     norm: Norm = "running",
 ) -> ReaderLearner:
     """SNAIL: temporal convolutions and attention over the sequence of examples (Mishra et al. 2018).
@@ -124,9 +125,9 @@ def lstm(
     module: nn.Module,
     spec: TaskSpec,
     *,
-    width: int = 128,
+    width: Size = 128,
     online: bool = False,
-    limit: int | None = None,
+    limit: Size | None = None,
     norm: Norm = "running",
 ) -> ReaderLearner:
     """LSTM meta-learner: it reads examples in their order, and its state is what it learned (Hochreiter et al. 2001).
@@ -145,11 +146,11 @@ def mann(
     module: nn.Module,
     spec: TaskSpec,
     *,
-    width: int = 128,
+    width: Size = 128,
     online: bool = False,
-    slots: int = 64,
-    size: int = 40,
-    limit: int | None = None,
+    slots: Size = 64,
+    size: Size = 40,
+    limit: Size | None = None,
     norm: Norm = "running",
 ) -> ReaderLearner:
     """Memory-augmented network: an LSTM with `slots` rows that it writes and reads by attention (Santoro et al. 2016).

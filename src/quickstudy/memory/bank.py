@@ -24,6 +24,7 @@ FORMAT = 1
 """Version of the bank's tables; banks of a later one are refused."""
 TASKS = "tasks"
 _WHOLE = (*DESCRIBING, "sha256", "parameters", "support")
+_PHI = "φ "
 _READ = 256  # entries read at once
 _log = logging.getLogger(__name__)
 
@@ -168,17 +169,19 @@ class Bank:
             try:
                 self.phi.load(base)
             except CheckpointError as error:
-                wrong[f"φ {base}"] = str(error)
+                wrong[f"{_PHI}{base}"] = str(error)
         ids = [row["id"] for row in self.tables.rows(TASKS, ("id",))]
         for start in range(0, len(ids), _READ):
             wrong |= self.load_many(ids[start : start + _READ])[1]
         return wrong
 
     def remove(self, ids: Sequence[str]) -> None:
-        """Forget these entries."""
-        if ids:
+        """Forget these entries, and each φ that is called 'φ <id>', as `check` calls it."""
+        bases = [id.removeprefix(_PHI) for id in ids if id.startswith(_PHI)]
+        self.phi.remove(bases)
+        if entries := [id for id in ids if not id.startswith(_PHI)]:
             with self.tables.guard("write to"):
-                self.tables.table(TASKS).delete(among("id", ids))
+                self.tables.table(TASKS).delete(among("id", entries))
 
     def compact(self) -> None:
         """Give back the space of what was removed, and join the small files that many appends leave.

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from quickstudy.entries import PARAMETER, prefixed
 from quickstudy.episode import Params
 from quickstudy.errors import CheckpointError, DataError
 from quickstudy.memory.entry import check_id
-from quickstudy.memory.tables import Tables, equals
+from quickstudy.memory.tables import Tables, among, equals
+from quickstudy.storage.json import parsed
 from quickstudy.storage.tensors import checksum, pack, unpack
 
 _BASES = "bases"
@@ -41,7 +42,7 @@ class Bases:
                     f"The φ {id} of the bank at {self._tables.uri} does not match its checksum: it was edited or "
                     "damaged. Entries stored as differences from it cannot be used. Restore the bank from a copy."
                 )
-            self._loaded[id] = unpack(parameters), json.loads(facts)
+            self._loaded[id] = unpack(parameters), parsed(facts, f"What is told of the φ {id}", dict[str, Any])
         return self._loaded[id]
 
     def origin(self, id: str) -> Params:
@@ -66,7 +67,12 @@ class Bases:
 
     def keep(self, used: set[str]) -> None:
         """Forget every φ that is not `used`, but for the newest."""
-        for id in self.ids()[:-1]:
-            if id not in used:
-                with self._tables.guard("write to"):
-                    self._tables.table(_BASES).delete(equals("id", id))
+        self.remove([id for id in self.ids()[:-1] if id not in used])
+
+    def remove(self, ids: Sequence[str]) -> None:
+        """Forget these."""
+        if ids:
+            with self._tables.guard("write to"):
+                self._tables.table(_BASES).delete(among("id", ids))
+            for id in ids:
+                self._loaded.pop(id, None)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from quickstudy.episode import Params
-from quickstudy.errors import unknown_name
+from quickstudy.errors import CheckpointError, unknown_name
 from quickstudy.storage.tensors import pack, unpack
 
 Codec = Literal["float32", "bfloat16", "int8"]
@@ -31,6 +31,9 @@ def decode(data: bytes, base: Params, codec: Codec) -> Params:
     stored = unpack(data)
     if codec != "int8":
         return {name: value.float() if value.is_floating_point() else value for name, value in stored.items()}
+    wrong = [n for n in stored if n.startswith(_DELTA) and _SCALE + n[len(_DELTA) :] not in stored]
+    if wrong:
+        raise CheckpointError(f"Stored differences are damaged: {wrong[0]!r} has no scale.")
     deltas = {name.removeprefix(_DELTA): value for name, value in stored.items() if name.startswith(_DELTA)}
     return {name: delta.float() * stored[_SCALE + name] + _origin(name, delta, base) for name, delta in deltas.items()}
 

@@ -7,7 +7,7 @@ import platform
 import re
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypedDict
 from uuid import uuid4
 
 import torch
@@ -19,6 +19,7 @@ from quickstudy.errors import CheckpointError, DataError
 from quickstudy.learners.memory import MemoryLearner
 from quickstudy.memory.codec import Codec
 from quickstudy.spec import TaskSpec
+from quickstudy.storage.json import parsed
 from quickstudy.storage.tensors import checksum, pack, unpack
 from quickstudy.version import __version__
 
@@ -96,19 +97,42 @@ def row_checksum(row: dict[str, Any]) -> str:
 
 def label(row: dict[str, Any]) -> str:
     """What to call the entry of a row, even a damaged one: its name and id, or its id."""
-    name = re.search(r'"name": ("(?:[^"\\]|\\.)*")', row["told"])
+    name = re.search(r'"name": ("(?:[^"\\]|\\.)*")', str(row["told"]))
     return f"{json.loads(name[1])!r} ({row['id']})" if name else repr(row["id"])
 
 
 def from_row(row: dict[str, Any]) -> Entry:
     """The entry of a row's columns; CheckpointError if they cannot be read."""
-    descriptor = torch.as_tensor(row["descriptor"], dtype=torch.float32)
+    what = f"The entry {label(row)}"
+    told = parsed(row["told"] or "", what, _Told)
     try:
-        told = json.loads(row["told"])
-        told["parents"] = tuple(told["parents"])
-        return Entry(id=row["id"], signature=row["signature"], descriptor=descriptor, **told)
-    except (ValueError, TypeError, KeyError, DataError) as error:
-        raise CheckpointError(f"The entry {label(row)} is damaged: {str(error).rstrip('.')}.") from error
+        descriptor = torch.as_tensor(row["descriptor"], dtype=torch.float32)
+        return Entry(
+            id=row["id"],
+            signature=row["signature"],
+            descriptor=descriptor,
+            **told | {"parents": tuple(told["parents"])},
+        )
+    except (ValueError, TypeError, DataError) as error:
+        raise CheckpointError(f"{what} is damaged: {str(error).rstrip('.')}.") from error
+
+
+class _Told(TypedDict):
+    """What an entry tells of itself, as JSON; see `Entry`."""
+
+    name: str
+    base: str
+    learner: str
+    codec: Codec
+    statistics: dict[str, Any]
+    metrics: dict[str, float]
+    parents: list[str]
+    support_hash: str
+    support_uri: str
+    kept: bool
+    size: int
+    created: str
+    versions: dict[str, str]
 
 
 def base_id(learner: MemoryLearner, params: Params) -> str:
@@ -141,6 +165,8 @@ def unpack_examples(data: bytes) -> Examples:
     """The inverse of `pack_examples`."""
     stored = unpack(data)
     x = {name.removeprefix("x."): value for name, value in stored.items() if name.startswith("x.")}
+    if not x or not {"y", "mask"} <= stored.keys():
+        raise CheckpointError(f"A stored support set is damaged: it holds {', '.join(stored) or 'nothing'} only.")
     return Examples(x[""] if set(x) == {""} else x, stored["y"], stored["mask"])
 
 

@@ -16,7 +16,7 @@ from quickstudy.memory.entry import Entry
 from quickstudy.memory.health import usefulness
 from quickstudy.pages.charts import PALETTE, Points, Trace, line_chart, map_chart, require_matplotlib
 from quickstudy.pages.html import Section, chart, charts, escape, page, tile
-from quickstudy.storage.atomic import write_atomically
+from quickstudy.storage.atomic import write_text
 from quickstudy.targets.metric import Metric, headline
 
 _LISTED, _NEIGHBOURS = 40, 3
@@ -77,7 +77,7 @@ def write_map(bank: Bank, path: str | Path) -> Path:
     path = Path(path)
     signatures = ", ".join(sorted({entry.signature for entry in entries}))
     facts = [("bank", bank.uri), ("φ", ", ".join(bank.phi.ids())), ("signatures", signatures)]
-    write_atomically(path, page("Memory of tasks", header, sections, facts, "Written by quickstudy.").encode())
+    write_text(path, page("Memory of tasks", header, sections, facts, "Written by quickstudy."))
     return path
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from torch import nn
@@ -13,16 +13,18 @@ from quickstudy.deploy.model import Model, support_set
 from quickstudy.engine import place, resolve_device
 from quickstudy.entries import PARAMETER, prefixed, reference
 from quickstudy.episode import Examples, Params, State, task
-from quickstudy.errors import ConfigError, DataError
+from quickstudy.errors import CheckpointError, ConfigError, DataError
 from quickstudy.formats.records import Broken, Records
 from quickstudy.learners.memory import MemoryLearner
 from quickstudy.memory.bank import Bank
+from quickstudy.memory.codec import Codec
 from quickstudy.memory.entry import Entry
-from quickstudy.memory.memory import Memory
+from quickstudy.memory.memory import Keep, Memory
 from quickstudy.memory.solved import Solved
 from quickstudy.runs.run import Run
 from quickstudy.spec import TaskSpec
-from quickstudy.training.build import build_learner
+from quickstudy.storage.json import fitting
+from quickstudy.training.build import build_learner, restored_learner
 from quickstudy.training.config import RunConfig
 
 _DESCRIBED = 64  # training tasks against whose mean descriptions are measured
@@ -94,10 +96,25 @@ def memory_of_bank(
     params, facts = bank.phi.load(base or known[-1])
     if "config" not in facts:
         raise DataError("This bank was filled from Python, without a run's config. Use quickstudy.memory.Memory there.")
+    fitting(facts, _Facts, f"What is told of the φ {base or known[-1]} of the bank at {bank.uri}")
     config, spec = RunConfig.from_json(facts["config"]), TaskSpec.from_json(facts["spec"])
-    learner = _learner(config, spec, module if config.model.name == registry.OWN else None)
+    learner = restored_learner(config, spec, params, module if config.model.name == registry.OWN else None)
+    if not isinstance(learner, MemoryLearner):
+        raise CheckpointError(
+            f"The bank at {bank.uri} was filled by the learner {config.learner.name!r}, which has no memory: what is "
+            "told of its φ is damaged. Restore the bank from a copy."
+        )
     own = {name: facts[name] for name in ("config", "spec")}
     return Memory(bank, learner, place(params, resolve_device(device), True), facts["codec"], facts["keep"], own)
+
+
+class _Facts(TypedDict):
+    """What is stored beside the φ of a run."""
+
+    config: dict[str, Any]
+    spec: dict[str, Any]
+    codec: Codec
+    keep: Keep
 
 
 def search(memory: Memory, records: Records, count: int = 5, broken: Broken = "refuse") -> list[tuple[Entry, float]]:

@@ -7,6 +7,7 @@ from collections import OrderedDict
 import torch
 from torch import Tensor, nn
 
+from quickstudy.hints import Size
 from quickstudy.models.head import NormLayer, image_channels, make_norm, outputs_of
 from quickstudy.registry import models
 from quickstudy.spec import TaskSpec
@@ -32,7 +33,7 @@ def _block(channels: int, width: int, pool: bool, norm: NormLayer) -> nn.Sequent
 
 @models.register("conv4", axes=3)
 def conv4(
-    spec: TaskSpec, head: bool = True, *, width: int = 64, pool: bool = True, norm_layer: NormLayer = "batch"
+    spec: TaskSpec, head: bool = True, *, width: Size = 64, pool: bool = True, norm_layer: NormLayer = "batch"
 ) -> nn.Sequential:
     """Four 3×3 convolutions of `width` filters, each with normalisation, ReLU and a halving of the image.
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from quickstudy.errors import ConfigError
+from quickstudy.hints import Depth, Size
 from quickstudy.models.head import check_axes, outputs_of
 from quickstudy.registry import models
 from quickstudy.spec import TaskSpec
@@ -53,7 +54,9 @@ class SequenceReader(nn.Module):
 
 
 @models.register("lstm", axes=2)
-def lstm(spec: TaskSpec, head: bool = True, *, width: int = 40, depth: int = 1, masked: bool = True) -> SequenceReader:
+def lstm(
+    spec: TaskSpec, head: bool = True, *, width: Size = 40, depth: Depth = 1, masked: bool = True
+) -> SequenceReader:
     """LSTM over sequences (length, channels), of `depth` layers of `width` units (Hochreiter & Schmidhuber 1997).
 
     With `head` it ends in `spec.outputs` numbers, without in `width` features.

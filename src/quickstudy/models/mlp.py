@@ -7,13 +7,14 @@ from collections import OrderedDict
 
 from torch import nn
 
+from quickstudy.hints import Depth, Size
 from quickstudy.models.head import outputs_of
 from quickstudy.registry import models
 from quickstudy.spec import TaskSpec
 
 
 @models.register("mlp")
-def mlp(spec: TaskSpec, head: bool = True, *, width: int = 40, depth: int = 2) -> nn.Sequential:
+def mlp(spec: TaskSpec, head: bool = True, *, width: Size = 40, depth: Depth = 2) -> nn.Sequential:
     """Fully connected ReLU network; 1-40-40-1 by default, as in the MAML paper's regression (Finn et al. 2017).
 
     With `head` it ends in `spec.outputs` numbers, without in `width` features. Inputs are flattened.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from quickstudy.hints import Size
 from quickstudy.models.conv4 import SpatialMean
 from quickstudy.models.head import NormLayer, image_channels, make_norm, outputs_of
 from quickstudy.registry import models
@@ -35,7 +36,7 @@ def resnet12(
     spec: TaskSpec,
     head: bool = True,
     *,
-    widths: tuple[int, int, int, int] = (64, 160, 320, 640),
+    widths: tuple[Size, Size, Size, Size] = (64, 160, 320, 640),
     norm_layer: NormLayer = "batch",
 ) -> nn.Sequential:
     """ResNet-12: four residual blocks of three convolutions and averaging (Oreshkin et al. 2018; Lee et al. 2019).

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from quickstudy.hints import Size
 from quickstudy.models.head import NormLayer, image_channels, make_norm, outputs_of
 from quickstudy.registry import models
 from quickstudy.spec import TaskSpec
@@ -35,7 +36,7 @@ def resnet8(
     spec: TaskSpec,
     head: bool = True,
     *,
-    widths: tuple[int, ...] = (32, 64, 128, 256),
+    widths: tuple[Size, ...] = (32, 64, 128, 256),
     norm_layer: NormLayer = "batch",
 ) -> nn.Sequential:
     """A convolution and three residual blocks, each with a halving of the image: more accurate than conv4, as fast.

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypedDict
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from torch import Tensor
 from quickstudy.episode import Params
 from quickstudy.errors import CheckpointError, ConfigError, ShapeError
 from quickstudy.inner import RULES, Rule
+from quickstudy.storage.json import fitting
 from quickstudy.storage.tensors import load_tensors, save_tensors
 
 KIND = "learned optimizer"
@@ -142,6 +143,12 @@ class LearnedOptimizer(torch.optim.Optimizer):
         return cls(params, rule, weights, lr=lr)
 
 
+class _Meta(TypedDict):
+    rule: str
+    options: dict[str, Any]
+    facts: dict[str, Any]
+
+
 def save_rule(path: str | Path, rule: Rule, weights: Params, facts: Mapping[str, Any] | None = None) -> None:
     """Store a rule of `inner.RULES` and its weights as one safetensors file, with `facts` (JSON)."""
     names = [name for name, kind in RULES.items() if type(rule) is kind]
@@ -155,20 +162,15 @@ def save_rule(path: str | Path, rule: Rule, weights: Params, facts: Mapping[str,
 
 def load_rule(path: str | Path) -> tuple[Rule, Params, dict[str, Any]]:
     """The rule, weights and facts stored at `path`. Raises RunError and CheckpointError as `LearnedOptimizer.load`."""
-    weights, meta = load_tensors(Path(path), KIND, {"rule": str, "options": dict, "facts": dict})
+    weights, meta = load_tensors(Path(path), KIND, _Meta)
     if meta["rule"] not in RULES:
         raise CheckpointError(
             f"{path} holds a rule called {meta['rule']!r}, which is not known here: {', '.join(RULES)}. Add it to "
             "quickstudy.inner.RULES, or upgrade with: pip install --upgrade quickstudy"
         )
+    fitting(meta["options"], RULES[meta["rule"]], f"What {path} says of its rule")
     options: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in meta["options"].items()}
-    try:
-        rule = RULES[meta["rule"]](**options)
-    except TypeError as error:
-        raise CheckpointError(
-            f"{path} was written by another version, with options that {meta['rule']!r} does not have here ({error}). "
-            "Upgrade with: pip install --upgrade quickstudy"
-        ) from error
+    rule = RULES[meta["rule"]](**options)
     return rule, _checked(rule, weights), meta["facts"]
 
 

@@ -16,7 +16,7 @@ from quickstudy.report.certainty import certainty_sections
 from quickstudy.report.mistakes import mistakes
 from quickstudy.report.tasks import some_tasks
 from quickstudy.runs.run import Run
-from quickstudy.storage.atomic import write_atomically
+from quickstudy.storage.atomic import write_text
 from quickstudy.storage.json import write_json
 from quickstudy.training.config import RunConfig
 from quickstudy.training.progress import Progress
@@ -66,7 +66,7 @@ def report(
             parts.append(section)
         if adapted is not None:
             numbers["adapted"] = adapted.numbers()
-        numbers |= {"training": run.kept | {"seconds": run.metrics[-1]["seconds"]}, "config": run.config.to_json()}
+        numbers |= {"training": run.kept | {"seconds": run.seconds}, "config": run.config.to_json()}
         write_json(run.folder / "report.json", numbers)
         path = _write(run, headline, parts)
         progress.update(6)
@@ -78,7 +78,7 @@ def _write(run: Run, headline: sections.Headline, parts: list[Section]) -> Path:
     day = datetime.now(UTC).date().isoformat()
     footer = f"Written {day} by quickstudy {headline.trained.version}. The same numbers, for programs: report.json."
     text = page(f"{run.config.name}: report", sections.header(run, headline), parts, settings(run.config), footer)
-    write_atomically(path, text.encode())
+    write_text(path, text)
     return path
 
 

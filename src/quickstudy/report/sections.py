@@ -90,7 +90,7 @@ def _why_kept(run: Run) -> str:
 
 
 def _spent(run: Run) -> str:
-    return duration(run.metrics[-1]["seconds"])
+    return duration(run.seconds)
 
 
 def learning_curve(run: Run) -> Section:

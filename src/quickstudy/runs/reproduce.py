@@ -13,8 +13,9 @@ from quickstudy.episode import Params
 from quickstudy.errors import ConfigError
 from quickstudy.evaluation.evaluate import Result
 from quickstudy.learners import GradientLearner, Learner
-from quickstudy.runs.run import Run, train
-from quickstudy.storage.atomic import write_atomically
+from quickstudy.runs.run import Run
+from quickstudy.runs.train import train
+from quickstudy.storage.atomic import write_text
 from quickstudy.training.config import Protocol, RunConfig
 
 UNTRAINED = "untrained network"
@@ -59,7 +60,7 @@ def measure(
         "recipe": run.config.name,
         "config": run.config.to_json(),
         "training": {
-            "seconds": run.metrics[-1]["seconds"] if run.metrics else None,
+            "seconds": run.seconds,
             "kept_step": run.kept["step"],
             "validation": run.kept["validation"],
             "commit": run.kept.get("commit", ""),
@@ -78,7 +79,7 @@ def measure(
         ],
         "notes": list(notes),
     }
-    write_atomically(out, _text(facts).encode())
+    write_text(out, _text(facts))
     return out
 
 

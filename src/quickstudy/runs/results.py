@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from quickstudy.evaluation.evaluate import Result
-from quickstudy.storage.atomic import write_atomically
+from quickstudy.storage.atomic import write_text
 from quickstudy.storage.json import read_json
 from quickstudy.training.config import Protocol
 from quickstudy.training.progress import duration
@@ -26,12 +26,43 @@ times are wall-clock times, on machines that were doing other work as well.
 _COLUMNS = ("protocol", "metric", "measured", "tasks", "published", "target", "reached", "untrained")
 
 
+class _Training(TypedDict):
+    seconds: float | None
+    kept_step: int
+    commit: str
+    machine: str
+
+
+class _Measured(TypedDict):
+    protocol: Protocol
+    result: Result
+
+
+class _Baseline(TypedDict):
+    protocol: str
+    result: Result
+    inner_lr: NotRequired[float | None]
+
+
+class Stored(TypedDict):
+    """What `quickstudy reproduce` writes."""
+
+    recipe: str
+    config: dict[str, Any]
+    training: _Training
+    commit: str
+    date: str
+    protocols: list[_Measured]
+    baselines: NotRequired[list[_Baseline]]
+    notes: NotRequired[list[str]]
+
+
 def page(folder: Path) -> str:
     """The Markdown page of all results/*.json in `folder`, in the order of their names."""
     files = sorted(folder.glob("*.json"))
     if not files:
         return HEAD + "\nThere are no stored results yet.\n"
-    return HEAD + "".join(_recipe(read_json(path)) for path in files)
+    return HEAD + "".join(_recipe(read_json(path, Stored)) for path in files)
 
 
 def _recipe(stored: dict[str, Any]) -> str:
@@ -134,7 +165,7 @@ def verdict(protocol: Protocol, result: Result, baseline: Result | None = None) 
 def main(arguments: list[str]) -> None:
     """Write the page. arguments: the folder of results and the file, 'results' and 'docs/results.md' if not given."""
     folder, out = (Path(a) for a in (arguments or ["results", "docs/results.md"]))
-    write_atomically(out, page(folder).encode())
+    write_text(out, page(folder))
     print(out)
 
 

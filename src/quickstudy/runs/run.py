@@ -4,36 +4,41 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from torch import nn
 
 from quickstudy.deploy.model import Model, adapt
 from quickstudy.engine import Engine, place, resolve_device
-from quickstudy.engine.distribute import Group, join
 from quickstudy.episode import Params
-from quickstudy.errors import ConfigError, ProcessLost, RunError
+from quickstudy.errors import ConfigError, RunError
 from quickstudy.evaluation.evaluate import Result, evaluate
 from quickstudy.formats.records import Broken
 from quickstudy.learners import IterativeLearner, Learner
-from quickstudy.registry import OWN, models, sources
 from quickstudy.spec import TaskSpec
-from quickstudy.storage.atomic import GO_ON
-from quickstudy.storage.folders import new_folder
-from quickstudy.storage.json import read_json, write_json
-from quickstudy.storage.provenance import commit, machine
-from quickstudy.storage.tensors import load_tensors, save_tensors
+from quickstudy.storage.json import read_json
+from quickstudy.storage.tensors import load_tensors
 from quickstudy.tasks.base import Sampling, Source
 from quickstudy.training import splits
-from quickstudy.training.build import Parts, build, build_learner, calibrated, check_group, initial_params
+from quickstudy.training.build import Parts, build, calibrated, initial_params, restored_learner
 from quickstudy.training.config import RunConfig
-from quickstudy.training.loop import Training
 from quickstudy.training.metrics import read_metrics
-from quickstudy.training.outer import Outer
 from quickstudy.training.progress import Progress
 from quickstudy.version import __version__
+
+
+class Kept(TypedDict):
+    """What is stored beside a kept φ: of which validation it is, and where it comes from."""
+
+    spec: dict[str, Any]
+    step: int
+    validation: float
+    validation_ci95: float
+    held_out: NotRequired[bool]
+    commit: NotRequired[str]
+    machine: NotRequired[str]
 
 
 class Run:
@@ -72,7 +77,7 @@ class Run:
             raise RunError(
                 f"{self.folder} has no kept model yet: it was stopped before its first validation. Resume it."
             )
-        return load_tensors(path, "run", {"spec": dict})
+        return load_tensors(path, "run", Kept)
 
     @property
     def spec(self) -> TaskSpec:
@@ -82,7 +87,7 @@ class Run:
     @cached_property
     def learner(self) -> Learner:
         """The learner, built from what the run has stored: learning a new task needs no training data."""
-        return build_learner(self.config, self.spec, classes=1, module=self._module)
+        return restored_learner(self.config, self.spec, self._kept[0], self._module)
 
     @cached_property
     def params(self) -> Params:
@@ -97,6 +102,12 @@ class Run:
     @property
     def metrics(self) -> list[dict[str, Any]]:
         return read_metrics(self.folder)
+
+    @property
+    def seconds(self) -> float | None:
+        """How long training took; None where its metrics are gone."""
+        lines = self.metrics
+        return float(lines[-1]["seconds"]) if lines else None
 
     def untrained(self) -> Params:
         """φ as it was before the first step, calibrated: what training must beat."""
@@ -165,96 +176,3 @@ class Run:
             "version": __version__,
         }
         return adapt(self.config, self.learner, self.params, records, labels, provenance, broken)
-
-
-def train(
-    config: RunConfig,
-    *,
-    out: str | Path | None = None,
-    module: nn.Module | None = None,
-    source: Source | None = None,
-    overwrite: bool = False,
-    quiet: bool = False,
-) -> Run:
-    """Train as `config` says, into `out` (runs/<name> if not given), and return the run.
-
-    module, source: a network or tasks of your own instead of the config's. Raises Interrupted on Ctrl-C, after saving.
-    Processes that were started together, with torchrun for instance, share the tasks of every step.
-    """
-    group = join()
-    if module is not None:
-        config = replace(config, model=models.part(OWN))
-    if source is not None:
-        config = replace(config, tasks=sources.part(OWN))
-    check_group(config, group)
-    with group.together("set-up", leader_first=True):
-        parts = build(config, module, source)
-        parts.check()
-        Outer(initial_params(parts, config), config.outer)  # refuses what cannot be before a folder is made
-    with group.together("set-up"):
-        made = new_run(config, parts.source, out, overwrite) if group.leads else None
-    folder = Path(group.broadcast(str(made), "set-up"))
-    return _continue(folder, parts, group, module, source, resume=False, quiet=quiet)
-
-
-def keep(folder: Path, parts: Parts, params: Params, facts: dict[str, Any]) -> None:
-    """Store a calibrated φ as the kept model of the run at `folder`. facts: of its validation."""
-    meta = {
-        "kind": "run",
-        "kept_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": commit(),
-        "machine": machine(parts.engine.device),
-        "spec": parts.engine.learner.spec.to_json(),
-    }
-    save_tensors(folder / "model.safetensors", params, meta | facts, GO_ON)
-
-
-def new_run(config: RunConfig, source: Source, out: str | Path | None, overwrite: bool) -> Path:
-    folder = new_folder(config.name, out, overwrite)
-    write_json(folder / "config.json", config.to_json())
-    splits.store(folder, source)
-    return folder
-
-
-def resume(
-    folder: str | Path, *, module: nn.Module | None = None, source: Source | None = None, quiet: bool = False
-) -> Run:
-    """Go on with a run that was stopped, to the same bits as if it never had been, on the same machine.
-
-    On another number of processes or threads than before, with another version of PyTorch or on another machine, to the
-    same numbers but for rounding. All processes must see the folder.
-    """
-    group = join()
-    with group.together("set-up", leader_first=True):
-        run = Run(folder, module, source)
-        splits.check_unchanged(run.folder, run.parts.source)
-        run.parts.check()
-    check_group(run.config, group)
-    return _continue(run.folder, run.parts, group, module, source, resume=True, quiet=quiet)
-
-
-def _continue(
-    folder: Path,
-    parts: Parts,
-    group: Group,
-    module: nn.Module | None,
-    source: Source | None,
-    *,
-    resume: bool,
-    quiet: bool,
-) -> Run:
-    with group.together("set-up"):
-        config = RunConfig.from_json(read_json(folder / "config.json"))
-
-    training = Training(parts, config, folder, partial(keep, folder, parts), group)
-    try:
-        with group.together("set-up"):
-            if resume:
-                training.resume()
-        training.run(quiet)
-        group.wait("the end of training")  # until all is written
-    except ProcessLost as error:
-        raise ProcessLost(f"{error} Then go on from the last checkpoint: quickstudy train --resume {folder}") from error
-    run = Run(folder, module, source)
-    run.__dict__["parts"] = parts
-    return run

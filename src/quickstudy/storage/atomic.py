@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from quickstudy.errors import RunError
 from quickstudy.files import writing
@@ -24,3 +29,27 @@ def write_atomically(path: Path, data: bytes, then: str = "try again") -> None:
             f"Could not write {path}: {error.strerror}. What was there before is intact. "
             f"Free space or make the folder writable, then {then}."
         ) from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace the file at `path` by `text` in UTF-8; what has no place there, as in names of files, is written out."""
+    write_atomically(path, text.encode("utf-8", "backslashreplace"))
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Replace the file at `path` by a table, with its columns named in the first line.
+
+    Texts that spreadsheets would take for formulas get an apostrophe before them, as their users would write it.
+    """
+    lines = io.StringIO()
+    writer = csv.writer(lines, lineterminator="\n")
+    writer.writerow(map(_harmless, columns))
+    writer.writerows([_harmless(cell) for cell in row] for row in rows)
+    write_text(path, lines.getvalue())
+
+
+def _harmless(cell: Any) -> str:
+    if isinstance(cell, float):
+        return f"{cell:.6g}"
+    text = str(cell)
+    return f"'{text}" if isinstance(cell, str) and re.match(r"\s*[=+\-@\t\r]", text) else text

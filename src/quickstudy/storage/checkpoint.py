@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Mapping
+from copy import deepcopy
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypedDict, TypeVar
 
 import torch
 from torch import Tensor
 
+from quickstudy.entries import require_alike
 from quickstudy.episode import Params
-from quickstudy.errors import CheckpointError, RunError
+from quickstudy.errors import CheckpointError, fitting_together
 from quickstudy.storage.atomic import GO_ON
+from quickstudy.storage.json import fitting
 from quickstudy.storage.tensors import load_tensors, save_tensors
 
 
@@ -29,17 +33,34 @@ class Resumable(Protocol):
     def restore(self, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
         """Continue from what `tensors` and `numbers` gave."""
 
+    def rehearse(self) -> None:
+        """Do what a step does, on anything: where what was restored does not fit, this raises."""
+
+
+R = TypeVar("R", bound=Resumable)
+
+
+class _Meta(TypedDict):
+    step: int
+    outer: dict[str, Any]
+    torch: str
+    facts: dict[str, Any]
+
 
 _KIND = "checkpoint"
-_FIELDS = {"step": int, "outer": dict, "torch": str, "facts": dict}
 _KEEP = 2  # so that one damaged file costs one interval and not the run
 _RANDOM = "random."
 
 logger = logging.getLogger("quickstudy")
 
 
+def _name(step: int) -> str:
+    return f"step-{step:09d}.safetensors"
+
+
 def _files(folder: Path) -> list[Path]:
-    return sorted((folder / "checkpoints").glob("step-*.safetensors"))
+    place = folder / "checkpoints"
+    return sorted(path for path in place.iterdir() if path.match("step-*.safetensors")) if place.is_dir() else []
 
 
 def _device(outer: Resumable) -> torch.device:
@@ -62,33 +83,61 @@ def save_checkpoint(folder: Path, outer: Resumable, step: int, facts: dict[str, 
     """
     tensors = outer.tensors() | _random(outer)
     meta = {"kind": _KIND, "step": step, "outer": outer.numbers(), "torch": torch.__version__, "facts": facts}
-    save_tensors(folder / "checkpoints" / f"step-{step:09d}.safetensors", tensors, meta, GO_ON)
+    save_tensors(folder / "checkpoints" / _name(step), tensors, meta, GO_ON)
     for old in _files(folder)[:-_KEEP]:
         old.unlink()
 
 
-def load_checkpoint(folder: Path, outer: Resumable) -> tuple[int, dict[str, Any]]:
-    """Restore the newest good checkpoint into `outer`; (step, facts). Damaged files are named and passed over."""
+def load_checkpoint(folder: Path, fresh: Callable[[], R], facts: Any = dict) -> tuple[R, int, dict[str, Any]] | None:
+    """The newest good checkpoint in what `fresh` makes, its step and its facts; None where none was written yet.
+
+    fresh: makes what was stored, as it was before the first step. facts: the type of what was stored beside it. Damaged
+    files, and files of something else, are named and passed over; CheckpointError if there is no other.
+    """
     files = _files(folder)
-    if not files:
-        raise RunError(f"{folder} holds no checkpoint to go on from. Train it anew with --overwrite, or elsewhere.")
     problems = []
     for path in reversed(files):
         try:
-            tensors, meta = load_tensors(path, _KIND, _FIELDS)
+            tensors, meta = load_tensors(path, _KIND, _Meta)
+            told = fitting(meta["facts"], facts, f"The facts of {path}")
+            with fitting_together(f"{path} does not fit this run: training cannot go on from it", "Restore it."):
+                _restored(path, fresh, tensors, meta).rehearse()
+                outer = _restored(path, fresh, tensors, meta)
+                _set_random(outer, tensors)
         except CheckpointError as error:
             problems.append(str(error))
-            logger.warning("%s Trying the checkpoint before it.", error)
-            continue
-        torch.set_rng_state(tensors[f"{_RANDOM}cpu"])
-        if (device := _device(outer)).type == "cuda" and f"{_RANDOM}cuda" in tensors:
-            torch.cuda.set_rng_state(tensors[f"{_RANDOM}cuda"], device)
-        outer.restore(tensors, meta["outer"])
-        if meta["torch"] != torch.__version__:
-            logger.warning(
-                "The checkpoint was written with torch %s and this is %s: the run goes on, but not to the same bits.",
-                meta["torch"],
-                torch.__version__,
-            )
-        return meta["step"], meta["facts"]
-    raise CheckpointError(f"{folder} has no usable checkpoint. " + " ".join(problems))
+        else:
+            if meta["torch"] != torch.__version__:
+                logger.warning(
+                    "The checkpoint was written with torch %s and this is %s: the run goes on, but not to the same "
+                    "bits.", meta["torch"], torch.__version__,
+                )  # fmt: skip
+            return outer, meta["step"], told
+        logger.warning("%s Trying the checkpoint before it.", problems[-1])
+    if not files:
+        return None
+    raise CheckpointError(
+        f"{folder} has no usable checkpoint. {' '.join(problems)} To train it again from its first step, delete "
+        f"{folder / 'checkpoints'} and resume."
+    )
+
+
+def _restored(path: Path, fresh: Callable[[], R], tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> R:
+    """What was stored; CheckpointError if it is not as what `fresh` makes becomes in a step."""
+    if path.name != _name(meta["step"]):
+        raise CheckpointError(f"{path} holds step {meta['step']}, not the one in its name. Rename or delete it.")
+    own = {name: value.clone() for name, value in tensors.items() if not name.startswith(_RANDOM)}
+    like = fresh()
+    if meta["step"]:
+        like.rehearse()
+    # Optimizers do not look at the shapes of their slots before they write to them.
+    require_alike(like.tensors(), own, "this run", str(path))
+    outer = fresh()
+    outer.restore(own, deepcopy(meta["outer"]))
+    return outer
+
+
+def _set_random(outer: Resumable, tensors: Mapping[str, Tensor]) -> None:
+    torch.set_rng_state(tensors[f"{_RANDOM}cpu"])
+    if (device := _device(outer)).type == "cuda" and f"{_RANDOM}cuda" in tensors:
+        torch.cuda.set_rng_state(tensors[f"{_RANDOM}cuda"], device)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
-from quickstudy.errors import QuickstudyError, RunError
+from quickstudy.errors import ConfigError, QuickstudyError, RunError
+from quickstudy.files import leftovers
+from quickstudy.storage.held import Held, hold
 from quickstudy.storage.json import read_json
 
 RUNS = Path("runs")
@@ -21,6 +26,28 @@ _WRITTEN = (
     "adapted-model/model.safetensors",
     "config.json",
 )
+_LONGEST = 200  # characters of a name: file systems take 255 bytes, and a number may follow
+
+
+def check_name(name: str) -> str:
+    """The name of a run; ConfigError for one that cannot be the name of a folder, or that hides or misleads."""
+    wrong = ""
+    if not name or name != name.strip():
+        wrong = "is empty, or begins or ends with a space"
+    elif re.search(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]", name):
+        wrong = "holds a line break or another character that cannot be seen"
+    elif "/" in name or "\\" in name:
+        wrong = "is a path"
+    elif name[0] in ".-":
+        wrong = f"begins with {name[0]!r}"
+    elif len(name.encode(errors="surrogatepass")) > _LONGEST:
+        wrong = f"is {len(name.encode(errors='surrogatepass'))} bytes long, and {_LONGEST} are the most"
+    if wrong:
+        raise ConfigError(
+            f"The name of a run {wrong}: {name!r:.80}. Choose a short one, such as 'photos-2'; where the run's folder "
+            "lies is said by --out."
+        )
+    return name
 
 
 def refuse_occupied(folder: Path) -> None:
@@ -33,27 +60,85 @@ def refuse_occupied(folder: Path) -> None:
             )
 
 
-def new_folder(name: str, out: str | Path | None, overwrite: bool) -> Path:
-    """The folder of a new run: `out`, which must not hold a run; or runs/<name>, numbered if that is taken."""
-    folder = Path(out) if out is not None else RUNS / name
-    if any(path.exists() and not path.is_dir() for path in (folder, *folder.parents)):
-        raise RunError(f"{folder} cannot be a folder: a file is in its way. Choose another folder with --out.")
-    number = 1
-    while out is None and not overwrite and (folder / "config.json").exists():
-        number += 1
-        folder = RUNS / f"{name}-{number}"
-    if folder.exists() and any(folder.iterdir()):
-        if not overwrite:
+def take_folder(name: str, out: str | Path | None, overwrite: bool) -> Held:
+    """Hold the folder of a new run, empty: `out`; or runs/<name>, numbered if that is taken.
+
+    Of several processes that ask for one name at the same moment, each gets a folder of its own. What a killed start
+    has left behind is removed. Raises RunError where `out` holds something else, or is held by another process.
+    """
+    for folder in [Path(out)] if out is not None else _numbered(check_name(name)):
+        held = _held(folder)
+        if held is None:
+            if out is not None or overwrite:
+                raise _in_use(folder)
+            continue
+        try:
+            if _emptied(folder, overwrite):
+                return held
+        except BaseException:
+            held.release()
+            raise
+        held.release()
+        if out is not None:
             raise RunError(
                 f"The folder {folder} exists and is not empty. Choose another (--out), or, where you train, go on with "
                 f"it (quickstudy train --resume {folder}) or replace it (--overwrite)."
             )
-        _clear(folder)
+    raise AssertionError("there is no last number")
+
+
+def take_run(folder: Path) -> Held:
+    """Hold the folder of a run that is there, to go on with it. RunError if another process holds it."""
+    held = take(folder)
+    for path in _left(folder):
+        path.unlink(missing_ok=True)
+    return held
+
+
+def take(folder: Path) -> Held:
+    """Hold a folder, whatever is in it. RunError if another process holds it, or if it cannot be made."""
+    held = _held(folder)
+    if held is None:
+        raise _in_use(folder)
+    return held
+
+
+def _in_use(folder: Path) -> RunError:
+    return RunError(
+        f"The folder {folder} is in use: another process writes to it. Wait for it or stop it, or choose another "
+        "folder (--out)."
+    )
+
+
+def _numbered(name: str) -> Iterator[Path]:
+    yield RUNS / name
+    yield from (RUNS / f"{name}-{number}" for number in count(2))
+
+
+def _held(folder: Path) -> Held | None:
+    if any(path.exists() and not path.is_dir() for path in (folder, *folder.parents)):
+        raise RunError(f"{folder} cannot be a folder: a file is in its way. Choose another folder with --out.")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        return hold(folder)
     except OSError as error:
         raise RunError(f"Could not make the folder {folder}: {error.strerror}. Choose another with --out.") from error
-    return folder
+
+
+def _left(folder: Path) -> list[Path]:
+    """What a process left in the folder of a run that was killed while it wrote a file."""
+    return [path for pattern in _WRITTEN for path in leftovers((folder / pattern).parent, Path(pattern).name)]
+
+
+def _emptied(folder: Path, overwrite: bool) -> bool:
+    """Remove what killed starts have left, and with `overwrite` the run that is there; whether the folder is empty."""
+    for path in _left(folder):
+        path.unlink(missing_ok=True)
+    if {path.name for path in folder.iterdir()} <= {"splits.json"}:  # which is written before the config
+        (folder / "splits.json").unlink(missing_ok=True)
+        return True
+    if overwrite:
+        _clear(folder)
+    return overwrite
 
 
 def _clear(folder: Path) -> None:
@@ -68,10 +153,16 @@ def _clear(folder: Path) -> None:
             (folder / inner).rmdir()
 
 
-def _is_run(folder: Path) -> bool:
-    """Whether the folder's config.json is one of ours: other programs call theirs so too."""
+def runs() -> list[Path]:
+    """The folders of the runs under runs/, sorted by name, also damaged ones; other programs' folders are left out."""
+    folders = sorted(RUNS.iterdir()) if RUNS.is_dir() else []
+    return [folder for folder in folders if (folder / "config.json").exists() and _is_run(folder) is not False]
+
+
+def _is_run(folder: Path) -> bool | None:
+    """Whether the folder's config.json is one of ours: other programs call theirs so too. None if it cannot be read."""
     try:
         config = read_json(folder / "config.json")
     except QuickstudyError:
-        return False
+        return None
     return isinstance(config, dict) and {"format", "tasks", "model", "learner"} <= config.keys()

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -15,7 +15,9 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from quickstudy.errors import CheckpointError, RunError
+from quickstudy.files import require_regular
 from quickstudy.storage.atomic import write_atomically
+from quickstudy.storage.json import fitting, parsed
 
 FORMAT = 1
 """Version of the file format; files of a later one are refused."""
@@ -58,7 +60,7 @@ def unpack(data: bytes) -> dict[str, Tensor]:
     """The tensors of `pack`, on the CPU; CheckpointError for bytes that are no tensors."""
     try:
         return {name: owned(value) for name, value in load(data).items()}
-    except SafetensorError as error:
+    except (SafetensorError, TypeError, ValueError) as error:
         raise CheckpointError(f"Stored tensors are damaged: they are not safetensors ({error}).") from error
 
 
@@ -72,27 +74,26 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, A
     write_atomically(path, pack(tensors, header), then)
 
 
-def load_tensors(
-    path: Path, kind: str | None = None, fields: Mapping[str, type] | None = None
-) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def load_tensors(path: Path, kind: str | None = None, meta: Any = dict) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The tensors (on the CPU) and metadata of a file.
 
-    kind: what the file must say that it is, such as 'run'. fields: what its metadata must hold, and of which type.
+    kind: what the file must say that it is, such as 'run'. meta: the type of its metadata, such as a `TypedDict`.
     Raises RunError if there is no such file; CheckpointError if it is truncated, edited, too new or something else.
     """
+    require_regular(path)
     if not path.exists():
         raise RunError(f"There is no {path}.")
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
             tensors = {name: owned(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118  # not a mapping
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(f"{path} is truncated or not a safetensors file ({error}).") from error
     _check_version(path, header.get("quickstudy_format", ""))
     text = header.get("meta", "")
     if _digest(tensors, text) != header.get("sha256"):
         raise CheckpointError(f"{path} does not match its checksum: it was edited or damaged. Restore it from a copy.")
-    return tensors, _metadata(path, text, kind, fields or {})
+    return tensors, _metadata(path, text, kind, meta)
 
 
 def _digest(tensors: Mapping[str, Tensor], text: str) -> str:
@@ -105,7 +106,7 @@ def _digest(tensors: Mapping[str, Tensor], text: str) -> str:
 
 
 def _check_version(path: Path, version: str) -> None:
-    if not re.fullmatch(r"[0-9]{1,9}", version):
+    if not re.fullmatch(r"[1-9][0-9]{0,8}", version):
         raise CheckpointError(f"{path} was not written by quickstudy: its header names no format.")
     if int(version) > FORMAT:
         raise CheckpointError(
@@ -114,31 +115,18 @@ def _check_version(path: Path, version: str) -> None:
         )
 
 
-def _metadata(path: Path, text: str, kind: str | None, fields: Mapping[str, type]) -> dict[str, Any]:
-    """The metadata of a file, which must be a JSON object of this kind with these fields."""
-    try:
-        meta = json.loads(text)
-    except ValueError as error:
-        raise CheckpointError(f"The metadata of {path} is not valid JSON ({error}). Restore it from a copy.") from error
-    if not isinstance(meta, dict):
+def _metadata(path: Path, text: str, kind: str | None, hint: Any) -> dict[str, Any]:
+    """The metadata of a file, which must be a JSON object of this kind and type."""
+    what = f"The metadata of {path}"
+    meta: dict[str, Any] = parsed(text, what, dict if kind is None else _Kind)
+    if kind is not None and meta["kind"] != kind:
         raise CheckpointError(
-            f"The metadata of {path} is not an object with names but {meta!r:.80}. Restore it from a copy."
+            f"{path} does not belong here: it is of the kind {meta['kind'][:60]!r}, expected {kind!r}. Give another "
+            "file, or restore the one of this folder from a copy."
         )
-    if kind is not None:
-        _check_fields(path, meta, {"kind": str})
-        if meta["kind"] != kind:
-            raise CheckpointError(
-                f"{path} does not belong here: it is of the kind {meta['kind']!r}, expected {kind!r}. Give another "
-                "file, or restore the one of this folder from a copy."
-            )
-    _check_fields(path, meta, fields)
+    fitting(meta, hint, what)
     return meta
 
 
-def _check_fields(path: Path, meta: Mapping[str, Any], fields: Mapping[str, type]) -> None:
-    for name, type_ in fields.items():
-        if not isinstance(meta.get(name), type_):
-            what = f"has {meta[name]!r:.80} as its {name!r}, expected" if name in meta else f"lacks its {name!r},"
-            raise CheckpointError(
-                f"The metadata of {path} {what} a value of the type {type_.__name__}. Restore it from a copy."
-            )
+class _Kind(TypedDict):
+    kind: str

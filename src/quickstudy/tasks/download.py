@@ -7,6 +7,7 @@ from pathlib import Path
 
 from quickstudy.errors import DataError
 from quickstudy.files import writing
+from quickstudy.terminal import console, words
 
 
 class DownloadError(DataError):
@@ -28,14 +29,13 @@ def download(url: str, path: Path, md5: str, timeout: float = 20.0) -> None:
     import http.client
     import urllib.request
 
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+    from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
 
     digest = hashlib.md5(usedforsecurity=False)
-    columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn()
+    columns = words("task.description"), BarColumn(), DownloadColumn(), TransferSpeedColumn()
     try:
         with urllib.request.urlopen(url, timeout=timeout) as reply, writing(path) as file:
-            with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+            with Progress(*columns, console=console(stderr=True), transient=True) as progress:
                 length = reply.headers.get("Content-Length")
                 bar = progress.add_task(f"Downloading {path.name}", total=int(length) if length else None)
                 while chunk := reply.read(1 << 18):

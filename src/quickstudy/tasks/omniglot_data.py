@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import logging
 import os
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -17,6 +17,7 @@ from quickstudy.errors import DataError
 from quickstudy.files import writing
 from quickstudy.formats.decoding import decode, fit
 from quickstudy.formats.progress import with_progress
+from quickstudy.storage.archive import Archive, archive
 from quickstudy.storage.tensors import owned
 from quickstudy.tasks.download import cache_folder, download
 
@@ -28,6 +29,8 @@ MD5 = {
     "images_background_small2": "b75a71a51d3b13f821f212756fe481fd",
 }
 """MD5 digests of the authors' archives; checked when downloading only, as a re-zipped copy holds the same images."""
+_MOST_PIXELS = 1_000_000  # drawings are 105 x 105
+_TOGETHER = 12_000_000  # pixels
 _log = logging.getLogger("quickstudy")
 
 
@@ -73,39 +76,34 @@ def read_archive(path: Path, size: int) -> Drawings:
     Pixels are averaged over areas from 105 x 105 to size x size, and inverted: 255 is ink, 0 is paper. The decoded
     tensor is kept in the user's cache folder under a name that follows from the archive's contents.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = sorted(
-                (info for info in archive.infolist() if info.filename.endswith(".png")), key=lambda i: i.filename
-            )
-            names = ["/".join(PurePosixPath(info.filename).parts[-3:-1]) for info in members]
-            characters = sorted(set(names))
-            if not characters or "/" not in characters[0]:
-                raise DataError(f"{path} holds no images 'Alphabet/characterNN/*.png': it is not an Omniglot archive.")
-            number = {name: i for i, name in enumerate(characters)}
-            labels = torch.tensor([number[name] for name in names])
-            contents = hashlib.sha256("".join(f"{i.filename}:{i.CRC}:{i.file_size};" for i in members).encode())
-            cached = cache_folder("omniglot") / f"{path.stem}-{size}-{contents.hexdigest()[:16]}.safetensors"
-            x = _load(cached, (len(members), 1, size, size))
-            if x is None:
-                x = _decode(archive, members, size, path.name)
-                _save(x, cached)
-    except zipfile.BadZipFile as error:
-        raise DataError(f"{path} is not a complete zip archive ({error}). Delete it and fetch it again.") from error
+    with archive(path) as drawings:
+        members = [info for name, info in drawings.members.items() if name.endswith(".png")]
+        names = ["/".join(PurePosixPath(info.filename).parts[-3:-1]) for info in members]
+        characters = sorted(set(names))
+        if not characters or "/" not in characters[0]:
+            raise DataError(f"{path} holds no images 'Alphabet/characterNN/*.png': it is not an Omniglot archive.")
+        number = {name: i for i, name in enumerate(characters)}
+        labels = torch.tensor([number[name] for name in names])
+        contents = hashlib.sha256("".join(f"{i.filename}:{i.CRC}:{i.file_size};" for i in members).encode())
+        cached = cache_folder("omniglot") / f"{path.stem}-{size}-{contents.hexdigest()[:16]}.safetensors"
+        x = _load(cached, (len(members), 1, size, size))
+        if x is None:
+            x = _decode(drawings, [info.filename for info in members], size)
+            _save(x, cached)
     return Drawings(x, labels, characters)
 
 
-def _decode(archive: zipfile.ZipFile, members: list[zipfile.ZipInfo], size: int, name: str) -> Tensor:
-    x = torch.empty((len(members), 1, size, size), dtype=torch.uint8)
+def _decode(drawings: Archive, names: list[str], size: int) -> Tensor:
+    x = torch.empty((len(names), 1, size, size), dtype=torch.uint8)
     alike: list[Tensor] = []  # drawings of one shape in a row: shrinking many at once is what makes this fast
-    for done, info in enumerate(with_progress(members, f"Decoding {name}")):
-        with archive.open(info) as file:
-            pixels = decode(file, 1, f"{name}/{info.filename}").pixels
-        if alike and (len(alike) == 1024 or alike[0].shape != pixels.shape):
+    for done, name in enumerate(with_progress(names, f"Decoding {drawings.path.name}")):
+        file = io.BytesIO(drawings.read(name))
+        pixels = decode(file, 1, f"{drawings.path.name}/{name}", _MOST_PIXELS).pixels
+        if alike and (len(alike) * pixels.numel() >= _TOGETHER or alike[0].shape != pixels.shape):
             x[done - len(alike) : done] = 255 - fit(torch.stack(alike), size)
             alike = []
         alike.append(pixels)
-    x[len(members) - len(alike) :] = 255 - fit(torch.stack(alike), size)
+    x[len(names) - len(alike) :] = 255 - fit(torch.stack(alike), size)
     return x
 
 

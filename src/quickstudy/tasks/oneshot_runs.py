@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-import zipfile
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -13,9 +12,9 @@ import torch
 from quickstudy.episode import Episode, Examples, stack
 from quickstudy.errors import DataError
 from quickstudy.formats.base import Format
+from quickstudy.storage.archive import Archive, archive
 
 LABELS = "class_labels.txt"
-_MAX_BYTES = 10_000_000
 
 
 class OneShotRuns(NamedTuple):
@@ -34,17 +33,11 @@ def oneshot_runs(path: str | Path, format: Format) -> OneShotRuns:
 
     Raises DataError, naming file and line, if something is missing or does not fit.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = {i.filename: i for i in archive.infolist() if not i.filename.startswith("__MACOSX")}
-            lists = sorted(n for n in members if re.search(rf"(^|/)run\d+/{re.escape(LABELS)}$", n))
-            if not lists:
-                raise DataError(f"{path} holds no 'runNN/{LABELS}': it is not the archive of the one-shot runs.")
-            episodes = [_run(archive, members, name, format) for name in lists]
-    except FileNotFoundError as error:
-        raise DataError(f"There is no file {path}. Check the path.") from error
-    except zipfile.BadZipFile as error:
-        raise DataError(f"{path} is not a complete zip archive ({error}). Fetch it again.") from error
+    with archive(path) as drawings:
+        lists = [name for name in drawings.members if re.search(rf"(^|/)run\d+/{re.escape(LABELS)}$", name)]
+        if not lists:
+            raise DataError(f"{path} holds no 'runNN/{LABELS}': it is not the archive of the one-shot runs.")
+        episodes = [_run(drawings, name, format) for name in lists]
     names = [PurePosixPath(name).parent.name for name in lists]
     ways = {name: len(episode.support.y) for name, episode in zip(names, episodes, strict=True)}
     if len(set(ways.values())) > 1:
@@ -52,10 +45,10 @@ def oneshot_runs(path: str | Path, format: Format) -> OneShotRuns:
     return OneShotRuns(stack(episodes), names)
 
 
-def _run(archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], labels: str, format: Format) -> Episode:
+def _run(drawings: Archive, labels: str, format: Format) -> Episode:
     root = PurePosixPath(labels).parent.parent  # the lines name files from the folder of the runs
     pairs = []
-    for number, line in enumerate(_read(archive, members[labels]).decode("utf-8", "replace").splitlines(), start=1):
+    for number, line in enumerate(drawings.read(labels).decode("utf-8", "replace").splitlines(), start=1):
         words = line.split()
         if not words:
             continue
@@ -64,7 +57,7 @@ def _run(archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], labels: 
             raise DataError(f"{where} must be two files, 'test-image training-image'; found {len(words)} words.")
         names = [str(root / word) for word in words]
         for name in names:
-            if name not in members:
+            if name not in drawings.members:
                 raise DataError(f"{where} names {name}, which is not in the archive. Fetch the archive again.")
         pairs.append(names)
     training = sorted({support for _, support in pairs})
@@ -75,7 +68,7 @@ def _run(archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], labels: 
         )
 
     def examples(files: list[str], ids: list[int]) -> Examples:
-        images = [_named(io.BytesIO(_read(archive, members[f])), f) for f in files]
+        images = [_named(io.BytesIO(drawings.read(f)), f) for f in files]
         y = torch.tensor(ids, dtype=torch.int64)
         return Examples(format.features(format.store(images).x), y, torch.ones_like(y, dtype=torch.bool))
 
@@ -89,9 +82,3 @@ def _named(file: io.BytesIO, name: str) -> io.BytesIO:
     """The file, which then says its name where it cannot be read."""
     file.name = name
     return file
-
-
-def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
-    if info.file_size > _MAX_BYTES:
-        raise DataError(f"{info.filename} unpacks to {info.file_size} bytes, more than the limit of {_MAX_BYTES}.")
-    return archive.read(info)

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
 from torch import nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from quickstudy.engine import Engine, place, resolve_device
 from quickstudy.engine.distribute import Group
 from quickstudy.engine.vectorize import tasks_of
+from quickstudy.entries import CONSTANT, HEAD, INNER, PARAMETER, require_alike
 from quickstudy.episode import Params
-from quickstudy.errors import ConfigError
+from quickstudy.errors import CheckpointError, ConfigError, fitting_together
 from quickstudy.learners import Learner
 from quickstudy.models import WithContext
 from quickstudy.registry import formats, learners, models
@@ -23,6 +28,8 @@ from quickstudy.tasks.classes import ClassSource
 from quickstudy.tasks.transformed import transformed
 from quickstudy.training.config import RunConfig
 
+_OWN = (PARAMETER, HEAD, INNER, CONSTANT)  # what φ has from the beginning, and of the same shape for all tasks
+_RESTORE = "Restore the file from a copy."
 _CALIBRATION = 1 << 40  # indices of the episodes that statistics are taken over; training never gets there
 
 
@@ -50,6 +57,44 @@ def build_learner(config: RunConfig, spec: TaskSpec, classes: int = 0, module: n
     options = {"classes": classes} if traits.pretrains else {}
     constructor = learners[config.learner.name]
     return cast(Learner, constructor(module, spec, **(config.learner.options | options)))
+
+
+def restored_learner(config: RunConfig, spec: TaskSpec, params: Params, module: nn.Module | None = None) -> Learner:
+    """The learner whose φ was stored; CheckpointError, naming an entry, where φ is of another network."""
+    size = sum(value.numel() for value in params.values())
+    with fitting_together("What was stored describes no network that can be built", _RESTORE), _of_at_most(size):
+        learner = build_learner(config, spec, classes=1, module=module)
+        fresh = learner.init(torch.Generator().manual_seed(0))
+    wanted, stored = (
+        {name: value for name, value in some.items() if name.startswith(_OWN)} for some in (fresh, params)
+    )
+    require_alike(wanted, stored, "a learner with its settings", "What was stored")
+    return learner
+
+
+@contextmanager
+def _of_at_most(numbers: int) -> Iterator[None]:
+    """Within it, this thread refuses to build networks of more parameters: CheckpointError, before memory is filled.
+
+    Settings that were damaged may describe a network larger than the memory.
+    """
+    built, thread = 0, threading.get_ident()
+
+    def count(owner: nn.Module, name: str, value: nn.Parameter | None) -> None:
+        nonlocal built
+        if value is not None and threading.get_ident() == thread:
+            built += value.numel()
+            if built > 2 * numbers:  # some layers are replaced while a network is built
+                raise CheckpointError(
+                    f"What was stored has {numbers:,} numbers, but its settings describe a larger network: they do not "
+                    f"belong together. {_RESTORE}"
+                )
+
+    hook = register_module_parameter_registration_hook(count)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def _wider(spec: TaskSpec, size: int) -> TaskSpec:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, TypedDict, get_args, get_type_hints
 
 from quickstudy import registry
 from quickstudy.engine import Compile, Precision, Vectorize
 from quickstudy.errors import CheckpointError, ConfigError, unknown_name
+from quickstudy.hints import Count, misfit
 from quickstudy.registry import Part
+from quickstudy.storage.folders import check_name
 from quickstudy.storage.tensors import FORMAT
 from quickstudy.tasks.base import Sampling
 from quickstudy.training.outer import OuterOptions
@@ -20,6 +21,13 @@ PARTS: dict[str, registry.Registry[Any, Any]] = {
     "model": registry.models,
     "learner": registry.learners,
 }
+
+
+class _Stored(TypedDict):
+    """A part as JSON."""
+
+    name: str
+    options: dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +56,7 @@ class Protocol:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Protocol:
+        """The inverse of `asdict`, of what has the fields of a protocol."""
         return cls(**{name: _tuples(value) for name, value in data.items()})
 
 
@@ -64,34 +73,34 @@ class RunConfig:
     learner: Part[Any]
     """How a task is learned."""
 
-    ways: int = 5
+    ways: Count = 5
     """Classes per task (N), for validation and evaluation."""
-    shots: int = 1
+    shots: Count = 1
     """Support examples per class (K)."""
-    queries: int = 15
+    queries: Count = 15
     """Query examples per class (Q)."""
-    train_ways: int | None = None
+    train_ways: Count | None = None
     """Classes per training task; the same as `ways` if not given."""
-    train_shots: int | None = None
+    train_shots: Count | None = None
     """Support examples per class in training; the same as `shots` if not given."""
-    train_queries: int | None = None
+    train_queries: Count | None = None
     """Query examples per class in training; the same as `queries` if not given."""
-    min_ways: int | None = None
+    min_ways: Count | None = None
     """If given, training tasks have between `min_ways` and `train_ways` classes."""
-    min_shots: int | None = None
+    min_shots: Count | None = None
     """If given, classes of training tasks have between `min_shots` and `train_shots` support examples."""
-    train_groups: int | None = None
+    train_groups: Count | None = None
     """Groups (such as alphabets) that the classes of a training task come from; the source's choice if not given."""
     shuffle_labels: bool = False
     """Permute the class ids of every training task at random, so that they cannot be guessed from the inputs."""
     target_offset: float = 0.0
     """Spread, in units of the target, of one random number for each training task, added to all of its targets."""
-    batch: int = 128
+    batch: Count = 128
     """Examples per step for learners that pretrain on ordinary batches instead of episodes."""
 
     iterations: int = 1000
     """Outer steps."""
-    meta_batch: int = 4
+    meta_batch: Count = 4
     """Tasks per outer step (T)."""
     optimizer: str = "Adam"
     """Outer optimizer: the name of a class in torch.optim; "Muon" takes convolutions too."""
@@ -137,6 +146,7 @@ class RunConfig:
     """What `quickstudy reproduce` measures after training."""
 
     def __post_init__(self) -> None:
+        check_name(self.name)
         for name in (
             "shots",
             "batch",
@@ -192,8 +202,7 @@ class RunConfig:
         """The inverse of `to_json`; CheckpointError for a later format, ConfigError for settings it does not know."""
         if not isinstance(data, Mapping):
             raise ConfigError(f"The settings of a run must be an object of names and values, found {data!r:.60}.")
-        if not _fits(data.get("format", FORMAT), int):
-            raise _unfit("format", "a whole number", data["format"])
+        _require("format", data.get("format", FORMAT), int)
         if data.get("format", FORMAT) > FORMAT:
             raise CheckpointError(
                 f"The config has format {data['format']}, written by a newer quickstudy; this version reads up to "
@@ -207,21 +216,17 @@ class RunConfig:
         missing = [name for name in ("name", *PARTS) if name not in data]
         if missing:
             raise ConfigError(f"The settings of a run must name its {', '.join(missing)}.")
-        hints = get_type_hints(cls)
-        for name, value in data.items():
-            if name not in (*PARTS, "protocols") and not _fits(value, hints[name]):
-                kind = hints[name].__name__ if isinstance(hints[name], type) else hints[name]
-                raise _unfit(name, f"of type {kind}", value)
+        hints = get_type_hints(cls, include_extras=True)
         values = dict(data)
-        for name, parts in PARTS.items():
-            part = data[name]
-            if not (_fits(part, dict) and _fits(part.get("name"), str) and _fits(part.get("options"), dict)):
-                raise _unfit(name, "an object with a name and options", part)
-            values[name] = parts.part(part["name"], **{n: _tuples(v) for n, v in part["options"].items()})
-        try:
-            values["protocols"] = tuple(Protocol.from_json(protocol) for protocol in data.get("protocols", ()))
-        except (TypeError, AttributeError) as error:
-            raise _unfit("protocols", "a list of objects with the fields of Protocol", data["protocols"]) from error
+        for name, value in data.items():
+            if name in PARTS:
+                _require(name, value, _Stored)
+                values[name] = Part(PARTS[name], value["name"], {n: _tuples(v) for n, v in value["options"].items()})
+            elif name == "protocols":
+                _require(name, value, list[Protocol])
+                values[name] = tuple(map(Protocol.from_json, value))
+            else:
+                _require(name, value, hints[name])
         return cls(**values)
 
     def with_tasks(self, tasks: Part[Any]) -> RunConfig:
@@ -237,14 +242,7 @@ def _tuples(value: Any) -> Any:
     return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
 
 
-def _fits(value: Any, hint: Any) -> bool:
-    """Whether a value that was read from JSON is of the type `hint`; which words a Literal takes is checked later."""
-    if get_origin(hint) in (Union, UnionType):
-        return any(_fits(value, one) for one in get_args(hint))
-    if hint in (int, float):
-        return isinstance(value, (int, hint)) and not isinstance(value, bool)
-    return isinstance(value, str if get_origin(hint) is Literal else get_origin(hint) or hint)
-
-
-def _unfit(name: str, wanted: str, found: Any) -> ConfigError:
-    return ConfigError(f"The setting {name!r} of a run must be {wanted}, found {found!r:.80}. Correct it.")
+def _require(name: str, value: Any, hint: Any) -> None:
+    """ConfigError for a setting that was read from JSON and is not what `hint` says."""
+    if wrong := misfit(value, hint, f"The setting {name!r} of a run"):
+        raise ConfigError(f"{wrong}. Correct it.")

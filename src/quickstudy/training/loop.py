@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
+import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from quickstudy.episode import Episode, Params
 from quickstudy.errors import ProcessLost, RunError, TrainingError
 from quickstudy.evaluation.evaluate import evaluate
 from quickstudy.storage.checkpoint import load_checkpoint, save_checkpoint
-from quickstudy.targets.metric import Metric
+from quickstudy.training.best import Best, Facts
 from quickstudy.training.build import Parts, calibrated, initial_params
 from quickstudy.training.config import RunConfig
 from quickstudy.training.metrics import MetricsLog
@@ -31,6 +30,8 @@ from quickstudy.training.splits import ON_TRAINING_CLASSES, held_out
 from quickstudy.training.stop import StopRequests
 from quickstudy.training.whole import WholeStep
 
+_log = logging.getLogger("quickstudy")
+
 
 class Interrupted(Exception):
     """Training was asked to stop; everything is saved in `folder` at `step`."""
@@ -38,17 +39,6 @@ class Interrupted(Exception):
     def __init__(self, folder: Path, step: int) -> None:
         super().__init__(f"stopped after step {step}; go on with: quickstudy train --resume {folder}")
         self.folder, self.step = folder, step
-
-
-@dataclass
-class Best:
-    """The best validation so far."""
-
-    value: float = math.nan
-    step: int = -1
-
-    def improves(self, value: float, metric: Metric) -> bool:
-        return self.step < 0 or math.isnan(self.value) or metric.better(value, self.value)
 
 
 class Training:
@@ -76,20 +66,28 @@ class Training:
         self._latest: tuple[Episode, Tensor]  # of the last step
         self.tuner = Tuner(self.engine, config.compile, run=self._run)
         self.tuner.decided = self.plans.decided or not self.group.leads  # the others follow the leader's plan
-        self.outer = Outer(initial_params(parts, config), config.outer)
+        self.outer = self._fresh()
         self.whole = WholeStep(self.outer)
         self.held_out = held_out(parts.source)
         self.step, self.seconds, self.best = 0, 0.0, Best()
         self.window: list[tuple[Tensor, Tensor]] = []  # loss and metric of the steps since the last line of metrics
         self.metric = parts.engine.learner.spec.target.metric
 
+    def _fresh(self) -> Outer:
+        return Outer(initial_params(self.parts, self.config), self.config.outer)
+
     def resume(self) -> None:
-        """Go on from the newest good checkpoint."""
-        self.step, facts = load_checkpoint(self.folder, self.outer)
+        """Go on from the newest good checkpoint; from the first step where none was written yet."""
+        found = load_checkpoint(self.folder, self._fresh, Facts)
+        if found is None:
+            _log.warning("%s has no checkpoint yet: training begins with its first step.", self.folder)
+            return
+        self.outer, self.step, facts = found
+        self.whole = WholeStep(self.outer)
         self.seconds = facts["seconds"]
         self.best = Best(facts["best"]["value"], facts["best"]["step"])
         like = next(iter(self.outer.params.values()))
-        self.window = [(like.new_tensor(loss), like.new_tensor(metric)) for loss, metric in facts.get("window", ())]
+        self.window = [(like.new_tensor(loss), like.new_tensor(metric)) for loss, metric in facts["window"]]
 
     def run(self, quiet: bool = False) -> None:
         """Train to the end.

@@ -4,23 +4,47 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import logging
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Any, Self, TypedDict
 
-from quickstudy.errors import RunError
+from quickstudy.errors import CheckpointError, RunError
+from quickstudy.files import require_regular
 from quickstudy.storage.atomic import GO_ON, write_atomically
+from quickstudy.storage.json import fitting, parsed
 
 NAME = "metrics.jsonl"
+_log = logging.getLogger("quickstudy")
+
+
+class _Line(TypedDict):
+    split: str
+    step: int
+    seconds: float
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """The lines of a run's metrics, in order; a last line that was cut off by a crash is left out."""
+    """The lines of a run's metrics, in order; a last line that was cut off by a crash is left out.
+
+    Lines that are damaged are left out with a warning: what they say is nowhere else, and nothing depends on it.
+    """
     path = folder / NAME
+    require_regular(path)
     if not path.exists():
         return []
-    lines = path.read_text().split("\n")
-    return [json.loads(line) for line in lines[:-1] if line]
+    good, bad = [], []
+    for number, text in enumerate(path.read_bytes().split(b"\n")[:-1], start=1):
+        try:
+            if text:
+                what = f"Line {number} of {path}"
+                line = parsed(text, what, dict[str, str | float])
+                good.append(fitting(line, _Line, what))
+        except CheckpointError as error:
+            bad.append(str(error))
+    if bad:
+        _log.warning("%d damaged lines of %s are left out. %s", len(bad), path, bad[0])
+    return good
 
 
 class MetricsLog:

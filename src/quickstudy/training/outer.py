@@ -184,12 +184,17 @@ class Outer:
         # Through text once, so that what cannot be stored is found before the file is written.
         return json.loads(json.dumps(numbers))  # type: ignore[no-any-return]
 
+    def rehearse(self) -> None:
+        """A step along nothing."""
+        nothing = {name: torch.zeros_like(value) for name, value in self.moving.items()}
+        self.step(nothing, torch.zeros((), device=next(iter(self.params.values())).device))
+
     def restore(self, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
         """Continue from what `tensors` and `numbers` gave."""
-        for store, prefix in ((self.params, "params."), (self.average, "average.")):
+        stores = {"params.": self.params} | ({"average.": self.average} if self._decay else {})
+        for prefix, store in stores.items():
             for name, value in store.items():
-                if prefix + name in tensors:
-                    value.copy_(tensors[prefix + name])
+                value.copy_(tensors[prefix + name])
         state: dict[int, dict[str, Any]] = {int(index): dict(slots) for index, slots in numbers["state"].items()}
         moving = list(self.moving.values())
         for name, value in tensors.items():

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypedDict
 
 from quickstudy.engine import Plan
 from quickstudy.engine.distribute import Group
 from quickstudy.storage.json import read_json, write_json
 
 FILE = "plans.json"
+_Entry = TypedDict("_Entry", {"from": int, "plan": Plan})
+_REMEDY = (
+    "Restore it from a copy; or delete it, and plans are chosen anew, by which figures may differ in the last digits."
+)
 
 
 class PlanLog:
@@ -16,7 +21,7 @@ class PlanLog:
 
     def __init__(self, folder: Path, writes: bool = True) -> None:
         self._path, self._writes = folder / FILE, writes
-        stored = read_json(self._path) if self._path.exists() else []
+        stored = read_json(self._path, list[_Entry], _REMEDY) if self._path.exists() else []
         self._plans = [(int(entry["from"]), Plan.from_json(entry["plan"])) for entry in stored]
 
     @property

@@ -6,11 +6,15 @@ import time
 from types import TracebackType
 from typing import Any, Self
 
+from quickstudy.terminal import console, words
+
 _EVERY = 10.0  # seconds between lines where there is no terminal
 
 
-def duration(seconds: float) -> str:
-    """'48 s', '3 min 05 s', '2 h 10 min'."""
+def duration(seconds: float | None) -> str:
+    """'48 s', '3 min 05 s', '2 h 10 min'; 'an unknown time' for None."""
+    if seconds is None:
+        return "an unknown time"
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
@@ -33,17 +37,16 @@ class Progress:
 
     def __enter__(self) -> Self:
         if not self._quiet:
-            from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+            from rich.progress import BarColumn, MofNCompleteColumn
             from rich.progress import Progress as Bars
 
-            self._console = Console(stderr=True)
+            self._console = console(stderr=True)
             if self._console.is_terminal:
                 columns = (
-                    TextColumn("{task.description}"),
+                    words("task.description"),
                     BarColumn(),
                     MofNCompleteColumn(),
-                    TextColumn("{task.fields[note]}"),
+                    words("task.fields[note]"),
                 )
                 self._bar = Bars(*columns, console=self._console, transient=True)
                 self._bar.start()
@@ -74,9 +77,9 @@ class Progress:
             self._bar.update(self._task, completed=done, note=text)
         elif time.perf_counter() - self._said >= _EVERY or done == self.total:
             self._said = time.perf_counter()
-            self._console.print(f"{self.title} {done}/{self.total}  {text}", highlight=False, soft_wrap=True)
+            self._console.print(f"{self.title} {done}/{self.total}  {text}", soft_wrap=True)
 
     def say(self, text: str) -> None:
         """A line that stays."""
         if not self._quiet:
-            self._console.print(text, highlight=False, soft_wrap=True)
+            self._console.print(text, soft_wrap=True)

@@ -6,6 +6,7 @@ Classes are split by their number and order, so that a class added later can mov
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypedDict
 
 from quickstudy.errors import DataError
 from quickstudy.storage.json import read_json, write_json
@@ -17,6 +18,14 @@ _REMEDY = (
     "The data have changed since training. Take the new classes out again, or fix what each class is for: with "
     "sub-folders train, val and test, or the argument splits of arrays"
 )
+
+
+class _Names(TypedDict):
+    """The classes of each split."""
+
+    train: list[str]
+    val: list[str]
+    test: list[str]
 
 
 def held_out(source: Source) -> bool:
@@ -35,7 +44,7 @@ def check(folder: Path, source: Source) -> None:
     """Raise DataError, naming a class, if one that is held out today was trained on by the run in `folder`."""
     if not (folder / NAME).exists():
         return
-    then: dict[str, list[str]] = read_json(folder / NAME)
+    then: dict[str, list[str]] = read_json(folder / NAME, _Names)
     for split in ("val", "test"):
         leaked = sorted(set(source.classes(split)) & set(then["train"]) - set(then[split]))
         if leaked:
@@ -49,7 +58,7 @@ def check_unchanged(folder: Path, source: Source) -> None:
     """Raise DataError, naming a class, if the training classes are not those that the run in `folder` began with."""
     if not (folder / NAME).exists():
         return
-    changed = sorted(set(read_json(folder / NAME)["train"]) ^ set(source.classes("train")))
+    changed = sorted(set(read_json(folder / NAME, _Names)["train"]) ^ set(source.classes("train")))
     if changed:
         raise DataError(
             f"The training classes are not those that the run {folder} began with: {changed[0]!r} was added or is "

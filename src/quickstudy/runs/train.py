@@ -1,0 +1,138 @@
+"""Training into a run folder: from the first step, or from where it was stopped."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from quickstudy.engine.distribute import Group, join
+from quickstudy.episode import Params
+from quickstudy.errors import ProcessLost
+from quickstudy.registry import OWN, models, sources
+from quickstudy.runs.run import Run
+from quickstudy.storage.atomic import GO_ON
+from quickstudy.storage.folders import take_folder, take_run
+from quickstudy.storage.held import Held
+from quickstudy.storage.json import read_json, write_json
+from quickstudy.storage.provenance import commit, machine
+from quickstudy.storage.tensors import save_tensors
+from quickstudy.tasks.base import Source
+from quickstudy.training import splits
+from quickstudy.training.build import Parts, build, check_group, initial_params
+from quickstudy.training.config import RunConfig
+from quickstudy.training.loop import Training
+from quickstudy.training.outer import Outer
+
+
+def train(
+    config: RunConfig,
+    *,
+    out: str | Path | None = None,
+    module: nn.Module | None = None,
+    source: Source | None = None,
+    overwrite: bool = False,
+    quiet: bool = False,
+) -> Run:
+    """Train as `config` says, into `out` (runs/<name> if not given), and return the run.
+
+    module, source: a network or tasks of your own instead of the config's. Raises Interrupted on Ctrl-C, after saving.
+    Processes that were started together, with torchrun for instance, share the tasks of every step.
+    """
+    group = join()
+    if module is not None:
+        config = replace(config, model=models.part(OWN))
+    if source is not None:
+        config = replace(config, tasks=sources.part(OWN))
+    check_group(config, group)
+    with group.together("set-up", leader_first=True):
+        parts = build(config, module, source)
+        parts.check()
+        Outer(initial_params(parts, config), config.outer)  # refuses what cannot be before a folder is made
+    with ExitStack() as stack:
+        with group.together("set-up"):
+            held = stack.enter_context(new_run(config, parts.source, out, overwrite)) if group.leads else None
+        folder = Path(group.broadcast(str(held.folder) if held else "", "set-up"))
+        return _continue(folder, parts, group, module, source, resume=False, quiet=quiet)
+
+
+def keep(folder: Path, parts: Parts, params: Params, facts: dict[str, Any]) -> None:
+    """Store a calibrated φ as the kept model of the run at `folder`. facts: of its validation."""
+    meta = {
+        "kind": "run",
+        "kept_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": commit(),
+        "machine": machine(parts.engine.device),
+        "spec": parts.engine.learner.spec.to_json(),
+    }
+    save_tensors(folder / "model.safetensors", params, meta | facts, GO_ON)
+
+
+def new_run(config: RunConfig, source: Source, out: str | Path | None, overwrite: bool) -> Held:
+    """Hold the folder of a new run, with all that training begins with in it."""
+    held = take_folder(config.name, out, overwrite)
+    try:
+        describe(held.folder, config, source)
+    except BaseException:
+        held.release()
+        raise
+    return held
+
+
+def describe(folder: Path, config: RunConfig, source: Source) -> None:
+    """Write what a run is into its folder, the config last: with it, the run can go on."""
+    splits.store(folder, source)
+    write_json(folder / "config.json", config.to_json())
+
+
+def resume(
+    folder: str | Path, *, module: nn.Module | None = None, source: Source | None = None, quiet: bool = False
+) -> Run:
+    """Go on with a run that was stopped, to the same bits as if it never had been, on the same machine.
+
+    On another number of processes or threads than before, with another version of PyTorch or on another machine, to the
+    same numbers but for rounding. All processes must see the folder.
+    """
+    group = join()
+    with group.together("set-up", leader_first=True):
+        run = Run(folder, module, source)
+        splits.check_unchanged(run.folder, run.parts.source)
+        run.parts.check()
+    check_group(run.config, group)
+    with ExitStack() as stack:
+        with group.together("set-up"):
+            if group.leads:
+                stack.enter_context(take_run(run.folder))
+        return _continue(run.folder, run.parts, group, module, source, resume=True, quiet=quiet)
+
+
+def _continue(
+    folder: Path,
+    parts: Parts,
+    group: Group,
+    module: nn.Module | None,
+    source: Source | None,
+    *,
+    resume: bool,
+    quiet: bool,
+) -> Run:
+    with group.together("set-up"):
+        config = RunConfig.from_json(read_json(folder / "config.json"))
+
+    training = Training(parts, config, folder, partial(keep, folder, parts), group)
+    try:
+        with group.together("set-up"):
+            if resume:
+                training.resume()
+        training.run(quiet)
+        group.wait("the end of training")  # until all is written
+    except ProcessLost as error:
+        raise ProcessLost(f"{error} Then go on from the last checkpoint: quickstudy train --resume {folder}") from error
+    run = Run(folder, module, source)
+    run.__dict__["parts"] = parts
+    return run
