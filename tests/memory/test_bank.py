@@ -271,6 +271,17 @@ def test_four_writers_two_of_them_killed_lose_nothing_that_was_acknowledged(tmp_
                 assert id in held and torch.equal(bank.load(id)["w"], parameters(int(seed))["w"])
 
 
+def test_a_damaged_phi_is_found_and_removed(tmp_path: Path) -> None:
+    bank, ids = filled(tmp_path)
+    table = bank.tables.table("bases")
+    table.update(where="id = 'ba5e'", values={"facts": "{}"})
+    again = Bank(tmp_path, create=False)
+    wrong = again.check()
+    assert set(wrong) == {"φ ba5e"} and "does not match its checksum" in wrong["φ ba5e"]
+    again.remove(list(wrong))
+    assert again.check() == {} and again.phi.ids() == [] and [e.id for e in again.entries()] == ids
+
+
 def test_every_error_is_one_of_ours(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(QuickstudyError, match="Could not"):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from quickstudy.registry import learners, models, sources
-from quickstudy.runs.run import train
+from quickstudy.runs.train import train
 from quickstudy.storage.tensors import load_tensors
 from quickstudy.tasks import arrays
 from quickstudy.tasks.classes import ClassSource

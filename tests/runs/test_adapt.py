@@ -16,7 +16,8 @@ import quickstudy
 from quickstudy.errors import CheckpointError, ConfigError, DataError, QuickstudyError, RunError, ShapeError
 from quickstudy.recipes.small import sinusoid_maml
 from quickstudy.registry import learners
-from quickstudy.runs.run import Run, train
+from quickstudy.runs.run import Run
+from quickstudy.runs.train import train
 
 NAMES = ["wren", "owl", "tern"]
 KINDS = ["protonet", "matchingnet", "r2d2", "maml", "anil", "cavia", "simpleshot", "finetune"]

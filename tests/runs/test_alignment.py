@@ -22,7 +22,7 @@ from quickstudy.memory.entry import pack_examples, unpack_examples
 from quickstudy.memory.nearest import Nearest
 from quickstudy.optim.optimizer import load_rule, save_rule
 from quickstudy.registry import learners, models
-from quickstudy.runs.run import resume, train
+from quickstudy.runs.train import resume, train
 from quickstudy.storage.tensors import load_tensors, pack, save_tensors, unpack
 from quickstudy.tasks import arrays
 from quickstudy.tasks.omniglot_data import _load

@@ -10,7 +10,7 @@ from small_runs import blobs, class_run
 
 from quickstudy.averaging.runs import average_runs
 from quickstudy.errors import ConfigError
-from quickstudy.runs.run import train
+from quickstudy.runs.train import train
 
 
 def test_the_average_of_runs_with_a_network_and_tasks_of_ones_own_can_be_used(tmp_path: Path) -> None:

@@ -113,7 +113,6 @@ def test_numbers_that_cannot_be(change: dict[str, Any], said: str) -> None:
         {"min_shots": 9},
         {"train_groups": 3},
         {"compile": "sometimes"},
-        {"learner": learners.part("maml", steps=-1)},
         {"model": models.part("conv4", width=8)},
         {"tasks": sources.part("glyphs", alphabets=2)},
         {"tasks": sources.part("glyphs", symmetries=3)},
@@ -123,6 +122,23 @@ def test_numbers_that_cannot_be(change: dict[str, Any], said: str) -> None:
 def test_combinations_that_cannot_be(change: dict[str, Any]) -> None:
     with pytest.raises(QuickstudyError):
         build(linear_run(**change))
+
+
+@pytest.mark.parametrize(
+    ("registry", "name", "options", "said"),
+    [
+        (learners, "maml", {"steps": -1}, "The option 'steps' of the learner 'maml' is -1, expected 0 to 100,000"),
+        (learners, "maml", {"steps": "3"}, "is '3', expected a whole number"),
+        (models, "mlp", {"depth": 10**30}, "'depth' of the model 'mlp' is a number of 25 hexadecimal digits"),
+        (models, "mlp", {"width": 0}, "is 0, expected 1 to 1,048,576"),
+        (models, "resnet12", {"widths": (1, 2, 3)}, "is a list of 3, expected 4"),
+        (models, "conv4", {"norm_layer": "layer"}, "is 'layer', expected 'batch' or 'group' or 'none'"),
+    ],
+)
+def test_options_that_cannot_be(registry: Any, name: str, options: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        registry.part(name, **options)
+    assert said in str(caught.value)
 
 
 def test_other_tasks_drop_what_was_chosen_for_the_old_ones() -> None:
@@ -135,18 +151,18 @@ def test_other_tasks_drop_what_was_chosen_for_the_old_ones() -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"iterations": "many"}, "'iterations' of a run must be of type int, found 'many'"),
+        ({"iterations": "many"}, "'iterations' of a run is 'many', expected a whole number"),
         ({"iterations": 2.5}, "'iterations'"),
-        ({"lr": None}, "'lr' of a run must be of type float, found None"),
+        ({"lr": None}, "'lr' of a run is None, expected a number"),
         ({"train_ways": "5"}, "'train_ways'"),
         ({"seed": True}, "'seed'"),
         ({"optimizer_options": [1]}, "'optimizer_options'"),
         ({"precision": 16}, "'precision'"),
-        ({"format": "one"}, "'format' of a run must be a whole number, found 'one'"),
-        ({"tasks": "linear"}, "'tasks' of a run must be an object with a name and options, found 'linear'"),
+        ({"format": "one"}, "'format' of a run is 'one', expected a whole number"),
+        ({"tasks": "linear"}, "'tasks' of a run is 'linear', expected an object of names and values"),
         ({"learner": {"name": "maml"}}, "'learner'"),
         ({"model": {"options": {}}}, "'model'"),
-        ({"protocols": [{"nam": "x"}]}, "'protocols'"),
+        ({"protocols": [{"nam": "x"}]}, "'protocols' of a run[0] lacks 'name', a text"),
         ({"protocols": 3}, "'protocols'"),
         ({"protocols": ["x"]}, "'protocols'"),
     ],

@@ -20,7 +20,7 @@ from small_runs import class_run, left_behind, linear_run, newest, train_until
 from quickstudy.engine.distribute import TIMEOUT, Group, patience
 from quickstudy.errors import ConfigError
 from quickstudy.recipes import sinusoid_maml
-from quickstudy.runs.run import resume, train
+from quickstudy.runs.train import resume, train
 from quickstudy.training.build import check_group
 from quickstudy.training.config import RunConfig
 from quickstudy.training.metrics import read_metrics

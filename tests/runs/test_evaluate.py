@@ -17,7 +17,8 @@ from quickstudy.evaluation.estimate import confidence
 from quickstudy.evaluation.evaluate import Result, metrics_of
 from quickstudy.recipes.small import sinusoid_maml
 from quickstudy.registry import learners
-from quickstudy.runs.run import Run, train
+from quickstudy.runs.run import Run
+from quickstudy.runs.train import train
 from quickstudy.storage.json import read_json, write_json
 from quickstudy.tasks.base import Sampling
 

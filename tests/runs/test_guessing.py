@@ -21,7 +21,8 @@ from quickstudy.registry import learners, models, sources
 from quickstudy.report import report
 from quickstudy.runs.reproduce import measure
 from quickstudy.runs.results import page
-from quickstudy.runs.run import Run, train
+from quickstudy.runs.run import Run
+from quickstudy.runs.train import train
 from quickstudy.storage.json import read_json, write_json
 from quickstudy.testing import check_source
 from quickstudy.training.config import Protocol, RunConfig

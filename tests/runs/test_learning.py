@@ -11,7 +11,7 @@ from small_runs import blobs, class_run
 
 from quickstudy.recipes.small import sinusoid_maml
 from quickstudy.registry import learners, models, sources
-from quickstudy.runs.run import train
+from quickstudy.runs.train import train
 from quickstudy.training.config import RunConfig
 
 

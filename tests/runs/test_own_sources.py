@@ -19,7 +19,7 @@ from quickstudy.evaluation.evaluate import evaluate
 from quickstudy.formats.base import Format, Leaf
 from quickstudy.formats.records import Broken, Stored
 from quickstudy.registry import learners
-from quickstudy.runs.run import train
+from quickstudy.runs.train import train
 from quickstudy.spec import TaskSpec
 from quickstudy.tasks import arrays, tables
 from quickstudy.tasks.base import Sampling, Source

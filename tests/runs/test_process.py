@@ -17,7 +17,7 @@ from quickstudy.engine import Engine
 from quickstudy.learners import maml
 from quickstudy.models import mlp
 from quickstudy.registry import sources
-from quickstudy.runs.run import train
+from quickstudy.runs.train import train
 
 # What is changed for a moment only and set back leaves no trace, so that the functions which change it are watched.
 PROGRAM = """

@@ -17,7 +17,8 @@ from quickstudy.recipes.small import linear_maml, sinusoid_maml
 from quickstudy.registry import learners, models, sources
 from quickstudy.report import AdaptedTask, report
 from quickstudy.report.mistakes import worst_pairs
-from quickstudy.runs.run import Run, train
+from quickstudy.runs.run import Run
+from quickstudy.runs.train import train
 from quickstudy.training.config import RunConfig
 
 EPISODES = 12

@@ -22,7 +22,8 @@ from quickstudy.pages.pictures import rendered
 from quickstudy.recipes import lines_lstm, sinusoid_incontext
 from quickstudy.registry import formats, learners, models, sources, targets
 from quickstudy.report import AdaptedTask, report
-from quickstudy.runs.run import Run, train
+from quickstudy.runs.run import Run
+from quickstudy.runs.train import train
 from quickstudy.targets import Metric, NumberAnswer, Target
 from quickstudy.targets.base import Distribution
 from quickstudy.targets.metric import announce

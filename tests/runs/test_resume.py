@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import logging
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,8 +23,10 @@ from small_runs import assert_same_bits, blobs, class_run, linear_run, newest, t
 import quickstudy
 from quickstudy.engine import tune
 from quickstudy.errors import CheckpointError, RunError
-from quickstudy.runs.run import Run, resume, train
-from quickstudy.storage.tensors import load_tensors
+from quickstudy.registry import models
+from quickstudy.runs.run import Run
+from quickstudy.runs.train import resume, train
+from quickstudy.storage.tensors import load_tensors, save_tensors
 from quickstudy.training.outer import Outer
 
 OUTER: dict[str, dict[str, Any]] = {
@@ -186,12 +189,40 @@ def test_nothing_left_to_resume_from(tmp_path: Path) -> None:
         damage(path, "edited")
     with pytest.raises(CheckpointError, match=r"no usable checkpoint.*step-000000012.*step-000000009"):
         resume(folder, quiet=True)
-    for path in (folder / "checkpoints").iterdir():
-        path.unlink()
-    with pytest.raises(RunError, match="no checkpoint to go on from"):
-        resume(folder, quiet=True)
     with pytest.raises(RunError, match="not a run"):
         resume(tmp_path, quiet=True)
+
+
+def test_without_a_checkpoint_it_begins_again_to_the_same_bits(tmp_path: Path) -> None:
+    train(linear_run(), out=tmp_path / "whole", quiet=True)
+    folder = train(linear_run(), out=tmp_path / "run", quiet=True).folder
+    for path in folder.rglob("*"):
+        if path.is_file() and path.name not in ("config.json", "metrics.jsonl"):
+            path.unlink()
+    resume(folder, quiet=True)
+    assert_same_bits(tmp_path / "whole", folder)
+
+
+def test_a_checkpoint_of_another_network_is_named(tmp_path: Path) -> None:
+    folder = train(linear_run(), out=tmp_path / "run", quiet=True).folder
+    other = train(linear_run(model=models.part("mlp", width=9)), out=tmp_path / "other", quiet=True).folder
+    for path in (folder / "checkpoints").iterdir():
+        shutil.copy(other / "checkpoints" / path.name, path)
+    with pytest.raises(
+        CheckpointError,
+        match=r"step-000000012.safetensors holds '.*' as float32 \(9, 2\), but in this run it is float32 \(6, 2\)",
+    ):
+        resume(folder, quiet=True)
+
+
+def test_a_checkpoint_that_training_cannot_go_on_from_costs_one_interval(tmp_path: Path) -> None:
+    train(linear_run(), out=tmp_path / "whole", quiet=True)
+    folder = train(linear_run(), out=tmp_path / "run", quiet=True).folder
+    tensors, meta = load_tensors(newest(folder))
+    name = next(name for name in tensors if name.endswith("exp_avg"))
+    save_tensors(newest(folder), tensors | {name: torch.zeros(7)}, meta)
+    resume(folder, quiet=True)
+    assert_same_bits(tmp_path / "whole", folder)
 
 
 def test_every_flipped_bit_is_found(tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ from small_runs import blobs, class_run
 from quickstudy.errors import DataError
 from quickstudy.registry import learners, models, sources
 from quickstudy.report.sections import header, learning_curve
-from quickstudy.runs.run import Run, resume, train
+from quickstudy.runs.run import Run
+from quickstudy.runs.train import resume, train
 from quickstudy.storage.json import read_json
 from quickstudy.storage.tensors import load_tensors, save_tensors
 from quickstudy.tasks.classes import ClassSource

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import pytest
 import torch
@@ -18,7 +18,8 @@ from small_runs import assert_same_bits, linear_run, newest
 from torch import Tensor
 
 from quickstudy.errors import CheckpointError, RunError
-from quickstudy.runs.run import resume, train
+from quickstudy.files import writing
+from quickstudy.runs.train import resume, train
 from quickstudy.storage.atomic import write_atomically
 from quickstudy.storage.json import read_json, write_json
 from quickstudy.storage.tensors import checksum, load_tensors, pack, save_tensors
@@ -141,21 +142,27 @@ def test_folder_that_cannot_be_written(tmp_path: Path) -> None:
     assert read_json(locked / "facts.json") == {"old": 1}
 
 
+class _Meta(TypedDict):
+    spec: dict[str, Any]
+    step: int
+
+
 @pytest.mark.parametrize(
     ("meta", "said"),
     [
-        ([1], r"not an object with names but \[1\]"),
-        ({"step": 3}, "lacks its 'kind', a value of the type str"),
-        ({"kind": ["run"]}, r"has \['run'\] as its 'kind', expected a value of the type str"),
+        ([1], "is a list of 1, expected an object of names and values"),
+        ({"step": 3}, "the whole lacks 'kind', a text"),
+        ({"kind": ["run"]}, r"\['kind'\] is a list of 1, expected a text"),
         ({"kind": "adapted model"}, "of the kind 'adapted model', expected 'run'"),
-        ({"kind": "run", "spec": {}}, "lacks its 'step', a value of the type int"),
-        ({"kind": "run", "spec": {}, "step": "3"}, "has '3' as its 'step', expected a value of the type int"),
+        ({"kind": "run", "spec": {}}, "lacks 'step', a whole number"),
+        ({"kind": "run", "spec": {}, "step": "3"}, r"\['step'\] is '3', expected a whole number"),
+        ({"kind": "run", "spec": {}, "step": 10**40}, r"\['step'\] is a number of 34 hexadecimal digits"),
     ],
 )
 def test_metadata_that_lacks_what_is_needed_is_named(meta: Any, said: str, tmp_path: Path) -> None:
     save_tensors(tmp_path / "file", {"x": torch.zeros(3)}, meta)
     with pytest.raises(CheckpointError, match=said):
-        load_tensors(tmp_path / "file", "run", {"spec": dict, "step": int})
+        load_tensors(tmp_path / "file", "run", _Meta)
 
 
 @pytest.mark.parametrize(
@@ -192,3 +199,18 @@ def test_json_that_is_not_there_or_not_json(tmp_path: Path) -> None:
         (tmp_path / "facts.json").write_bytes(content)
         with pytest.raises(CheckpointError, match="not valid JSON"):
             read_json(tmp_path / "facts.json")
+
+
+def test_what_killed_writers_left_is_removed_and_what_others_write_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "facts [1].json"
+    dead = tmp_path / ".facts [1].json.0123456789abcdef"
+    dead.write_text("{")
+    others = [tmp_path / ".facts [1].json.notes", tmp_path / ".facts 1.json.0123456789abcdef"]
+    for other in others:
+        other.write_text("mine")
+    with writing(path) as slow:
+        slow.write(b"[1]")
+        write_json(path, [2])
+        assert read_json(path) == [2]
+    assert read_json(path) == [1]
+    assert sorted(tmp_path.iterdir()) == sorted([path, *others])

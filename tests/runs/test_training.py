@@ -14,7 +14,8 @@ from small_runs import blobs, class_run, linear_run, newest
 from quickstudy.entries import prefixed
 from quickstudy.errors import DataError, QuickstudyError, RunError, TrainingError
 from quickstudy.registry import learners, models, sources
-from quickstudy.runs.run import Run, train
+from quickstudy.runs.run import Run
+from quickstudy.runs.train import train
 from quickstudy.storage.tensors import load_tensors
 from quickstudy.training.build import build, initial_params
 from quickstudy.training.outer import Outer
