@@ -13,7 +13,7 @@ from quickstudy.averaging import Episodic
 from quickstudy.averaging.runs import train_on_parts
 from quickstudy.errors import ConfigError
 from quickstudy.registry import learners, models, sources
-from quickstudy.runs.run import train
+from quickstudy.runs.train import train
 from quickstudy.tasks.classes import ClassSource
 from quickstudy.training.build import build
 from quickstudy.training.config import RunConfig

@@ -54,14 +54,18 @@ def test_a_classifier_refuses_regression(name: str) -> None:
         build(name, VALUES).init(generator())
 
 
-@pytest.mark.parametrize("norm", ["running", "batch", "per_step"])
-@pytest.mark.parametrize("name", [n for n in learners if n != "cavia"])
+def refused(name: str, norm: str) -> bool:
+    """Whether a learner refuses BatchNorm of this kind: see test_refusals and metagrads/test_estimators."""
+    head = learners.traits(name).head
+    return (head and norm == "running") or (name in ("fomaml", "imaml", "reptile") and norm == "per_step")
+
+
+@pytest.mark.parametrize(
+    ("name", "norm"),
+    [(n, k) for n in learners for k in ("running", "batch", "per_step") if n != "cavia" and not refused(n, k)],
+)
 def test_every_learner_conforms_with_batch_norm(name: str, norm: str) -> None:
     head = learners.traits(name).head
-    if head and norm == "running":
-        return  # refused, see test_refusals
-    if name in ("fomaml", "imaml", "reptile") and norm == "per_step":
-        return  # refused, see metagrads/test_estimators
     learner = build(name, IMAGES, convolutional(3 if head else EMBEDDING), norm=norm)
     assert learner.transductive == (norm == "batch")
     check_learner(learner, episodes(IMAGES, tasks=2))

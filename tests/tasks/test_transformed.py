@@ -217,7 +217,7 @@ def test_settings_survive_a_file_and_the_command_line() -> None:
     assert (parsed.shuffle_labels, parsed.target_offset) == (True, 0.5)
     other = replace(parsed, shuffle_labels=True).with_tasks(sources.part("sinusoid"))
     assert (other.shuffle_labels, other.target_offset) == (False, 0.0)
-    with pytest.raises(ConfigError, match="of type bool, found 'yes'"):
+    with pytest.raises(ConfigError, match="is 'yes', expected true or false"):
         RunConfig.from_json(config().to_json() | {"shuffle_labels": "yes"})
     with pytest.raises(QuickstudyError, match="target_offset"):
         build(config(target_offset=0.5))
