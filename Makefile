@@ -1,5 +1,7 @@
 # make demo    the main job from an empty machine: install, train, evaluate, learn a new alphabet, write a report
-# make test    the whole test suite
+# make test    the tests, with the extras that are small (under twelve minutes on two cores)
+# make test-all  all tests with every extra, and fuzzing for some minutes
+# make fuzz    fuzzing alone, for an hour or more
 # make check   style and types
 # make results the figures of docs/results.md, from scratch (hours)
 # make studies the figures of docs/studies.md (an hour)
@@ -11,21 +13,39 @@ ifneq ($(wildcard ../shared/data),)
 export QUICKSTUDY_DATA ?= $(abspath ../shared/data)
 endif
 
-.PHONY: demo test check format docs results studies bench clean
+.PHONY: demo test test-all fuzz check format docs results studies bench clean
 .DEFAULT_GOAL := demo
 
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
+# Two processes share the tests; each file stays with one.
+PYTEST := $(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile
+
 # Installing is the one step that needs the network; it runs again when what is installed changes.
-.venv/installed: pyproject.toml constraints.txt
+.venv/made: pyproject.toml constraints.txt
 	@echo "Setting up .venv (PyTorch is a large package: this takes a minute or more) ..."
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[memory,cluster,report,dev]'
+	$(INSTALL) '.[report]'
 	@touch $@
 
-demo: .venv/installed
+.venv/installed: .venv/made
+	$(INSTALL) '.[cluster,dev,memory,report,tensorboard]'
+	@touch $@
+
+.venv/every: .venv/installed
+	$(INSTALL) '.[bench,cluster,dev,memory,report,select,tensorboard]'
+	@touch $@
+
+demo: .venv/made
 	$(BIN)/quickstudy demo
 
 test: .venv/installed
-	$(BIN)/python -m pytest -q
+	$(PYTEST)
+
+test-all: .venv/every
+	QUICKSTUDY_FUZZ=100 $(PYTEST) --every-extra
+
+fuzz: .venv/installed
+	QUICKSTUDY_FUZZ=3000 $(PYTEST) tests/fuzz
 
 check: .venv/installed
 	$(BIN)/ruff check .
@@ -45,19 +65,11 @@ results: .venv/installed
 	$(BIN)/quickstudy reproduce all
 	$(BIN)/python -m quickstudy.runs.results
 
-.venv/bench: .venv/installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
-	@touch $@
-
-.venv/studies: .venv/installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[select]'
-	@touch $@
-
-studies: .venv/studies
+studies: .venv/every
 	$(BIN)/python -m studies
 	$(BIN)/python -m studies.page
 
-bench: .venv/bench
+bench: .venv/every
 	$(BIN)/python -m benchmarks
 	$(BIN)/python -m benchmarks.page
 
