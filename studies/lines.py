@@ -36,7 +36,7 @@ def continued(learner: GradientLearner, params: Params, source: SeriesSource, sp
     def one(support: Examples, seen: Tensor) -> Tensor:
         state, fitted = learner.adapt(params, support), format.prepare(seen)
         said = format.ask(lambda x: Distribution(learner.predict(params, state, x)), seen, fitted, steps=NEXT)
-        return target.answer(said, (), fitted).prediction
+        return target.answer(said, (), format.units(fitted)).prediction
 
     with torch.no_grad():
         support = source.episodes(split, indices).support

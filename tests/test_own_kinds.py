@@ -86,7 +86,6 @@ import torch
 
 import quickstudy as qs
 from quickstudy.targets import Metric, NumberAnswer, Target
-from quickstudy.targets.metric import announce
 
 
 @qs.registry.targets.register("levels")
@@ -94,7 +93,7 @@ from quickstudy.targets.metric import announce
 class Levels(Target):
     """One level, 0, 1, 2 …, for each example."""
 
-    metric = announce(Metric("hit", "hits", "levels that were hit", higher_is_better=True, percent=True))
+    metric = Metric("hit", "hits", "levels that were hit", higher_is_better=True, percent=True)
     guess = "the middle level"
 
     outputs = 1
@@ -122,7 +121,7 @@ class Levels(Target):
     def baseline(self, support, query):
         return support.y[support.mask].median(0).values.expand_as(query.y)
 
-    def answer(self, said, names, fitted):
+    def answer(self, said, names, units=None):
         return NumberAnswer(said.mean.round().cpu())
 
     def lead(self, given, example, whole, each):

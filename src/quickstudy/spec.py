@@ -88,6 +88,11 @@ def _restored(registry: Registry[Any, Any], data: Any) -> Any:
     ):
         raise CheckpointError(f"A {registry.kind} must be stored as its name and options, found {data!r:.80}.")
     options = {name: tuple(v) if isinstance(v, list) else v for name, v in data["options"].items()}
+    if data["name"] not in registry:
+        raise ConfigError(
+            f"There is no {registry.kind} called {data['name']!r:.80} here. If it is one of your own, import the file "
+            "that registers it first: --import FILE.py on the command line."
+        )
     with fitting_together(f"A stored {registry.kind} cannot be made", "Restore the file from a copy."):
         return Part(registry, data["name"], options).build()
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -10,7 +12,6 @@ import torch
 from small_tasks import (
     IMAGES,
     VECTORS,
-    classes,
     convolutional,
     episodes,
     examples,
@@ -23,7 +24,11 @@ from torch import Tensor, nn
 from quickstudy.engine import Engine
 from quickstudy.entries import trainable
 from quickstudy.episode import Episode, Examples
+from quickstudy.formats.base import Format, Leaf
+from quickstudy.formats.records import Broken, Stored, all_kept
 from quickstudy.learners import Network, finetune, maml, protonet
+from quickstudy.registry import targets
+from quickstudy.spec import TaskSpec
 
 CPU = torch.device("cpu")
 
@@ -58,7 +63,7 @@ def test_drawing_weights_leaves_the_generators_of_accelerators_alone(monkeypatch
 def test_the_shape_of_the_output_is_found_once(monkeypatch: pytest.MonkeyPatch) -> None:
     learner = maml(perceptron(VECTORS, 3), VECTORS)
     monkeypatch.setattr(Network, "init", None)
-    assert learner.with_steps(4).at(VECTORS).network.output_shape((5,)) == (3,)
+    assert learner.with_steps(4).at(VECTORS).network.output_shape(VECTORS.format) == (3,)
 
 
 def test_the_user_s_module_is_never_changed() -> None:
@@ -160,10 +165,22 @@ class Bag(nn.Module):
         return output
 
 
+@dataclass(frozen=True, kw_only=True)
+class Bags(Format):
+    """Tokens and their weights."""
+
+    @property
+    def layout(self) -> Mapping[str, Leaf]:
+        return {"tokens": Leaf((5,), torch.int64), "weights": Leaf((5,), torch.float64)}
+
+    def store(self, records: Any, broken: Broken = "refuse") -> Stored:
+        return all_kept(records)
+
+
 @pytest.mark.parametrize("learner", [maml, protonet])
 @pytest.mark.parametrize("mode", ["vmap", "loop"])
 def test_inputs_may_be_a_dict_of_tensors(learner: Any, mode: Any) -> None:
-    spec = classes((), 3)
+    spec = TaskSpec(Bags(), targets.make("classes", ways=3))
 
     def part(seed: int) -> Examples:
         x, y, mask = examples(VECTORS, 6, seed, tasks=2)

@@ -14,7 +14,7 @@ from small_runs import blobs, linear_run
 from torch import Tensor, nn
 
 from quickstudy import tasks
-from quickstudy.episode import Examples, Features, State
+from quickstudy.episode import Examples, Features
 from quickstudy.errors import ConfigError
 from quickstudy.formats import Drawing, Format, Leaf, Stored, Text
 from quickstudy.formats.records import Broken
@@ -26,7 +26,6 @@ from quickstudy.runs.run import Run
 from quickstudy.runs.train import train
 from quickstudy.targets import Metric, NumberAnswer, Target
 from quickstudy.targets.base import Distribution
-from quickstudy.targets.metric import announce
 
 _SHORT: dict[str, Any] = {
     "iterations": 2,
@@ -173,7 +172,7 @@ class Notes(Format):
 class Signs(Target):
     """Whether a number is above 0."""
 
-    metric = announce(Metric("agreement", "agreement", "agreement of signs", True, percent=True, short="agreed"))
+    metric = Metric("agreement", "agreement", "agreement of signs", True, percent=True, short="agreed")
     guess = "the usual sign"
     outputs = 1
     shape = (1,)
@@ -202,7 +201,7 @@ class Signs(Target):
     def told(self, y: Tensor, names: Any) -> list[str]:
         return ["above" if one > 0 else "below" for one in y[:, 0].tolist()]
 
-    def answer(self, said: Distribution, names: Any, fitted: State) -> NumberAnswer:
+    def answer(self, said: Distribution, names: Any, units: Any = None) -> NumberAnswer:
         return NumberAnswer(said.mean)
 
     def lead(self, given: str, example: str, whole: str, each: bool) -> str:

@@ -112,7 +112,7 @@ def test_the_terms_of_the_likelihood_give_the_fisher_information_of_a_softmax() 
 
 def test_an_answer_names_the_likeliest_class_and_can_be_judged() -> None:
     logs = torch.tensor([[0.2, 0.5, 0.3], [1.0, 0.0, 0.0]]).log()
-    answer = THREE.answer(Distribution(logs), ["auk", "owl", "tern"], {})
+    answer = THREE.answer(Distribution(logs), ["auk", "owl", "tern"])
     assert answer[0] == ("owl", pytest.approx(0.5)) and answer.told(1) == "auk (100 %)"
     assert torch.isfinite(answer.prediction).all()
     assert float(THREE.loss(answer.prediction, labelled([1, 0]))) == pytest.approx(-math.log(0.5) / 2)

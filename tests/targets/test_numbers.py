@@ -11,7 +11,7 @@ from torch import Tensor
 from quickstudy.episode import Examples
 from quickstudy.errors import DataError, ShapeError
 from quickstudy.registry import targets
-from quickstudy.targets.base import Distribution
+from quickstudy.targets.base import Distribution, Units
 
 ONE = targets.make("numbers")
 TWO = targets.make("numbers", shape=(2,), units="m")
@@ -102,8 +102,8 @@ def test_features_are_described_by_their_spread_and_their_covariance_with_the_la
 
 def test_an_answer_is_in_the_units_that_the_format_learned() -> None:
     said = Distribution(torch.tensor([[0.0, 1.0]]), torch.tensor([[0.5, 2.0]]))
-    fitted = {"mean": torch.tensor([100.0]), "spread": torch.tensor([10.0])}
+    fitted = Units(torch.tensor([100.0]), torch.tensor([10.0]))
     answer = TWO.answer(said, (), fitted)
     assert answer.row(0) == (100.0, 110.0, 5.0, 20.0) and answer.told(0) == "100 ± 5, 110 ± 20"
     assert answer.columns == ("value 1 (m)", "value 2 (m)", "spread 1 (m)", "spread 2 (m)")
-    assert TWO.answer(said, (), {}).values.tolist() == [[0.0, 1.0]]
+    assert TWO.answer(said, ()).values.tolist() == [[0.0, 1.0]]

@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from quickstudy.episode import Examples, State
+from quickstudy.episode import Examples
 from quickstudy.masked import masked_mean
 from quickstudy.registry import targets
 from quickstudy.targets import Classes, Metric, NumberAnswer, Numbers
-from quickstudy.targets.base import Distribution
+from quickstudy.targets.base import Distribution, Units
 from quickstudy.testing import check_target
 
 LABELS: dict[str, Any] = {"classes": ["owl", "wren", "owl", "tern"], "numbers": [0.5, 2.0, -1.0, 3.0]}
@@ -88,7 +88,7 @@ class _Peeking(Numbers):
 class _Blunt(Numbers):
     """Answers in whole numbers only."""
 
-    def answer(self, said: Distribution, names: Sequence[str], fitted: State) -> NumberAnswer:
+    def answer(self, said: Distribution, names: Sequence[str], units: Units | None = None) -> NumberAnswer:
         return NumberAnswer(said.mean.round() + 1)
 
 

@@ -108,18 +108,18 @@ def executed(path: Path, called: str) -> ModuleType:
 
 
 def _made(function: str, kind: type) -> Any:
-    """What the function of that name in an imported file returns; None if no file has one."""
-    makers = [module for module in _imported.get() if callable(getattr(module, function, None))]
+    """What an imported file calls so, or what its function of that name returns; None if no file has one."""
+    makers = [module for module in _imported.get() if getattr(module, function, None) is not None]
     if len(makers) > 1:
-        raise ConfigError(
-            f"Two imported files have a function {function}(): {', '.join(m.__name__ for m in makers)}. Import one."
-        )
+        raise ConfigError(f"Two imported files have a {function}: {', '.join(m.__name__ for m in makers)}. Import one.")
     if not makers:
         return None
-    value = getattr(makers[0], function)()
+    made = getattr(makers[0], function)
+    value = made() if callable(made) and not isinstance(made, kind) else made
     if not isinstance(value, kind):
         raise ConfigError(
-            f"{function}() in {makers[0].__file__} must return a {kind.__name__}, found {type(value).__name__}."
+            f"{function} in {makers[0].__file__} must be a {kind.__name__}, or a function that returns one; found "
+            f"{type(value).__name__}."
         )
     return value
 

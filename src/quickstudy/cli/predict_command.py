@@ -34,7 +34,7 @@ class Predict:
     steps: int | None = None
     """How many values to forecast, of a time series; 1 if not given."""
     task: str | None = None
-    """Which series, where the file holds several."""
+    """Which task, where the file holds several: the name of a series, or of a group of rows."""
     broken: Broken = "refuse"
     """What to do with a record that cannot be read: refuse all, or skip it."""
     device: str = "auto"
@@ -48,6 +48,8 @@ def run(argv: Sequence[str]) -> int:
     if not options.records:
         raise DataError(f"No {format.what} were given. Name files or folders after the model.")
     place = ", ".join(map(str, options.records))
+    if options.out is not None and any(options.out.resolve() == path.resolve() for path in options.records):
+        raise DataError(f"--out {options.out} is one of the files to predict from, and would be lost. Choose another.")
     records = one_task(format.find(options.records, labelled=False), options.task, place)
     asked = {} if options.steps is None else {"steps": options.steps}
     columns: tuple[str, ...] = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -16,16 +17,18 @@ from quickstudy.engine import place, resolve_device
 from quickstudy.entries import reference
 from quickstudy.episode import Examples, Features, Params, State, leaves, map_features
 from quickstudy.errors import CheckpointError, DataError, ShapeError, fitting_together
+from quickstudy.formats.base import Format
 from quickstudy.formats.records import Broken, Stored, moved, say
 from quickstudy.learners import Learner
 from quickstudy.learners.frozen import Frozen, frozen
-from quickstudy.registry import models
+from quickstudy.registry import OWN, models
 from quickstudy.spec import TaskSpec, check_examples
 from quickstudy.targets.answers import Answer
 from quickstudy.targets.base import Distribution
 from quickstudy.training.build import restored_learner
 from quickstudy.training.config import RunConfig
 
+_log = logging.getLogger("quickstudy")
 _RESTORE = "Restore it from a copy, or adapt anew."
 
 
@@ -107,8 +110,10 @@ class Model:
     def answer(self, stored: Stored, **asked: Any) -> Answer:
         """`predict` for records that the format has stored."""
         x = map_features(lambda t: t.to(reference(self.params).device), stored.x)
+        if doubts := self.spec.format.doubts(x, self.fitted):
+            _log.warning(doubts)
         said = self.spec.format.ask(self._said, x, self.fitted, **asked)
-        return self.spec.target.answer(said, self.names, self.fitted)
+        return self.spec.target.answer(said, self.names, self.spec.format.units(self.fitted))
 
     def save(self, folder: str | Path) -> Path:
         """Write model.safetensors into `folder`, which must not hold a model or a run yet."""
@@ -166,7 +171,7 @@ def adapt(
     be read.
     """
     built, like = learner.spec, reference(params)
-    support, names, fitted, spec = support_set(config, built, records, labels, like, broken)
+    support, names, fitted, spec = support_set(learner, config, records, labels, like, broken)
     learner = (learner if spec == built else learner.at(spec)).evaluated()
     with torch.no_grad():
         state = place(learner.adapt(params, support), like.device, learner.network.inner_loop)
@@ -176,12 +181,13 @@ def adapt(
 
 
 def support_set(
-    config: RunConfig, built: TaskSpec, records: Any, labels: Any, like: Tensor, broken: Broken = "refuse"
+    learner: Learner, config: RunConfig, records: Any, labels: Any, like: Tensor, broken: Broken = "refuse"
 ) -> tuple[Examples, tuple[str, ...], State, TaskSpec]:
     """The support set of records and labels, the names of its classes, what the format learned, and the task's spec.
 
-    built: what the network was built for. like: a tensor where the examples are to lie, in their precision.
+    learner: built for the tasks of training. like: a tensor where the examples are to lie, in their precision.
     """
+    built = learner.spec
     stored = built.format.store(records, broken)
     say(stored.notices)
     if broken == "skip" and labels is not None:
@@ -190,7 +196,7 @@ def support_set(
         raise DataError("There is no support example to learn from. Give at least one of each class.")
     format = built.format.fitting(stored.x, records)
     narrower = models.traits(config.model.name).narrower
-    if format.layout != built.format.layout and not (narrower and built.format.accepts(format)):
+    if format.layout != built.format.layout and not (built.format.accepts(format) and _takes(learner, config, format)):
         most = " and takes no larger ones" if narrower else ""
         raise ShapeError(
             f"The support set is {format}, but the run was trained on {built.format}{most}. Give examples of that "
@@ -210,3 +216,15 @@ def support_set(
     support = Examples(moved(features, like), leaves(moved(y, like))[0], mask)
     check_examples(support, spec)
     return support, names, fitted, spec
+
+
+def _takes(learner: Learner, config: RunConfig, format: Format) -> bool:
+    """Whether the network takes another format than it was built for: if its model says so, or one of one's own does
+    when it is tried."""
+    if config.model.name != OWN:
+        return models.traits(config.model.name).narrower
+    try:
+        learner.network.output_shape(format)
+    except (RuntimeError, ValueError, TypeError, LookupError):  # what networks raise for a shape that they do not take
+        return False
+    return True

@@ -14,7 +14,7 @@ from quickstudy.episode import Features, State
 from quickstudy.errors import ConfigError, DataError, ShapeError
 from quickstudy.formats.drawing import Drawing
 from quickstudy.formats.records import Broken, Records, Stored
-from quickstudy.targets.base import Distribution
+from quickstudy.targets.base import Distribution, Units
 
 
 class Leaf(NamedTuple):
@@ -86,6 +86,15 @@ class Format(ABC):
         """Constants of one task, learned from its support set, such as the scale of a series; empty for most."""
         return {}
 
+    @property
+    def prepares(self) -> bool:
+        """Whether a task's support set teaches anything."""
+        return type(self).prepare is not Format.prepare
+
+    def units(self, fitted: State) -> Units | None:
+        """The units that labels are in, if they are not the user's own: where the format has scaled labels, too."""
+        return None
+
     def features(self, stored: Features, fitted: State | None = None) -> Features:
         """What networks take, of compact tensors (*lead, …), on their device."""
         return stored
@@ -109,6 +118,10 @@ class Format(ABC):
                 "formats."
             )
         return predict(self.features(stored, fitted))
+
+    def doubts(self, stored: Features, fitted: State) -> str:
+        """What makes it doubtful that records are of the task that was learned, as a sentence; '' if nothing does."""
+        return ""
 
     def answered(self, names: Sequence[str], **asked: Any) -> list[str]:
         """What each answer of `ask` is about, of records that are called `names`."""

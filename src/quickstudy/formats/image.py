@@ -23,6 +23,8 @@ from quickstudy.formats.progress import with_progress
 from quickstudy.formats.records import Broken, Records, Stored, all_kept
 from quickstudy.registry import formats
 
+_SLACK = 0.01  # by which resampling may leave the range
+
 
 @formats.register("image")
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +60,9 @@ class Image(Format):
         return folders_or_files(place, SUFFIXES, self.what, labelled)
 
     def store(self, records: Any, broken: Broken = "refuse") -> Stored:
-        """Files as uint8 (n, C, size, size), or tensors as they are."""
+        """Files as uint8 (n, C, size, size), or tensors as they are. One path is a file, or all files of a folder."""
+        if isinstance(records, str | Path):
+            records = self.find(records, labelled=False).items
         if isinstance(records, Sequence) and all(
             isinstance(one, str | Path) or hasattr(one, "read") for one in records
         ):
@@ -69,6 +73,11 @@ class Image(Format):
             raise ShapeError(
                 "Images must be uint8 (pixels from 0 to 255) or floating point (in [0, 1]), found other whole numbers. "
                 "Convert them with x.to(torch.uint8), or x.float() / 255."
+            )
+        if x.is_floating_point() and x.numel() and (float(x.min()) < -_SLACK or float(x.max()) > 1 + _SLACK):
+            raise DataError(
+                f"Images in floating point must lie in [0, 1], found values from {float(x.min()):.3g} to "
+                f"{float(x.max()):.3g}. Pixels from 0 to 255 are given as uint8, or divided by 255."
             )
         return all_kept(x)
 

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from quickstudy.errors import DataError, ShapeError
+
+
+def has_names(records: Any) -> bool:
+    """Whether records have named columns: a data frame, or a list of mappings."""
+    rows = isinstance(records, Sequence) and len(records) > 0 and all(isinstance(one, Mapping) for one in records)
+    return rows or (hasattr(records, "columns") and hasattr(records, "to_numpy"))
 
 
 def as_numbers(x: Any, name: str = "x", features: bool = True) -> Tensor:

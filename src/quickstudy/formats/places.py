@@ -69,6 +69,8 @@ def class_folders(root: str | Path, what: str = "files") -> list[Path]:
 
 
 def _folder(path: str | Path) -> Path:
+    if Path(path).exists() and not Path(path).is_dir():
+        raise DataError(f"{path} is a file, but a folder is needed, with a sub-folder for each class. Give one.")
     if not Path(path).is_dir():
         raise DataError(f"There is no folder {path}. Check the path.")
     return Path(path)
@@ -113,6 +115,10 @@ def read_csv(path: str | Path) -> tuple[list[str], list[list[str]], list[int]]:
         raise ConfigError(f"{path} cannot be read ({error.strerror}). Give the path of a CSV file.") from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} is no CSV file in UTF-8 ({error}). Export it as one.") from error
+    if len(columns) == 1 and any(mark in columns[0] for mark in ";\t"):
+        raise DataError(
+            f"The columns of {path} are not separated by commas. Export it with commas, and decimal points."
+        )
     if len(set(columns)) < len(columns):
         twice = next(name for name in columns if columns.count(name) > 1)
         raise DataError(f"{path} has two columns called {twice!r}. Rename one.")
@@ -133,7 +139,8 @@ def number_in(cell: str, where: str) -> float:
         number = float(cell)
     except ValueError:
         raise DataError(
-            f"{where}: the value {cell!r} is not a number. Write numbers with a decimal point, and fill gaps."
+            f"{where}: the value {cell!r:.80} is not a number. Write numbers with a decimal point, fill gaps, and take "
+            "out columns of something else."
         ) from None
     if not math.isfinite(number):
         raise DataError(f"{where}: the value is {cell.strip()}. Fill it, from its neighbours for instance.")

@@ -19,8 +19,9 @@ from quickstudy.formats.records import Broken, Records, Stored
 from quickstudy.formats.table import one_file
 from quickstudy.masked import mean_and_spread
 from quickstudy.registry import formats
-from quickstudy.targets.base import Distribution
+from quickstudy.targets.base import Distribution, Units
 
+_FAR = 10  # spreads
 _LARGEST = 1e150  # the square of a double is one
 _LARGEST_AS_IT_IS = 1e38
 
@@ -63,8 +64,8 @@ class Series(Format):
         path = one_file(place)
         columns, rows, lines = read_csv(path)
         named = self.series in columns or labelled
-        which = column(columns, self.series, path, "--tasks.series") if named else None
-        what = column(columns, self.value, path, "--tasks.value")
+        which = column(columns, self.series, path, "where you train: --tasks.series") if named else None
+        what = column(columns, self.value, path, "where you train: --tasks.value")
         require_lines(rows, path)
         values: dict[str, list[float]] = {}
         for cells, line in zip(rows, lines, strict=True):
@@ -118,6 +119,9 @@ class Series(Format):
         mean, spread = mean_and_spread(stored, known, dim=-1)
         return {"mean": mean, "spread": torch.where(spread > 0, spread, 1.0)}
 
+    def units(self, fitted: State) -> Units | None:
+        return Units(fitted["mean"], fitted["spread"]) if fitted else None
+
     def scaled(self, values: Tensor, fitted: State) -> Tensor:
         """Values (…, n) in a task's own units."""
         return (values - fitted["mean"]) / fitted["spread"]
@@ -165,6 +169,15 @@ class Series(Format):
             end = torch.tensor([values.shape[-1]], device=values.device)
             values = torch.cat([values, predict(self.windows(values, end)).mean[:, 0].to(values)])
         return Distribution(values[len(stored) :])
+
+    def doubts(self, stored: Features, fitted: State) -> str:
+        assert isinstance(stored, Tensor)
+        if float((self.scaled(stored, fitted).abs() > _FAR).double().mean()) <= 0.5:
+            return ""
+        return (
+            f"Most of the seen values lie more than {_FAR} spreads from those that the model has learned: they seem to "
+            "be of another series. Adapt to it first."
+        )
 
     def answered(self, names: Sequence[str], **asked: Any) -> list[str]:
         return [f"{name} +{step}" for name in names for step in range(1, asked.get("steps", 1) + 1)]

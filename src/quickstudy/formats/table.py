@@ -55,17 +55,17 @@ class Table(Format):
     def find(self, place: str | Path | Sequence[str | Path], labelled: bool = True) -> Records:
         path = one_file(place)
         columns, rows, lines = read_csv(path)
-        label = column(columns, self.label, path, "--tasks.label") if labelled else None
+        label = column(columns, self.label, path, "where you train: --tasks.label") if labelled else None
         labels = None if label is None else [cells[label].strip() for cells in rows]
         if labels is not None and "" in labels:
             raise DataError(f"{path}, line {lines[labels.index('')]}: the label is missing. Fill it or drop the row.")
         groups = None
-        if labelled and self.group:
-            at = column(columns, self.group, path, "--tasks.group")
+        if self.group in columns:  # without that column, all rows are of one task
+            at = columns.index(self.group)
             groups = [cells[at].strip() for cells in rows]
         told = {self.label, self.group}
         names = list(self.names) or [name for name in columns if name not in told]
-        at_names = [column(columns, name, path, "the columns that the run was trained with") for name in names]
+        at_names = [column(columns, name, path, "a run needs the columns that it was trained with") for name in names]
         wanted = list(zip(names, at_names, strict=True))
         require_lines(rows, path)
         items = [

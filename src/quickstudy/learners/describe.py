@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from quickstudy.entries import PARAMETER, prefixed
 from quickstudy.episode import Examples, Features, Params
-from quickstudy.errors import ModelError
+from quickstudy.errors import ModelError, unknown_name
 from quickstudy.heads import Ridge, full_precision
 from quickstudy.learners.fisher import diagonal_fisher
 from quickstudy.learners.network import Network
@@ -35,6 +35,8 @@ def describe(how: Describe, network: Network, params: Params, support: Examples,
     What is found out is projected onto 128 fixed random directions, which nearly keeps cosines (Johnson & Lindenstrauss
     1984): the length depends neither on the network nor on the task.
     """
+    if how not in get_args(Describe):
+        raise unknown_name("way to describe tasks", how, get_args(Describe))
     of = _features if how == "features" else _task2vec
     measured = of(network, params, support, spec).detach()
     return measured @ _directions(len(measured), LENGTH).to(measured)

@@ -42,8 +42,7 @@ class GradientLearner(IterativeLearner):
             )
         module = self.network.module
         self.partition.select(name for name, _ in [*module.named_parameters(), *module.named_buffers()])
-        if self.spec.input_shape:  # inputs that are several tensors have no one shape
-            self._check_outputs(self.network.output_shape(self.spec.input_shape))
+        self._check_outputs(self.network.output_shape(self.spec.format))
 
     def _check_outputs(self, shape: tuple[int, ...]) -> None:
         target = self.spec.target

@@ -21,7 +21,9 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 from quickstudy.entries import CONSTANT, NORMALISATION, PARAMETER, prefixed, with_prefix
 from quickstudy.episode import Features, Params
 from quickstudy.errors import ModelError
+from quickstudy.formats.base import Format
 from quickstudy.formats.passing import arguments
+from quickstudy.formats.records import moved
 from quickstudy.learners.cells import ElementaryCells, recurs
 from quickstudy.learners.copies import Copies
 from quickstudy.learners.moments import Moments
@@ -64,7 +66,7 @@ class Network:
     transductive: bool = field(init=False)
     """Whether the output for one input depends on the other inputs in the batch after training."""
     _recurs: bool = field(init=False, repr=False)
-    _shapes: dict[tuple[int, ...], tuple[int, ...]] = field(init=False, repr=False, default_factory=dict)
+    _shapes: dict[Format, tuple[int, ...]] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         for path, layer in self.module.named_modules():
@@ -184,15 +186,15 @@ class Network:
         self._run(*self._bound(params, task, None), x, ((self.head, lambda _, inputs: seen.append(inputs[0])),))
         return seen[0].flatten(1)
 
-    def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Shape of the output for one input, found by running the module on two inputs of zeros."""
-        if input_shape not in self._shapes:
+    def output_shape(self, format: Format) -> tuple[int, ...]:
+        """Shape of the output for one input of this format, found by running the module on two inputs of zeros."""
+        if format not in self._shapes:
             params = self.init(torch.Generator().manual_seed(0))
-            dtypes = [p.dtype for p in self.module.parameters()] or [torch.float32]
+            like = next(self.module.parameters(), torch.zeros(()))
             with torch.no_grad():
-                output = self(params, torch.zeros((2, *input_shape), dtype=dtypes[0]))
-            self._shapes[input_shape] = tuple(output.shape[1:])
-        return self._shapes[input_shape]
+                output = self(params, moved(format.nothing(2), torch.zeros((), dtype=like.dtype)))
+            self._shapes[format] = tuple(output.shape[1:])
+        return self._shapes[format]
 
     @contextmanager
     def recording(self) -> Iterator[Moments]:

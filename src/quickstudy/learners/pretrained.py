@@ -28,7 +28,7 @@ _NEAREST = Prototypes()
 def _classifier(network: Network, spec: TaskSpec, classes: int, generator: torch.Generator) -> Params:
     """A linear layer from the flattened embedding to all training classes, drawn from `generator`."""
     spec.target.require_classes("A pretrained baseline", "Use 'maml' or 'r2d2'.")
-    size = torch.Size(network.output_shape(spec.input_shape)).numel()
+    size = torch.Size(network.output_shape(spec.format)).numel()
     bound = size**-0.5
     weight = (torch.rand((classes, size), generator=generator) * 2 - 1) * bound
     return {f"{CLASSIFIER}weight": weight, f"{CLASSIFIER}bias": torch.zeros(classes)}

@@ -43,7 +43,7 @@ def incontext(
     inputs, outputs, most = _sizes(spec, limit)
     how = labels if most else None
     reader = Transformer(
-        module, spec.input_shape, inputs, outputs, width=width, layers=layers, heads=heads, labels=how, hints=hints
+        module, spec.format, inputs, outputs, width=width, layers=layers, heads=heads, labels=how, hints=hints
     )  # fmt: skip
     most = None if labels == "pointer" else most
     return ReaderLearner(network=Network(reader, norm), spec=spec, limit=most, standardise=standardise)
@@ -54,7 +54,7 @@ def _neural_process(
 ) -> ReaderLearner:
     inputs, outputs, most = _sizes(spec, None)
     reader = NeuralProcess(
-        module, spec.input_shape, inputs, outputs, width=width, depth=depth, attentive=attentive
+        module, spec.format, inputs, outputs, width=width, depth=depth, attentive=attentive
     )  # fmt: skip
     return ReaderLearner(network=Network(reader, norm), spec=spec, limit=most, standardise=standardise)
 
@@ -116,7 +116,7 @@ def snail(
     norm: what BatchNorm layers normalise by: 'running' averages over training tasks, or the 'batch' at hand.
     """
     inputs, outputs, most = _sizes(spec, limit)
-    reader = Snail(module, spec.input_shape, inputs, outputs, length=length, filters=filters, size=size)
+    reader = Snail(module, spec.format, inputs, outputs, length=length, filters=filters, size=size)
     return ReaderLearner(network=Network(reader, norm), spec=spec, limit=most)
 
 
@@ -137,7 +137,7 @@ def lstm(
     norm: what BatchNorm layers normalise by: 'running' averages over training tasks, or the 'batch' at hand.
     """
     inputs, outputs, most = _sizes(spec, limit)
-    reader = Recurrent(module, spec.input_shape, inputs, outputs, width=width, online=online)
+    reader = Recurrent(module, spec.format, inputs, outputs, width=width, online=online)
     return ReaderLearner(network=Network(reader, norm), spec=spec, limit=most, online=online)
 
 
@@ -162,6 +162,6 @@ def mann(
     """
     inputs, outputs, most = _sizes(spec, limit)
     reader = MemoryAugmented(
-        module, spec.input_shape, inputs, outputs, width=width, online=online, slots=slots, size=size
+        module, spec.format, inputs, outputs, width=width, online=online, slots=slots, size=size
     )  # fmt: skip
     return ReaderLearner(network=Network(reader, norm), spec=spec, limit=most, online=online)

@@ -142,7 +142,7 @@ def adapted(memory: Memory, records: Records, *, broken: Broken = "refuse", **op
 
 def _support(memory: Memory, records: Records, broken: Broken) -> tuple[Examples, tuple[str, ...], State, TaskSpec]:
     config = RunConfig.from_json(memory.facts["config"])
-    return support_set(config, memory.learner.spec, records.items, records.labels, reference(memory.params), broken)
+    return support_set(memory.learner, config, records.items, records.labels, reference(memory.params), broken)
 
 
 def _learner(config: RunConfig, spec: TaskSpec, module: nn.Module | None) -> MemoryLearner:

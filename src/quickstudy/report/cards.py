@@ -9,7 +9,7 @@ import torch
 
 from quickstudy.episode import Features, leaves, map_features
 from quickstudy.formats.base import Format
-from quickstudy.formats.drawing import Drawing
+from quickstudy.formats.drawing import Drawing, Text
 from quickstudy.pages.html import escape
 from quickstudy.pages.pictures import framed, letter, rendered
 from quickstudy.report.measure import Drawn
@@ -25,19 +25,19 @@ KEY = (
 )
 
 
+_BLANK = Text("·")
+
+
 def drawings(format: Format, x: Features) -> list[Drawing] | None:
-    """Every example of x (n, …) drawn; None where the format draws nothing."""
+    """Every example of x (n, …) drawn, those that cannot be as a point; None where the format draws nothing."""
     drawn = [format.draw(map_features(partial(torch.select, dim=0, index=i), x)) for i in range(len(leaves(x)[0]))]
-    shown = [one for one in drawn if one is not None]
-    return shown if shown and len(shown) == len(drawn) else None
+    return [_BLANK if one is None else one for one in drawn] if any(one is not None for one in drawn) else None
 
 
 def class_card(task: Drawn, title: str, value: str | None = None) -> str:
     """One row a class: its support examples, then its queries framed by the predicted class."""
     support, query = task.episode
-    given, asked = drawings(task.spec.format, support.x), drawings(task.spec.format, query.x)
-    assert given is not None
-    assert asked is not None
+    given, asked = (drawings(task.spec.format, part.x) or [_BLANK] * len(part.y) for part in (support, query))
     predicted, truth, rows = task.predicted, task.truth, []
     labels = support.y.tolist()
     for label, name in enumerate(task.names):
@@ -63,15 +63,16 @@ def list_card(task: Drawn, title: str, answers: Sequence[str] | None = None, val
     """
     spec, (support, query) = task.spec, task.episode
     if answers is None:
-        said = spec.target.answer(Distribution(task.output, task.spread), task.names, {})
+        said = spec.target.answer(Distribution(task.output, task.spread), task.names)
         answers = [said.told(i) for i in range(len(said))]
     parts = []
     for part, most in zip((support, query), _LISTED, strict=True):
         places = _evenly(len(part.y), most)
         index = torch.tensor(places, device=part.y.device)
-        shown = drawings(spec.format, map_features(partial(torch.index_select, dim=0, index=index), part.x))
+        chosen = map_features(partial(torch.index_select, dim=0, index=index), part.x)
+        shown = drawings(spec.format, chosen) or [_BLANK] * len(places)
         labels = spec.target.told(part.y[index], task.names)
-        parts.append([(i, rendered(o, label), label) for i, o, label in zip(places, shown or (), labels, strict=True)])
+        parts.append([(i, rendered(o, label), label) for i, o, label in zip(places, shown, labels, strict=True)])
     given, asked = parts
     label = f"label ({spec.target.units})" if spec.target.units else "label"
     rows = _heads(f"{_some(len(given), len(support.y))} given", label, "")

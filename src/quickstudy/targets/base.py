@@ -13,7 +13,7 @@ from quickstudy.episode import Examples, Params, State
 from quickstudy.errors import ConfigError
 from quickstudy.masked import masked_mean
 from quickstudy.targets.answers import Answer
-from quickstudy.targets.metric import Metric
+from quickstudy.targets.metric import Metric, announce
 
 
 class Distribution(NamedTuple):
@@ -21,6 +21,13 @@ class Distribution(NamedTuple):
 
     mean: Tensor
     spread: Tensor | None = None
+
+
+class Units(NamedTuple):
+    """What numbers are in: `mean` and `spread`, which broadcast over (n, *shape), of them in the user's own units."""
+
+    mean: Tensor
+    spread: Tensor
 
 
 class Target(ABC):
@@ -31,7 +38,7 @@ class Target(ABC):
     """
 
     metric: ClassVar[Metric]
-    """The headline: the first of `metrics`."""
+    """The headline: the first of `metrics`. Its name is its own: stored figures are shown again by it."""
     relabels: ClassVar[bool] = False
     """Whether the outputs are names that each task gives anew, so that one task's mean nothing to another."""
     density: ClassVar[bool] = False
@@ -42,6 +49,11 @@ class Target(ABC):
     """What `baseline` is called, in tables and charts."""
     remedy: ClassVar[str] = "more varied tasks"
     """What keeps a learner from guessing tasks without their support sets, as an option of `quickstudy train`."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "metric" in vars(cls):
+            announce(cls.metric)
 
     @property
     @abstractmethod
@@ -166,9 +178,12 @@ class Target(ABC):
     def scatter(self, z: Tensor, centred: Tensor, weights: Tensor, examples: Examples) -> tuple[Tensor, Tensor]:
         """How features z (n, D) vary within what labels say alike, and with them: two (D,) vectors.
 
-        centred: z less its mean, times the roots of `weights` (n,), which sum to 1 over real examples.
+        centred: z less its mean, times the roots of `weights` (n,), which sum to 1 over real examples. By default, how
+        far they vary, and with the `coded` labels.
         """
-        raise ConfigError(f"Tasks whose targets are {self} have no description by features yet.")
+        codes = self.coded(examples, z.dtype)
+        varying = (codes - weights @ codes) * weights.sqrt()[:, None]
+        return centred.square().sum(0).sqrt(), (varying.T @ centred).square().sum(0).sqrt()
 
     # Networks that say how sure they are
 
@@ -210,8 +225,8 @@ class Target(ABC):
         return self.encode(labels)[0]
 
     @abstractmethod
-    def answer(self, said: Distribution, names: Sequence[str], fitted: State) -> Answer:
-        """What a prediction says in the user's own names and units. fitted: what the format learned of the task."""
+    def answer(self, said: Distribution, names: Sequence[str], units: Units | None = None) -> Answer:
+        """What a prediction says in the user's own names and units. units: of its numbers, if not the user's own."""
 
     @abstractmethod
     def lead(self, given: str, example: str, whole: str, each: bool) -> str:

@@ -16,8 +16,8 @@ from quickstudy.errors import DataError, ShapeError
 from quickstudy.masked import class_means
 from quickstudy.registry import targets
 from quickstudy.targets.answers import ClassAnswer
-from quickstudy.targets.base import Distribution, Target
-from quickstudy.targets.metric import Metric, announce
+from quickstudy.targets.base import Distribution, Target, Units
+from quickstudy.targets.metric import Metric
 
 ABSENT = -1e9
 """Logit of a class without support: finite, so that its gradient is 0 and not NaN."""
@@ -33,7 +33,7 @@ class Classes(Target):
 
     ways: int = 5
 
-    metric = announce(Metric("accuracy", "accuracy", "accuracy", higher_is_better=True, percent=True, short="correct"))
+    metric = Metric("accuracy", "accuracy", "accuracy", higher_is_better=True, percent=True, short="correct")
     relabels = True
     remedy = "--shuffle-labels"
 
@@ -135,7 +135,7 @@ class Classes(Target):
         between = (share @ (means - share @ means).square()).sqrt()
         return (weights @ (z - means[examples.y]).square()).sqrt(), between
 
-    def answer(self, said: Distribution, names: Sequence[str], fitted: State) -> ClassAnswer:
+    def answer(self, said: Distribution, names: Sequence[str], units: Units | None = None) -> ClassAnswer:
         return ClassAnswer(tuple(names), said.mean.softmax(dim=1).cpu())
 
     def chosen(self, prediction: Tensor) -> Tensor | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from quickstudy.errors import unknown_name
+from quickstudy.errors import ConfigError, unknown_name
 from quickstudy.registry import targets
 
 
@@ -72,9 +72,18 @@ class Metric:
 _KNOWN: dict[str, Metric] = {}
 
 
-def announce(metric: Metric) -> Metric:
-    """Make a metric known by its name, so that stored figures can be shown again."""
-    return _KNOWN.setdefault(metric.name, metric)
+_TAKEN = ("loss", "step", "split", "seconds", "note", "ci95", "lr", "episodes_per_second")  # in lines of metrics
+
+
+def announce(metric: Metric) -> None:
+    """Make a metric known by its name, so that stored figures can be shown again.
+
+    ConfigError for a name that another metric has, or that stands for something else in stored figures.
+    """
+    if metric.name in _TAKEN or _KNOWN.setdefault(metric.name, metric) != metric:
+        known = _KNOWN.get(metric.name)
+        other = "what runs write beside it" if known is None else f"another metric ({known.words})"
+        raise ConfigError(f"The metric {metric.name!r} ({metric.words}) has the name of {other}. Choose another name.")
 
 
 def _announced() -> None:

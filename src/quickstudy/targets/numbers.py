@@ -15,8 +15,8 @@ from quickstudy.errors import DataError, ShapeError
 from quickstudy.masked import mean_and_spread
 from quickstudy.registry import targets
 from quickstudy.targets.answers import NumberAnswer
-from quickstudy.targets.base import Distribution, Target
-from quickstudy.targets.metric import Metric, announce
+from quickstudy.targets.base import Distribution, Target, Units
+from quickstudy.targets.metric import Metric
 
 _LEAST = 1e-3  # standard deviation, in the units of the label as the network sees it
 
@@ -32,7 +32,7 @@ class Numbers(Target):
     shape: tuple[int, ...] = (1,)
     units: str = ""
 
-    metric = announce(Metric("mse", "MSE", "mean squared error", higher_is_better=False, short="squared error"))
+    metric = Metric("mse", "MSE", "mean squared error", higher_is_better=False, short="squared error")
     density = True
     steps_shown = (0, 1, 5, 10)
     guess = "always the mean"
@@ -133,11 +133,10 @@ class Numbers(Target):
     def scaled(self, coded: Tensor, scale: State) -> Tensor:
         return (coded - scale["y.mean"]) / scale["y.spread"] if scale else coded
 
-    def answer(self, said: Distribution, names: Sequence[str], fitted: State) -> NumberAnswer:
-        """fitted: 'mean' and 'spread' of the units that the values are in, if not the user's own."""
+    def answer(self, said: Distribution, names: Sequence[str], units: Units | None = None) -> NumberAnswer:
         values, spread = said.mean.cpu(), None if said.spread is None else said.spread.cpu()
-        if "spread" in fitted:
-            mean, unit = fitted["mean"].cpu(), fitted["spread"].cpu()
+        if units is not None:
+            mean, unit = units.mean.cpu(), units.spread.cpu()
             values, spread = values * unit + mean, None if spread is None else spread * unit
         return NumberAnswer(values, spread, self.units)
 

@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 
 from quickstudy.episode import Features, leaves
-from quickstudy.errors import DataError, ShapeError
+from quickstudy.errors import ConfigError, DataError, ShapeError
 from quickstudy.formats.augment import Augment
 from quickstudy.formats.base import Format
-from quickstudy.formats.numeric import as_numbers
+from quickstudy.formats.numeric import as_numbers, has_names
 from quickstudy.formats.records import say
 from quickstudy.registry import formats, targets
 from quickstudy.spec import TaskSpec
+from quickstudy.targets.base import Target
 from quickstudy.tasks.classes import ClassSource
 from quickstudy.tasks.divide import named_splits, split_classes
 from quickstudy.tasks.pool import TensorPool
@@ -30,6 +31,7 @@ def arrays(
     y: Any,
     *,
     format: Format | None = None,
+    target: Target | None = None,
     splits: Mapping[str, Sequence[Hashable]] | None = None,
     val: float = 0.2,
     test: float = 0.2,
@@ -42,13 +44,19 @@ def arrays(
     x: (n, *features), a tensor, NumPy array, data frame or nested list of numbers, which mean what they are; or, with
         `format`, whatever that format stores: files, pixels from 0 to 255 …
     y: (n,) labels of any kind; equal labels are one class, named str(label).
-    format: what x is, such as quickstudy.formats.Image(size=28, channels=1); numbers of this shape if not given.
+    format: what x is, such as quickstudy.formats.Image(size=28, channels=1); if not given, a table where x is a data
+        frame or records with names, else numbers of this shape. target: what is asked of them; classes if not given.
     splits: the labels of 'train', 'val' and 'test'; by default the shares `val` and `test` of the classes are held out,
         at random by `split_seed`.
     symmetries, augmentation: see ClassSource; of images, on training tasks only.
 
     Raises ShapeError for lengths or types that do not fit, DataError for NaN or too few classes.
     """
+    target = target or targets.make("classes")
+    if not target.relabels:
+        raise ConfigError(f"These are tasks of classes, and {target} are none. Use quickstudy.tasks.tables for them.")
+    if format is None and has_names(x):
+        format = formats.make("table")
     if format is None:
         x = as_numbers(x)
         if x.dtype == torch.uint8 and x.dim() == 4:
@@ -62,7 +70,7 @@ def arrays(
         format = formats.make("array", shape=tuple(x.shape[1:]))
     stored = format.store(x)
     say(stored.notices)
-    ids, names = targets.make("classes").encode(y)
+    ids, names = target.encode(y)
     if len(ids) != len(leaves(stored.x)[0]):
         raise ShapeError(
             f"x has {len(leaves(stored.x)[0])} examples but y has {len(ids)} labels. Give one label for each example."
@@ -78,6 +86,7 @@ def arrays(
         chosen,
         symmetries=symmetries,
         augmentation=augmentation,
+        target=target,
     )
 
 
@@ -90,12 +99,13 @@ def class_source(
     *,
     symmetries: int = 1,
     augmentation: Augment = _PLAIN,
+    target: Target | None = None,
 ) -> ClassSource:
     """The source over stored x (n, …) with labels (n,) into names; symmetries and augmentation are for training."""
     source = ClassSource(
         pool=TensorPool.from_labels(format, x, labels, names),
         splits=splits,
-        spec=TaskSpec(format, targets.make("classes")),
+        spec=TaskSpec(format, target or targets.make("classes")),
         symmetries=symmetries,
         symmetric_splits=("train",),
         augmentation=augmentation,

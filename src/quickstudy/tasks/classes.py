@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor
 
 from quickstudy import rng
-from quickstudy.episode import Episode, Examples, Features, map_features
+from quickstudy.episode import Episode, Examples, Features, joined, map_features
 from quickstudy.errors import ConfigError, DataError, unknown_name
 from quickstudy.formats.augment import Augment
+from quickstudy.formats.fitted import fitted_features
 from quickstudy.spec import TaskSpec
 from quickstudy.tasks.base import Sampling, Source, masks
 from quickstudy.tasks.pool import Pool, Table
@@ -155,15 +156,16 @@ class ClassSource(Source):
             return torch.cat([t[..., :shots].flatten(), t[..., shots:].flatten()])
 
         drawing = self._augmentation_keys(split, keys[_AUGMENT], ways * each)
+        seen, asked = masks(size, keys[_SIZES])
         x = self._examples(
             split,
             parts(classes[..., None]),
             parts(items),
             None if turns is None else parts(turns[..., None]),
             None if drawing is None else parts(drawing.view(tasks, ways, each)),
+            partial(self._fitted, seen.flatten(1)) if self.spec.format.prepares else None,
         )
         y = torch.arange(ways, device=self.device)[:, None]
-        seen, asked = masks(size, keys[_SIZES])
 
         def part(own: slice, count: int, mask: Tensor) -> Examples:
             flat = (tasks, ways * count)
@@ -179,11 +181,25 @@ class ClassSource(Source):
             return None
         return rng.split(keys, count)
 
+    def _fitted(self, known: Tensor, stored: Features) -> Features:
+        """Features of tasks whose support examples, of which `known` (T, n) are there, lie before all queries."""
+        tasks, first = len(known), known.numel()
+        support = map_features(lambda t: t[:first].view(*known.shape, *t.shape[1:]), stored)
+        query = map_features(lambda t: t[first:].view(tasks, -1, *t.shape[1:]), stored)
+        both = fitted_features(self.spec.format, support, known, query)
+        return joined(*(map_features(lambda t: t.flatten(0, 1), part) for part in both))
+
     def _examples(
-        self, split: str, classes: Tensor, items: Tensor, turns: Tensor | None, keys: Tensor | None
+        self,
+        split: str,
+        classes: Tensor,
+        items: Tensor,
+        turns: Tensor | None,
+        keys: Tensor | None,
+        features: Callable[[Features], Features] | None = None,
     ) -> Features:
         """Fetched, turned and (in training, by `keys`) augmented examples; all of shape (n,): (n, *features)."""
-        x, format = self.pool.fetch(classes, items), self.spec.format
+        x, format = self.pool.fetch(classes, items, features), self.spec.format
         if turns is not None:
             x = format.turned(x, turns)
         return x if keys is None else format.distorted(x, keys, self.augmentation)
@@ -238,6 +254,11 @@ class PooledSource(Wrapped):
     def check(self, split: str) -> None:
         self.known(split)  # the ways and shots that the inner source is asked for mean nothing here
 
+    def _of_the_batch(self, stored: Features) -> Features:
+        """Features with what the batch itself teaches, as there is no support set."""
+        format = self.spec.format
+        return format.features(stored, format.prepare(stored))
+
     def class_names(self, split: str, index: int) -> list[str]:
         """Of all classes of the split: every episode has them all."""
         source, turns = self.source, range(self.source._symmetries(split))
@@ -260,6 +281,7 @@ class PooledSource(Wrapped):
             items.flatten(),
             turn.flatten() if turns > 1 else None,
             None if drawing is None else drawing.flatten(),
+            self._of_the_batch if self.spec.format.prepares else None,
         )
         x = map_features(lambda t: t.reshape(*classes.shape, *t.shape[1:]), x)
         nothing = torch.zeros((tasks, 0), dtype=torch.int64, device=source.device)

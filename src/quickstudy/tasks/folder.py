@@ -13,6 +13,7 @@ from quickstudy.formats.augment import Augment
 from quickstudy.formats.base import Format
 from quickstudy.formats.records import Broken, Records, say
 from quickstudy.registry import formats, sources, targets
+from quickstudy.targets.base import Target
 from quickstudy.tasks.arrays import class_source
 from quickstudy.tasks.base import SPLITS
 from quickstudy.tasks.classes import ClassSource
@@ -69,8 +70,13 @@ def class_folders_source(
     broken: Broken,
     symmetries: int = 1,
     augmentation: Augment | None = None,
+    target: Target | None = None,
 ) -> ClassSource:
-    """Classes of records of any format that lie at one place, or in its sub-folders 'train', 'val' and 'test'."""
+    """Classes of records of any format that lie at one place, or in its sub-folders 'train', 'val' and 'test'.
+
+    target: what is asked of them; classes if not given.
+    """
+    target = target or targets.make("classes")
     if broken not in ("refuse", "skip"):
         raise ConfigError(f"broken must be 'refuse' or 'skip', found {broken!r}.")
     named = [s for s in SPLITS if (Path(root) / s).is_dir()] if (Path(root) / "train").is_dir() else []
@@ -84,7 +90,7 @@ def class_folders_source(
         gone = sorted(set(_labels(records[split])) - set(labels))
         if gone:
             raise DataError(f"The class {gone[0]!r} of {places[split]} holds no readable {format.what}. Remove it.")
-    encoded = {split: targets.make("classes").encode(labels) for split, labels in kept.items()}
+    encoded = {split: target.encode(labels) for split, labels in kept.items()}
     first = _starts({split: names for split, (_, names) in encoded.items()})
     rest = split_classes(
         len(encoded["train"][1]), 0.0 if "val" in named else val, 0.0 if "test" in named else test, split_seed
@@ -100,6 +106,7 @@ def class_folders_source(
         rest | {s: first[s] + torch.arange(len(names)) for s, (_, names) in encoded.items() if s != "train"},
         symmetries=symmetries,
         augmentation=augmentation or Augment(),
+        target=target,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -34,7 +35,7 @@ class GlyphPool(Pool):
         object.__setattr__(self, "groups", classes // self.characters)
         object.__setattr__(self, "counts", torch.full_like(classes, self.drawings))
 
-    def fetch(self, classes: Tensor, items: Tensor) -> Tensor:
+    def fetch(self, classes: Tensor, items: Tensor, features: Any = None) -> Tensor:
         flat = classes.flatten()
         images = draw(flat // self.characters, flat % self.characters, items.flatten(), self.size)
         return images.reshape(*classes.shape, 1, self.size, self.size)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -22,8 +22,12 @@ class Pool(ABC):
     groups: Tensor
 
     @abstractmethod
-    def fetch(self, classes: Tensor, items: Tensor) -> Features:
-        """The features of example `items` of class `classes`, two int64 tensors of one shape (*s): (*s, *features)."""
+    def fetch(self, classes: Tensor, items: Tensor, features: Callable[[Features], Features] | None = None) -> Features:
+        """The features of example `items` of class `classes`, two int64 tensors of one shape (*s): (*s, *features).
+
+        features: makes them of compact tensors (n, …), where they depend on the task; the format's own if not given.
+        Pools that make up their examples have no compact tensors.
+        """
 
     @abstractmethod
     def name(self, index: int) -> str:
@@ -84,9 +88,9 @@ class TensorPool(Pool):
             names=tuple(names),
         )
 
-    def fetch(self, classes: Tensor, items: Tensor) -> Features:
+    def fetch(self, classes: Tensor, items: Tensor, features: Callable[[Features], Features] | None = None) -> Features:
         rows = (self.starts[classes] + items).flatten()
-        x = self.format.features(map_features(lambda t: t.index_select(0, rows), self.x))
+        x = (features or self.format.features)(map_features(lambda t: t.index_select(0, rows), self.x))
         return map_features(lambda t: t.reshape(*classes.shape, *t.shape[1:]), x)
 
     def name(self, index: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from quickstudy.errors import ConfigError
 from quickstudy.formats.base import Format
+from quickstudy.formats.places import column, read_csv
 from quickstudy.formats.records import Broken, say
 from quickstudy.options import pairs
 from quickstudy.registry import formats, sources, targets
@@ -40,7 +41,7 @@ def records(
     seen: Format = formats.make(format, **pairs("--tasks.options", options))
     asked: Target = targets.make(target, **pairs("--tasks.target-options", target_options))
     if asked.relabels:
-        return class_folders_source(seen, root, val, test, split_seed, broken)
+        return class_folders_source(seen, root, val, test, split_seed, broken, target=asked)
     return of_groups(seen, asked, root, val, test, split_seed, broken)
 
 
@@ -74,8 +75,15 @@ def table_csv(
             "Leave it out, or choose target='numbers'."
         )
     seen: Format = formats.make("table", label=label, group=group)
+    if not asked.relabels and not group:
+        raise ConfigError(
+            f"Tasks of {asked} are the rows of one machine, customer, assay, …: name the column that says which row "
+            "belongs to which task (--tasks.group)."
+        )
+    if group:
+        column(read_csv(path)[0], group, path, "--tasks.group")
     if asked.relabels:
-        return class_folders_source(seen, path, val, test, split_seed, "refuse")
+        return class_folders_source(seen, path, val, test, split_seed, "refuse", target=asked)
     return of_groups(seen, asked, path, val, test, split_seed, "refuse")
 
 

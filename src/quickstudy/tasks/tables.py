@@ -13,7 +13,8 @@ from quickstudy import rng
 from quickstudy.episode import Episode, Examples, Features, leaves, map_features
 from quickstudy.errors import DataError, ShapeError
 from quickstudy.formats.base import Format
-from quickstudy.formats.numeric import as_numbers
+from quickstudy.formats.fitted import fitted_features
+from quickstudy.formats.numeric import as_numbers, has_names
 from quickstudy.registry import formats, targets
 from quickstudy.spec import TaskSpec
 from quickstudy.targets.base import Target
@@ -77,15 +78,13 @@ class TableSource(Source):
         rows = rows + self.starts[chosen, None]
         _, given = presence(self.sampling, rng.fold(keys, _SIZES))
         support, query = rows[:, :shots], rows[:, shots:]
+        seen = torch.arange(shots, device=device) < given
+        stored = (map_features(lambda t, part=part: t[part], self.x) for part in (support, query))
+        x, asked = fitted_features(self.spec.format, next(stored), seen, next(stored))
         return Episode(
-            Examples(self._features(support), self.y[support], torch.arange(shots, device=device) < given),
-            Examples(self._features(query), self.y[query], torch.ones_like(query, dtype=torch.bool)),
+            Examples(x, self.y[support], seen),
+            Examples(asked, self.y[query], torch.ones_like(query, dtype=torch.bool)),
         )
-
-    def _features(self, rows: Tensor) -> Features:
-        """Of the rows (T, k): (T, k, *features)."""
-        x = self.spec.format.features(map_features(lambda t: t[rows.flatten()], self.x))
-        return map_features(lambda t: t.reshape(*rows.shape, *t.shape[1:]), x)
 
 
 def tables(
@@ -102,7 +101,8 @@ def tables(
 
     tasks: (x, y) of each, with x (n, *features) and y (n, *target) or (n,), which becomes (n, 1); n may differ. A
         mapping names them.
-    format: what x is; numbers in columns, or of their shape, if not given. target: what y is; numbers, in `units`, if
+    format: what x is; if not given, numbers in columns, which are put into the order of the first data set's where they
+        have names, or numbers of their shape. target: what y is; numbers, in `units`, if
         not given.
     val, test: shares of the data sets held out, at random by `split_seed`. units: of y, for reports.
 
@@ -112,10 +112,13 @@ def tables(
     x: list[Features] = []
     y: list[Tensor] = []
     for name, (inputs, labels) in named.items():
+        if format is None and has_names(inputs):
+            format = formats.make("table")
         if format is None:
             x.append(as_numbers(inputs, f"x of {name}"))
         else:
             x.append(format.store(inputs).x)
+            format = format.fitting(x[-1], inputs)  # the first says how many columns there are, and in which order
         y.append(_labels(labels, target, name))
         rows = len(leaves(x[-1])[0])
         if rows != len(y[-1]):

@@ -53,8 +53,12 @@ def _check_labels(target: Target, labels: Any, y: Tensor, names: tuple[str, ...]
     require(torch.equal(target.known(labels, names), y), "`known` numbers these labels otherwise than `encode`.")
     told = target.told(y, names)
     require(len(told) == count, f"`told` tells {len(told)} of {count} labels.")
-    if names:
-        require(torch.equal(target.known(told, names), y), "The names that `told` gives are not those of the labels.")
+    if target.relabels:
+        classes = dict(zip(y.tolist(), told, strict=True))
+        require(len(set(classes.values())) == len(classes), "`told` tells two classes alike.")
+        if set(told) <= set(names):
+            right = torch.equal(target.known(told, names), y)
+            require(right, "The names that `told` gives are not those of the labels.")
     refuses(lambda: target.encode([*list(labels)[:-1], None]), DataError, "A label that is missing")
     twice = torch.stack([y, y], dim=-1)
     refuses(lambda: target.check(twice, "y", 1), ShapeError, "`check`: labels with an axis too many")
@@ -139,12 +143,12 @@ def _check_best(target: Target, examples: Examples, names: Sequence[str]) -> Non
     )
     within = not metric.percent or all(0 <= score <= 1 for score in [best, *scores])
     require(within, f"The figure {metric.name!r} is shown in per cent and must lie in [0, 1].")
-    again = float(target.score(target.answer(Distribution(perfect), names, {}).prediction, examples))
+    again = float(target.score(target.answer(Distribution(perfect), names).prediction, examples))
     require(not metric.better(best, again), f"The labels as an answer score {again:.4g}, as predictions {best:.4g}.")
 
 
 def _check_answer(target: Target, prediction: Tensor, names: Sequence[str]) -> None:
-    answer = target.answer(Distribution(prediction), names, {})
+    answer = target.answer(Distribution(prediction), names)
     widths = {len(row) for row in answer.rows()}
     table = len(answer) == len(prediction) and widths == {len(answer.columns)}
     require(table, "An answer must be a table with a row for each input and a cell for each column.")

@@ -31,6 +31,7 @@ from quickstudy.training.stop import StopRequests
 from quickstudy.training.whole import WholeStep
 
 _log = logging.getLogger("quickstudy")
+_STALE = 0.05  # the share of the untrained φ in a moving average that is worth a word
 
 
 class Interrupted(Exception):
@@ -94,6 +95,12 @@ class Training:
 
         Raises Interrupted, after saving, when asked to stop, and TrainingError when the loss is not finite.
         """
+        left = self.config.average**self.config.iterations if self.config.average else 0.0
+        if left > _STALE:
+            _log.warning(
+                "After %d steps the moving average of φ (--average %g) is still %.0f %% the untrained φ. Lower it, or "
+                "train longer.", self.config.iterations, self.config.average, 100 * left,
+            )  # fmt: skip
         trains_on(self.engine.device)
         self._level()
         config, began, spent = self.config, time.perf_counter(), self.seconds

@@ -12,8 +12,10 @@ from torch import Tensor, nn
 
 from quickstudy.entries import READ, prefixed
 from quickstudy.episode import Features, State
-from quickstudy.errors import ConfigError, ModelError
+from quickstudy.errors import ConfigError
+from quickstudy.formats.base import Format
 from quickstudy.formats.passing import arguments
+from quickstudy.formats.records import moved
 
 
 class Reader(nn.Module, ABC):
@@ -77,17 +79,13 @@ def perceptron(*sizes: int) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-def features_of(encoder: nn.Module, input_shape: tuple[int, ...]) -> int:
-    """How many numbers the encoder gives for one input."""
-    if not input_shape:
-        raise ModelError(
-            "The inputs of these tasks have no shape of their own (several tensors, or one number each), so what the "
-            "encoder makes of them cannot be found out. Give tasks whose inputs are one tensor (n, *features)."
-        )
+def features_of(encoder: nn.Module, format: Format) -> int:
+    """How many numbers the encoder gives for one input of this format."""
     copied = copy.deepcopy(encoder).to("cpu").eval()  # the user's module is never changed
-    dtype = next((p.dtype for p in copied.parameters()), torch.float32)
+    like = next(copied.parameters(), torch.zeros(()))
+    given, named = arguments(copied, moved(format.nothing(2), torch.zeros((), dtype=like.dtype)))
     with torch.no_grad():
-        return int(copied(torch.zeros((2, *input_shape), dtype=dtype)).flatten(1).shape[1])
+        return int(copied(*given, **named).flatten(1).shape[1])
 
 
 def at_least_one(**sizes: int) -> None:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from quickstudy.episode import State
+from quickstudy.formats.base import Format
 from quickstudy.models.readers.attention import Attention
 from quickstudy.models.readers.base import Learned, Reader, at_least_one, features_of, perceptron
 
@@ -18,12 +19,12 @@ class NeuralProcess(Reader):
     """
 
     def __init__(
-        self, encoder: nn.Module, input_shape: tuple[int, ...], inputs: int, outputs: int, *,
+        self, encoder: nn.Module, format: Format, inputs: int, outputs: int, *,
         width: int = 128, depth: int = 3, heads: int = 4, attentive: bool = True,
     ) -> None:  # fmt: skip
         super().__init__(encoder, inputs, outputs)
         at_least_one(width=width, depth=depth)
-        size = features_of(encoder, input_shape)
+        size = features_of(encoder, format)
         self.say = perceptron(size + inputs, *([width] * depth))
         self.decode = perceptron(size + width * (2 if attentive else 1), *([width] * depth), outputs)
         self.place = nn.Linear(size, width) if attentive else None

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from quickstudy.cells import lstm_cell
 from quickstudy.episode import State
+from quickstudy.formats.base import Format
 from quickstudy.models.readers.base import Learned, Reader, at_least_one, features_of
 
 READINGS = "readings"
@@ -43,13 +44,13 @@ class Recurrent(Reader):
     ordered: ClassVar[bool] = True
 
     def __init__(
-        self, encoder: nn.Module, input_shape: tuple[int, ...], inputs: int, outputs: int, *,
+        self, encoder: nn.Module, format: Format, inputs: int, outputs: int, *,
         width: int = 128, online: bool = False,
     ) -> None:  # fmt: skip
         super().__init__(encoder, inputs, outputs)
         at_least_one(width=width)
         self.width, self.online = width, online
-        self.gates = Gates(features_of(encoder, input_shape) + inputs + 1, width)
+        self.gates = Gates(features_of(encoder, format) + inputs + 1, width)
         self.head = nn.Linear(self._heard(width), outputs)
 
     def _heard(self, width: int) -> int:
@@ -111,13 +112,13 @@ class MemoryAugmented(Recurrent):
     """
 
     def __init__(
-        self, encoder: nn.Module, input_shape: tuple[int, ...], inputs: int, outputs: int, *,
+        self, encoder: nn.Module, format: Format, inputs: int, outputs: int, *,
         width: int = 128, online: bool = False, slots: int = 64, size: int = 40, decay: float = 0.95,
     ) -> None:  # fmt: skip
         at_least_one(slots=slots, size=size)
         self.slots, self.size, self.decay = slots, size, decay
-        super().__init__(encoder, input_shape, inputs, outputs, width=width, online=online)
-        self.key = nn.Linear(features_of(encoder, input_shape), size, bias=False)
+        super().__init__(encoder, format, inputs, outputs, width=width, online=online)
+        self.key = nn.Linear(features_of(encoder, format), size, bias=False)
         self.target, self.context = nn.Linear(inputs, size), nn.Linear(width, size, bias=False)
         self.sharpness, self.reuse = Learned(1), Learned(1)
 

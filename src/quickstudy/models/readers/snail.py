@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from quickstudy.episode import State
+from quickstudy.formats.base import Format
 from quickstudy.models.readers.attention import Attention
 from quickstudy.models.readers.base import Learned, Reader, at_least_one, features_of
 
@@ -57,12 +58,12 @@ class Snail(Reader):
     ordered: ClassVar[bool] = True
 
     def __init__(
-        self, encoder: nn.Module, input_shape: tuple[int, ...], inputs: int, outputs: int, *,
+        self, encoder: nn.Module, format: Format, inputs: int, outputs: int, *,
         length: int = 32, filters: int = 32, size: int = 64,
     ) -> None:  # fmt: skip
         super().__init__(encoder, inputs, outputs)
         at_least_one(length=length, filters=filters, size=size)
-        channels = features_of(encoder, input_shape) + inputs
+        channels = features_of(encoder, format) + inputs
         layers: list[Dense | Look] = []
         for _ in range(2):
             layers.append(Look(channels, size))

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from quickstudy.episode import State
 from quickstudy.errors import ConfigError, unknown_name
+from quickstudy.formats.base import Format
 from quickstudy.models.readers.attention import Attention, Pointer
 from quickstudy.models.readers.base import Learned, Reader, at_least_one, features_of, perceptron
 from quickstudy.models.readers.ridge import RidgeHints
@@ -48,7 +49,7 @@ class Transformer(Reader):
     """
 
     def __init__(
-        self, encoder: nn.Module, input_shape: tuple[int, ...], inputs: int, outputs: int, *,
+        self, encoder: nn.Module, format: Format, inputs: int, outputs: int, *,
         width: int = 64, layers: int = 4, heads: int = 4, labels: Labels | None = "tokens", hints: bool = False,
     ) -> None:  # fmt: skip
         """labels: see `Labels`; None for regression. hints: see `RidgeHints`; the answer also starts from them."""
@@ -58,7 +59,7 @@ class Transformer(Reader):
             raise unknown_name("way in which labels enter", str(labels), get_args(Labels))
         if hints and labels == "pointer":
             raise ConfigError("Hints are of a fixed number of classes, and labels='pointer' is for any. Choose one.")
-        self.token = nn.Linear(features_of(encoder, input_shape), width)
+        self.token = nn.Linear(features_of(encoder, format), width)
         self.label = None if labels == "pointer" else nn.Linear(inputs, width)
         self.asking, self.registers = Learned(width), Learned(_REGISTERS, width)
         self.layers = nn.ModuleList(Layer(width, heads) for _ in range(layers))
