@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import quickstudy as qs
-from quickstudy.cli import COMMANDS, list_command, own
+from quickstudy.cli import COMMANDS, list_command, own, train_command
 from quickstudy.cli.settings import Settings, chosen_parts, load_recipe
 from quickstudy.runs.run import Run
 
@@ -170,7 +170,7 @@ def check_command_line(words: list[str]) -> None:
         extra = [("out", str, "", ""), ("overwrite", bool, False, ""), ("report", bool, True, "")]
         known = option_names(Settings.of(config, extra).kind)
     elif command == "train":
-        known, others = {"--resume"}, rest
+        known, others = {"--resume", *option_names(train_command.Resume)}, rest
     else:
         known, others = option_names(class_of(command, rest)), rest
         if command == "reproduce" and rest[0] not in ("RECIPE", *FILES_NAMED):

@@ -27,6 +27,7 @@ from quickstudy.episode import Episode, Examples
 from quickstudy.formats.base import Format, Leaf
 from quickstudy.formats.records import Broken, Stored, all_kept
 from quickstudy.learners import Network, finetune, maml, protonet
+from quickstudy.learners.given import as_given
 from quickstudy.registry import targets
 from quickstudy.spec import TaskSpec
 
@@ -39,7 +40,7 @@ def batches(count: int = 3) -> list[Episode]:
 
 def test_the_module_s_own_weights_are_kept_if_asked_and_drawn_anew_otherwise() -> None:
     module = perceptron(VECTORS, 3)
-    kept = Network(module, pretrained=True).init(generator())
+    kept = Network(as_given(module)).init(generator())
     drawn = Network(module).init(generator())
     for name, value in module.named_parameters():
         assert torch.equal(kept[f"network.{name}"], value)
@@ -199,7 +200,7 @@ def test_hooks_and_sharing_survive_where_batch_norm_is_replaced() -> None:
     shared = nn.BatchNorm1d(4)
     shared.register_forward_hook(lambda layer, inputs, output: output + 100.0)
     module = nn.Sequential(nn.Linear(5, 4), shared, nn.Linear(4, 4), shared)
-    network = Network(module, pretrained=True)
+    network = Network(as_given(module))
     params, x = network.init(generator()), torch.randn(6, 5)
     torch.testing.assert_close(network(params, x), module(x))
     assert network.layers == ("1",)

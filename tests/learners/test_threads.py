@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from quickstudy.episode import Episode, Params
 from quickstudy.learners import Network, cavia, maml, protonet
+from quickstudy.learners.given import as_given
 from quickstudy.models import FiLM
 
 CALLS = 1500
@@ -107,7 +108,7 @@ def test_statistics_are_of_the_thread_s_own_calls() -> None:
 
 
 def test_recordings_within_one_another_each_hear_their_own_network() -> None:
-    one, other = (Network(convolutional(4), pretrained=True) for _ in range(2))
+    one, other = (Network(as_given(convolutional(4))) for _ in range(2))
     params, x = one.init(generator()), batches(0)[0].query.x
     with one.recording() as outer:
         one(params, x)

@@ -78,7 +78,7 @@ def test_settings_that_are_missing() -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"iterations": 0}, "iterations must be at least 1, found 0"),
+        ({"iterations": -1}, "iterations cannot be negative, found -1"),
         ({"meta_batch": 0}, "meta_batch must be at least 1"),
         ({"validate_every": 0}, "validate_every"),
         ({"validation_episodes": 0}, "validation_episodes"),

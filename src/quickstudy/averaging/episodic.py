@@ -87,7 +87,7 @@ class Episodic(Member):
 
     def __call__(self, params: Params, part: int, turn: int) -> Params:
         source, device = self.sources[part], self.engine.device
-        outer = Outer({name: value.clone() for name, value in params.items()}, self.outer)
+        outer = Outer({name: value.clone() for name, value in params.items()}, self.outer, self.engine.learner.moves)
         outer.skip(turn * self.steps)
         key = rng.key(source.seed, "estimator", part, device=device)
         for step in range(turn * self.steps, (turn + 1) * self.steps):

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from quickstudy import rng
-from quickstudy.entries import PARAMETER, prefixed, with_prefix
+from quickstudy.entries import PARAMETER, with_prefix
 from quickstudy.episode import Examples, Params, State
 from quickstudy.errors import ConfigError, DataError, ModelError
 from quickstudy.inner import Rule
@@ -105,7 +105,7 @@ class Supervised(Member):
         return descend(self.rule, state, loss, params)
 
     def __call__(self, params: Params, part: int, turn: int) -> Params:
-        state = begin(self.rule, prefixed(PARAMETER, params))
+        state = begin(self.rule, self.network.movable(params))
         for indices, mask in zip(*self.schedule(part, turn), strict=True):
             state = self._step(params, state, self.x[indices], self.y[indices], mask.to(self.x.device))
         return params | with_prefix(PARAMETER, task_parameters(state))
@@ -120,7 +120,7 @@ class Supervised(Member):
             mask[row, : own.shape[0], : own.shape[1]] = counts
         going = mask.any(dim=2)  # members whose parts are small have done all their steps before the others
         indices, mask = indices.to(self.x.device), mask.to(self.x.device)
-        start = begin(self.rule, prefixed(PARAMETER, params))
+        start = begin(self.rule, self.network.movable(params))
         state = {name: value.expand(len(parts), *value.shape) for name, value in start.items()}
         for step in range(steps):
             at = indices[:, step]

@@ -40,6 +40,8 @@ class Resume:
 
     run: tyro.conf.Positional[str]
     """A run: its folder, or its name under runs/."""
+    iterations: int | None = None
+    """Train so many steps altogether, more than the run was made for."""
     report: bool = True
     """Write the report page after training (takes up to a minute)."""
 
@@ -72,7 +74,9 @@ def _resume(argv: Sequence[str]) -> int:
     with join().together("set-up"):
         stopped = Run(find_run(options.run))
         module, source = own.made_for(stopped.config)
-    return _finish(qs.resume(stopped.folder, module=module, source=source), options.report)
+    return _finish(
+        qs.resume(stopped.folder, module=module, source=source, iterations=options.iterations), options.report
+    )
 
 
 def _finish(done: Run, report: bool) -> int:

@@ -19,7 +19,6 @@ from quickstudy.engine.precision import Precision, autocast, tensor_cores
 from quickstudy.engine.shared import Shared
 from quickstudy.engine.substitutes import Substitutes
 from quickstudy.engine.vectorize import Vectorize, over_tasks, resolve, tasks_of
-from quickstudy.entries import trainable
 from quickstudy.episode import Episode, Params
 from quickstudy.learners import Learner
 from quickstudy.learners.base import IterativeLearner
@@ -197,7 +196,7 @@ class Engine:
         return function(params, episodes, keys)
 
     def _differentiated(self, count: int, params: Params, episodes: Episode, keys: Tensor | None = None) -> Gradients:
-        moving = {n: p.detach().requires_grad_() for n, p in params.items() if trainable(n)}
+        moving = {n: p.detach().requires_grad_() for n, p in params.items() if self.learner.moves(n)}
         fixed = {n: p for n, p in params.items() if n not in moving}
         with torch.enable_grad(), self._arithmetic():
             score = self.estimator(self.learner, moving | fixed, episodes, _Runner(self, keys))

@@ -20,7 +20,6 @@ import torch
 from torch import Tensor
 
 from quickstudy.engine.core import Gradients
-from quickstudy.entries import trainable
 from quickstudy.episode import Params
 from quickstudy.errors import ConfigError, ProcessLost, QuickstudyError, TrainingError
 
@@ -57,12 +56,13 @@ class Group:
     ) -> tuple[Gradients, list[bool]]:
         """Mean meta-gradient, losses and metrics (total,) over the tasks of all processes; which flags any raised.
 
-        own: computes the same for this process's share of the `total` tasks. params: φ. flags: asked after `own`. All
-        of it travels in one all-reduce. Where `own` raises a QuickstudyError, every process raises, with its message.
+        own: computes the same for this process's share of the `total` tasks. params: what of φ is moved. flags: asked
+        after `own`. All of it travels in one all-reduce. Where `own` raises a QuickstudyError, every process raises,
+        with its message.
         """
         if self.size == 1:
             return own(), flags()
-        moving = [(name, value) for name, value in params.items() if trainable(name)]
+        moving = list(params.items())
         numels = [value.numel() for _, value in moving]
         sizes = [*numels, total, total]
         error: QuickstudyError | None = None

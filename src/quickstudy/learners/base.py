@@ -10,7 +10,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from quickstudy.entries import NORMALISATION, PARAMETER, STATISTICS, prefixed, trainable, with_prefix
+from quickstudy.entries import NORMALISATION, PARAMETER, STATISTICS, prefixed, reference, trainable, with_prefix
 from quickstudy.episode import Episode, Examples, Features, Params, State
 from quickstudy.errors import ConfigError
 from quickstudy.learners.moments import Moments
@@ -91,6 +91,10 @@ class Learner(ABC):
         """True if relabelling the classes permutes the answer."""
         return self.spec.target.relabels
 
+    def moves(self, name: str) -> bool:
+        """Whether the outer optimizer moves the entry `name` of φ."""
+        return trainable(name) and name not in self.network.frozen
+
     def at(self, spec: TaskSpec) -> Self:
         """The same learner for tasks of another spec, such as another number of ways."""
         return replace(self, spec=spec)
@@ -111,6 +115,8 @@ class Learner(ABC):
         Population statistics instead of moving averages (Wu & Johnson 2021): φ alone decides, so training stays pure.
         Networks that always normalise by the batch come back unchanged.
         """
+        if self.network.norm == "given":
+            return params
         params = {name: value for name, value in params.items() if not name.startswith(STATISTICS)}
         if not self.network.layers:
             return params
@@ -121,7 +127,7 @@ class Learner(ABC):
                     if slot == len(slots):
                         slots.append(Moments())
                     slots[slot].merge(moments)
-        dtype = next(v.dtype for n, v in params.items() if trainable(n))
+        dtype = reference(params).dtype
         statistics = [moments.statistics(dtype) for moments in slots]
         if self.network.norm == "per_step":
             merged = {name: torch.stack([slot[name] for slot in statistics]) for name in statistics[0]}

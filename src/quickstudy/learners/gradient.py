@@ -59,7 +59,7 @@ class GradientLearner(IterativeLearner):
 
     def _movable(self, params: Params) -> Params:
         """What the inner loop moves of φ, without prefix; buffers only where the partition names them."""
-        values = prefixed(PARAMETER, params) | ({} if self.partition == EVERYTHING else prefixed(CONSTANT, params))
+        values = self.network.movable(params) | ({} if self.partition == EVERYTHING else prefixed(CONSTANT, params))
         values = {n: v for n, v in values.items() if v.is_floating_point() and not self.network.per_step(n)}
         return {name: values[name] for name in self.partition.select(values)}
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -26,18 +26,21 @@ from quickstudy.formats.passing import arguments
 from quickstudy.formats.records import moved
 from quickstudy.learners.cells import ElementaryCells, recurs
 from quickstudy.learners.copies import Copies
+from quickstudy.learners.given import is_given
 from quickstudy.learners.moments import Moments
-from quickstudy.learners.normalise import without_state
+from quickstudy.learners.normalise import own_statistics, without_state
 
-Norm = Literal["running", "batch", "per_step"]
+Norm = Literal["running", "batch", "per_step", "given"]
 """What BatchNorm layers normalise by.
 
 'running': the batch while training, averages over training tasks afterwards (inductive; not inside an inner loop).
 'batch': always the batch at hand, so a query's prediction depends on the other queries (transductive).
 'per_step': as 'running', with averages, scales and shifts of its own for every inner step (MAML++, Antoniou 2019).
+'given': the averages that the module came with, in training too, as of an encoder that was trained elsewhere.
 """
 
 _DRAWING = threading.RLock()  # layers draw their weights from one generator, which all threads share
+_NOTHING = "(nothing)"
 _recordings: ContextVar[Mapping[Network, Moments]] = ContextVar("recordings", default=MappingProxyType({}))
 """What is being recorded of each network by this thread."""
 Watch = tuple[tuple[str, Callable[[nn.Module, Any], None]], ...]
@@ -50,15 +53,13 @@ class Network:
     call one network at once.
 
     norm: see `Norm`. steps: number of inner steps, for 'per_step'. inner_loop: the network is differentiated inside an
-    inner loop, where tracked statistics are refused. pretrained: φ starts from the module's own weights instead of
-    drawing every layer that has `reset_parameters` anew. Raises ModelError for modules that cannot be pure functions.
+    inner loop, where tracked statistics are refused. Raises ModelError for modules that cannot be pure functions.
     """
 
     module: nn.Module
     norm: Norm = "running"
     steps: int = 0
     inner_loop: bool = False
-    pretrained: bool = False
     _by_batch: Copies = field(init=False, repr=False)
     _by_statistics: Copies = field(init=False, repr=False)
     layers: tuple[str, ...] = field(init=False, repr=False)
@@ -103,22 +104,42 @@ class Network:
                 "layer by nn.GroupNorm."
             )
 
+    @cached_property
+    def frozen(self) -> frozenset[str]:
+        """The entries of φ that nothing moves, as the module's author has frozen them (`requires_grad`)."""
+        return frozenset(PARAMETER + n for n, value in self.module.named_parameters() if not value.requires_grad)
+
+    def movable(self, params: Params) -> Params:
+        """The parameters in φ, without prefix, that are not frozen."""
+        return {n: v for n, v in prefixed(PARAMETER, params).items() if PARAMETER + n not in self.frozen}
+
+    @property
+    def drawn(self) -> bool:
+        """Whether `init` draws anything: not where all layers were given with their weights, or have none."""
+        return any(_resets(layer) for layer in self._by_batch.module.modules())
+
     def init(self, generator: torch.Generator) -> Params:
-        """Fresh φ entries: 'network.*' (drawn from `generator`, unless `pretrained`) and 'constant.*' (buffers)."""
+        """Fresh φ entries: 'network.*', and 'constant.*' for buffers.
+
+        Layers with `reset_parameters` are drawn from `generator`, but for those that were given with their weights (see
+        `quickstudy.learners.given`); all others are as they came.
+        """
         module = copy.deepcopy(self._by_batch.module).cpu()  # so that one generator decides, wherever the module is
-        if not self.pretrained:
-            seed = int(torch.randint(2**62, (), generator=generator))
-            with _DRAWING, torch.random.fork_rng(devices=[]):
-                torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the accelerators' as well
-                for layer in module.modules():
-                    if callable(reset := getattr(layer, "reset_parameters", None)):
-                        reset()
+        seed = int(torch.randint(2**62, (), generator=generator))
+        with _DRAWING, torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the accelerators' as well
+            for layer in filter(_resets, module.modules()):
+                layer.reset_parameters()  # type: ignore[operator]
         params = {name: value.detach().clone() for name, value in module.named_parameters()}
         if self.norm == "per_step":
             slots = self.steps + 1
             params = {n: v.expand(slots, *v.shape).clone() if self.per_step(n) else v for n, v in params.items()}
-        buffers = {name: value.detach().clone() for name, value in module.named_buffers()}
-        return with_prefix(PARAMETER, params) | with_prefix(CONSTANT, buffers)
+        constants = {name: value.detach().clone() for name, value in module.named_buffers()}
+        if not params and not constants:
+            constants[_NOTHING] = torch.zeros(())  # φ says where it is and in which precision, even where it is empty
+        own = with_prefix(PARAMETER, params) | with_prefix(CONSTANT, constants)
+        kept = own_statistics(self.module, self.layers) if self.norm == "given" else {}
+        return own | with_prefix(NORMALISATION, kept)
 
     def per_step(self, name: str) -> bool:
         """Whether parameter `name` has a leading axis over inner steps."""
@@ -205,6 +226,11 @@ class Network:
             yield moments
         finally:
             _recordings.reset(token)
+
+
+def _resets(layer: nn.Module) -> bool:
+    """Whether a layer is drawn where φ is."""
+    return callable(getattr(layer, "reset_parameters", None)) and not is_given(layer)
 
 
 def _record(moments: Moments, path: str, layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:

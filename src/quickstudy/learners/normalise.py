@@ -9,6 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from quickstudy.episode import Params
+from quickstudy.learners.given import keep_mark
+
 _HOOKS = ("_forward_hooks", "_forward_hooks_with_kwargs", "_forward_pre_hooks", "_forward_pre_hooks_with_kwargs")
 
 
@@ -43,7 +46,18 @@ def without_state(module: nn.Module, stored: tuple[str, ...]) -> nn.Module:
         if isinstance(layer, _BatchNorm):
             parent, _, name = f"0.{path}".rstrip(".").rpartition(".")
             new = replaced.setdefault(layer, _Normalise(layer, path in stored))
+            keep_mark(layer, new)
             for hooks in _HOOKS:
                 setattr(new, hooks, getattr(layer, hooks))
             setattr(root.get_submodule(parent), name, new)
     return root[0]
+
+
+def own_statistics(module: nn.Module, layers: tuple[str, ...]) -> Params:
+    """The averages that the BatchNorm layers of a module came with, by the names of NORMALISATION."""
+    statistics: Params = {}
+    for path in layers:
+        layer = module.get_submodule(path)
+        assert isinstance(layer, _BatchNorm) and layer.running_mean is not None and layer.running_var is not None
+        statistics |= {f"{path}.mean": layer.running_mean.clone(), f"{path}.variance": layer.running_var.clone()}
+    return statistics

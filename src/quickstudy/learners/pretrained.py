@@ -119,7 +119,7 @@ class FineTuning(_Pretraining, IterativeLearner):
         weight = z.new_zeros((self.spec.ways, z.shape[1]))
         task = {f"{NEW_HEAD}weight": weight, f"{NEW_HEAD}bias": weight[:, 0]}
         if self.tune == "all":
-            encoder = prefixed(PARAMETER, params)
+            encoder = self.network.movable(params)
             task |= {name: value for name, value in encoder.items() if not self.network.per_step(name)}
         state = begin(self.rule, task)
         return state if self.tune == "all" else state | {"embedded": z}

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import torch
 
-from quickstudy.entries import trainable
 from quickstudy.episode import Episode, Examples, Params, State, joined
 from quickstudy.errors import ConfigError
 from quickstudy.learners.base import Learner
@@ -30,7 +29,7 @@ class Reptile(Metagrad):
 
     def __call__(self, learner: Learner, params: Params, episode: Episode, runner: Runner = ONE_TASK) -> Score:
         stepwise = iterative(learner, params, "reptile")
-        names = [name for name in params if trainable(name)]
+        names = [name for name in params if learner.moves(name)]
 
         def finish(params: Params, at_query: State, final: State, episode: Episode) -> Score:
             moved = stepwise.moved(final)

@@ -14,7 +14,7 @@ from quickstudy.episode import Episode, Examples, Features, leaves, map_features
 from quickstudy.errors import DataError
 from quickstudy.pages.html import Section, tile
 from quickstudy.pages.pictures import letter
-from quickstudy.report.cards import KEY, class_card, drawings, list_card
+from quickstudy.report.cards import KEY, a_drawing, class_card, list_card
 from quickstudy.report.measure import Drawn
 from quickstudy.report.words import counted
 from quickstudy.targets.answers import Answer
@@ -100,10 +100,10 @@ def adapted_section(task: AdaptedTask) -> Section:
     tiles += tile("time to learn it", f"{task.milliseconds:,.0f} ms", f"from {shown}")
     tiles += tile(spec.target.guess, metric.number(task.baseline), "without a look at what is asked")
     body = f'<div class="tiles">{tiles}</div>'
-    given = drawings(spec.format, task.episode.support.x)
-    if given is not None:
+    one = a_drawing(spec.format, task.episode.support.x)
+    if one is not None:
         drawn = Drawn(0, task.episode, spec, list(names), task.answer.prediction)
-        if drawn.predicted and given[0].small:
+        if drawn.predicted and one.small:
             legend = ", ".join(f"{letter(i)}: {name}" for i, name in enumerate(names))
             body += f'<div class="tasks">{class_card(drawn, legend)}</div>{KEY}'
         else:

@@ -34,6 +34,12 @@ def drawings(format: Format, x: Features) -> list[Drawing] | None:
     return [_BLANK if one is None else one for one in drawn] if any(one is not None for one in drawn) else None
 
 
+def a_drawing(format: Format, *some: Features) -> Drawing | None:
+    """The first example that can be drawn; None where the format draws nothing."""
+    drawn = (one for x in some for one in drawings(format, x) or ())
+    return next((one for one in drawn if one is not _BLANK), None)
+
+
 def class_card(task: Drawn, title: str, value: str | None = None) -> str:
     """One row a class: its support examples, then its queries framed by the predicted class."""
     support, query = task.episode

@@ -55,7 +55,7 @@ def _examples(task: Drawn) -> list[Drawing] | None:
 
 
 def _heads(task: Drawn, examples: list[Drawing] | None) -> list[str]:
-    if examples is not None and examples[0].small:
+    if examples is not None and any(one.small for one in examples):
         return [rendered(one, name) for one, name in zip(examples, task.names, strict=True)]
     return [f'<b title="{escape(name)}">{letter(label)}</b>' for label, name in enumerate(task.names)]
 

@@ -9,7 +9,7 @@ from quickstudy.learners import IterativeLearner
 from quickstudy.pages.charts import PALETTE, Points, Trace, fit_chart, regions_chart
 from quickstudy.pages.html import Section, chart, charts
 from quickstudy.report import measure
-from quickstudy.report.cards import KEY, class_card, drawings, list_card
+from quickstudy.report.cards import KEY, a_drawing, class_card, list_card
 from quickstudy.report.measure import Drawn
 from quickstudy.report.words import counted
 from quickstudy.runs.run import Run
@@ -43,10 +43,10 @@ def some_tasks(run: Run, values: list[float]) -> Section | None:
             "background is what the network answers there."
         )
         return Section(_TITLE, text + picked, charts(*figures))
-    shown = drawings(spec.format, support.x)
-    if shown is None:
+    drawn = a_drawing(spec.format, *(task.episode.support.x for task in tasks))
+    if drawn is None:
         return None
-    if tasks[0].predicted and shown[0].small:
+    if tasks[0].predicted and drawn.small:
         cards = [class_card(task, title) for task, title in zip(tasks, titles, strict=True)]
         text = (
             "Every row is a class the network had never seen: on the left what it was shown, on the right what it was "
@@ -58,7 +58,7 @@ def some_tasks(run: Run, values: list[float]) -> Section | None:
         f"For each task some of the {spec.format.example}s that the network was given, with their labels, and below "
         "them new ones, with the truth and what it answered."
     )
-    kind = "tasks" if shown[0].small else "tasks wide"
+    kind = "tasks" if drawn.small else "tasks wide"
     return Section(_TITLE, text + picked, f'<div class="{kind}">{"".join(cards)}</div>')
 
 

@@ -17,6 +17,7 @@ from quickstudy.errors import ConfigError, RunError
 from quickstudy.evaluation.evaluate import Result, evaluate
 from quickstudy.formats.records import Broken
 from quickstudy.learners import IterativeLearner, Learner
+from quickstudy.learners.ordinary import as_module
 from quickstudy.spec import TaskSpec
 from quickstudy.storage.json import read_json
 from quickstudy.storage.tensors import load_tensors
@@ -108,6 +109,15 @@ class Run:
         """How long training took; None where its metrics are gone."""
         lines = self.metrics
         return float(lines[-1]["seconds"]) if lines else None
+
+    def module(self) -> nn.Module:
+        """The network as an ordinary module with the trained weights and statistics, on the CPU, in `eval()` mode.
+
+        >>> encoder = run.module()  # doctest: +SKIP
+        >>> torch.save(encoder.state_dict(), "encoder.pt")  # doctest: +SKIP
+        """
+        params = {name: value.cpu() for name, value in self.params.items()}
+        return as_module(self.learner.network, params).eval()
 
     def untrained(self) -> Params:
         """φ as it was before the first step, calibrated: what training must beat."""

@@ -13,7 +13,7 @@ from torch import nn
 
 from quickstudy.engine.distribute import Group, join
 from quickstudy.episode import Params
-from quickstudy.errors import ProcessLost
+from quickstudy.errors import ConfigError, ProcessLost
 from quickstudy.registry import OWN, models, sources
 from quickstudy.runs.run import Run
 from quickstudy.storage.atomic import GO_ON
@@ -27,7 +27,7 @@ from quickstudy.training import splits
 from quickstudy.training.build import Parts, build, check_group, initial_params
 from quickstudy.training.config import RunConfig
 from quickstudy.training.loop import Training
-from quickstudy.training.outer import Outer
+from quickstudy.training.outer import Outer, OuterOptions
 
 
 def train(
@@ -53,7 +53,8 @@ def train(
     with group.together("set-up", leader_first=True):
         parts = build(config, module, source)
         parts.check()
-        Outer(initial_params(parts, config), config.outer)  # refuses what cannot be before a folder is made
+        # What cannot be is refused before a folder is made.
+        Outer(initial_params(parts, config), config.outer, parts.engine.learner.moves)
     with ExitStack() as stack:
         with group.together("set-up"):
             held = stack.enter_context(new_run(config, parts.source, out, overwrite)) if group.leads else None
@@ -91,16 +92,24 @@ def describe(folder: Path, config: RunConfig, source: Source) -> None:
 
 
 def resume(
-    folder: str | Path, *, module: nn.Module | None = None, source: Source | None = None, quiet: bool = False
+    folder: str | Path,
+    *,
+    module: nn.Module | None = None,
+    source: Source | None = None,
+    iterations: int | None = None,
+    quiet: bool = False,
 ) -> Run:
     """Go on with a run that was stopped, to the same bits as if it never had been, on the same machine.
 
     On another number of processes or threads than before, with another version of PyTorch or on another machine, to the
-    same numbers but for rounding. All processes must see the folder.
+    same numbers but for rounding. All processes must see the folder. iterations: steps altogether, if they are to be
+    more than the run was made for; its config then says so.
     """
     group = join()
     with group.together("set-up", leader_first=True):
         run = Run(folder, module, source)
+        if iterations is not None:
+            run.config = _longer(run.config, iterations)
         splits.check_unchanged(run.folder, run.parts.source)
         run.parts.check()
     check_group(run.config, group)
@@ -108,7 +117,24 @@ def resume(
         with group.together("set-up"):
             if group.leads:
                 stack.enter_context(take_run(run.folder))
+                if iterations is not None:
+                    write_json(run.folder / "config.json", run.config.to_json())
         return _continue(run.folder, run.parts, group, module, source, resume=True, quiet=quiet)
+
+
+def _longer(config: RunConfig, iterations: int) -> RunConfig:
+    """The config for more steps; ConfigError where there are not more, or where the schedule has come to its end."""
+    if iterations < config.iterations:
+        raise ConfigError(
+            f"The run was made for {config.iterations} steps, so it cannot be trained for {iterations}. Give more."
+        )
+    ends = OuterOptions.ends(config.schedule, config.schedule_options)
+    if ends and iterations > config.iterations:
+        raise ConfigError(
+            f"The schedule {config.schedule!r} ends with the run, after {config.iterations} steps. Train a new run "
+            "that starts from this one (--start RUN), with a schedule of its own."
+        )
+    return replace(config, iterations=iterations)
 
 
 def _continue(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import threading
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from quickstudy.entries import CONSTANT, HEAD, INNER, PARAMETER, require_alike
 from quickstudy.episode import Params
 from quickstudy.errors import CheckpointError, ConfigError, fitting_together
 from quickstudy.learners import Learner
+from quickstudy.learners.given import as_given, freeze_all_but
 from quickstudy.models import WithContext
 from quickstudy.registry import formats, learners, models
 from quickstudy.spec import TaskSpec, check_episode
@@ -27,6 +29,7 @@ from quickstudy.tasks.base import Source
 from quickstudy.tasks.classes import ClassSource
 from quickstudy.tasks.transformed import transformed
 from quickstudy.training.config import RunConfig
+from quickstudy.training.start import taken_from
 
 _OWN = (PARAMETER, HEAD, INNER, CONSTANT)  # what φ has from the beginning, and of the same shape for all tasks
 _RESTORE = "Restore the file from a copy."
@@ -54,6 +57,11 @@ def build_learner(config: RunConfig, spec: TaskSpec, classes: int = 0, module: n
             )
         module = cast(nn.Module, config.model.build(_wider(spec, size) if size else spec, traits.head))
         module = WithContext(module, size) if size else module
+    elif config.init == "given":
+        module = as_given(module)
+    if config.trainable:
+        module = copy.deepcopy(module)
+        freeze_all_but(module, config.trainable)
     options = {"classes": classes} if traits.pretrains else {}
     constructor = learners[config.learner.name]
     return cast(Learner, constructor(module, spec, **(config.learner.options | options)))
@@ -200,4 +208,6 @@ def calibrated(parts: Parts, config: RunConfig, params: Params) -> Params:
 def initial_params(parts: Parts, config: RunConfig) -> Params:
     """Fresh φ on the run's device, drawn from the config's seed."""
     params = parts.engine.learner.init(torch.Generator().manual_seed(config.seed))
+    if config.start:
+        params = params | taken_from(config.start, params)
     return place(params, parts.engine.device, parts.engine.learner.network.inner_loop)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any, TypedDict, get_args, get_type_hints
+from typing import Any, Literal, TypedDict, get_args, get_type_hints
 
 from quickstudy import registry
 from quickstudy.engine import Compile, Precision, Vectorize
@@ -21,6 +21,9 @@ PARTS: dict[str, registry.Registry[Any, Any]] = {
     "model": registry.models,
     "learner": registry.learners,
 }
+
+
+Init = Literal["given", "fresh"]
 
 
 class _Stored(TypedDict):
@@ -91,6 +94,14 @@ class RunConfig:
     """If given, classes of training tasks have between `min_shots` and `train_shots` support examples."""
     train_groups: Count | None = None
     """Groups (such as alphabets) that the classes of a training task come from; the source's choice if not given."""
+    init: Init = "given"
+    """How a network of your own starts: from its own weights and statistics ('given'), or drawn anew from the seed
+    ('fresh'). Networks that are named are always drawn."""
+    start: str = ""
+    """The folder of a run, of any learner, whose network this one starts from; what does not fit is drawn anew."""
+    trainable: tuple[str, ...] = ()
+    """The parameters that training moves, by their names in the network, such as "head.*"; "!backbone.*" means all but
+    these. All that are not frozen if not given."""
     shuffle_labels: bool = False
     """Permute the class ids of every training task at random, so that they cannot be guessed from the inputs."""
     target_offset: float = 0.0
@@ -159,7 +170,7 @@ class RunConfig:
         ):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, found {getattr(self, name)}.")
-        for name, kind in (("vectorize", Vectorize), ("compile", Compile), ("precision", Precision)):
+        for name, kind in (("init", Init), ("vectorize", Vectorize), ("compile", Compile), ("precision", Precision)):
             if getattr(self, name) not in get_args(kind):
                 raise unknown_name(f"value of {name}", getattr(self, name), get_args(kind))
         _ = self.outer  # checks what it is given
@@ -227,6 +238,7 @@ class RunConfig:
                 values[name] = tuple(map(Protocol.from_json, value))
             else:
                 _require(name, value, hints[name])
+                values[name] = _tuples(value) if name == "trainable" else value
         return cls(**values)
 
     def with_tasks(self, tasks: Part[Any]) -> RunConfig:

@@ -18,6 +18,7 @@ from quickstudy.engine.distribute import Group
 from quickstudy.episode import Episode, Params
 from quickstudy.errors import ProcessLost, RunError, TrainingError
 from quickstudy.evaluation.evaluate import evaluate
+from quickstudy.registry import OWN
 from quickstudy.storage.checkpoint import load_checkpoint, save_checkpoint
 from quickstudy.training.best import Best, Facts
 from quickstudy.training.build import Parts, calibrated, initial_params
@@ -27,6 +28,7 @@ from quickstudy.training.outer import Outer
 from quickstudy.training.plans import PlanLog
 from quickstudy.training.progress import Progress
 from quickstudy.training.splits import ON_TRAINING_CLASSES, held_out
+from quickstudy.training.start import beginning
 from quickstudy.training.stop import StopRequests
 from quickstudy.training.whole import WholeStep
 
@@ -75,7 +77,8 @@ class Training:
         self.metric = parts.engine.learner.spec.target.metric
 
     def _fresh(self) -> Outer:
-        return Outer(initial_params(self.parts, self.config), self.config.outer)
+        params = initial_params(self.parts, self.config)
+        return Outer(params, self.config.outer, self.engine.learner.moves)
 
     def resume(self) -> None:
         """Go on from the newest good checkpoint; from the first step where none was written yet."""
@@ -111,6 +114,12 @@ class Training:
             Progress(title, config.iterations, self.step, quiet or not self.group.leads) as progress,
         ):
             self.tuner.say = lambda line: progress.say(f"{title} {self.step}/{config.iterations}  {line}")
+            if self.step == 0 and (config.start or config.model.name == OWN):
+                progress.say(f"{title}: {beginning(config, self.engine.learner, self.outer.params)}")
+                self._save()  # where it begins, which may not be found again
+            if not config.iterations:
+                self._validate(log)
+                self._save()
             mark, mark_step, validated = time.perf_counter(), self.step, ""
             while self.step < config.iterations:
                 self.window.append(self._one_step())
@@ -204,7 +213,7 @@ class Training:
         where = f"step {self.step + 1}"
         try:
             gradients, (self._stopping, planned) = self.group.mean(
-                own, self.outer.params, self.config.meta_batch, flags, where
+                own, self.outer.moving, self.config.meta_batch, flags, where
             )
             if planned:
                 self.plans.follow(self.step + 1, self.group, where)

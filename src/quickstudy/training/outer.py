@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -71,8 +71,8 @@ class OuterOptions:
     iterations: int = 1000
 
     def __post_init__(self) -> None:
-        if self.iterations < 1:
-            raise ConfigError(f"iterations must be at least 1, found {self.iterations}.")
+        if self.iterations < 0:
+            raise ConfigError(f"iterations cannot be negative, found {self.iterations}; 0 adapts without training.")
         if not self.lr > 0:
             raise ConfigError(f"lr must be positive, found {self.lr}.")
         if not self.clip >= 0:
@@ -80,18 +80,27 @@ class OuterOptions:
         if not 0 <= self.average < 1:
             raise ConfigError(f"average must lie in [0, 1), found {self.average}.")
 
+    @staticmethod
+    def ends(schedule: str, options: Mapping[str, Any]) -> bool:
+        """Whether the schedule is stretched over the run's steps, so that it cannot go on beyond them."""
+        if schedule == "none":
+            return False
+        takes = inspect.signature(getattr(torch.optim.lr_scheduler, schedule)).parameters
+        return any(name in takes and name not in options for name in ("T_max", "total_steps"))
+
 
 class Outer:
     """φ, the optimizer's state, the schedule and the moving average: all that changes from one outer step to the next.
 
-    params: φ on the training device, moved in place by `step`; moving: its trainable entries. average: the moving
+    params: φ on the training device, moved in place by `step`. moves: which entries it moves, by name, see
+    `Learner.moves`; moving: these. average: the moving
     average of φ, or φ itself. clip: bound on the meta-gradient's norm, 0 for none.
     """
 
-    def __init__(self, params: Params, options: OuterOptions) -> None:
+    def __init__(self, params: Params, options: OuterOptions, moves: Callable[[str], bool] = trainable) -> None:
         self.params = params
         self._decay, self.clip = options.average, options.clip
-        self.moving = {name: value for name, value in params.items() if trainable(name)}
+        self.moving = {name: value for name, value in params.items() if moves(name)}
         self.average = {n: v.clone() for n, v in params.items()} if options.average else params
         optimizer = _torch_class("optimizer in torch.optim", torch.optim, options.optimizer, torch.optim.Optimizer)
         _check_signature("optimizer", optimizer, options.optimizer_options)
@@ -99,12 +108,17 @@ class Outer:
         choices = {"fused", "foreach", "capturable", "differentiable"}
         one_kernel = "fused" in inspect.signature(optimizer).parameters and not choices & set(options.optimizer_options)
         given = {"lr": options.lr, **({"fused": True} if one_kernel else {}), **options.optimizer_options}
-        self.optimizer = _made(optimizer, list(self.moving.values()), **given)
+        if options.iterations and not self.moving:
+            raise ConfigError(
+                "There is nothing to train: the network has no parameters, or all are frozen. Set iterations to 0 "
+                "(--iterations 0) to adapt and evaluate it as it is, or let some of it be trained (--trainable)."
+            )
+        self.optimizer = _made(optimizer, list(self.moving.values()) or [torch.zeros(())], **given)
         self.schedule = self._schedule(options)
         self._slots: Params | None = None  # the same tensors from one step to the next
 
     def _schedule(self, options: OuterOptions) -> Any:
-        if options.schedule == "none":
+        if options.schedule == "none" or not options.iterations:
             return None
         kinds = torch.optim.lr_scheduler
         schedule = _torch_class(

@@ -1,0 +1,67 @@
+"""Networks that start from weights of their own: which layers were given with them, and which are drawn anew."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+
+from torch import nn
+
+from quickstudy.errors import ConfigError
+
+_MARK = "_quickstudy_given"
+
+
+def as_given(module: nn.Module) -> nn.Module:
+    """A copy of `module` whose layers keep their weights where φ is drawn, wherever they are built in."""
+    module = copy.deepcopy(module)
+    for layer in module.modules():
+        setattr(layer, _MARK, True)
+    return module
+
+
+def is_given(layer: nn.Module) -> bool:
+    """Whether a layer keeps its weights where φ is drawn."""
+    return bool(getattr(layer, _MARK, False))
+
+
+def keep_mark(layer: nn.Module, instead: nn.Module) -> None:
+    """Let the layer that stands `instead` of another be given if that was."""
+    setattr(instead, _MARK, is_given(layer))
+
+
+def given_part(module: nn.Module) -> nn.Module:
+    """The outermost part of `module` that was given, without its marks; all of it if none was."""
+    part = next(filter(is_given, module.modules()), module)
+    for layer in part.modules():
+        vars(layer).pop(_MARK, None)
+    return part
+
+
+def matching(patterns: Sequence[str], names: Sequence[str], what: str) -> list[str]:
+    """The names that match one of the patterns (shell wildcards) and none of those with '!' before them.
+
+    Patterns with '!' alone mean all but these. Raises ConfigError for a pattern that matches no name. what: they do.
+    """
+    chosen = [pattern for pattern in patterns if not pattern.startswith("!")] or ["*"]
+    spared = [pattern[1:] for pattern in patterns if pattern.startswith("!")]
+    for pattern in (*chosen, *spared):
+        if not any(fnmatchcase(name, pattern) for name in names):
+            raise ConfigError(
+                f"No parameter matches {pattern!r}, which says what {what}. The network's parameters are: "
+                f"{', '.join(names[:20])}{', …' if len(names) > 20 else ''}."
+            )
+    return [
+        name
+        for name in names
+        if any(fnmatchcase(name, p) for p in chosen) and not any(fnmatchcase(name, p) for p in spared)
+    ]
+
+
+def freeze_all_but(module: nn.Module, patterns: Sequence[str]) -> None:
+    """Let only the parameters that match be trained, in place; see `matching`. What was frozen stays so."""
+    names = [name for name, _ in module.named_parameters()]
+    trained = set(matching(patterns, names, "is trained"))
+    for name, value in module.named_parameters():
+        value.requires_grad_(value.requires_grad and name in trained)

@@ -1,0 +1,49 @@
+"""What φ begins from: weights of the network's own, another run, or the seed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from quickstudy.entries import CONSTANT, HEAD, INNER, PARAMETER
+from quickstudy.episode import Params
+from quickstudy.errors import ConfigError
+from quickstudy.learners import Learner
+from quickstudy.storage.tensors import load_tensors
+from quickstudy.training.config import RunConfig
+
+_TAKEN = (PARAMETER, HEAD, INNER, CONSTANT)
+_OWN = {
+    "given": "the network starts from its own weights (--init fresh would draw it anew).",
+    "fresh": "the network is drawn anew from the seed (--init given would start from its own weights).",
+}
+
+
+def taken_from(folder: str, params: Params) -> Params:
+    """The entries of φ that the run in `folder` has in the same shape, with its values.
+
+    Raises ConfigError if nothing of the network fits.
+    """
+    stored, _ = load_tensors(Path(folder) / "model.safetensors", "run")
+    own = {n: v for n, v in params.items() if n.startswith(_TAKEN)}
+    taken = {n: stored[n].to(v.dtype) for n, v in own.items() if n in stored and stored[n].shape == v.shape}
+    if not any(name.startswith(PARAMETER) for name in taken):
+        here, there = (next((n for n in some if n.startswith(PARAMETER)), "") for some in (own, stored))
+        raise ConfigError(
+            f"Nothing of the network fits that of the run {folder}, from which it is to start: here is "
+            f"{_shaped(here, own)}, there is {_shaped(there, stored)}. Start from a run of the same network."
+        )
+    return taken
+
+
+def _shaped(name: str, params: Params) -> str:
+    return f"{name!r} {tuple(params[name].shape)}" if name else "no parameter"
+
+
+def beginning(config: RunConfig, learner: Learner, params: Params) -> str:
+    """What φ begins from, as the end of a sentence."""
+    if not config.start:
+        return _OWN[config.init]
+    moved = [name for name in params if learner.moves(name)]
+    anew = sorted(set(moved) - taken_from(config.start, params).keys())
+    rest = f"; {len(anew)} are drawn anew: {', '.join(anew[:3])}{', …' if len(anew) > 3 else ''}" if anew else ""
+    return f"{len(moved) - len(anew)} of its parameters start from the run {config.start}{rest}."
