@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from quickstudy.episode import Episode, task
 from quickstudy.learners import Learner
+from quickstudy.learners.probe import vmaps
 
 Vectorize = Literal["auto", "vmap", "loop"]
 T = TypeVar("T", bound=tuple[Tensor, ...])
@@ -33,11 +34,20 @@ def resolve(mode: Vectorize, learner: Learner, device: torch.device) -> Literal[
     """What 'auto' means for this learner on this device.
 
     On a CPU, `vmap` turns the convolutions of many tasks into grouped convolutions and batch normalisation into a slow
-    general form; one task after another is faster. Everything else gains from `vmap`.
+    general form; one task after another is faster. Everything else gains from `vmap`, but for networks that it cannot
+    follow: those with layers of others are tried.
     """
     if mode != "auto":
         return mode
-    return "loop" if convolves(learner) and device.type == "cpu" else "vmap"
+    if convolves(learner) and device.type == "cpu":
+        return "loop"
+    return "vmap" if _ours(learner) or vmaps(learner.network, learner.spec.format) else "loop"
+
+
+def _ours(learner: Learner) -> bool:
+    """Whether the network has layers of PyTorch and quickstudy only, which `vmap` is known to follow."""
+    homes = {type(layer).__module__.split(".")[0] for layer in learner.network.module.modules()}
+    return homes <= {"torch", "quickstudy"}
 
 
 def convolves(learner: Learner) -> bool:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from quickstudy.episode import Params
+from quickstudy.errors import ModelError
 from quickstudy.learners.given import keep_mark
 
 _HOOKS = ("_forward_hooks", "_forward_hooks_with_kwargs", "_forward_pre_hooks", "_forward_pre_hooks_with_kwargs")
@@ -35,6 +36,11 @@ class _Normalise(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         by_batch = self.mean is None
+        if by_batch and x.numel() == x.shape[1]:
+            raise ModelError(
+                "One input by itself cannot be normalised by the batch that it is in. Ask for several at once; or "
+                "train with averages over training tasks (norm='running', or 'per_step' in inner loops)."
+            )
         return F.batch_norm(x, self.mean, self.variance, self.weight, self.bias, by_batch, 0.0, self.eps)
 
 

@@ -20,8 +20,9 @@ from quickstudy.engine.vectorize import tasks_of
 from quickstudy.entries import CONSTANT, HEAD, INNER, PARAMETER, require_alike
 from quickstudy.episode import Params
 from quickstudy.errors import CheckpointError, ConfigError, fitting_together
-from quickstudy.learners import Learner
+from quickstudy.learners import Learner, Network
 from quickstudy.learners.given import as_given, freeze_all_but
+from quickstudy.learners.probe import probe
 from quickstudy.models import WithContext
 from quickstudy.registry import formats, learners, models
 from quickstudy.spec import TaskSpec, check_episode
@@ -41,7 +42,7 @@ def build_learner(config: RunConfig, spec: TaskSpec, classes: int = 0, module: n
 
     classes: number of training classes, for learners that pretrain on all of them.
     """
-    traits = learners.traits(config.learner.name)
+    traits, own = learners.traits(config.learner.name), module is not None
     if module is None:
         size = config.learner.settings()["context"] if traits.context else 0
         if len(spec.format.layout) > 1:
@@ -64,6 +65,8 @@ def build_learner(config: RunConfig, spec: TaskSpec, classes: int = 0, module: n
         freeze_all_but(module, config.trainable)
     options = {"classes": classes} if traits.pretrains else {}
     constructor = learners[config.learner.name]
+    if own:
+        probe(Network(module), spec.format)
     return cast(Learner, constructor(module, spec, **(config.learner.options | options)))
 
 
