@@ -83,7 +83,7 @@ def test_options_of_torch_are_of_any_type() -> None:
         ("train linear-maml --iteration 3", "Perhaps you meant: --iterations"),
         ("train linear-maml --learner.stesp 3", "--learner.steps"),
         ("train linear-maml --iterations many", "--iterations"),
-        ("train linear-maml --iterations 0", "iterations must be at least 1, found 0"),
+        ("train linear-maml --iterations -1", "iterations cannot be negative, found -1"),
         ("train linear-maml --learner mamll", "no learner called 'mamll'. Did you mean 'maml'"),
         ("train linear-maml --tasks linaer", "no task source called 'linaer'. Did you mean 'linear'"),
         ("train linear-maml --model", "--model needs a name after it"),

@@ -271,6 +271,17 @@ def test_four_writers_two_of_them_killed_lose_nothing_that_was_acknowledged(tmp_
                 assert id in held and torch.equal(bank.load(id)["w"], parameters(int(seed))["w"])
 
 
+def test_a_bank_whose_table_is_gone_is_not_an_empty_one(tmp_path: Path) -> None:
+    filled(tmp_path / "bank")
+    for path in (tmp_path / "bank" / "tasks.lance" / "_versions").iterdir():
+        path.unlink()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "tasks.lance").write_text("x")
+    for name in ("bank", "other"):
+        with pytest.raises(RunError, match="no table of tasks that can be opened"):
+            Bank(tmp_path / name, create=False)
+
+
 def test_a_damaged_phi_is_found_and_removed(tmp_path: Path) -> None:
     bank, ids = filled(tmp_path)
     table = bank.tables.table("bases")

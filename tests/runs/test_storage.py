@@ -214,3 +214,14 @@ def test_what_killed_writers_left_is_removed_and_what_others_write_is_not(tmp_pa
         assert read_json(path) == [2]
     assert read_json(path) == [1]
     assert sorted(tmp_path.iterdir()) == sorted([path, *others])
+
+
+def test_a_disk_that_is_full_before_the_first_checkpoint_costs_nothing(tmp_path: Path) -> None:
+    config = linear_run(iterations=4, checkpoint_every=2, validate_every=4)
+    train(config, out=tmp_path / "whole", quiet=True)
+    largest = (tmp_path / "whole" / "config.json").stat().st_size
+    with files_of_at_most(largest), pytest.raises(RunError, match=r"Free space .* then go on with --resume"):
+        train(config, out=tmp_path / "run", quiet=True)
+    assert not (tmp_path / "run" / "checkpoints").exists() or not list((tmp_path / "run" / "checkpoints").iterdir())
+    resume(tmp_path / "run", quiet=True)
+    assert_same_bits(tmp_path / "whole", tmp_path / "run")

@@ -46,6 +46,11 @@ class Bank:
         self.phi = Bases(self.tables)
         if self.tables.has(TASKS):
             self._check_format()
+        elif not create and "://" not in self.uri:
+            raise RunError(
+                f"The bank at {self.uri} has no table of tasks that can be opened: its files are damaged, or of "
+                "something else. Restore it from a copy."
+            )
 
     def _check_format(self) -> None:
         metadata = self.tables.table(TASKS).schema.metadata or {}

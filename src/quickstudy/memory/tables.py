@@ -44,9 +44,14 @@ class Tables:
         except (OSError, RuntimeError, ValueError) as error:
             if isinstance(error, (CheckpointError, RunError, DataError)):
                 raise
+            kept = (
+                "What was stored before is intact."
+                if what == "write to"
+                else "If its files were damaged, restore them."
+            )
             raise RunError(
-                f"Could not {what} the bank at {self.uri}: {_short(error)}. What was stored before is intact. Look at "
-                "the folder's permissions and free space, or at the object store's address and credentials."
+                f"Could not {what} the bank at {self.uri}: {_short(error)}. {kept} Look at the folder's permissions "
+                "and free space, or at the object store's address and credentials."
             ) from error
 
     def has(self, name: str) -> bool:
