@@ -23,6 +23,7 @@ from quickstudy.storage.tensors import load_tensors
 from quickstudy.training.config import RunConfig
 from quickstudy.training.loop import Interrupted
 from quickstudy.training.metrics import read_metrics
+from quickstudy.training.stop import StopRequests
 
 KILLS = int(os.environ.get("QUICKSTUDY_FUZZ", "25")) // 5
 FILES = re.compile(
@@ -86,6 +87,7 @@ def test_training_and_reporting_killed_at_any_moment(tmp_path: Path) -> None:
 
 
 def train_long(folder: Path) -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which is ignored where tests run under nohup
     with contextlib.suppress(Interrupted):
         train(replace(CONFIG, iterations=10**6), out=folder, quiet=True)
         raise AssertionError("nobody asked it to stop")
@@ -95,14 +97,26 @@ def train_long(folder: Path) -> None:
 def test_training_asked_to_stop_saves_first(number: int, tmp_path: Path) -> None:
     asked = CLEAN.Process(target=train_long, args=(tmp_path / "run",))
     asked.start()
-    while not (tmp_path / "run" / "metrics.jsonl").exists():
+    while not (tmp_path / "run" / "model.safetensors").exists():  # of the first validation
         time.sleep(0.01)
-    time.sleep(0.3)
     assert asked.pid is not None
     os.kill(asked.pid, number)
     os.kill(asked.pid, number)  # terminals that close say so twice
     asked.join(60)
+    asked.kill()
+    asked.join()
     assert asked.exitcode == 0
     last = read_metrics(tmp_path / "run")[-1]["step"]
     newest = max((tmp_path / "run" / "checkpoints").iterdir()).name
     assert int(newest[5:14]) >= last > 0 and Run(tmp_path / "run").kept["step"] > 0
+
+
+def test_a_hangup_that_is_ignored_stays_so() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with StopRequests():
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+            assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
