@@ -157,6 +157,9 @@ def test_folders_without_permission_are_named(home: Path, shell: Shell, model: s
     (home / "locked").chmod(0)
     obeying = "setpriv --bounding-set=-dac_override,-dac_read_search --inh-caps=-dac_override,-dac_read_search"
     obeying = obeying if os.getuid() == 0 else ""
+    if shell(f"{obeying} true").returncode:
+        (home / "locked").chmod(0o700)
+        pytest.skip("root cannot be made to obey permissions here")
     try:
         for command in ("predict model locked", "adapt run --support locked --out m4", "train --resume locked"):
             done = shell(f"{obeying} $QS {command}")
