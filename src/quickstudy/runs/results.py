@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
+from quickstudy.errors import fitting_together
 from quickstudy.evaluation.evaluate import Result
 from quickstudy.storage.atomic import write_text
 from quickstudy.storage.json import read_json
@@ -33,6 +34,11 @@ class _Training(TypedDict):
     machine: str
 
 
+class _Config(TypedDict):
+    iterations: int
+    seed: int
+
+
 class _Measured(TypedDict):
     protocol: Protocol
     result: Result
@@ -48,7 +54,7 @@ class Stored(TypedDict):
     """What `quickstudy reproduce` writes."""
 
     recipe: str
-    config: dict[str, Any]
+    config: _Config
     training: _Training
     commit: str
     date: str
@@ -62,7 +68,12 @@ def page(folder: Path) -> str:
     files = sorted(folder.glob("*.json"))
     if not files:
         return HEAD + "\nThere are no stored results yet.\n"
-    return HEAD + "".join(_recipe(read_json(path, Stored)) for path in files)
+    parts = [HEAD]
+    for path in files:
+        stored = read_json(path, Stored)
+        with fitting_together(f"{path} cannot be shown", "Measure it again: quickstudy reproduce RECIPE."):
+            parts.append(_recipe(stored))
+    return "".join(parts)
 
 
 def _recipe(stored: dict[str, Any]) -> str:

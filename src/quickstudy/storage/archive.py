@@ -22,7 +22,8 @@ class Archive:
 
     def __init__(self, path: Path, file: zipfile.ZipFile) -> None:
         self.path, self._file = path, file
-        members = (info for info in file.infolist() if not info.is_dir() and not info.filename.startswith("__MACOSX"))
+        named = [info for info in file.infolist() if info.filename]  # zipfile takes for granted that all are
+        members = (info for info in named if not info.is_dir() and not info.filename.startswith("__MACOSX"))
         self.members = {info.filename: info for info in sorted(members, key=lambda info: info.filename)}
 
     def read(self, name: str) -> bytes:
