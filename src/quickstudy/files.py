@@ -37,8 +37,10 @@ def writing(path: Path) -> Iterator[IO[bytes]]:
 
     Written to a temporary file beside it, fsynced, renamed. If anything raises (OSError for a full disk or a folder
     that cannot be written), what was at `path` before is intact and nothing is left behind. What writers of `path` left
-    behind when they were killed is removed.
+    behind when they were killed is removed. Raises DataError where `path` is a pipe, a device or a folder: renaming
+    would put a file in its place, for whole machines where it is /dev/null.
     """
+    require_regular(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     for old in leftovers(path.parent, glob.escape(path.name)):
         _remove_dead(old)

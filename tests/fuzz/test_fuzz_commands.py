@@ -23,7 +23,7 @@ from quickstudy.runs.train import train
 ODD = [
     "", " ", "-", "--", "-h", "--help", "-1", "0", "1", "3", "nan", "inf", "1e999", "1" + "0" * 30, "x", "None", "True",
     "[/x]",
-    "[red]", "../x", "..", ".", "/", "/dev/null", "/dev/zero", "\x1b[31m", "a\nb", "\udcff", "ü", "=1+1", "x" * 5000,
+    "[red]", "../x", "..", ".", "\x1b[31m", "a\nb", "\udcff", "ü", "=1+1", "x" * 5000,
     "{", "[1, 2", "runs/fuzzed", "fuzzed", "model", "rows.csv", "walks.csv", "photos", "pipe", "no-such", "linear-maml",
     "maml",     "mlp", "linear", "s3://", "cpu", "cuda", "mps", "--import", "parts.py", "broken.py",
 ]  # fmt: skip

@@ -17,7 +17,7 @@ import torch
 from small_runs import assert_same_bits, linear_run, newest
 from torch import Tensor
 
-from quickstudy.errors import CheckpointError, RunError
+from quickstudy.errors import CheckpointError, DataError, RunError
 from quickstudy.files import writing
 from quickstudy.runs.train import resume, train
 from quickstudy.storage.atomic import write_atomically
@@ -225,3 +225,14 @@ def test_a_disk_that_is_full_before_the_first_checkpoint_costs_nothing(tmp_path:
     assert not (tmp_path / "run" / "checkpoints").exists() or not list((tmp_path / "run" / "checkpoints").iterdir())
     resume(tmp_path / "run", quiet=True)
     assert_same_bits(tmp_path / "whole", tmp_path / "run")
+
+
+def test_what_is_no_file_is_never_replaced_by_one(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to("pipe")
+    for name in ("pipe", "folder", "link"):
+        with pytest.raises(DataError, match="not a file"):
+            write_json(tmp_path / name, {})
+    assert (tmp_path / "pipe").is_fifo() and (tmp_path / "folder").is_dir() and (tmp_path / "link").is_symlink()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "link", "pipe"]
