@@ -126,7 +126,7 @@ def _run(arguments: Sequence[str], rank: int, size: int) -> int:
     except OSError as error:
         if error.filename is None:
             raise
-        return _refuse(command, f"{visible(str(error.filename))} cannot be used: {error.strerror}.")
+        return _refuse(command, f"{error.filename} cannot be used: {error.strerror}.")
     except Interrupted as stopped:
         _finish_speaking(size)
         go_on = own.proposed("train --resume", stopped.folder, names=names)

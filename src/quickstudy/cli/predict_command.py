@@ -13,7 +13,7 @@ from quickstudy.cli.parse import one_task, open_model, parse, table
 from quickstudy.deploy.model import Model
 from quickstudy.errors import DataError
 from quickstudy.formats.records import Broken, Records, say
-from quickstudy.storage.atomic import write_csv
+from quickstudy.storage.atomic import cell_text, write_csv
 from quickstudy.targets.answers import Answer
 
 _BATCH = 256
@@ -60,7 +60,7 @@ def run(argv: Sequence[str]) -> int:
     if not rows:
         raise DataError(f"None of the {format.what} in {place} could be read. Give others.")
     if options.out is None:
-        shown = [[_cell(value) for value in row[:_COLUMNS]] for row in rows[:_SHOWN]]
+        shown = [[cell_text(value) for value in row[:_COLUMNS]] for row in rows[:_SHOWN]]
         table("", [format.place, *columns[: _COLUMNS - 1]], shown)
         if len(rows) > _SHOWN or len(columns) >= _COLUMNS:
             print(f"There are {len(rows)} rows and {1 + len(columns)} columns. Write all with --out predictions.csv")
@@ -81,7 +81,3 @@ def _answers(
         if stored.kept:
             names = [records.names[start + i] for i in stored.kept]
             yield format.answered(names, **asked), model.answer(stored, **asked)
-
-
-def _cell(value: Any) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else str(value)

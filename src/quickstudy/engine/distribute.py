@@ -62,8 +62,7 @@ class Group:
         """
         if self.size == 1:
             return own(), flags()
-        moving = list(params.items())
-        numels = [value.numel() for _, value in moving]
+        numels = [value.numel() for value in params.values()]
         sizes = [*numels, total, total]
         error: QuickstudyError | None = None
         try:
@@ -71,11 +70,12 @@ class Group:
         except QuickstudyError as own_error:
             error = own_error
         raised = torch.tensor([error is not None, *flags()])
-        flat = torch.zeros(sum(sizes) + len(raised), dtype=moving[0][1].dtype, device=moving[0][1].device)
+        like = next(iter(params.values()))
+        flat = torch.zeros(sum(sizes) + len(raised), dtype=like.dtype, device=like.device)
         flat[sum(sizes) :] = raised
         *grads, losses, metrics = torch.split(flat[: sum(sizes)], sizes)
         if error is None:
-            torch.cat([mine[name].flatten() for name, _ in moving], out=flat[: sum(numels)])
+            torch.cat([mine[name].flatten() for name in params], out=flat[: sum(numels)])
             flat[: sum(numels)].mul_(len(loss) / total)
             self.share(losses).copy_(loss)
             self.share(metrics).copy_(metric)
@@ -83,7 +83,9 @@ class Group:
         failed, *seen = (flat[sum(sizes) :] > 0).tolist()
         if failed:
             self._raise_any(error, where)
-        named = {name: grad.view_as(value).to(value.dtype) for (name, value), grad in zip(moving, grads, strict=True)}
+        named = {
+            name: grad.view_as(value).to(value.dtype) for (name, value), grad in zip(params.items(), grads, strict=True)
+        }
         return (named, losses, metrics), seen
 
     def sum(self, values: Tensor, where: str) -> Tensor:

@@ -7,9 +7,12 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
+import torch
 from torch import nn
 
 from quickstudy.episode import Features
+from quickstudy.formats.base import Format
+from quickstudy.formats.records import moved
 
 
 def arguments(module: nn.Module, x: Features) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -21,6 +24,12 @@ def arguments(module: nn.Module, x: Features) -> tuple[tuple[Any, ...], dict[str
     if not isinstance(x, Mapping):
         return (x,), {}
     return ((), dict(x)) if _takes(type(module).forward, tuple(x)) else ((x,), {})
+
+
+def nothing_for(module: nn.Module, format: Format, count: int) -> Features:
+    """Features of zeros (count, …), in the precision of the module: what it can be tried on."""
+    like = next(module.parameters(), torch.zeros(()))
+    return moved(format.nothing(count), torch.zeros((), dtype=like.dtype))
 
 
 @lru_cache(256)

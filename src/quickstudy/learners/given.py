@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from fnmatch import fnmatchcase
 
 from torch import nn
 
 from quickstudy.errors import ConfigError
+from quickstudy.inner.partition import matching
 
 _MARK = "_quickstudy_given"
 
@@ -39,29 +39,18 @@ def given_part(module: nn.Module) -> nn.Module:
     return part
 
 
-def matching(patterns: Sequence[str], names: Sequence[str], what: str) -> list[str]:
-    """The names that match one of the patterns (shell wildcards) and none of those with '!' before them.
-
-    Patterns with '!' alone mean all but these. Raises ConfigError for a pattern that matches no name. what: they do.
-    """
-    chosen = [pattern for pattern in patterns if not pattern.startswith("!")] or ["*"]
-    spared = [pattern[1:] for pattern in patterns if pattern.startswith("!")]
-    for pattern in (*chosen, *spared):
-        if not any(fnmatchcase(name, pattern) for name in names):
-            raise ConfigError(
-                f"No parameter matches {pattern!r}, which says what {what}. The network's parameters are: "
-                f"{', '.join(names[:20])}{', …' if len(names) > 20 else ''}."
-            )
-    return [
-        name
-        for name in names
-        if any(fnmatchcase(name, p) for p in chosen) and not any(fnmatchcase(name, p) for p in spared)
-    ]
-
-
 def freeze_all_but(module: nn.Module, patterns: Sequence[str]) -> None:
-    """Let only the parameters that match be trained, in place; see `matching`. What was frozen stays so."""
+    """Let only the parameters that match be trained, in place; see `matching`. What was frozen stays so.
+
+    Raises ConfigError for a pattern that matches none.
+    """
     names = [name for name, _ in module.named_parameters()]
-    trained = set(matching(patterns, names, "is trained"))
+    for pattern in patterns:
+        if not matching([pattern.removeprefix("!")], names):
+            raise ConfigError(
+                f"No parameter matches {pattern.removeprefix('!')!r}, which says what is trained. The network's "
+                f"parameters are: {', '.join(names[:20])}{', …' if len(names) > 20 else ''}."
+            )
+    trained = set(matching(patterns, names))
     for name, value in module.named_parameters():
         value.requires_grad_(value.requires_grad and name in trained)

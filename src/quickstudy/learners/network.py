@@ -22,8 +22,7 @@ from quickstudy.entries import CONSTANT, NORMALISATION, PARAMETER, prefixed, wit
 from quickstudy.episode import Features, Params
 from quickstudy.errors import ModelError
 from quickstudy.formats.base import Format
-from quickstudy.formats.passing import arguments
-from quickstudy.formats.records import moved
+from quickstudy.formats.passing import arguments, nothing_for
 from quickstudy.learners.cells import ElementaryCells, recurs
 from quickstudy.learners.copies import Copies
 from quickstudy.learners.given import is_given
@@ -211,9 +210,8 @@ class Network:
         """Shape of the output for one input of this format, found by running the module on two inputs of zeros."""
         if format not in self._shapes:
             params = self.init(torch.Generator().manual_seed(0))
-            like = next(self.module.parameters(), torch.zeros(()))
             with torch.no_grad():
-                output = self(params, moved(format.nothing(2), torch.zeros((), dtype=like.dtype)))
+                output = self(params, nothing_for(self.module, format, 2))
             self._shapes[format] = tuple(output.shape[1:])
         return self._shapes[format]
 

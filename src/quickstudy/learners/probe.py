@@ -12,7 +12,7 @@ from quickstudy.entries import CONSTANT, PARAMETER, prefixed, with_prefix
 from quickstudy.episode import Features, Params, leaves, map_features
 from quickstudy.errors import ModelError
 from quickstudy.formats.base import Format
-from quickstudy.formats.records import moved
+from quickstudy.formats.passing import nothing_for
 from quickstudy.learners.network import Network
 
 _log = logging.getLogger("quickstudy")
@@ -51,10 +51,9 @@ def made_up(network: Network, format: Format, count: int) -> Features:
     generator = torch.Generator().manual_seed(0)
 
     def drawn(leaf: Tensor) -> Tensor:
-        return torch.rand(leaf.shape, generator=generator) if leaf.is_floating_point() else leaf
+        return torch.rand(leaf.shape, generator=generator).to(leaf) if leaf.is_floating_point() else leaf
 
-    like = next(network.module.parameters(), torch.zeros(()))
-    return moved(map_features(drawn, format.nothing(count)), torch.zeros((), dtype=like.dtype))
+    return map_features(drawn, nothing_for(network.module, format, count))
 
 
 def _called(network: Network, params: Params, x: Features, seed: int) -> Tensor:

@@ -27,7 +27,7 @@ from quickstudy.training import splits
 from quickstudy.training.build import Parts, build, check_group, initial_params
 from quickstudy.training.config import RunConfig
 from quickstudy.training.loop import Training
-from quickstudy.training.outer import Outer, OuterOptions
+from quickstudy.training.outer import Outer
 
 
 def train(
@@ -128,8 +128,7 @@ def _longer(config: RunConfig, iterations: int) -> RunConfig:
         raise ConfigError(
             f"The run was made for {config.iterations} steps, so it cannot be trained for {iterations}. Give more."
         )
-    ends = OuterOptions.ends(config.schedule, config.schedule_options)
-    if ends and iterations > config.iterations:
+    if config.outer.ends and iterations > config.iterations:
         raise ConfigError(
             f"The schedule {config.schedule!r} ends with the run, after {config.iterations} steps. Train a new run "
             "that starts from this one (--start RUN), with a schedule of its own."

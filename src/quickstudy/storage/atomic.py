@@ -48,8 +48,11 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]])
     write_text(path, lines.getvalue())
 
 
+def cell_text(cell: Any) -> str:
+    """A cell of a table as text: numbers with six digits."""
+    return f"{cell:.6g}" if isinstance(cell, float) else str(cell)
+
+
 def _harmless(cell: Any) -> str:
-    if isinstance(cell, float):
-        return f"{cell:.6g}"
-    text = str(cell)
+    text = cell_text(cell)
     return f"'{text}" if isinstance(cell, str) and re.match(r"\s*[=+\-@\t\r]", text) else text

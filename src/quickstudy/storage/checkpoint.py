@@ -101,8 +101,9 @@ def load_checkpoint(folder: Path, fresh: Callable[[], R], facts: Any = dict) -> 
             tensors, meta = load_tensors(path, _KIND, _Meta)
             told = fitting(meta["facts"], facts, f"The facts of {path}")
             with fitting_together(f"{path} does not fit this run: training cannot go on from it", "Restore it."):
-                _restored(path, fresh, tensors, meta).rehearse()
-                outer = _restored(path, fresh, tensors, meta)
+                _check(path, fresh(), tensors, meta)
+                _restored(fresh(), tensors, meta).rehearse()
+                outer = _restored(fresh(), tensors, meta)
                 _set_random(outer, tensors)
         except CheckpointError as error:
             problems.append(str(error))
@@ -122,18 +123,23 @@ def load_checkpoint(folder: Path, fresh: Callable[[], R], facts: Any = dict) -> 
     )
 
 
-def _restored(path: Path, fresh: Callable[[], R], tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> R:
-    """What was stored; CheckpointError if it is not as what `fresh` makes becomes in a step."""
+def _check(path: Path, like: Resumable, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
+    """CheckpointError if what was stored is not as `like`, from before the first step, becomes in a step."""
     if path.name != _name(meta["step"]):
         raise CheckpointError(f"{path} holds step {meta['step']}, not the one in its name. Rename or delete it.")
-    own = {name: value.clone() for name, value in tensors.items() if not name.startswith(_RANDOM)}
-    like = fresh()
     if meta["step"]:
         like.rehearse()
     # Optimizers do not look at the shapes of their slots before they write to them.
-    require_alike(like.tensors(), own, "this run", str(path))
-    outer = fresh()
-    outer.restore(own, deepcopy(meta["outer"]))
+    require_alike(like.tensors(), _own(tensors), "this run", str(path))
+
+
+def _own(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value for name, value in tensors.items() if not name.startswith(_RANDOM)}
+
+
+def _restored(outer: R, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> R:
+    """`outer`, from before the first step, with copies of what was stored: optimizers keep what they are given."""
+    outer.restore({name: value.clone() for name, value in _own(tensors).items()}, deepcopy(meta["outer"]))
     return outer
 
 

@@ -90,8 +90,7 @@ def take_folder(name: str, out: str | Path | None, overwrite: bool) -> Held:
 def take_run(folder: Path) -> Held:
     """Hold the folder of a run that is there, to go on with it. RunError if another process holds it."""
     held = take(folder)
-    for path in _left(folder):
-        path.unlink(missing_ok=True)
+    _sweep(folder)
     return held
 
 
@@ -124,15 +123,16 @@ def _held(folder: Path) -> Held | None:
         raise RunError(f"Could not make the folder {folder}: {error.strerror}. Choose another with --out.") from error
 
 
-def _left(folder: Path) -> list[Path]:
-    """What a process left in the folder of a run that was killed while it wrote a file."""
-    return [path for pattern in _WRITTEN for path in leftovers((folder / pattern).parent, Path(pattern).name)]
+def _sweep(folder: Path) -> None:
+    """Remove what a process left in the folder of a run that was killed while it wrote a file."""
+    for pattern in _WRITTEN:
+        for path in leftovers((folder / pattern).parent, Path(pattern).name):
+            path.unlink(missing_ok=True)
 
 
 def _emptied(folder: Path, overwrite: bool) -> bool:
     """Remove what killed starts have left, and with `overwrite` the run that is there; whether the folder is empty."""
-    for path in _left(folder):
-        path.unlink(missing_ok=True)
+    _sweep(folder)
     if {path.name for path in folder.iterdir()} <= {"splits.json"}:  # which is written before the config
         (folder / "splits.json").unlink(missing_ok=True)
         return True

@@ -80,21 +80,21 @@ class OuterOptions:
         if not 0 <= self.average < 1:
             raise ConfigError(f"average must lie in [0, 1), found {self.average}.")
 
-    @staticmethod
-    def ends(schedule: str, options: Mapping[str, Any]) -> bool:
+    @property
+    def ends(self) -> bool:
         """Whether the schedule is stretched over the run's steps, so that it cannot go on beyond them."""
-        if schedule == "none":
+        if self.schedule == "none":
             return False
-        takes = inspect.signature(getattr(torch.optim.lr_scheduler, schedule)).parameters
-        return any(name in takes and name not in options for name in ("T_max", "total_steps"))
+        takes = inspect.signature(getattr(torch.optim.lr_scheduler, self.schedule)).parameters
+        return any(name in takes and name not in self.schedule_options for name in ("T_max", "total_steps"))
 
 
 class Outer:
     """φ, the optimizer's state, the schedule and the moving average: all that changes from one outer step to the next.
 
     params: φ on the training device, moved in place by `step`. moves: which entries it moves, by name, see
-    `Learner.moves`; moving: these. average: the moving
-    average of φ, or φ itself. clip: bound on the meta-gradient's norm, 0 for none.
+    `Learner.moves`; moving: these. average: the moving average of φ, or φ itself. clip: bound on the meta-gradient's
+    norm, 0 for none.
     """
 
     def __init__(self, params: Params, options: OuterOptions, moves: Callable[[str], bool] = trainable) -> None:

@@ -14,8 +14,7 @@ from quickstudy.entries import READ, prefixed
 from quickstudy.episode import Features, State
 from quickstudy.errors import ConfigError
 from quickstudy.formats.base import Format
-from quickstudy.formats.passing import arguments
-from quickstudy.formats.records import moved
+from quickstudy.formats.passing import arguments, nothing_for
 
 
 class Reader(nn.Module, ABC):
@@ -82,8 +81,7 @@ def perceptron(*sizes: int) -> nn.Sequential:
 def features_of(encoder: nn.Module, format: Format) -> int:
     """How many numbers the encoder gives for one input of this format."""
     copied = copy.deepcopy(encoder).to("cpu").eval()  # the user's module is never changed
-    like = next(copied.parameters(), torch.zeros(()))
-    given, named = arguments(copied, moved(format.nothing(2), torch.zeros((), dtype=like.dtype)))
+    given, named = arguments(copied, nothing_for(copied, format, 2))
     with torch.no_grad():
         return int(copied(*given, **named).flatten(1).shape[1])
 
