@@ -31,6 +31,7 @@ DESCRIPTORS are the descriptions of the solved tasks, and METRIC weighs them.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from quickstudy.episode import Params
@@ -64,6 +65,11 @@ def with_prefix(prefix: str, params: Params) -> Params:
 def reference(params: Params) -> Tensor:
     """A tensor that lies where φ does, in its precision."""
     return next(value for value in params.values() if value.is_floating_point())
+
+
+def not_finite(entries: Params) -> str | None:
+    """The name of the first entry that holds NaN or infinite values, if there is one."""
+    return next((n for n, v in entries.items() if v.is_floating_point() and not bool(torch.isfinite(v).all())), None)
 
 
 def require_alike(wanted: Params, stored: Params, whose: str, where: str) -> None:

@@ -63,7 +63,8 @@ def writing(path: Path) -> Iterator[IO[bytes]]:
 
 def leftovers(folder: Path, name: str) -> list[Path]:
     """What may be left in `folder` by killed writers of files called `name`, in which * stands for anything."""
-    return [path for path in folder.glob(f".{name}.*") if re.search(r"\.[0-9a-f]{6,16}$", path.name)]
+    ours = (path for path in folder.glob(f".{name}.*") if re.search(r"\.[0-9a-f]{6,16}$", path.name))
+    return [path for path in ours if path.is_file()]
 
 
 def _temporary(path: Path) -> tuple[Path, IO[bytes]]:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import IO, Any
 
 _HIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_LONGEST = 2000  # characters of a complaint, which may quote whole files
 
 
 def visible(text: str) -> str:
@@ -95,9 +96,16 @@ def able_to_speak() -> Iterator[None]:
         sys.stdout, sys.stderr = before
 
 
-def told(text: str) -> None:
-    """Say something went wrong, on standard error, if it can still be said there."""
-    _Losable(sys.stderr).write(f"{text}\n")
+def tell(*lines: str) -> None:
+    """Say something on standard output: each of `lines` is one line, whatever it holds; see `visible`."""
+    for line in lines:
+        print(visible(line))
+
+
+def complain(*lines: str) -> None:
+    """Say something on standard error, each on one line, if it can still be said there; what is very long is cut."""
+    for line in lines:
+        _Losable(sys.stderr).write(f"{visible(line if len(line) <= _LONGEST else f'{line[:_LONGEST]} …')}\n")
 
 
 def finished() -> OSError | None:

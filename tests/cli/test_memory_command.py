@@ -144,7 +144,7 @@ def test_runs_are_averaged_into_a_run(gradient_run: Path, tmp_path: Path, capsys
     one, other = qs.Run(gradient_run), qs.Run(tmp_path / "soup")
     assert one.evaluate(episodes=4).values == pytest.approx(other.evaluate(episodes=4).values)
     assert other.kept["averaged"] == [str(gradient_run), str(twin)]
-    assert "no training to report on" in refused(f"report {tmp_path / 'soup'}", capsys)
+    assert "no metrics of a training to report on" in refused(f"report {tmp_path / 'soup'}", capsys)
     assert "Leave the weights out" in refused(f"average {gradient_run} --out {tmp_path / 'other'} --weights 1", capsys)
     assert "exists and is not empty" in refused(f"average {gradient_run} --out {gradient_run}", capsys)
 

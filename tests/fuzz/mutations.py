@@ -91,7 +91,9 @@ def damaged_tensors(draw: st.DrawFn, tensors: Mapping[str, Tensor]) -> dict[str,
     """Tensors of which one is gone, renamed, of another shape or type, or holds NaN or huge values."""
     changed = {name: value.clone() for name, value in tensors.items()}
     name = draw(st.sampled_from(sorted(changed)))
-    how = draw(st.sampled_from(["gone", "renamed", "shape", "flat", "empty", "type", "huge", "nan", "added"]))
+    how = draw(
+        st.sampled_from(["gone", "renamed", "shape", "flat", "empty", "type", "huge", "nan", "negative", "added"])
+    )
     value = changed[name]
     if how in ("gone", "renamed"):
         value = changed.pop(name)
@@ -113,6 +115,8 @@ def damaged_tensors(draw: st.DrawFn, tensors: Mapping[str, Tensor]) -> dict[str,
         changed[name] = torch.full_like(value, 3e38)
     elif how == "nan" and value.is_floating_point():
         changed[name] = torch.full_like(value, torch.nan)
+    elif how == "negative" and value.is_floating_point():
+        changed[name] = -value.abs() - 1
     elif how == "added":
         changed["one.more"] = torch.zeros(3)
     return changed

@@ -14,7 +14,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from mutations import damaged_bytes, damaged_json
+from mutations import damaged_bytes, damaged_json, damaged_tensors
 from PIL import Image
 
 from quickstudy.errors import QuickstudyError
@@ -22,9 +22,10 @@ from quickstudy.formats.decoding import decode
 from quickstudy.memory import Bank, Entry
 from quickstudy.memory.codec import encode
 from quickstudy.memory.entry import row_checksum
-from quickstudy.memory.health import export, usefulness
+from quickstudy.memory.health import export, merge, usefulness
 from quickstudy.memory.map import write_map
 from quickstudy.registry import formats
+from quickstudy.storage.tensors import pack, unpack
 from quickstudy.tasks.omniglot_data import read_archive
 from quickstudy.tasks.oneshot_runs import oneshot_runs
 
@@ -173,6 +174,30 @@ def test_entries_damaged_and_checksummed_again(bank_of: Callable[[], Bank], tmp_
         quietly(lambda: export(bank, Path(bank.uri).parent / "out"))
         bank.remove(list(bank.check()))
         assert {entry.name for entry in bank.entries()} >= {"task 0", "task 1", "task 2"}
+
+    fuzz()
+
+
+def test_parameters_of_entries_damaged_and_checksummed_again(bank_of: Callable[[], Bank]) -> None:
+    """Three entries of one task, one with other parameters than it says: it is damaged, or nothing goes wrong."""
+    whole = bank_of()
+    row, odd = whole._whole(whole.entries()[1].id), unpack(encode({"w": torch.randn(3)}, {}, "float32"))
+
+    @given(damaged_tensors(odd), st.sampled_from(["float32", "bfloat16", "int8"]))
+    def fuzz(odd: Any, codec: str) -> None:
+        import pyarrow as pa
+
+        bank = bank_of()
+        told = json.loads(row["told"]) | {"codec": codec}
+        damaged = row | {"id": "abcdef", "told": json.dumps(told), "parameters": pack(odd)}
+        damaged |= {"sha256": row_checksum(damaged)}
+        table = bank.tables.table("tasks")
+        table.add(pa.Table.from_pylist([damaged], schema=table.schema))
+        fits = odd.keys() == {"w"} and odd["w"].shape == (3,) and bool(torch.isfinite(odd["w"]).all())
+        assert set(bank.check()) == (set() if fits and codec != "int8" else {"abcdef"})
+        merge(bank, closeness=-1.0)
+        for entry in bank.entries():
+            assert entry.id == "abcdef" or bool(torch.isfinite(bank.load(entry.id)["w"]).all())
 
     fuzz()
 

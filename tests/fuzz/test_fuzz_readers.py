@@ -26,8 +26,10 @@ from quickstudy.runs.results import page
 from quickstudy.runs.run import Run
 from quickstudy.runs.train import resume, train
 from quickstudy.storage.tensors import load_tensors, save_tensors
+from quickstudy.targets.answers import ClassAnswer, NumberAnswer
 from quickstudy.training.config import Protocol, RunConfig
 
+SEEN = [1.0, 3.0, 2.0, 5.0, 4.0, 7.0, 6.0]
 X, Y = torch.tensor([[0.0, 1.0], [1.0, 0.0], [1.0, 1.0], [0.0, 2.0]]), ["a", "b", "b", "a"]
 
 
@@ -47,6 +49,10 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("whole")
     run = train(config(schedule="CosineAnnealingLR", average=0.5), out=place / "run", quiet=True)
     run.adapt(X, Y).save(place / "model")
+    series = config(
+        tasks=sources.part("series"), learner=learners.part("anil", lr=0.1), ways=1, shots=8, iterations=1, protocols=()
+    )
+    train(series, out=place / "series", quiet=True).adapt(SEEN).save(place / "forecast")
     (place / "run" / "plans.json").write_text(json.dumps([{"from": 3, "plan": {"vectorize": "loop"}}]))
     (place / "run" / "splits.json").write_text(json.dumps({"train": [], "val": [], "test": []}))
     rule = MLPRule(1e-3)
@@ -85,7 +91,13 @@ def build(place: Path) -> None:
 
 
 def predict(place: Path) -> None:
-    qs.load(place / "model", device="cpu").predict(X).table()
+    answer = qs.load(place / "model", device="cpu").predict(X)
+    assert isinstance(answer, ClassAnswer) and bool(torch.isfinite(answer.probabilities).all())
+
+
+def forecast(place: Path) -> None:
+    answer = qs.load(place / "forecast", device="cpu").predict(SEEN, steps=3)
+    assert isinstance(answer, NumberAnswer) and bool(torch.isfinite(answer.values).all())
 
 
 def tabulate(place: Path) -> None:
@@ -103,6 +115,7 @@ TENSORS: dict[str, tuple[str, Callable[[Path], Any]]] = {
     "kept model": ("run/model.safetensors", use),
     "checkpoint": ("run/checkpoints/step-000000002.safetensors", go_on),
     "adapted model": ("model/model.safetensors", predict),
+    "model of a series": ("forecast/model.safetensors", forecast),
     "learned optimizer": ("rule.safetensors", lambda place: load_rule(place / "rule.safetensors")),
 }
 

@@ -102,7 +102,7 @@ def test_what_cannot_be_forecast_is_refused(run: Run, tmp_path: Path) -> None:
             forecast(model, wrong, 2)
         with pytest.raises(DataError, match=message):
             run.adapt(wrong)
-    with pytest.raises(ConfigError, match="steps must be at least 1, found 0"):
+    with pytest.raises(ConfigError, match="steps is 0, expected 1 to 100,000"):
         forecast(model, [1.0, 2.0], 0)
     other = small(tasks=sources.part("sinusoid"), model=models.part("mlp"), iterations=1)
     sine = qs.train(other, out=tmp_path / "sine", quiet=True)

@@ -12,7 +12,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from quickstudy.entries import trainable
+from quickstudy.entries import not_finite, trainable
 from quickstudy.episode import Params
 from quickstudy.errors import ConfigError, ModelError
 
@@ -67,11 +67,6 @@ def finite(models: Models) -> dict[str, Params]:
     if bad:
         _log.warning("Left out of the average, as they hold NaN or infinite values: %s.", said)
     return {name: model for name, model in models_by_name.items() if name not in bad}
-
-
-def not_finite(model: Params) -> str | None:
-    """The first parameter that holds NaN or infinite values, if there is one."""
-    return next((k for k, v in model.items() if v.is_floating_point() and not bool(torch.isfinite(v).all())), None)
 
 
 def for_each(names: Iterable[str], given: Mapping[str, _T] | Sequence[_T], what: str) -> dict[str, _T]:

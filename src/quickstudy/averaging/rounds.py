@@ -12,9 +12,10 @@ import torch
 
 from quickstudy import rng
 from quickstudy.averaging.fanout import Backend, fan_out
-from quickstudy.averaging.means import combined, finite, mean, not_finite
+from quickstudy.averaging.means import combined, finite, mean
 from quickstudy.averaging.members import Member
 from quickstudy.engine import trains_on
+from quickstudy.entries import not_finite
 from quickstudy.episode import Params
 from quickstudy.errors import ConfigError, TrainingError, unknown_name
 

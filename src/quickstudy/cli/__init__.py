@@ -8,11 +8,12 @@ import logging
 import re
 import signal
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stdout
 
 from quickstudy.errors import ConfigError, QuickstudyError, unknown_name
-from quickstudy.terminal import able_to_speak, finished, told, visible
+from quickstudy.terminal import able_to_speak, complain, finished, tell
 
 COMMANDS = {
     "demo": "the main job from start to end: train, evaluate, learn a new alphabet, write a report",
@@ -71,7 +72,7 @@ def _unheard(error: OSError) -> int:
     """The exit status where the answer could not be written; a reader that has seen enough is no mistake."""
     if isinstance(error, BrokenPipeError):
         return 0
-    told(f"quickstudy: the answer could not be written to standard output: {error.strerror}.")
+    complain(f"quickstudy: the answer could not be written to standard output: {error.strerror}.")
     return 2
 
 
@@ -130,15 +131,15 @@ def _run(arguments: Sequence[str], rank: int, size: int) -> int:
     except Interrupted as stopped:
         _finish_speaking(size)
         go_on = own.proposed("train --resume", stopped.folder, names=names)
-        print(f"\nStopped and saved after step {stopped.step}. Go on with: {go_on}")
+        tell("", f"Stopped and saved after step {stopped.step}. Go on with: {go_on}")
         return 130
     except KeyboardInterrupt:
-        told("\nInterrupted.")
+        complain("", "Interrupted.")
         return 130
 
 
 def _refuse(command: str, why: str) -> int:
-    told(f"quickstudy {visible(command)}: {visible(why)}")
+    complain(f"quickstudy {command}: {why}")
     return 2
 
 
@@ -154,15 +155,23 @@ def _of_the_machine(error: Exception) -> str:
     return f"A text that was read is not in its encoding ({error}). Save it as UTF-8."
 
 
+class _Spoken(logging.Handler):
+    """Log records for people, on standard error."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        complain(record.getMessage())
+
+
 @contextmanager
 def _speaking(rank: int) -> Iterator[None]:
     """Within it, what quickstudy logs is told to the user. Of several processes, the leading one speaks for all."""
-    log, handler = logging.getLogger("quickstudy"), logging.StreamHandler()
+    log, handler = logging.getLogger("quickstudy"), _Spoken()
     before = log.level
     log.addHandler(handler)
     log.setLevel(logging.INFO if rank == 0 else logging.ERROR)
     try:
-        with redirect_stdout(io.StringIO()) if rank > 0 else nullcontext():
+        with redirect_stdout(io.StringIO()) if rank > 0 else nullcontext(), warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_: complain(f"Warning: {message}") if rank == 0 else None
             yield
     finally:
         log.setLevel(before)

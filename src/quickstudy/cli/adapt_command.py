@@ -12,6 +12,7 @@ import tyro
 from quickstudy.cli.parse import learned, next_predict, open_run, parse, support_set
 from quickstudy.formats.records import Broken
 from quickstudy.storage.folders import refuse_occupied
+from quickstudy.terminal import tell
 
 
 @dataclass
@@ -42,6 +43,6 @@ def run(argv: Sequence[str]) -> int:
     model = done.adapt(support.items, support.labels, options.broken)
     took = time.perf_counter() - began
     model.save(options.out)
-    print(f"{learned(model)} in {1000 * took:.0f} ms: {options.out}")
-    print(next_predict(options.out, options.support, options.task))
+    tell(f"{learned(model)} in {1000 * took:.0f} ms: {options.out}")
+    tell(next_predict(options.out, options.support, options.task))
     return 0

@@ -10,6 +10,7 @@ import tyro
 
 from quickstudy.averaging.runs import How, average_runs
 from quickstudy.cli.parse import next_line, open_run, parse, table
+from quickstudy.terminal import tell
 
 
 @dataclass
@@ -37,6 +38,6 @@ def run(argv: Sequence[str]) -> int:
     ]
     table("On validation tasks", ["run", "value", "taken"], [*rows, [str(options.out), f"{averaged.score:.4f}", ""]])
     if averaged.interpolation is not None:
-        print(f"Loss on the line between the two best runs:\n{averaged.interpolation}")
-    print(next_line("evaluate", options.out))
+        tell("Loss on the line between the two best runs:", *str(averaged.interpolation).split("\n"))
+    tell(next_line("evaluate", options.out))
     return 0

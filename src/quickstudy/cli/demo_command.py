@@ -17,6 +17,7 @@ from quickstudy.runs.run import Run
 from quickstudy.tasks.classes import ClassSource
 from quickstudy.tasks.download import DownloadError
 from quickstudy.tasks.omniglot_data import find
+from quickstudy.terminal import tell
 from quickstudy.training.progress import duration
 
 _DRAWINGS = 20  # of every character, as many as Omniglot has
@@ -41,33 +42,29 @@ def run(argv: Sequence[str]) -> int:
     began = time.perf_counter()
     config = qs.recipes.demo_glyphs() if options.glyphs or not _omniglot() else qs.recipes.demo()
     config = config if options.iterations is None else replace(config, iterations=options.iterations)
-    print(
-        f"1. Learning to learn characters: {config.iterations} training tasks of {config.train_ways} characters each."
-    )
+    tell(f"1. Learning to learn characters: {config.iterations} training tasks of {config.train_ways} characters each.")
     trained = qs.train(config, out=options.out)
-    print(f"   Done in {duration(trained.seconds)}.")
-    print(
-        f"2. Evaluating on {options.episodes} tasks from alphabets never seen: 5 new characters, one drawing of each."
-    )
+    tell(f"   Done in {duration(trained.seconds)}.")
+    tell(f"2. Evaluating on {options.episodes} tasks from alphabets never seen: 5 new characters, one drawing of each.")
     result = trained.evaluate(episodes=options.episodes, compare_supports=False, quiet=False)
     before = trained.evaluate(
         episodes=options.episodes, params=trained.untrained(), compare_supports=False, quiet=False
     )
-    print(f"   trained network    {result}")
-    print(f"   untrained network  {before}")
-    print(f"   guessing           {100 / config.ways:.1f} %")
-    print("3. Learning a whole new alphabet from one drawing of each character, then reading the other drawings.")
+    tell(f"   trained network    {result}")
+    tell(f"   untrained network  {before}")
+    tell(f"   guessing           {100 / config.ways:.1f} %")
+    tell("3. Learning a whole new alphabet from one drawing of each character, then reading the other drawings.")
     task = _new_alphabet(trained)
-    print(
+    tell(
         f"   {len(task.model.names)} characters learned in {task.milliseconds:.0f} ms; {100 * task.value:.1f} % of "
         f"{len(task.labels)} other drawings named correctly (guessing: {100 * task.baseline:.1f} %)."
     )
     model = task.model.save(trained.folder / "adapted-model")
-    print("4. Writing the report.")
+    tell("4. Writing the report.")
     page = qs.report(trained, episodes=options.episodes, adapted=task, quiet=False)
-    print(f"   Report:  {page.resolve()}")
-    print(f"   Model:   {model}   (quickstudy predict {model} IMAGES …)")
-    print(f"Finished in {duration(time.perf_counter() - began)}.")
+    tell(f"   Report:  {page.resolve()}")
+    tell(f"   Model:   {model}   (quickstudy predict {model} IMAGES …)")
+    tell(f"Finished in {duration(time.perf_counter() - began)}.")
     return 0
 
 
@@ -77,7 +74,7 @@ def _omniglot() -> bool:
         for archive in ("images_background", "images_evaluation"):
             find(archive)
     except DownloadError:
-        print("Omniglot is not on this machine and cannot be downloaded: using procedural characters instead.")
+        tell("Omniglot is not on this machine and cannot be downloaded: using procedural characters instead.")
         return False
     return True
 

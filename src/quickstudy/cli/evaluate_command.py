@@ -14,7 +14,9 @@ from quickstudy.errors import ConfigError
 from quickstudy.evaluation.evaluate import Result
 from quickstudy.learners import IterativeLearner
 from quickstudy.runs.run import Run
+from quickstudy.storage.folders import refuse_replacing
 from quickstudy.storage.json import write_json
+from quickstudy.terminal import tell
 
 
 @dataclass
@@ -49,6 +51,8 @@ class Evaluate:
 
 def run(argv: Sequence[str]) -> int:
     options = parse(Evaluate, "evaluate", argv)
+    if options.out is not None:
+        refuse_replacing(options.out)
     done = open_run(options.run, options.device)
     if options.omniglot_runs is not None:
         return _official_runs(done, options)
@@ -92,7 +96,7 @@ def run(argv: Sequence[str]) -> int:
     warn(warning)
     if options.out is not None:
         write_json(options.out, results)
-        print(f"Wrote {options.out}")
+        tell(f"Wrote {options.out}")
     return 0
 
 
@@ -114,7 +118,7 @@ def _official_runs(done: Run, options: Evaluate) -> int:
         [[name, f"{100 * (1 - value):.1f} %"] for name, value in zip(names, result.values, strict=True)],
     )
     note = " (transductive)" if result.transductive else ""
-    print(f"Mean error over {len(names)} runs: {100 * (1 - result.mean):.1f} ± {100 * result.ci95:.1f} %{note}")
+    tell(f"Mean error over {len(names)} runs: {100 * (1 - result.mean):.1f} ± {100 * result.ci95:.1f} %{note}")
     if options.out is not None:
         write_json(options.out, {"runs": names, **result.to_json()})
     return 0

@@ -13,6 +13,7 @@ from quickstudy.cli.parse import parse, run_names, table
 from quickstudy.errors import QuickstudyError
 from quickstudy.runs.run import Run
 from quickstudy.storage.folders import RUNS
+from quickstudy.terminal import tell
 from quickstudy.training.splits import ON_TRAINING_CLASSES
 
 _KINDS: dict[str, registry.Registry[Any, Any]] = {
@@ -39,10 +40,10 @@ def run(argv: Sequence[str]) -> int:
     options = parse(List, "list", argv)
     names = run_names() if options.what == "runs" else list(_KINDS[options.what])
     if options.plain:
-        print("\n".join(names))
+        tell(*names)
     elif options.what == "runs":
         if not names:
-            print(f"There are no runs under {RUNS.resolve()} yet. Start one: quickstudy train omniglot-protonet")
+            tell(f"There are no runs under {RUNS.resolve()} yet. Start one: quickstudy train omniglot-protonet")
             return 0
         table("", ["run", "learner", "tasks", "kept, on validation", "at step"], [_run_row(name) for name in names])
     else:

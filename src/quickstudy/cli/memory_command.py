@@ -16,8 +16,9 @@ from quickstudy.formats.records import Records
 from quickstudy.memory import Bank, Memory
 from quickstudy.memory.health import export, merge, prune, usefulness
 from quickstudy.memory.runs import adapted, memory_of_bank, memory_of_run, search
-from quickstudy.storage.folders import refuse_occupied
+from quickstudy.storage.folders import refuse_occupied, refuse_replacing
 from quickstudy.tasks.base import Sampling
+from quickstudy.terminal import tell
 from quickstudy.training.progress import Progress
 
 
@@ -53,9 +54,11 @@ def _build(options: Build) -> None:
     values = torch.tensor([one.metrics[metric.name] for one in solved])
     mean, several = float(values.mean()), len(values) > 1
     told = metric.interval(mean, 1.96 * float(values.std()) / len(values) ** 0.5) if several else metric.number(mean)
-    print(f"Remembered {len(solved)} tasks in {options.bank}, which now holds {len(memory.bank)}; ", end="")
-    print(f"mean {metric.label} {told}.")
-    print(next_line("memory show", options.bank))
+    tell(
+        f"Remembered {len(solved)} tasks in {options.bank}, which now holds {len(memory.bank)}; mean {metric.label} "
+        f"{told}."
+    )
+    tell(next_line("memory show", options.bank))
 
 
 def _list(options: List) -> None:
@@ -73,7 +76,8 @@ def _list(options: List) -> None:
 def _show(options: Show) -> None:
     from quickstudy.memory.map import write_map
 
-    print(f"Wrote {write_map(Bank(options.bank, create=False), options.out)}")
+    refuse_replacing(options.out)
+    tell(f"Wrote {write_map(Bank(options.bank, create=False), options.out)}")
 
 
 def _asked(options: Adapt | Search) -> tuple[Memory, Records]:
@@ -97,43 +101,42 @@ def _adapt(options: Adapt) -> None:
     name = options.name or options.task or place.name
     solved, model = adapted(*_asked(options), remember=options.remember, name=name, uri=str(place))
     model.save(options.out)
-    print(f"{learned(model)}; {solved}: {options.out}")
+    tell(f"{learned(model)}; {solved}: {options.out}")
     if solved.id:
-        print(f"Remembered as {name!r} ({solved.id[:8]}).")
-    print(next_predict(options.out, options.support, options.task))
+        tell(f"Remembered as {name!r} ({solved.id[:8]}).")
+    tell(next_predict(options.out, options.support, options.task))
 
 
 def _prune(options: Prune) -> None:
     bank = Bank(options.bank, create=False)
     if options.merge is not None and not options.dry:
-        print(f"Merging saved {merge(bank, options.merge)} entries.")
+        tell(f"Merging saved {merge(bank, options.merge)} entries.")
     if options.count is not None or options.megabytes is not None:
         size = None if options.megabytes is None else int(options.megabytes * 1e6)
         forgotten = prune(bank, count=options.count, size=size, dry=options.dry)
         names = ", ".join(entry.name for entry in forgotten[:10]) + (", …" if len(forgotten) > 10 else "")
-        print(
+        tell(
             f"{'Would forget' if options.dry else 'Forgot'} {len(forgotten)} entries" + (f": {names}" if names else "")
         )
     elif options.merge is None:
         raise ConfigError("Say what to prune to: --count, --megabytes or --merge.")
-    print(f"{options.bank} holds {len(bank)} tasks.")
+    tell(f"{options.bank} holds {len(bank)} tasks.")
 
 
 def _index(options: Index) -> None:
     Bank(options.bank, create=False).index()
-    print(f"{options.bank} has an index.")
+    tell(f"{options.bank} has an index.")
 
 
 def _export(options: Export) -> None:
-    print(f"Wrote {export(Bank(options.bank, create=False), options.out)}")
+    tell(f"Wrote {export(Bank(options.bank, create=False), options.out)}")
 
 
 def _check(options: Check) -> int:
     bank = Bank(options.bank, create=False)
     wrong = bank.check()
-    for text in wrong.values():
-        print(text)
+    tell(*wrong.values())
     if options.remove:
         bank.remove(list(wrong))
-    print(f"{len(bank)} entries, {len(wrong)} damaged" + (", removed." if wrong and options.remove else "."))
+    tell(f"{len(bank)} entries, {len(wrong)} damaged" + (", removed." if wrong and options.remove else "."))
     return 0 if not wrong or options.remove else 2

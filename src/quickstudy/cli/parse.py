@@ -15,7 +15,8 @@ from quickstudy.formats.records import Records
 from quickstudy.registry import OWN
 from quickstudy.runs.run import Run
 from quickstudy.storage.folders import RUNS, runs
-from quickstudy.terminal import console, visible
+from quickstudy.terminal import console, tell, visible
+from quickstudy.training.config import RunConfig
 
 T = TypeVar("T")
 
@@ -53,7 +54,7 @@ def open_run(name: str, device: str | None = None) -> Run:
 def open_model(folder: Path, device: str) -> Model:
     """The adapted model in `folder`; with the network that an imported file makes, where it was the user's own."""
     tensors, facts = read_model(folder)
-    of_own = facts["config"]["model"]["name"] == OWN
+    of_own = RunConfig.from_json(facts["config"]).model.name == OWN
     return Model.restored(tensors, facts, own.module() if of_own else None, device)
 
 
@@ -103,7 +104,7 @@ def next_predict(folder: Path, place: Path, task: str | None = None) -> str:
 def warn(text: str) -> None:
     """Print a warning; nothing if there is none."""
     if text:
-        print(f"Warning: {text}")
+        tell(f"Warning: {text}")
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -112,7 +113,7 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
 
     drawn = Table(title=visible(title), title_justify="left", header_style="bold", box=None, pad_edge=False)
     for index, column in enumerate(columns):
-        drawn.add_column(column, no_wrap=index == 0)
+        drawn.add_column(visible(column), no_wrap=index == 0)
     for row in rows:
         drawn.add_row(*map(visible, row))
     console().print(drawn)

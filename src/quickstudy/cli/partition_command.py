@@ -12,6 +12,7 @@ from quickstudy.averaging.rounds import Round, Workers
 from quickstudy.averaging.runs import Divide, train_on_parts
 from quickstudy.cli.parse import next_line, parse
 from quickstudy.cli.settings import load_recipe
+from quickstudy.terminal import tell
 from quickstudy.training.progress import Progress
 
 
@@ -57,6 +58,6 @@ def run(argv: Sequence[str]) -> int:
             parts=options.parts, fraction=options.fraction, outer_lr=options.outer_lr, backend=options.backend,
             workers=options.workers, progress=told,
         )  # fmt: skip
-    print(f"Validation {done.kept['validation']:.4f} ± {done.kept['validation_ci95']:.4f}: {options.out}")
-    print(next_line("evaluate", options.out))
+    tell(f"Validation {done.kept['validation']:.4f} ± {done.kept['validation_ci95']:.4f}: {options.out}")
+    tell(next_line("evaluate", options.out))
     return 0

@@ -14,7 +14,9 @@ from quickstudy.deploy.model import Model
 from quickstudy.errors import DataError
 from quickstudy.formats.records import Broken, Records, say
 from quickstudy.storage.atomic import cell_text, write_csv
+from quickstudy.storage.folders import refuse_replacing
 from quickstudy.targets.answers import Answer
+from quickstudy.terminal import tell
 
 _BATCH = 256
 _SHOWN = 50  # rows printed when no file is asked for
@@ -48,9 +50,12 @@ def run(argv: Sequence[str]) -> int:
     if not options.records:
         raise DataError(f"No {format.what} were given. Name files or folders after the model.")
     place = ", ".join(map(str, options.records))
-    if options.out is not None and any(options.out.resolve() == path.resolve() for path in options.records):
-        raise DataError(f"--out {options.out} is one of the files to predict from, and would be lost. Choose another.")
     records = one_task(format.find(options.records, labelled=False), options.task, place)
+    if options.out is not None:
+        refuse_replacing(options.out)
+        read = {path.resolve() for path in (*options.records, *records.items) if isinstance(path, Path)}
+        if options.out.resolve() in read:
+            raise DataError(f"--out {options.out} is a file to predict from, and would be lost. Choose another.")
     asked = {} if options.steps is None else {"steps": options.steps}
     columns: tuple[str, ...] = ()
     rows: list[tuple[Any, ...]] = []
@@ -63,10 +68,10 @@ def run(argv: Sequence[str]) -> int:
         shown = [[cell_text(value) for value in row[:_COLUMNS]] for row in rows[:_SHOWN]]
         table("", [format.place, *columns[: _COLUMNS - 1]], shown)
         if len(rows) > _SHOWN or len(columns) >= _COLUMNS:
-            print(f"There are {len(rows)} rows and {1 + len(columns)} columns. Write all with --out predictions.csv")
+            tell(f"There are {len(rows)} rows and {1 + len(columns)} columns. Write all with --out predictions.csv")
         return 0
     write_csv(options.out, [format.place, *columns], rows)
-    print(f"Wrote {len(rows)} predictions to {options.out}")
+    tell(f"Wrote {len(rows)} predictions to {options.out}")
     return 0
 
 

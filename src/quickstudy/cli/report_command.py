@@ -10,6 +10,7 @@ import tyro
 import quickstudy as qs
 from quickstudy.cli.parse import open_run, parse, warn
 from quickstudy.storage.json import read_json
+from quickstudy.terminal import tell
 
 
 @dataclass
@@ -27,6 +28,6 @@ class Report:
 def run(argv: Sequence[str]) -> int:
     options = parse(Report, "report", argv)
     done = open_run(options.run, options.device)
-    print(f"Report: {qs.report(done, episodes=options.episodes, quiet=False)}")
+    tell(f"Report: {qs.report(done, episodes=options.episodes, quiet=False)}")
     warn(read_json(done.folder / "report.json")["warning"])
     return 0

@@ -15,6 +15,7 @@ from quickstudy.registry import recipes
 from quickstudy.runs.reproduce import measure, reproduce
 from quickstudy.runs.results import Stored
 from quickstudy.storage.json import read_json
+from quickstudy.terminal import tell
 
 
 @dataclass
@@ -46,7 +47,7 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _say(path: Path) -> None:
-    print(f"Wrote {path}")
+    tell(f"Wrote {path}")
     for entry in read_json(path, Stored)["protocols"]:
         warning = Result.from_json(entry["result"]).warning
         warn(warning and f"{entry['protocol']['name']}: {warning}")

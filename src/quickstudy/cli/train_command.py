@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,6 +15,7 @@ from quickstudy.engine.distribute import join
 from quickstudy.errors import ConfigError, MissingExtra
 from quickstudy.runs.run import Run
 from quickstudy.storage.json import read_json
+from quickstudy.terminal import complain, tell
 from quickstudy.training.progress import duration
 from quickstudy.training.splits import ON_TRAINING_CLASSES
 
@@ -62,7 +62,7 @@ def run(argv: Sequence[str]) -> int:
         settings = Settings.of(config, _EXTRA)
         parsed = parse(settings.kind, f"train {argv[0]}", rest)
     for note in notes if group.leads else ():
-        print(note, file=sys.stderr)
+        complain(note)
     config = settings.apply(parsed)
     module, source = own.made_for(config)
     trained = qs.train(config, out=parsed.out, overwrite=parsed.overwrite, module=module, source=source)
@@ -89,13 +89,13 @@ def _finish(done: Run, report: bool) -> int:
         if kept.get("held_out", True)
         else f"the last: validation was {ON_TRAINING_CLASSES}"
     )
-    print(f"Trained {done.config.name} in {duration(seconds)}; kept the model of step {kept['step']}, {why}.")
+    tell(f"Trained {done.config.name} in {duration(seconds)}; kept the model of step {kept['step']}, {why}.")
     if report:
         try:
-            print(f"Report: {qs.report(done, quiet=False)}")
+            tell(f"Report: {qs.report(done, quiet=False)}")
             warn(read_json(done.folder / "report.json")["warning"])
         except MissingExtra as error:
-            print(f"There is no report page: {error}", file=sys.stderr)
-    print(f"Run: {done.folder}")
-    print(next_line("evaluate", done.folder))
+            complain(f"There is no report page: {error}")
+    tell(f"Run: {done.folder}")
+    tell(next_line("evaluate", done.folder))
     return 0

@@ -30,6 +30,7 @@ from quickstudy.training.config import RunConfig
 
 _log = logging.getLogger("quickstudy")
 _RESTORE = "Restore it from a copy, or adapt anew."
+_TRIED = 7  # records; few axes of anything else are as long
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -79,6 +80,7 @@ class Model:
         x = self._fitting(x)
         with torch.no_grad():
             raw: Tensor = self._frozen(x)
+        _require_finite(raw)
         return raw
 
     def _fitting(self, x: Features) -> Features:
@@ -95,7 +97,9 @@ class Model:
         x = self._fitting(x)
         with torch.no_grad():
             said = self._frozen.predictive(x)
-            return Distribution(self._frozen(x)) if said is None else said
+            said = Distribution(self._frozen(x)) if said is None else said
+        _require_finite(said.mean, *([] if said.spread is None else [said.spread]))
+        return said
 
     def predict(self, records: Any, **asked: Any) -> Answer:
         """What the model says of records: files, arrays, rows, the seen values of a series … as the format takes them.
@@ -150,8 +154,16 @@ class Model:
             params, state = (place(tensors[part], on, learner.network.inner_loop) for part in ("meta", "task"))
             fitted = {name: value.to(on) for name, value in tensors["fitted"].items()}
             model = cls(config, learner, params, state, names, fitted, built, facts["provenance"])
-            model(spec.format.nothing(1))
+            spec.format.ask(model._said, map_features(lambda t: t.to(on), spec.format.trial(_TRIED)), fitted)
         return model
+
+
+def _require_finite(*said: Tensor) -> None:
+    if not all(bool(torch.isfinite(tensor).all()) for tensor in said):
+        raise DataError(
+            "What the model says is NaN or infinite: its training diverged, its file was damaged, or the input is far "
+            "from all that it has learned. Look at the input first, then adapt anew with smaller inner rates."
+        )
 
 
 def adapt(

@@ -21,8 +21,10 @@ def resolve_device(name: str) -> torch.device:
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         device = torch.device(name)
+        if device.type not in ("cpu", "cuda", "mps"):
+            raise RuntimeError
     except RuntimeError as error:
-        raise ConfigError(f"{name!r} is not a device. Use 'auto', 'cpu', 'cuda', 'cuda:1' or 'mps'.") from error
+        raise ConfigError(f"{name!r:.60} is not a device. Use 'auto', 'cpu', 'cuda', 'cuda:1' or 'mps'.") from error
     if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
         raise ConfigError(
             f"The device {name!r} was asked for, but PyTorch sees {torch.cuda.device_count()} CUDA devices here. "

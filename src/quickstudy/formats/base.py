@@ -144,6 +144,10 @@ class Format(ABC):
         zeros = {name: torch.zeros((count, *leaf.shape), dtype=leaf.dtype) for name, leaf in self.layout.items()}
         return next(iter(zeros.values())) if len(zeros) == 1 else zeros
 
+    def trial(self, count: int) -> Features:
+        """Compact tensors of `count` made-up records: what a learned task can be tried on."""
+        return self.store(self.nothing(count)).x
+
     def named(self, x: Features, name: str = "x") -> dict[str, Tensor]:
         """The tensors of features by their names in `layout`; ShapeError if they are others."""
         if isinstance(x, Mapping) and len(self.layout) == 1:

@@ -33,7 +33,8 @@ def as_numbers(x: Any, name: str = "x", features: bool = True) -> Tensor:
             raise ShapeError(f"{name} is not a full array: its examples differ in shape ({error}).") from error
         if array.dtype.kind not in "biuf":
             raise ShapeError(f"{name} must hold numbers, found NumPy dtype {array.dtype}. Convert it first.")
-        tensor = torch.tensor(array if array.dtype == np.uint8 else array.astype(np.float32))
+        with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused as such
+            tensor = torch.tensor(array if array.dtype == np.uint8 else array.astype(np.float32))
     if tensor.is_complex():
         raise ShapeError(f"{name} must hold real numbers, found {tensor.dtype}. Give its parts as two features.")
     if tensor.dim() == 0:

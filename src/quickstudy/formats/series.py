@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
@@ -17,11 +17,13 @@ from quickstudy.formats.drawing import Curve, Drawing
 from quickstudy.formats.places import column, number_in, read_csv, require_lines
 from quickstudy.formats.records import Broken, Records, Stored
 from quickstudy.formats.table import one_file
+from quickstudy.hints import Within, misfit
 from quickstudy.masked import mean_and_spread
 from quickstudy.registry import formats
 from quickstudy.targets.base import Distribution, Units
 
 _FAR = 10  # spreads
+_FURTHEST = 100_000  # values that are forecast
 _LARGEST = 1e150  # the square of a double is one
 _LARGEST_AS_IT_IS = 1e38
 
@@ -106,6 +108,9 @@ class Series(Format):
             )
         return Stored(values, [0], [])
 
+    def trial(self, count: int) -> Features:
+        return torch.zeros(count, dtype=torch.float64)
+
     def prepare(self, stored: Features, known: Tensor | None = None) -> State:
         """'mean' and 'spread' (…, 1) of the values (…, n), of those that are `known` (…, n) bool.
 
@@ -161,8 +166,8 @@ class Series(Format):
         steps = asked.pop("steps", 1)
         if asked:
             return super().ask(predict, stored, fitted, **asked)
-        if steps < 1:
-            raise ConfigError(f"steps must be at least 1, found {steps}: it is how many values to forecast.")
+        if wrong := misfit(steps, Annotated[int, Within(1, _FURTHEST)], "steps"):
+            raise ConfigError(f"{wrong}: it is how many values to forecast. Give another number.")
         assert isinstance(stored, Tensor)
         values = self.scaled(stored, fitted)
         for _ in range(steps):

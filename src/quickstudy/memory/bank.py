@@ -15,7 +15,7 @@ from torch import Tensor
 from quickstudy.episode import Examples, Params
 from quickstudy.errors import CheckpointError, DataError, RunError
 from quickstudy.memory.bases import Bases
-from quickstudy.memory.codec import decode
+from quickstudy.memory.codec import decode, infinite, misplaced
 from quickstudy.memory.entry import DESCRIBING, Entry, from_row, label, row_checksum, to_row, unpack_examples
 from quickstudy.memory.nearest import EXACT, Nearest, ask_index, build_index, nearest_in
 from quickstudy.memory.tables import Tables, among, equals
@@ -141,9 +141,18 @@ class Bank:
         return tasks, wrong
 
     def _decoded(self, row: dict[str, Any]) -> Params:
+        """The parameters of an entry; CheckpointError where they are not of the network at the φ it belongs to."""
         entry = from_row(row)
-        origin = self.phi.origin(entry.base) if entry.codec == "int8" else {}
-        return decode(row["parameters"], origin, entry.codec)
+        origin = self.phi.origin(entry.base) if entry.codec == "int8" or self.phi.usable(entry.base) else {}
+        task = decode(row["parameters"], origin, entry.codec)
+        # Without its φ, which only differences need, nothing tells what its names and shapes should be.
+        if wrong := misplaced(task, origin, self.phi.body(entry.base)) if origin else infinite(task):
+            raise CheckpointError(f"The entry {label(row)} is damaged: {wrong}. {self._remove}")
+        return task
+
+    @property
+    def _remove(self) -> str:
+        return f"Remove it: quickstudy memory check {self.uri} --remove"
 
     def support(self, id: str) -> Examples | None:
         """The support set of an entry, if it was kept."""
@@ -163,7 +172,7 @@ class Bank:
         if row_checksum(row) != row["sha256"]:
             raise CheckpointError(
                 f"The entry {label(row)} does not match its checksum: it was edited or damaged, and is never used. "
-                f"Remove it: quickstudy memory check {self.uri} --remove"
+                f"{self._remove}"
             )
         return row
 

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
-from quickstudy.entries import PARAMETER, prefixed
+from quickstudy.entries import PARAMETER, not_finite, prefixed
 from quickstudy.episode import Params
 from quickstudy.errors import CheckpointError, DataError
 from quickstudy.memory.entry import check_id
 from quickstudy.memory.tables import Tables, among, equals
-from quickstudy.storage.json import parsed
+from quickstudy.storage.json import fitting, parsed
 from quickstudy.storage.tensors import checksum, pack, unpack
 
 _BASES = "bases"
+
+
+class _Facts(TypedDict):
+    body: NotRequired[list[str]]
 
 
 class Bases:
@@ -42,12 +46,32 @@ class Bases:
                     f"The φ {id} of the bank at {self._tables.uri} does not match its checksum: it was edited or "
                     "damaged. Entries stored as differences from it cannot be used. Restore the bank from a copy."
                 )
-            self._loaded[id] = unpack(parameters), parsed(facts, f"What is told of the φ {id}", dict[str, Any])
+            params = unpack(parameters)
+            if (bad := not_finite(params)) is not None:
+                raise CheckpointError(
+                    f"The φ {id} of the bank at {self._tables.uri} is damaged: {bad!r} holds NaN or infinite values. "
+                    "Restore the bank from a copy."
+                )
+            self._loaded[id] = params, parsed(facts, f"What is told of the φ {id}", dict[str, Any])
         return self._loaded[id]
 
     def origin(self, id: str) -> Params:
         """The network's parameters at φ, without prefix: what 8-bit differences are differences from."""
         return prefixed(PARAMETER, self.load(id)[0])
+
+    def usable(self, id: str) -> bool:
+        """Whether a φ is there and whole."""
+        try:
+            self.load(id)
+        except (CheckpointError, DataError):
+            return False
+        return True
+
+    def body(self, id: str) -> list[str]:
+        """The names of the parameters that every task has which belongs to a φ."""
+        facts = self.load(id)[1]
+        names: list[str] = fitting(facts, _Facts, f"What is told of the φ {id}").get("body", [])
+        return names
 
     def ids(self) -> list[str]:
         """The ids of all φ, oldest first."""

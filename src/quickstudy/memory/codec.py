@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
+from quickstudy.entries import not_finite
 from quickstudy.episode import Params
 from quickstudy.errors import CheckpointError, unknown_name
 from quickstudy.storage.tensors import pack, unpack
@@ -36,6 +38,28 @@ def decode(data: bytes, base: Params, codec: Codec) -> Params:
         raise CheckpointError(f"Stored differences are damaged: {wrong[0]!r} has no scale.")
     deltas = {name.removeprefix(_DELTA): value for name, value in stored.items() if name.startswith(_DELTA)}
     return {name: delta.float() * stored[_SCALE + name] + _origin(name, delta, base) for name, delta in deltas.items()}
+
+
+def misplaced(task: Params, network: Params, body: Sequence[str]) -> str:
+    """What keeps `task` from being parameters of a network; '' if nothing does.
+
+    body: the names that every task has, and of the network's shapes; a head may have other outputs.
+    """
+    if missing := sorted(set(body) - task.keys()):
+        return f"it lacks {missing[0]!r}"
+    if strange := sorted(task.keys() - network.keys()):
+        return f"its network has no {strange[0]!r:.80}"
+    for name, value in task.items():
+        wanted = tuple(network[name].shape)
+        if tuple(value.shape) != wanted if name in body else value.dim() != len(wanted):
+            return f"{name!r} has the shape {tuple(value.shape)}, and its network {wanted}"
+    return infinite(task)
+
+
+def infinite(task: Params) -> str:
+    """What keeps `task` from being anything's parameters; '' if nothing does."""
+    bad = not_finite(task)
+    return "" if bad is None else f"{bad!r} holds NaN or infinite values"
 
 
 def _differences(task: Params, base: Params) -> Params:

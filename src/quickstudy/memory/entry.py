@@ -167,6 +167,8 @@ def unpack_examples(data: bytes) -> Examples:
     x = {name.removeprefix("x."): value for name, value in stored.items() if name.startswith("x.")}
     if not x or not {"y", "mask"} <= stored.keys():
         raise CheckpointError(f"A stored support set is damaged: it holds {', '.join(stored) or 'nothing'} only.")
+    if len({value.shape[:1] for value in stored.values()}) > 1:
+        raise CheckpointError("A stored support set is damaged: its inputs, labels and mask differ in length.")
     return Examples(x[""] if set(x) == {""} else x, stored["y"], stored["mask"])
 
 

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 
 from quickstudy.averaging import mean
-from quickstudy.averaging.means import direction, not_finite
+from quickstudy.averaging.means import direction
 from quickstudy.episode import Params
 from quickstudy.errors import CheckpointError, ConfigError, RunError
 from quickstudy.memory.bank import Bank
@@ -73,7 +73,6 @@ def merge(bank: Bank, closeness: float = 0.98) -> int:
         tasks, wrong = bank.load_many([entry.id for entry in group])
         for text in wrong.values():
             _log.warning("%s It is not merged.", text)
-        tasks = {id: task for id, task in tasks.items() if not_finite(task) is None}
         whole = [entry for entry in group if entry.id in tasks]
         if len(whole) < 2:
             continue
@@ -98,11 +97,12 @@ def merge(bank: Bank, closeness: float = 0.98) -> int:
 
 def _joined(bank: Bank, best: Entry, tasks: dict[str, Params]) -> Params:
     """The mean of the bodies that are related to the best's, on the best's head."""
-    names = bank.phi.load(best.base)[1].get("body", list(tasks[best.id]))
+    names = bank.phi.body(best.base) or list(tasks[best.id])
     bodies = {id: {name: task[name] for name in names} for id, task in tasks.items()}
     own = direction(bodies[best.id])
-    near = [body for body in bodies.values() if float(F.cosine_similarity(direction(body), own, dim=0)) >= _RELATED]
-    return tasks[best.id] | mean(near)
+    others = [body for id, body in bodies.items() if id != best.id]
+    near = [body for body in others if float(F.cosine_similarity(direction(body), own, dim=0)) >= _RELATED]
+    return tasks[best.id] | mean([bodies[best.id], *near])
 
 
 def _goodness(entry: Entry) -> float:

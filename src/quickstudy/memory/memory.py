@@ -10,8 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from quickstudy.averaging.means import not_finite
-from quickstudy.entries import PARAMETER, TASK, prefixed, reference
+from quickstudy.entries import PARAMETER, TASK, not_finite, prefixed, reference
 from quickstudy.episode import Episode, Examples, Params, State, task
 from quickstudy.errors import ConfigError, DataError, unknown_name
 from quickstudy.formats.records import moved
@@ -82,9 +81,6 @@ class Memory:
             _log.warning("%s Starting from φ.", error)
             return params, []
         tasks_by_id, wrong = self.bank.load_many([entry.id for entry, _ in near])
-        for id in [id for id, one in tasks_by_id.items() if not_finite(one) is not None]:
-            del tasks_by_id[id]
-            wrong[id] = f"The entry {id!r} holds NaN or infinite values."
         for text in wrong.values():
             _log.warning("%s It is left out.", text)
         entries = [entry for entry, _ in near if entry.id in tasks_by_id]

@@ -91,6 +91,11 @@ def memory_of_bank(
     module: the network, where it was a module of your own; where it was not, it is not looked at.
     """
     known = bank.phi.ids()
+    if not known and len(bank):
+        raise DataError(
+            f"The bank at {bank.uri} has {len(bank)} tasks but no φ, by which they are described. Restore it from a "
+            "copy, or fill a new one from the run."
+        )
     if not known:
         raise DataError(f"The bank at {bank.uri} is empty. Fill it: quickstudy memory build {bank.uri} --run RUN")
     params, facts = bank.phi.load(base or known[-1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -10,6 +11,7 @@ from datetime import timedelta
 from typing import Any
 
 from quickstudy.errors import CheckpointError, DataError, MissingExtra, RunError
+from quickstudy.files import require_regular
 
 _PATIENCE = 120.0  # seconds to go on trying where other writers are faster
 _OVERTAKEN = ("ommit conflict", "oncurrent writers")  # what the database says then; nothing was written
@@ -30,6 +32,9 @@ class Tables:
     def __init__(self, uri: str, options: Mapping[str, str] | None) -> None:
         self.uri = uri
         self._open: dict[str, Any] = {}
+        for folder, _, files in [] if "://" in uri else os.walk(uri):  # the database would wait for a pipe without end
+            for name in files:
+                require_regular(os.path.join(folder, name))
         with self.guard("open"):
             # An interval of 0 shows each process at once what the others have written.
             self._db = lancedb().connect(

@@ -39,7 +39,10 @@ def report(
     """
     require_matplotlib()
     if not run.metrics:
-        raise RunError(f"{run.folder} was averaged from other models, so it has no training to report on. Evaluate it.")
+        raise RunError(
+            f"{run.folder} has no metrics of a training to report on: it was averaged from other models, or its "
+            "metrics.jsonl is gone. Evaluate it."
+        )
     few = min(episodes, curve_episodes)
     with Progress(f"Report on {run.config.name}", 6, quiet=quiet) as progress:
         trained = run.evaluate(episodes=episodes)
@@ -54,7 +57,8 @@ def report(
         steps, large = measure.by_steps(run, few), measure.largest_task(run)
         progress.update(5, "writing")
         parts = [adapted_section(adapted)] if adapted else []
-        parts += [sections.learning_curve(run), *([drawn] if drawn else [])]
+        parts += [sections.learning_curve(run)] if any(line["split"] == "train" for line in run.metrics) else []
+        parts += [drawn] if drawn else []
         if shots or ways or steps:
             parts.append(sections.task_size(run, shots, ways, steps))
         numbers: dict[str, Any] = {"name": run.config.name, "headline": headline.numbers(), "warning": trained.warning}

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from quickstudy.entries import require_alike
 from quickstudy.episode import Params
-from quickstudy.errors import CheckpointError, fitting_together
+from quickstudy.errors import CheckpointError, DataError, fitting_together
 from quickstudy.storage.atomic import GO_ON
 from quickstudy.storage.json import fitting
 from quickstudy.storage.tensors import load_tensors, save_tensors
@@ -105,7 +105,7 @@ def load_checkpoint(folder: Path, fresh: Callable[[], R], facts: Any = dict) -> 
                 _restored(fresh(), tensors, meta).rehearse()
                 outer = _restored(fresh(), tensors, meta)
                 _set_random(outer, tensors)
-        except CheckpointError as error:
+        except (CheckpointError, DataError) as error:  # the latter for what is no file
             problems.append(str(error))
         else:
             if meta["torch"] != torch.__version__:

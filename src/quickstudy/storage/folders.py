@@ -26,6 +26,7 @@ _WRITTEN = (
     "adapted-model/model.safetensors",
     "config.json",
 )
+_RESULTS = (".csv", ".json", ".html")
 _LONGEST = 200  # characters of a name: file systems take 255 bytes, and a number may follow
 
 
@@ -58,6 +59,24 @@ def refuse_occupied(folder: Path) -> None:
             raise RunError(
                 f"{folder} already holds {what} ({name}). Choose another folder (--out), or delete it first."
             )
+
+
+def refuse_replacing(path: Path) -> None:
+    """Raise RunError if a result written to `path` would replace something else than a result of its kind before it.
+
+    Such are files of another kind, by what `path` should end in, and what runs and models consist of.
+    """
+    folder = path.parent
+    held = any((folder / name).exists() for name in ("config.json", "model.safetensors"))
+    if held and any(path.match(pattern) for pattern in _WRITTEN):
+        raise RunError(
+            f"{path} is a file of what lies in {folder}, which would be destroyed. Choose another file with --out."
+        )
+    if path.is_file() and path.suffix.lower() not in _RESULTS:
+        raise RunError(
+            f"{path} exists, and is no result that could be replaced: those are called {' or '.join(_RESULTS)}. Choose "
+            "another file with --out."
+        )
 
 
 def take_folder(name: str, out: str | Path | None, overwrite: bool) -> Held:

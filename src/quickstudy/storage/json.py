@@ -14,8 +14,8 @@ from quickstudy.storage.atomic import write_atomically
 
 DEEPEST = 32
 """How many lists and objects may lie within each other."""
-LARGEST = 1 << 28
-"""Bytes of the largest file that is read."""
+LARGEST = 1 << 24
+"""Bytes of the largest file that is read, unless more is said to be likely."""
 _REMEDY = "Restore it from a copy, or make it anew."
 
 
@@ -23,16 +23,16 @@ def write_json(path: Path, value: Any) -> None:
     write_atomically(path, (json.dumps(value, indent=2) + "\n").encode())
 
 
-def read_json(path: Path, hint: Any = Any, remedy: str = _REMEDY) -> Any:
-    """What the file holds, of the type `hint`. remedy: what to do about a damaged file.
+def read_json(path: Path, hint: Any = Any, remedy: str = _REMEDY, largest: int = LARGEST) -> Any:
+    """What the file holds, of the type `hint`. remedy: what to do about a damaged file. largest: bytes it may have.
 
     Raises RunError if there is no such file, and CheckpointError, naming the place, if it is not JSON, too large, too
     deep or of another type.
     """
     require_regular(path)
     try:
-        if path.stat().st_size > LARGEST:
-            raise CheckpointError(f"{path} is larger than {LARGEST >> 20} MiB, so it is none of quickstudy's. {remedy}")
+        if path.stat().st_size > largest:
+            raise CheckpointError(f"{path} is larger than {largest >> 20} MiB, so it is none of quickstudy's. {remedy}")
         data = path.read_bytes()
     except FileNotFoundError as error:
         raise RunError(f"There is no {path}. Give the folder of a run or of an adapted model.") from error

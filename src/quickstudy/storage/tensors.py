@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from quickstudy.entries import not_finite
 from quickstudy.errors import CheckpointError, RunError
 from quickstudy.files import require_regular
 from quickstudy.storage.atomic import write_atomically
@@ -77,23 +78,33 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, A
 def load_tensors(path: Path, kind: str | None = None, meta: Any = dict) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The tensors (on the CPU) and metadata of a file.
 
-    kind: what the file must say that it is, such as 'run'. meta: the type of its metadata, such as a `TypedDict`.
+    kind: what the file must say that it is, such as 'run'; its tensors must be finite then. meta: the type of its
+    metadata, such as a `TypedDict`.
     Raises RunError if there is no such file; CheckpointError if it is truncated, edited, too new or something else.
     """
     require_regular(path)
     if not path.exists():
         raise RunError(f"There is no {path}.")
     try:
-        with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
-            tensors = {name: owned(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118  # not a mapping
-    except (SafetensorError, OSError, ValueError) as error:
+        data = path.read_bytes()  # safetensors itself opens only paths that are UTF-8
+        tensors = {name: owned(value) for name, value in load(data).items()}
+        header = _header(data)
+    except (SafetensorError, OSError, ValueError, TypeError, LookupError) as error:
         raise CheckpointError(f"{path} is truncated or not a safetensors file ({error}).") from error
     _check_version(path, header.get("quickstudy_format", ""))
     text = header.get("meta", "")
     if _digest(tensors, text) != header.get("sha256"):
         raise CheckpointError(f"{path} does not match its checksum: it was edited or damaged. Restore it from a copy.")
+    if kind is not None and (bad := not_finite(tensors)) is not None:
+        raise CheckpointError(f"{path} is damaged: {bad!r} holds NaN or infinite values. Restore it from a copy.")
     return tensors, _metadata(path, text, kind, meta)
+
+
+def _header(data: bytes) -> dict[str, str]:
+    """The texts that `pack` put before tensors: after the length of the header, its JSON."""
+    length = int.from_bytes(data[:8], "little")
+    texts: dict[str, str] = json.loads(data[8 : 8 + length]).get("__metadata__", {})
+    return texts
 
 
 def _digest(tensors: Mapping[str, Tensor], text: str) -> str:

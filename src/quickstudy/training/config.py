@@ -24,6 +24,7 @@ PARTS: dict[str, registry.Registry[Any, Any]] = {
 
 
 Init = Literal["given", "fresh"]
+_MOST = 1 << 24  # examples at once; of images of 28 x 28 pixels, 50 GB
 
 
 class _Stored(TypedDict):
@@ -176,6 +177,16 @@ class RunConfig:
         _ = self.outer  # checks what it is given
         if self.train_shots is not None and self.train_shots < 1:
             raise ConfigError(f"train_shots must be at least 1, found {self.train_shots}.")
+        for what, tasks, size in (
+            ("validation task", 1, self.sampling),
+            ("outer step", self.meta_batch, self.train_sampling),
+        ):
+            examples = tasks * size.ways * (size.shots + size.queries)
+            if examples > _MOST:
+                raise ConfigError(
+                    f"One {what} would have {examples:,} examples, and {_MOST:,} are the most. Take fewer ways, shots "
+                    "or queries, or a smaller meta_batch."
+                )
 
     @property
     def outer(self) -> OuterOptions:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import logging
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self, TypedDict
@@ -13,8 +14,10 @@ from quickstudy.errors import CheckpointError, RunError
 from quickstudy.files import require_regular
 from quickstudy.storage.atomic import GO_ON, write_atomically
 from quickstudy.storage.json import fitting, parsed
+from quickstudy.terminal import visible
 
 NAME = "metrics.jsonl"
+_LONGEST, _LARGEST = 1 << 16, 1 << 28  # bytes of a line, and of all
 _log = logging.getLogger("quickstudy")
 
 
@@ -34,14 +37,21 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     good, bad = [], []
-    for number, text in enumerate(path.read_bytes().split(b"\n")[:-1], start=1):
-        try:
-            if text:
-                what = f"Line {number} of {path}"
-                line = parsed(text, what, dict[str, str | float])
-                good.append(fitting(line, _Line, what))
-        except CheckpointError as error:
-            bad.append(str(error))
+    with path.open("rb") as file:
+        for number, text in enumerate(iter(partial(file.readline, _LONGEST), b""), start=1):
+            what = f"Line {number} of {path}"
+            if not text.endswith(b"\n") and len(text) < _LONGEST:
+                break
+            if file.tell() > _LARGEST:
+                raise CheckpointError(
+                    f"{path} is larger than {_LARGEST >> 20} MiB, so it is not what quickstudy wrote. Move it away: "
+                    "metrics are for reading, and nothing depends on them."
+                )
+            try:
+                if text.strip():
+                    good.append(fitting(parsed(text, what, dict[str, str | float]), _Line, what))
+            except CheckpointError as error:
+                bad.append(str(error))
     if bad:
         _log.warning("%d damaged lines of %s are left out. %s", len(bad), path, bad[0])
     return good
@@ -64,7 +74,11 @@ class MetricsLog:
         if importlib.util.find_spec("tensorboard") is not None:
             from torch.utils.tensorboard import SummaryWriter
 
-            self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1 if step else None)
+            try:
+                self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1 if step else None)
+            except UnicodeEncodeError:
+                where = visible(str(folder))
+                _log.warning("TensorBoard takes no folder whose name is not UTF-8, such as %s: it is left out.", where)
 
     def __enter__(self) -> Self:
         return self

@@ -13,6 +13,7 @@ from quickstudy.storage.json import read_json, write_json
 from quickstudy.tasks.base import SPLITS, Source
 
 NAME = "splits.json"
+_LARGEST = 1 << 26  # bytes: a million names
 ON_TRAINING_CLASSES = "on training classes"  # what figures of validation say where it is not held out
 _REMEDY = (
     "The data have changed since training. Take the new classes out again, or fix what each class is for: with "
@@ -40,11 +41,16 @@ def store(folder: Path, source: Source) -> None:
         write_json(folder / NAME, names)
 
 
+def _read(folder: Path) -> dict[str, list[str]]:
+    names: dict[str, list[str]] = read_json(folder / NAME, _Names, largest=_LARGEST)
+    return names
+
+
 def check(folder: Path, source: Source) -> None:
     """Raise DataError, naming a class, if one that is held out today was trained on by the run in `folder`."""
     if not (folder / NAME).exists():
         return
-    then: dict[str, list[str]] = read_json(folder / NAME, _Names)
+    then = _read(folder)
     for split in ("val", "test"):
         leaked = sorted(set(source.classes(split)) & set(then["train"]) - set(then[split]))
         if leaked:
@@ -58,7 +64,7 @@ def check_unchanged(folder: Path, source: Source) -> None:
     """Raise DataError, naming a class, if the training classes are not those that the run in `folder` began with."""
     if not (folder / NAME).exists():
         return
-    changed = sorted(set(read_json(folder / NAME, _Names)["train"]) ^ set(source.classes("train")))
+    changed = sorted(set(_read(folder)["train"]) ^ set(source.classes("train")))
     if changed:
         raise DataError(
             f"The training classes are not those that the run {folder} began with: {changed[0]!r} was added or is "
