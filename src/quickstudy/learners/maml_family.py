@@ -9,7 +9,7 @@ from torch import nn
 
 from quickstudy.errors import ModelError, unknown_name
 from quickstudy.hints import Count, Steps
-from quickstudy.inner import RULES, SGD, Partition, Rates
+from quickstudy.inner import EVERYTHING, RULES, SGD, Partition, Rates
 from quickstudy.learners.gradient import GradientLearner
 from quickstudy.learners.network import Network, Norm
 from quickstudy.registry import learners
@@ -34,6 +34,7 @@ def maml(
     rule: RuleName | LearnedRuleName = "sgd",
     learn_rates: bool = False,
     rates: Rates = "shared",
+    inner: tuple[str, ...] = (),
     norm: Norm = "running",
 ) -> GradientLearner:
     """MAML: an initialisation from which few gradient steps solve a task (Finn, Abbeel & Levine 2017).
@@ -43,16 +44,19 @@ def maml(
     rule: how the inner loop moves; the network of a learned rule is always part of φ. With 'meta-lstm' it is the
     learner of Ravi & Larochelle (2017).
     learn_rates: meta-learn the rates. rates: one 'shared' by all parameters, one for each 'tensor' or each 'element'.
+    inner: patterns of the parameters that the inner loop moves, such as "head.*", or "!body.*" for all but these; all
+    if not given.
     norm: what BatchNorm layers normalise by: the 'batch' at hand, or averages over training tasks 'per_step'.
     """
     if rule not in RULES:
         raise unknown_name("inner rule", rule, RULES)
-    inner = RULES[rule](lr=lr, rates=rates)
+    moves = RULES[rule](lr=lr, rates=rates)
     return GradientLearner(
         network=_inner_loop(module, norm, steps),
         spec=spec,
-        rule=inner,
-        learn_rates=learn_rates or inner.learned,
+        rule=moves,
+        learn_rates=learn_rates or moves.learned,
+        partition=Partition(tuple(inner)) if inner else EVERYTHING,
         steps=steps,
         eval_steps=eval_steps,
     )
@@ -67,15 +71,18 @@ def fomaml(
     steps: Steps = 1,
     eval_steps: Steps | None = None,
     rule: RuleName = "sgd",
+    inner: tuple[str, ...] = (),
     norm: Norm = "running",
 ) -> GradientLearner:
     """First-order MAML: the query gradient at ψ, taken as if ψ did not depend on φ (Finn et al. 2017, section 5.2).
 
     lr, steps: rate and number of inner steps. eval_steps: steps after training; as many as `steps` if not given.
     rule: how the inner loop moves.
+    inner: patterns of the parameters that the inner loop moves, such as "head.*", or "!body.*" for all but these; all
+    if not given.
     norm: what BatchNorm layers normalise by: the 'batch' at hand, or averages over training tasks 'per_step'.
     """
-    exact = maml(module, spec, lr=lr, steps=steps, eval_steps=eval_steps, rule=rule, norm=norm)
+    exact = maml(module, spec, lr=lr, steps=steps, eval_steps=eval_steps, rule=rule, inner=inner, norm=norm)
     return replace(exact, metagrad="first_order")
 
 
@@ -89,6 +96,7 @@ def imaml(
     eval_steps: Steps | None = None,
     strength: float = 2.0,
     rule: RuleName = "sgd",
+    inner: tuple[str, ...] = (),
     norm: Norm = "running",
 ) -> GradientLearner:
     """iMAML: the inner loop is held near φ, and its end alone gives the meta-gradient (Rajeswaran et al. 2019).
@@ -97,9 +105,11 @@ def imaml(
     lr, steps: rate and number of inner steps, enough to come near the minimum, where the meta-gradient is right.
     eval_steps: steps after training; as many as `steps` if not given.
     rule: how the inner loop moves.
+    inner: patterns of the parameters that the inner loop moves, such as "head.*", or "!body.*" for all but these; all
+    if not given.
     norm: what BatchNorm layers normalise by: the 'batch' at hand, or averages over training tasks 'per_step'.
     """
-    plain = maml(module, spec, lr=lr, steps=steps, eval_steps=eval_steps, rule=rule, norm=norm)
+    plain = maml(module, spec, lr=lr, steps=steps, eval_steps=eval_steps, rule=rule, inner=inner, norm=norm)
     return replace(plain, proximal=strength, metagrad="implicit")
 
 
@@ -135,15 +145,28 @@ def metasgd(
     lr: float = 0.01,
     steps: Steps = 1,
     eval_steps: Steps | None = None,
+    inner: tuple[str, ...] = (),
     norm: Norm = "running",
 ) -> GradientLearner:
     """Meta-SGD: MAML with a meta-learned rate, sign included, for every element (Li et al. 2017).
 
     lr: the value that all rates start from. steps: of the inner loop. eval_steps: steps after training; as many as
     `steps` if not given.
+    inner: patterns of the parameters that the inner loop moves, such as "head.*", or "!body.*" for all but these; all
+    if not given.
     norm: what BatchNorm layers normalise by: the 'batch' at hand, or averages over training tasks 'per_step'.
     """
-    return maml(module, spec, lr=lr, steps=steps, eval_steps=eval_steps, learn_rates=True, rates="element", norm=norm)
+    return maml(
+        module,
+        spec,
+        lr=lr,
+        steps=steps,
+        eval_steps=eval_steps,
+        learn_rates=True,
+        rates="element",
+        inner=inner,
+        norm=norm,
+    )
 
 
 @learners.register("cavia", head=True, context=True)

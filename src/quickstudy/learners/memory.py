@@ -76,6 +76,10 @@ class MemoryLearner(GradientLearner):
                 f"A memory holds the parameters that a gradient learner ends at, and {type(learner).__name__} has no "
                 "such parameters. Use a run of maml, fomaml, reptile or memory."
             )
+        if learner.partition != EVERYTHING:
+            raise ConfigError(
+                "Memories are of whole networks, but this learner's inner loop moves parts: leave inner out."
+            )
         return cls(
             network=learner.network,
             spec=learner.spec,

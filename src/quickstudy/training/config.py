@@ -117,7 +117,9 @@ class RunConfig:
     optimizer: str = "Adam"
     """Outer optimizer: the name of a class in torch.optim; "Muon" takes convolutions too."""
     lr: float = 1e-3
-    """Outer learning rate."""
+    """Outer learning rate, of all that has none of its own."""
+    rates: dict[str, float] = field(default_factory=dict)
+    """Outer learning rates of parts of φ, by patterns of names: backbone.* 1e-5 head.* 1e-3; the first that matches."""
     optimizer_options: dict[str, Any] = field(default_factory=dict)
     """Further arguments of the optimizer, such as weight_decay 0.01 betas "[0.9, 0.99]"."""
     schedule: str = "none"

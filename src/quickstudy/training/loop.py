@@ -160,7 +160,7 @@ class Training:
         self.group.copy(self.outer.tensors().values(), "set-up")
 
     def _lr(self) -> float:
-        return float(self.outer.optimizer.param_groups[0]["lr"])
+        return self.outer.rates[0]
 
     def _one_step(self) -> tuple[Tensor, Tensor]:
         first = self.step * self.config.meta_batch

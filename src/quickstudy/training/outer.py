@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import inspect
 import json
+import math
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from quickstudy.entries import trainable
+from quickstudy.entries import PARAMETER, trainable
 from quickstudy.episode import Params
 from quickstudy.errors import ConfigError, unknown_name
+from quickstudy.inner.partition import matching
 from quickstudy.training.muon import Muon
 
 # They need more than a gradient and a step: a closure, sparse gradients, a metric.
@@ -58,11 +60,13 @@ def _check_signature(kind: str, constructor: Any, options: Mapping[str, Any]) ->
 class OuterOptions:
     """How φ moves along a gradient: what `Outer` needs of a `RunConfig`, whose fields say what each means.
 
-    iterations: outer steps altogether, for the schedule.
+    rates: learning rates of their own, by patterns of names, see `quickstudy.inner.partition.matching`; a parameter has
+    that of the first pattern that matches, or else `lr`. iterations: outer steps altogether, for the schedule.
     """
 
     optimizer: str = "Adam"
     lr: float = 1e-3
+    rates: Mapping[str, float] = field(default_factory=dict)
     optimizer_options: Mapping[str, Any] = field(default_factory=dict)
     schedule: str = "none"
     schedule_options: Mapping[str, Any] = field(default_factory=dict)
@@ -73,12 +77,33 @@ class OuterOptions:
     def __post_init__(self) -> None:
         if self.iterations < 0:
             raise ConfigError(f"iterations cannot be negative, found {self.iterations}; 0 adapts without training.")
-        if not self.lr > 0:
-            raise ConfigError(f"lr must be positive, found {self.lr}.")
+        for name, rate in {
+            "lr": self.lr,
+            **{f"the rate of {pattern!r}": r for pattern, r in self.rates.items()},
+        }.items():
+            if not 0 < rate < math.inf:
+                raise ConfigError(f"{name} must be positive, found {rate}. To leave something as it is, see trainable.")
         if not self.clip >= 0:
             raise ConfigError(f"clip must be positive, or 0 for no bound, found {self.clip}.")
         if not 0 <= self.average < 1:
             raise ConfigError(f"average must lie in [0, 1), found {self.average}.")
+
+    def groups(self, names: Iterable[str]) -> list[tuple[float, list[str]]]:
+        """The entries of φ called `names` with their learning rates: those of `lr` first, then in the order of `rates`.
+
+        Raises ConfigError for a pattern that gives no entry its rate.
+        """
+        left = {name.removeprefix(PARAMETER): name for name in names}
+        found: list[tuple[float, list[str]]] = []
+        for pattern, rate in self.rates.items():
+            chosen = matching([pattern], list(left))
+            if not chosen:
+                raise ConfigError(
+                    f"No parameter that is trained matches {pattern!r}, which was given the rate {rate}, or an earlier "
+                    f"pattern has taken all. Those left are: {', '.join(list(left)[:20]) or 'none'}. Correct rates."
+                )
+            found.append((rate, [left.pop(name) for name in chosen]))
+        return [(self.lr, list(left.values())), *found] if left else found
 
     @property
     def ends(self) -> bool:
@@ -100,7 +125,9 @@ class Outer:
     def __init__(self, params: Params, options: OuterOptions, moves: Callable[[str], bool] = trainable) -> None:
         self.params = params
         self._decay, self.clip = options.average, options.clip
-        self.moving = {name: value for name, value in params.items() if moves(name)}
+        groups = options.groups(name for name in params if moves(name))
+        self.moving = {name: params[name] for _, names in groups for name in names}  # in the order of the optimizer
+        self.group_of = {name: index for index, (_, names) in enumerate(groups) for name in names}
         self.average = {n: v.clone() for n, v in params.items()} if options.average else params
         optimizer = _torch_class("optimizer in torch.optim", torch.optim, options.optimizer, torch.optim.Optimizer)
         _check_signature("optimizer", optimizer, options.optimizer_options)
@@ -113,7 +140,8 @@ class Outer:
                 "There is nothing to train: the network has no parameters, or all are frozen. Set iterations to 0 "
                 "(--iterations 0) to adapt and evaluate it as it is, or let some of it be trained (--trainable)."
             )
-        self.optimizer = _made(optimizer, list(self.moving.values()) or [torch.zeros(())], **given)
+        several = [{"params": [params[name] for name in names], "lr": rate} for rate, names in groups]
+        self.optimizer = _made(optimizer, several or [torch.zeros(())], **given)
         self.schedule = self._schedule(options)
         self._slots: Params | None = None  # the same tensors from one step to the next
 
@@ -126,9 +154,14 @@ class Outer:
         )
         _check_signature("schedule", schedule, options.schedule_options)
         takes = inspect.signature(schedule).parameters
-        implied = {"T_max": options.iterations, "total_steps": options.iterations, "max_lr": options.lr}
+        implied = {"T_max": options.iterations, "total_steps": options.iterations, "max_lr": self.rates}
         implied = {name: value for name, value in implied.items() if name in takes}
         return _made(schedule, self.optimizer, **{**implied, **options.schedule_options})
+
+    @property
+    def rates(self) -> list[float]:
+        """The learning rate of each group, as the schedule has it now."""
+        return [float(group["lr"]) for group in self.optimizer.param_groups]
 
     def step(self, grads: Params, norm: Tensor) -> None:
         """One outer step along the meta-gradient `grads`, of this total norm; its names are the trainable ones of φ."""

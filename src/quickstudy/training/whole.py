@@ -35,7 +35,7 @@ class WholeStep:
     """The steps of `outer` as part of an engine's graph, which for small networks saves a tenth of the time.
 
     The optimizer's own code is captured, on copies and at the rate 1; φ moves by the rate times what that moves. The
-    rate, which schedules change, is an argument therefore, and all other options are constants of the graph.
+    rates, which schedules change, are an argument therefore, and all other options are constants of the graph.
     """
 
     def __init__(self, outer: Outer) -> None:
@@ -64,13 +64,13 @@ class WholeStep:
     def __call__(self, engine: Engine, episodes: Episode, keys: Tensor | None = None) -> Moved:
         """The step along the meta-gradient over `episodes`. CompileError where it cannot be captured."""
         outer = self._outer
-        rate = next(iter(outer.moving.values())).new_tensor(outer.optimizer.param_groups[0]["lr"])
+        rates = next(iter(outer.moving.values())).new_tensor(outer.rates)
         (changes, slots, norm), loss, metric = engine.extended(
-            self._name, self._move, outer.params, episodes, keys, outer.slots(), rate
+            self._name, self._move, outer.params, episodes, keys, outer.slots(), rates
         )
         return Moved(changes, slots, norm, loss, metric)
 
-    def _move(self, params: Params, grads: Params, slots: Params, rate: Tensor) -> tuple[Params, Params, Tensor]:
+    def _move(self, params: Params, grads: Params, slots: Params, rates: Tensor) -> tuple[Params, Params, Tensor]:
         norm = torch.stack([grad.square().sum() for grad in grads.values()]).sum().sqrt()
         if self._outer.clip:
             share = (self._outer.clip / (norm + 1e-6)).clamp(max=1.0)  # as torch.nn.utils.clip_grads_with_norm_ does
@@ -84,6 +84,7 @@ class WholeStep:
             # A power of float32 close to 1 is too rough for the correction of the first steps' bias.
             optimizer.state[copies[name]][kind] = slot.double() if kind == "step" else slot.clone()
         self._kind.step.__wrapped__(optimizer)  # without the profiler's marks, which would be in the graph
-        changes = {name: rate * (value - params[name]) for name, value in copies.items()}
+        rate = {name: rates[index] for name, index in self._outer.group_of.items()}
+        changes = {name: rate[name] * (value - params[name]) for name, value in copies.items()}
         after = {place: optimizer.state[copies[name]][kind] for place in slots for name, kind in [place.rsplit("/", 1)]}
         return changes, {place: slot.to(slots[place].dtype) for place, slot in after.items()}, norm
