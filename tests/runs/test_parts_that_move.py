@@ -109,7 +109,7 @@ def test_rates_of_parts_survive_a_stop_to_the_same_bits(tmp_path: Path, monkeypa
     assert_same_bits(tmp_path / "whole", tmp_path / "stopped")
 
 
-def test_compiled_steps_take_each_rate(tmp_path: Path, captured_not_compiled: None) -> None:
+def test_compiled_steps_take_each_rate(tmp_path: Path) -> None:
     wanted = replace(config("maml", {"lr": 0.1}), rates={"2.*": 1e-2})
     plain = train(wanted, module=network(), source=blobs(), out=tmp_path / "plain", quiet=True)
     compiled = train(

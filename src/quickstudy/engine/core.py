@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from quickstudy import rng
 from quickstudy.engine.compile import Captured
 from quickstudy.engine.plan import Plan
 from quickstudy.engine.precision import Precision, autocast, tensor_cores
@@ -22,9 +23,11 @@ from quickstudy.engine.vectorize import Vectorize, over_tasks, resolve, tasks_of
 from quickstudy.episode import Episode, Params
 from quickstudy.learners import Learner
 from quickstudy.learners.base import IterativeLearner
+from quickstudy.learners.chance import chances
 from quickstudy.metagrads import Metagrad, Recompute, Runner, Unrolled, metagrad
 
 Gradients = tuple[Params, Tensor, Tensor]
+_DRAWS = 1  # what networks draw is not what estimators draw
 _MATH_ATTENTION = Shared(lambda: sdpa_kernel(SDPBackend.MATH))
 
 
@@ -33,20 +36,37 @@ class _Runner(Runner):
 
     def __init__(self, engine: Engine, keys: Tensor | None) -> None:
         self._engine, self.keys = engine, keys
+        self._draws = None if keys is None or engine.learner.plain else rng.fold(keys, _DRAWS)
 
     def tasks(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        if self._engine.plan.vectorize == "loop":
-            return function
+        """Networks that draw do so by the key of each task."""
+
+        def one_task(params: Params, key: Tensor | None, *rest: Any) -> Any:
+            with chances(key):
+                return function(params, *rest)
 
         def all_tasks(params: Params, *rest: Any) -> Any:
-            return torch.func.vmap(function, in_dims=(None, *(0 for _ in rest)))(params, *rest)
+            if self._engine.plan.vectorize == "loop":
+                return one_task(params, self._draws, *rest)
+            shared = None if self._draws is None else 0
+            return torch.func.vmap(one_task, in_dims=(None, shared, *(0 for _ in rest)))(params, self._draws, *rest)
 
         return all_tasks
 
     def part(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         if self._engine.plan.compiled != "parts":
             return function
-        return self._engine.captured(name, function)
+        if self._draws is None:
+            return self._engine.captured(name, function)
+
+        def keyed(draws: Tensor, *arguments: Any) -> Any:
+            before, self._draws = self._draws, draws  # an argument of the graph, not a constant in it
+            try:
+                return function(*arguments)
+            finally:
+                self._draws = before
+
+        return partial(self._engine.captured(name, keyed), self._draws)
 
 
 @dataclass(frozen=True)
@@ -119,7 +139,8 @@ class Engine:
     def gradients(self, params: Params, episodes: Episode, keys: Tensor | None = None) -> Gradients:
         """Mean meta-gradient over the tasks for every trainable entry of φ, and each task's loss and metric (T,).
 
-        keys: a seed for each task, (T,) int64, for estimators that draw random numbers.
+        keys: a seed for each task, (T,) int64, for estimators that draw random numbers, and for networks, which without
+        keys draw nothing.
         """
         count = len(episodes.query.y)
         if self.mode == "vmap":

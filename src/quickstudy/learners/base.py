@@ -13,6 +13,7 @@ from torch import Tensor
 from quickstudy.entries import NORMALISATION, PARAMETER, STATISTICS, prefixed, reference, trainable, with_prefix
 from quickstudy.episode import Episode, Examples, Features, Params, State
 from quickstudy.errors import ConfigError
+from quickstudy.learners.chance import QUERIES, apart
 from quickstudy.learners.moments import Moments
 from quickstudy.learners.network import Network
 from quickstudy.spec import TaskSpec
@@ -60,7 +61,8 @@ class Learner(ABC):
 
     def judge(self, params: Params, state: State, query: Examples) -> tuple[Tensor, Tensor]:
         """Loss and metric of the query set of the task known as `state`: scalars."""
-        prediction = self.predict(params, state, query.x)
+        with apart(QUERIES):
+            prediction = self.predict(params, state, query.x)
         return self.spec.target.loss(prediction, query), self.spec.target.score(prediction, query)
 
     @property
@@ -75,6 +77,22 @@ class Learner(ABC):
     def loss(self, params: Params, episode: Episode) -> Tensor:
         """L(φ) of one episode: a scalar."""
         return self.score(params, episode)[0]
+
+    @property
+    def plain(self) -> bool:
+        """Whether its networks are known to draw nothing and to change nothing when they are called."""
+        return self.network.plain
+
+    @property
+    def still(self) -> bool:
+        """Whether there is known to be nothing that `refreshed` would give."""
+        return self.network.still
+
+    def refreshed(self, params: Params, episode: Episode, key: Tensor) -> Params:
+        """Entries of φ that follow once after each outer step, such as the vectors of spectral normalisation, by a call
+        on one training episode. key: of what is drawn in it."""
+        examples = episode.support if len(episode.support.mask) else episode.query
+        return self.network.refreshed(params, examples.x, key)
 
     @property
     def transductive(self) -> bool:

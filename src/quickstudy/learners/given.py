@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 
-from quickstudy.errors import ConfigError
+from quickstudy.errors import ConfigError, ModelError
 from quickstudy.inner.partition import matching
 
 _MARK = "_quickstudy_given"
@@ -21,6 +23,30 @@ def as_given(module: nn.Module) -> nn.Module:
     return module
 
 
+def giving(module: nn.Module, output: str) -> nn.Module:
+    """A copy of `module` whose output is the part called `output` of what the module gives: of a dict by its key, of a
+    tuple by its number, of anything else by the name of its attribute."""
+    module = copy.deepcopy(module)
+    module.register_forward_hook(_Part(output))
+    return module
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A hook that takes one part of an output."""
+
+    name: str
+
+    def __call__(self, module: nn.Module, inputs: Any, output: Any) -> Any:
+        parts = dict(output) if isinstance(output, Mapping) else {}
+        if isinstance(output, tuple | list):
+            parts = {str(index): part for index, part in enumerate(output)}
+        if self.name not in parts and not hasattr(output, self.name):
+            told = f": {', '.join(map(str, parts))}" if parts else ""
+            raise ModelError(f"What the network gives, a {type(output).__name__}, has no part {self.name!r}{told}.")
+        return parts[self.name] if self.name in parts else getattr(output, self.name)
+
+
 def is_given(layer: nn.Module) -> bool:
     """Whether a layer keeps its weights where φ is drawn."""
     return bool(getattr(layer, _MARK, False))
@@ -32,10 +58,12 @@ def keep_mark(layer: nn.Module, instead: nn.Module) -> None:
 
 
 def given_part(module: nn.Module) -> nn.Module:
-    """The outermost part of `module` that was given, without its marks; all of it if none was."""
+    """The outermost part of `module` that was given, as it was given; all of it if none was."""
     part = next(filter(is_given, module.modules()), module)
     for layer in part.modules():
         vars(layer).pop(_MARK, None)
+        for number in [number for number, hook in layer._forward_hooks.items() if isinstance(hook, _Part)]:
+            del layer._forward_hooks[number]
     return part
 
 

@@ -15,7 +15,6 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.modules.instancenorm import _InstanceNorm
 
 from quickstudy.entries import CONSTANT, NORMALISATION, PARAMETER, prefixed, with_prefix
@@ -24,9 +23,11 @@ from quickstudy.errors import ModelError
 from quickstudy.formats.base import Format
 from quickstudy.formats.passing import arguments, nothing_for
 from quickstudy.learners.cells import ElementaryCells, recurs
+from quickstudy.learners.chance import Drawing, apart, chance
 from quickstudy.learners.copies import Copies
 from quickstudy.learners.given import is_given
 from quickstudy.learners.moments import Moments
+from quickstudy.learners.nature import PLAIN, Nature, is_plain, nature, refuse_hidden
 from quickstudy.learners.normalise import own_statistics, without_state
 
 Norm = Literal["running", "batch", "per_step", "given"]
@@ -61,6 +62,11 @@ class Network:
     inner_loop: bool = False
     _by_batch: Copies = field(init=False, repr=False)
     _by_statistics: Copies = field(init=False, repr=False)
+    plain: bool = field(init=False, repr=False)
+    """Whether it is known to draw nothing and to change nothing when it is called."""
+    _resting: dict[Copies, Copies] = field(init=False, repr=False, default_factory=dict)
+    _attends: bool = field(init=False, repr=False)
+    _natures: list[Nature] = field(init=False, repr=False, default_factory=list)
     layers: tuple[str, ...] = field(init=False, repr=False)
     """The BatchNorm layers that normalise by calibrated statistics after training."""
     transductive: bool = field(init=False)
@@ -78,17 +84,18 @@ class Network:
         object.__setattr__(self, "_recurs", recurs(self.module))
         object.__setattr__(self, "_by_batch", Copies(without_state(self.module, ())))
         object.__setattr__(self, "_by_statistics", Copies(without_state(self.module, layers)))
+        object.__setattr__(self, "plain", is_plain(self._by_batch.module))
+        attends = any(
+            isinstance(layer, nn.TransformerEncoderLayer | nn.MultiheadAttention) for layer in self.module.modules()
+        )
+        object.__setattr__(self, "_attends", attends)
+        for copies in () if self.plain else (self._by_batch, self._by_statistics):
+            self._resting[copies] = Copies(copies.new().eval())
 
     def _refuse(self, path: str, layer: nn.Module) -> None:
         if isinstance(layer, nn.modules.lazy.LazyModuleMixin) and layer.has_uninitialized_params():
             raise ModelError(f"Layer {path} ({type(layer).__name__}) has no shape yet. Run the module on an input.")
-        dropout = layer.p if isinstance(layer, _DropoutNd) else getattr(layer, "dropout", 0)  # as in nn.LSTM
-        if isinstance(dropout, float) and dropout > 0:
-            raise ModelError(
-                f"Layer {path} is {type(layer).__name__} with dropout {dropout}, drawn from a hidden global generator: "
-                "episodes would not repeat and a resumed run would differ. Set p=0 or replace it by nn.Identity(), and "
-                "regularise with the source's augmentation or the optimizer's weight_decay."
-            )
+        refuse_hidden(path, layer)
         if isinstance(layer, _InstanceNorm) and layer.track_running_stats:
             raise ModelError(
                 f"Layer {path} is {type(layer).__name__} with running statistics, which change at every call. "
@@ -149,17 +156,45 @@ class Network:
 
         task: entries (without prefix) that replace those of φ. step: () int64, the inner step, for 'per_step'.
         """
-        return self._run(*self._bound(params, task, step), x)
+        with nullcontext() if self.plain or step is None else apart(step):
+            return self._run(*self._bound(params, task, step), x)
+
+    def nature(self, x: Features) -> Nature:
+        """What else the module does when it is called on inputs like x while it is trained."""
+        if not self.plain and not self._natures:
+            self._natures.append(nature(self._by_batch, x))
+        return PLAIN if self.plain else self._natures[0]
+
+    @property
+    def still(self) -> bool:
+        """Whether it is known that no call changes a buffer."""
+        return self.plain or any(not nature.changes for nature in self._natures)
+
+    def refreshed(self, params: Params, x: Features, key: Tensor) -> Params:
+        """The buffers in φ that a call on x (n, *features) while the module is trained changes, after such a call, by
+        their names in φ. Other calls change none, so that φ alone decides what they give. key: of what is drawn."""
+        names = self.nature(x).changes
+        if not names:
+            return {}
+        values = self._bound(params, None, None)[1] | {n: params[CONSTANT + n].clone() for n in names}
+        with torch.no_grad(), Drawing(key):
+            torch.func.functional_call(self._by_batch.new(), values, *arguments(self.module, x))
+        return {CONSTANT + name: values[name] for name in names}
 
     def _run(self, copies: Copies, values: dict[str, Any], x: Features, watch: Watch = _NOBODY) -> Tensor:
         """The output for x of one of `copies` at these values; each of `watch` is told what enters a layer, by path."""
         if copies is self._by_batch and (moments := _recordings.get().get(self)) is not None:
             watch = (*watch, *((path, partial(_record, moments, path)) for path in self.layers))
+        key = None if self.plain else chance()
+        drawing = key is not None and self.nature(x).draws
+        copies = copies if drawing else self._resting.get(copies, copies)
+        if drawing:
+            values = values | {name: values[name].clone() for name in self.nature(x).changes}
         module, hooks = copies.take(), []
         try:
             for path, told in watch:
                 hooks.append(module.get_submodule(path).register_forward_pre_hook(told))
-            with self._cells():
+            with self._cells(), Drawing(key) if drawing else self._at_rest():
                 output: Tensor = torch.func.functional_call(module, values, *arguments(module, x))
             return output
         finally:
@@ -170,15 +205,20 @@ class Network:
     def _cells(self) -> AbstractContextManager[None]:
         return ElementaryCells(always=self.inner_loop) if self._recurs else nullcontext()
 
+    def _at_rest(self) -> AbstractContextManager[Any]:
+        """Within it PyTorch leaves out a fused form of its transformers, which `vmap` cannot follow and whose answers
+        have other bits than those of training; any mode, whatever it does, has this effect."""
+        return Drawing(None) if self._attends and not self.plain else nullcontext()
+
     def holding(self, params: Params, task: Params | None = None, step: Tensor | None = None) -> nn.Module:
         """A copy of the module that holds the values it has when called with these; for `run`, by any thread."""
         copies, values = self._bound(params, task, step)
-        return copies.new(values)
+        return self._resting.get(copies, copies).new(values)
 
     def run(self, holding: nn.Module, x: Features) -> Tensor:
         """The output of what `holding` gave for x (n, *features), as a call with its values gives it."""
         given, named = arguments(holding, x)
-        with self._cells():
+        with self._cells(), self._at_rest():
             output: Tensor = holding(*given, **named)
         return output
 

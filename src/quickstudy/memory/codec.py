@@ -53,6 +53,8 @@ def misplaced(task: Params, network: Params, body: Sequence[str]) -> str:
         wanted = tuple(network[name].shape)
         if tuple(value.shape) != wanted if name in body else value.dim() != len(wanted):
             return f"{name!r} has the shape {tuple(value.shape)}, and its network {wanted}"
+        if value.is_floating_point() != network[name].is_floating_point():
+            return f"{name!r} is {value.dtype}, and in its network {network[name].dtype}"
     return infinite(task)
 
 

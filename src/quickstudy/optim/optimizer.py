@@ -165,7 +165,7 @@ def load_rule(path: str | Path) -> tuple[Rule, Params, dict[str, Any]]:
     weights, meta = load_tensors(Path(path), KIND, _Meta)
     if meta["rule"] not in RULES:
         raise CheckpointError(
-            f"{path} holds a rule called {meta['rule']!r}, which is not known here: {', '.join(RULES)}. Add it to "
+            f"{path} holds a rule called {meta['rule']!r:.80}, which is not known here: {', '.join(RULES)}. Add it to "
             "quickstudy.inner.RULES, or upgrade with: pip install --upgrade quickstudy"
         )
     fitting(meta["options"], RULES[meta["rule"]], f"What {path} says of its rule")

@@ -21,7 +21,7 @@ from quickstudy.entries import CONSTANT, HEAD, INNER, PARAMETER, require_alike
 from quickstudy.episode import Params
 from quickstudy.errors import CheckpointError, ConfigError, fitting_together
 from quickstudy.learners import Learner, Network
-from quickstudy.learners.given import as_given, freeze_all_but
+from quickstudy.learners.given import as_given, freeze_all_but, giving
 from quickstudy.learners.probe import probe
 from quickstudy.models import WithContext
 from quickstudy.registry import formats, learners, models
@@ -60,6 +60,8 @@ def build_learner(config: RunConfig, spec: TaskSpec, classes: int = 0, module: n
         module = WithContext(module, size) if size else module
     elif config.init == "given":
         module = as_given(module)
+    if config.output:
+        module = giving(module, config.output)
     if config.trainable:
         module = copy.deepcopy(module)
         freeze_all_but(module, config.trainable)

@@ -98,6 +98,9 @@ class RunConfig:
     init: Init = "given"
     """How a network of your own starts: from its own weights and statistics ('given'), or drawn anew from the seed
     ('fresh'). Networks that are named are always drawn."""
+    output: str = ""
+    """Which part of what a network of your own gives is its output, where it gives several: the key of a dict (such as
+    'logits' or 'last_hidden_state'), or the number of a tuple's part."""
     start: str = ""
     """The folder of a run, of any learner, whose network this one starts from; what does not fit is drawn anew."""
     trainable: tuple[str, ...] = ()

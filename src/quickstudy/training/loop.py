@@ -15,7 +15,7 @@ from quickstudy import rng
 from quickstudy.engine import Engine, Tuner, trains_on
 from quickstudy.engine.core import Gradients
 from quickstudy.engine.distribute import Group
-from quickstudy.episode import Episode, Params
+from quickstudy.episode import Episode, Params, task
 from quickstudy.errors import ProcessLost, RunError, TrainingError
 from quickstudy.evaluation.evaluate import evaluate
 from quickstudy.registry import OWN
@@ -176,12 +176,22 @@ class Training:
             self._check(moved.norm, moved.loss, indices)
             self.outer.move(moved.changes, moved.slots)
             self._stopping = self._stop.asked
+            self._refresh(indices)
             return moved.loss.mean(), moved.metric.mean()
         grads, loss, metric = self._together(lambda: self._gradients(*tasks(self.group.share(indices))))
         norm = torch.nn.utils.get_total_norm(grads.values())
         self._check(norm, loss, indices)
         self.outer.step(grads, norm)
+        self._refresh(indices)
         return loss.mean(), metric.mean()
+
+    def _refresh(self, indices: Tensor) -> None:
+        """Let buffers follow φ that a call in training changes; all processes do so by the step's first task."""
+        learner = self.tuner.engine.learner
+        if not learner.still:
+            first = task(self.parts.training.episodes("train", indices[:1]), 0)
+            with self.engine.autocast():
+                self.outer.put(learner.refreshed(self.outer.params, first, rng.fold(self._key, indices[0])))
 
     def _run(self, engine: Engine, params: Params, episodes: Episode, keys: Tensor) -> None:
         """For the tuner's clock: the meta-gradient, and the optimizer's step where one graph holds both; φ stays."""

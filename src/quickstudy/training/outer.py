@@ -173,6 +173,12 @@ class Outer:
         self._slots = None
         self._follow()
 
+    def put(self, values: Params) -> None:
+        """Set entries of φ that no optimizer moves, in its moving average too."""
+        for name, value in values.items():
+            self.params[name].copy_(value)
+            self.average[name].copy_(value)
+
     def skip(self, steps: int) -> None:
         """Put the schedule where it is after `steps` outer steps, before the first one."""
         if self.schedule is not None:
