@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from quickstudy.episode import Examples
 
 _ROUNDING = 8.0  # times the relative precision: a spread this small beside the mean is no spread
+
+
+def one_hot(ids: Tensor, count: int) -> Tensor:
+    """Which of `count` things each of `ids` (…) int64 is: (…, count) bool.
+
+    PyTorch's own looks at the largest id, which a graph cannot: here ids that are none of them are nothing.
+    """
+    return ids[..., None] == torch.arange(count, device=ids.device)
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
@@ -18,7 +25,7 @@ def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
 
 def class_means(z: Tensor, support: Examples, ways: int) -> tuple[Tensor, Tensor]:
     """Mean of z (n, D) over each class, (N, D), and which classes have support, (N,) bool."""
-    members = F.one_hot(support.y, ways).to(z.dtype) * support.mask[:, None]
+    members = one_hot(support.y, ways).to(z.dtype) * support.mask[:, None]
     counts = members.sum(dim=0)
     return members.T @ z / counts.clamp(min=1)[:, None], counts > 0
 

@@ -55,6 +55,15 @@ def test_every_kind_of_learner_compiles_to_the_same_gradient(name: str) -> None:
     assert_same(compiled, engine.gradients(params, batch, keys), rtol=1e-10, atol=1e-12)
 
 
+def test_a_meta_batch_of_one_task_compiles() -> None:
+    """As the recipes of embedding learners have it: outside of `vmap`, where other operations look at data."""
+    learner, batch = build("protonet"), episodes(VECTORS, tasks=1)
+    params = random_params(learner.init(generator()))
+    engine = Engine(learner, CPU, "loop")
+    compiled = engine.planned(Plan("loop", "whole")).gradients(params, batch)
+    assert_same(compiled, engine.gradients(params, batch), rtol=1e-10, atol=1e-12)
+
+
 @pytest.mark.parametrize("plan", [Plan("loop", "whole", workers=2), Plan("vmap", "parts", order="forward")])
 def test_parts_and_threads_compile_to_the_same_gradient_in_float32(plan: Plan) -> None:
     learner, batch = maml(convolutional(3).float(), IMAGES, lr=0.1, steps=2, norm="batch"), episodes(IMAGES)
@@ -132,3 +141,49 @@ def test_a_captured_function_takes_and_gives_nested_tensors_of_any_shape() -> No
         found = captured({"a": a, "b": (b,)})
         torch.testing.assert_close(found["sum"], a + b)
         torch.testing.assert_close(found["same"], a)
+
+
+class Rounded(Captured):
+    """A function of one tensor, and a program for it that rounds otherwise; `off` is its relative mistake."""
+
+    def __init__(self, function: Callable[..., Any], program: Callable[..., Any], off: float) -> None:
+        super().__init__(function)
+        self.program, self.off = program, off
+
+    def check(self, x: Tensor) -> None:
+        def program(x: Tensor) -> list[Tensor]:
+            return [part * (1 + self.off) for part in self.program(x)]
+
+        self._check(program, [x], torch.utils._pytree.tree_structure((x,)), [None] * len(self.program(x)))
+
+
+def slope(function: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor]:
+    with torch.enable_grad():
+        x = x.detach().requires_grad_()
+        return torch.autograd.grad(function(x).sum(), x)
+
+
+@pytest.mark.parametrize("edge", [0.3 + 1e-6, 0.3 - 1e-6])
+def test_a_rectifier_on_the_edge_is_no_wrong_graph(edge: float) -> None:
+    """Where rounding decides which way a gradient goes, double precision, or inputs near by, tell what is wrong."""
+    x = torch.tensor([0.3, 1.0, -2.0, 0.7])
+    eager, program = (lambda x, at=at: slope(lambda x: 3 * (x - at).relu() + x, x) for at in (edge, 0.6 - edge))
+    assert not torch.equal(eager(x)[0], program(x)[0])
+    Rounded(eager, program, 0.0).check(x)
+    with pytest.raises(CompileError, match="differ by"):
+        Rounded(eager, program, 0.01).check(x)
+
+
+def test_what_is_nothing_but_rounding_may_differ() -> None:
+    """The sum of what is left after a mean is taken away is 0, or what rounding makes of it."""
+    x = torch.randn(4096)
+
+    def left(x: Tensor, turned: bool) -> tuple[Tensor, Tensor]:
+        rest = (x - x.mean()).view(64, 64).sum(0) if turned else (x - x.mean()).cumsum(0)[-1:]
+        return rest.sum()[None], x[:1] / 1000
+
+    eager, program = (lambda x, turned=turned: left(x, turned) for turned in (False, True))
+    assert float((eager(x)[0] - program(x)[0]).abs()) > 1e-7
+    Rounded(eager, program, 0.0).check(x)
+    with pytest.raises(CompileError, match="differ by"):
+        Rounded(eager, program, 0.01).check(x)

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from quickstudy.entries import READ, with_prefix
@@ -14,7 +13,7 @@ from quickstudy.episode import Episode, Examples, Features, Params, State, joine
 from quickstudy.errors import ConfigError, ModelError
 from quickstudy.heads import full_precision
 from quickstudy.learners.base import Learner
-from quickstudy.masked import masked_mean, mean_and_spread
+from quickstudy.masked import masked_mean, mean_and_spread, one_hot
 from quickstudy.models.readers import READINGS, Reader
 from quickstudy.spec import TaskSpec
 from quickstudy.targets.base import Distribution
@@ -137,7 +136,7 @@ class ReaderLearner(Learner):
         state = self.adapt(params, episode.support)
         if self.spec.target.density:
             return {"nll": self.judge(params, state, episode.query)[0]}
-        labels = F.one_hot(episode.support.y, self.spec.ways) * episode.support.mask[:, None]
+        labels = one_hot(episode.support.y, self.spec.ways) * episode.support.mask[:, None]
         times = (labels.cumsum(0) * labels).sum(1)
         right = self.readings(state).argmax(1) == episode.support.y
         shares = [(right & (times == k)).sum() / (times == k).sum() for k in INSTANCES]

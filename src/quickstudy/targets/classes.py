@@ -13,7 +13,7 @@ from torch import Tensor
 
 from quickstudy.episode import Examples, Params, State
 from quickstudy.errors import DataError, ShapeError
-from quickstudy.masked import class_means
+from quickstudy.masked import class_means, one_hot
 from quickstudy.registry import targets
 from quickstudy.targets.answers import ClassAnswer
 from quickstudy.targets.base import Distribution, Target, Units
@@ -86,7 +86,7 @@ class Classes(Target):
         return torch.tensor([number[label] for label in given], dtype=torch.int64), tuple(shown)
 
     def answerable(self, support: Examples, query: Examples) -> Tensor:
-        known = (F.one_hot(support.y, self.ways).bool() & support.mask[..., None]).any(1)
+        known = (one_hot(support.y, self.ways) & support.mask[..., None]).any(1)
         return query.mask & known.gather(1, query.y)
 
     def statistics(self, examples: Examples) -> dict[str, Any]:
@@ -103,11 +103,11 @@ class Classes(Target):
 
     def coded(self, examples: Examples, dtype: torch.dtype) -> Tensor:
         """One-hot: row i is the indicator of y_i, and zero where the example is padding."""
-        return F.one_hot(examples.y, self.ways).to(dtype) * examples.mask[:, None]
+        return one_hot(examples.y, self.ways).to(dtype) * examples.mask[:, None]
 
     def baseline(self, support: Examples, query: Examples) -> Tensor:
         """The most frequent class of the support set; where all are equally frequent, that is guessing."""
-        most = F.one_hot(self.coded(support, torch.float32).sum(0).argmax(), self.ways)
+        most = one_hot(self.coded(support, torch.float32).sum(0).argmax(), self.ways)
         return most.to(torch.float32).expand(len(query.y), -1)
 
     def seen(self, support: Examples) -> State:

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from quickstudy import rng
 from quickstudy.episode import Episode, Examples
 from quickstudy.errors import ConfigError
+from quickstudy.masked import one_hot
 from quickstudy.registry import formats, sources, targets
 from quickstudy.spec import TaskSpec
 from quickstudy.tasks.base import Sampling, presence
@@ -87,7 +87,7 @@ class StructuralSource(MadeUpSource):
 
         _, given = presence(replace(size, ways=1, min_ways=None), next(each))
         mask = torch.arange(shots, device=self.device) < given
-        known = (F.one_hot(y[:, :shots], ways).bool() & mask[..., None]).any(1)
+        known = (one_hot(y[:, :shots], ways) & mask[..., None]).any(1)
         return Episode(
             Examples(x[:, :shots], y[:, :shots], mask),
             Examples(x[:, shots:], y[:, shots:], known.gather(1, y[:, shots:])),

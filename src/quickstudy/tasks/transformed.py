@@ -7,12 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from quickstudy import rng
 from quickstudy.episode import Episode, Examples, map_features
 from quickstudy.errors import ConfigError
+from quickstudy.masked import one_hot
 from quickstudy.tasks.base import Source
 from quickstudy.tasks.wrapped import Wrapped
 
@@ -88,7 +88,7 @@ class Transformed(Wrapped):
     def _new_ids(self, episode: Episode, keys: Tensor) -> Tensor:
         """The new id of each class, (T, N): the classes that a task has change places, the others keep theirs."""
         ways = self.spec.ways
-        present = torch.stack([(F.one_hot(p.y, ways).bool() & p.mask[..., None]).any(1) for p in episode]).any(0)
+        present = torch.stack([(one_hot(p.y, ways) & p.mask[..., None]).any(1) for p in episode]).any(0)
         old, last = torch.arange(ways, device=keys.device), torch.iinfo(torch.int64).max
         in_order = torch.where(present, old, old + ways).argsort(dim=1)
         at_random = torch.where(present, rng.bits(rng.fold(keys, _LABELS), (ways,)), last).argsort(dim=1, stable=True)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from quickstudy.cells import lstm_cell
 from quickstudy.episode import State
 from quickstudy.formats.base import Format
+from quickstudy.masked import one_hot
 from quickstudy.models.readers.base import Learned, Reader, at_least_one, features_of
 
 READINGS = "readings"
@@ -148,7 +149,7 @@ class MemoryAugmented(Recurrent):
         after, _ = super()._observe(state, given)
         rows, usage = state["rows"], state["usage"]
         look = self._look(rows, given["key"]).to(rows.dtype)
-        least = F.one_hot(usage.argmin(-1), self.slots).to(rows.dtype)
+        least = one_hot(usage.argmin(-1), self.slots).to(rows.dtype)
         gate = torch.sigmoid(self.reuse()).to(rows.dtype)
         write = gate * look + (1 - gate) * least
         row = torch.cat([given["key"], given["target"] + self.context(after["h"])]).to(rows.dtype)
