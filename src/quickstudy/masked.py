@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from quickstudy.episode import Examples
@@ -16,9 +15,14 @@ def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     return (values * mask).sum() / mask.sum().clamp(min=1)
 
 
+def one_hot(ids: Tensor, count: int, dtype: torch.dtype) -> Tensor:
+    """(…, count): 1 at each id, 0 elsewhere. Unlike PyTorch's own it can stand in a gradient of many tasks at once."""
+    return (ids[..., None] == torch.arange(count, device=ids.device)).to(dtype)
+
+
 def class_means(z: Tensor, support: Examples, ways: int) -> tuple[Tensor, Tensor]:
     """Mean of z (n, D) over each class, (N, D), and which classes have support, (N,) bool."""
-    members = F.one_hot(support.y, ways).to(z.dtype) * support.mask[:, None]
+    members = one_hot(support.y, ways, z.dtype) * support.mask[:, None]
     counts = members.sum(dim=0)
     return members.T @ z / counts.clamp(min=1)[:, None], counts > 0
 

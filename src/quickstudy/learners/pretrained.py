@@ -40,16 +40,15 @@ def _linear(z: Tensor, layer: Params) -> Tensor:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Pretraining:
+class _Pretraining(Learner):
     """What the baselines share: φ is an encoder and a classifier over all `classes`, trained on pooled batches.
 
     Their training episodes have an empty support set and global class ids (see `tasks.classes.PooledSource`).
     """
 
-    network: Network
-    spec: TaskSpec
     classes: int
     smoothing: float = 0.0
+    pretrains: bool = True
 
     def init(self, generator: torch.Generator) -> Params:
         params = self.network.init(generator)
@@ -65,7 +64,7 @@ class _Pretraining:
 
     def passes(self, params: Params, episode: Episode) -> Iterator[Moments]:
         """One pass over the pooled batch; there is no support set to adapt to."""
-        with self.network.recording() as moments:
+        with self.recording() as moments:
             self.embed(params, episode.query.x)
         yield moments
 
@@ -77,14 +76,13 @@ class _Pretraining:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SimpleShot(_Pretraining, Learner):
+class SimpleShot(_Pretraining):
     """Nearest centroid over centred and normalised embeddings (CL2N).
 
     The logits are minus the squared distances, as in prototypical networks; the paper needs no more than their order.
     """
 
     centre: bool = True
-    pretrains: bool = True
 
     def calibrate(self, params: Params, episodes: list[Episode]) -> Params:
         params = super().calibrate(params, episodes)
@@ -112,7 +110,6 @@ class FineTuning(_Pretraining, IterativeLearner):
 
     rule: Rule
     tune: Literal["head", "all"] = "head"
-    pretrains: bool = True
 
     def start(self, params: Params, support: Examples) -> State:
         z = self.embed(params, support.x)

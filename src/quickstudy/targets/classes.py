@@ -13,7 +13,7 @@ from torch import Tensor
 
 from quickstudy.episode import Examples, Params, State
 from quickstudy.errors import DataError, ShapeError
-from quickstudy.masked import class_means
+from quickstudy.masked import class_means, one_hot
 from quickstudy.registry import targets
 from quickstudy.targets.answers import ClassAnswer
 from quickstudy.targets.base import Distribution, Target, Units
@@ -103,7 +103,7 @@ class Classes(Target):
 
     def coded(self, examples: Examples, dtype: torch.dtype) -> Tensor:
         """One-hot: row i is the indicator of y_i, and zero where the example is padding."""
-        return F.one_hot(examples.y, self.ways).to(dtype) * examples.mask[:, None]
+        return one_hot(examples.y, self.ways, dtype) * examples.mask[:, None]
 
     def baseline(self, support: Examples, query: Examples) -> Tensor:
         """The most frequent class of the support set; where all are equally frequent, that is guessing."""

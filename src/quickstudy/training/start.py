@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from quickstudy.entries import CONSTANT, HEAD, INNER, PARAMETER
+from quickstudy.entries import CONSTANT, HEAD, INNER, PARAMETER, of_kind
 from quickstudy.episode import Params
 from quickstudy.errors import ConfigError
 from quickstudy.learners import Learner
@@ -24,7 +24,7 @@ def taken_from(folder: str, params: Params) -> Params:
     Raises ConfigError if nothing of the network fits.
     """
     stored, _ = load_tensors(Path(folder) / "model.safetensors", "run")
-    own = {n: v for n, v in params.items() if n.startswith(_TAKEN)}
+    own = {n: v for n, v in params.items() if of_kind(n, _TAKEN)}
     taken = {n: stored[n].to(v.dtype) for n, v in own.items() if n in stored and stored[n].shape == v.shape}
     if not any(name.startswith(PARAMETER) for name in taken):
         here, there = (next((n for n in some if n.startswith(PARAMETER)), "") for some in (own, stored))
