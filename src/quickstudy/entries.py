@@ -11,6 +11,7 @@
 | `constant.`             | CONSTANT            | the module's buffers                          | nobody          |
 | `statistics.`           | STATISTICS          | what is measured on training tasks            | calibration     |
 | `statistics.network.`   | NORMALISATION       | of it, mean and variance for BatchNorm layers | calibration     |
+| `teacher.`              | TEACHER             | another run's φ, whose answers are imitated   | nobody          |
 | `memory.`               | MEMORY              | tasks solved before, and their descriptions   | nobody          |
 | `memory.task.`          | SOLVED              | of it, the solved tasks' parameters           | nobody          |
 
@@ -42,12 +43,12 @@ from quickstudy.episode import Params
 from quickstudy.errors import CheckpointError
 
 PARAMETER, HEAD, INNER, CLASSIFIER = "network.", "head.", "inner.", "classifier."
-CONSTANT, STATISTICS, MEMORY = "constant.", "statistics.", "memory."
+CONSTANT, STATISTICS, MEMORY, TEACHER = "constant.", "statistics.", "memory.", "teacher."
 NORMALISATION, EMBEDDING_MEAN = STATISTICS + "network.", STATISTICS + "embedding.mean"
 SOLVED = MEMORY + "task."
 DESCRIPTORS, CENTRE, SPREAD, METRIC = (MEMORY + name for name in ("descriptors", "centre", "spread", "metric"))
 
-_FIRST = (PARAMETER, HEAD, INNER, CLASSIFIER, CONSTANT, STATISTICS, MEMORY)
+_FIRST = (PARAMETER, HEAD, INNER, CLASSIFIER, CONSTANT, STATISTICS, MEMORY, TEACHER)
 _OF_A_NETWORK = (PARAMETER, CONSTANT, STATISTICS)
 
 TASK, RULE, READ = "task.", "rule.", "state."
@@ -71,8 +72,8 @@ def names_a_network(name: str) -> bool:
 
 
 def trainable(name: str) -> bool:
-    """Whether the entry `name` of φ is moved by the outer optimizer; buffers, statistics and memories are not."""
-    return not of_kind(name, (CONSTANT, STATISTICS, MEMORY))
+    """Whether the entry `name` of φ is moved by the outer optimizer; buffers and what was measured or kept is not."""
+    return not of_kind(name, (CONSTANT, STATISTICS, MEMORY, TEACHER))
 
 
 def prefixed(prefix: str, params: Params) -> Params:

@@ -30,7 +30,7 @@ from quickstudy.tasks.base import Source
 from quickstudy.tasks.classes import ClassSource
 from quickstudy.tasks.transformed import transformed
 from quickstudy.training.config import RunConfig
-from quickstudy.training.start import taken_from
+from quickstudy.training.start import taken_from, taught_by
 
 _OWN = (PARAMETER, HEAD, INNER, CONSTANT)  # what φ has from the beginning, and of the same shape for all tasks
 _RESTORE = "Restore the file from a copy."
@@ -214,4 +214,5 @@ def initial_params(parts: Parts, config: RunConfig) -> Params:
     parts.engine.learner.require_entries(params)
     if config.start:
         params = params | taken_from(config.start, params)
+    params = params | taught_by(config.teacher, params)
     return place(params, parts.engine.device, parts.engine.learner.inner_loop)
