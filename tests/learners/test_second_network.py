@@ -19,6 +19,7 @@ from quickstudy.episode import Episode, Examples, Features, Params, State
 from quickstudy.errors import ConfigError, ModelError
 from quickstudy.inner import SGD, Partition
 from quickstudy.learners import GradientLearner, Network
+from quickstudy.learners.chance import chances
 from quickstudy.testing import check_learner
 
 EPISODE = episodes(VECTORS, tasks=None)
@@ -163,7 +164,7 @@ def test_a_learned_inner_loss_conforms_and_trains_by_the_exact_gradient() -> Non
 
 
 def test_an_estimator_to_which_the_inner_loop_is_a_constant_refuses_a_learned_loss() -> None:
-    engine = qs.engine.Engine(learned_loss(), torch.device("cpu"), metagrad="first_order")
+    engine = qs.Engine(learned_loss(), torch.device("cpu"), metagrad="first_order")
     with pytest.raises(ConfigError, match=r"that is true of 'judge\.network"):
         engine.gradients(learned_loss().init(generator()), episodes(VECTORS))
 
@@ -211,7 +212,7 @@ def test_auto_takes_vmap_where_it_follows_both_networks_and_the_loop_where_it_do
     for kind, mode in ((Scaled, "vmap"), (Branching, "loop")):
         second = Network(kind(), name="relation")
         learner = Relation(network=Network(perceptron(VECTORS, 4).float()), spec=VECTORS, relation=second)
-        assert qs.engine.Engine(learner, torch.device("cpu")).mode == mode
+        assert qs.Engine(learner, torch.device("cpu")).mode == mode
 
 
 def test_an_episode_is_one_for_both_networks() -> None:
@@ -224,3 +225,53 @@ def test_an_episode_is_one_for_both_networks() -> None:
         torch.cat([support.mask, torch.zeros(2, dtype=torch.bool)]),
     )
     torch.testing.assert_close(learner.loss(params, Episode(padded, query)), learner.loss(params, EPISODE))
+
+
+class Drawing(nn.Module):
+    """Scores that dropout disturbs in training, by a layer whose spectral norm is held at 1."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.utils.parametrizations.spectral_norm(nn.Linear(8, 16))
+        self.last, self.drop = nn.Linear(16, 1), nn.Dropout(0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores: Tensor = self.last(self.drop(torch.tanh(self.first(x))))
+        return scores
+
+
+def test_a_second_network_draws_by_the_key_of_the_task_and_otherwise_than_the_first() -> None:
+    first = nn.Sequential(nn.Linear(5, 16), nn.Dropout(0.5), nn.Linear(16, 4)).double()
+    second = Network(Drawing().double(), name="relation")
+    learner = Relation(network=Network(first), spec=VECTORS, relation=second)
+    params, batch, keys = random_params(learner.init(generator())), episodes(VECTORS), torch.arange(3)
+    both = [qs.Engine(learner, torch.device("cpu"), mode).gradients(params, batch, keys) for mode in ("vmap", "loop")]
+    again = qs.Engine(learner, torch.device("cpu"), "loop").gradients(params, batch, keys + 1)
+    torch.testing.assert_close(both[0], both[1])
+    name = "relation.network.last.weight"
+    assert not torch.allclose(both[1][0][name], again[0][name])
+    assert not learner.plain
+    twin = Network(first, name="relation")
+    x = torch.ones(4, 5, dtype=torch.float64)
+    phi = Network(first).init(generator())
+    with chances(torch.tensor(7)):
+        here, there = learner.network(phi, x), twin(with_prefix("relation.", phi), x)
+    assert not torch.allclose(here, there)
+    check_learner(learner, batch)
+
+
+def test_buffers_of_a_second_network_that_a_call_changes_follow_once_a_step() -> None:
+    learner = Relation(
+        network=Network(perceptron(VECTORS, 4)), spec=VECTORS, relation=Network(Drawing().double(), name="relation")
+    )
+    params = {n: v.double() for n, v in learner.init(generator()).items()}
+    assert not learner.still
+    found = learner.refreshed(params, EPISODE, torch.tensor(3))
+    u, v = (f"relation.constant.first.parametrizations.weight.0.{name}" for name in ("_u", "_v"))
+    assert found.keys() == {u, v}
+    weight = params["relation.network.first.parametrizations.weight.original"]
+    left = F.normalize(weight @ params[v], dim=0)
+    torch.testing.assert_close(found[u], left)
+    torch.testing.assert_close(found[v], F.normalize(weight.T @ left, dim=0))
+    assert torch.equal(params[u], learner.init(generator())[u].double())
+    assert named().still == named().plain

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from contextvars import ContextVar
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from types import MappingProxyType
 from typing import Any, Literal
 from zlib import crc32
 
@@ -27,6 +25,7 @@ from quickstudy.learners.cells import ElementaryCells, recurs
 from quickstudy.learners.chance import Drawing, apart, chance
 from quickstudy.learners.copies import Copies
 from quickstudy.learners.given import is_given
+from quickstudy.learners.listening import recorded, recording, refreshes, refreshing
 from quickstudy.learners.moments import Moments
 from quickstudy.learners.nature import PLAIN, Nature, is_plain, nature, refuse_hidden
 from quickstudy.learners.normalise import own_statistics, without_state
@@ -42,10 +41,6 @@ Norm = Literal["running", "batch", "per_step", "given"]
 
 _DRAWING = threading.RLock()  # layers draw their weights from one generator, which all threads share
 _NOTHING = "(nothing)"
-_recordings: ContextVar[Mapping[Network, tuple[Moments, str]]] = ContextVar("recordings", default=MappingProxyType({}))
-"""What is being recorded of each network by this thread, and under which prefix."""
-_refreshings: ContextVar[Mapping[Network, Params]] = ContextVar("refreshings", default=MappingProxyType({}))
-"""The buffers, by network, that calls of this thread are to find the next values of."""
 Watch = tuple[tuple[str, Callable[[nn.Module, Any], None]], ...]
 _NOBODY: Watch = ()
 
@@ -213,22 +208,15 @@ class Network:
             torch.func.functional_call(self._by_batch.new(), values, *arguments(self.module, x))
         return {name: values[name] for name in names}
 
-    @contextmanager
-    def refreshing(self) -> Iterator[Params]:
+    def refreshing(self) -> AbstractContextManager[Params]:
         """Within it, this thread's first call of the network also finds what `refreshed` gives, without prefix."""
-        after: Params = {}
-        token = _refreshings.set({**_refreshings.get(), self: after})
-        try:
-            yield after
-        finally:
-            _refreshings.reset(token)
+        return refreshing(self)
 
     def _run(self, copies: Copies, values: dict[str, Any], x: Features, watch: Watch = _NOBODY) -> Tensor:
         """The output for x of one of `copies` at these values; each of `watch` is told what enters a layer, by path."""
-        if copies is self._by_batch and (recording := _recordings.get().get(self)) is not None:
-            moments, prefix = recording
-            watch = (*watch, *((path, partial(_record, moments, prefix + path)) for path in self.layers))
-        if not self.plain and (after := _refreshings.get().get(self)) is not None and not after:
+        if copies is self._by_batch and (heard := recorded(self)) is not None:
+            watch = (*watch, *((path, partial(heard.hear, path)) for path in self.layers))
+        if not self.plain and (after := refreshes(self)) is not None and not after:
             after.update(self._changed(values, x, chance()))
         key = None if self.plain else chance()
         drawing = key is not None and self.nature(x).draws
@@ -312,29 +300,19 @@ class Network:
             self._shapes[format] = tuple(output.shape[1:])
         return self._shapes[format]
 
-    @contextmanager
-    def recording(self, moments: Moments | None = None, prefix: str | None = None) -> Iterator[Moments]:
+    def recording(self, moments: Moments | None = None, prefix: str | None = None) -> AbstractContextManager[Moments]:
         """Within it, this thread's calls without statistics in φ record the moments of what enters BatchNorm layers.
 
         moments: records that are added to; new ones if not given. They are called as in φ, after the `prefix` of the
         network if no other is given.
         """
-        moments = Moments() if moments is None else moments
         under = (self.prefix if prefix is None else prefix) + NORMALISATION
-        token = _recordings.set({**_recordings.get(), self: (moments, under)})
-        try:
-            yield moments
-        finally:
-            _recordings.reset(token)
+        return recording(self, Moments() if moments is None else moments, under)
 
 
 def _resets(layer: nn.Module) -> bool:
     """Whether a layer is drawn where φ is."""
     return callable(getattr(layer, "reset_parameters", None)) and not is_given(layer)
-
-
-def _record(moments: Moments, path: str, layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-    moments.add(path, inputs[0].detach())
 
 
 def _device(params: Params) -> torch.device:
