@@ -14,7 +14,7 @@ from small_tasks import (
 from torch import Tensor
 
 from quickstudy.episode import Examples, Params
-from quickstudy.heads import Attention, Head, Prototypes, Ridge
+from quickstudy.heads import Attention, Head, Logistic, Prototypes, Ridge
 from quickstudy.spec import TaskSpec
 
 SPEC = classes((4,), 3)
@@ -76,7 +76,7 @@ def test_attention_is_the_weighted_vote_of_the_support(support: Examples, query:
         torch.testing.assert_close(found, votes / votes.sum())
 
 
-@pytest.mark.parametrize("head", [Prototypes(), Prototypes("cosine"), Attention(), Ridge()])
+@pytest.mark.parametrize("head", [Prototypes(), Prototypes("cosine"), Attention(), Ridge(), Logistic()])
 def test_a_class_without_support_gets_no_probability_and_leaves_the_gradient_finite(
     head: Head, support: Examples, query: Tensor
 ) -> None:
@@ -121,3 +121,35 @@ def test_the_heads_work_in_float32_where_the_network_gives_less() -> None:
 
     with torch.autocast("cpu", torch.bfloat16), full_precision(torch.randn(3, 3, dtype=torch.bfloat16)) as z:
         assert (z @ z).dtype == torch.float32
+
+
+@pytest.mark.parametrize("regularisation", [1.0, 0.1, 0.003])
+@pytest.mark.parametrize(("count", "ways", "size"), [(5, 5, 30), (25, 5, 30), (60, 4, 6)])
+def test_logistic_regression_is_at_its_minimum(regularisation: float, count: int, ways: int, size: int) -> None:
+    """Against L-BFGS on the loss as it is written down, in its D · N + N unknowns; an intercept is free."""
+    spec = classes((size,), ways)
+    (x, y, mask), shift = examples(spec, count + 3, seed=2), 2.0
+    mask[-3:] = False
+    z = torch.nn.functional.normalize(x + shift, dim=1)  # type: ignore[operator]
+    head = Logistic(regularisation)
+    found = head.fit({}, z, Examples(z, y, mask), spec)["weights"]
+    w = torch.zeros((size + 1, ways), dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS(
+        [w], max_iter=4000, tolerance_grad=1e-11, tolerance_change=1e-15, history_size=50, line_search_fn="strong_wolfe"
+    )
+
+    def loss(weights: Tensor) -> Tensor:
+        logits = z[mask] @ weights[:-1] + weights[-1]
+        chosen = -logits.log_softmax(1)[range(count), y[mask]]
+        return chosen.sum() + regularisation / 2 * weights[:-1].square().sum()
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        value = loss(w)
+        value.backward()
+        return value
+
+    optimizer.step(closure)  # type: ignore[no-untyped-call]
+    wanted = w.detach() - torch.cat([torch.zeros(size, ways), w.detach()[-1:].mean(1, keepdim=True).expand(1, ways)])
+    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5 * float(wanted.abs().max()))
+    assert float(loss(found)) <= float(loss(w)) * (1 + 1e-9)

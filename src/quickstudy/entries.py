@@ -11,6 +11,7 @@
 | `constant.`             | CONSTANT            | the module's buffers                          | nobody          |
 | `statistics.`           | STATISTICS          | what is measured on training tasks            | calibration     |
 | `statistics.network.`   | NORMALISATION       | of it, mean and variance for BatchNorm layers | calibration     |
+| `teacher.`              | TEACHER             | another run's φ, whose answers are imitated   | nobody          |
 | `memory.`               | MEMORY              | tasks solved before, and their descriptions   | nobody          |
 | `memory.task.`          | SOLVED              | of it, the solved tasks' parameters           | nobody          |
 
@@ -27,6 +28,10 @@ In φ and ψ alike, names without a prefix (`count`, `present`, …) belong to t
 the inner loop moves keeps its module's name in both: `network.0.weight` becomes `task.0.weight`. Single entries:
 EMBEDDING_MEAN, of pretrained encoders, and CENTRE and SPREAD, of descriptions of tasks, are taken by calibration;
 DESCRIPTORS are the descriptions of the solved tasks, and METRIC weighs them.
+
+A learner's second network has the entries that a first one has, after its name: `relation.network.0.weight`,
+`relation.constant.k`, `relation.statistics.network.1.mean`. What the inner loop moves of it is called
+`task.relation.0.weight`.
 """
 
 from __future__ import annotations
@@ -38,18 +43,37 @@ from quickstudy.episode import Params
 from quickstudy.errors import CheckpointError
 
 PARAMETER, HEAD, INNER, CLASSIFIER = "network.", "head.", "inner.", "classifier."
-CONSTANT, STATISTICS, MEMORY = "constant.", "statistics.", "memory."
+CONSTANT, STATISTICS, MEMORY, TEACHER = "constant.", "statistics.", "memory.", "teacher."
 NORMALISATION, EMBEDDING_MEAN = STATISTICS + "network.", STATISTICS + "embedding.mean"
 SOLVED = MEMORY + "task."
 DESCRIPTORS, CENTRE, SPREAD, METRIC = (MEMORY + name for name in ("descriptors", "centre", "spread", "metric"))
+
+_FIRST = (PARAMETER, HEAD, INNER, CLASSIFIER, CONSTANT, STATISTICS, MEMORY, TEACHER)
+_OF_A_NETWORK = (PARAMETER, CONSTANT, STATISTICS)
 
 TASK, RULE, READ = "task.", "rule.", "state."
 NEW_HEAD = "(head)."
 
 
+def of_kind(name: str, prefixes: tuple[str, ...]) -> bool:
+    """Whether the entry `name` of φ stands under one of `prefixes`, after the name of a second network if it has one.
+
+    >>> of_kind("relation.constant.k", (CONSTANT,)), of_kind("network.constant.weight", (CONSTANT,))
+    (True, False)
+    """
+    own = name.partition(".")[2]
+    second = not name.startswith(_FIRST) and own.startswith(_OF_A_NETWORK)
+    return (own if second else name).startswith(prefixes)
+
+
+def names_a_network(name: str) -> bool:
+    """Whether a second network can be called so: as nothing else is that stands before entries of φ."""
+    return "." not in name and not f"{name}.".startswith(_FIRST)
+
+
 def trainable(name: str) -> bool:
-    """Whether the entry `name` of φ is moved by the outer optimizer; buffers, statistics and memories are not."""
-    return not name.startswith((CONSTANT, STATISTICS, MEMORY))
+    """Whether the entry `name` of φ is moved by the outer optimizer; buffers and what was measured or kept is not."""
+    return not of_kind(name, (CONSTANT, STATISTICS, MEMORY, TEACHER))
 
 
 def prefixed(prefix: str, params: Params) -> Params:

@@ -32,7 +32,7 @@ def build(name: str, spec: TaskSpec, module: nn.Module | None = None, **options:
         module = WithContext(perceptron(wide, outputs), 2).double()
     if traits.pretrains:
         options |= {"classes": 4}
-    if name == "finetune":
+    if name in ("finetune", "baseline++"):
         options = {"steps": 3} | options
     learner: Learner = learners[name](module or perceptron(spec, outputs), spec, **options)
     return learner
@@ -82,6 +82,9 @@ def test_every_learner_conforms_with_batch_norm(name: str, norm: str) -> None:
         ("protonet", {"distance": "cosine", "temperature": 10.0, "learn_temperature": True}),
         ("finetune", {"tune": "all", "rule": "sgd", "lr": 0.1}),
         ("simpleshot", {"centre": False}),
+        ("baseline++", {"tune": "all", "steps": 3, "rule": "sgd", "lr": 0.1}),
+        ("rfs", {"regularisation": 0.1}),
+        ("meta-baseline", {"learn_temperature": False, "temperature": 3.0}),
         ("incontext", {"labels": "pointer", "layers": 2}),
         ("incontext", {"limit": 5, "layers": 1, "standardise": True}),
         ("incontext", {"hints": True, "layers": 1}),

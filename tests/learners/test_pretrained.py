@@ -5,12 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from small_tasks import VALUES, VECTORS, episodes, generator, perceptron, random_params
+from small_tasks import IMAGES, VALUES, VECTORS, convolutional, episodes, generator, perceptron, random_params
 from torch import Tensor, nn
 
+from quickstudy.entries import TEACHER, prefixed, with_prefix
 from quickstudy.episode import Episode, Examples, Params
 from quickstudy.errors import ConfigError
-from quickstudy.learners import finetune, simpleshot
+from quickstudy.learners import baseline_plus_plus, finetune, rfs, simpleshot
+from quickstudy.testing import check_learner
 
 EPISODE = episodes(VECTORS, tasks=None)
 
@@ -81,3 +83,103 @@ def test_the_head_is_trained_in_float32_where_the_encoder_runs_in_less() -> None
 def test_baselines_classify_only() -> None:
     with pytest.raises(ConfigError, match=r"the targets of these tasks are 2 numbers\. Use 'maml' or 'r2d2'"):
         simpleshot(perceptron(VALUES, 4), VALUES, classes=3).init(generator())
+
+
+def pooled(count: int = 6) -> Episode:
+    x, y = EPISODE.query.x, torch.tensor([6, 0, 3, 3, 5, 1])[:count]
+    assert isinstance(x, Tensor)
+    nothing = Examples(x[:0], y[:0], y[:0].bool())
+    return Episode(nothing, Examples(x[:count], y, torch.ones_like(y).bool()))
+
+
+@pytest.mark.parametrize("tune", ["head", "all"])
+def test_baseline_plus_plus_trains_cosine_weights_from_the_mean_directions_on(tune: str) -> None:
+    module = perceptron(VECTORS, 4)
+    learner = baseline_plus_plus(module, VECTORS, classes=7, temperature=6.0, lr=0.1, steps=8, rule="sgd", tune=tune)  # type: ignore[arg-type]
+    params = {name: value.double() for name, value in learner.init(generator()).items()}
+    params |= {f"network.{name}": value.detach().clone() for name, value in module.named_parameters()}
+    assert "classifier.bias" not in params
+    support, query = EPISODE
+
+    def cosines(z: Tensor, w: Tensor) -> Tensor:
+        return torch.stack([torch.stack([6.0 * (a @ b) / a.norm() / b.norm() for b in w]) for a in z])
+
+    unit = [a / a.norm() for a in module(support.x).detach()]
+    starts = [torch.stack([u for u, y in zip(unit, support.y, strict=True) if y == c]).mean(0) for c in range(3)]
+    head = torch.stack(starts).requires_grad_()
+    optimizer = torch.optim.SGD([head, *(module.parameters() if tune == "all" else ())], lr=0.1)
+    for _ in range(8):
+        optimizer.zero_grad()
+        F.cross_entropy(cosines(module(support.x), head), support.y).backward()
+        optimizer.step()
+    found = learner.predict(params, learner.adapt(params, support), query.x)
+    torch.testing.assert_close(found, cosines(module(query.x), head).detach())
+
+
+def test_baseline_plus_plus_pretrains_by_cosines_over_all_classes() -> None:
+    learner = baseline_plus_plus(perceptron(VECTORS, 4), VECTORS, classes=7, temperature=6.0)
+    params, batch = random_params(learner.init(generator())), pooled()
+    z, w = embed(params, batch.query.x), params["classifier.weight"]
+    scores = 6.0 * torch.stack([torch.cosine_similarity(a[None], w) for a in z])
+    loss, accuracy = learner.score(params, batch)
+    torch.testing.assert_close(loss, F.cross_entropy(scores, batch.query.y))
+    torch.testing.assert_close(accuracy, (scores.argmax(1) == batch.query.y).double().mean())
+
+
+def test_a_class_without_support_leaves_cosine_training_finite() -> None:
+    learner = baseline_plus_plus(perceptron(VECTORS, 4), VECTORS, classes=7, tune="all", steps=3)
+    params, support = random_params(learner.init(generator())), EPISODE.support
+    for mask in (support.y != 2, torch.zeros_like(support.mask)):
+        state = learner.adapt(params, support._replace(mask=mask))
+        assert learner.predict(params, state, EPISODE.query.x).isfinite().all()
+
+
+def test_rfs_is_logistic_regression_on_embeddings_of_length_one() -> None:
+    learner = rfs(perceptron(VECTORS, 4), VECTORS, classes=7, regularisation=0.3)
+    params = random_params(learner.init(generator()))
+    z, q = (F.normalize(embed(params, part.x), dim=1) for part in EPISODE)
+    w, b = torch.zeros(4, 3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64)
+    coded = torch.eye(3, dtype=torch.float64)[EPISODE.support.y]
+    for _ in range(20000):  # plain gradient descent on what the paper writes down
+        error = (z @ w + b).softmax(1) - coded
+        w, b = w - 0.2 * (z.T @ error + 0.3 * w), b - 0.2 * error.sum(0)
+    found = learner.predict(params, learner.adapt(params, EPISODE.support), EPISODE.query.x)
+    torch.testing.assert_close(found, q @ w + b, rtol=1e-5, atol=1e-6)
+
+
+def test_a_student_is_trained_towards_its_labels_and_the_softened_answers_of_its_teacher() -> None:
+    learner = rfs(convolutional(4), IMAGES, classes=7, distil=0.3, temperature=2.0)
+    plain = rfs(convolutional(4), IMAGES, classes=7)
+    images = [episodes(IMAGES, tasks=None, seed=seed) for seed in range(2)]
+    teacher = plain.calibrate(random_params(plain.init(generator(1)), 1), images)
+    params = random_params(learner.init(generator())) | with_prefix(TEACHER, teacher)
+    query = images[0].query._replace(y=torch.tensor([6, 0, 3, 3, 5, 1]))
+    query = query._replace(mask=torch.tensor([True] * 5 + [False]))
+    student = {name: value for name, value in params.items() if not name.startswith(TEACHER)}
+
+    def logits(phi: Params) -> Tensor:
+        z = plain.network(phi, query.x)
+        return F.linear(z, phi["classifier.weight"], phi["classifier.bias"])[:5]
+
+    s, t = logits(student) / 2, logits(teacher) / 2  # the teacher's BatchNorm uses its own statistics
+    p = t.exp() / t.exp().sum(1, keepdim=True)
+    away = (p * (p.log() - (s - s.logsumexp(1, keepdim=True)))).sum(1).mean()
+    wanted = 0.7 * F.cross_entropy(2 * s, query.y[:5]) + 0.3 * 4 * away
+    loss, _ = learner.score(params, Episode(images[0].support, query))
+    torch.testing.assert_close(loss, wanted)
+    assert {n for n in params if n.startswith(TEACHER) and learner.moves(n)} == set()
+    assert prefixed(TEACHER, learner.calibrate(params, images)).keys() == teacher.keys()
+    state = learner.adapt(params, images[0].support)
+    assert not [n for n in learner.predicts_with(params, state)[0] if n.startswith(TEACHER)]
+
+
+@pytest.mark.parametrize("options", [{"distil": 0.5}, {"distil": 1.0, "temperature": 1.0, "regularisation": 0.1}])
+def test_a_learner_with_a_teacher_conforms(options: dict[str, float]) -> None:
+    for norm in ("running", "batch"):
+        learner = rfs(convolutional(4), IMAGES, classes=4, norm=norm, **options)  # type: ignore[arg-type]
+        check_learner(learner, episodes(IMAGES, tasks=2))
+
+
+def test_a_share_of_the_teacher_beyond_one_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"distil must lie in \[0, 1\]"):
+        rfs(perceptron(VECTORS, 4), VECTORS, classes=7, distil=1.5)

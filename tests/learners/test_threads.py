@@ -116,8 +116,10 @@ def test_recordings_within_one_another_each_hear_their_own_network() -> None:
             one(params, x)
             other(params, x)
     one(params, x)
-    assert outer.statistics(torch.float64).keys() == inner.statistics(torch.float64).keys() == {"1.mean", "1.variance"}
-    assert (outer._sums["1"][0], inner._sums["1"][0]) == (2 * 6 * 4, 6 * 4)
+    layer = "statistics.network.1"
+    names = {f"{layer}.mean", f"{layer}.variance"}
+    assert outer.statistics(torch.float64).keys() == inner.statistics(torch.float64).keys() == names
+    assert (outer._sums[layer][0], inner._sums[layer][0]) == (2 * 6 * 4, 6 * 4)
 
 
 def test_weights_that_threads_draw_at_once_are_those_of_their_own_generators() -> None:

@@ -151,7 +151,7 @@ class Model:
             raise CheckpointError(f"The model names {len(names)} classes, but tells {spec.ways} apart. {_RESTORE}")
         with fitting_together("What the model has learned does not fit its settings", _RESTORE):
             learner = (learner if built == spec else learner.at(spec)).evaluated()
-            params, state = (place(tensors[part], on, learner.network.inner_loop) for part in ("meta", "task"))
+            params, state = (place(tensors[part], on, learner.inner_loop) for part in ("meta", "task"))
             fitted = {name: value.to(on) for name, value in tensors["fitted"].items()}
             model = cls(config, learner, params, state, names, fitted, built, facts["provenance"])
             spec.format.ask(model._said, map_features(lambda t: t.to(on), spec.format.trial(_TRIED)), fitted)
@@ -186,7 +186,7 @@ def adapt(
     support, names, fitted, spec = support_set(learner, config, records, labels, like, broken)
     learner = (learner if spec == built else learner.at(spec)).evaluated()
     with torch.no_grad():
-        state = place(learner.adapt(params, support), like.device, learner.network.inner_loop)
+        state = place(learner.adapt(params, support), like.device, learner.inner_loop)
     return Model(
         config, learner, params, state, names, fitted, built, {**(provenance or {}), "support": len(support.mask)}
     )

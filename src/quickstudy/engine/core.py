@@ -228,7 +228,7 @@ class Engine:
     def _arithmetic(self) -> Iterator[None]:
         """Within it, the operations of meta-gradients run in the engine's precision, by kernels that suit them."""
         with self.autocast(), tensor_cores(self.precision, self.device), ExitStack() as stack:
-            if self.learner.network.inner_loop:
+            if self.learner.inner_loop:
                 stack.enter_context(_MATH_ATTENTION)  # the fused kernels have no second derivative
                 if self.mode == "vmap" or self.plan.order == "forward" or self.plan.compiled != "no":
                     stack.enter_context(Substitutes())

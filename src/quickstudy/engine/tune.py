@@ -103,7 +103,7 @@ class Tuner:
         cost = _COMPILING[0] + _COMPILING[1] * operations
         share = min(0.9, operations * _calls(plan, arguments) * _OPERATION / seconds)
         learner = self.engine.learner
-        share = max(share, _FUSED) if convolves(learner) and learner.network.inner_loop else share
+        share = max(share, _FUSED) if convolves(learner) and learner.inner_loop else share
         if self.compile == "auto" and share * seconds * left < cost:
             return
         self.say(f"compiling, about {cost:.0f} s")

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from quickstudy.episode import Episode, task
-from quickstudy.learners import Learner
-from quickstudy.learners.probe import vmaps
+from quickstudy.learners import Learner, Network
+from quickstudy.learners.probe import vmaps, vmaps_learning
 
 Vectorize = Literal["auto", "vmap", "loop"]
 T = TypeVar("T", bound=tuple[Tensor, ...])
@@ -41,15 +41,18 @@ def resolve(mode: Vectorize, learner: Learner, device: torch.device) -> Literal[
         return mode
     if convolves(learner) and device.type == "cpu":
         return "loop"
-    return "vmap" if _ours(learner) or vmaps(learner.network, learner.spec.format) else "loop"
+    others = [network for network in learner.networks.values() if network is not learner.network]
+    follows = _ours(learner.network) or vmaps(learner.network, learner.spec.format)
+    return "vmap" if follows and all(_ours(other) or vmaps_learning(learner) for other in others) else "loop"
 
 
-def _ours(learner: Learner) -> bool:
+def _ours(network: Network) -> bool:
     """Whether the network has layers of PyTorch and quickstudy only, which `vmap` is known to follow."""
-    homes = {type(layer).__module__.split(".")[0] for layer in learner.network.module.modules()}
+    homes = {type(layer).__module__.split(".")[0] for layer in network.module.modules()}
     return homes <= {"torch", "quickstudy"}
 
 
 def convolves(learner: Learner) -> bool:
-    """Whether the learner's network has convolutions."""
-    return any(isinstance(layer, nn.modules.conv._ConvNd) for layer in learner.network.module.modules())
+    """Whether a network of the learner's has convolutions."""
+    layers = (layer for network in learner.networks.values() for layer in network.module.modules())
+    return any(isinstance(layer, nn.modules.conv._ConvNd) for layer in layers)

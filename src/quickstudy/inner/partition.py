@@ -43,5 +43,10 @@ class Partition:
             )
         return chosen
 
+    def named(self, names: Iterable[str]) -> list[str]:
+        """The matching names that a pattern asks for by name: not by '*', and not by '!' for others."""
+        asking = [pattern for pattern in self.patterns if pattern != "*" and not pattern.startswith("!")]
+        return matching([*asking, *(p for p in self.patterns if p.startswith("!"))], list(names)) if asking else []
+
 
 EVERYTHING = Partition()

@@ -1,27 +1,31 @@
 """Learners: the contract (`base`), one family a file, and the named algorithms as short constructors."""
 
 from quickstudy.learners.base import IterativeLearner, Learner
-from quickstudy.learners.embedding import EmbeddingLearner, matchingnet, protonet, r2d2
+from quickstudy.learners.embedding import EmbeddingLearner, matchingnet, meta_baseline, protonet, r2d2
 from quickstudy.learners.frozen import frozen
 from quickstudy.learners.gradient import GradientLearner
 from quickstudy.learners.maml_family import anil, cavia, fomaml, imaml, maml, metasgd, reptile
 from quickstudy.learners.memory import MemoryLearner, memory
 from quickstudy.learners.network import Network, Norm
-from quickstudy.learners.pretrained import finetune, simpleshot
+from quickstudy.learners.pretrained import FineTuning, PretrainedEmbedding
+from quickstudy.learners.pretrained_family import baseline_plus_plus, finetune, rfs, simpleshot
 from quickstudy.learners.reader import ReaderLearner
 from quickstudy.learners.reader_family import anp, cnp, incontext, lstm, mann, snail
 
 __all__ = [
     "EmbeddingLearner",
+    "FineTuning",
     "GradientLearner",
     "IterativeLearner",
     "Learner",
     "MemoryLearner",
     "Network",
     "Norm",
+    "PretrainedEmbedding",
     "ReaderLearner",
     "anil",
     "anp",
+    "baseline_plus_plus",
     "cavia",
     "cnp",
     "finetune",
@@ -34,10 +38,12 @@ __all__ = [
     "mann",
     "matchingnet",
     "memory",
+    "meta_baseline",
     "metasgd",
     "protonet",
     "r2d2",
     "reptile",
+    "rfs",
     "simpleshot",
     "snail",
 ]

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import Self
 
 import torch
 from torch import Tensor
 
-from quickstudy.entries import NORMALISATION, PARAMETER, STATISTICS, prefixed, reference, trainable, with_prefix
+from quickstudy.entries import CONSTANT, PARAMETER, prefixed, reference, trainable, with_prefix
 from quickstudy.episode import Episode, Examples, Features, Params, State
 from quickstudy.errors import ConfigError
-from quickstudy.learners.chance import QUERIES, apart
+from quickstudy.learners.calibration import population_statistics, takes_statistics, without_statistics
+from quickstudy.learners.chance import QUERIES, apart, chances
 from quickstudy.learners.moments import Moments
 from quickstudy.learners.network import Network
 from quickstudy.spec import TaskSpec
@@ -24,7 +27,8 @@ from quickstudy.targets.base import Distribution
 class Learner(ABC):
     """A frozen description of how to learn a task. It holds architecture and hyperparameters, never φ and never a task.
 
-    network: the user's module as a pure function. spec: the tasks it is built for.
+    network: the user's module as a pure function; a learner may have more of them as further fields, each built with a
+    name of its own, `Network(module, name=…)`. spec: the tasks it is built for.
     metagrad: the estimator that the algorithm is defined with; see `quickstudy.metagrads`.
     pretrains: it trains on ordinary classification over all training classes instead of episodes.
     """
@@ -78,26 +82,70 @@ class Learner(ABC):
         """L(φ) of one episode: a scalar."""
         return self.score(params, episode)[0]
 
+    @cached_property
+    def networks(self) -> dict[str, Network]:
+        """The fields that are networks, by what stands before their entries in φ: '' before those of `network`.
+
+        One without a name of its own goes by its field's, for learners that put that before its entries themselves.
+        Raises ConfigError for two with one name.
+        """
+        found: dict[str, Network] = {}
+        for field in fields(self):
+            if isinstance(network := getattr(self, field.name), Network):
+                prefix = network.prefix or ("" if field.name == "network" else f"{field.name}.")
+                if prefix in found:
+                    raise ConfigError(
+                        f"Two networks of {type(self).__name__} are called {prefix.rstrip('.')!r}, so that their "
+                        "entries in φ would be one. Build each with a name of its own: Network(module, name=…)."
+                    )
+                found[prefix] = network
+        return found
+
+    def require_entries(self, params: Params) -> None:
+        """ConfigError for a network whose parameters φ lacks."""
+        for prefix, network in self.networks.items():
+            for name, _ in network.module.named_parameters():
+                if prefix + PARAMETER + name not in params:
+                    field = prefix.rstrip(".") or "network"
+                    raise ConfigError(
+                        f"φ has no entry {prefix + PARAMETER + name!r}, which the network {field!r} of "
+                        f"{type(self).__name__} needs. Add what its `init` returns to φ, and build it with a name: "
+                        f"Network(module, name={field!r})."
+                    )
+
+    @property
+    def inner_loop(self) -> bool:
+        """Whether a network is differentiated inside an inner loop."""
+        return any(network.inner_loop for network in self.networks.values())
+
     @property
     def plain(self) -> bool:
         """Whether its networks are known to draw nothing and to change nothing when they are called."""
-        return self.network.plain
+        return all(network.plain for network in self.networks.values())
 
     @property
     def still(self) -> bool:
         """Whether there is known to be nothing that `refreshed` would give."""
-        return self.network.still
+        return all(network.still for network in self.networks.values())
 
     def refreshed(self, params: Params, episode: Episode, key: Tensor) -> Params:
         """Entries of φ that follow once after each outer step, such as the vectors of spectral normalisation, by a call
         on one training episode. key: of what is drawn in it."""
         examples = episode.support if len(episode.support.mask) else episode.query
-        return self.network.refreshed(params, examples.x, key)
+        found = self.network.refreshed(params, examples.x, key)
+        others = {p: n for p, n in self.networks.items() if n is not self.network and not n.still}
+        if others:
+            with torch.no_grad(), chances(key), ExitStack() as stack:
+                after = {prefix: stack.enter_context(other.refreshing()) for prefix, other in others.items()}
+                self.score(params, episode)
+            for prefix, changed in after.items():
+                found |= with_prefix(prefix + CONSTANT, changed)
+        return found
 
     @property
     def transductive(self) -> bool:
         """True if a query's prediction depends on the other queries. Such results are marked wherever they appear."""
-        return self.network.transductive
+        return any(network.transductive for network in self.networks.values())
 
     @property
     def exchangeable(self) -> bool:
@@ -111,7 +159,11 @@ class Learner(ABC):
 
     def moves(self, name: str) -> bool:
         """Whether the outer optimizer moves the entry `name` of φ."""
-        return trainable(name) and name not in self.network.frozen
+        return trainable(name) and name not in self._frozen
+
+    @cached_property
+    def _frozen(self) -> frozenset[str]:
+        return frozenset(prefix + name for prefix, network in self.networks.items() for name in network.frozen)
 
     def at(self, spec: TaskSpec) -> Self:
         """The same learner for tasks of another spec, such as another number of ways."""
@@ -121,9 +173,18 @@ class Learner(ABC):
         """The learner as it is used after training (with its evaluation's number of inner steps, for instance)."""
         return self
 
+    @contextmanager
+    def recording(self) -> Iterator[Moments]:
+        """Within it, calls of the networks without statistics in φ are recorded; see `Network.recording`."""
+        with ExitStack() as stack:
+            moments = Moments()
+            for prefix, network in self.networks.items():
+                stack.enter_context(network.recording(moments, prefix))
+            yield moments
+
     def passes(self, params: Params, episode: Episode) -> Iterator[Moments]:
         """Forward passes over one episode as in training, recorded; one record for each slot of statistics."""
-        with self.network.recording() as moments:
+        with self.recording() as moments:
             self.predict(params, self.adapt(params, episode.support), episode.query.x)
         yield moments
 
@@ -133,10 +194,11 @@ class Learner(ABC):
         Population statistics instead of moving averages (Wu & Johnson 2021): φ alone decides, so training stays pure.
         Networks that always normalise by the batch come back unchanged.
         """
-        if self.network.norm == "given":
+        networks = takes_statistics(self.networks)
+        if not networks:
             return params
-        params = {name: value for name, value in params.items() if not name.startswith(STATISTICS)}
-        if not self.network.layers:
+        params = without_statistics(networks, params)
+        if not any(network.layers for network in networks.values()):
             return params
         slots: list[Moments] = []
         with torch.no_grad():
@@ -145,13 +207,7 @@ class Learner(ABC):
                     if slot == len(slots):
                         slots.append(Moments())
                     slots[slot].merge(moments)
-        dtype = reference(params).dtype
-        statistics = [moments.statistics(dtype) for moments in slots]
-        if self.network.norm == "per_step":
-            merged = {name: torch.stack([slot[name] for slot in statistics]) for name in statistics[0]}
-        else:
-            merged = statistics[0]
-        return params | with_prefix(NORMALISATION, merged)
+        return params | population_statistics(networks, slots, reference(params).dtype)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,7 +242,12 @@ class IterativeLearner(Learner):
 
     def per_step(self, params: Params) -> dict[str, str]:
         """The entries of φ of which each inner step has a part of its own, each with how to do without it."""
-        names = [PARAMETER + name for name in prefixed(PARAMETER, params) if self.network.per_step(name)]
+        names = [
+            prefix + PARAMETER + name
+            for prefix, network in self.networks.items()
+            for name in prefixed(prefix + PARAMETER, params)
+            if network.per_step(name)
+        ]
         return dict.fromkeys(names, "choose norm='batch', or replace the BatchNorm layers by nn.GroupNorm")
 
     def inside(self, params: Params) -> dict[str, str]:
@@ -208,8 +269,8 @@ class IterativeLearner(Learner):
 
     def passes(self, params: Params, episode: Episode) -> Iterator[Moments]:
         state = self.start(params, episode.support)
-        for index in range(self.network.steps + 1):
-            with self.network.recording() as moments:
+        for index in range(max(network.steps for network in self.networks.values()) + 1):
+            with self.recording() as moments:
                 self.predict(params, state, episode.support.x)
                 if index == self.steps:
                     self.predict(params, state, episode.query.x)

@@ -84,6 +84,36 @@ def protonet(
     return EmbeddingLearner(network=Network(module, norm), spec=spec, head=head, views=views)
 
 
+@learners.register("meta-baseline")
+def meta_baseline(
+    module: nn.Module,
+    spec: TaskSpec,
+    *,
+    temperature: float = 10.0,
+    learn_temperature: bool = True,
+    views: bool = False,
+    norm: Norm = "running",
+) -> EmbeddingLearner:
+    """Meta-Baseline: cosine to the class means, meta-trained from a pretrained encoder on (Chen et al. 2021).
+
+    The encoder is a classifier's: give one of your own, or let the run start from one of `rfs` or `simpleshot`
+    (`start`).
+
+    module: any encoder, (n, *features) to (n, D). temperature: scale of the cosines. learn_temperature: meta-learn it,
+    from that value on.
+    views: after training, embed an image as the mean over nine fixed views of it.
+    norm: what BatchNorm layers normalise by: 'running' averages over training tasks, or the 'batch' at hand.
+
+    >>> import quickstudy as qs
+    >>> spec = qs.tasks.linear(dimensions=3).spec
+    >>> learner = meta_baseline(nn.Linear(3, 8), spec)
+    >>> learner.init(torch.Generator())["head.log_scale"].exp()
+    tensor(10.)
+    """
+    head = Prototypes("cosine", temperature, learn_temperature, raw_means=True)
+    return EmbeddingLearner(network=Network(module, norm), spec=spec, head=head, views=views)
+
+
 @learners.register("matchingnet")
 def matchingnet(
     module: nn.Module, spec: TaskSpec, *, temperature: float = 10.0, norm: Norm = "running"

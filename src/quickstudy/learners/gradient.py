@@ -41,7 +41,16 @@ class GradientLearner(IterativeLearner):
                 "is off. Set learn_rates=True, or choose a rule that needs no training, such as 'adam'."
             )
         module = self.network.module
-        self.partition.select(name for name, _ in [*module.named_parameters(), *module.named_buffers()])
+        own = [name for name, _ in [*module.named_parameters(), *module.named_buffers()]]
+        others = {prefix: network for prefix, network in self.networks.items() if prefix}
+        if alike := next((name for name in own if name.startswith(tuple(others))), None):
+            raise ConfigError(
+                f"A second network is called as a part of the first one, which has {alike!r}: the inner loop could not "
+                "tell them apart. Give the second another name."
+            )
+        self.partition.select(
+            [*own, *(p + n for p, other in others.items() for n, _ in other.module.named_parameters())]
+        )
         self._check_outputs(self.network.output_shape(self.spec.format))
 
     def _check_outputs(self, shape: tuple[int, ...]) -> None:
@@ -58,38 +67,62 @@ class GradientLearner(IterativeLearner):
         return params | with_prefix(INNER, rates)
 
     def _movable(self, params: Params) -> Params:
-        """What the inner loop moves of φ, without prefix; buffers only where the partition names them."""
-        values = self.network.movable(params) | ({} if self.partition == EVERYTHING else prefixed(CONSTANT, params))
-        values = {n: v for n, v in values.items() if v.is_floating_point() and not self.network.per_step(n)}
+        """What the inner loop moves of φ, without prefix but for the name of a second network; buffers and second
+        networks only where the partition names them."""
+        values, more = self.network.movable(params), prefixed(CONSTANT, params)
+        for prefix, network in self.networks.items():
+            if prefix:
+                own = prefixed(prefix + PARAMETER, params)
+                more |= {prefix + n: v for n, v in own.items() if PARAMETER + n not in network.frozen}
+        values |= {name: more[name] for name in self.partition.named(more)}
+        values = {n: v for n, v in values.items() if v.is_floating_point() and not self._per_step(n)}
         return {name: values[name] for name in self.partition.select(values)}
+
+    def _per_step(self, name: str) -> bool:
+        prefix = next((p for p in self.networks if p and name.startswith(p)), "")
+        return self.networks[prefix].per_step(name.removeprefix(prefix))
 
     def start(self, params: Params, support: Examples) -> State:
         count = torch.zeros((), dtype=torch.int64, device=support.mask.device)
         return begin(self.rule, self._movable(params)) | {"count": count}
 
     def step(self, params: Params, state: State, support: Examples) -> State:
-        def inner_loss(task: Params, shared: Params) -> Tensor:
-            return self._inner_loss(task, shared, state["count"], support)
+        def objective(task: Params, shared: Params) -> Tensor:
+            return self._objective(shared, task, support, state["count"])
 
         rates = prefixed(INNER, params) if self.learn_rates else None
-        return descend(self.rule, state, inner_loss, params, rates) | {"count": state["count"] + 1}
+        return descend(self.rule, state, objective, params, rates) | {"count": state["count"] + 1}
 
-    def _inner_loss(self, task: Params, shared: Params, count: Tensor, support: Examples) -> Tensor:
-        loss = self.spec.target.loss(self.network(shared, support.x, task, count), support)
+    def inner_loss(self, params: Params, task: Params, support: Examples, count: Tensor) -> Tensor:
+        """What a step of the inner loop lowers in ψ: a scalar, by default the target's loss on the support set.
+
+        params: φ. task: the parameters that move, by the names that `network(params, x, task, count)` takes. count: ()
+        int64, how many steps were taken. A learner of your own may put another in its place: a learned loss, weights of
+        the examples or an augmentation, with entries of φ or a second network of its own, which train through it; it
+        then names in `inside` what acts nowhere else. It must be differentiable twice, and see no padding.
+        """
+        return self.spec.target.loss(self.network(params, support.x, task, count), support)
+
+    def _objective(self, params: Params, task: Params, support: Examples, count: Tensor) -> Tensor:
+        """The inner loss, and what holds ψ near φ."""
+        loss = self.inner_loss(params, task, support, count)
         if not self.proximal:
             return loss
-        distances = [(task[name] - value).square().sum() for name, value in self._movable(shared).items()]
+        distances = [(task[name] - value).square().sum() for name, value in self._movable(params).items()]
         return loss + self.proximal / 2 * torch.stack(distances).sum()
 
     def objective(self, params: Params, state: State, support: Examples) -> Tensor | None:
         if not self.proximal:
             return None
-        return self._inner_loss(task_parameters(state), params, state["count"], support)
+        return self._objective(params, task_parameters(state), support, state["count"])
 
     def moved(self, state: State) -> Params:
-        own = dict(self.network.module.named_parameters())
-        task = task_parameters(state)
-        return {(PARAMETER if name in own else CONSTANT) + name: value for name, value in task.items()}
+        own = {
+            prefix + name: prefix + PARAMETER + name
+            for prefix, network in self.networks.items()
+            for name, _ in network.module.named_parameters()
+        }
+        return {own.get(name, CONSTANT + name): value for name, value in task_parameters(state).items()}
 
     def inside(self, params: Params) -> dict[str, str]:
         rates = [name for name in params if name.startswith(INNER)]

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from contextvars import ContextVar
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from types import MappingProxyType
 from typing import Any, Literal
+from zlib import crc32
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.instancenorm import _InstanceNorm
 
-from quickstudy.entries import CONSTANT, NORMALISATION, PARAMETER, prefixed, with_prefix
+from quickstudy.entries import CONSTANT, NORMALISATION, PARAMETER, names_a_network, prefixed, with_prefix
 from quickstudy.episode import Features, Params
 from quickstudy.errors import ModelError
 from quickstudy.formats.base import Format
@@ -26,6 +25,7 @@ from quickstudy.learners.cells import ElementaryCells, recurs
 from quickstudy.learners.chance import Drawing, apart, chance
 from quickstudy.learners.copies import Copies
 from quickstudy.learners.given import is_given
+from quickstudy.learners.listening import recorded, recording, refreshes, refreshing
 from quickstudy.learners.moments import Moments
 from quickstudy.learners.nature import PLAIN, Nature, is_plain, nature, refuse_hidden
 from quickstudy.learners.normalise import own_statistics, without_state
@@ -41,8 +41,6 @@ Norm = Literal["running", "batch", "per_step", "given"]
 
 _DRAWING = threading.RLock()  # layers draw their weights from one generator, which all threads share
 _NOTHING = "(nothing)"
-_recordings: ContextVar[Mapping[Network, Moments]] = ContextVar("recordings", default=MappingProxyType({}))
-"""What is being recorded of each network by this thread."""
 Watch = tuple[tuple[str, Callable[[nn.Module, Any], None]], ...]
 _NOBODY: Watch = ()
 
@@ -53,13 +51,19 @@ class Network:
     call one network at once.
 
     norm: see `Norm`. steps: number of inner steps, for 'per_step'. inner_loop: the network is differentiated inside an
-    inner loop, where tracked statistics are refused. Raises ModelError for modules that cannot be pure functions.
+    inner loop, where tracked statistics are refused. name: of a learner's second network, which stands before the names
+    of its entries in φ; the first has none. Raises ModelError for modules that cannot be pure functions.
+
+    >>> relation = Network(nn.Linear(2, 1), name="relation")
+    >>> list(relation.init(torch.Generator()))
+    ['relation.network.weight', 'relation.network.bias']
     """
 
     module: nn.Module
     norm: Norm = "running"
     steps: int = 0
     inner_loop: bool = False
+    name: str = ""
     _by_batch: Copies = field(init=False, repr=False)
     _by_statistics: Copies = field(init=False, repr=False)
     plain: bool = field(init=False, repr=False)
@@ -75,6 +79,11 @@ class Network:
     _shapes: dict[Format, tuple[int, ...]] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
+        if self.name and not names_a_network(self.name):
+            raise ModelError(
+                f"A network cannot be called {self.name!r}, which stands before other entries of φ or has a dot in it. "
+                "Choose another name, such as 'relation'."
+            )
         for path, layer in self.module.named_modules():
             self._refuse(path or "(the module itself)", layer)
         norms = {p: m for p, m in self.module.named_modules() if isinstance(m, _BatchNorm)}
@@ -110,14 +119,24 @@ class Network:
                 "layer by nn.GroupNorm."
             )
 
+    @property
+    def prefix(self) -> str:
+        """What stands before the names of its entries in φ and ψ."""
+        return f"{self.name}." if self.name else ""
+
+    def own(self, params: Params) -> Params:
+        """Its entries in φ, or what replaces them in ψ, without its name."""
+        return prefixed(self.prefix, params) if self.name else params
+
     @cached_property
     def frozen(self) -> frozenset[str]:
-        """The entries of φ that nothing moves, as the module's author has frozen them (`requires_grad`)."""
+        """The entries of φ, without the network's name, that nothing moves: its author has frozen them
+        (`requires_grad`)."""
         return frozenset(PARAMETER + n for n, value in self.module.named_parameters() if not value.requires_grad)
 
     def movable(self, params: Params) -> Params:
         """The parameters in φ, without prefix, that are not frozen."""
-        return {n: v for n, v in prefixed(PARAMETER, params).items() if PARAMETER + n not in self.frozen}
+        return {n: v for n, v in prefixed(PARAMETER, self.own(params)).items() if PARAMETER + n not in self.frozen}
 
     @property
     def drawn(self) -> bool:
@@ -125,7 +144,7 @@ class Network:
         return any(_resets(layer) for layer in self._by_batch.module.modules())
 
     def init(self, generator: torch.Generator) -> Params:
-        """Fresh φ entries: 'network.*', and 'constant.*' for buffers.
+        """Fresh φ entries: 'network.*', and 'constant.*' for buffers, after the network's name if it has one.
 
         Layers with `reset_parameters` are drawn from `generator`, but for those that were given with their weights (see
         `quickstudy.learners.given`); all others are as they came.
@@ -145,7 +164,7 @@ class Network:
             constants[_NOTHING] = torch.zeros(())  # φ says where it is and in which precision, even where it is empty
         own = with_prefix(PARAMETER, params) | with_prefix(CONSTANT, constants)
         kept = own_statistics(self.module, self.layers) if self.norm == "given" else {}
-        return own | with_prefix(NORMALISATION, kept)
+        return with_prefix(self.prefix, own | with_prefix(NORMALISATION, kept))
 
     def per_step(self, name: str) -> bool:
         """Whether parameter `name` has a leading axis over inner steps."""
@@ -154,10 +173,15 @@ class Network:
     def __call__(self, params: Params, x: Features, task: Params | None = None, step: Tensor | None = None) -> Tensor:
         """The module's output for x (n, *features), of which several tensors are given to it by their names.
 
-        task: entries (without prefix) that replace those of φ. step: () int64, the inner step, for 'per_step'.
+        task: entries that replace those of φ, without prefix but for the name of a second network; those of other
+        networks are passed over. step: () int64, the inner step, for 'per_step'.
         """
-        with nullcontext() if self.plain or step is None else apart(step):
+        with nullcontext() if self.plain or step is None else apart(step), self._apart():
             return self._run(*self._bound(params, task, step), x)
+
+    def _apart(self) -> AbstractContextManager[None]:
+        """A second network draws otherwise than the first."""
+        return apart(crc32(self.name.encode())) if self.name and not self.plain else nullcontext()
 
     def nature(self, x: Features) -> Nature:
         """What else the module does when it is called on inputs like x while it is trained."""
@@ -173,18 +197,27 @@ class Network:
     def refreshed(self, params: Params, x: Features, key: Tensor) -> Params:
         """The buffers in φ that a call on x (n, *features) while the module is trained changes, after such a call, by
         their names in φ. Other calls change none, so that φ alone decides what they give. key: of what is drawn."""
+        return with_prefix(self.prefix + CONSTANT, self._changed(self._bound(params, None, None)[1], x, key))
+
+    def _changed(self, values: Params, x: Features, key: Tensor | None) -> Params:
         names = self.nature(x).changes
         if not names:
             return {}
-        values = self._bound(params, None, None)[1] | {n: params[CONSTANT + n].clone() for n in names}
+        values = values | {n: values[n].clone() for n in names}
         with torch.no_grad(), Drawing(key):
             torch.func.functional_call(self._by_batch.new(), values, *arguments(self.module, x))
-        return {CONSTANT + name: values[name] for name in names}
+        return {name: values[name] for name in names}
+
+    def refreshing(self) -> AbstractContextManager[Params]:
+        """Within it, this thread's first call of the network also finds what `refreshed` gives, without prefix."""
+        return refreshing(self)
 
     def _run(self, copies: Copies, values: dict[str, Any], x: Features, watch: Watch = _NOBODY) -> Tensor:
         """The output for x of one of `copies` at these values; each of `watch` is told what enters a layer, by path."""
-        if copies is self._by_batch and (moments := _recordings.get().get(self)) is not None:
-            watch = (*watch, *((path, partial(_record, moments, path)) for path in self.layers))
+        if copies is self._by_batch and (heard := recorded(self)) is not None:
+            watch = (*watch, *((path, partial(heard.hear, path)) for path in self.layers))
+        if not self.plain and (after := refreshes(self)) is not None and not after:
+            after.update(self._changed(values, x, chance()))
         key = None if self.plain else chance()
         drawing = key is not None and self.nature(x).draws
         copies = copies if drawing else self._resting.get(copies, copies)
@@ -224,6 +257,7 @@ class Network:
 
     def _bound(self, params: Params, task: Params | None, step: Tensor | None) -> tuple[Copies, dict[str, Any]]:
         """The copies of which one is to be called, and the values that its parameters and buffers take."""
+        params = self.own(params)
         values: dict[str, Any] = prefixed(PARAMETER, params) | prefixed(CONSTANT, params)
         statistics = prefixed(NORMALISATION, params)
         if self.norm == "per_step":
@@ -232,7 +266,18 @@ class Network:
             values = {n: v.index_select(0, at)[0] if self.per_step(n) else v for n, v in values.items()}
             statistics = {n: v.index_select(0, at)[0] for n, v in statistics.items()}
         copies = self._by_statistics if statistics else self._by_batch
-        return copies, values | statistics | (task or {})
+        instead = {n: v for n, v in self.own(task).items() if n in self._names} if task else {}
+        return copies, values | statistics | instead
+
+    @cached_property
+    def _names(self) -> frozenset[str]:
+        """Of all parameters and buffers."""
+        module = self._by_batch.module
+        both = (
+            *module.named_parameters(remove_duplicate=False),
+            *module.named_buffers(remove_duplicate=False),
+        )
+        return frozenset(name for name, _ in both)
 
     @property
     def head(self) -> str:
@@ -255,24 +300,19 @@ class Network:
             self._shapes[format] = tuple(output.shape[1:])
         return self._shapes[format]
 
-    @contextmanager
-    def recording(self) -> Iterator[Moments]:
-        """Within it, this thread's calls without statistics in φ record the moments of what enters BatchNorm layers."""
-        moments = Moments()
-        token = _recordings.set({**_recordings.get(), self: moments})
-        try:
-            yield moments
-        finally:
-            _recordings.reset(token)
+    def recording(self, moments: Moments | None = None, prefix: str | None = None) -> AbstractContextManager[Moments]:
+        """Within it, this thread's calls without statistics in φ record the moments of what enters BatchNorm layers.
+
+        moments: records that are added to; new ones if not given. They are called as in φ, after the `prefix` of the
+        network if no other is given.
+        """
+        under = (self.prefix if prefix is None else prefix) + NORMALISATION
+        return recording(self, Moments() if moments is None else moments, under)
 
 
 def _resets(layer: nn.Module) -> bool:
     """Whether a layer is drawn where φ is."""
     return callable(getattr(layer, "reset_parameters", None)) and not is_given(layer)
-
-
-def _record(moments: Moments, path: str, layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-    moments.add(path, inputs[0].detach())
 
 
 def _device(params: Params) -> torch.device:

@@ -15,7 +15,8 @@ from quickstudy.learners.network import Network
 
 
 def as_module(network: Network, params: Params) -> nn.Module:
-    """A copy of the network's module that holds φ; of one that was given inside another, the given one.
+    """A copy of the network's module that holds φ, of which a second network is given its own entries, without its
+    name; of one that was given inside another, the given one.
 
     BatchNorm layers hold their averages: call `eval()` before use. Raises ModelError where no ordinary module computes
     the same.

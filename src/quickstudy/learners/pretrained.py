@@ -1,90 +1,100 @@
-"""The baselines every paper needs: ordinary training on all training classes, then a simple learner on top."""
+"""Ordinary training on all training classes, then a simple learner on top; see `pretrained_family`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from quickstudy.entries import CLASSIFIER, EMBEDDING_MEAN, NEW_HEAD, PARAMETER, TASK, prefixed, with_prefix
+from quickstudy.entries import CLASSIFIER, EMBEDDING_MEAN, NEW_HEAD, PARAMETER, TASK, TEACHER, prefixed, with_prefix
 from quickstudy.episode import Episode, Examples, Features, Params, State
-from quickstudy.heads import Prototypes, full_precision
-from quickstudy.hints import Count, Steps
-from quickstudy.inner import SGD, Adam, Rule
+from quickstudy.errors import ConfigError
+from quickstudy.heads import Head, Prototypes, full_precision
+from quickstudy.inner import Rule
 from quickstudy.learners.base import IterativeLearner, Learner
+from quickstudy.learners.classifiers import Classifier, Linear
 from quickstudy.learners.descent import begin, descend, task_parameters
 from quickstudy.learners.moments import Moments
-from quickstudy.learners.network import Network, Norm
-from quickstudy.registry import learners
-from quickstudy.spec import TaskSpec
-
-_NEAREST = Prototypes()
-
-
-def _classifier(network: Network, spec: TaskSpec, classes: int, generator: torch.Generator) -> Params:
-    """A linear layer from the flattened embedding to all training classes, drawn from `generator`."""
-    spec.target.require_classes("A pretrained baseline", "Use 'maml' or 'r2d2'.")
-    size = torch.Size(network.output_shape(spec.format)).numel()
-    bound = size**-0.5
-    weight = (torch.rand((classes, size), generator=generator) * 2 - 1) * bound
-    return {f"{CLASSIFIER}weight": weight, f"{CLASSIFIER}bias": torch.zeros(classes)}
-
-
-def _linear(z: Tensor, layer: Params) -> Tensor:
-    with full_precision(z) as z:
-        return F.linear(z, layer["weight"], layer["bias"])
+from quickstudy.masked import masked_mean
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Pretraining:
+class Pretraining(Learner):
     """What the baselines share: φ is an encoder and a classifier over all `classes`, trained on pooled batches.
 
     Their training episodes have an empty support set and global class ids (see `tasks.classes.PooledSource`).
+    smoothing: of labels. distil: β, how much of the loss is the distance from a teacher's answers, see `score`; φ then
+    holds the teacher's, under TEACHER. distil_temperature: T, by which both answers are softened.
     """
 
-    network: Network
-    spec: TaskSpec
     classes: int
     smoothing: float = 0.0
+    pretrains: bool = True
+    classifier: Classifier = field(default_factory=Linear)
+    distil: float = 0.0
+    distil_temperature: float = 4.0
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.distil <= 1 and self.distil_temperature > 0):
+            raise ConfigError(
+                f"distil must lie in [0, 1] and its temperature be positive, found {self.distil} and "
+                f"{self.distil_temperature}."
+            )
 
     def init(self, generator: torch.Generator) -> Params:
+        params = self._untaught(generator)
+        return params | (with_prefix(TEACHER, self._untaught(generator)) if self.distil else {})
+
+    def _untaught(self, generator: torch.Generator) -> Params:
         params = self.network.init(generator)
-        return params | _classifier(self.network, self.spec, self.classes, generator)
+        self.spec.target.require_classes("A pretrained baseline", "Use 'maml' or 'r2d2'.")
+        size = torch.Size(self.network.output_shape(self.spec.format)).numel()
+        return params | with_prefix(CLASSIFIER, self.classifier.init(size, self.classes, generator))
 
     def embed(self, params: Params, x: Features) -> Tensor:
         """(n, D) embeddings, in float32 at least."""
         with full_precision(self.network(params, x)) as z:
             return z.flatten(1)
 
+    def _all_classes(self, params: Params, x: Features) -> Tensor:
+        return self.classifier.logits(prefixed(CLASSIFIER, params), self.embed(params, x))
+
     def predicts_with(self, params: Params, state: State) -> tuple[Params, State]:
-        return {name: value for name, value in params.items() if not name.startswith(CLASSIFIER)}, state
+        return {name: value for name, value in params.items() if not name.startswith((CLASSIFIER, TEACHER))}, state
 
     def passes(self, params: Params, episode: Episode) -> Iterator[Moments]:
         """One pass over the pooled batch; there is no support set to adapt to."""
-        with self.network.recording() as moments:
+        with self.recording() as moments:
             self.embed(params, episode.query.x)
         yield moments
 
     def score(self, params: Params, episode: Episode) -> tuple[Tensor, Tensor]:
-        """Loss and accuracy over all training classes on a pooled batch."""
-        logits = _linear(self.embed(params, episode.query.x), prefixed(CLASSIFIER, params))
-        every = self.spec.target.at(self.classes)
-        return every.loss(logits, episode.query, self.smoothing), every.score(logits, episode.query)
+        """Loss and accuracy over all training classes on a pooled batch.
+
+        With a teacher the loss is (1 − β) ℓ + β T² KL(softmax(t / T) ‖ softmax(s / T)), where s are logits and t the
+        teacher's (Hinton, Vinyals & Dean 2015), which normalises by its own statistics.
+        """
+        query, every = episode.query, self.spec.target.at(self.classes)
+        logits = self._all_classes(params, query.x)
+        loss = every.loss(logits, query, self.smoothing)
+        if self.distil:
+            t = self.distil_temperature
+            taught = (self._all_classes(prefixed(TEACHER, params), query.x).detach() / t).log_softmax(1)
+            away = F.kl_div((logits / t).log_softmax(1), taught, reduction="none", log_target=True).sum(1)
+            loss = (1 - self.distil) * loss + self.distil * t**2 * masked_mean(away, query.mask)
+        return loss, every.score(logits, query)
 
 
 @dataclass(frozen=True, kw_only=True)
-class SimpleShot(_Pretraining, Learner):
-    """Nearest centroid over centred and normalised embeddings (CL2N).
+class PretrainedEmbedding(Pretraining):
+    """A head in closed form on embeddings of length 1. centre: less the mean of training embeddings, before that."""
 
-    The logits are minus the squared distances, as in prototypical networks; the paper needs no more than their order.
-    """
-
-    centre: bool = True
-    pretrains: bool = True
+    head: Head = field(default_factory=Prototypes)
+    centre: bool = False
 
     def calibrate(self, params: Params, episodes: list[Episode]) -> Params:
         params = super().calibrate(params, episodes)
@@ -99,25 +109,27 @@ class SimpleShot(_Pretraining, Learner):
 
     def adapt(self, params: Params, support: Examples) -> State:
         with full_precision(self._transform(params, self.embed(params, support.x))) as z:
-            return _NEAREST.fit({}, z, support, self.spec)
+            return self.head.fit({}, z, support, self.spec)
 
     def predict(self, params: Params, state: State, x: Features) -> Tensor:
         with full_precision(self._transform(params, self.embed(params, x))) as z:
-            return _NEAREST.logits({}, state, z, self.spec)
+            return self.head.logits({}, state, z, self.spec)
 
 
 @dataclass(frozen=True, kw_only=True)
-class FineTuning(_Pretraining, IterativeLearner):
-    """A new linear head on the pretrained encoder, trained on the support set; optionally the encoder moves too."""
+class FineTuning(Pretraining, IterativeLearner):
+    """A new classifier on the pretrained encoder, trained on the support set; optionally the encoder moves too."""
 
     rule: Rule
     tune: Literal["head", "all"] = "head"
-    pretrains: bool = True
+
+    def __post_init__(self) -> None:
+        Pretraining.__post_init__(self)
+        IterativeLearner.__post_init__(self)
 
     def start(self, params: Params, support: Examples) -> State:
         z = self.embed(params, support.x)
-        weight = z.new_zeros((self.spec.ways, z.shape[1]))
-        task = {f"{NEW_HEAD}weight": weight, f"{NEW_HEAD}bias": weight[:, 0]}
+        task = with_prefix(NEW_HEAD, self.classifier.new(z, support, self.spec.ways))
         if self.tune == "all":
             encoder = self.network.movable(params)
             task |= {name: value for name, value in encoder.items() if not self.network.per_step(name)}
@@ -127,69 +139,19 @@ class FineTuning(_Pretraining, IterativeLearner):
     def step(self, params: Params, state: State, support: Examples) -> State:
         def support_loss(task: Params, shared: Params) -> Tensor:
             z = state["embedded"] if self.tune == "head" else self._embed_with(shared, task, support.x)
-            return self.spec.target.loss(_linear(z, prefixed(NEW_HEAD, task)), support)
+            return self.spec.target.loss(self.classifier.logits(prefixed(NEW_HEAD, task), z), support)
 
         return descend(self.rule, state, support_loss, params)
 
     def _embed_with(self, params: Params, task: Params, x: Features) -> Tensor:
-        return self.network(params, x, {n: v for n, v in task.items() if not n.startswith(NEW_HEAD)}).flatten(1)
+        return self.network(params, x, task).flatten(1)
 
     def predict(self, params: Params, state: State, x: Features) -> Tensor:
         task = task_parameters(state)
-        return _linear(self._embed_with(params, task, x), prefixed(NEW_HEAD, task))
+        return self.classifier.logits(prefixed(NEW_HEAD, task), self._embed_with(params, task, x))
 
     def predicts_with(self, params: Params, state: State) -> tuple[Params, State]:
         task = task_parameters(state)
         params, _ = super().predicts_with(params, state)
         own = {name: value for name, value in params.items() if name.removeprefix(PARAMETER) not in task}
         return own, with_prefix(TASK, task)
-
-
-@learners.register("simpleshot", pretrains=True)
-def simpleshot(
-    module: nn.Module,
-    spec: TaskSpec,
-    *,
-    classes: Count = 0,
-    centre: bool = True,
-    smoothing: float = 0.0,
-    norm: Norm = "running",
-) -> SimpleShot:
-    """Baseline: nearest centroid on an encoder trained by ordinary classification (SimpleShot, Wang et al. 2019).
-
-    classes: number of training classes (0 until it is known). centre: subtract the mean training embedding.
-    smoothing: share of each training label that is spread over all classes.
-    norm: what BatchNorm layers normalise by: 'running' averages over training tasks, or the 'batch' at hand.
-    """
-    return SimpleShot(network=Network(module, norm), spec=spec, classes=classes, centre=centre, smoothing=smoothing)
-
-
-@learners.register("finetune", pretrains=True)
-def finetune(
-    module: nn.Module,
-    spec: TaskSpec,
-    *,
-    classes: Count = 0,
-    lr: float = 0.01,
-    steps: Steps = 100,
-    rule: Literal["sgd", "adam"] = "adam",
-    tune: Literal["head", "all"] = "head",
-    smoothing: float = 0.0,
-    norm: Norm = "running",
-) -> FineTuning:
-    """Baseline: train a new head on an encoder trained by ordinary classification (Chen et al. 2019).
-
-    classes: number of training classes (0 until it is known). lr, steps, rule: of fine-tuning on the support set.
-    tune: 'head', or 'all' to move the encoder as well.
-    smoothing: share of each training label that is spread over all classes.
-    norm: what BatchNorm layers normalise by: 'running' averages over training tasks, or the 'batch' at hand.
-    """
-    return FineTuning(
-        network=Network(module, norm, inner_loop=False),
-        spec=spec,
-        classes=classes,
-        rule=(SGD if rule == "sgd" else Adam)(lr=lr),
-        steps=steps,
-        tune=tune,
-        smoothing=smoothing,
-    )

@@ -10,11 +10,12 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from quickstudy.entries import CONSTANT, PARAMETER, prefixed, with_prefix
-from quickstudy.episode import Features, Params, leaves, map_features
+from quickstudy.entries import CONSTANT, PARAMETER, prefixed, reference, with_prefix
+from quickstudy.episode import Episode, Examples, Features, Params, leaves, map_episode, map_features
 from quickstudy.errors import ModelError
 from quickstudy.formats.base import Format
 from quickstudy.formats.passing import nothing_for
+from quickstudy.learners.base import Learner
 from quickstudy.learners.chance import chances
 from quickstudy.learners.network import Network
 
@@ -171,5 +172,29 @@ def _tried(network: Network, format: Format) -> bool:
         torch.func.vmap(torch.func.grad(loss) if moving else loss, in_dims=(None, 0, 0))(moving, several, keys)
     except (RuntimeError, ValueError, TypeError, LookupError) as error:
         _log.info("Tasks run one after another: vmap cannot follow this network (%s).", str(error).split("\n")[0][:200])
+        return False
+    return True
+
+
+def vmaps_learning(learner: Learner) -> bool:
+    """Whether `vmap` can follow all that a learner does with its networks; where it cannot, a line says why."""
+    spec, init = learner.spec, learner.init(torch.Generator().manual_seed(0))
+    count = max(2, spec.ways)
+    x = made_up(learner.network, spec.format, count)
+    like = reference(init)
+    y = torch.zeros((count, *spec.target.shape), dtype=torch.int64 if spec.ways else like.dtype)
+    one = Examples(x, y, torch.ones(count, dtype=torch.bool))
+    moving = {name: value for name, value in init.items() if learner.moves(name)}
+
+    def loss(moving: Params, episode: Episode, key: Tensor) -> Tensor:
+        with chances(key):
+            return learner.loss(init | moving, episode)
+
+    several = map_episode(lambda t: torch.stack([t, t]), Episode(one, one))
+    try:
+        keys = torch.arange(2)
+        torch.func.vmap(torch.func.grad(loss) if moving else loss, in_dims=(None, 0, 0))(moving, several, keys)
+    except (RuntimeError, ValueError, TypeError, LookupError) as error:
+        _log.info("Tasks run one after another: vmap cannot follow this learner (%s).", str(error).split("\n")[0][:200])
         return False
     return True

@@ -136,8 +136,7 @@ def adapted(memory: Memory, records: Records, *, broken: Broken = "refuse", **op
     support, names, fitted, spec = _support(memory, records, broken)
     solved = memory.adapt(support, spec=spec, **options)
     params, state = (
-        place(tensors, support.mask.device, memory.learner.network.inner_loop)
-        for tensors in (memory.params, solved.state)
+        place(tensors, support.mask.device, memory.learner.inner_loop) for tensors in (memory.params, solved.state)
     )
     return solved, Model(
         RunConfig.from_json(memory.facts["config"]), memory.learner.at(spec).evaluated(), params, state, names, fitted,

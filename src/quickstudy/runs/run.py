@@ -12,8 +12,9 @@ from torch import nn
 
 from quickstudy.deploy.model import Model, adapt
 from quickstudy.engine import Engine, place, resolve_device
+from quickstudy.entries import prefixed
 from quickstudy.episode import Params
-from quickstudy.errors import ConfigError, RunError
+from quickstudy.errors import ConfigError, RunError, unknown_name
 from quickstudy.evaluation.evaluate import Result, evaluate
 from quickstudy.formats.records import Broken
 from quickstudy.learners import IterativeLearner, Learner
@@ -93,7 +94,7 @@ class Run:
     @cached_property
     def params(self) -> Params:
         """The kept φ, calibrated, on the run's device: of the best validation, or the last if none is held out."""
-        return place(self._kept[0], resolve_device(self.config.device), self.learner.network.inner_loop)
+        return place(self._kept[0], resolve_device(self.config.device), self.learner.inner_loop)
 
     @property
     def kept(self) -> dict[str, Any]:
@@ -110,14 +111,19 @@ class Run:
         lines = self.metrics
         return float(lines[-1]["seconds"]) if lines else None
 
-    def module(self) -> nn.Module:
+    def module(self, name: str = "") -> nn.Module:
         """The network as an ordinary module with the trained weights and statistics, on the CPU, in `eval()` mode.
+
+        name: of a second network that the learner has, such as 'relation'; ConfigError for one that it has not.
 
         >>> encoder = run.module()  # doctest: +SKIP
         >>> torch.save(encoder.state_dict(), "encoder.pt")  # doctest: +SKIP
         """
-        params = {name: value.cpu() for name, value in self.params.items()}
-        return as_module(self.learner.network, params).eval()
+        networks = {prefix.rstrip("."): network for prefix, network in self.learner.networks.items()}
+        if name not in networks:
+            raise unknown_name("network of this run", name, [n for n in networks if n])
+        own = prefixed(f"{name}.", self.params) if name else self.params
+        return as_module(networks[name], {name: value.cpu() for name, value in own.items()}).eval()
 
     def untrained(self) -> Params:
         """φ as it was before the first step, calibrated: what training must beat."""

@@ -29,7 +29,12 @@ def check_learner(learner: Learner, episodes: Episode) -> None:
     first, again, other = (learner.init(torch.Generator().manual_seed(seed)) for seed in (0, 0, 1))
     _require_tensors(first, "φ (what `init` returns)")
     require(_close(first, again, exact=True), "`init` with the same generator gives different φ.")
-    drawn = not learner.network.drawn or not _close(first, other, exact=True)
+    try:
+        learner.require_entries(first)
+    except ConfigError as error:
+        raise AssertionError(str(error)) from error
+    draws = any(network.drawn for network in learner.networks.values())
+    drawn = not draws or not _close(first, other, exact=True)
     require(drawn, "`init` ignores its generator: two seeds give the same φ.")
     params, episodes = {name: _double(value) for name, value in first.items()}, map_episode(_double, episodes)
     singles = list(tasks_of(episodes))

@@ -17,7 +17,7 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 from quickstudy.engine import Engine, place, resolve_device
 from quickstudy.engine.distribute import Group
 from quickstudy.engine.vectorize import tasks_of
-from quickstudy.entries import CONSTANT, HEAD, INNER, PARAMETER, require_alike
+from quickstudy.entries import CONSTANT, HEAD, INNER, PARAMETER, of_kind, require_alike
 from quickstudy.episode import Params
 from quickstudy.errors import CheckpointError, ConfigError, fitting_together
 from quickstudy.learners import Learner, Network
@@ -30,7 +30,7 @@ from quickstudy.tasks.base import Source
 from quickstudy.tasks.classes import ClassSource
 from quickstudy.tasks.transformed import transformed
 from quickstudy.training.config import RunConfig
-from quickstudy.training.start import taken_from
+from quickstudy.training.start import taken_from, taught_by
 
 _OWN = (PARAMETER, HEAD, INNER, CONSTANT)  # what φ has from the beginning, and of the same shape for all tasks
 _RESTORE = "Restore the file from a copy."
@@ -78,9 +78,7 @@ def restored_learner(config: RunConfig, spec: TaskSpec, params: Params, module: 
     with fitting_together("What was stored describes no network that can be built", _RESTORE), _of_at_most(size):
         learner = build_learner(config, spec, classes=1, module=module)
         fresh = learner.init(torch.Generator().manual_seed(0))
-    wanted, stored = (
-        {name: value for name, value in some.items() if name.startswith(_OWN)} for some in (fresh, params)
-    )
+    wanted, stored = ({name: value for name, value in some.items() if of_kind(name, _OWN)} for some in (fresh, params))
     require_alike(wanted, stored, "a learner with its settings", "What was stored")
     return learner
 
@@ -213,6 +211,8 @@ def calibrated(parts: Parts, config: RunConfig, params: Params) -> Params:
 def initial_params(parts: Parts, config: RunConfig) -> Params:
     """Fresh φ on the run's device, drawn from the config's seed."""
     params = parts.engine.learner.init(torch.Generator().manual_seed(config.seed))
+    parts.engine.learner.require_entries(params)
     if config.start:
         params = params | taken_from(config.start, params)
-    return place(params, parts.engine.device, parts.engine.learner.network.inner_loop)
+    params = params | taught_by(config.teacher, params)
+    return place(params, parts.engine.device, parts.engine.learner.inner_loop)

@@ -103,6 +103,8 @@ class RunConfig:
     'logits' or 'last_hidden_state'), or the number of a tuple's part."""
     start: str = ""
     """The folder of a run, of any learner, whose network this one starts from; what does not fit is drawn anew."""
+    teacher: str = ""
+    """The folder of a finished run of the same network and learner, for learners that imitate its answers."""
     trainable: tuple[str, ...] = ()
     """The parameters that training moves, by their names in the network, such as "head.*"; "!backbone.*" means all but
     these. All that are not frozen if not given."""

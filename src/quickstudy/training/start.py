@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from quickstudy.entries import CONSTANT, HEAD, INNER, PARAMETER
+from quickstudy.entries import CONSTANT, HEAD, INNER, MEMORY, PARAMETER, TEACHER, of_kind, prefixed, with_prefix
 from quickstudy.episode import Params
 from quickstudy.errors import ConfigError
 from quickstudy.learners import Learner
@@ -24,7 +24,7 @@ def taken_from(folder: str, params: Params) -> Params:
     Raises ConfigError if nothing of the network fits.
     """
     stored, _ = load_tensors(Path(folder) / "model.safetensors", "run")
-    own = {n: v for n, v in params.items() if n.startswith(_TAKEN)}
+    own = {n: v for n, v in params.items() if of_kind(n, _TAKEN)}
     taken = {n: stored[n].to(v.dtype) for n, v in own.items() if n in stored and stored[n].shape == v.shape}
     if not any(name.startswith(PARAMETER) for name in taken):
         here, there = (next((n for n in some if n.startswith(PARAMETER)), "") for some in (own, stored))
@@ -33,6 +33,33 @@ def taken_from(folder: str, params: Params) -> Params:
             f"{_shaped(here, own)}, there is {_shaped(there, stored)}. Start from a run of the same network."
         )
     return taken
+
+
+def taught_by(folder: str, params: Params) -> Params:
+    """The teacher's entries of φ, as the run in `folder` has them, statistics too; empty where φ has no teacher.
+
+    Raises ConfigError for a teacher that is missing, of another network, or not asked for.
+    """
+    wanted = prefixed(TEACHER, params)
+    if bool(wanted) != bool(folder):
+        raise ConfigError(
+            f"The run {folder} was given as a teacher, but this learner imitates none: set its distil above 0 "
+            "(--learner.distil), or leave teacher out."
+            if folder
+            else "The learner is to imitate a teacher, but none was given. Name the folder of a finished run of the "
+            "same network and learner: teacher=… (--teacher RUN), or set distil to 0."
+        )
+    if not folder:
+        return {}
+    stored, _ = load_tensors(Path(folder) / "model.safetensors", "run")
+    own = {name: value for name, value in stored.items() if not name.startswith((TEACHER, MEMORY))}
+    if strange := next((n for n, v in wanted.items() if n not in own or own[n].shape != v.shape), None):
+        raise ConfigError(
+            f"The run {folder} cannot be the teacher: here {strange!r} is {tuple(wanted[strange].shape)}, there it is "
+            f"{tuple(own[strange].shape) if strange in own else 'nothing'}. A teacher has the same network, learner "
+            "and training classes."
+        )
+    return with_prefix(TEACHER, own)
 
 
 def _shaped(name: str, params: Params) -> str:
