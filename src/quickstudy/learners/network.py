@@ -25,9 +25,9 @@ from quickstudy.formats.base import Format
 from quickstudy.formats.passing import arguments, nothing_for
 from quickstudy.learners.cells import ElementaryCells, recurs
 from quickstudy.learners.copies import Copies
-from quickstudy.learners.given import is_given
 from quickstudy.learners.moments import Moments
 from quickstudy.learners.normalise import own_statistics, without_state
+from quickstudy.models.given import is_given
 
 Norm = Literal["running", "batch", "per_step", "given"]
 """What BatchNorm layers normalise by.
@@ -121,7 +121,7 @@ class Network:
         """Fresh φ entries: 'network.*', and 'constant.*' for buffers.
 
         Layers with `reset_parameters` are drawn from `generator`, but for those that were given with their weights (see
-        `quickstudy.learners.given`); all others are as they came.
+        `quickstudy.models.given`); all others are as they came.
         """
         module = copy.deepcopy(self._by_batch.module).cpu()  # so that one generator decides, wherever the module is
         seed = int(torch.randint(2**62, (), generator=generator))
