@@ -57,6 +57,7 @@ def _opened(file: str, checksum: str, process: int) -> _Session:
         )
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # others may need the cores
     options.log_severity_level = 3  # errors
     try:
         session = onnxruntime.InferenceSession(str(found(file)), options, providers=["CPUExecutionProvider"])
