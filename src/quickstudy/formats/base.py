@@ -49,6 +49,8 @@ class Format(ABC):
     """Where a record comes from, as a column of a table is called."""
     labels_itself: ClassVar[bool] = False
     """Whether a record is its own labels, as the values of a series are."""
+    white: ClassVar[float | None] = None
+    """What white is, where features are pixels and black is 0."""
     distorts: ClassVar[bool] = False
     """Whether `distorted`, `turned` and `views` mean anything."""
 

@@ -41,6 +41,7 @@ class Image(Format):
     invert: bool = False
 
     what = "images"
+    white = 1.0
     distorts = True
 
     def __post_init__(self) -> None:

@@ -11,15 +11,16 @@ from torch import nn
 
 from quickstudy.errors import ConfigError, ModelError
 from quickstudy.inner.partition import matching
+from quickstudy.models.given import forget_marks, keep_weights
 
-_MARK = "_quickstudy_given"
+_WHOLE = "_quickstudy_whole"
 
 
 def as_given(module: nn.Module) -> nn.Module:
-    """A copy of `module` whose layers keep their weights where φ is drawn, wherever they are built in."""
+    """A copy of the user's `module` whose layers keep their weights where φ is drawn, wherever they are built in."""
     module = copy.deepcopy(module)
-    for layer in module.modules():
-        setattr(layer, _MARK, True)
+    keep_weights(module)
+    setattr(module, _WHOLE, True)
     return module
 
 
@@ -47,21 +48,12 @@ class _Part:
         return parts[self.name] if self.name in parts else getattr(output, self.name)
 
 
-def is_given(layer: nn.Module) -> bool:
-    """Whether a layer keeps its weights where φ is drawn."""
-    return bool(getattr(layer, _MARK, False))
-
-
-def keep_mark(layer: nn.Module, instead: nn.Module) -> None:
-    """Let the layer that stands `instead` of another be given if that was."""
-    setattr(instead, _MARK, is_given(layer))
-
-
 def given_part(module: nn.Module) -> nn.Module:
-    """The outermost part of `module` that was given, as it was given; all of it if none was."""
-    part = next(filter(is_given, module.modules()), module)
+    """What the user gave of `module`, as it was given; all of it if no part was."""
+    part = next((one for one in module.modules() if hasattr(one, _WHOLE)), module)
+    forget_marks(part)
+    vars(part).pop(_WHOLE, None)
     for layer in part.modules():
-        vars(layer).pop(_MARK, None)
         for number in [number for number, hook in layer._forward_hooks.items() if isinstance(hook, _Part)]:
             del layer._forward_hooks[number]
     return part

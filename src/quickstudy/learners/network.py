@@ -24,11 +24,11 @@ from quickstudy.formats.passing import arguments, nothing_for
 from quickstudy.learners.cells import ElementaryCells, recurs
 from quickstudy.learners.chance import Drawing, apart, chance
 from quickstudy.learners.copies import Copies
-from quickstudy.learners.given import is_given
 from quickstudy.learners.listening import recorded, recording, refreshes, refreshing
 from quickstudy.learners.moments import Moments
 from quickstudy.learners.nature import PLAIN, Nature, is_plain, nature, refuse_hidden
 from quickstudy.learners.normalise import own_statistics, without_state
+from quickstudy.models.given import is_given
 
 Norm = Literal["running", "batch", "per_step", "given"]
 """What BatchNorm layers normalise by.
@@ -147,7 +147,7 @@ class Network:
         """Fresh φ entries: 'network.*', and 'constant.*' for buffers, after the network's name if it has one.
 
         Layers with `reset_parameters` are drawn from `generator`, but for those that were given with their weights (see
-        `quickstudy.learners.given`); all others are as they came.
+        `quickstudy.models.given`); all others are as they came.
         """
         module = copy.deepcopy(self._by_batch.module).cpu()  # so that one generator decides, wherever the module is
         seed = int(torch.randint(2**62, (), generator=generator))

@@ -11,7 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from quickstudy.episode import Params
 from quickstudy.errors import ModelError
-from quickstudy.learners.given import keep_mark
+from quickstudy.models.given import keep_mark
 
 _HOOKS = ("_forward_hooks", "_forward_hooks_with_kwargs", "_forward_pre_hooks", "_forward_pre_hooks_with_kwargs")
 

@@ -150,6 +150,6 @@ def _support(memory: Memory, records: Records, broken: Broken) -> tuple[Examples
 
 
 def _learner(config: RunConfig, spec: TaskSpec, module: nn.Module | None) -> MemoryLearner:
-    learner = build_learner(config, spec, module=module)
+    learner = build_learner(config, spec, module=module, stored=True)
     assert isinstance(learner, MemoryLearner)
     return learner

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import Literal
 
-from torch import nn
+from torch import Tensor, nn
 
 from quickstudy.errors import ConfigError
 from quickstudy.registry import models
@@ -35,6 +36,24 @@ def image_channels(spec: TaskSpec, model: str) -> int:
     """Channels of the tasks' images; a ConfigError where the inputs are no images."""
     check_axes(spec, model, "images (channels, height, width)")
     return spec.input_shape[0]
+
+
+class Encoded(nn.Module):
+    """What `encoder` makes of its inputs, whatever they are, passed through `head`."""
+
+    def __init__(self, encoder: nn.Module, head: nn.Module) -> None:
+        super().__init__()
+        self.encoder, self.head = encoder, head
+
+    def forward(self, *inputs: Tensor, **named: Tensor) -> Tensor:
+        output: Tensor = self.head(self.encoder(*inputs, **named))
+        return output
+
+
+def with_head(encoder: nn.Module, features: int, spec: TaskSpec) -> Encoded:
+    """An encoder to (n, features) with a linear layer to what the target asks for."""
+    head, shape = nn.Linear(features, outputs_of(spec)), spec.target.layer()
+    return Encoded(encoder, head if shape is None else nn.Sequential(OrderedDict(linear=head, shape=shape)))
 
 
 def make_norm(kind: NormLayer, channels: int) -> nn.Module:

@@ -68,7 +68,7 @@ class Run:
     @cached_property
     def parts(self) -> Parts:
         """Source, network and engine. Raises DataError if classes that are held out today were trained on."""
-        parts = build(self.config, self._module, self._source)
+        parts = build(self.config, self._module, self._source, stored=True)
         splits.check(self.folder, parts.source)
         return parts
 

@@ -49,6 +49,8 @@ def train(
         config = replace(config, model=models.part(OWN))
     if source is not None:
         config = replace(config, tasks=sources.part(OWN))
+    with group.together("set-up", leader_first=True):
+        config = config.settled()
     check_group(config, group)
     with group.together("set-up", leader_first=True):
         parts = build(config, module, source)

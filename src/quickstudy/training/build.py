@@ -37,26 +37,31 @@ _RESTORE = "Restore the file from a copy."
 _CALIBRATION = 1 << 40  # indices of the episodes that statistics are taken over; training never gets there
 
 
-def build_learner(config: RunConfig, spec: TaskSpec, classes: int = 0, module: nn.Module | None = None) -> Learner:
+def build_learner(
+    config: RunConfig, spec: TaskSpec, classes: int = 0, module: nn.Module | None = None, stored: bool = False
+) -> Learner:
     """The config's learner around `module`, or around the config's model where none is given.
 
-    classes: number of training classes, for learners that pretrain on all of them.
+    classes: number of training classes, for learners that pretrain on all of them. stored: φ is at hand, so the model
+    need not have the weights that training began with.
     """
     traits, own = learners.traits(config.learner.name), module is not None
     if module is None:
         size = config.learner.settings()["context"] if traits.context else 0
-        if len(spec.format.layout) > 1:
+        if len(spec.format.layout) > 1 and not models.traits(config.model.name).several:
             raise ConfigError(
                 f"The model {config.model.name!r} takes one tensor, but these tasks are of {spec.format}, which are "
-                f"several: {', '.join(spec.format.layout)}. Give a network of your own that takes them by their names: "
-                "qs.train(config, module=…)."
+                f"several: {', '.join(spec.format.layout)}. Choose one that takes them by their names "
+                f"({', '.join(f'--model {name}' for name in models if models.traits(name).several)}), or give a "
+                "network of your own that does: qs.train(config, module=…)."
             )
         if size and models.traits(config.model.name).axes == 2:
             raise ConfigError(
                 f"The learner {config.learner.name!r} puts a context beside vectors and images, but the model "
                 f"{config.model.name!r} reads sequences. Choose maml, or a network of your own with a buffer 'context'."
             )
-        module = cast(nn.Module, config.model.build(_wider(spec, size) if size else spec, traits.head))
+        model = config.model.drawn() if stored or config.init == "fresh" else config.model
+        module = cast(nn.Module, model.build(_wider(spec, size) if size else spec, traits.head))
         module = WithContext(module, size) if size else module
     elif config.init == "given":
         module = as_given(module)
@@ -76,7 +81,7 @@ def restored_learner(config: RunConfig, spec: TaskSpec, params: Params, module: 
     """The learner whose φ was stored; CheckpointError, naming an entry, where φ is of another network."""
     size = sum(value.numel() for value in params.values())
     with fitting_together("What was stored describes no network that can be built", _RESTORE), _of_at_most(size):
-        learner = build_learner(config, spec, classes=1, module=module)
+        learner = build_learner(config, spec, classes=1, module=module, stored=True)
         fresh = learner.init(torch.Generator().manual_seed(0))
     wanted, stored = ({name: value for name, value in some.items() if of_kind(name, _OWN)} for some in (fresh, params))
     require_alike(wanted, stored, "a learner with its settings", "What was stored")
@@ -116,11 +121,15 @@ def _wider(spec: TaskSpec, size: int) -> TaskSpec:
 
 @dataclass(frozen=True)
 class Parts:
-    """What a run consists of. source: shaped for evaluation. training: where training episodes come from."""
+    """What a run consists of. source: shaped for evaluation. training: where training episodes come from.
+
+    stored: φ is at hand, so the network may lack the weights that training began with.
+    """
 
     source: Source
     training: Source
     engine: Engine
+    stored: bool = False
 
     @property
     def training_engine(self) -> Engine:
@@ -136,8 +145,13 @@ class Parts:
             check_episode(first, source.spec, tasks=True)
 
 
-def build(config: RunConfig, module: nn.Module | None = None, source: Source | None = None) -> Parts:
-    """Build everything `config` names, on its device. `module` and `source` replace the config's if given."""
+def build(
+    config: RunConfig, module: nn.Module | None = None, source: Source | None = None, stored: bool = False
+) -> Parts:
+    """Build everything `config` names, on its device. `module` and `source` replace the config's if given.
+
+    stored: see `Parts`.
+    """
     device = resolve_device(config.device)
     base = source if source is not None else cast(Source, config.tasks.build())
     base = base.seeded(config.seed).to(device)
@@ -156,10 +170,10 @@ def build(config: RunConfig, module: nn.Module | None = None, source: Source | N
                 "shuffle_labels would leave nothing to learn. Leave it out."
             )
         pooled = base.pooled(config.batch)
-        learner = build_learner(config, shaped.spec, pooled.spec.ways, module)
-        return Parts(shaped, pooled, _engine(learner, device, config))
+        learner = build_learner(config, shaped.spec, pooled.spec.ways, module, stored)
+        return Parts(shaped, pooled, _engine(learner, device, config), stored)
     training = base.sampled(config.train_sampling)
-    learner = build_learner(config, shaped.spec, module=module)
+    learner = build_learner(config, shaped.spec, module=module, stored=stored)
     if traits.head and training.spec.outputs != shaped.spec.outputs:
         raise ConfigError(
             f"The learner {config.learner.name!r} has a head of {shaped.spec.ways} outputs and cannot train on "
@@ -170,7 +184,7 @@ def build(config: RunConfig, module: nn.Module | None = None, source: Source | N
     training = transformed(
         training, shuffle_labels=config.shuffle_labels, target_offset=config.target_offset, shuffle_order=ordered
     )
-    return Parts(shaped, training, _engine(learner, device, config))
+    return Parts(shaped, training, _engine(learner, device, config), stored)
 
 
 def _engine(learner: Learner, device: torch.device, config: RunConfig) -> Engine:
@@ -209,10 +223,21 @@ def calibrated(parts: Parts, config: RunConfig, params: Params) -> Params:
 
 
 def initial_params(parts: Parts, config: RunConfig) -> Params:
-    """Fresh φ on the run's device, drawn from the config's seed."""
-    params = parts.engine.learner.init(torch.Generator().manual_seed(config.seed))
-    parts.engine.learner.require_entries(params)
+    """φ as training begins with it, on the run's device: what is not given is drawn from the config's seed."""
+    learner = parts.engine.learner
+    if parts.stored and config.weighted:
+        learner = build_learner(config, learner.spec, getattr(learner, "classes", 0))
+        parts = replace(parts, engine=replace(parts.engine, learner=learner))
+    params = unfilled_params(parts, config)
     if config.start:
         params = params | taken_from(config.start, params)
     params = params | taught_by(config.teacher, params)
-    return place(params, parts.engine.device, parts.engine.learner.inner_loop)
+    return place(params, parts.engine.device, learner.inner_loop)
+
+
+def unfilled_params(parts: Parts, config: RunConfig) -> Params:
+    """φ by its names and shapes, on the run's device, for what is stored to be put into."""
+    learner = parts.engine.learner
+    params = learner.init(torch.Generator().manual_seed(config.seed))
+    learner.require_entries(params)
+    return place(params, parts.engine.device, learner.inner_loop)

@@ -97,7 +97,7 @@ class RunConfig:
     """Groups (such as alphabets) that the classes of a training task come from; the source's choice if not given."""
     init: Init = "given"
     """How a network of your own starts: from its own weights and statistics ('given'), or drawn anew from the seed
-    ('fresh'). Networks that are named are always drawn."""
+    ('fresh'). So do named ones that have weights from elsewhere, such as 'squeezenet'; the others are drawn."""
     output: str = ""
     """Which part of what a network of your own gives is its output, where it gives several: the key of a dict (such as
     'logits' or 'last_hidden_state'), or the number of a tuple's part."""
@@ -216,6 +216,15 @@ class RunConfig:
             self.min_shots,
             self.train_groups,
         )
+
+    @property
+    def weighted(self) -> bool:
+        """Whether the model names weights from elsewhere."""
+        return self.model.settings() != self.model.drawn().settings()
+
+    def settled(self) -> RunConfig:
+        """The same with what its model reads from elsewhere among its options, as it is stored with a run."""
+        return replace(self, model=self.model.settled())
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, defaults written out."""

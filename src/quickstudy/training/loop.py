@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,9 @@ from quickstudy.engine.distribute import Group
 from quickstudy.episode import Episode, Params, task
 from quickstudy.errors import ProcessLost, RunError, TrainingError
 from quickstudy.evaluation.evaluate import evaluate
-from quickstudy.registry import OWN
 from quickstudy.storage.checkpoint import load_checkpoint, save_checkpoint
 from quickstudy.training.best import Best, Facts
-from quickstudy.training.build import Parts, calibrated, initial_params
+from quickstudy.training.build import Parts, calibrated, initial_params, unfilled_params
 from quickstudy.training.config import RunConfig
 from quickstudy.training.metrics import MetricsLog
 from quickstudy.training.outer import Outer
@@ -69,22 +69,23 @@ class Training:
         self._latest: tuple[Episode, Tensor]  # of the last step
         self.tuner = Tuner(self.engine, config.compile, run=self._run)
         self.tuner.decided = self.plans.decided or not self.group.leads  # the others follow the leader's plan
-        self.outer = self._fresh()
+        self.outer = self._beginning(unfilled_params if parts.stored else initial_params)
         self.whole = WholeStep(self.outer)
         self.held_out = held_out(parts.source)
         self.step, self.seconds, self.best = 0, 0.0, Best()
         self.window: list[tuple[Tensor, Tensor]] = []  # loss and metric of the steps since the last line of metrics
         self.metric = parts.engine.learner.spec.target.metric
 
-    def _fresh(self) -> Outer:
-        params = initial_params(self.parts, self.config)
-        return Outer(params, self.config.outer, self.engine.learner.moves)
+    def _beginning(self, params: Callable[[Parts, RunConfig], Params]) -> Outer:
+        return Outer(params(self.parts, self.config), self.config.outer, self.engine.learner.moves)
 
     def resume(self) -> None:
         """Go on from the newest good checkpoint; from the first step where none was written yet."""
-        found = load_checkpoint(self.folder, self._fresh, Facts)
+        found = load_checkpoint(self.folder, partial(self._beginning, unfilled_params), Facts)
         if found is None:
             _log.warning("%s has no checkpoint yet: training begins with its first step.", self.folder)
+            self.outer = self._beginning(initial_params)
+            self.whole = WholeStep(self.outer)
             return
         self.outer, self.step, facts = found
         self.whole = WholeStep(self.outer)
@@ -114,8 +115,8 @@ class Training:
             Progress(title, config.iterations, self.step, quiet or not self.group.leads) as progress,
         ):
             self.tuner.say = lambda line: progress.say(f"{title} {self.step}/{config.iterations}  {line}")
-            if self.step == 0 and (config.start or config.model.name == OWN):
-                progress.say(f"{title}: {beginning(config, self.engine.learner, self.outer.params)}")
+            if self.step == 0 and (words := beginning(config, self.engine.learner, self.outer.params)):
+                progress.say(f"{title}: {words}")
                 self._save()  # where it begins, which may not be found again
             if not config.iterations:
                 self._validate(log)

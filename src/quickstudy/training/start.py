@@ -8,6 +8,7 @@ from quickstudy.entries import CONSTANT, HEAD, INNER, MEMORY, PARAMETER, TEACHER
 from quickstudy.episode import Params
 from quickstudy.errors import ConfigError
 from quickstudy.learners import Learner
+from quickstudy.registry import OWN, models
 from quickstudy.storage.tensors import load_tensors
 from quickstudy.training.config import RunConfig
 
@@ -67,9 +68,12 @@ def _shaped(name: str, params: Params) -> str:
 
 
 def beginning(config: RunConfig, learner: Learner, params: Params) -> str:
-    """What φ begins from, as the end of a sentence."""
+    """What φ begins from, as the end of a sentence; '' where nothing but the seed was ever meant."""
     if not config.start:
-        return _OWN[config.init]
+        if config.model.name == OWN or config.weighted:
+            return _OWN[config.init]
+        options = ", ".join(f"--model.{name}" for name in models.traits(config.model.name).drawn)
+        return f"the network is drawn from the seed ({options} would give it weights)." if options else ""
     moved = [name for name in params if learner.moves(name)]
     anew = sorted(set(moved) - taken_from(config.start, params).keys())
     rest = f"; {len(anew)} are drawn anew: {', '.join(anew[:3])}{', …' if len(anew) > 3 else ''}" if anew else ""
