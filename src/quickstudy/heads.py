@@ -62,7 +62,7 @@ def full_precision(z: Tensor) -> Iterator[Tensor]:
 
 def squared_distances(a: Tensor, b: Tensor) -> Tensor:
     """‖a_i − b_j‖², (n, m), for a (n, D) and b (m, D)."""
-    return a.square().sum(1)[:, None] - 2 * a @ b.T + b.square().sum(1)[None]
+    return a.square().sum(1)[:, None] - 2 * (a @ b.T) + b.square().sum(1)[None]
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from quickstudy.engine import Engine
 from quickstudy.engine.distribute import Group
+from quickstudy.engine.kept import on_features
 from quickstudy.engine.vectorize import tasks_of
 from quickstudy.episode import Episode, Params
 from quickstudy.errors import ConfigError
@@ -23,7 +25,8 @@ from quickstudy.targets.metric import Metric, metric_named
 from quickstudy.tasks.base import Sampling, Source
 from quickstudy.version import __version__
 
-_CHUNK = 16  # tasks evaluated at once
+_CHUNK, _LARGEST = 16, 256  # tasks evaluated at once: the least, and the most
+_NUMBERS = 1 << 22  # that their examples have together, where that is not the least already
 
 
 @dataclass(frozen=True)
@@ -109,8 +112,20 @@ def figures_of(engine: Engine, params: Params, episodes: Episode) -> tuple[Tenso
 
 def metrics_of(engine: Engine, params: Params, episodes: Episode) -> Tensor:
     """The metric of every task (T,), after adapting as learners do after training."""
-    predictions, target = engine.predictions(params, episodes), engine.learner.spec.target
-    return torch.stack([target.score(p, e.query) for p, e in zip(predictions, tasks_of(episodes), strict=True)])
+    learner = engine.learner.evaluated()
+
+    def score(episode: Episode) -> tuple[Tensor, ...]:
+        prediction = learner.predict(params, learner.adapt(params, episode.support), episode.query.x)
+        return (learner.spec.target.score(prediction, episode.query),)
+
+    return engine.map(score, episodes)[0]
+
+
+def at_once(source: Source) -> int:
+    """How many tasks of a source are evaluated at once: more where they are small."""
+    size, layout = source.sampling, source.spec.format.layout.values()
+    numbers = size.ways * (size.shots + size.queries) * sum(math.prod(leaf.shape) for leaf in layout)
+    return max(_CHUNK, min(_LARGEST, _NUMBERS // max(1, numbers)))
 
 
 def baseline_of(engine: Engine, episodes: Episode) -> Tensor:
@@ -138,22 +153,23 @@ def evaluate(
     group = group or Group()
     if episodes < 1:
         raise ConfigError(f"episodes must be at least 1, found {episodes}.")
+    engine, source = on_features(engine, params, source)
     source.check(split)
     began, values = time.perf_counter(), torch.zeros(episodes, dtype=torch.float64)
     told = {name: torch.zeros_like(values) for name in engine.learner.evaluated().figure_names}
-    blind = torch.zeros_like(values)
+    blind, count = torch.zeros_like(values), at_once(source)
     with group.together("evaluation"):
-        for start in range(0, episodes, _CHUNK)[group.rank :: group.size]:
-            indices = torch.arange(start, min(start + _CHUNK, episodes), device=engine.device)
+        for start in range(0, episodes, count)[group.rank :: group.size]:
+            indices = torch.arange(start, min(start + count, episodes), device=engine.device)
             drawn = source.episodes(split, indices)
             if start == 0:
                 check_episode(drawn, source.spec, tasks=True)
-            values[start : start + _CHUNK] = metrics_of(engine, params, drawn).cpu()
+            values[start : start + count] = metrics_of(engine, params, drawn).cpu()
             if compare_supports:
-                blind[start : start + _CHUNK] = baseline_of(engine, drawn).cpu()
+                blind[start : start + count] = baseline_of(engine, drawn).cpu()
             if told:
                 for column, values_of in zip(told.values(), figures_of(engine, params, drawn), strict=True):
-                    column[start : start + _CHUNK] = values_of.cpu()
+                    column[start : start + count] = values_of.cpu()
             if on_progress is not None:
                 on_progress(int(indices[-1]) + 1)
     values = group.sum(values, "evaluation")

@@ -52,7 +52,8 @@ class Network:
 
     norm: see `Norm`. steps: number of inner steps, for 'per_step'. inner_loop: the network is differentiated inside an
     inner loop, where tracked statistics are refused. name: of a learner's second network, which stands before the names
-    of its entries in φ; the first has none. Raises ModelError for modules that cannot be pure functions.
+    of its entries in φ; the first has none. part: φ has entries of more than this module, which are passed over. Raises
+    ModelError for modules that cannot be pure functions.
 
     >>> relation = Network(nn.Linear(2, 1), name="relation")
     >>> list(relation.init(torch.Generator()))
@@ -64,6 +65,7 @@ class Network:
     steps: int = 0
     inner_loop: bool = False
     name: str = ""
+    part: bool = False
     _by_batch: Copies = field(init=False, repr=False)
     _by_statistics: Copies = field(init=False, repr=False)
     plain: bool = field(init=False, repr=False)
@@ -266,11 +268,14 @@ class Network:
             values = {n: v.index_select(0, at)[0] if self.per_step(n) else v for n, v in values.items()}
             statistics = {n: v.index_select(0, at)[0] for n, v in statistics.items()}
         copies = self._by_statistics if statistics else self._by_batch
-        instead = {n: v for n, v in self.own(task).items() if n in self._names} if task else {}
+        if self.part:
+            values = {n: v for n, v in values.items() if n in self.names}
+            statistics = {n: v for n, v in statistics.items() if n.rpartition(".")[0] in self.layers}
+        instead = {n: v for n, v in self.own(task).items() if n in self.names} if task else {}
         return copies, values | statistics | instead
 
     @cached_property
-    def _names(self) -> frozenset[str]:
+    def names(self) -> frozenset[str]:
         """Of all parameters and buffers."""
         module = self._by_batch.module
         both = (

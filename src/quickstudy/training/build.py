@@ -70,6 +70,8 @@ def build_learner(
     if config.trainable:
         module = copy.deepcopy(module)
         freeze_all_but(module, config.trainable)
+    if not config.iterations and not traits.head and config.learner.options.get("tune") != "all":
+        module = copy.deepcopy(module).requires_grad_(False)  # neither loop moves it, so its features can be kept
     options = {"classes": classes} if traits.pretrains else {}
     constructor = learners[config.learner.name]
     if own:

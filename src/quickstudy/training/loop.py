@@ -16,6 +16,7 @@ from quickstudy import rng
 from quickstudy.engine import Engine, Tuner, trains_on
 from quickstudy.engine.core import Gradients
 from quickstudy.engine.distribute import Group
+from quickstudy.engine.kept import on_features
 from quickstudy.episode import Episode, Params, task
 from quickstudy.errors import ProcessLost, RunError, TrainingError
 from quickstudy.evaluation.evaluate import evaluate
@@ -63,7 +64,7 @@ class Training:
         self.parts, self.config, self.folder, self.keep = parts, config, folder, keep
         self.group = group or Group()
         self._stop, self._stopping = StopRequests(), False  # asked of this process; agreed on by all
-        self.engine = parts.training_engine
+        self.engine, self.training = parts.training_engine, parts.training
         self.plans = PlanLog(folder, self.group.leads)
         self._key = rng.key(config.seed, "estimator", device=self.engine.device)
         self._latest: tuple[Episode, Tensor]  # of the last step
@@ -107,6 +108,9 @@ class Training:
             )  # fmt: skip
         trains_on(self.engine.device)
         self._level()
+        if self.config.iterations:
+            self.engine, self.training = on_features(self.engine, self.outer.params, self.training)
+            self.tuner.engine = self.engine
         config, began, spent = self.config, time.perf_counter(), self.seconds
         title = f"Training {config.name}"
         with (
@@ -168,7 +172,7 @@ class Training:
         indices = torch.arange(first, first + self.config.meta_batch, device=self.engine.device)
 
         def tasks(mine: Tensor) -> tuple[Episode, Tensor]:
-            self._latest = self.parts.training.episodes("train", mine), rng.fold(self._key, mine)
+            self._latest = self.training.episodes("train", mine), rng.fold(self._key, mine)
             return self._latest
 
         self._planned()
@@ -190,7 +194,7 @@ class Training:
         """Let buffers follow φ that a call in training changes; all processes do so by the step's first task."""
         learner = self.tuner.engine.learner
         if not learner.still:
-            first = task(self.parts.training.episodes("train", indices[:1]), 0)
+            first = task(self.training.episodes("train", indices[:1]), 0)
             with self.engine.autocast():
                 self.outer.put(learner.refreshed(self.outer.params, first, rng.fold(self._key, indices[0])))
 
