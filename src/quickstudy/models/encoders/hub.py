@@ -34,6 +34,11 @@ def folder_of(name: str, model: str, weights: bool) -> Path:
     return _fetched(name, model, weights)
 
 
+def settled_place(place: Any) -> Any:
+    """A folder or file that is there by its whole path, never to be looked for on the hub; all else as it is."""
+    return str(Path(place).resolve()) if isinstance(place, str) and place and Path(place).exists() else place
+
+
 def weights_in(folder: Path) -> Path:
     """The file in a folder that holds the weights."""
     return next(folder / name for name in (*_SAFE, *_PICKLED) if (folder / name).is_file())

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from quickstudy.errors import CheckpointError, ConfigError, MissingExtra
 from quickstudy.hints import Within
-from quickstudy.models.encoders.hub import folder_of, settings_in, weights_in
+from quickstudy.models.encoders.hub import folder_of, settings_in, settled_place, weights_in
 from quickstudy.models.encoders.library import Library
 from quickstudy.models.encoders.pixels import IMAGENET_MEAN, IMAGENET_STD, Pixels, Triple, pixels
 from quickstudy.models.head import with_head
@@ -79,6 +79,8 @@ def _settled(**options: Any) -> dict[str, Any]:
     if trained.get("fixed_input_size") and (side != size[0] or "img_size" in arguments):
         arguments["img_size"] = side
     return options | {
+        "name": settled_place(options["name"]),
+        "pretrained": settled_place(options["pretrained"]),
         "architecture": json.dumps({"architecture": architecture["architecture"], "arguments": arguments}),
         "resolution": side,
         "mean": options["mean"] or tuple(trained.get("mean") or IMAGENET_MEAN),
@@ -135,7 +137,7 @@ def timm(
     white: float | None = None,
     architecture: str = "",
 ) -> nn.Module:
-    """An image network of the library timm, without its classifier, started from its weights. Needs the extra 'timm'.
+    """An image network of the library timm, without its classifier, started from its weights. Extra 'timm'.
 
     With `head` a linear layer, drawn anew, gives `spec.outputs` numbers. Folders and the hub's cache are looked at
     before the hub. Weights and architecture become part of a run: nothing of the kind is needed again, but timm.

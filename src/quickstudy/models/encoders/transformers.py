@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from quickstudy.errors import CheckpointError, ConfigError, MissingExtra
 from quickstudy.hints import Within
-from quickstudy.models.encoders.hub import CONFIG, folder_of, settings_in
+from quickstudy.models.encoders.hub import CONFIG, folder_of, settings_in, settled_place
 from quickstudy.models.encoders.library import Library
 from quickstudy.models.encoders.pixels import IMAGENET_MEAN, IMAGENET_STD, Pixels, Triple, pixels
 from quickstudy.models.head import with_head
@@ -53,8 +53,9 @@ class TransformersEncoder(Library):
             return self._pooled(self.network(pixel_values=self.pixels(x)), None)
         mask = named.get(_MASK)
         if mask is not None:
-            # Where no token is, as in padded examples, attention would have nothing to look at.
-            named = named | {_MASK: torch.where(mask.any(1, keepdim=True), mask, torch.ones_like(mask))}
+            # Where no token is, as in padded examples, there is nothing to attend to and no mean: all are looked at.
+            mask = torch.where(mask.any(1, keepdim=True), mask, torch.ones_like(mask))
+            named = named | {_MASK: mask}
         return self._pooled(self.network(**named), mask)
 
     def _pooled(self, output: Any, mask: Tensor | None) -> Tensor:
@@ -69,7 +70,7 @@ class TransformersEncoder(Library):
         if mask is None:
             return states.mean(1)
         known = mask.to(states.dtype)[..., None]
-        return (states * known).sum(1) / known.sum(1).clamp(min=1)
+        return (states * known).sum(1) / known.sum(1)
 
 
 def _settled(**options: Any) -> dict[str, Any]:
@@ -86,6 +87,8 @@ def _settled(**options: Any) -> dict[str, Any]:
     size = images.get("size")
     size = next(iter(size.values())) if isinstance(size, dict) and size else size
     return options | {
+        "name": settled_place(options["name"]),
+        "pretrained": settled_place(options["pretrained"]),
         "architecture": json.dumps(kept),
         "resolution": options["resolution"] or _side(kept.get("image_size")) or _side(size) or 224,
         "mean": options["mean"] or tuple(images.get("image_mean") or IMAGENET_MEAN),
@@ -150,7 +153,7 @@ def transformers(
     white: float | None = None,
     architecture: str = "",
 ) -> nn.Module:
-    """A network of the library transformers, for images or text, started from its weights. Needs 'transformers'.
+    """A network of the library transformers, for images or text, started from its weights. Extra 'transformers'.
 
     Text comes as several tensors: `input_ids`, with `attention_mask` and what else the network takes by name. With
     `head` a linear layer, drawn anew, gives `spec.outputs` numbers. Folders and the hub's cache are looked at before
