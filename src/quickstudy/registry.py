@@ -182,11 +182,11 @@ class Registry(Mapping[str, Callable[..., R]], Generic[R, T]):
     def __len__(self) -> int:
         return sum(1 for _ in self)
 
-    def part(self, name: str, **options: Any) -> Part[R]:
+    def part(self, name: str, /, **options: Any) -> Part[R]:
         """The constructor called `name` with these options; options that it does not take are refused."""
         return Part(self, name, options)
 
-    def make(self, name: str, **options: Any) -> R:
+    def make(self, name: str, /, **options: Any) -> R:
         """What the constructor called `name` makes of these options."""
         return self.part(name, **options).build()
 

@@ -3,7 +3,7 @@
 from quickstudy.models.columns import columns
 from quickstudy.models.context import FiLM, WithContext
 from quickstudy.models.conv4 import conv4
-from quickstudy.models.encoders import onnx, squeezenet
+from quickstudy.models.encoders import onnx, squeezenet, timm, transformers
 from quickstudy.models.lstm import SequenceReader, lstm
 from quickstudy.models.mlp import mlp
 from quickstudy.models.resnet8 import resnet8
@@ -22,4 +22,6 @@ __all__ = [
     "resnet8",
     "resnet12",
     "squeezenet",
+    "timm",
+    "transformers",
 ]

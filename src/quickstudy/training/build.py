@@ -24,7 +24,8 @@ from quickstudy.learners import Learner, Network
 from quickstudy.learners.given import as_given, freeze_all_but, giving
 from quickstudy.learners.probe import probe
 from quickstudy.models import WithContext
-from quickstudy.registry import formats, learners, models
+from quickstudy.models.given import keep_weights
+from quickstudy.registry import OWN, formats, learners, models
 from quickstudy.spec import TaskSpec, check_episode
 from quickstudy.tasks.base import Source
 from quickstudy.tasks.classes import ClassSource
@@ -43,7 +44,7 @@ def build_learner(
     """The config's learner around `module`, or around the config's model where none is given.
 
     classes: number of training classes, for learners that pretrain on all of them. stored: φ is at hand, so the model
-    need not have the weights that training began with.
+    is neither given the weights that training began with, nor drawn.
     """
     traits, own = learners.traits(config.learner.name), module is not None
     if module is None:
@@ -63,6 +64,8 @@ def build_learner(
         model = config.model.drawn() if stored or config.init == "fresh" else config.model
         module = cast(nn.Module, model.build(_wider(spec, size) if size else spec, traits.head))
         module = WithContext(module, size) if size else module
+        if stored:
+            keep_weights(module)  # of which only the shapes matter, so that nothing need be drawn
     elif config.init == "given":
         module = as_given(module)
     if config.output:
@@ -125,7 +128,7 @@ def _wider(spec: TaskSpec, size: int) -> TaskSpec:
 class Parts:
     """What a run consists of. source: shaped for evaluation. training: where training episodes come from.
 
-    stored: φ is at hand, so the network may lack the weights that training began with.
+    stored: φ is at hand, so a model that is named has only the right shapes.
     """
 
     source: Source
@@ -227,7 +230,7 @@ def calibrated(parts: Parts, config: RunConfig, params: Params) -> Params:
 def initial_params(parts: Parts, config: RunConfig) -> Params:
     """φ as training begins with it, on the run's device: what is not given is drawn from the config's seed."""
     learner = parts.engine.learner
-    if parts.stored and config.weighted:
+    if parts.stored and config.model.name != OWN:
         learner = build_learner(config, learner.spec, getattr(learner, "classes", 0))
         parts = replace(parts, engine=replace(parts.engine, learner=learner))
     params = unfilled_params(parts, config)

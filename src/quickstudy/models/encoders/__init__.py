@@ -2,5 +2,7 @@
 
 from quickstudy.models.encoders.onnx import onnx
 from quickstudy.models.encoders.squeezenet import squeezenet
+from quickstudy.models.encoders.timm import timm
+from quickstudy.models.encoders.transformers import transformers
 
-__all__ = ["onnx", "squeezenet"]
+__all__ = ["onnx", "squeezenet", "timm", "transformers"]
