@@ -11,7 +11,7 @@ from quickstudy.learners import meta_baseline, protonet
 
 
 def test_logits_are_scaled_cosines_to_the_means_of_embeddings_as_they_are() -> None:
-    """w_c = mean of f(x) over class c; p(c | x) = softmax of τ cos(f(x), w_c) (Chen et al. 2021, equations 1 and 3)."""
+    """w_c = mean of f(x) over class c; p(c | x) = softmax of τ cos(f(x), w_c) (Chen et al. 2021)."""
     learner = meta_baseline(perceptron(VECTORS, 4), VECTORS)
     params = random_params(learner.init(generator()))
     support, query = episodes(VECTORS, tasks=None)

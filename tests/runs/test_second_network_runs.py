@@ -36,3 +36,28 @@ def test_a_run_trains_stores_and_gives_back_both_networks(tmp_path: Path) -> Non
     config = replace(config, start=str(run.folder), iterations=0)
     other = qs.train(config, module=module, source=blobs(), out=tmp_path / "two", quiet=True)
     assert all(torch.equal(value, other.params[name]) for name, value in run.params.items() if "statistics" not in name)
+
+
+def test_a_run_takes_both_networks_from_a_dict_of_modules(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    encoder, second = (
+        nn.Sequential(nn.Linear(8, 8), nn.Tanh()),
+        nn.Sequential(nn.Linear(16, 6), nn.ReLU(), nn.Linear(6, 1)),
+    )
+    second[2].requires_grad_(False)
+    both = nn.ModuleDict({"network": encoder, "relation": second})
+    config = class_run("relationnet", iterations=0)
+    run = qs.train(config, module=both, source=blobs(), out=tmp_path / "given", quiet=True)
+    assert torch.equal(run.params["network.0.weight"], encoder[0].weight)
+    assert torch.equal(run.params["relation.network.0.weight"], second[0].weight)
+    config = replace(config, iterations=15, trainable=("relation.*",))
+    run = qs.train(config, module=both, source=blobs(), out=tmp_path / "trained", quiet=True)
+    assert torch.equal(run.params["network.0.weight"], encoder[0].weight)
+    assert not torch.equal(run.params["relation.network.0.weight"], second[0].weight)
+    assert torch.equal(run.params["relation.network.2.weight"], second[2].weight)
+    x = torch.randn(5, 16)
+    torch.testing.assert_close(run.module("relation")(x), run.learner.networks["relation."](run.params, x))
+    for name in ("relatoin", "transform"):
+        config = replace(config, trainable=())
+        with pytest.raises(ConfigError, match=f"for 'relationnet' 'relation'; found 'network', '{name}'"):
+            qs.train(config, module=nn.ModuleDict({"network": encoder, name: second}), source=blobs(), quiet=True)

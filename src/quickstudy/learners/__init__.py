@@ -2,6 +2,7 @@
 
 from quickstudy.learners.base import IterativeLearner, Learner
 from quickstudy.learners.embedding import EmbeddingLearner, matchingnet, meta_baseline, protonet, r2d2
+from quickstudy.learners.feat import FEATLearner, feat
 from quickstudy.learners.frozen import frozen
 from quickstudy.learners.gradient import GradientLearner
 from quickstudy.learners.maml_family import anil, cavia, fomaml, imaml, maml, metasgd, reptile
@@ -11,9 +12,11 @@ from quickstudy.learners.pretrained import FineTuning, PretrainedEmbedding
 from quickstudy.learners.pretrained_family import baseline_plus_plus, finetune, rfs, simpleshot
 from quickstudy.learners.reader import ReaderLearner
 from quickstudy.learners.reader_family import anp, cnp, incontext, lstm, mann, snail
+from quickstudy.learners.relation import RelationLearner, relationnet
 
 __all__ = [
     "EmbeddingLearner",
+    "FEATLearner",
     "FineTuning",
     "GradientLearner",
     "IterativeLearner",
@@ -23,11 +26,13 @@ __all__ = [
     "Norm",
     "PretrainedEmbedding",
     "ReaderLearner",
+    "RelationLearner",
     "anil",
     "anp",
     "baseline_plus_plus",
     "cavia",
     "cnp",
+    "feat",
     "finetune",
     "fomaml",
     "frozen",
@@ -42,6 +47,7 @@ __all__ = [
     "metasgd",
     "protonet",
     "r2d2",
+    "relationnet",
     "reptile",
     "rfs",
     "simpleshot",

@@ -24,13 +24,13 @@ _ODD = (torch.float16, torch.bfloat16, torch.float64)
 _followed: WeakKeyDictionary[Network, bool] = WeakKeyDictionary()
 
 
-def probe(network: Network, format: Format) -> None:
-    """Call the network some times on made-up inputs of this format.
+def probe(network: Network, format: Format, x: Features | None = None) -> None:
+    """Call the network some times on made-up inputs of this format, or on x (n, …).
 
     Raises ModelError, with what to do, for one that cannot take such inputs, gives no tensor, changes its buffers,
     answers otherwise at each call, or not by its parameters.
     """
-    params, x = network.init(torch.Generator().manual_seed(0)), made_up(network, format, 3)
+    params, x = network.init(torch.Generator().manual_seed(0)), made_up(network, format, 3) if x is None else x
     before = {name: value.clone() for name, value in params.items()}
     _refuse_kinds(network.module)
     with torch.random.fork_rng(devices=[]), torch.no_grad():

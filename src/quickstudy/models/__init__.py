@@ -8,11 +8,13 @@ from quickstudy.models.lstm import SequenceReader, lstm
 from quickstudy.models.mlp import mlp
 from quickstudy.models.resnet8 import resnet8
 from quickstudy.models.resnet12 import ResidualBlock, resnet12
+from quickstudy.models.second import SetAttention
 
 __all__ = [
     "FiLM",
     "ResidualBlock",
     "SequenceReader",
+    "SetAttention",
     "WithContext",
     "columns",
     "conv4",

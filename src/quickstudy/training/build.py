@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import json
 import threading
 from collections.abc import Iterator
@@ -68,8 +69,6 @@ def build_learner(
             keep_weights(module)  # of which only the shapes matter, so that nothing need be drawn
     elif config.init == "given":
         module = as_given(module)
-    if config.output:
-        module = giving(module, config.output)
     if config.trainable:
         module = copy.deepcopy(module)
         freeze_all_but(module, config.trainable)
@@ -77,9 +76,35 @@ def build_learner(
         module = copy.deepcopy(module).requires_grad_(False)  # neither loop moves it, so its features can be kept
     options = {"classes": classes} if traits.pretrains else {}
     constructor = learners[config.learner.name]
+    module, others = _apart(module, config.learner.name)
+    if config.output:
+        module = giving(module, config.output)
     if own:
         probe(Network(module), spec.format)
-    return cast(Learner, constructor(module, spec, **(config.learner.options | options)))
+    return cast(Learner, constructor(module, spec, **others, **(config.learner.options | options)))
+
+
+def _apart(module: nn.Module, learner: str) -> tuple[nn.Module, dict[str, nn.Module]]:
+    """The first network, and others by name, of an `nn.ModuleDict`; any other module is the first network itself.
+
+    Raises ConfigError for networks that the learner does not take.
+    """
+    if not isinstance(module, nn.ModuleDict):
+        return module, {}
+    takes = [
+        name
+        for name, parameter in inspect.signature(learners[learner]).parameters.items()
+        if parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+    ]
+    others = {name: network for name, network in module.items() if name != "network"}
+    strange = [name for name in others if name not in takes[2:]]
+    if "network" not in module or strange:
+        raise ConfigError(
+            f"An nn.ModuleDict holds the networks of a learner by name: 'network', and for {learner!r} "
+            f"{', '.join(map(repr, takes[2:])) or 'no other'}; found {', '.join(map(repr, module)) or 'none'}. Correct "
+            "the names, or give a module of your own that calls them."
+        )
+    return module["network"], others
 
 
 def restored_learner(config: RunConfig, spec: TaskSpec, params: Params, module: nn.Module | None = None) -> Learner:
