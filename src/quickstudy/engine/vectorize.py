@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from quickstudy.episode import Episode, task
 from quickstudy.learners import Learner, Network
+from quickstudy.learners.nature import is_foreign
 from quickstudy.learners.probe import vmaps, vmaps_learning
 
 Vectorize = Literal["auto", "vmap", "loop"]
@@ -48,8 +49,7 @@ def resolve(mode: Vectorize, learner: Learner, device: torch.device) -> Literal[
 
 def _ours(network: Network) -> bool:
     """Whether the network has layers of PyTorch and quickstudy only, which `vmap` is known to follow."""
-    homes = {type(layer).__module__.split(".")[0] for layer in network.module.modules()}
-    return homes <= {"torch", "quickstudy"}
+    return not any(map(is_foreign, network.module.modules()))
 
 
 def convolves(learner: Learner) -> bool:

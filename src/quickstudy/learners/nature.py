@@ -32,8 +32,14 @@ def is_plain(module: nn.Module) -> bool:
     return all(map(_is_plain, module.modules()))
 
 
+def is_foreign(layer: nn.Module) -> bool:
+    """Whether a layer is of another library than PyTorch and quickstudy, or runs layers of one."""
+    home = type(layer).__module__.split(".")[0]
+    return home not in ("torch", "quickstudy") or bool(getattr(layer, "foreign", False))
+
+
 def _is_plain(layer: nn.Module) -> bool:
-    home = type(layer).__module__.split(".")[0] in ("torch", "quickstudy")
+    home = not is_foreign(layer)
     hooks = layer._forward_hooks or layer._forward_pre_hooks or type(layer).__module__.startswith("torch.nn.utils")
     rate = layer.p if isinstance(layer, _DropoutNd) else getattr(layer, "dropout", 0)
     random = isinstance(layer, nn.RReLU | nn.FractionalMaxPool2d | nn.FractionalMaxPool3d)

@@ -25,6 +25,7 @@ from quickstudy.learners import Learner, Network
 from quickstudy.learners.given import as_given, freeze_all_but, giving
 from quickstudy.learners.probe import probe
 from quickstudy.models import WithContext
+from quickstudy.models.encoders.keras import KerasModule, is_keras
 from quickstudy.models.given import keep_weights
 from quickstudy.registry import OWN, formats, learners, models
 from quickstudy.spec import TaskSpec, check_episode
@@ -67,8 +68,9 @@ def build_learner(
         module = WithContext(module, size) if size else module
         if stored:
             keep_weights(module)  # of which only the shapes matter, so that nothing need be drawn
-    elif config.init == "given":
-        module = as_given(module)
+    else:
+        module = KerasModule(module) if is_keras(module) else module
+        module = as_given(module) if config.init == "given" else module
     if config.trainable:
         module = copy.deepcopy(module)
         freeze_all_but(module, config.trainable)
@@ -130,7 +132,7 @@ def _of_at_most(numbers: int) -> Iterator[None]:
         nonlocal built
         if value is not None and threading.get_ident() == thread:
             built += value.numel()
-            if built > 2 * numbers:  # some layers are replaced while a network is built
+            if built > 8 * numbers:  # layers are replaced while a network is built, and Keras registers each again
                 raise CheckpointError(
                     f"What was stored has {numbers:,} numbers, but its settings describe a larger network: they do not "
                     f"belong together. {_RESTORE}"

@@ -1,8 +1,9 @@
 """Networks that were trained elsewhere, as registered models."""
 
+from quickstudy.models.encoders.keras import KerasModule
 from quickstudy.models.encoders.onnx import onnx
 from quickstudy.models.encoders.squeezenet import squeezenet
 from quickstudy.models.encoders.timm import timm
 from quickstudy.models.encoders.transformers import transformers
 
-__all__ = ["onnx", "squeezenet", "timm", "transformers"]
+__all__ = ["KerasModule", "onnx", "squeezenet", "timm", "transformers"]
