@@ -52,7 +52,7 @@ class RelationLearner(Learner):
 
     def predict(self, params: Params, state: State, x: Features) -> Tensor:
         z, classes = self.network(params, x), state["prototypes"]
-        n, ways = len(z), len(classes)
+        n, ways = z.shape[0], classes.shape[0]  # `len` would fix the number of queries in an export
         pairs = torch.cat([classes.expand(n, *classes.shape), z[:, None].expand(n, ways, *z.shape[1:])], dim=2)
         with full_precision(self.relation(params, pairs.flatten(0, 1))) as scores:
             scores = scores.reshape(n, ways)
