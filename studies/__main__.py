@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from studies import averages, lines, memory, optimizers, reading, recall, writers
+from studies import averages, encoders, lines, memory, networks, optimizers, reading, recall, writers
 
 STUDIES = {
     "starts": memory.starts,
@@ -20,6 +20,9 @@ STUDIES = {
     "online": reading.online,
     "lines": lines.lines,
     "optimizers": optimizers.optimizers,
+    "networks": networks.matrix,
+    "encoders": encoders.encoding,
+    "frozen": encoders.frozen,
 }
 
 if __name__ == "__main__":

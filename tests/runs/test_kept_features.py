@@ -126,6 +126,12 @@ def test_a_network_that_is_frozen_as_a_whole_is_run_once_in_all(tmp_path: Path) 
     assert SEEN[0] <= 240 + 48
 
 
+def test_readers_are_given_whole_support_sets_and_nothing_is_kept(tmp_path: Path) -> None:
+    for iterations in (0, 2):
+        run = run_of(replace(config("cnp"), iterations=iterations), Counting(), tmp_path / str(iterations))
+        assert run.evaluate(episodes=4).episodes == 4
+
+
 def test_features_are_found_again_on_disk_if_they_are_these(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -13,6 +13,7 @@ from quickstudy.formats.base import Format
 from quickstudy.formats.passing import nothing_for
 from quickstudy.learners.network import Network
 from quickstudy.models.head import Encoded
+from quickstudy.models.readers import Reader
 
 
 class Halves(NamedTuple):
@@ -29,13 +30,10 @@ def halves(network: Network, format: Format) -> Halves | None:
     nothing. Looked at are networks that are frozen as a whole, `nn.Sequential`, and encoders with a head.
     """
     module = network.module
+    if isinstance(module, Reader):  # what it is given are whole support sets
+        return None
     if any(isinstance(layer, _BatchNorm) for layer in module.modules()) and network.norm != "given":
         return None
-    if not network.plain:
-        with torch.no_grad():
-            nature = network.nature(nothing_for(module, format, 2))
-        if nature.draws or nature.changes:
-            return None
     stages = list(module._modules) if isinstance(module, nn.Sequential | Encoded) else []
     count = next((i for i, name in enumerate(stages) if _moves(module.get_submodule(name))), len(stages))
     encoder, after = _without(module, stages[count:]), _without(module, stages[:count])
@@ -45,6 +43,11 @@ def halves(network: Network, format: Format) -> Halves | None:
         return None
     if not [*encoder.parameters(), *encoder.buffers()]:
         return None  # there is nothing to save
+    if not network.plain:
+        with torch.no_grad():
+            nature = network.nature(nothing_for(module, format, 2))
+        if nature.draws or nature.changes:
+            return None
     return Halves(_half(network, encoder), _half(network, after))
 
 
