@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 import quickstudy as qs
 from quickstudy.engine import kept
+from quickstudy.episode import Params
 from quickstudy.registry import formats, learners, models, sources
 from quickstudy.tasks.arrays import arrays
 from studies.common import interval, store
@@ -181,6 +182,11 @@ def speed() -> dict[str, float]:
     return {name: sorted(values)[2] for name, values in rates.items()}
 
 
+def ended(params: Params, name: str) -> Tensor:
+    """A parameter of the module in φ, wherever a learner has put the module."""
+    return params.get(f"network.{name}", params.get(f"network.encoder.{name}"))  # type: ignore[return-value]
+
+
 def frozen() -> None:
     """A network that is frozen in part, under many steps of every learner: how many of its numbers moved."""
     from studies.networks import numbers
@@ -189,12 +195,7 @@ def frozen() -> None:
     for name in (n for n in learners if not learners.traits(n).context):
         torch.manual_seed(1)
         outputs = 3 if learners.traits(name).head else 8
-        net = nn.Sequential(
-            nn.Linear(12, 16),
-            nn.BatchNorm1d(16, affine=False, track_running_stats=False),
-            nn.Tanh(),
-            nn.Linear(16, outputs),
-        )
+        net = nn.Sequential(nn.Linear(12, 16), nn.Tanh(), nn.Linear(16, 16), nn.Tanh(), nn.Linear(16, outputs))
         net[0].requires_grad_(False)
         before = {n: v.detach().clone() for n, v in net.named_parameters()}
         config = qs.RunConfig(
@@ -207,11 +208,12 @@ def frozen() -> None:
             except qs.QuickstudyError as error:
                 moved[name] = {"refused": str(error)}
                 continue
+            params = run.params
         kept_ = [n for n in before if n.startswith("0.")]
         others = [n for n in before if not n.startswith("0.")]
         moved[name] = {
-            "frozen": sum(int((run.params[f"network.{n}"] != before[n]).sum()) for n in kept_),
-            "others": sum(int((run.params[f"network.{n}"] != before[n]).sum()) for n in others),
+            "frozen": sum(int((ended(params, n) != before[n]).sum()) for n in kept_),
+            "others": sum(int((ended(params, n) != before[n]).sum()) for n in others),
         }
         print(name, moved[name], flush=True)
     store("frozen", {"steps": FROZEN, "moved": moved})

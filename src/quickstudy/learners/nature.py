@@ -47,21 +47,28 @@ def _is_plain(layer: nn.Module) -> bool:
 
 
 def nature(copies: Copies, x: Features) -> Nature:
-    """The nature of a module, found by calling a copy of it on zeros like x (n, *features).
+    """The nature of a module, found by calling a copy of it on made-up inputs like x (n, *features).
 
     Raises ModelError for draws that cannot be made to repeat.
     """
     state = {name: buffer.clone() for name, buffer in copies.module.named_buffers()}
     module = copies.new(state)
     where = next((t.device for t in (*module.parameters(), *module.buffers())), torch.device("cpu"))
-    zeros = map_features(lambda t: torch.zeros((2, *t.shape[1:]), dtype=t.dtype, device=where), x)
+    inputs = map_features(lambda t: _made_up(t).to(where), x)
     drawing = Drawing(rng.key(0, device=where))  # `vmap`, within which this may be called, takes no other draws
     with torch.no_grad(), drawing:
-        given, named = arguments(module, zeros)
+        given, named = arguments(module, inputs)
         module(*given, **named)
     after = dict(module.named_buffers())
     changes = tuple(name for name, buffer in copies.module.named_buffers() if _differ(buffer, after[name]))
     return Nature(drawing.drawn > 0, changes)
+
+
+def _made_up(x: Tensor) -> Tensor:
+    """Two inputs like x (n, …): random numbers, which change an average as zeros would not; ones, of whole numbers."""
+    shape = (2, *x.shape[1:])
+    numbers = rng.normal(rng.key(1), shape) if x.is_floating_point() else torch.ones(shape)
+    return numbers.to(x.dtype)
 
 
 def _differ(before: Tensor, after: Tensor) -> bool:

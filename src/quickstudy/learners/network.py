@@ -205,10 +205,12 @@ class Network:
         names = self.nature(x).changes
         if not names:
             return {}
-        values = values | {n: values[n].clone() for n in names}
+        module = self._by_batch.new(values | {n: values[n].clone() for n in names})
+        given, named = arguments(module, x)
         with torch.no_grad(), Drawing(key):
-            torch.func.functional_call(self._by_batch.new(), values, *arguments(self.module, x))
-        return {name: values[name] for name in names}
+            module(*given, **named)
+        after = dict(module.named_buffers())
+        return {name: after[name] for name in names}
 
     def refreshing(self) -> AbstractContextManager[Params]:
         """Within it, this thread's first call of the network also finds what `refreshed` gives, without prefix."""

@@ -82,11 +82,9 @@ class KerasModule(nn.Module):
         x: Any = self._turned(inputs[0]) if inputs else named
         trained, others = ([self._value(name) for name in names] for names in (self._trained, self._others))
         output, after = model.stateless_call(trained, others, x, training=self.training)
-        if self.training:
-            with torch.no_grad():
-                for before, value in zip(others, after, strict=True):
-                    if value is not before:
-                        before.copy_(value)
+        for name, value in zip(self._others, after, strict=True) if self.training else ():
+            place, _, own = name.rpartition(".")
+            setattr(self.get_submodule(place), own, value.detach())
         return output
 
     def _value(self, name: str) -> Tensor:
