@@ -9,6 +9,7 @@ from typing import Any
 from quickstudy.storage.atomic import write_atomically
 from quickstudy.storage.json import read_json
 from studies.common import RESULTS, interval, slope
+from studies.encoders_page import encoders, frozen, networks
 from studies.lines_page import continued, lines
 from studies.optimizers_page import curves, optimizers
 from studies.reading_page import calibration, gp, online, tables
@@ -18,9 +19,10 @@ HEAD = """<!-- Made by `python -m studies.page` of studies/results/*.json. Do no
 
 # Studies
 
-What a [memory of tasks, and averaging](memory.md), [learners that read](learners.md#learners-that-read), and [learned
-optimizers](learners.md#learned-optimizers) are worth, measured by the programs in `studies/`. Intervals are 95 %
-confidence intervals over tasks, with one seed.
+What a [memory of tasks, and averaging](memory.md), [learners that read](learners.md#learners-that-read), [learned
+optimizers](learners.md#learned-optimizers) and [encoders that were trained
+elsewhere](learners.md#encoders-that-were-trained-elsewhere) are worth, and which networks train, measured by the
+programs in `studies/`. Intervals are 95 % confidence intervals over tasks, with one seed.
 """
 
 
@@ -194,8 +196,11 @@ on 5-way 1-shot tasks within alphabets that none has seen.
 
 SECTIONS = {
     f.__name__: f
-    for f in (starts, lifelong, recall, writers, fedavg, soup, backends, domains, gp, tables, online, lines, optimizers)
-}
+    for f in (
+        starts, lifelong, recall, writers, fedavg, soup, backends, domains, gp, tables, online, lines, optimizers,
+        encoders, networks, frozen,
+    )
+}  # fmt: skip
 
 
 def page(folder: Path = RESULTS) -> str:
