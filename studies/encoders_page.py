@@ -97,6 +97,6 @@ zero at first.
         text
         + table(head, rows)
         + f"\nOver {counts} test tasks, seed {found['seed']}. In bold what validation classes chose. On features of "
-        f"512 numbers {speed['kept']:,.0f} episodes a second are evaluated; with SqueezeNet run on every image of each, "
+        f"512 numbers {speed['kept']:,.0f} episodes a second are evaluated; with SqueezeNet run on each image, "
         f"{speed['encoding']:.2f}: {speed['kept'] / speed['encoding']:,.0f} times as many.\n"
     )

@@ -131,15 +131,13 @@ class Learner(ABC):
     def refreshed(self, params: Params, episode: Episode, key: Tensor) -> Params:
         """Entries of φ that follow once after each outer step, such as the vectors of spectral normalisation, by a call
         on one training episode. key: of what is drawn in it."""
-        examples = episode.support if len(episode.support.mask) else episode.query
-        found = self.network.refreshed(params, examples.x, key)
-        others = {p: n for p, n in self.networks.items() if n is not self.network and not n.still}
-        if others:
-            with torch.no_grad(), chances(key), ExitStack() as stack:
-                after = {prefix: stack.enter_context(other.refreshing()) for prefix, other in others.items()}
-                self.score(params, episode)
-            for prefix, changed in after.items():
-                found |= with_prefix(prefix + CONSTANT, changed)
+        found: Params = {}
+        networks = {prefix: network for prefix, network in self.networks.items() if not network.still}
+        with torch.no_grad(), chances(key), ExitStack() as stack:
+            after = {prefix: stack.enter_context(network.refreshing()) for prefix, network in networks.items()}
+            self.score(params, episode)
+        for prefix, changed in after.items():
+            found |= with_prefix(prefix + CONSTANT, changed)
         return found
 
     @property

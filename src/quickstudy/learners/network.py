@@ -196,12 +196,8 @@ class Network:
         """Whether it is known that no call changes a buffer."""
         return self.plain or any(not nature.changes for nature in self._natures)
 
-    def refreshed(self, params: Params, x: Features, key: Tensor) -> Params:
-        """The buffers in φ that a call on x (n, *features) while the module is trained changes, after such a call, by
-        their names in φ. Other calls change none, so that φ alone decides what they give. key: of what is drawn."""
-        return with_prefix(self.prefix + CONSTANT, self._changed(self._bound(params, None, None)[1], x, key))
-
     def _changed(self, values: Params, x: Features, key: Tensor | None) -> Params:
+        """The buffers that a call on x in training changes, after such a call. Other calls change none."""
         names = self.nature(x).changes
         if not names:
             return {}
@@ -213,7 +209,7 @@ class Network:
         return {name: after[name] for name in names}
 
     def refreshing(self) -> AbstractContextManager[Params]:
-        """Within it, this thread's first call of the network also finds what `refreshed` gives, without prefix."""
+        """Within it, this thread's first call of the network also finds the buffers that it changes, by name."""
         return refreshing(self)
 
     def _run(self, copies: Copies, values: dict[str, Any], x: Features, watch: Watch = _NOBODY) -> Tensor:
