@@ -79,7 +79,7 @@ class OuterOptions:
             raise ConfigError(f"iterations cannot be negative, found {self.iterations}; 0 adapts without training.")
         for name, rate in {
             "lr": self.lr,
-            **{f"the rate of {pattern!r}": r for pattern, r in self.rates.items()},
+            **{f"the rate of {pattern!r:.80}": r for pattern, r in self.rates.items()},
         }.items():
             if not 0 < rate < math.inf:
                 raise ConfigError(f"{name} must be positive, found {rate}. To leave something as it is, see trainable.")
@@ -99,7 +99,7 @@ class OuterOptions:
             chosen = matching([pattern], list(left))
             if not chosen:
                 raise ConfigError(
-                    f"No parameter that is trained matches {pattern!r}, which was given the rate {rate}, or an earlier "
+                    f"No parameter that is trained matches {pattern!r:.80}, which was given the rate {rate}, or an earlier "
                     f"pattern has taken all. Those left are: {', '.join(list(left)[:20]) or 'none'}. Correct rates."
                 )
             found.append((rate, [left.pop(name) for name in chosen]))
