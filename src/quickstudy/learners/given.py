@@ -43,8 +43,8 @@ class _Part:
         if isinstance(output, tuple | list):
             parts = {str(index): part for index, part in enumerate(output)}
         if self.name not in parts and not hasattr(output, self.name):
-            told = f": {', '.join(map(str, parts))}" if parts else ""
-            raise ModelError(f"What the network gives, a {type(output).__name__}, has no part {self.name!r:.80}{told:.300}.")
+            told = f"has no part {self.name!r:.80}" + (f": {', '.join(map(str, parts))}" if parts else "")
+            raise ModelError(f"What the network gives, a {type(output).__name__}, {told:.400}.")
         return parts[self.name] if self.name in parts else getattr(output, self.name)
 
 
