@@ -100,7 +100,8 @@ class OuterOptions:
             if not chosen:
                 raise ConfigError(
                     f"No parameter that is trained matches {pattern!r:.80}, which was given the rate {rate}, or an "
-                    f"earlier pattern has taken all. Those left are: {', '.join(list(left)[:20]) or 'none'}. Correct rates."
+                    f"earlier pattern has taken all. Those left are: {', '.join(list(left)[:20]) or 'none'}. Correct "
+                    "rates."
                 )
             found.append((rate, [left.pop(name) for name in chosen]))
         return [(self.lr, list(left.values())), *found] if left else found
