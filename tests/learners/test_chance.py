@@ -136,6 +136,22 @@ def test_moments_are_kept(layer: nn.Module, x: Tensor) -> None:
         assert all(len(set(channel.flatten().tolist())) == 1 for channel in dropped[0])
 
 
+def test_attention_may_be_called_by_names() -> None:
+    q, k, v = torch.randn(2, 4, 8), torch.randn(2, 5, 8), torch.randn(2, 5, 8)
+    with Drawing(KEY):
+        placed = F.scaled_dot_product_attention(q, k, v, dropout_p=0.25)
+    with Drawing(KEY):
+        named = F.scaled_dot_product_attention(query=q, key=k, value=v, dropout_p=0.25)
+    assert torch.equal(placed, named)
+
+
+def test_draws_of_another_form_are_refused() -> None:
+    """Two results, or one that is put elsewhere: what would be answered for them is not what is asked."""
+    for draw in (lambda: torch.native_dropout(torch.ones(3), 0.5, True), lambda: torch.rand(3, out=torch.empty(3))):
+        with Drawing(KEY), pytest.raises(ModelError, match="cannot be made to repeat"):
+            draw()
+
+
 def test_draws_that_cannot_repeat_are_refused() -> None:
     class Choosing(nn.Module):
         def forward(self, x: Tensor) -> Tensor:

@@ -154,6 +154,28 @@ def test_features_are_found_again_on_disk_if_they_are_these(
     assert "cannot be used" in caplog.text
 
 
+class Scaled(Counting):
+    """Its weights and what it prints of itself do not tell what it computes."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.sin(self.factor * self.linear(self.flat(x)))
+
+
+def test_encoders_of_the_same_weights_are_told_apart_in_one_process(tmp_path: Path) -> None:
+    made = replace(config("protonet"), iterations=0)
+    encoders = (frozen(Counting()), frozen(Other()), frozen(Scaled(5.0)), frozen(Scaled(9.0)))
+    values = [run_of(made, one, tmp_path / str(i)).evaluate(episodes=30).mean for i, one in enumerate(encoders)]
+    kept._known.clear()
+    for i in (3, 2, 1, 0):
+        run = run_of(made, encoders[i], tmp_path / f"again{i}")
+        assert run.evaluate(episodes=30).mean == values[i]
+    assert len(set(values)) == 4
+
+
 def test_what_is_not_frozen_for_good_is_not_kept() -> None:
     format = formats.make("array", shape=(1, 8, 8))
     given = nn.Sequential(frozen(Counting()), nn.BatchNorm1d(12), head(3))

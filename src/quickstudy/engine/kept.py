@@ -12,7 +12,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from quickstudy.engine.core import Engine
@@ -36,8 +36,9 @@ _BATCH = 128  # examples that are encoded at once
 _SLOW = 2.0  # seconds of encoding above which features are kept on disk
 _POOLS = 4  # in memory
 _PROBED = 8  # examples of a pool that are encoded again, to see that the features on disk are theirs
+_Kinds = tuple[type, ...]
 _log = logging.getLogger("quickstudy")
-_known: OrderedDict[str, Tensor] = OrderedDict()
+_known: OrderedDict[tuple[str, _Kinds], Tensor] = OrderedDict()
 _split: WeakKeyDictionary[Network, tuple[Format, Halves | None]] = WeakKeyDictionary()
 _digests: Any = WeakTensorKeyDictionary()
 
@@ -87,14 +88,22 @@ def _features(engine: Engine, encoder: Network, params: Params, pool: TensorPool
     """The features of all examples of a pool (n, …), from memory, from disk, or by encoding them."""
     entries = prefixed(encoder.prefix, params) if encoder.prefix else params
     own = {n: v for n, v in entries.items() if n.split(".", 1)[-1] in encoder.names or n.startswith("statistics.")}
-    told = json.dumps([str(encoder.module), repr(pool.format), engine.precision])
-    key = checksum(pack(own), told, *(_digest(leaf) for leaf in leaves(pool.x)))[:32]
+    layers = list(encoder.module.modules())
+    told = json.dumps([str(encoder.module), list(map(_settings, layers)), repr(pool.format), engine.precision])
+    name = checksum(pack(own), told, *(_digest(leaf) for leaf in leaves(pool.x)))[:32]
+    key = name, tuple(map(type, layers))  # a class that was written anew may have the name and the weights of another
     if key not in _known:
-        _known[key] = _from_disk(engine, encoder, params, pool, key)
+        _known[key] = _from_disk(engine, encoder, params, pool, name)
         while len(_known) > _POOLS:
             _known.popitem(last=False)
     _known.move_to_end(key)
     return _known[key].to(engine.device)
+
+
+def _settings(layer: nn.Module) -> dict[str, str]:
+    """What a layer was told, such as the file of an encoder, beside what it prints of itself."""
+    plain = (str, int, float, bool, tuple, type(None))
+    return {name: repr(value) for name, value in sorted(vars(layer).items()) if isinstance(value, plain)}
 
 
 def _digest(x: Tensor) -> str:
@@ -106,8 +115,8 @@ def _digest(x: Tensor) -> str:
     return known
 
 
-def _from_disk(engine: Engine, encoder: Network, params: Params, pool: TensorPool, key: str) -> Tensor:
-    path = cache_folder("features", f"{key}.safetensors")
+def _from_disk(engine: Engine, encoder: Network, params: Params, pool: TensorPool, name: str) -> Tensor:
+    path = cache_folder("features", f"{name}.safetensors")
     count = len(leaves(pool.x)[0])
     if path.exists() and (z := _read(path, count)) is not None:
         some = torch.linspace(0, count - 1, min(count, _PROBED)).long()

@@ -72,7 +72,7 @@ class Drawing(TorchFunctionMode):
         self.drawn += 1
         if self._key is None:
             return function(*args, **kwargs)
-        if draw is None:
+        if draw is None or kwargs.get("out") is not None:
             raise ModelError(
                 f"The network draws at random by {resolve_name(function)}, which cannot be made to repeat. Draw by "
                 "torch.rand, torch.randn or torch.bernoulli instead, or switch it off."

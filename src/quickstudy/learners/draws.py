@@ -64,20 +64,20 @@ def _rrelu(
 
 
 def _attention(
-    key: Tensor, query: Tensor, key_: Tensor, value: Tensor, attn_mask: Tensor | None = None, dropout_p: float = 0.0,
+    seed: Tensor, /, query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, dropout_p: float = 0.0,
     is_causal: bool = False, scale: float | None = None, enable_gqa: bool = False,
 ) -> Tensor:  # fmt: skip
     """Attention as PyTorch defines it, with dropout on its weights."""
     if enable_gqa:
-        key_, value = (t.repeat_interleave(query.shape[-3] // t.shape[-3], -3) for t in (key_, value))
-    scores = query @ key_.transpose(-2, -1) * (1 / math.sqrt(query.shape[-1]) if scale is None else scale)
+        key, value = (t.repeat_interleave(query.shape[-3] // t.shape[-3], -3) for t in (key, value))
+    scores = query @ key.transpose(-2, -1) * (1 / math.sqrt(query.shape[-1]) if scale is None else scale)
     if is_causal:
         scores = scores.masked_fill(torch.ones_like(scores, dtype=torch.bool).tril().logical_not(), -math.inf)
     if attn_mask is not None:
         floats = attn_mask.is_floating_point()
         scores = scores + attn_mask if floats else scores.masked_fill(attn_mask.logical_not(), -math.inf)
     weights = scores.softmax(-1)
-    return _dropout(key, weights, dropout_p) @ value
+    return _dropout(seed, weights, dropout_p) @ value
 
 
 def _shape(size: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[int, ...]:
@@ -136,8 +136,8 @@ def _bernoulli_put(key: Tensor, x: Tensor, p: Tensor | float = 0.5, **_: Any) ->
 
 
 DRAWS: dict[Any, Callable[..., Tensor]] = {
-    torch.dropout: _dropout, torch.dropout_: _dropout_put, torch.native_dropout: _dropout,
-    torch.feature_dropout: _feature_dropout, torch.alpha_dropout: _alpha_dropout,
+    torch.dropout: _dropout, torch.dropout_: _dropout_put, torch.feature_dropout: _feature_dropout,
+    torch.alpha_dropout: _alpha_dropout,
     torch.feature_alpha_dropout: _feature_alpha_dropout, torch.rrelu: _rrelu,
     F.scaled_dot_product_attention: _attention,
     torch.rand: _rand, torch.randn: _randn, torch.rand_like: _rand_like, torch.randn_like: _randn_like,
@@ -145,9 +145,9 @@ DRAWS: dict[Any, Callable[..., Tensor]] = {
     Tensor.uniform_: _put(_uniform), Tensor.normal_: _put(_normal), Tensor.exponential_: _put(_exponential),
 }  # fmt: skip
 UNKNOWN = {
-    torch.feature_dropout_, torch.alpha_dropout_, torch.feature_alpha_dropout_, torch.rrelu_, torch.randint,
-    torch.randint_like, torch.randperm, torch.multinomial, Tensor.multinomial, torch.normal, torch.poisson,
-    Tensor.random_, Tensor.cauchy_, Tensor.log_normal_, Tensor.geometric_,
+    torch.native_dropout, torch.feature_dropout_, torch.alpha_dropout_, torch.feature_alpha_dropout_, torch.rrelu_,
+    torch.randint, torch.randint_like, torch.randperm, torch.multinomial, Tensor.multinomial, torch.normal,
+    torch.poisson, Tensor.random_, Tensor.cauchy_, Tensor.log_normal_, Tensor.geometric_,
 }  # fmt: skip
 """Those for which there is no such function here."""
 
