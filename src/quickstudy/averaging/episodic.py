@@ -10,7 +10,7 @@ from quickstudy import rng
 from quickstudy.averaging.members import Member
 from quickstudy.averaging.parts import split
 from quickstudy.engine import Engine
-from quickstudy.episode import Params, task
+from quickstudy.episode import Params
 from quickstudy.errors import ConfigError, DataError
 from quickstudy.metagrads.base import detached
 from quickstudy.tasks.base import Source
@@ -94,7 +94,5 @@ class Episodic(Member):
             indices = torch.arange(step * self.tasks, (step + 1) * self.tasks, device=device)
             grads, _, _ = self.engine.gradients(outer.params, source.episodes("train", indices), rng.fold(key, indices))
             outer.step(grads, torch.nn.utils.get_total_norm(grads.values()))
-            if not self.engine.learner.still:
-                first = task(source.episodes("train", indices[:1]), 0)
-                outer.put(self.engine.learner.refreshed(outer.params, first, rng.fold(key, indices[0])))
+            outer.put(self.engine.refreshed(outer.params, source, indices[0], key))
         return detached(outer.params)

@@ -20,11 +20,12 @@ from quickstudy.engine.precision import Precision, autocast, tensor_cores
 from quickstudy.engine.shared import Shared
 from quickstudy.engine.substitutes import Substitutes
 from quickstudy.engine.vectorize import Vectorize, over_tasks, resolve, tasks_of
-from quickstudy.episode import Episode, Params
+from quickstudy.episode import Episode, Params, task
 from quickstudy.learners import Learner
 from quickstudy.learners.base import IterativeLearner
 from quickstudy.learners.chance import chances
 from quickstudy.metagrads import Metagrad, Recompute, Runner, Unrolled, metagrad
+from quickstudy.tasks.base import Source
 
 Gradients = tuple[Params, Tensor, Tensor]
 _DRAWS = 1  # what networks draw is not what estimators draw
@@ -233,6 +234,14 @@ class Engine:
                 if self.mode == "vmap" or self.plan.order == "forward" or self.plan.compiled != "no":
                     stack.enter_context(Substitutes())
             yield
+
+    def refreshed(self, params: Params, source: Source, index: Tensor, key: Tensor) -> Params:
+        """What follows in φ after an outer step, by a call on one training episode; see `Learner.refreshed`."""
+        if self.learner.still:
+            return {}
+        episode = task(source.episodes("train", index.reshape(1)), 0)
+        with self.autocast():
+            return self.learner.refreshed(params, episode, rng.fold(key, index))
 
     def reports(self, params: Params, episodes: Episode, keys: Tensor | None = None) -> dict[str, float]:
         """What the estimator says of its own estimate, such as a residual: means over the tasks. Empty for most."""

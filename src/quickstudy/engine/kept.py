@@ -7,7 +7,6 @@ import logging
 import time
 from collections import OrderedDict
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -18,15 +17,14 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from quickstudy.engine.core import Engine
 from quickstudy.entries import prefixed
 from quickstudy.episode import Features, Params, leaves, map_features
-from quickstudy.errors import QuickstudyError
-from quickstudy.files import writing
 from quickstudy.formats.augment import Augment
 from quickstudy.formats.base import Format
 from quickstudy.learners import Learner, Network
 from quickstudy.learners.halves import Halves, halves
 from quickstudy.registry import formats
-from quickstudy.storage.tensors import checksum, pack, unpack
+from quickstudy.storage.tensors import checksum, pack
 from quickstudy.tasks.base import Source
+from quickstudy.tasks.cached import read_cached, write_cached
 from quickstudy.tasks.classes import ClassSource
 from quickstudy.tasks.download import cache_folder
 from quickstudy.tasks.pool import TensorPool
@@ -118,7 +116,8 @@ def _digest(x: Tensor) -> str:
 def _from_disk(engine: Engine, encoder: Network, params: Params, pool: TensorPool, name: str) -> Tensor:
     path = cache_folder("features", f"{name}.safetensors")
     count = len(leaves(pool.x)[0])
-    if path.exists() and (z := _read(path, count)) is not None:
+    z = read_cached(path, lambda z: z.is_floating_point() and len(z) == count)
+    if z is not None:
         some = torch.linspace(0, count - 1, min(count, _PROBED)).long()
         fresh = _encoded(engine, encoder, params, pool, some).cpu()
         if fresh.shape[1:] == z.shape[1:] and torch.allclose(fresh, z[some], rtol=1e-2, atol=1e-3):
@@ -129,7 +128,7 @@ def _from_disk(engine: Engine, encoder: Network, params: Params, pool: TensorPoo
     took = time.perf_counter() - began
     if took > _SLOW:
         _log.info("Encoded %d examples in %.0f s; their features are kept in %s.", count, took, path)
-        _write(path, z)
+        write_cached(path, z)
     return z
 
 
@@ -140,20 +139,3 @@ def _encoded(engine: Engine, encoder: Network, params: Params, pool: TensorPool,
     with torch.no_grad(), engine.autocast():
         parts = [encoder(params, examples(some)) for some in torch.split(rows, _BATCH)]
     return torch.cat([part.float() for part in parts])
-
-
-def _read(path: Path, count: int) -> Tensor | None:
-    try:
-        z = unpack(path.read_bytes()).get("features")
-    except (OSError, QuickstudyError) as error:
-        _log.warning("The kept features %s cannot be used (%s): encoding again.", path, error)
-        return None
-    return z if z is not None and z.is_floating_point() and len(z) == count else None
-
-
-def _write(path: Path, z: Tensor) -> None:
-    try:
-        with writing(path) as file:
-            file.write(pack({"features": z}))
-    except OSError as error:
-        _log.warning("Could not keep features in %s (%s): they will be encoded again next time.", path, error)

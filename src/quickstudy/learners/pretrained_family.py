@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 from torch import nn
@@ -134,13 +135,7 @@ def baseline_plus_plus(
     smoothing: share of each training label that is spread over all classes.
     norm: what BatchNorm layers normalise by: 'running' averages over training tasks, or the 'batch' at hand.
     """
-    return FineTuning(
-        network=Network(module, norm, inner_loop=False),
-        spec=spec,
-        classes=classes,
-        classifier=Cosine(temperature),
-        rule=(SGD if rule == "sgd" else Adam)(lr=lr),
-        steps=steps,
-        tune=tune,
-        smoothing=smoothing,
+    plain = finetune(
+        module, spec, classes=classes, lr=lr, steps=steps, rule=rule, tune=tune, smoothing=smoothing, norm=norm
     )
+    return replace(plain, classifier=Cosine(temperature))

@@ -14,11 +14,10 @@ import torch
 from torch import Tensor
 
 from quickstudy.errors import DataError
-from quickstudy.files import writing
 from quickstudy.formats.decoding import decode, fit
 from quickstudy.formats.progress import with_progress
 from quickstudy.storage.archive import Archive, archive
-from quickstudy.storage.tensors import owned
+from quickstudy.tasks.cached import read_cached, write_cached
 from quickstudy.tasks.download import cache_folder, download
 
 URL = "https://github.com/brendenlake/omniglot/raw/master/python/{}.zip"
@@ -86,10 +85,11 @@ def read_archive(path: Path, size: int) -> Drawings:
         labels = torch.tensor([number[name] for name in names])
         contents = hashlib.sha256("".join(f"{i.filename}:{i.CRC}:{i.file_size};" for i in members).encode())
         cached = cache_folder("omniglot") / f"{path.stem}-{size}-{contents.hexdigest()[:16]}.safetensors"
-        x = _load(cached, (len(members), 1, size, size))
+        shape = (len(members), 1, size, size)
+        x = read_cached(cached, lambda x: x.shape == shape and x.dtype == torch.uint8)
         if x is None:
             x = _decode(drawings, [info.filename for info in members], size)
-            _save(x, cached)
+            write_cached(cached, x)
     return Drawings(x, labels, characters)
 
 
@@ -105,30 +105,3 @@ def _decode(drawings: Archive, names: list[str], size: int) -> Tensor:
         alike.append(pixels)
     x[len(names) - len(alike) :] = 255 - fit(torch.stack(alike), size)
     return x
-
-
-def _load(path: Path, shape: tuple[int, ...]) -> Tensor | None:
-    """The cached tensor, or None where it is missing or not what it should be."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        x = owned(load_file(path)["x"])
-    except FileNotFoundError:
-        return None
-    except (SafetensorError, OSError, KeyError) as error:
-        _log.warning("The cached file %s cannot be used (%s): decoding the images again.", path, error)
-        return None
-    return x if x.shape == shape and x.dtype == torch.uint8 else None
-
-
-def _save(x: Tensor, path: Path) -> None:
-    from safetensors.torch import save
-
-    try:
-        with writing(path) as file:
-            file.write(save({"x": x}))
-    except OSError as error:
-        _log.warning(
-            "Could not cache the decoded images at %s (%s): they will be decoded again next time.", path, error
-        )

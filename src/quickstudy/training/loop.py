@@ -17,7 +17,7 @@ from quickstudy.engine import Engine, Tuner, trains_on
 from quickstudy.engine.core import Gradients
 from quickstudy.engine.distribute import Group
 from quickstudy.engine.kept import on_features
-from quickstudy.episode import Episode, Params, task
+from quickstudy.episode import Episode, Params
 from quickstudy.errors import ProcessLost, RunError, TrainingError
 from quickstudy.evaluation.evaluate import evaluate
 from quickstudy.storage.checkpoint import load_checkpoint, save_checkpoint
@@ -192,11 +192,7 @@ class Training:
 
     def _refresh(self, indices: Tensor) -> None:
         """Let buffers follow φ that a call in training changes; all processes do so by the step's first task."""
-        learner = self.tuner.engine.learner
-        if not learner.still:
-            first = task(self.training.episodes("train", indices[:1]), 0)
-            with self.engine.autocast():
-                self.outer.put(learner.refreshed(self.outer.params, first, rng.fold(self._key, indices[0])))
+        self.outer.put(self.engine.refreshed(self.outer.params, self.training, indices[0], self._key))
 
     def _run(self, engine: Engine, params: Params, episodes: Episode, keys: Tensor) -> None:
         """For the tuner's clock: the meta-gradient, and the optimizer's step where one graph holds both; φ stays."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from quickstudy.errors import CheckpointError, ConfigError, MissingExtra
+from quickstudy.errors import ConfigError, MissingExtra
+from quickstudy.storage.json import parsed, read_json
 
 CONFIG = "config.json"
 _SAFE = ("model.safetensors", "model.safetensors.index.json", "open_clip_model.safetensors")
@@ -48,12 +48,13 @@ def settings_in(folder: Path, file: str = CONFIG) -> dict[str, Any]:
     """What a JSON file in the folder says, {} where it has none; CheckpointError for one that is damaged."""
     if not (folder / file).is_file():
         return {}
-    try:
-        said = json.loads((folder / file).read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise CheckpointError(f"{folder / file} is damaged ({error}). Fetch or save the model again.") from error
-    if not isinstance(said, dict):
-        raise CheckpointError(f"{folder / file} holds no settings of a model. Fetch or save the model again.")
+    said: dict[str, Any] = read_json(folder / file, dict[str, Any], "Fetch or save the model again.")
+    return said
+
+
+def architecture_in(text: str) -> dict[str, Any]:
+    """What the option 'architecture' of a model says; CheckpointError where it is damaged."""
+    said: dict[str, Any] = parsed(text, "The model's option 'architecture'", dict[str, Any])
     return said
 
 

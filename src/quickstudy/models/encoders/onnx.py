@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import os
 from functools import lru_cache
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from quickstudy.errors import CheckpointError, ConfigError, MissingExtra, ModelError
-from quickstudy.hints import Within
 from quickstudy.models.encoders.onnx_file import found, onnx_checksum
-from quickstudy.models.encoders.pixels import IMAGENET_MEAN, IMAGENET_STD, Pixels, Triple, pixels
+from quickstudy.models.encoders.pixels import IMAGENET_MEAN, IMAGENET_STD, Pixels, Side, Triple, pixels
 from quickstudy.models.head import with_head
 from quickstudy.registry import models
 from quickstudy.spec import TaskSpec
 
-Side = Annotated[int, Within(1, 4096)]
 _RESOLUTION = 224  # where the file leaves it open
 _NO_GRADIENT = (
     "What is asked needs a gradient through an encoder that is an ONNX file, and there is none. Learn on its features "

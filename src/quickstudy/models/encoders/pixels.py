@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from quickstudy.errors import ConfigError
+from quickstudy.hints import Within
 from quickstudy.models.head import check_axes
 from quickstudy.spec import TaskSpec
 
+Side = Annotated[int, Within(1, 4096)]
+"""Of a square image, in pixels."""
 Triple = tuple[float, float, float]
 """A number for each of red, green and blue."""
 IMAGENET_MEAN: Triple = (0.485, 0.456, 0.406)

@@ -5,20 +5,17 @@ from __future__ import annotations
 import json
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Any, cast
 
 from torch import Tensor, nn
 
 from quickstudy.errors import CheckpointError, ConfigError, MissingExtra
-from quickstudy.hints import Within
-from quickstudy.models.encoders.hub import folder_of, settings_in, settled_place, weights_in
+from quickstudy.models.encoders.hub import architecture_in, folder_of, settings_in, settled_place, weights_in
 from quickstudy.models.encoders.library import Library
-from quickstudy.models.encoders.pixels import IMAGENET_MEAN, IMAGENET_STD, Pixels, Triple, pixels
+from quickstudy.models.encoders.pixels import IMAGENET_MEAN, IMAGENET_STD, Pixels, Side, Triple, pixels
 from quickstudy.models.head import with_head
 from quickstudy.registry import models
 from quickstudy.spec import TaskSpec
-
-Side = Annotated[int, Within(1, 4096)]
 
 
 def _timm() -> Any:
@@ -89,7 +86,7 @@ def _settled(**options: Any) -> dict[str, Any]:
 
 
 def _made(architecture: str, **loading: Any) -> nn.Module:
-    facts = json.loads(architecture)
+    facts = architecture_in(architecture)
     made: nn.Module = _timm().create_model(facts["architecture"], num_classes=0, **facts["arguments"], **loading)
     return made
 

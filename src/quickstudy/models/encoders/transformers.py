@@ -6,21 +6,19 @@ import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from quickstudy.errors import CheckpointError, ConfigError, MissingExtra
-from quickstudy.hints import Within
-from quickstudy.models.encoders.hub import CONFIG, folder_of, settings_in, settled_place
+from quickstudy.models.encoders.hub import CONFIG, architecture_in, folder_of, settings_in, settled_place
 from quickstudy.models.encoders.library import Library
-from quickstudy.models.encoders.pixels import IMAGENET_MEAN, IMAGENET_STD, Pixels, Triple, pixels
+from quickstudy.models.encoders.pixels import IMAGENET_MEAN, IMAGENET_STD, Pixels, Side, Triple, pixels
 from quickstudy.models.head import with_head
 from quickstudy.registry import models
 from quickstudy.spec import TaskSpec
 
-Side = Annotated[int, Within(1, 4096)]
 Pool = Literal["mean", "cls", "own"]
 _MASK = "attention_mask"
 _NOT_KEPT = ("id2label", "label2id", "architectures", "transformers_version", "dtype", "torch_dtype", "_name_or_path")
@@ -103,7 +101,7 @@ def _side(size: Any) -> int | None:
 
 def _config(architecture: str) -> Any:
     """The network's settings, without dropout: it is drawn from a generator that no run knows."""
-    facts = _without_dropout(json.loads(architecture))
+    facts = _without_dropout(architecture_in(architecture))
     config = _transformers().AutoConfig.for_model(**facts)
     config.use_cache = False
     return config

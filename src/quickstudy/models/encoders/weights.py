@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from quickstudy.errors import CheckpointError, ConfigError
 from quickstudy.files import require_regular
+from quickstudy.storage.tensors import unpack
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:
@@ -18,9 +18,8 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     if not Path(path).exists():
         raise ConfigError(f"There is no file of weights {path}. Give the path of one.")
     try:
-        with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
-    except (SafetensorError, OSError, ValueError) as error:
+        return unpack(Path(path).read_bytes())
+    except (CheckpointError, OSError) as error:
         raise CheckpointError(
             f"{path} is truncated or not a safetensors file ({error}). Fetch it again, or convert it with "
             "safetensors.torch.save_file."
