@@ -7,7 +7,7 @@ from typing import Any
 
 from studies.table import table
 
-_WHICH = {"refused": "–", "RAW": "raw error", "WRONG": "wrong"}
+_WHICH = {"RAW": "raw error", "WRONG": "wrong"}
 
 
 def _short(outcome: str) -> str:
@@ -17,7 +17,10 @@ def _short(outcome: str) -> str:
 def networks(found: dict[str, Any]) -> str:
     """Networks with learners."""
     learners = list(next(iter(found["table"].values())))
-    rows = [[network, *(_short(row[one]["outcome"]) for one in learners)] for network, row in found["table"].items()]
+    rows = []
+    for network, row in found["table"].items():
+        other = [f"{one}: {_short(cell['outcome'])}" for one, cell in row.items() if _short(cell["outcome"]) != "yes"]
+        rows.append([network, f"{len(row) - len(other)} of {len(row)}", ", ".join(other)])
     counts = Counter(_short(cell["outcome"]) for row in found["table"].values() for cell in row.values())
     refused: dict[str, list[str]] = {}
     for network, row in found["table"].items():
@@ -27,12 +30,13 @@ def networks(found: dict[str, Any]) -> str:
     text = f"""## Networks as people have them
 
 Small networks of other libraries, with random weights, trained for {found["steps"]} steps by every learner as they are
-(dropout on, BatchNorm by the batch), adapted to a new task and asked twice. *yes*: it trains, φ has moved, and both
-answers are the same bits; –: refused, in words. {counts["yes"]} of {counts.total()} train, {counts["–"]} are refused,
+(dropout on, BatchNorm by the batch), adapted to a new task and asked twice. *Trains* means that φ has moved and that
+both answers are the same bits. {counts["yes"]} of {counts.total()} train, {counts["refused"]} are refused in words,
 {counts["raw error"]} end in an error of another library, and {counts["wrong"]} are wrong without a word.
+The learners are {", ".join(learners)}.
 
 """
-    text += table(["network", *learners], rows)
+    text += table(["network", "trains with", "otherwise"], rows)
     if refused:
         text += "\nRefused:\n\n" + "".join(f"- {said}. ({', '.join(where)})\n" for said, where in refused.items())
     exact = [[name, _exact(one)] for name, one in found["exact"].items()]
@@ -43,7 +47,8 @@ answers are the same bits; –: refused, in words. {counts["yes"]} of {counts.to
     auto = Counter(_short(cell["outcome"]) for row in found["auto"].values() for cell in row.values())
     return text + (
         f'\nBy `vectorize="auto"` and `compile="auto"` with {", ".join(next(iter(found["auto"].values())))}: '
-        f"{auto['yes']} of {auto.total()} train, {auto['–']} are refused, {auto['raw error']} end in a raw error.\n"
+        f"{auto['yes']} of {auto.total()} train, {auto['refused']} are refused, {auto['raw error']} end "
+        "in a raw error.\n"
     )
 
 
