@@ -25,7 +25,7 @@ from quickstudy.registry import learners, models
 from quickstudy.runs.train import resume, train
 from quickstudy.storage.tensors import load_tensors, pack, save_tensors, unpack
 from quickstudy.tasks import arrays
-from quickstudy.tasks.omniglot_data import _load
+from quickstudy.tasks.cached import read_cached
 from quickstudy.training.loop import Training
 
 ODD = {f"odd {size}": torch.arange(size, dtype=torch.uint8) for size in (1, 3, 7, 61)}
@@ -64,7 +64,7 @@ def test_other_readers_align_too(tmp_path: Path) -> None:
     save_rule(tmp_path / "rule", rule, weights)
     assert_aligned(*load_rule(tmp_path / "rule")[1].values())
     save_file({"x": torch.zeros(3, 1, 5, 5, dtype=torch.uint8)}, tmp_path / "images", {"odd": "header"})
-    cached = _load(tmp_path / "images", (3, 1, 5, 5))
+    cached = read_cached(tmp_path / "images", lambda x: x.shape == (3, 1, 5, 5))
     assert cached is not None
     Image.new("RGB", (7, 5)).save(tmp_path / "image.png")
     pixels = [decode_image(tmp_path / "image.png", 3).pixels for _ in range(20)]  # any one may be aligned by chance
