@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+
+_ALLOCATING = re.compile("allocate memory|out of memory|Tried to allocate")  # what PyTorch says then
 
 
 class QuickstudyError(Exception):
@@ -53,6 +56,11 @@ class MissingExtra(QuickstudyError, ImportError):
         )
 
 
+def lacks_memory(error: BaseException) -> bool:
+    """Whether Python, or PyTorch for this device, says that something did not fit into memory."""
+    return isinstance(error, MemoryError) or bool(_ALLOCATING.search(str(error)))
+
+
 @contextmanager
 def fitting_together(what: str, remedy: str) -> Iterator[None]:
     """Within it, errors of Python and PyTorch where stored things do not fit each other are a CheckpointError.
@@ -64,6 +72,8 @@ def fitting_together(what: str, remedy: str) -> Iterator[None]:
     except QuickstudyError:
         raise
     except (RuntimeError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, AssertionError) as error:
+        if lacks_memory(error):
+            raise
         raise CheckpointError(f"{what} ({type(error).__name__}: {str(error)[:200]}). {remedy}") from error
 
 

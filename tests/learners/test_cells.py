@@ -206,3 +206,11 @@ def test_vmap_outside_of_the_engine_is_served_as_well() -> None:
     for part, together in enumerate(member.together(params, [0, 1], 0)):
         for name, value in member(params, part, 0).items():
             torch.testing.assert_close(together[name], value)
+
+
+def test_weights_of_a_transform_lie_nowhere() -> None:
+    """Recurrent layers on a GPU ask for addresses of weights, which those of `torch.func` do not have."""
+    with ElementaryCells():
+        found = torch.func.vmap(lambda x: x + x.data_ptr())(torch.zeros(3))
+        assert torch.equal(found, torch.zeros(3))
+        assert torch.ones(2).data_ptr() != 0

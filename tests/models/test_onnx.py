@@ -118,7 +118,7 @@ def test_learners_that_take_features(learner: str, file: Path, tmp_path: Path) -
     x = torch.rand(6, 3, 16, 16)
     model = run.adapt(x, list("aabbcc"))
     model.save(tmp_path / "model")
-    assert torch.equal(qs.load(tmp_path / "model")(x), model(x))
+    assert torch.equal(qs.load(tmp_path / "model", device="cpu")(x), model(x))
 
 
 def test_another_file_is_never_used_in_silence(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,7 +139,7 @@ def test_another_file_is_never_used_in_silence(file: Path, tmp_path: Path, monke
     with pytest.raises(ConfigError, match=r"There is no file .*colours.onnx .* is not part of a run: put its file"):
         qs.load(tmp_path / "model")
     file.write_bytes(own)
-    assert torch.equal(qs.load(tmp_path / "model")(x), model(x))
+    assert torch.equal(qs.load(tmp_path / "model", device="cpu")(x), model(x))
 
 
 def unkept() -> Any:

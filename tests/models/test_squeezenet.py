@@ -145,7 +145,7 @@ def test_a_run_starts_from_the_weights_and_holds_them(
     file.unlink()
     again = qs.Run(tmp_path / "run", source=coloured())
     assert torch.equal(again.adapt(x, labels)(x), expected(x))
-    assert torch.equal(qs.load(tmp_path / "model")(x), expected(x))
+    assert torch.equal(qs.load(tmp_path / "model", device="cpu")(x), expected(x))
     assert again.evaluate(episodes=4).mean == run.evaluate(episodes=4).mean
     assert resume(tmp_path / "run", source=coloured(), iterations=3, quiet=True).kept["step"] >= 0
     with pytest.raises(ConfigError, match="There is no file of weights"):

@@ -174,7 +174,7 @@ def test_a_run_needs_neither_folder_nor_weights_again(kind: str, learner: str, t
     shutil.rmtree(tmp_path / "network")
     again = qs.Run(tmp_path / "run", source=source)
     assert torch.equal(again.adapt(x, list("aabbcc"))(x), expected(x))
-    assert torch.equal(qs.load(tmp_path / "model")(x), expected(x))
+    assert torch.equal(qs.load(tmp_path / "model", device="cpu")(x), expected(x))
     assert again.evaluate(episodes=4).mean == run.evaluate(episodes=4).mean
     resume(tmp_path / "run", source=source, iterations=3, quiet=True)
     with pytest.raises(ConfigError, match=r"There is no folder .*network"):

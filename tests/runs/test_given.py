@@ -99,7 +99,7 @@ def test_embeddings_that_are_ready_are_adapted_to_without_training(tmp_path: Pat
     model = run.adapt(x[0], list("aabbcc"))
     model.save(tmp_path / "model")
     query = part.query.x[0]  # type: ignore[index]
-    again = qs.load(tmp_path / "model", module=nn.Identity())
+    again = qs.load(tmp_path / "model", module=nn.Identity(), device="cpu")
     assert torch.equal(again(query), model(query)) and model.predict(query).names.count("a") == 4
     assert resume(run.folder, module=nn.Identity(), source=blobs(), quiet=True).kept["step"] == 0
 

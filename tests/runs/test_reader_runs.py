@@ -17,7 +17,9 @@ from quickstudy.storage.json import read_json
 from quickstudy.targets.answers import NumberAnswer
 from quickstudy.training.config import RunConfig
 
-SMALL = {"iterations": 2, "meta_batch": 2, "validation_episodes": 4, "validate_every": 2, "compile": "off"}
+SMALL: dict[str, object] = {
+    "iterations": 2, "meta_batch": 2, "validation_episodes": 4, "validate_every": 2, "compile": "off", "device": "cpu",
+}  # fmt: skip
 
 
 def trained(name: str, folder: Path, **changes: object) -> qs.Run:
@@ -36,7 +38,7 @@ def test_a_regression_says_how_sure_it_is(tmp_path: Path) -> None:
     torch.testing.assert_close(answer.values, model(x))
     assert answer.spread.shape == (7, 1) and all(spread > 0 for _, spread in answer)
     model.save(tmp_path / "model")
-    again = qs.load(tmp_path / "model").predict(x)
+    again = qs.load(tmp_path / "model", device="cpu").predict(x)
     assert isinstance(again, NumberAnswer)
     torch.testing.assert_close((again.values, again.spread), (answer.values, answer.spread))
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import importlib
 import io
 import logging
-import re
 import signal
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stdout
 
-from quickstudy.errors import ConfigError, QuickstudyError, unknown_name
+from quickstudy.errors import ConfigError, QuickstudyError, lacks_memory, unknown_name
 from quickstudy.terminal import able_to_speak, complain, finished, tell
 
 COMMANDS = {
@@ -28,9 +27,6 @@ COMMANDS = {
     "reproduce": "train a recipe and measure every figure it publishes",
     "list": "list recipes, learners, models, tasks, formats, targets or runs",
 }
-
-
-_ALLOCATING = re.compile("allocate memory|out of memory|Tried to allocate")  # what PyTorch says then
 
 
 def usage() -> str:
@@ -121,7 +117,7 @@ def _run(arguments: Sequence[str], rank: int, size: int) -> int:
     except (MemoryError, RecursionError, UnicodeError) as error:
         return _refuse(command, _of_the_machine(error))
     except RuntimeError as error:
-        if not _ALLOCATING.search(str(error)):
+        if not lacks_memory(error):
             raise
         return _refuse(command, _of_the_machine(MemoryError()))
     except OSError as error:

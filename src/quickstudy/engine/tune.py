@@ -23,6 +23,8 @@ from quickstudy.metagrads import Recompute, Unrolled
 Compile = Literal["auto", "on", "off"]
 
 _ROUNDS = 3  # timed runs of each candidate, after one to warm up
+_SHORT = 0.005  # seconds below which calls are timed on end
+_ON_END, _WAKING = 10, 3  # how many, and how many of them only wake the cores
 _TURNS = 0.1  # seconds for which eager code is timed again beside what was compiled, if that is more than _ROUNDS
 _HOPELESS = 3.0  # a candidate that needs this many times the best's time is not tried again
 _GAIN = 0.95  # a plan replaces another only if it needs at most this share of its time
@@ -85,7 +87,7 @@ class Tuner:
         times: dict[Plan, list[float]] = {plan: [] for plan in plans}
         for turn in range(1 + _ROUNDS):
             for plan, engine in list(engines.items()):
-                times[plan].append(self._seconds(engine, arguments))
+                times[plan].append(self._paced(engine, arguments))
                 if times[plan][-1] > _HOPELESS * min(min(t) for t in times.values() if t):
                     del engines[plan]
             if turn == 0:
@@ -117,7 +119,7 @@ class Tuner:
         if self.engine.device.type == "cpu" and torch.get_num_threads() > 1 and plan.vectorize == "vmap":
             engines.append(compiled.planned(replace(plan, cores=1)))
         rounds = max(_ROUNDS, min(25, round(_TURNS / seconds)))
-        turns = [[self._seconds(engine, arguments) for engine in engines] for _ in range(rounds)]
+        turns = [[self._paced(engine, arguments) for engine in engines] for _ in range(rounds)]
         eager, *times = (median(taken) for taken in zip(*turns, strict=True))
         fast = min(times)
         compiled = engines[1 + times.index(fast)]
@@ -127,6 +129,17 @@ class Tuner:
             return
         self.engine = compiled
         self.say(f"compiled in {took:.0f} s, {ratio:.1f} times as fast")
+
+    def _paced(self, engine: Engine, arguments: tuple[Any, ...]) -> float:
+        """The median time of a call as a run makes it, one after another.
+
+        Where calls are short and plans take turns call by call, one that uses several cores waits each time until they
+        have woken up, which is up to a third of its time.
+        """
+        took = self._seconds(engine, arguments)
+        if took < _SHORT:
+            took = median([self._seconds(engine, arguments) for _ in range(_ON_END)][_WAKING:])
+        return took
 
     def _seconds(self, engine: Engine, arguments: tuple[Any, ...]) -> float:
         """The time of one meta-gradient."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -30,6 +32,8 @@ class Attention(nn.Module):
 
     def forward(self, h: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Tensor:
         """(m, width) for h (m, width); mask (n,) or (m, n): what may be looked at, of which there must be one."""
+        if not keys.shape[-2]:  # on a GPU PyTorch's own would fail
+            return cast(Tensor, self.out(torch.zeros_like(h)))
         mixed = F.scaled_dot_product_attention(self.split(self.query(h)), keys, values, mask.expand(h.shape[0], -1))
         out: Tensor = self.out(mixed.transpose(-3, -2).flatten(-2))
         return out
