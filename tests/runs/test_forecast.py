@@ -37,7 +37,7 @@ def small(**options: object) -> qs.RunConfig:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return qs.train(small(), out=tmp_path_factory.mktemp("runs") / "lines", quiet=True)
+    return qs.train(replace(small(), device="cpu"), out=tmp_path_factory.mktemp("runs") / "lines", quiet=True)
 
 
 def test_a_trained_model_continues_lines_in_their_own_units(run: Run) -> None:

@@ -77,7 +77,7 @@ def test_a_network_for_tables_takes_narrower_tables_and_names_its_limits(tmp_pat
     assert model.names == ("a", "b")
     model.save(tmp_path / "model")
     other = torch.randn(5, 4)
-    torch.testing.assert_close(qs.load(tmp_path / "model")(other), model(other))
+    torch.testing.assert_close(qs.load(tmp_path / "model", device="cpu")(other), model(other))
     assert run.adapt(torch.randn(20, 64), y).names == ("a", "b")
     with pytest.raises(ShapeError, match="rows of 65 numbers, but the run was trained on rows of 64 numbers"):
         run.adapt(torch.randn(20, 65), y)
@@ -100,7 +100,7 @@ def test_a_model_of_fewer_classes_than_it_was_trained_for_is_loaded_as_it_was(tm
     model = qs.train(config, out=tmp_path / "run", quiet=True).adapt(torch.randn(9, 2), ["x", "y", "z"] * 3)
     model.save(tmp_path / "model")
     x = torch.randn(4, 2)
-    torch.testing.assert_close(qs.load(tmp_path / "model")(x), model(x))
+    torch.testing.assert_close(qs.load(tmp_path / "model", device="cpu")(x), model(x))
 
 
 def test_the_report_says_how_sure_it_is(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ class Attention(nn.Module):
 
     def forward(self, h: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Tensor:
         """(m, width) for h (m, width); mask (n,) or (m, n): what may be looked at, of which there must be one."""
-        if not keys.shape[-2]:  # on a GPU PyTorch's own would fail
+        if not (keys.shape[-2] and h.shape[0]):  # on a GPU PyTorch's own fails
             return cast(Tensor, self.out(torch.zeros_like(h)))
         mixed = F.scaled_dot_product_attention(self.split(self.query(h)), keys, values, mask.expand(h.shape[0], -1))
         out: Tensor = self.out(mixed.transpose(-3, -2).flatten(-2))
