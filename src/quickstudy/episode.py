@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
 import torch
@@ -62,6 +62,11 @@ def named(x: Features) -> dict[str, Tensor]:
     """The tensors of x by their names; one that is a tensor by itself is called ''."""
     with_paths = tree_flatten_with_path(x)[0]
     return {"".join(str(key.key) for key in path): leaf for path, leaf in with_paths}  # type: ignore[attr-defined]
+
+
+def of_names(tensors: Mapping[str, Tensor]) -> Features:
+    """The inverse of `named`."""
+    return tensors[""] if "" in tensors else dict(tensors)
 
 
 def task(episode: Episode, index: int) -> Episode:

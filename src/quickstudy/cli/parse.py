@@ -74,9 +74,7 @@ def one_task(records: Records, task: str | None, place: str) -> Records:
         )
     if task not in names:
         raise unknown_name("task", task, names)
-    at = [i for i, group in enumerate(records.groups) if group == task]
-    labels = None if records.labels is None else [records.labels[i] for i in at]
-    return Records([records.items[i] for i in at], [records.names[i] for i in at], labels, [task] * len(at))
+    return records.chosen([i for i, group in enumerate(records.groups) if group == task])
 
 
 def support_set(format: Format, place: Path, task: str | None) -> Records:

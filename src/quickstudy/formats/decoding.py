@@ -2,60 +2,122 @@
 
 from __future__ import annotations
 
+import io
+import os
 import struct
+import sys
 import zlib
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from quickstudy.errors import DataError
+from quickstudy.errors import DataError, MissingExtra
 from quickstudy.files import require_regular
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-MAX_PIXELS = 50_000_000
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm")
-_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")  # no EPS: opening one would run Ghostscript
+File = str | Path | bytes | IO[bytes] | Any
+"""What is decoded: a file, its bytes, an image of Pillow, or an array of pixels."""
+MAX_PIXELS = 50_000_000  # that are decoded to the full; larger images are reduced meanwhile, or afterwards
+SUFFIXES = (
+    ".png", ".jpg", ".jpeg", ".jfif", ".jpe", ".bmp", ".gif", ".webp", ".avif", ".heic", ".heif", ".tif", ".tiff",
+    ".ppm", ".pgm", ".pbm",
+)  # fmt: skip
+_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "AVIF", "HEIF", "TIFF", "PPM")  # no EPS: it would run Ghostscript
+_OF_EXTRA = (".heic", ".heif")
+_LARGEST = {"JPEG": 5, "MPO": 5}  # times MAX_PIXELS, above which an image is not even reduced; for others, 2
+_DENSE = 200  # pixels for each byte of a file, above which a large image is nothing but size
+_THIN = 500  # sides of which one is that many times the other show nothing in a square
+_FINER = 4  # times the size that is wanted, to which large images are reduced by whole factors first
+_DRAFT = 2  # times the size that is wanted, at which JPEG files are decoded at least
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, OverflowError, struct.error, zlib.error)
 
 
 class Decoded(NamedTuple):
-    """An image as it was in its file. pixels: (C, H, W) uint8; mode: Pillow's name of the file's pixel format."""
+    """An image. pixels: (C, H, W) uint8; mode: Pillow's name of the file's pixel format; size: (W, H) in its file."""
 
     pixels: Tensor
     mode: str
+    size: tuple[int, int]
 
 
-def decode(file: str | Path | IO[bytes], channels: int, name: str = "", max_pixels: int = MAX_PIXELS) -> Decoded:
-    """Read an image file at its own size, as 1 (grey) or 3 (RGB) `channels`.
+def is_picture(one: Any) -> bool:
+    """Whether it is an image of Pillow."""
+    pillow = sys.modules.get("PIL.Image")
+    return pillow is not None and isinstance(one, pillow.Image)
 
-    Transparency is laid over white, 16-bit grey is scaled to 8 bits, the camera's orientation is applied, and of an
-    animation the first frame is taken. Raises DataError, naming the file (or `name`), if it is not an image, is
-    broken, or has more than `max_pixels` pixels: that is read from its header, before anything is decoded.
+
+def is_frame(one: Any) -> bool:
+    """Whether it is an array of pixels as cameras and videos give them: (height, width) or (height, width, 3 or 4)."""
+    shape: tuple[int, ...] = getattr(one, "shape", ())
+    return (
+        type(one).__module__ == "numpy"
+        and str(one.dtype) == "uint8"
+        and (len(shape) == 2 or (len(shape) == 3 and shape[-1] in (3, 4)))
+    )
+
+
+def name_of(file: File) -> str:
+    """What a file is called, for people."""
+    if isinstance(file, str | Path):
+        return str(file)
+    return str(getattr(file, "filename", "") or getattr(file, "name", "") or "an image")
+
+
+def _opened(file: File) -> Image:
+    from PIL import Image
+
+    given: Any = io.BytesIO(file) if isinstance(file, bytes) else file
+    if is_picture(given):
+        copy: Image.Image = given.copy()  # which can be closed
+        return copy
+    if is_frame(given):
+        return Image.fromarray(given)
+    Image.init()
+    return Image.open(given, formats=[kind for kind in _FORMATS if kind in Image.OPEN])
+
+
+def decode(
+    file: File,
+    channels: int,
+    name: str = "",
+    max_pixels: int = MAX_PIXELS,
+    side: int | None = None,
+    background: str = "white",
+) -> Decoded:
+    """Read an image file, as 1 (grey) or 3 (RGB) `channels`.
+
+    Transparency is laid over `background`, 16-bit grey is scaled to 8 bits, the camera's orientation is applied, and of
+    an animation the first frame is taken. side: what the longer side is needed for; a much larger image is reduced by a
+    whole factor, averaging over areas, and a JPEG file while it is decoded, which is several times faster.
+
+    Raises DataError, naming the file (or `name`), if it is not an image, is broken, has more than `max_pixels` pixels
+    and cannot be reduced, or is a line rather than an image: that is read from its header, before it is decoded.
     """
     import warnings
 
     import numpy as np
     from PIL import Image, ImageOps
 
-    name = name or str(file)
+    name = name or name_of(file)
     if isinstance(file, str | Path):
         require_regular(file)
+        _require_extra(Path(file))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit, below, is lower
-            with Image.open(file, formats=_FORMATS) as image:
-                if image.width * image.height > max_pixels:
-                    raise DataError(
-                        f"{name} is {image.width} x {image.height} pixels, more than the limit of {max_pixels}: it was "
-                        "not decoded. Shrink it, or raise max_pixels if you trust it."
-                    )
-                mode = image.mode
-                flat = _flatten(ImageOps.exif_transpose(image), "L" if channels == 1 else "RGB", name)
+            with _opened(file) as image:
+                mode, size, colours = image.mode, image.size, "L" if channels == 1 else "RGB"
+                _require_size(image, file, name, max_pixels, side)
+                if side is not None and max(size) > _DRAFT * side:
+                    image.draft(None, _reduced(size, _DRAFT * side))  # no effect but on JPEG
+                flat = _flatten(ImageOps.exif_transpose(image), colours, name, background)
+                if side is not None and (factor := max(flat.size) // (_FINER * side)) > 1:
+                    flat = flat.reduce(factor)
                 pixels = torch.tensor(np.asarray(flat))
     except FileNotFoundError as error:
         raise DataError(f"There is no file {name}. Check the path.") from error
@@ -63,11 +125,44 @@ def decode(file: str | Path | IO[bytes], channels: int, name: str = "", max_pixe
         raise DataError(f"{name} is far larger than the limit of {max_pixels} pixels; it was not decoded.") from error
     except _BROKEN as error:
         raise DataError(f"{name} cannot be read as an image ({error}). Replace or remove it.") from error
-    return Decoded(pixels[None] if channels == 1 else pixels.permute(2, 0, 1), mode)
+    return Decoded(pixels[None] if channels == 1 else pixels.permute(2, 0, 1), mode, size)
 
 
-def _flatten(image: Image, mode: str, name: str) -> Image:
-    """The image in mode 'L' or 'RGB'."""
+def _require_extra(path: Path) -> None:
+    """MissingExtra for a kind of file that Pillow reads with the help of another package only."""
+    if path.suffix.lower() in _OF_EXTRA:
+        try:
+            from pillow_heif import register_heif_opener
+        except ImportError as error:
+            raise MissingExtra("pillow-heif", "heic", f"Reading {path.name}") from error
+        register_heif_opener()
+
+
+def _require_size(image: Image, file: File, name: str, max_pixels: int, side: int | None) -> None:
+    """DataError for an image that is too large to be decoded, or too thin to be shown."""
+    width, height = image.size
+    if max(width, height) > _THIN * min(width, height):
+        raise DataError(
+            f"{name} is {width} x {height} pixels: a line rather than an image. It was not decoded. Cut it into parts."
+        )
+    if width * height <= max_pixels:
+        return
+    most = max_pixels * (1 if side is None else _LARGEST.get(image.format or "", 2))
+    size = os.stat(file).st_size if isinstance(file, str | Path) else width * height
+    if width * height > most or width * height > _DENSE * size:
+        raise DataError(
+            f"{name} is {width} x {height} pixels, more than the limit of {max_pixels}: it was not decoded. Shrink it."
+        )
+
+
+def _reduced(size: tuple[int, int], side: int) -> tuple[int, int]:
+    """The size with a longer side of `side`."""
+    longer = max(size)
+    return max(1, size[0] * side // longer), max(1, size[1] * side // longer)
+
+
+def _flatten(image: Image, mode: str, name: str, background: str) -> Image:
+    """The image in mode 'L' or 'RGB', laid over a background where it is transparent."""
     import numpy as np
     from PIL import Image
 
@@ -77,8 +172,7 @@ def _flatten(image: Image, mode: str, name: str) -> Image:
         image = Image.fromarray((np.asarray(image).clip(0, 65535) // 257).astype(np.uint8))
     if image.mode in ("LA", "PA", "La", "RGBA", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image)
+        image = Image.alpha_composite(Image.new("RGBA", image.size, background), image)
     return image.convert(mode)
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -15,14 +15,15 @@ from quickstudy.episode import Features, State
 from quickstudy.errors import ConfigError, DataError, ShapeError
 from quickstudy.formats.augment import Augment, augment, dihedral, views
 from quickstudy.formats.base import Format, Leaf
-from quickstudy.formats.decoding import SUFFIXES, Decoded, decode, fit
+from quickstudy.formats.decoding import SUFFIXES, Decoded, File, decode, fit, is_frame, is_picture, name_of
 from quickstudy.formats.drawing import Drawing, Picture
 from quickstudy.formats.numeric import as_numbers
 from quickstudy.formats.places import folders_or_files
-from quickstudy.formats.progress import with_progress
+from quickstudy.formats.reading import read_all, room
 from quickstudy.formats.records import Broken, Records, Stored, all_kept
 from quickstudy.registry import formats
 
+_SHOWN = 5  # files that a notice names
 _SLACK = 0.01  # by which resampling may leave the range
 
 
@@ -34,11 +35,14 @@ class Image(Format):
     In memory, uint8 are pixels from 0 to 255, and floating-point numbers are features in [0, 1] already. As files: one
     image for each example, in one sub-folder for each class. The longer side is brought to `size`, the rest of the
     square filled with the colour of the image's border. size: of a side, in pixels. channels: 3 for colour, 1 for grey.
+    background: what transparent images are laid over. From Python also: Pillow's images, the bytes of files, and uint8
+    arrays (height, width) or (height, width, 3), of any sizes.
     """
 
     size: int = 64
     channels: Literal[1, 3] = 3
     invert: bool = False
+    background: Literal["white", "black"] = "white"
 
     what = "images"
     white = 1.0
@@ -64,9 +68,9 @@ class Image(Format):
         """Files as uint8 (n, C, size, size), or tensors as they are. One path is a file, or all files of a folder."""
         if isinstance(records, str | Path):
             records = self.find(records, labelled=False).items
-        if isinstance(records, Sequence) and all(
-            isinstance(one, str | Path) or hasattr(one, "read") for one in records
-        ):
+        if isinstance(records, bytes) or is_picture(records):
+            records = [records]
+        if isinstance(records, Sequence) and all(map(self._is_file, records)):
             return self._read(records, broken)
         x = as_numbers(records)
         whole = isinstance(records, Tensor) and not records.is_floating_point() and records.dtype != torch.uint8
@@ -82,32 +86,39 @@ class Image(Format):
             )
         return all_kept(x)
 
-    def _formatted(self, image: Decoded) -> Tensor:
-        pixels = fit(image.pixels, self.size)
-        return 255 - pixels if self.invert else pixels
+    def _is_file(self, one: Any) -> bool:
+        """Whether a record is to be decoded: a file, its bytes, or a picture of any size."""
+        named = isinstance(one, str | Path | bytes) or hasattr(one, "read") or is_picture(one)
+        return named or (is_frame(one) and one.shape != self.input_shape)
 
-    def _read(self, files: Sequence[str | Path | IO[bytes]], broken: Broken) -> Stored:
-        images: list[Tensor] = []
-        kept: list[int] = []
-        skipped: list[str] = []
+    def _read(self, files: Sequence[File], broken: Broken) -> Stored:
+        x, kept = room((len(files), *self.input_shape), torch.uint8), list[int]()
+        skipped, blank = list[str](), list[str]()
         modes: Counter[str] = Counter()
         sizes: Counter[tuple[int, int]] = Counter()
-        for index, file in enumerate(with_progress(files, "Reading images")):
-            try:
-                image = decode(file, self.channels, getattr(file, "name", "") if hasattr(file, "read") else "")
-            except DataError as error:
+        for index, found in read_all(files, self._decoded, "Reading images"):
+            if isinstance(found, Exception):
                 if broken == "refuse":
-                    raise
-                skipped.append(str(error))
+                    raise found
+                skipped.append(str(found))
                 continue
+            pixels, image = found
             modes[image.mode] += 1
-            sizes[image.pixels.shape[-1], image.pixels.shape[-2]] += 1
-            images.append(self._formatted(image))
+            sizes[image.size] += 1
+            if bool((pixels == pixels[:, :1, :1]).all()):
+                blank.append(name_of(files[index]))
+            x[len(kept)] = 255 - pixels if self.invert else pixels
             kept.append(index)
-        x = torch.stack(images) if images else torch.empty((0, *self.input_shape)).byte()
-        return Stored(x, kept, self._notices(modes, sizes, skipped))
+        return Stored(x[: len(kept)], kept, self._notices(modes, sizes, skipped, blank))
 
-    def _notices(self, modes: Counter[str], sizes: Counter[tuple[int, int]], skipped: list[str]) -> list[str]:
+    def _decoded(self, file: File) -> tuple[Tensor, Decoded]:
+        """A file's square of pixels, and what it was."""
+        image = decode(file, self.channels, side=self.size, background=self.background)
+        return fit(image.pixels, self.size), image._replace(pixels=image.pixels[:, :0, :0])
+
+    def _notices(
+        self, modes: Counter[str], sizes: Counter[tuple[int, int]], skipped: list[str], blank: list[str]
+    ) -> list[str]:
         total, side = modes.total(), self.size
         native = ("1", "L") if self.channels == 1 else ("RGB",)
         other = {mode: n for mode, n in modes.items() if mode not in native}
@@ -122,6 +133,13 @@ class Image(Format):
             least, most = min(resized, key=lambda s: s[0] * s[1]), max(resized, key=lambda s: s[0] * s[1])
             span = f"{least[0]}x{least[1]}" + ("" if least == most else f"...{most[0]}x{most[1]}")
             notices.append(f"{sum(resized.values())} of {total} images resized from {span} to {side}x{side} pixels.")
+        if blank:
+            named = ", ".join(blank[:_SHOWN]) + (", …" if len(blank) > _SHOWN else "")
+            turn = "black" if self.background == "white" else "white"
+            notices.append(
+                f"{len(blank)} images are blank, of one colour all over: {named}. What is transparent in them can be "
+                f"laid over {turn} where you train: --tasks.background {turn}."
+            )
         if skipped:
             notices.append(f"{len(skipped)} unreadable images left out: {' '.join(skipped)}")
         return notices

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,6 +11,10 @@ from pathlib import Path
 from quickstudy.errors import ConfigError, DataError
 from quickstudy.files import require_regular
 from quickstudy.formats.records import Records
+
+_OF_SYSTEMS = ("Thumbs.db", "desktop.ini", "Icon\r")
+_NAMED = 5
+_log = logging.getLogger("quickstudy")
 
 
 def folders_or_files(
@@ -27,7 +32,7 @@ def folders_or_files(
     places = [place] if isinstance(place, str | Path) else list(place)
     for path in map(Path, places):
         if path.is_dir():
-            files += sorted(p for p in _below(path) if _counts(p, suffixes))
+            files += _say_left_out(sorted(_below(path)), suffixes, what)
         elif path.exists():
             files.append(path)
         else:
@@ -39,22 +44,27 @@ def folders_or_files(
 
 
 def _below(folder: Path) -> Iterator[Path]:
-    """All files in a folder and in those within it. Raises OSError for one that cannot be read, and leaves none out."""
+    """All files in a folder and in those within it, but hidden ones. Raises OSError for one that cannot be read."""
 
     def refuse(error: OSError) -> None:
         raise error
 
-    for root, _, names in os.walk(folder, onerror=refuse):
-        yield from (Path(root, name) for name in names)
+    for root, folders, names in os.walk(folder, onerror=refuse):
+        folders[:] = [name for name in folders if not name.startswith((".", "__MACOSX"))]
+        yield from (Path(root, name) for name in names if not name.startswith("."))
 
 
-def _counts(path: Path, suffixes: Sequence[str]) -> bool:
-    return path.suffix.lower() in suffixes and not path.name.startswith(".") and path.is_file()
-
-
-def files_of(folder: str | Path, suffixes: Sequence[str]) -> list[Path]:
-    """The files directly in `folder`, sorted by name; hidden files and other suffixes are left out."""
-    return sorted(path for path in _folder(folder).iterdir() if _counts(path, suffixes))
+def _say_left_out(paths: Sequence[Path], suffixes: Sequence[str], what: str) -> list[Path]:
+    """The files of these suffixes; the others are named in a warning, but for those that systems put everywhere."""
+    counts = [path for path in paths if path.suffix.lower() in suffixes and path.is_file()]
+    others = [path for path in paths if path.suffix.lower() not in suffixes and path.name not in _OF_SYSTEMS]
+    if others:
+        _log.warning(
+            "%d files left out, which are no %s that can be read (%s): %s%s. Convert them, if they are meant.",
+            len(others), what, ", ".join(suffixes), ", ".join(map(str, others[:_NAMED])),
+            ", …" if len(others) > _NAMED else "",
+        )  # fmt: skip
+    return counts
 
 
 def class_folders(root: str | Path, what: str = "files") -> list[Path]:
@@ -79,14 +89,24 @@ def _folder(path: str | Path) -> Path:
 def _by_class(root: Path, suffixes: Sequence[str], what: str) -> Records:
     paths: list[Path] = []
     labels: list[str] = []
-    for folder in class_folders(root, what):
-        files = files_of(folder, suffixes)
+    folders = class_folders(root, what)
+    below = {folder: sorted(_below(folder)) for folder in folders}
+    counts = set(_say_left_out([path for files in below.values() for path in files], suffixes, what))
+    for folder, found in below.items():
+        files = [path for path in found if path in counts]
         if not files:
             raise DataError(
                 f"The class folder {folder} holds no readable {what} ({', '.join(suffixes)}). Add some or remove it."
             )
         paths += files
         labels += [folder.name] * len(files)
+    deeper = [path for path in paths if len(path.relative_to(root).parts) > 2]
+    if deeper:
+        _log.warning(
+            "%d %s lie in sub-folders of their class, the first in %s: they are read as of the class %r. If these are "
+            "classes of their own, give the folder above them.",
+            len(deeper), what, deeper[0].parent, deeper[0].relative_to(root).parts[0],
+        )  # fmt: skip
     return Records(paths, [str(path) for path in paths], labels)
 
 

@@ -19,13 +19,19 @@ _log = logging.getLogger("quickstudy")
 class Records(NamedTuple):
     """Records as they lie somewhere. items: what `store` takes. names: where each comes from, for people.
 
-    labels: of each, where there are labels. groups: which task each belongs to, where that is told.
+    labels: of each, where there are labels. groups: what each belongs to, where that is told: its task, where tasks are
+    of numbers; the speaker, session or writer, where they are of classes.
     """
 
     items: Sequence[Any]
     names: Sequence[str]
     labels: Sequence[Any] | None = None
     groups: Sequence[str] | None = None
+
+    def chosen(self, rows: Sequence[int]) -> Records:
+        """Some of them."""
+        parts = (None if part is None else [part[i] for i in rows] for part in (self.labels, self.groups))
+        return Records([self.items[i] for i in rows], [self.names[i] for i in rows], *parts)
 
 
 class Stored(NamedTuple):
@@ -42,9 +48,9 @@ def all_kept(x: Features) -> Stored:
 
 
 def say(notices: Sequence[str]) -> None:
-    """Tell the user, through logging, what was converted, and as a warning what was left out."""
+    """Tell the user, through logging, what was converted, and as a warning what was left out or is blank."""
     for notice in notices:
-        (_log.warning if "left out" in notice else _log.info)(notice)
+        (_log.warning if "left out" in notice or "blank" in notice else _log.info)(notice)
 
 
 def moved(x: Features, like: Tensor) -> Features:

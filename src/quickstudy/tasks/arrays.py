@@ -20,6 +20,7 @@ from quickstudy.spec import TaskSpec
 from quickstudy.targets.base import Target
 from quickstudy.tasks.classes import ClassSource
 from quickstudy.tasks.divide import named_splits, split_classes
+from quickstudy.tasks.groups import Groups, Rule
 from quickstudy.tasks.pool import TensorPool
 
 _PLAIN = Augment()
@@ -36,6 +37,8 @@ def arrays(
     val: float = 0.2,
     test: float = 0.2,
     split_seed: int = 0,
+    groups: Sequence[Hashable] | None = None,
+    rule: Rule = "apart",
     symmetries: int = 1,
     augmentation: Augment = _PLAIN,
 ) -> ClassSource:
@@ -48,6 +51,8 @@ def arrays(
         frame or records with names, else numbers of this shape. target: what is asked of them; classes if not given.
     splits: the labels of 'train', 'val' and 'test'; by default the shares `val` and `test` of the classes are held out,
         at random by `split_seed`.
+    groups: of each example, what it belongs to, such as its speaker or session; '' or None where nobody knows.
+    rule: no group is in both support and query of a task ('apart'), or each task is of one group ('within').
     symmetries, augmentation: see ClassSource; of images, on training tasks only.
 
     Raises ShapeError for lengths or types that do not fit, DataError for NaN or too few classes.
@@ -87,6 +92,8 @@ def arrays(
         symmetries=symmetries,
         augmentation=augmentation,
         target=target,
+        groups=None if groups is None else ["" if group is None else str(group) for group in groups],
+        rule=rule,
     )
 
 
@@ -100,10 +107,19 @@ def class_source(
     symmetries: int = 1,
     augmentation: Augment = _PLAIN,
     target: Target | None = None,
+    groups: Sequence[str] | None = None,
+    rule: Rule = "apart",
 ) -> ClassSource:
-    """The source over stored x (n, …) with labels (n,) into names; symmetries and augmentation are for training."""
+    """The source over stored x (n, …) with labels (n,) into names; symmetries and augmentation are for training.
+
+    groups, rule: see `arrays`.
+    """
+    if groups is not None and len(groups) != len(labels):
+        raise ShapeError(f"There are {len(labels)} examples but {len(groups)} groups. Give one for each example.")
+    pool = TensorPool.from_labels(format, x, labels, names)
     source = ClassSource(
-        pool=TensorPool.from_labels(format, x, labels, names),
+        pool=pool,
+        records=None if groups is None else Groups.named(groups, pool.rows, rule),
         splits=splits,
         spec=TaskSpec(format, target or targets.make("classes")),
         symmetries=symmetries,

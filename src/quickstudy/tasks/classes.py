@@ -16,6 +16,7 @@ from quickstudy.formats.augment import Augment
 from quickstudy.formats.fitted import fitted_features
 from quickstudy.spec import TaskSpec
 from quickstudy.tasks.base import Sampling, Source, masks
+from quickstudy.tasks.groups import Drawn, Groups
 from quickstudy.tasks.pool import Pool, Table
 from quickstudy.tasks.wrapped import Wrapped
 
@@ -31,7 +32,7 @@ class ClassSource(Source):
     splits: class ids (C,) of 'train', 'val' and 'test'. within: all classes of a task come from one group.
     symmetries: 4 adds every class turned by 90, 180 and 270 degrees as classes of their own, 8 their mirror images too
     (with `within`, whole groups are turned); only `symmetric_splits` are treated so. augmentation: applied to
-    training examples only.
+    training examples only. records: which group each record of the pool belongs to, and what tasks make of that.
     """
 
     pool: Pool
@@ -43,6 +44,7 @@ class ClassSource(Source):
     symmetries: int = 1
     symmetric_splits: tuple[str, ...] = ("train", "val", "test")
     augmentation: Augment = _PLAIN
+    records: Groups | None = None
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     def __post_init__(self) -> None:
@@ -80,7 +82,8 @@ class ClassSource(Source):
         return replace(self, augmentation=Augment())
 
     def to(self, device: torch.device | str) -> ClassSource:
-        return replace(self, pool=self.pool.to(device), device=torch.device(device))
+        records = None if self.records is None else self.records.to(device)
+        return replace(self, pool=self.pool.to(device), records=records, device=torch.device(device))
 
     def check(self, split: str) -> None:
         table, need = self._table(split), self.sampling.shots + self.sampling.queries
@@ -91,6 +94,8 @@ class ClassSource(Source):
                 f"{self.sampling.ways}-way tasks need {self.sampling.ways} classes, but the split {split!r} has "
                 f"{total}. Lower the ways (--ways, or --train-ways while training), or add classes."
             )
+        if self.records is not None:
+            self.records.check(split, table.classes, self.pool)
         counts = self.pool.counts[table.classes]
         least = int(counts.argmin())
         if int(counts[least]) < need:
@@ -125,6 +130,9 @@ class ClassSource(Source):
         keys = rng.fold(rng.key(self.seed, split, device=self.device), indices.to(self.device))
         keys = rng.split(keys, _PURPOSES).T.contiguous()
         drawing = keys[_CLASSES]
+        if self.records is not None and self.records.rule == "within":
+            own = self._of_groups(self.records, split, keys).classes
+            return keys, own, None if turns == 1 else rng.integers(keys[_SYMMETRY], turns, (ways,))
         if not self._groups:
             drawn = rng.choose(drawing, torch.tensor(len(table.classes) * turns), ways)
             if turns == 1:
@@ -140,6 +148,10 @@ class ClassSource(Source):
         turn = rng.integers(keys[_SYMMETRY], turns, (self._groups, 1)).expand(-1, -1, each)
         return keys, table.classes[drawn.flatten(1)], turn.flatten(1)
 
+    def _of_groups(self, groups: Groups, split: str, keys: Tensor, classes: Tensor | None = None) -> Drawn:
+        known = None if groups.rule == "within" else classes
+        return groups.draw(keys[_ITEMS], self._table(split).classes, known, self.pool, self.sampling)
+
     def episodes(self, split: str, indices: Tensor) -> Episode:
         if split not in self._checked:
             self.check(split)
@@ -148,7 +160,10 @@ class ClassSource(Source):
         tasks, ways, shots, queries = len(indices), size.ways, size.shots, size.queries
         keys, classes, turns = self._draw(split, indices)
         each = shots + queries
-        items = rng.choose(rng.split(keys[_ITEMS], ways), self.pool.counts[classes], each)
+        if self.records is None:
+            items, there = rng.choose(rng.split(keys[_ITEMS], ways), self.pool.counts[classes], each), None
+        else:
+            _, items, there = self._of_groups(self.records, split, keys, classes)
 
         def parts(t: Tensor) -> Tensor:
             """All support examples, then all query examples, so that neither is copied again."""
@@ -157,6 +172,7 @@ class ClassSource(Source):
 
         drawing = self._augmentation_keys(split, keys[_AUGMENT], ways * each)
         seen, asked = masks(size, keys[_SIZES])
+        asked = asked if there is None else asked & there
         x = self._examples(
             split,
             parts(classes[..., None]),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -11,13 +13,15 @@ from quickstudy.episode import joined
 from quickstudy.errors import ConfigError, DataError
 from quickstudy.formats.augment import Augment
 from quickstudy.formats.base import Format
-from quickstudy.formats.records import Broken, Records, say
+from quickstudy.formats.records import Broken, Records, Stored, say
 from quickstudy.registry import formats, sources, targets
 from quickstudy.targets.base import Target
 from quickstudy.tasks.arrays import class_source
 from quickstudy.tasks.base import SPLITS
 from quickstudy.tasks.classes import ClassSource
 from quickstudy.tasks.divide import split_classes
+from quickstudy.tasks.groups import Rule, groups_of
+from quickstudy.tasks.stored import read, say_doubles
 
 
 @sources.register("folder", data="a folder of images")
@@ -27,10 +31,14 @@ def folder(
     size: int = 64,
     channels: Literal[1, 3] = 3,
     invert: bool = False,
+    background: Literal["white", "black"] = "white",
     val: float = 0.2,
     test: float = 0.2,
     split_seed: int = 0,
     broken: Broken = "refuse",
+    min_class: int = 0,
+    group: str = "",
+    groups: Rule = "apart",
     symmetries: int = 1,
     rotate: float = 0.0,
     scale: float = 0.0,
@@ -48,17 +56,25 @@ def folder(
         a split that is missing is cut from the training classes; otherwise all splits are.
     size: of a side, in pixels.
     invert: for dark ink on light paper, so that ink is 1 on 0. channels: 3 for colour, 1 for grey.
+    background: what transparent images are laid over.
     val, test: shares of the classes that are held out, at random by `split_seed`.
     split_seed: which classes these are.
     broken: whether an image that cannot be read stops everything ('refuse') or is left out ('skip').
+    min_class: classes with fewer images are left out, which is said.
+    group: a pattern (a regular expression) in the names of files below `root` that says what belongs together, such as
+        a session or a writer: 'track([0-9]+)_'. groups: whether no group is in both support and query of a task
+        ('apart'), or each task is of one group ('within').
     symmetries: 4 adds turned images as training classes of their own, 8 mirrored ones too.
     rotate, scale, shear, translate, elastic, thickness: distortion of training images; see `Augment` for the units.
 
     Raises DataError, naming file or class, for broken images, empty folders and too few classes.
     """
-    format = formats.make("image", size=size, channels=channels, invert=invert)
+    format = formats.make("image", size=size, channels=channels, invert=invert, background=background)
     augmentation = Augment(rotate, scale, shear, translate, elastic, thickness)
-    return class_folders_source(format, root, val, test, split_seed, broken, symmetries, augmentation)
+    return class_folders_source(
+        format, root, val, test, split_seed, broken, symmetries, augmentation,
+        min_class=min_class, group=group, groups=groups,
+    )  # fmt: skip
 
 
 def class_folders_source(
@@ -71,10 +87,15 @@ def class_folders_source(
     symmetries: int = 1,
     augmentation: Augment | None = None,
     target: Target | None = None,
+    *,
+    min_class: int = 0,
+    group: str = "",
+    groups: Rule = "apart",
 ) -> ClassSource:
     """Classes of records of any format that lie at one place, or in its sub-folders 'train', 'val' and 'test'.
 
-    target: what is asked of them; classes if not given.
+    target: what is asked of them; classes if not given. min_class, group, groups: see `folder`; records that say
+    themselves which group they are of need no pattern.
     """
     target = target or targets.make("classes")
     if broken not in ("refuse", "skip"):
@@ -82,15 +103,21 @@ def class_folders_source(
     named = [s for s in SPLITS if (Path(root) / s).is_dir()] if (Path(root) / "train").is_dir() else []
     places = {split: Path(root, split) for split in named} or {"train": Path(root)}
     records = {split: format.find(place) for split, place in places.items()}
-    stored = {split: format.store(part.items, broken) for split, part in records.items()}
+    records = {split: _of_some(part, min_class) for split, part in records.items()}
+    found = {split: read(format, part, broken) for split, part in records.items()}
+    stored = {split: part.stored for split, part in found.items()}
     kept = {split: _labels(records[split], part.kept) for split, part in stored.items()}
     for part in stored.values():
         say(part.notices)
-    for split, labels in kept.items():
-        gone = sorted(set(_labels(records[split])) - set(labels))
+    for split, some in kept.items():
+        gone = sorted(set(_labels(records[split])) - set(some))
         if gone:
             raise DataError(f"The class {gone[0]!r} of {places[split]} holds no readable {format.what}. Remove it.")
-    encoded = {split: target.encode(labels) for split, labels in kept.items()}
+    names = [records[split].names[i] for split, part in stored.items() for i in part.kept]
+    labels = [label for part in kept.values() for label in part]
+    say_doubles(torch.cat([part.prints for part in found.values()]), labels, names, format.what)
+    members = {split: groups_of(part, root, group) for split, part in records.items()}
+    encoded = {split: target.encode(some) for split, some in kept.items()}
     first = _starts({split: names for split, (_, names) in encoded.items()})
     rest = split_classes(
         len(encoded["train"][1]), 0.0 if "val" in named else val, 0.0 if "test" in named else test, split_seed
@@ -107,7 +134,33 @@ def class_folders_source(
         symmetries=symmetries,
         augmentation=augmentation or Augment(),
         target=target,
+        groups=_together(members, stored, names, groups),
+        rule=groups,
     )
+
+
+def _together(
+    members: Mapping[str, list[str] | None], stored: Mapping[str, Stored], names: Sequence[str], rule: Rule
+) -> list[str] | None:
+    """The groups of all records that were kept, in their order; None if they have none."""
+    if all(part is None for part in members.values()):
+        return None
+    groups = [(part or [])[i] for split, part in members.items() for i in stored[split].kept]
+    unknown = [name for name, group in zip(names, groups, strict=True) if not group]
+    if unknown:
+        say([f"The groups of {len(unknown)} of {len(names)} records are not known, the first of {unknown[0]}."])
+    return groups
+
+
+def _of_some(records: Records, least: int) -> Records:
+    """The records of classes that have at least so many; the others are left out, which is said."""
+    counts = Counter(_labels(records))
+    small = sorted(name for name, count in counts.items() if count < least)
+    if not small:
+        return records
+    named = ", ".join(small[:5]) + (", …" if len(small) > 5 else "")
+    say([f"{len(small)} of {len(counts)} classes left out, which have fewer than {least} records: {named}"])
+    return records.chosen([i for i, name in enumerate(_labels(records)) if counts[name] >= least])
 
 
 def _labels(records: Records, kept: list[int] | None = None) -> list[str]:

@@ -98,7 +98,7 @@ def _decode(drawings: Archive, names: list[str], size: int) -> Tensor:
     alike: list[Tensor] = []  # drawings of one shape in a row: shrinking many at once is what makes this fast
     for done, name in enumerate(with_progress(names, f"Decoding {drawings.path.name}")):
         file = io.BytesIO(drawings.read(name))
-        pixels = decode(file, 1, f"{drawings.path.name}/{name}", _MOST_PIXELS).pixels
+        pixels = decode(file, 1, f"{drawings.path.name}/{name}", _MOST_PIXELS, size).pixels
         if alike and (len(alike) * pixels.numel() >= _TOGETHER or alike[0].shape != pixels.shape):
             x[done - len(alike) : done] = 255 - fit(torch.stack(alike), size)
             alike = []

@@ -44,13 +44,15 @@ class Pool(ABC):
 
 @dataclass(frozen=True)
 class TensorPool(Pool):
-    """Examples held as compact tensors, sorted by class, of which `format` makes features when they are fetched.
+    """Examples held as compact tensors, of which `format` makes features when they are fetched.
 
-    x: (n, …) as the format stores them. starts, counts: (C,) int64, the run of each class in x.
+    x: (n, …) as the format stores them, in any order, in memory or mapped from a file. rows: (n,) int64, where each
+    example lies in x, class after class. starts, counts: (C,) int64, the run of each class in rows.
     """
 
     format: Format
     x: Features
+    rows: Tensor
     starts: Tensor
     counts: Tensor
     groups: Tensor
@@ -81,7 +83,8 @@ class TensorPool(Pool):
         number = {name: i for i, name in enumerate(dict.fromkeys(group_of))}
         return cls(
             format=format,
-            x=map_features(lambda t: t[order].contiguous(), x),
+            x=x,
+            rows=order,
             starts=counts.cumsum(0) - counts,
             counts=counts,
             groups=torch.tensor([number[g] for g in group_of], dtype=torch.int64),
@@ -89,7 +92,7 @@ class TensorPool(Pool):
         )
 
     def fetch(self, classes: Tensor, items: Tensor, features: Callable[[Features], Features] | None = None) -> Features:
-        rows = (self.starts[classes] + items).flatten()
+        rows = self.rows[(self.starts[classes] + items).flatten()]
         x = (features or self.format.features)(map_features(lambda t: t.index_select(0, rows), self.x))
         return map_features(lambda t: t.reshape(*classes.shape, *t.shape[1:]), x)
 
@@ -97,7 +100,7 @@ class TensorPool(Pool):
         return self.names[index]
 
     def to(self, device: torch.device | str) -> TensorPool:
-        moved = {f: getattr(self, f).to(device) for f in ("starts", "counts", "groups")}
+        moved = {f: getattr(self, f).to(device) for f in ("rows", "starts", "counts", "groups")}
         return replace(self, x=map_features(lambda t: t.to(device), self.x), **moved)
 
 

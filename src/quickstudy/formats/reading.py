@@ -1,0 +1,66 @@
+"""Reading many files at once: in threads, into memory, or into a file that stands for it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
+from math import prod
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from quickstudy.errors import DataError, MissingExtra
+from quickstudy.formats.progress import with_progress
+
+T = TypeVar("T")
+R = TypeVar("R")
+_AT_ONCE = 64  # files that are read ahead
+_placed: ContextVar[tuple[Path, dict[int, Path]] | None] = ContextVar("placed", default=None)
+
+
+def read_all(
+    files: Sequence[T], read: Callable[[T], R], description: str
+) -> Iterator[tuple[int, R | DataError | MissingExtra]]:
+    """What `read` makes of each file, or why it cannot, in their order; in as many threads as there are cores."""
+
+    def one(file: T) -> R | DataError | MissingExtra:
+        try:
+            return read(file)
+        except (DataError, MissingExtra) as error:
+            return error
+
+    numbers = iter(with_progress(range(len(files)), description))
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        for start in range(0, len(files), _AT_ONCE):
+            for found in threads.map(one, files[start : start + _AT_ONCE]):
+                yield next(numbers), found
+
+
+def room(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """A tensor to be filled: in memory, or, within `placing`, in a file. Raises OSError where the disk is full."""
+    size = prod(shape)
+    if (where := _placed.get()) is None or not size:
+        return torch.empty(shape, dtype=dtype)
+    folder, known = where
+    path = folder / f"room{len(known)}.bin"
+    with path.open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, size * dtype.itemsize)  # a full disk must not be found on writing a page
+    x = torch.from_file(str(path), shared=True, size=size, dtype=dtype)
+    known[x.data_ptr()] = path
+    return x.reshape(shape)
+
+
+@contextmanager
+def placing(folder: Path) -> Iterator[dict[int, Path]]:
+    """Within it, `room` is in files in `folder`; gives these by where they lie in memory."""
+    known: dict[int, Path] = {}
+    token = _placed.set((folder, known))
+    try:
+        yield known
+    finally:
+        _placed.reset(token)
