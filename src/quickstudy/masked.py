@@ -7,6 +7,7 @@ from torch import Tensor
 
 from quickstudy.episode import Examples
 
+_MANY = 1 << 20  # examples times classes, above which these are not held as a matrix
 _ROUNDING = 8.0  # times the relative precision: a spread this small beside the mean is no spread
 
 
@@ -25,6 +26,12 @@ def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
 
 def class_means(z: Tensor, support: Examples, ways: int) -> tuple[Tensor, Tensor]:
     """Mean of z (n, D) over each class, (N, D), and which classes have support, (N,) bool."""
+    if ways * len(support.y) > _MANY:
+        there = support.mask & (support.y >= 0) & (support.y < ways)
+        at, each = torch.where(there, support.y, 0), there.to(z.dtype)
+        counts = z.new_zeros(ways).index_add(0, at, each)
+        total = z.new_zeros((ways, z.shape[1])).index_add(0, at, torch.where(there[:, None], z, 0.0))
+        return total / counts.clamp(min=1)[:, None], counts > 0
     members = one_hot(support.y, ways).to(z.dtype) * support.mask[:, None]
     counts = members.sum(dim=0)
     return members.T @ z / counts.clamp(min=1)[:, None], counts > 0

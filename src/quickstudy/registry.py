@@ -11,6 +11,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar, get_type_hints
 
 from quickstudy.errors import ConfigError, unknown_name
@@ -61,9 +62,10 @@ class ModelTraits(Traits):
 
 @dataclass(frozen=True, kw_only=True)
 class SourceTraits(Traits):
-    """data: what must be at hand for it, in words; empty where nothing is."""
+    """data: what must be at hand for it, in words; empty where nothing is. places: the options that name files."""
 
     data: str = ""
+    places: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -223,9 +225,12 @@ class Part(Generic[R]):
 
     def settled(self) -> Part[R]:
         """The part with what it reads from elsewhere among its options; it does that where a run begins."""
-        settle = getattr(self.registry.traits(self.name), "settle", None)
+        traits = self.registry.traits(self.name)
         self._complete()
-        return self if settle is None else replace(self, options=settle(**self.settings()))
+        if settle := getattr(traits, "settle", None):
+            return replace(self, options=settle(**self.settings()))
+        given = {place: self.options.get(place) for place in getattr(traits, "places", ())}
+        return replace(self, options=self.options | {n: str(Path(v).absolute()) for n, v in given.items() if v})
 
     def _complete(self) -> None:
         """ConfigError where an option is missing."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from quickstudy.cli.parse import open_run, parse, table, warn
+from quickstudy.cli.parse import Places, open_run, parse, table, warn
 from quickstudy.errors import ConfigError
 from quickstudy.evaluation.evaluate import Result
 from quickstudy.learners import IterativeLearner
@@ -45,6 +45,8 @@ class Evaluate:
     """Another device than the run's."""
     omniglot_runs: Annotated[Path | None, tyro.conf.arg(name="omniglot-runs")] = None
     """A zip of the official Omniglot one-shot runs: prints the mean error over runs instead."""
+    tasks: Places = field(default_factory=Places)
+    """Where the tasks' files lie today."""
     out: Path | None = None
     """Also write the result, with the value of every task, to this JSON file."""
 
@@ -53,7 +55,7 @@ def run(argv: Sequence[str]) -> int:
     options = parse(Evaluate, "evaluate", argv)
     if options.out is not None:
         refuse_replacing(options.out)
-    done = open_run(options.run, options.device)
+    done = open_run(options.run, options.device, options.tasks)
     if options.omniglot_runs is not None:
         return _official_runs(done, options)
     if options.episodes < 2:

@@ -37,7 +37,7 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _build(options: Build) -> None:
-    done = open_run(options.run, options.device)
+    done = open_run(options.run, options.device, options.tasks)
     memory = memory_of_run(
         done, Bank(options.bank), codec=options.codec, keep=options.keep, steps=options.steps,
         untrained=options.untrained, recall=options.recall, nearest=options.nearest, describe=options.describe,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
+from quickstudy.cli.parse import Places
 from quickstudy.learners.describe import Describe
 from quickstudy.learners.memory import Recall
 from quickstudy.memory import Codec, Keep, Start
@@ -49,6 +50,8 @@ class Build:
     """How tasks are described."""
     device: str | None = None
     """Another device than the run's."""
+    tasks: Places = field(default_factory=Places)
+    """Where the tasks' files lie today."""
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,9 +13,10 @@ from quickstudy.deploy.store import read_model
 from quickstudy.errors import ConfigError, unknown_name
 from quickstudy.formats.base import Format
 from quickstudy.formats.records import Records
-from quickstudy.registry import OWN
+from quickstudy.registry import OWN, sources
 from quickstudy.runs.run import Run
 from quickstudy.storage.folders import RUNS, runs
+from quickstudy.tasks.base import Source
 from quickstudy.terminal import console, tell, visible
 from quickstudy.training.config import RunConfig
 
@@ -43,12 +45,37 @@ def run_names() -> list[str]:
     return [folder.name for folder in runs()]
 
 
-def open_run(name: str, device: str | None = None) -> Run:
-    """The run of that folder, or of that name under runs/; with the network or tasks that imported files make."""
+@dataclass
+class Places:
+    """Where the tasks' files lie today, if not where they were when the run was trained."""
+
+    root: Path | None = None
+    """The folder, of tasks from a folder."""
+    path: Path | None = None
+    """The file, of tasks from a file."""
+
+    def tasks(self, config: RunConfig) -> Source | None:
+        """The tasks of a run from these places; None where none is given. ConfigError where the tasks have no such."""
+        given = {name: str(place) for name, place in vars(self).items() if place is not None}
+        known = sources.traits(config.tasks.name).places
+        for name in given:
+            if name not in known:
+                raise ConfigError(
+                    f"--tasks.{name} was given, but the tasks {config.tasks.name!r} of this run have "
+                    f"{'only --tasks.' + ', --tasks.'.join(known) if known else 'no files'}. Leave it out."
+                )
+        return replace(config.tasks, options=config.tasks.options | given).build() if given else None
+
+
+def open_run(name: str, device: str | None = None, places: Places | None = None) -> Run:
+    """The run of that folder, or of that name under runs/; with the network or tasks that imported files make.
+
+    places: where its tasks' files lie today.
+    """
     folder = find_run(name)
     done = Run(folder, device=device)
     module, source = own.made_for(done.config)
-    return Run(folder, module, source, device)
+    return Run(folder, module, source or (places.tasks(done.config) if places else None), device)
 
 
 def open_model(folder: Path, device: str) -> Model:

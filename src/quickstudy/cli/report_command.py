@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import tyro
 
 import quickstudy as qs
-from quickstudy.cli.parse import open_run, parse, warn
+from quickstudy.cli.parse import Places, open_run, parse, warn
 from quickstudy.storage.json import read_json
 from quickstudy.terminal import tell
 
@@ -21,13 +21,15 @@ class Report:
     """A run: its folder, or its name under runs/."""
     episodes: int = 600
     """Unseen tasks behind the headline figure."""
+    tasks: Places = field(default_factory=Places)
+    """Where the tasks' files lie today."""
     device: str | None = None
     """Another device than the run's."""
 
 
 def run(argv: Sequence[str]) -> int:
     options = parse(Report, "report", argv)
-    done = open_run(options.run, options.device)
+    done = open_run(options.run, options.device, options.tasks)
     tell(f"Report: {qs.report(done, episodes=options.episodes, quiet=False)}")
     warn(read_json(done.folder / "report.json")["warning"])
     return 0

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import tyro
 
 import quickstudy as qs
 from quickstudy.cli import own
-from quickstudy.cli.parse import find_run, next_line, parse, warn
+from quickstudy.cli.parse import Places, find_run, next_line, parse, warn
 from quickstudy.cli.settings import Settings, chosen_parts, load_recipe
 from quickstudy.engine.distribute import join
 from quickstudy.errors import ConfigError, MissingExtra
@@ -44,6 +44,8 @@ class Resume:
     """Train so many steps altogether, more than the run was made for."""
     report: bool = True
     """Write the report page after training (takes up to a minute)."""
+    tasks: Places = field(default_factory=Places)
+    """Where the tasks' files lie today."""
 
 
 def run(argv: Sequence[str]) -> int:
@@ -74,6 +76,7 @@ def _resume(argv: Sequence[str]) -> int:
     with join().together("set-up"):
         stopped = Run(find_run(options.run))
         module, source = own.made_for(stopped.config)
+        source = source or options.tasks.tasks(stopped.config)
     return _finish(
         qs.resume(stopped.folder, module=module, source=source, iterations=options.iterations), options.report
     )

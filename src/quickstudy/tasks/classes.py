@@ -105,7 +105,7 @@ class ClassSource(Source):
                 f"Class {name!r} of the split {split!r} has {int(counts[least])} examples, but {self.sampling.shots} "
                 f"shots + {self.sampling.queries} queries need {need}"
                 + (f" ({short} classes are too small)" if short > 1 else "")
-                + ". Add examples, or lower the shots or queries."
+                + f". Add examples, lower the shots or queries, or leave small classes out (min_class={need})."
             )
 
     @property

@@ -13,7 +13,10 @@ from quickstudy.tasks.base import SPLITS
 
 
 def split_classes(classes: int, val: float, test: float, seed: int, least: int = 2) -> dict[str, Tensor]:
-    """Class ids (C,) of each split, at random. A share above 0 gives at least `least` of them, a share of 0 none."""
+    """Class ids (C,) of each split, at random. A share above 0 gives at least `least` of them, a share of 0 none.
+
+    Where none are held out for validation, 'val' is 'train': it is then known that validation says nothing.
+    """
     for name, share in (("val", val), ("test", test)):
         if not 0.0 <= share < 1.0:
             raise ConfigError(f"The share {name} must lie in [0, 1), found {share}.")
@@ -27,7 +30,11 @@ def split_classes(classes: int, val: float, test: float, seed: int, least: int =
         )
     order = rng.permutation(rng.key(seed, "split"), classes)
     parts = order.tensor_split([rest, rest + sizes["val"]])
-    return {split: ids.sort().values for split, ids in zip(SPLITS, parts, strict=True)}
+    return _validated({split: ids.sort().values for split, ids in zip(SPLITS, parts, strict=True)})
+
+
+def _validated(splits: dict[str, Tensor]) -> dict[str, Tensor]:
+    return splits if len(splits["val"]) else splits | {"val": splits["train"]}
 
 
 def named_splits(splits: Mapping[str, Sequence[Hashable]], names: Sequence[str]) -> dict[str, Tensor]:
@@ -48,4 +55,6 @@ def named_splits(splits: Mapping[str, Sequence[Hashable]], names: Sequence[str])
                     "trained on says nothing about learning new ones. Name it once."
                 )
             seen[label] = split
-    return {s: torch.tensor([number[str(label)] for label in splits.get(s, ())], dtype=torch.int64) for s in SPLITS}
+    return _validated(
+        {s: torch.tensor([number[str(label)] for label in splits.get(s, ())], dtype=torch.int64) for s in SPLITS}
+    )

@@ -24,7 +24,7 @@ from quickstudy.tasks.groups import Rule, groups_of
 from quickstudy.tasks.stored import read, say_doubles
 
 
-@sources.register("folder", data="a folder of images")
+@sources.register("folder", data="a folder of images", places=("root",))
 def folder(
     *,
     root: str,

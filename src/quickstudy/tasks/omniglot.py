@@ -28,7 +28,7 @@ _BACKGROUND = {
 }
 
 
-@sources.register("omniglot", data="Omniglot")
+@sources.register("omniglot", data="Omniglot", places=("root",))
 def omniglot(
     *,
     split: Split = "vinyals",

@@ -111,7 +111,7 @@ def recorded(
     )
 
 
-@sources.register("series_csv", data="a CSV file of time series")
+@sources.register("series_csv", data="a CSV file of time series", places=("path",))
 def series_csv(
     *,
     path: str,

@@ -14,7 +14,7 @@ from quickstudy.tasks.folder import class_folders_source
 from quickstudy.tasks.tables import dataset_source
 
 
-@sources.register("records", data="records of any format")
+@sources.register("records", data="records of any format", places=("root",))
 def records(
     *,
     root: str,
@@ -45,7 +45,7 @@ def records(
     return of_groups(seen, asked, root, val, test, split_seed, broken)
 
 
-@sources.register("table_csv", data="a CSV file of rows")
+@sources.register("table_csv", data="a CSV file of rows", places=("path",))
 def table_csv(
     *,
     path: str,

@@ -175,6 +175,8 @@ class Parts:
             source.check(split)
             first = source.episodes(split, torch.zeros(1, dtype=torch.int64, device=self.engine.device))
             check_episode(first, source.spec, tasks=True)
+        if self.source.classes("test"):
+            self.source.check("test")  # or it would be noticed after training
 
 
 def build(
