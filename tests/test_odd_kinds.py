@@ -259,3 +259,26 @@ def test_a_record_that_cannot_be_drawn_spoils_no_report(tmp_path: Path) -> None:
     run = qs.train(config(iterations=4), module=nn.Linear(4, 3), source=source, out=tmp_path / "run", quiet=True)
     page = qs.report(run, episodes=8, quiet=True).read_text()
     assert "drawn" in page and "·" in page
+
+
+@pytest.mark.parametrize("size", [1e160, 1e39, 1e25, 1e-25, 1e-46, 1e-320])
+@pytest.mark.parametrize("part", ["x", "y"])
+def test_numbers_that_float32_cannot_hold_are_refused(size: float, part: str) -> None:
+    tasks: dict[str, Any] = {f"t{i}": (torch.randn(12, 2), [float(i + j) for j in range(12)]) for i in range(12)}
+    values = [size * (1 + j) for j in range(12)]
+    tasks["t3"] = ([[v, 1e-3 * v] for v in values], tasks["t3"][1]) if part == "x" else (tasks["t3"][0], values)
+    with pytest.raises(DataError, match=f"{part} of t3 holds numbers as (large|small) as .* which cannot be computed"):
+        tables(tasks)
+
+
+@pytest.mark.parametrize("size", [1e160, 1e-320])
+def test_series_that_doubles_cannot_square_are_refused(size: float) -> None:
+    with pytest.raises(DataError, match="cannot be computed with"):
+        qs.tasks.recorded({f"s{i}": [size * (j + i * j * j) for j in range(12)] for i in range(12)})
+
+
+@pytest.mark.parametrize("size", [1e39, 1e-46])
+def test_other_series_are_in_their_own_units(size: float) -> None:
+    source = qs.tasks.recorded({f"s{i}": [size * (j + i * j * j) for j in range(12)] for i in range(12)})
+    y = source.sampled(qs.Sampling(1, 4, 4)).episodes("train", torch.arange(4)).query.y
+    assert bool(torch.isfinite(y).all()) and float(y.std()) > 0.1

@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 
 from quickstudy.episode import Examples
+from quickstudy.errors import DataError
 
+_LARGEST = 1e18  # the square of a float32 is one
 _MANY = 1 << 20  # examples times classes, above which these are not held as a matrix
 _ROUNDING = 8.0  # times the relative precision: a spread this small beside the mean is no spread
 
@@ -35,6 +37,18 @@ def class_means(z: Tensor, support: Examples, ways: int) -> tuple[Tensor, Tensor
     members = one_hot(support.y, ways).to(z.dtype) * support.mask[:, None]
     counts = members.sum(dim=0)
     return members.T @ z / counts.clamp(min=1)[:, None], counts > 0
+
+
+def require_range(values: Tensor, name: str) -> None:
+    """DataError for finite numbers (n, …) whose squares float32 cannot hold, or which are all as small."""
+    size = torch.where(torch.isfinite(values), values, 0).abs() if values.is_floating_point() else values.new_zeros(0)
+    largest = float(size.max()) if size.numel() else 0.0
+    if largest > _LARGEST or 0 < largest < 1 / _LARGEST:
+        where = int(size.flatten(1).amax(1).argmax()) if size.dim() > 1 else int(size.argmax())
+        raise DataError(
+            f"{name} holds numbers as {'large' if largest > 1 else 'small'} as {largest:.2g}, the largest in example "
+            f"{where}, which cannot be computed with. Give them in another unit, so that they are nearer to 1."
+        )
 
 
 def mean_and_spread(values: Tensor, mask: Tensor, dim: int) -> tuple[Tensor, Tensor]:

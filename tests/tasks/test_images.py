@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import io
 import logging
 import struct
+import sys
 import zlib
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from quickstudy.episode import leaves
-from quickstudy.errors import ConfigError, DataError, ShapeError
+from quickstudy.errors import ConfigError, DataError, MissingExtra, ShapeError
 from quickstudy.formats.base import Format
 from quickstudy.formats.decoding import decode, fit
 from quickstudy.formats.places import class_folders
@@ -250,3 +252,83 @@ def test_arrays_say_what_is_wrong() -> None:
         arrays(X, Y, splits={"train": ["kind 1"], "test": ["kind 1"]})
     with pytest.raises(ConfigError, match=r"need square images .* and these are .*\(4,\)"):
         arrays(X, Y, symmetries=4)
+
+
+def photo(size: tuple[int, int]) -> Image.Image:
+    return Image.effect_noise((60, 40), 60).resize(size, Image.Resampling.BICUBIC).convert("RGB")
+
+
+def test_pictures_bytes_frames_and_files_are_the_same_image(tmp_path: Path) -> None:
+    format = formats.make("image", size=12, channels=3)
+    picture = photo((30, 20))
+    path = save(tmp_path / "x.png", picture)
+    frame = np.asarray(picture)
+    expected = leaves(format.store([path]).x)[0]
+    for given in (
+        picture,
+        [picture],
+        path.read_bytes(),
+        [path.read_bytes()],
+        [frame],
+        str(path),
+        [io.BytesIO(path.read_bytes())],
+    ):
+        assert torch.equal(leaves(format.store(given).x)[0], expected), type(given)
+    mixed = format.store([picture, path, np.asarray(photo((9, 17))), np.zeros((5, 5), np.uint8)])
+    assert leaves(mixed.x)[0].shape == (4, 3, 12, 12)
+
+
+def test_large_photos_are_reduced_while_they_are_decoded(tmp_path: Path) -> None:
+    large = photo((3001, 2000))
+    for name in ("x.jpg", "x.png"):
+        path = save(tmp_path / name, large)
+        whole = fit(decode(path, 3).pixels, 40).float()
+        reduced = decode(path, 3, side=40)
+        assert reduced.size == (3001, 2000) and max(reduced.pixels.shape) < 400
+        difference = (fit(reduced.pixels, 40, reduced.extent).float() - whole).abs()
+        assert difference.mean() < 1 and difference.max() <= 10, name
+
+
+def test_above_the_limit_only_what_can_be_reduced_is_read(tmp_path: Path) -> None:
+    path = save(tmp_path / "x.jpg", photo((300, 200)))
+    limit = 20_000
+    with pytest.raises(DataError, match="300 x 200 pixels, more than the limit of 20000"):
+        decode(path, 3, max_pixels=limit)
+    assert decode(path, 3, max_pixels=limit, side=20).pixels.shape[0] == 3
+    flat = save(tmp_path / "flat.png", Image.new("L", (300, 200)))  # 60,000 pixels in 200 bytes
+    with pytest.raises(DataError, match=r"flat\.png is 300 x 200 pixels"):
+        decode(flat, 1, max_pixels=limit, side=20)
+
+
+def test_a_line_of_pixels_is_no_image(tmp_path: Path) -> None:
+    path = save(tmp_path / "thin.png", Image.new("1", (4000, 2)))
+    with pytest.raises(DataError, match=r"thin\.png is 4000 x 2 pixels: a line rather than an image"):
+        read_image(path, GREY)
+
+
+def test_white_on_transparent_is_said_and_can_be_seen(tmp_path: Path) -> None:
+    image = Image.new("RGBA", (16, 16), (0, 0, 0, 0))
+    image.putpixel((3, 5), (255, 255, 255, 255))
+    path = save(tmp_path / "x.png", image)
+    (notice,) = GREY.store([path]).notices[-1:]
+    assert "1 images are blank" in notice and "x.png" in notice and "--tasks.background black" in notice
+    dark = formats.make("image", size=16, channels=1, background="black")
+    assert read_image(path, dark)[0, 5, 3] == 255 and not any("blank" in said for said in dark.store([path]).notices)
+
+
+def test_photos_of_phones_need_a_package_and_say_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "IMG_1.heic"
+    path.write_bytes(b"none")
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    with pytest.raises(MissingExtra, match=r"Reading IMG_1\.heic needs the package 'pillow-heif'.*quickstudy\[heic\]"):
+        read_image(path, GREY)
+    stored = GREY.store([path], "skip")
+    assert not stored.kept and "IMG_1.heic" in stored.notices[0]
+
+
+def test_photos_of_phones_are_read(tmp_path: Path) -> None:
+    heif = pytest.importorskip("pillow_heif")
+    picture = photo((64, 48))
+    heif.from_pillow(picture).save(tmp_path / "x.heic", quality=95)
+    found = decode(tmp_path / "x.heic", 3).pixels.float()
+    assert (found - torch.tensor(np.asarray(picture)).permute(2, 0, 1)).abs().mean() < 4

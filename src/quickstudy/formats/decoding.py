@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 import struct
 import sys
@@ -38,11 +39,15 @@ _BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, OverflowError
 
 
 class Decoded(NamedTuple):
-    """An image. pixels: (C, H, W) uint8; mode: Pillow's name of the file's pixel format; size: (W, H) in its file."""
+    """An image. pixels: (C, H, W) uint8; mode: Pillow's name of the file's pixel format; size: (W, H) in its file.
+
+    extent: height and width in pixels; where an image was reduced, its last rows and columns may be parts of pixels.
+    """
 
     pixels: Tensor
     mode: str
     size: tuple[int, int]
+    extent: tuple[float, float]
 
 
 def is_picture(one: Any) -> bool:
@@ -115,17 +120,20 @@ def decode(
                 _require_size(image, file, name, max_pixels, side)
                 if side is not None and max(size) > _DRAFT * side:
                     image.draft(None, _reduced(size, _DRAFT * side))  # no effect but on JPEG
+                scale = max(1, round(size[0] / image.width))  # of the draft
                 flat = _flatten(ImageOps.exif_transpose(image), colours, name, background)
+                turned = flat.size if scale == 1 else (size if flat.size == image.size else size[::-1])
                 if side is not None and (factor := max(flat.size) // (_FINER * side)) > 1:
-                    flat = flat.reduce(factor)
+                    flat, scale = flat.reduce(factor), scale * factor
                 pixels = torch.tensor(np.asarray(flat))
+                extent = turned[1] / scale, turned[0] / scale
     except FileNotFoundError as error:
         raise DataError(f"There is no file {name}. Check the path.") from error
     except Image.DecompressionBombError as error:
         raise DataError(f"{name} is far larger than the limit of {max_pixels} pixels; it was not decoded.") from error
     except _BROKEN as error:
         raise DataError(f"{name} cannot be read as an image ({error}). Replace or remove it.") from error
-    return Decoded(pixels[None] if channels == 1 else pixels.permute(2, 0, 1), mode, size)
+    return Decoded(pixels[None] if channels == 1 else pixels.permute(2, 0, 1), mode, size, extent)
 
 
 def _require_extra(path: Path) -> None:
@@ -176,14 +184,15 @@ def _flatten(image: Image, mode: str, name: str, background: str) -> Image:
     return image.convert(mode)
 
 
-def fit(pixels: Tensor, size: int) -> Tensor:
+def fit(pixels: Tensor, size: int, extent: tuple[float, float] | None = None) -> Tensor:
     """Images (*n, C, H, W) uint8 as (*n, C, size, size): nothing is cut off and nothing is distorted.
 
     The longer side becomes `size`; the rest of the square is filled with the median of the image's border. Shrinking
-    averages over areas, enlarging is bilinear.
+    averages over areas, enlarging is bilinear. extent: height and width, if they are not those of the pixels; see
+    `Decoded`.
     """
-    height, width = pixels.shape[-2:]
-    if (height, width) == (size, size):
+    height, width = extent or (float(pixels.shape[-2]), float(pixels.shape[-1]))
+    if (height, width) == pixels.shape[-2:] == (size, size):
         return pixels
     longer = max(height, width)
     new = max(1, round(height * size / longer)), max(1, round(width * size / longer))
@@ -191,7 +200,7 @@ def fit(pixels: Tensor, size: int) -> Tensor:
     if longer > size:
         floats = _areas(height, new[0]) @ pixels.float() @ _areas(width, new[1]).T
     else:
-        floats = F.interpolate(pixels.reshape(-1, 1, height, width).float(), new, mode="bilinear", antialias=True)
+        floats = F.interpolate(pixels.reshape(-1, 1, *pixels.shape[-2:]).float(), new, mode="bilinear", antialias=True)
     small = floats.round().clamp(0, 255).to(torch.uint8).reshape(*lead, *new)
     if new == (size, size):
         return small
@@ -202,9 +211,9 @@ def fit(pixels: Tensor, size: int) -> Tensor:
     return square
 
 
-def _areas(old: int, new: int) -> Tensor:
-    """(new, old): the share of each old pixel in each new one; rows sum to 1."""
+def _areas(old: float, new: int) -> Tensor:
+    """(new, ⌈old⌉): the share of each old pixel, of which the last may be a part, in each new one; rows sum to 1."""
     edges = torch.arange(new + 1, dtype=torch.float64) * (old / new)
-    pixel = torch.arange(old, dtype=torch.float64)
+    pixel = torch.arange(math.ceil(old), dtype=torch.float64)
     overlap = torch.minimum(edges[1:, None], pixel + 1) - torch.maximum(edges[:-1, None], pixel)
     return (overlap.clamp(min=0) * (new / old)).float()

@@ -114,7 +114,7 @@ class Image(Format):
     def _decoded(self, file: File) -> tuple[Tensor, Decoded]:
         """A file's square of pixels, and what it was."""
         image = decode(file, self.channels, side=self.size, background=self.background)
-        return fit(image.pixels, self.size), image._replace(pixels=image.pixels[:, :0, :0])
+        return fit(image.pixels, self.size, image.extent), image._replace(pixels=image.pixels[:, :0, :0])
 
     def _notices(
         self, modes: Counter[str], sizes: Counter[tuple[int, int]], skipped: list[str], blank: list[str]

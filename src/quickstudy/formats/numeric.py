@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from quickstudy.errors import DataError, ShapeError
+from quickstudy.masked import require_range
 
 
 def has_names(records: Any) -> bool:
@@ -44,14 +45,10 @@ def as_numbers(x: Any, name: str = "x", features: bool = True) -> Tensor:
             f"{name} must have an axis of features after that of examples, found shape {tuple(tensor.shape)}. "
             "Where each example is one number, give them as a column: x[:, None]."
         )
+    require_range(tensor if isinstance(x, Tensor) else torch.from_numpy(np.asarray(array, dtype=np.float64)), name)
     tensor = tensor if tensor.dtype == torch.uint8 else tensor.to(torch.float32)
     bad = (~torch.isfinite(tensor)).flatten(1).any(dim=1) if tensor.dim() > 1 else ~torch.isfinite(tensor)
     if bool(bad.any()):
-        if not isinstance(x, Tensor) and bool(np.isfinite(array).all()):
-            raise DataError(
-                f"{name} holds numbers larger than {torch.finfo(torch.float32).max:.2g}, first in example "
-                f"{int(bad.nonzero()[0])}. Give them in another unit, so that they are nearer to 1."
-            )
         raise DataError(
             f"{name} holds NaN or infinite values in {int(bad.sum())} examples, first in example "
             f"{int(bad.nonzero()[0])}. Fill or drop them."

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from quickstudy.episode import Examples, State
 from quickstudy.errors import DataError, ShapeError
-from quickstudy.masked import mean_and_spread
+from quickstudy.masked import mean_and_spread, require_range
 from quickstudy.registry import targets
 from quickstudy.targets.answers import NumberAnswer
 from quickstudy.targets.base import Distribution, Target, Units
@@ -70,8 +70,8 @@ class Numbers(Target):
             read = labels
             if isinstance(labels, list | tuple):
                 read = [_of_text(i, label) if isinstance(label, str) else label for i, label in enumerate(labels)]
-            y = torch.as_tensor(read)
-            y = y if y.is_floating_point() else y.to(torch.float32)
+            # At once: a list of numbers would be float32 first, and lose what is too large or too small.
+            y = torch.as_tensor(read, dtype=torch.float64 if isinstance(read, list | tuple) else None)
         except (TypeError, ValueError, RuntimeError) as error:
             raise DataError(
                 f"The tasks have targets that are numbers, so labels must be numbers (n, *{self.shape}), found "
@@ -84,7 +84,8 @@ class Numbers(Target):
                 f"The labels hold NaN or infinite values in {int(bad.sum())} examples, first in example "
                 f"{int(bad.nonzero()[0])}. Fill or drop them."
             )
-        return y, ()
+        require_range(y, "The labels' column")
+        return y if y.is_floating_point() and not isinstance(read, list | tuple) else y.to(torch.float32), ()
 
     def statistics(self, examples: Examples) -> dict[str, Any]:
         known = examples.y[examples.mask]
