@@ -11,6 +11,7 @@ from quickstudy.registry import formats, sources, targets
 from quickstudy.targets.base import Target
 from quickstudy.tasks.base import Source
 from quickstudy.tasks.folder import class_folders_source
+from quickstudy.tasks.groups import Rule
 from quickstudy.tasks.tables import dataset_source
 
 
@@ -26,6 +27,9 @@ def records(
     test: float = 0.2,
     split_seed: int = 0,
     broken: Broken = "refuse",
+    min_class: int = 0,
+    group: str = "",
+    groups: Rule = "apart",
 ) -> Source:
     """Your own records, of any registered format, with any registered target.
 
@@ -37,11 +41,14 @@ def records(
     val, test: shares of the classes, or data sets, that are held out, at random by `split_seed`.
     split_seed: which these are.
     broken: whether a record that cannot be read stops everything ('refuse') or is left out ('skip').
+    min_class, group, groups: of classes; see the tasks 'folder'.
     """
     seen: Format = formats.make(format, **pairs("--tasks.options", options))
     asked: Target = targets.make(target, **pairs("--tasks.target-options", target_options))
     if asked.relabels:
-        return class_folders_source(seen, root, val, test, split_seed, broken, target=asked)
+        return class_folders_source(
+            seen, root, val, test, split_seed, broken, target=asked, min_class=min_class, group=group, groups=groups
+        )
     return of_groups(seen, asked, root, val, test, split_seed, broken)
 
 
@@ -51,6 +58,8 @@ def table_csv(
     path: str,
     label: str = "label",
     group: str = "",
+    groups: Rule = "apart",
+    min_class: int = 0,
     target: str = "classes",
     units: str = "",
     val: float = 0.2,
@@ -60,8 +69,10 @@ def table_csv(
     """Your own table: a CSV file of rows, with numbers and a label in each.
 
     path: the file, in UTF-8, with commas; its first line names the columns.
-    label: the column that holds what is to be told. group: the column that says which task a row belongs to; needed
-        where labels are numbers, and left out where they are classes.
+    label: the column that holds what is to be told. group: where labels are numbers, the column that says which task a
+        row belongs to; where they are classes, what rows belong to, such as a patient: none is in both support and
+        query of a task ('apart'), or each task is of one group ('within'), by `groups`.
+    min_class: classes with fewer rows are left out, which is said.
     target: 'classes' or 'numbers'. units: of numbers, for reports.
     val, test: shares of the classes, or tasks, that are held out, at random by `split_seed`.
     split_seed: which these are.
@@ -69,11 +80,6 @@ def table_csv(
     Raises DataError, naming file and line, for cells that are missing or no numbers.
     """
     asked: Target = targets.make(target, **({"units": units} if units else {}))
-    if asked.relabels and group:
-        raise ConfigError(
-            f"The column group={group!r} says which rows are one task, but tasks of classes are made of the classes. "
-            "Leave it out, or choose target='numbers'."
-        )
     seen: Format = formats.make("table", label=label, group=group)
     if not asked.relabels and not group:
         raise ConfigError(
@@ -83,7 +89,9 @@ def table_csv(
     if group:
         column(read_csv(path)[0], group, path, "--tasks.group")
     if asked.relabels:
-        return class_folders_source(seen, path, val, test, split_seed, "refuse", target=asked)
+        return class_folders_source(
+            seen, path, val, test, split_seed, "refuse", target=asked, min_class=min_class, groups=groups
+        )
     return of_groups(seen, asked, path, val, test, split_seed, "refuse")
 
 
