@@ -61,9 +61,13 @@ class ModelTraits(Traits):
 
 @dataclass(frozen=True, kw_only=True)
 class SourceTraits(Traits):
-    """data: what must be at hand for it, in words; empty where nothing is."""
+    """data: what must be at hand for it, in words; empty where nothing is.
+
+    settle: as of a model: from all options to those that are stored with a run.
+    """
 
     data: str = ""
+    settle: Callable[..., dict[str, Any]] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

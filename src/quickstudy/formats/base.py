@@ -48,6 +48,8 @@ class Format(ABC):
     """What records are called, for people."""
     place: ClassVar[str] = "file"
     """Where a record comes from, as a column of a table is called."""
+    row_files: ClassVar[tuple[str, ...]] = ()
+    """Suffixes of files that hold many records each, where a split may be one of them."""
     labels_itself: ClassVar[bool] = False
     """Whether a record is its own labels, as the values of a series are."""
     white: ClassVar[float | None] = None

@@ -64,6 +64,7 @@ class Tokens(Format):
 
     what = "texts"
     place = "text"
+    row_files = tuple(READERS)
 
     def __post_init__(self) -> None:
         if self.tokenizer and not self.tokenizer.startswith("{"):
@@ -145,7 +146,7 @@ class Tokens(Format):
         dtype = torch.int16 if made.vocabulary <= _SHORT else torch.int32
         ids = torch.full((len(texts), self.length), made.padding, dtype=dtype)
         mask = torch.zeros((len(texts), self.length), dtype=torch.bool)
-        cut, empty = 0, []
+        cut, wordless = 0, []
         for start in range(0, len(texts), _BATCH):
             for row, one in enumerate(made.tokenizer.encode_batch(texts[start : start + _BATCH]), start):
                 count = len(one.ids)
@@ -153,12 +154,14 @@ class Tokens(Format):
                 mask[row, :count] = True
                 cut += bool(one.overflowing)
                 if count == made.special:
-                    empty.append(row)
-        if empty:
-            raise DataError(
-                f"{_place(texts[empty[0]], kept[empty[0]])}: the text {texts[empty[0]]!r:.60} gives no token "
-                f"({len(empty)} such texts). Take it out."
-            )
+                    wordless.append(row)
+        if wordless:
+            said = [f"{_place(texts[i], kept[i])}: the text {texts[i]!r:.60} gives no token. Take it out." for i in wordless]
+            if broken == "refuse":
+                raise DataError(said[0])
+            left_out += said
+            rows = [row for row in range(len(texts)) if row not in set(wordless)]
+            ids, mask, kept = ids[rows], mask[rows], [kept[row] for row in rows]
         notices = [f"{cut} of {len(texts)} texts are longer than {self.length} tokens, and were cut off."] if cut else []
         if left_out:
             notices.append(f"{len(left_out)} unreadable texts left out: {' '.join(left_out)}")

@@ -68,16 +68,19 @@ def arrays(
                 x.shape[1],
             )
         format = formats.make("array", shape=tuple(x.shape[1:]))
+    ids, names = target.encode(y)
+    if len(names) < 2:
+        raise DataError(f"y has {len(names)} different labels; telling classes apart needs at least two.")
+    chosen = split_classes(len(names), val, test, split_seed) if splits is None else named_splits(splits, names)
+    if format.learns:
+        training = torch.isin(ids, chosen["train"]).tolist()
+        format = format.learn([record for record, seen in zip(x, training, strict=False) if seen])
     stored = format.store(x)
     say(stored.notices)
-    ids, names = target.encode(y)
     if len(ids) != len(leaves(stored.x)[0]):
         raise ShapeError(
             f"x has {len(leaves(stored.x)[0])} examples but y has {len(ids)} labels. Give one label for each example."
         )
-    if len(names) < 2:
-        raise DataError(f"y has {len(names)} different labels; telling classes apart needs at least two.")
-    chosen = split_classes(len(names), val, test, split_seed) if splits is None else named_splits(splits, names)
     return class_source(
         format.fitting(stored.x, x),
         stored.x,

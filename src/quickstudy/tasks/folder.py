@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -15,9 +16,8 @@ from quickstudy.formats.records import Broken, Records, say
 from quickstudy.registry import formats, sources, targets
 from quickstudy.targets.base import Target
 from quickstudy.tasks.arrays import class_source
-from quickstudy.tasks.base import SPLITS
 from quickstudy.tasks.classes import ClassSource
-from quickstudy.tasks.divide import split_classes
+from quickstudy.tasks.divide import named_splits, split_classes, split_places
 
 
 @sources.register("folder", data="a folder of images")
@@ -71,17 +71,31 @@ def class_folders_source(
     symmetries: int = 1,
     augmentation: Augment | None = None,
     target: Target | None = None,
+    splits: Mapping[str, Sequence[str]] | None = None,
 ) -> ClassSource:
-    """Classes of records of any format that lie at one place, or in its sub-folders 'train', 'val' and 'test'.
+    """Classes of records of any format that lie at one place, or in its parts 'train', 'val' and 'test', see
+    `split_places`.
 
-    target: what is asked of them; classes if not given.
+    target: what is asked of them; classes if not given. splits: the labels of each split, of records at one place.
     """
     target = target or targets.make("classes")
     if broken not in ("refuse", "skip"):
         raise ConfigError(f"broken must be 'refuse' or 'skip', found {broken!r}.")
-    named = [s for s in SPLITS if (Path(root) / s).is_dir()] if (Path(root) / "train").is_dir() else []
-    places = {split: Path(root, split) for split in named} or {"train": Path(root)}
+    places = split_places(root, format.row_files)
+    named = [] if places["train"] == Path(root) else list(places)
+    if named and splits is not None:
+        raise ConfigError(f"The parts of {root} are the splits, so that 'splits' says nothing. Leave it out.")
     records = {split: format.find(place) for split, place in places.items()}
+    names = target.encode(_labels(records["train"]))[1]
+    rest = (
+        split_classes(len(names), 0.0 if "val" in named else val, 0.0 if "test" in named else test, split_seed)
+        if splits is None
+        else named_splits(splits, names)
+    )
+    if format.learns:
+        seen = {names[i] for i in rest["train"].tolist()}
+        training = zip(records["train"].items, _labels(records["train"]), strict=True)
+        format = format.learn([item for item, label in training if str(label) in seen], broken)
     stored = {split: format.store(part.items, broken) for split, part in records.items()}
     kept = {split: _labels(records[split], part.kept) for split, part in stored.items()}
     for part in stored.values():
@@ -92,9 +106,6 @@ def class_folders_source(
             raise DataError(f"The class {gone[0]!r} of {places[split]} holds no readable {format.what}. Remove it.")
     encoded = {split: target.encode(labels) for split, labels in kept.items()}
     first = _starts({split: names for split, (_, names) in encoded.items()})
-    rest = split_classes(
-        len(encoded["train"][1]), 0.0 if "val" in named else val, 0.0 if "test" in named else test, split_seed
-    )
     together = stored["train"].x
     for split in named[1:]:
         together = joined(together, stored[split].x)
@@ -126,7 +137,7 @@ def _starts(parts: dict[str, tuple[str, ...]]) -> dict[str, int]:
             if name in seen:
                 raise DataError(
                     f"The class {name!r} is in both {seen[name]!r} and {split!r}, but held-out classes must be new "
-                    "ones. Give 'root' one folder with all classes in it, and they are split for you."
+                    "ones. Give one folder or file with all classes in it, and they are split for you."
                 )
             seen[name] = split
         starts[split] = total

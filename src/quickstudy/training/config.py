@@ -223,8 +223,8 @@ class RunConfig:
         return self.model.settings() != self.model.drawn().settings()
 
     def settled(self) -> RunConfig:
-        """The same with what its model reads from elsewhere among its options, as it is stored with a run."""
-        return replace(self, model=self.model.settled())
+        """The same with what its model and tasks read from elsewhere among their options, as it is stored with a run."""
+        return replace(self, model=self.model.settled(), tasks=self.tasks.settled())
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, defaults written out."""
