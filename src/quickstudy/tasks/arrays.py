@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Hashable, Mapping, Sequence
+from itertools import compress
 from typing import Any
 
 import torch
@@ -73,8 +74,7 @@ def arrays(
         raise DataError(f"y has {len(names)} different labels; telling classes apart needs at least two.")
     chosen = split_classes(len(names), val, test, split_seed) if splits is None else named_splits(splits, names)
     if format.learns:
-        training = torch.isin(ids, chosen["train"]).tolist()
-        format = format.learn([record for record, seen in zip(x, training, strict=False) if seen])
+        format = format.learn(list(compress(x, torch.isin(ids, chosen["train"]).tolist())))
     stored = format.store(x)
     say(stored.notices)
     if len(ids) != len(leaves(stored.x)[0]):

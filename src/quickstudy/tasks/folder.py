@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import compress
 from pathlib import Path
 from typing import Literal
 
 import torch
+from torch import Tensor
 
 from quickstudy.episode import joined
 from quickstudy.errors import ConfigError, DataError
@@ -79,23 +81,7 @@ def class_folders_source(
     target: what is asked of them; classes if not given. splits: the labels of each split, of records at one place.
     """
     target = target or targets.make("classes")
-    if broken not in ("refuse", "skip"):
-        raise ConfigError(f"broken must be 'refuse' or 'skip', found {broken!r}.")
-    places = split_places(root, format.row_files)
-    named = [] if places["train"] == Path(root) else list(places)
-    if named and splits is not None:
-        raise ConfigError(f"The parts of {root} are the splits, so that 'splits' says nothing. Leave it out.")
-    records = {split: format.find(place) for split, place in places.items()}
-    names = target.encode(_labels(records["train"]))[1]
-    rest = (
-        split_classes(len(names), 0.0 if "val" in named else val, 0.0 if "test" in named else test, split_seed)
-        if splits is None
-        else named_splits(splits, names)
-    )
-    if format.learns:
-        seen = {names[i] for i in rest["train"].tolist()}
-        training = zip(records["train"].items, _labels(records["train"]), strict=True)
-        format = format.learn([item for item, label in training if str(label) in seen], broken)
+    format, places, records, rest = learned(format, root, val, test, split_seed, broken, target, splits)
     stored = {split: format.store(part.items, broken) for split, part in records.items()}
     kept = {split: _labels(records[split], part.kept) for split, part in stored.items()}
     for part in stored.values():
@@ -107,7 +93,7 @@ def class_folders_source(
     encoded = {split: target.encode(labels) for split, labels in kept.items()}
     first = _starts({split: names for split, (_, names) in encoded.items()})
     together = stored["train"].x
-    for split in named[1:]:
+    for split in [s for s in places if s != "train"]:
         together = joined(together, stored[split].x)
     return class_source(
         format.fitting(together, records["train"].items),
@@ -119,6 +105,40 @@ def class_folders_source(
         augmentation=augmentation or Augment(),
         target=target,
     )
+
+
+def learned(
+    format: Format,
+    root: str,
+    val: float,
+    test: float,
+    split_seed: int,
+    broken: Broken,
+    target: Target,
+    splits: Mapping[str, Sequence[str]] | None = None,
+) -> tuple[Format, dict[str, Path], dict[str, Records], dict[str, Tensor]]:
+    """The format with what the training classes alone teach it, and for each split its place and records.
+
+    And the classes of the records at 'train', by their numbers, that are of each split. Arguments are those of
+    `class_folders_source`.
+    """
+    if broken not in ("refuse", "skip"):
+        raise ConfigError(f"broken must be 'refuse' or 'skip', found {broken!r}.")
+    places = split_places(root, format.row_files)
+    own = set() if places["train"] == Path(root) else set(places)
+    if own and splits is not None:
+        raise ConfigError(f"The parts of {root} are the splits, so that 'splits' says nothing. Leave it out.")
+    records = {split: format.find(place) for split, place in places.items()}
+    labels = _labels(records["train"])
+    ids, names = target.encode(labels)
+    if splits is None:
+        rest = split_classes(len(names), 0.0 if "val" in own else val, 0.0 if "test" in own else test, split_seed)
+    else:
+        rest = named_splits(splits, names)
+    if format.learns:
+        seen = torch.isin(ids, rest["train"]).tolist()
+        format = format.learn(list(compress(records["train"].items, seen)), broken)
+    return format, places, records, rest
 
 
 def _labels(records: Records, kept: list[int] | None = None) -> list[str]:

@@ -6,26 +6,35 @@ import os
 from pathlib import Path
 from typing import Any
 
-from quickstudy.errors import ConfigError
-from quickstudy.formats.base import Format
+from quickstudy.formats.places import column
 from quickstudy.formats.records import Broken, say
+from quickstudy.formats.rows import holds_rows, read_rows
 from quickstudy.hints import Size
-from quickstudy.registry import formats, sources
+from quickstudy.registry import formats, sources, targets
 from quickstudy.storage.json import fitting, read_json
 from quickstudy.tasks.base import SPLITS
 from quickstudy.tasks.classes import ClassSource
-from quickstudy.tasks.divide import OTHERS_VAL
-from quickstudy.tasks.folder import class_folders_source
+from quickstudy.tasks.divide import OTHERS_VAL, split_places
+from quickstudy.tasks.folder import class_folders_source, learned
 
 _REMEDY = "Name the labels of each split, as lists."
 
 
 def _settled(**options: Any) -> dict[str, Any]:
     """With whole paths, and with the tokenizer that the training texts teach."""
-    made = text(**options).spec.format
-    given = options["tokenizer"]
-    tokenizer = str(Path(given).resolve()) if given and os.path.exists(given) else made.tokenizer
-    return options | {"path": str(Path(options["path"]).resolve()), "tokenizer": tokenizer}
+    told = {name: os.path.abspath(options[name]) if options[name] else "" for name in ("path", "splits")}
+    if options["tokenizer"]:
+        given = options["tokenizer"]
+        return options | told | {"tokenizer": os.path.abspath(given) if os.path.exists(given) else given}
+    target = targets.make("classes")
+    shares = [options[name] for name in ("val", "test", "split_seed", "broken")]
+    format, *_ = learned(_format(**options), options["path"], *shares, target, _named(options["splits"]))
+    return options | told | {"tokenizer": format.tokenizer}
+
+
+def _format(**options: Any) -> Any:
+    names = ("text", "label", "group", "tokenizer", "vocabulary", "length")
+    return formats.make("text", **{name: options[name] for name in names})
 
 
 @sources.register("text", data="a file of texts", settle=_settled)
@@ -61,15 +70,19 @@ def text(
 
     Raises DataError, naming file and line, for texts that are empty or not in UTF-8, and for labels that are missing.
     """
-    format: Format = formats.make(
-        "text", length=length, tokenizer=tokenizer, vocabulary=vocabulary, text=text, label=label, group=group
+    format = _format(
+        text=text, label=label, group=group, tokenizer=tokenizer, vocabulary=vocabulary, length=length
     )
-    named = _named(splits) if splits else None
-    return class_folders_source(format, path, val, test, split_seed, broken, splits=named)
+    for place in split_places(path, format.row_files).values():
+        if group and holds_rows(place):
+            column(read_rows(place).columns, group, place, "--tasks.group")
+    return class_folders_source(format, path, val, test, split_seed, broken, splits=_named(splits))
 
 
-def _named(path: str) -> dict[str, list[str]]:
-    """The labels of each split, by our names of the splits."""
+def _named(path: str) -> dict[str, list[str]] | None:
+    """The labels of each split, by our names of the splits; None where there is no such file."""
+    if not path:
+        return None
     said: dict[str, Any] = read_json(Path(path), dict[str, Any], _REMEDY)
     named = {"val" if name in OTHERS_VAL else name: labels for name, labels in said.items()}
     others = sorted(named.keys() - set(SPLITS))
