@@ -62,10 +62,15 @@ class ModelTraits(Traits):
 
 @dataclass(frozen=True, kw_only=True)
 class SourceTraits(Traits):
-    """data: what must be at hand for it, in words; empty where nothing is. places: the options that name files."""
+    """data: what must be at hand for it, in words; empty where nothing is. places: the options that name files, which
+    are stored as absolute paths.
+
+    settle: as of a model: from all options to those that are stored with a run.
+    """
 
     data: str = ""
     places: tuple[str, ...] = ()
+    settle: Callable[..., dict[str, Any]] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,10 +232,10 @@ class Part(Generic[R]):
         """The part with what it reads from elsewhere among its options; it does that where a run begins."""
         traits = self.registry.traits(self.name)
         self._complete()
-        if settle := getattr(traits, "settle", None):
-            return replace(self, options=settle(**self.settings()))
-        given = {place: self.options.get(place) for place in getattr(traits, "places", ())}
-        return replace(self, options=self.options | {n: str(Path(v).absolute()) for n, v in given.items() if v})
+        settle = getattr(traits, "settle", None)
+        options = self.options if settle is None else settle(**self.settings())
+        given = {place: options.get(place) for place in getattr(traits, "places", ())}
+        return replace(self, options=options | {n: str(Path(v).absolute()) for n, v in given.items() if v})
 
     def _complete(self) -> None:
         """ConfigError where an option is missing."""

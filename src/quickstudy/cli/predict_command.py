@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,8 +30,8 @@ class Predict:
 
     model: tyro.conf.Positional[Path]
     """Folder of the adapted model."""
-    records: tyro.conf.Positional[tuple[Path, ...]]
-    """Files, or folders of them; or one CSV file of rows, or of the values of a series so far."""
+    records: tyro.conf.Positional[tuple[str, ...]]
+    """Files, or folders of them; one CSV file of rows, or of the values of a series so far; or texts themselves."""
     out: Path | None = None
     """CSV file to write: where each record comes from, and all that is said of it."""
     steps: int | None = None
@@ -49,11 +50,12 @@ def run(argv: Sequence[str]) -> int:
     format = model.spec.format
     if not options.records:
         raise DataError(f"No {format.what} were given. Name files or folders after the model.")
-    place = ", ".join(map(str, options.records))
-    records = one_task(format.find(options.records, labelled=False), options.task, place)
+    place = ", ".join(options.records)
+    records = one_task(format.given(options.records), options.task, place)
     if options.out is not None:
         refuse_replacing(options.out)
-        read = {path.resolve() for path in (*options.records, *records.items) if isinstance(path, Path)}
+        named = (Path(word) for word in options.records if os.path.exists(word))
+        read = {path.resolve() for path in (*named, *records.items) if isinstance(path, Path)}
         if options.out.resolve() in read:
             raise DataError(f"--out {options.out} is a file to predict from, and would be lost. Choose another.")
     asked = {} if options.steps is None else {"steps": options.steps}

@@ -7,6 +7,7 @@ from quickstudy.formats.image import Image
 from quickstudy.formats.records import Records, Stored
 from quickstudy.formats.series import Series
 from quickstudy.formats.table import Table
+from quickstudy.formats.text import Tokens
 
 __all__ = [
     "Array",
@@ -22,4 +23,5 @@ __all__ = [
     "Stored",
     "Table",
     "Text",
+    "Tokens",
 ]

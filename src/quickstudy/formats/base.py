@@ -18,10 +18,11 @@ from quickstudy.targets.base import Distribution, Units
 
 
 class Leaf(NamedTuple):
-    """One tensor of the features: the shape of one example, and its type."""
+    """One tensor of the features: the shape of one example, and its type. below: whole numbers lie in [0, below)."""
 
     shape: tuple[int, ...]
     dtype: torch.dtype = torch.float32
+    below: int | None = None
 
 
 class Axis(NamedTuple):
@@ -47,6 +48,8 @@ class Format(ABC):
     """What records are called, for people."""
     place: ClassVar[str] = "file"
     """Where a record comes from, as a column of a table is called."""
+    row_files: ClassVar[tuple[str, ...]] = ()
+    """Suffixes of files that hold many records each, where a split may be one of them."""
     labels_itself: ClassVar[bool] = False
     """Whether a record is its own labels, as the values of a series are."""
     white: ClassVar[float | None] = None
@@ -76,6 +79,20 @@ class Format(ABC):
         Raises DataError, naming the place, where there is nothing of this format.
         """
         raise ConfigError(f"Records of {self} cannot be read from files. Give them from Python, as tensors.")
+
+    def given(self, words: Sequence[str]) -> Records:
+        """The records that a user names in a command: places, or, where that can be, the records themselves."""
+        return self.find(words, labelled=False)
+
+    def learn(self, records: Any, broken: Broken = "refuse") -> Format:
+        """This format with what the records of the training tasks teach it, such as a vocabulary, before any record is
+        stored. No record of another split is among them."""
+        return self
+
+    @property
+    def learns(self) -> bool:
+        """Whether the records of training teach anything."""
+        return type(self).learn is not Format.learn
 
     @abstractmethod
     def store(self, records: Any, broken: Broken = "refuse") -> Stored:
@@ -140,6 +157,13 @@ class Format(ABC):
             if tensor.is_floating_point() != leaf.dtype.is_floating_point:
                 kind = "floating point" if leaf.dtype.is_floating_point else "whole numbers"
                 raise ShapeError(f"{called} must be {kind}, found {tensor.dtype}. Convert it.")
+            if leaf.below is not None and tensor.numel():
+                low, high = (int(end) for end in tensor.aminmax())
+                if low < 0 or high >= leaf.below:
+                    raise DataError(
+                        f"{called} holds numbers from {low} to {high}, but they must lie in [0, {leaf.below}). Make "
+                        "them as this format does: format.features(format.store(records).x)."
+                    )
 
     def nothing(self, count: int) -> Features:
         """Features of zeros, (count, …): what a network can be tried on."""

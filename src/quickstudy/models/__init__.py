@@ -6,6 +6,7 @@ from quickstudy.models.conv4 import conv4
 from quickstudy.models.encoders import onnx, squeezenet, timm, transformers
 from quickstudy.models.lstm import SequenceReader, lstm
 from quickstudy.models.mlp import mlp
+from quickstudy.models.ngrams import ngrams
 from quickstudy.models.resnet8 import resnet8
 from quickstudy.models.resnet12 import ResidualBlock, resnet12
 from quickstudy.models.second import SetAttention
@@ -20,6 +21,7 @@ __all__ = [
     "conv4",
     "lstm",
     "mlp",
+    "ngrams",
     "onnx",
     "resnet8",
     "resnet12",

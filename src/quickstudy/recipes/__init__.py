@@ -19,6 +19,7 @@ from quickstudy.recipes.readers import (
 )
 from quickstudy.recipes.series import lines_lstm
 from quickstudy.recipes.small import linear_maml, sinusoid_maml, sinusoid_metasgd, sinusoid_metasgd_baseline
+from quickstudy.recipes.texts import text
 
 __all__ = [
     "demo",
@@ -40,4 +41,5 @@ __all__ = [
     "sinusoid_metasgd",
     "sinusoid_metasgd_baseline",
     "tables_incontext",
+    "text",
 ]

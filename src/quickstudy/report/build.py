@@ -22,6 +22,7 @@ from quickstudy.training.config import RunConfig
 from quickstudy.training.progress import Progress
 
 _CURVE_EPISODES = 100
+_LONGEST = 300  # characters of a setting
 
 
 def report(
@@ -86,6 +87,11 @@ def _write(run: Run, headline: sections.Headline, parts: list[Section]) -> Path:
     return path
 
 
+def _shortened(text: str) -> str:
+    """The beginning of a long text, such as a whole tokenizer."""
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} … ({len(text):,} characters)"
+
+
 def settings(config: RunConfig) -> list[tuple[str, str]]:
     """Every setting by its dotted name, as text."""
     rows = []
@@ -94,7 +100,7 @@ def settings(config: RunConfig) -> list[tuple[str, str]]:
             continue
         if isinstance(value, dict) and set(value) == {"name", "options"}:
             rows.append((name, str(value["name"])))
-            rows += [(f"{name}.{option}", json.dumps(v)) for option, v in value["options"].items()]
+            rows += [(f"{name}.{option}", _shortened(json.dumps(v))) for option, v in value["options"].items()]
         else:
             rows.append((name, value if isinstance(value, str) else json.dumps(value)))
     return rows

@@ -14,7 +14,7 @@ from quickstudy.deploy.model import Model, adapt
 from quickstudy.engine import Engine, place, resolve_device
 from quickstudy.entries import prefixed
 from quickstudy.episode import Params
-from quickstudy.errors import ConfigError, RunError, unknown_name
+from quickstudy.errors import ConfigError, DataError, RunError, unknown_name
 from quickstudy.evaluation.evaluate import Result, evaluate
 from quickstudy.formats.records import Broken
 from quickstudy.learners import IterativeLearner, Learner
@@ -29,6 +29,8 @@ from quickstudy.training.config import RunConfig
 from quickstudy.training.metrics import read_metrics
 from quickstudy.training.progress import Progress
 from quickstudy.version import __version__
+
+_KEPT = "model.safetensors"
 
 
 class Kept(TypedDict):
@@ -67,14 +69,20 @@ class Run:
 
     @cached_property
     def parts(self) -> Parts:
-        """Source, network and engine. Raises DataError if classes that are held out today were trained on."""
+        """Source, network and engine. Raises DataError if classes that are held out today were trained on, or if what
+        records become is not what the run was trained on."""
         parts = build(self.config, self._module, self._source, stored=True)
         splits.check(self.folder, parts.source)
+        if (self.folder / _KEPT).exists() and (now := parts.source.spec.format) != self.spec.format:
+            raise DataError(
+                f"The tasks are of {now} today, but the run {self.folder} was trained on {self.spec.format}, and they "
+                "differ in their settings. Give it the data, or the tokenizer, that it was trained with."
+            )
         return parts
 
     @cached_property
     def _kept(self) -> tuple[Params, dict[str, Any]]:
-        path = self.folder / "model.safetensors"
+        path = self.folder / _KEPT
         if not path.exists():
             raise RunError(
                 f"{self.folder} has no kept model yet: it was stopped before its first validation. Resume it."

@@ -15,6 +15,7 @@ from quickstudy.tasks.series import series
 from quickstudy.tasks.sinusoid import sinusoid
 from quickstudy.tasks.structural import structural
 from quickstudy.tasks.tables import tables
+from quickstudy.tasks.texts import text
 
 __all__ = [
     "arrays",
@@ -34,4 +35,5 @@ __all__ = [
     "structural",
     "table_csv",
     "tables",
+    "text",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Hashable, Mapping, Sequence
+from itertools import compress
 from typing import Any
 
 import torch
@@ -73,16 +74,18 @@ def arrays(
                 x.shape[1],
             )
         format = formats.make("array", shape=tuple(x.shape[1:]))
+    ids, names = target.encode(y)
+    if len(names) < 2:
+        raise DataError(f"y has {len(names)} different labels; telling classes apart needs at least two.")
+    chosen = split_classes(len(names), val, test, split_seed) if splits is None else named_splits(splits, names)
+    if format.learns:
+        format = format.learn(list(compress(x, torch.isin(ids, chosen["train"]).tolist())))
     stored = format.store(x)
     say(stored.notices)
-    ids, names = target.encode(y)
     if len(ids) != len(leaves(stored.x)[0]):
         raise ShapeError(
             f"x has {len(leaves(stored.x)[0])} examples but y has {len(ids)} labels. Give one label for each example."
         )
-    if len(names) < 2:
-        raise DataError(f"y has {len(names)} different labels; telling classes apart needs at least two.")
-    chosen = split_classes(len(names), val, test, split_seed) if splits is None else named_splits(splits, names)
     return class_source(
         format.fitting(stored.x, x),
         stored.x,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -10,6 +11,10 @@ from torch import Tensor
 from quickstudy import rng
 from quickstudy.errors import ConfigError, DataError
 from quickstudy.tasks.base import SPLITS
+
+OTHERS_VAL = ("valid", "validation", "dev")
+"""What others call the split 'val'."""
+_CALLED = {"train": ("train",), "val": ("val", *OTHERS_VAL), "test": ("test",)}
 
 
 def split_classes(classes: int, val: float, test: float, seed: int, least: int = 2) -> dict[str, Tensor]:
@@ -37,9 +42,33 @@ def _validated(splits: dict[str, Tensor]) -> dict[str, Tensor]:
     return splits if len(splits["val"]) else splits | {"val": splits["train"]}
 
 
+def split_places(root: str | Path, suffixes: Sequence[str] = ()) -> dict[str, Path]:
+    """Where the records of each split lie: in `root`, in folders, or files, that are called 'train', 'val' and 'test'.
+
+    Where nothing is called 'train', all records lie at `root` itself, as 'train'. 'val' may be called as others call it.
+    suffixes: of files that hold many records each. Raises DataError where two are called alike.
+    """
+    found: dict[str, Path] = {}
+    for split, names in _CALLED.items():
+        places = [path for name in names for end in ("", *suffixes) if _is_part(path := Path(root, name + end), end)]
+        if len(places) > 1:
+            raise DataError(
+                f"{root} has {' and '.join(path.name for path in places)}, and either could be the split {split!r}. "
+                "Keep one of them there."
+            )
+        if places:
+            found[split] = places[0]
+    return found if "train" in found else {"train": Path(root)}
+
+
+def _is_part(path: Path, suffix: str) -> bool:
+    return path.is_file() if suffix else path.is_dir()
+
+
 def named_splits(splits: Mapping[str, Sequence[Hashable]], names: Sequence[str]) -> dict[str, Tensor]:
     """Class ids (C,) of each split, from the labels that the user names for it; `names`: of all classes, by id."""
-    if set(splits) - set(SPLITS) or "train" not in splits:
+    unknown = set(splits) - set(SPLITS)
+    if unknown or "train" not in splits:
         raise ConfigError(f"splits must name the labels of 'train', 'val' and 'test', found {sorted(splits)}.")
     number = {name: i for i, name in enumerate(names)}
     seen: dict[str, str] = {}
@@ -47,7 +76,7 @@ def named_splits(splits: Mapping[str, Sequence[Hashable]], names: Sequence[str])
         for label in map(str, labels):
             if label not in number:
                 raise DataError(
-                    f"splits[{split!r}] names the class {label!r}, which no example in y has. Check its spelling."
+                    f"splits[{split!r}] names the class {label!r}, which no example has. Check its spelling."
                 )
             if label in seen:
                 raise DataError(

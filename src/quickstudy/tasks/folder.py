@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import compress
 from pathlib import Path
 from typing import Literal
 
 import torch
+from torch import Tensor
 
 from quickstudy.episode import joined
 from quickstudy.errors import ConfigError, DataError
@@ -17,9 +19,8 @@ from quickstudy.formats.records import Broken, Records, Stored, say
 from quickstudy.registry import formats, sources, targets
 from quickstudy.targets.base import Target
 from quickstudy.tasks.arrays import class_source
-from quickstudy.tasks.base import SPLITS
 from quickstudy.tasks.classes import ClassSource
-from quickstudy.tasks.divide import split_classes
+from quickstudy.tasks.divide import named_splits, split_classes, split_places
 from quickstudy.tasks.groups import Rule, groups_of
 from quickstudy.tasks.stored import read, say_doubles
 
@@ -87,23 +88,20 @@ def class_folders_source(
     symmetries: int = 1,
     augmentation: Augment | None = None,
     target: Target | None = None,
+    splits: Mapping[str, Sequence[str]] | None = None,
     *,
     min_class: int = 0,
     group: str = "",
     groups: Rule = "apart",
 ) -> ClassSource:
-    """Classes of records of any format that lie at one place, or in its sub-folders 'train', 'val' and 'test'.
+    """Classes of records of any format that lie at one place, or in its parts 'train', 'val' and 'test', see
+    `split_places`.
 
-    target: what is asked of them; classes if not given. min_class, group, groups: see `folder`; records that say
-    themselves which group they are of need no pattern.
+    target: what is asked of them; classes if not given. splits: the labels of each split, of records at one place.
+    min_class, group, groups: see `folder`; records that say themselves which group they are of need no pattern.
     """
     target = target or targets.make("classes")
-    if broken not in ("refuse", "skip"):
-        raise ConfigError(f"broken must be 'refuse' or 'skip', found {broken!r}.")
-    named = [s for s in SPLITS if (Path(root) / s).is_dir()] if (Path(root) / "train").is_dir() else []
-    places = {split: Path(root, split) for split in named} or {"train": Path(root)}
-    records = {split: format.find(place) for split, place in places.items()}
-    records = {split: _of_some(part, min_class) for split, part in records.items()}
+    format, places, records, rest = learned(format, root, val, test, split_seed, broken, target, splits, min_class)
     found = {split: read(format, part, broken) for split, part in records.items()}
     stored = {split: part.stored for split, part in found.items()}
     kept = {split: _labels(records[split], part.kept) for split, part in stored.items()}
@@ -119,11 +117,8 @@ def class_folders_source(
     members = {split: groups_of(part, root, group) for split, part in records.items()}
     encoded = {split: target.encode(some) for split, some in kept.items()}
     first = _starts({split: names for split, (_, names) in encoded.items()})
-    rest = split_classes(
-        len(encoded["train"][1]), 0.0 if "val" in named else val, 0.0 if "test" in named else test, split_seed
-    )
     together = stored["train"].x
-    for split in named[1:]:
+    for split in [s for s in places if s != "train"]:
         together = joined(together, stored[split].x)
     return class_source(
         format.fitting(together, records["train"].items),
@@ -163,6 +158,41 @@ def _of_some(records: Records, least: int) -> Records:
     return records.chosen([i for i, name in enumerate(_labels(records)) if counts[name] >= least])
 
 
+def learned(
+    format: Format,
+    root: str,
+    val: float,
+    test: float,
+    split_seed: int,
+    broken: Broken,
+    target: Target,
+    splits: Mapping[str, Sequence[str]] | None = None,
+    min_class: int = 0,
+) -> tuple[Format, dict[str, Path], dict[str, Records], dict[str, Tensor]]:
+    """The format with what the training classes alone teach it, and for each split its place and records.
+
+    And the classes of the records at 'train', by their numbers, that are of each split. Arguments are those of
+    `class_folders_source`.
+    """
+    if broken not in ("refuse", "skip"):
+        raise ConfigError(f"broken must be 'refuse' or 'skip', found {broken!r}.")
+    places = split_places(root, format.row_files)
+    own = set() if places["train"] == Path(root) else set(places)
+    if own and splits is not None:
+        raise ConfigError(f"The parts of {root} are the splits, so that 'splits' says nothing. Leave it out.")
+    records = {split: _of_some(format.find(place), min_class) for split, place in places.items()}
+    labels = _labels(records["train"])
+    ids, names = target.encode(labels)
+    if splits is None:
+        rest = split_classes(len(names), 0.0 if "val" in own else val, 0.0 if "test" in own else test, split_seed)
+    else:
+        rest = named_splits(splits, names)
+    if format.learns:
+        seen = torch.isin(ids, rest["train"]).tolist()
+        format = format.learn(list(compress(records["train"].items, seen)), broken)
+    return format, places, records, rest
+
+
 def _labels(records: Records, kept: list[int] | None = None) -> list[str]:
     if records.labels is None:
         raise ConfigError("These records have no labels, so that they are of no classes. Choose another source.")
@@ -179,7 +209,7 @@ def _starts(parts: dict[str, tuple[str, ...]]) -> dict[str, int]:
             if name in seen:
                 raise DataError(
                     f"The class {name!r} is in both {seen[name]!r} and {split!r}, but held-out classes must be new "
-                    "ones. Give 'root' one folder with all classes in it, and they are split for you."
+                    "ones. Give one folder or file with all classes in it, and they are split for you."
                 )
             seen[name] = split
         starts[split] = total

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from quickstudy.errors import ConfigError
+from quickstudy.errors import ConfigError, DataError
 from quickstudy.formats.base import Format
 from quickstudy.formats.places import column, read_csv
 from quickstudy.formats.records import Broken, say
@@ -10,6 +10,7 @@ from quickstudy.options import pairs
 from quickstudy.registry import formats, sources, targets
 from quickstudy.targets.base import Target
 from quickstudy.tasks.base import Source
+from quickstudy.tasks.divide import split_classes
 from quickstudy.tasks.folder import class_folders_source
 from quickstudy.tasks.groups import Rule
 from quickstudy.tasks.tables import dataset_source
@@ -105,8 +106,15 @@ def of_groups(
             f"Tasks of {target} need to know which records belong to one task, and the records at {root} do not say. "
             "Name the column that does (--tasks.group), or give the data from Python: quickstudy.tasks.tables."
         )
+    if format.learns:
+        names = list(dict.fromkeys(rows.groups))
+        training = {names[i] for i in split_classes(len(names), val, test, split_seed, least=1)["train"].tolist()}
+        seen = [item for item, group in zip(rows.items, rows.groups, strict=True) if group in training]
+        format = format.learn(seen, broken)
     stored = format.store(rows.items, broken)
     say(stored.notices)
     y, _ = target.encode([rows.labels[i] for i in stored.kept])
     groups = [rows.groups[i] for i in stored.kept]
+    if gone := sorted(set(rows.groups) - set(groups)):
+        raise DataError(f"The task {gone[0]!r} of {root} holds no readable {format.what}. Remove it.")
     return dataset_source(format.fitting(stored.x, rows.items), target, stored.x, y, groups, val, test, split_seed)

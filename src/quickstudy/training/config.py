@@ -223,7 +223,7 @@ class RunConfig:
         return self.model.settings() != self.model.drawn().settings()
 
     def settled(self) -> RunConfig:
-        """As a run stores it: with what its model reads from elsewhere among its options, and with absolute paths."""
+        """As a run stores it: with absolute paths, and with what its model and tasks read from elsewhere."""
         return replace(self, model=self.model.settled(), tasks=self.tasks.settled())
 
     def to_json(self) -> dict[str, Any]:

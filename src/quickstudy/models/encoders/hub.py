@@ -12,7 +12,7 @@ from quickstudy.storage.json import parsed, read_json
 CONFIG = "config.json"
 _SAFE = ("model.safetensors", "model.safetensors.index.json", "open_clip_model.safetensors")
 _PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json")  # read without unpickling anything but tensors
-_SETTINGS = (CONFIG, "preprocessor_config.json")
+_SETTINGS = (CONFIG, "preprocessor_config.json", "modules.json", "*_Pooling/config.json")
 
 
 def folder_of(name: str, model: str, weights: bool) -> Path:

@@ -6,21 +6,22 @@ import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from quickstudy.errors import CheckpointError, ConfigError, MissingExtra
 from quickstudy.models.encoders.hub import CONFIG, architecture_in, folder_of, settings_in, settled_place
 from quickstudy.models.encoders.library import Library
 from quickstudy.models.encoders.pixels import IMAGENET_MEAN, IMAGENET_STD, Pixels, Side, Triple, pixels
+from quickstudy.models.encoders.sentences import Pool, sentence_folder
 from quickstudy.models.head import with_head
 from quickstudy.registry import models
 from quickstudy.spec import TaskSpec
 
-Pool = Literal["mean", "cls", "own"]
-_MASK = "attention_mask"
+_IDS, _MASK = "input_ids", "attention_mask"
 _NOT_KEPT = ("id2label", "label2id", "architectures", "transformers_version", "dtype", "torch_dtype", "_name_or_path")
 
 
@@ -37,16 +38,25 @@ class TransformersEncoder(Library):
 
     It takes images (n, C, H, W), or text by the names of its tensors: `input_ids` (n, L), with `attention_mask` (n, L),
     which is 1 where a token is. pool: 'mean' over the tokens that are there, or over space; 'cls', the first token;
-    'own', what the network itself makes of all. pixels: None for text.
+    'own', what the network itself makes of all. normalise: embeddings have the length 1. pixels: None for text.
     """
 
     def __init__(
-        self, pixels: Pixels | None, pool: Pool, made: nn.Module, make: Callable[[], nn.Module] | None
+        self,
+        pixels: Pixels | None,
+        pool: Pool,
+        made: nn.Module,
+        make: Callable[[], nn.Module] | None,
+        normalise: bool = False,
     ) -> None:
         super().__init__(made, make)
-        self.pixels, self.pool = pixels, pool
+        self.pixels, self.pool, self.normalise = pixels, pool, normalise
 
     def forward(self, x: Tensor | None = None, **named: Tensor) -> Tensor:
+        z = self._embedded(x, **named)
+        return F.normalize(z, dim=1) if self.normalise else z
+
+    def _embedded(self, x: Tensor | None = None, **named: Tensor) -> Tensor:
         if x is not None and self.pixels is not None:
             return self._pooled(self.network(pixel_values=self.pixels(x)), None)
         mask = named.get(_MASK)
@@ -74,7 +84,7 @@ class TransformersEncoder(Library):
 def _settled(**options: Any) -> dict[str, Any]:
     if options["architecture"]:
         return options
-    folder = folder_of(options["name"], "transformers", weights=False)
+    folder, pool, normalise = sentence_folder(folder_of(options["name"], "transformers", weights=False))
     try:
         config = _transformers().AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -91,6 +101,8 @@ def _settled(**options: Any) -> dict[str, Any]:
         "resolution": options["resolution"] or _side(kept.get("image_size")) or _side(size) or 224,
         "mean": options["mean"] or tuple(images.get("image_mean") or IMAGENET_MEAN),
         "std": options["std"] or tuple(images.get("image_std") or IMAGENET_STD),
+        "pool": options["pool"] or pool,
+        "normalise": normalise if options["normalise"] is None else options["normalise"],
     }
 
 
@@ -122,7 +134,8 @@ def _made(architecture: str) -> nn.Module:
 
 def _loaded(architecture: str, name: str, pretrained: bool | str) -> tuple[nn.Module, set[str]]:
     """The network with weights, and the names of the parameters that these lack."""
-    folder = folder_of(pretrained if isinstance(pretrained, str) else name, "transformers", weights=True)
+    place = pretrained if isinstance(pretrained, str) else name
+    folder = sentence_folder(folder_of(place, "transformers", weights=True))[0]
     try:
         made, facts = _transformers().AutoModel.from_pretrained(
             folder, config=_config(architecture), dtype=torch.float32, attn_implementation="eager",
@@ -137,6 +150,16 @@ def _loaded(architecture: str, name: str, pretrained: bool | str) -> tuple[nn.Mo
     return made, set(facts["missing_keys"]) | {one[0] for one in facts["mismatched_keys"]}
 
 
+def _require_vocabulary(spec: TaskSpec, made: nn.Module, name: str) -> None:
+    """ConfigError where the tasks have ids of tokens that the network does not know."""
+    ids, known = spec.format.layout.get(_IDS), getattr(made.config, "vocab_size", None)
+    if ids is not None and ids.below is not None and isinstance(known, int) and ids.below > known:
+        raise ConfigError(
+            f"The network {name!r} knows {known} tokens, but these are {spec.format}, with {ids.below} different ones: "
+            f"it was made for another tokenizer. Give its own: --tasks.tokenizer {name}"
+        )
+
+
 @models.register("transformers", axes=3, several=True, drawn={"pretrained": False}, settle=_settled)
 def transformers(
     spec: TaskSpec,
@@ -144,7 +167,8 @@ def transformers(
     *,
     name: str,
     pretrained: bool | str = True,
-    pool: Pool = "mean",
+    pool: Pool | None = None,
+    normalise: bool | None = None,
     resolution: Side | None = None,
     mean: Triple | None = None,
     std: Triple | None = None,
@@ -157,25 +181,31 @@ def transformers(
     `head` a linear layer, drawn anew, gives `spec.outputs` numbers. Folders and the hub's cache are looked at before
     the hub. Weights and architecture become part of a run: nothing of the kind is needed again, but transformers.
 
-    name: a folder that `save_pretrained` wrote, or a repository on the Hugging Face hub (owner/name).
+    name: a folder that `save_pretrained` wrote, or one of sentence-transformers, or a repository on the Hugging Face
+    hub (owner/name).
     pretrained: whether it starts from the weights that belong to the name, or the folder of others; if not, it is drawn
     from the seed, as transformers draws it.
     pool: the embedding: 'mean' over the tokens that are there, or over space; 'cls', the first token; 'own', what the
-    network itself makes of all (pooler_output).
+    network itself makes of all (pooler_output). If not given, what sentence-transformers say, or 'mean'.
+    normalise: whether embeddings are brought to the length 1; if not given, what sentence-transformers say, or not.
     resolution: the side that images are brought to, in pixels; if not given, that of training.
     mean, std: of red, green and blue, where white is 1; if not given, those of training.
     white: what white is in images whose format does not say: 1 or 255.
     architecture: as JSON, in the place of what the name says; filled in where a run begins.
     """
     facts = _settled(
-        name=name, pretrained=pretrained, resolution=resolution, mean=mean, std=std, architecture=architecture
-    )
+        name=name, pretrained=pretrained, resolution=resolution, mean=mean, std=std, architecture=architecture,
+        pool=pool, normalise=normalise,
+    )  # fmt: skip
     seen = None
     if len(spec.format.layout) == 1:
         seen = pixels(spec, "transformers", facts["resolution"], facts["mean"], facts["std"], white)
     make = partial(_made, facts["architecture"])
     made, lacking = _loaded(facts["architecture"], name, pretrained) if pretrained else (make(), set())
-    encoder = TransformersEncoder(seen, pool, made, None if pretrained else make)
+    _require_vocabulary(spec, made, name)
+    encoder = TransformersEncoder(
+        seen, facts["pool"] or "mean", made, None if pretrained else make, bool(facts["normalise"])
+    )
     unused = encoder.tried(spec.format, f"The network {name!r} of transformers")
     if random := sorted(lacking - set(unused)):
         raise ConfigError(

@@ -1,0 +1,258 @@
+"""Texts as ids of tokens, in any script."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+from torch import Tensor
+
+from quickstudy.episode import Features, State, map_features
+from quickstudy.errors import ConfigError, DataError, ShapeError
+from quickstudy.files import require_regular
+from quickstudy.formats.base import Format, Leaf
+from quickstudy.formats.drawing import Drawing, Text
+from quickstudy.formats.places import folders_or_files
+from quickstudy.formats.records import Broken, Records, Stored, all_kept
+from quickstudy.formats.rows import READERS, holds_rows, missing, read_rows
+from quickstudy.formats.tokens import Encoder, encoder, learned_tokenizer, tokenizer_in
+from quickstudy.hints import Size, Within
+from quickstudy.registry import formats
+
+_IDS, _MASK = "input_ids", "attention_mask"
+_SUFFIXES = (".txt",)
+_BATCH = 1024
+_SHORT = torch.iinfo(torch.int16).max
+
+
+class Placed(str):
+    """A text, and where it was found, for messages."""
+
+    place: str
+
+    def __new__(cls, text: str, place: str) -> Placed:
+        made = super().__new__(cls, text)
+        made.place = place
+        return made
+
+
+@formats.register("text")
+@dataclass(frozen=True, kw_only=True)
+class Tokens(Format):
+    """Texts as `input_ids` (n, length) and `attention_mask` (n, length), which is 1 where a token is. Extra 'text'.
+
+    In memory: strings, in a list or a column of a data frame. As files: rows with a column of texts (CSV, JSON Lines,
+    Parquet, a folder that `save_to_disk` of the library datasets wrote), or one .txt for each text, in one sub-folder
+    for each class; a path that is meant as a file is a `Path`.
+
+    length: the most tokens; of longer texts the rest is cut off, and it is said of how many. tokenizer: a file
+    tokenizer.json of the library tokenizers, or the folder of a model that holds one, or its JSON, which it becomes; if
+    not given, the training texts teach one, of at most `vocabulary` tokens. text, label, group: columns of the text, of
+    its label, and of what texts belong to, such as their writer.
+    """
+
+    length: Annotated[int, Within(1, 1 << 16)] = 64
+    tokenizer: str = field(default="", repr=False)
+    vocabulary: Size = 4096
+    text: str = "text"
+    label: str = "label"
+    group: str = ""
+
+    what = "texts"
+    place = "text"
+    row_files = tuple(READERS)
+
+    def __post_init__(self) -> None:
+        if self.tokenizer and not self.tokenizer.startswith("{"):
+            object.__setattr__(self, "tokenizer", tokenizer_in(self.tokenizer))
+        if not self.tokenizer and self.vocabulary < 300:
+            raise ConfigError(
+                f"vocabulary must be at least 300, of which 256 are single bytes; found {self.vocabulary}."
+            )
+
+    @property
+    def encoder(self) -> Encoder:
+        """The tokenizer; ConfigError where there is none yet."""
+        if not self.tokenizer:
+            raise ConfigError(
+                "These texts have no tokenizer yet. Give one (tokenizer=…), or let training texts teach one: "
+                "format = format.learn(texts)."
+            )
+        return encoder(self.tokenizer, self.length)
+
+    @property
+    def layout(self) -> Mapping[str, Leaf]:
+        ids = self.encoder.vocabulary if self.tokenizer else None
+        shape = (self.length,)
+        return {_IDS: Leaf(shape, torch.int64, ids), _MASK: Leaf(shape, torch.int64, 2)}
+
+    def __str__(self) -> str:
+        return f"texts of up to {self.length} tokens"
+
+    def find(self, place: Any, labelled: bool = True) -> Records:
+        """The texts at a place. `place` may also be a data frame or a data set in memory."""
+        if labelled:
+            return self._rows(place, True) if holds_rows(place) else folders_or_files(place, _SUFFIXES, self.what, True)
+        places = list(place) if isinstance(place, list | tuple) else [place]
+        parts = [
+            self._rows(one, False) if holds_rows(one) else folders_or_files(one, _SUFFIXES, self.what, False)
+            for one in places
+        ]
+        return Records([item for p in parts for item in p.items], [name for p in parts for name in p.names])
+
+    def _rows(self, place: Any, labelled: bool) -> Records:
+        rows = read_rows(place)
+        texts = rows.column(self.text, "where you train: --tasks.text")
+        if not texts:
+            raise DataError(f"{rows.place} has no rows. Write one for each text.")
+        items = [_cell(text, where) for text, where in zip(texts, rows.places, strict=True)]
+        labels = groups = None
+        if labelled:
+            cells = rows.column(self.label, "where you train: --tasks.label")
+            labels = ["" if missing(cell) else str(cell).strip() for cell in cells]
+            if "" in labels:
+                where = rows.places[labels.index("")]
+                raise DataError(f"{where}: the label is missing. Fill it or drop the row.")
+            if self.group in rows.columns:
+                groups = ["" if missing(cell) else str(cell).strip() for cell in rows.read(self.group)]
+        return Records(items, rows.places, labels, groups)
+
+    def given(self, words: Sequence[str]) -> Records:
+        """Places, and where nothing is at a place, texts that are written there."""
+        parts = []
+        for word in words:
+            if os.path.exists(word):
+                parts.append(self.find(word, labelled=False))
+            elif Path(word).suffix.lower() in (*READERS, *_SUFFIXES):
+                raise DataError(f"There is no file {word}. Check the path.")
+            else:
+                parts.append(Records([word], [word]))
+        return Records([item for p in parts for item in p.items], [name for p in parts for name in p.names])
+
+    def learn(self, records: Any, broken: Broken = "refuse") -> Format:
+        if self.tokenizer:
+            return self
+        texts, _, _ = _read(records, broken)
+        return replace(self, tokenizer=learned_tokenizer(texts, self.vocabulary))
+
+    def store(self, records: Any, broken: Broken = "refuse") -> Stored:
+        """Texts as ids (n, length), int16 or int32, and a mask. One string is one text."""
+        if isinstance(records, Mapping):
+            return all_kept(self._compact(records))
+        texts, kept, left_out = _read(records, broken)
+        made = self.encoder
+        dtype = torch.int16 if made.vocabulary <= _SHORT else torch.int32
+        ids = torch.full((len(texts), self.length), made.padding, dtype=dtype)
+        mask = torch.zeros((len(texts), self.length), dtype=torch.bool)
+        cut, wordless = 0, []
+        for start in range(0, len(texts), _BATCH):
+            for row, one in enumerate(made.tokenizer.encode_batch(texts[start : start + _BATCH]), start):
+                count = len(one.ids)
+                ids[row, :count] = torch.tensor(one.ids, dtype=dtype)
+                mask[row, :count] = True
+                cut += bool(one.overflowing)
+                if count == made.special:
+                    wordless.append(row)
+        if wordless:
+            said = [
+                f"{_place(texts[i], kept[i])}: the text {texts[i]!r:.60} gives no token. Take it out." for i in wordless
+            ]
+            if broken == "refuse":
+                raise DataError(said[0])
+            left_out += said
+            rows = [row for row in range(len(texts)) if row not in set(wordless)]
+            ids, mask, kept = ids[rows], mask[rows], [kept[row] for row in rows]
+        notices = (
+            [f"{cut} of {len(texts)} texts are longer than {self.length} tokens, and were cut off."] if cut else []
+        )
+        if left_out:
+            notices.append(f"{len(left_out)} unreadable texts left out: {' '.join(left_out)}")
+        return Stored({_IDS: ids, _MASK: mask}, kept, notices)
+
+    def _compact(self, records: Mapping[str, Any]) -> Features:
+        """Tensors that are ids and a mask already."""
+        tensors = self.named({name: torch.as_tensor(value) for name, value in records.items()})
+        for name, tensor in tensors.items():
+            if tensor.is_floating_point():
+                raise ShapeError(f"x[{name!r}] must be whole numbers, found {tensor.dtype}. Convert it.")
+        dtype = torch.int16 if self.tokenizer and self.encoder.vocabulary <= _SHORT else torch.int32
+        return {_IDS: tensors[_IDS].to(dtype), _MASK: tensors[_MASK].bool()}
+
+    def features(self, stored: Features, fitted: State | None = None) -> Features:
+        return map_features(lambda t: t.to(torch.int64), stored)
+
+    @property
+    def example(self) -> str:
+        return "text"
+
+    def draw(self, x: Features) -> Drawing | None:
+        """What the tokens say: in lower case, and without what was cut off, if the tokenizer makes it so."""
+        assert isinstance(x, Mapping)
+        there: Tensor = x[_IDS][x[_MASK] > 0]
+        return Text(self.encoder.tokenizer.decode(there.tolist(), skip_special_tokens=True).strip())
+
+
+def _cell(cell: Any, place: str) -> Placed:
+    if missing(cell):
+        return Placed("", place)
+    if not isinstance(cell, str):
+        raise DataError(f"{place}: {cell!r:.60} is no text but {type(cell).__name__}. Write it as a text.")
+    return Placed(cell, place)
+
+
+def _place(text: str, index: int) -> str:
+    return text.place if isinstance(text, Placed) else f"Text {index}"
+
+
+def _read(records: Any, broken: Broken) -> tuple[list[str], list[int], list[str]]:
+    """Texts of strings and of files, which of the records they are, and what is said of those that were left out."""
+    if isinstance(records, str | Path):
+        records = [records]
+    items = records.tolist() if hasattr(records, "tolist") else records
+    if not isinstance(items, Sequence):
+        raise ShapeError(f"Texts are strings, in a list or a column, found {type(records).__name__}. Give such.")
+    texts: list[str] = []
+    kept: list[int] = []
+    left_out: list[str] = []
+    for index, item in enumerate(items):
+        try:
+            texts.append(_text(item, index))
+        except DataError as error:
+            if broken == "refuse":
+                raise
+            left_out.append(str(error))
+        else:
+            kept.append(index)
+    return texts, kept, left_out
+
+
+def _text(item: Any, index: int) -> str:
+    """The text of one item; DataError, naming it, where there is none."""
+    if isinstance(item, Path):
+        item = Placed(_file(item), str(item))
+    if not isinstance(item, str):
+        raise DataError(f"Text {index} is no string but {type(item).__name__}: {item!r:.60}. Give strings.")
+    place = _place(item, index)
+    if not item.strip():
+        raise DataError(f"{place}: the text is empty. Fill it, or take it out.")
+    try:
+        item.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(f"{place}: the text {item!r:.60} is not Unicode ({error.reason}). Correct it.") from error
+    return item
+
+
+def _file(path: Path) -> str:
+    require_regular(path)
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}). Check the path.") from error
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path} is no text in UTF-8 ({error.reason} at byte {error.start}). Save it in UTF-8, or take it out."
+        ) from error

@@ -1,0 +1,99 @@
+"""Tasks from texts with labels: rows of a file, or files in one folder for each class."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from quickstudy.formats.places import column
+from quickstudy.formats.records import Broken, say
+from quickstudy.formats.rows import holds_rows, read_rows
+from quickstudy.hints import Size
+from quickstudy.registry import formats, sources, targets
+from quickstudy.storage.json import fitting, read_json
+from quickstudy.tasks.base import SPLITS
+from quickstudy.tasks.classes import ClassSource
+from quickstudy.tasks.divide import OTHERS_VAL, split_places
+from quickstudy.tasks.folder import class_folders_source, learned
+from quickstudy.tasks.groups import Rule
+
+_REMEDY = "Name the labels of each split, as lists."
+
+
+def _settled(**options: Any) -> dict[str, Any]:
+    """With whole paths, and with the tokenizer that the training texts teach."""
+    told = {name: os.path.abspath(options[name]) if options[name] else "" for name in ("path", "splits")}
+    if options["tokenizer"]:
+        given = options["tokenizer"]
+        return options | told | {"tokenizer": os.path.abspath(given) if os.path.exists(given) else given}
+    target = targets.make("classes")
+    format: Any = learned(
+        _format(**options), options["path"], options["val"], options["test"], options["split_seed"], options["broken"],
+        target, _named(options["splits"]), options["min_class"],
+    )  # fmt: skip
+    return options | told | {"tokenizer": format.tokenizer}
+
+
+def _format(**options: Any) -> Any:
+    names = ("text", "label", "group", "tokenizer", "vocabulary", "length")
+    return formats.make("text", **{name: options[name] for name in names})
+
+
+@sources.register("text", data="a file of texts", places=("path",), settle=_settled)
+def text(
+    *,
+    path: str,
+    text: str = "text",
+    label: str = "label",
+    group: str = "",
+    tokenizer: str = "",
+    vocabulary: Size = 4096,
+    length: Size = 64,
+    splits: str = "",
+    val: float = 0.2,
+    test: float = 0.2,
+    split_seed: int = 0,
+    broken: Broken = "refuse",
+    groups: Rule = "apart",
+    min_class: int = 0,
+) -> ClassSource:
+    """Your own texts: a file of rows with a text and a label in each, or a folder of .txt files for each class.
+
+    path: a file (.csv, .jsonl, .parquet), a folder that `save_to_disk` of the library datasets wrote, or a folder with
+        a sub-folder of .txt files for each class. A folder with a file, or a folder, called 'train' holds the splits:
+        'train', 'val' and 'test', with classes of their own; one that is missing is cut from the training classes.
+    text, label: the columns of the text and of its class.
+    group: the column of what texts belong to, such as their writer; left out where there is none. groups: whether no
+        group is in both support and query of a task ('apart'), or each task is of one group ('within').
+    min_class: classes with fewer texts are left out, which is said.
+    tokenizer: a tokenizer.json, or the folder of the model that the texts are for; if not given, the texts of the
+        training classes teach one, of at most `vocabulary` tokens.
+    vocabulary: how many tokens are learned at most. length: the most tokens of a text; the rest of it is cut off.
+    splits: a JSON file that names the labels of each split: {"train": […], "val": […], "test": […]}.
+    val, test: shares of the classes that are held out, at random by `split_seed`, where nothing names them.
+    split_seed: which these are.
+    broken: whether a text that cannot be read, or is empty, stops everything ('refuse') or is left out ('skip').
+
+    Raises DataError, naming file and line, for texts that are empty or not in UTF-8, and for labels that are missing.
+    """
+    format = _format(text=text, label=label, group=group, tokenizer=tokenizer, vocabulary=vocabulary, length=length)
+    for place in split_places(path, format.row_files).values():
+        if group and holds_rows(place):
+            column(read_rows(place).columns, group, place, "--tasks.group")
+    named = _named(splits)
+    return class_folders_source(
+        format, path, val, test, split_seed, broken, splits=named, min_class=min_class, groups=groups
+    )
+
+
+def _named(path: str) -> dict[str, list[str]] | None:
+    """The labels of each split, by our names of the splits; None where there is no such file."""
+    if not path:
+        return None
+    said: dict[str, Any] = read_json(Path(path), dict[str, Any], _REMEDY)
+    named = {"val" if name in OTHERS_VAL else name: labels for name, labels in said.items()}
+    others = sorted(named.keys() - set(SPLITS))
+    say([f"{path} also names {', '.join(map(repr, others))}, which are no splits: left out."] if others else [])
+    chosen: dict[str, list[str]] = {name: named[name] for name in SPLITS if name in named}
+    return fitting(chosen, dict[str, list[str]], path, _REMEDY)  # type: ignore[no-any-return]
