@@ -73,7 +73,7 @@ def features(encoder: Any, folder: Path) -> tuple[dict[str, tuple[Tensor, list[s
     found = {}
     for split, part in CLASSES.items():
         chosen = shuffled[part]
-        x = torch.cat([pool.x[rows[name][0] : sum(rows[name])] for name in chosen])
+        x = torch.cat([pool.x[pool.rows[rows[name][0] : sum(rows[name])]] for name in chosen])
         found[split] = x, [name for name in chosen for _ in range(rows[name][1])]
     return found, seconds, len(pool.x)
 

@@ -7,11 +7,12 @@ import importlib
 import re
 import shlex
 import sys
+import typing
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -140,15 +141,11 @@ def option_names(kind: type, prefix: str = "") -> set[str]:
     names = {"--help"}
     for field in dataclasses.fields(kind):
         name = prefix + field.name.replace("_", "-")
-        if field.name in ("tasks", "model", "learner") and isinstance(part := _made_of(kind, field.name), type):
-            names |= option_names(part, f"{name}.")
+        if dataclasses.is_dataclass(part := typing.get_type_hints(kind).get(field.name)):
+            names |= option_names(cast(type, part), f"{name}.")
         else:
             names |= {f"--{name}", f"--{name.rpartition('.')[0]}{'.' if '.' in name else ''}no-{field.name}"}
     return names
-
-
-def _made_of(kind: type, name: str) -> Any:
-    return kind.__annotations__.get(name)
 
 
 def class_of(command: str, words: list[str]) -> type:

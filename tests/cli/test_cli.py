@@ -91,7 +91,7 @@ def test_options_of_torch_are_of_any_type() -> None:
         ("train linear-maml --device cuda:77", "PyTorch sees"),
         ("train --iterations 3", "A recipe comes first"),
         ("train my_recipe --tasks folder --ways 3", "--tasks.root"),
-        ("train my_recipe --tasks folder --tasks.root ./fotos", "no folder fotos"),
+        ("train my_recipe --tasks folder --tasks.root ./fotos", "/fotos. Check the path"),
         ("train my_recipe --tasks folder --tasks.root ./photos --ways 9", "9-way tasks need 9 classes"),
         ("train my_recipe --out runs/mine", "--resume runs/mine"),
         ("train --resume mime", "no run called 'mime'. Did you mean 'mine"),

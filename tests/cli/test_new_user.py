@@ -28,7 +28,7 @@ def test_training_own_recipe_on_own_photos(photo_run: Done, home: Path) -> None:
     assert "96 of 96 images resized from 24x24 to 16x16" in photo_run.stderr
     config = json.loads((home / "runs" / "mine" / "config.json").read_text())
     assert (config["ways"], config["train_ways"]) == (3, None)
-    assert config["tasks"]["name"] == "folder" and config["tasks"]["options"]["root"] == "./photos"
+    assert config["tasks"]["name"] == "folder" and config["tasks"]["options"]["root"] == str(home / "photos")
     assert not (home / "runs" / "mine" / "report.html").exists()
 
 
