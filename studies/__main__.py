@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from studies import averages, encoders, lines, memory, networks, optimizers, reading, recall, writers
+from studies import averages, encoders, lines, memory, networks, optimizers, reading, recall, texts, writers
 
 STUDIES = {
     "starts": memory.starts,
@@ -23,6 +23,7 @@ STUDIES = {
     "networks": networks.matrix,
     "encoders": encoders.encoding,
     "frozen": encoders.frozen,
+    "texts": texts.texts,
 }
 
 if __name__ == "__main__":

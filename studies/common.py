@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from quickstudy.engine import resolve_device
 from quickstudy.storage.json import write_json
 from quickstudy.storage.provenance import commit, machine
 
@@ -35,7 +36,7 @@ def slope(values: Sequence[float]) -> dict[str, float]:
 def store(name: str, found: dict[str, Any]) -> None:
     """Write studies/results/<name>.json with where and when it was measured."""
     where = {
-        "machine": machine(torch.device("cpu")),
+        "machine": machine(resolve_device("auto")),
         "threads": torch.get_num_threads(),
         "commit": commit(),
         "date": datetime.now(UTC).date().isoformat(),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -16,11 +15,8 @@ from quickstudy.registry import learners, models, sources
 from studies.common import interval, store
 
 DATA = {"BANKING77": "banking77", "HWU64": "hwu64", "CLINC150": "oos"}
-FOLDS, EPISODES, QUERIES = 5, 600, 5
-SETTINGS = (
-    (1, 20, 1, 2e-5),  # meta-batch, training ways, training shots, outer rate
-    (1, 20, 1, 5e-5),
-)
+FOLDS, EPISODES, QUERIES, VALIDATION = 5, 600, 5, 200
+STEPS, WAYS, RATE = 160, 20, 2e-5
 _SEED = 0
 
 
@@ -38,13 +34,15 @@ def config_of(name: str, fold: int, place: Path, **changes: Any) -> qs.RunConfig
     data = Path(os.environ["QUICKSTUDY_DATA"]) / "text" / "protaugment" / DATA[name]
     splits = place / f"{DATA[name]}-{fold}.json"
     named = json.loads((data / "folds.json").read_text())
-    splits.write_text(json.dumps({part: sorted(named[sorted(named)[fold]][part]) for part in ("train", "valid", "test")}))
+    splits.write_text(
+        json.dumps({part: sorted(named[sorted(named)[fold]][part]) for part in ("train", "valid", "test")})
+    )
     tasks = sources.part("text", path=str(data / "all.csv"), tokenizer=encoder(), length=40, splits=str(splits))
     model = models.part("transformers", name=encoder())
     return replace(
         qs.RunConfig(
             name="t", tasks=tasks, model=model, learner=learners.part("protonet", distance="cosine", temperature=10.0),
-            ways=5, shots=1, queries=QUERIES, iterations=0, validation_episodes=300, seed=_SEED, optimizer="AdamW",
+            ways=5, shots=1, queries=QUERIES, iterations=0, validation_episodes=VALIDATION, seed=_SEED, optimizer="AdamW",
             optimizer_options={"weight_decay": 0.01}, compile="off",
         ),
         **changes,
@@ -63,34 +61,27 @@ def measured(run: Any) -> dict[str, Any]:
     return found
 
 
-def pretrained(names: tuple[str, ...] = ("BANKING77", "HWU64"), steps: int = 160) -> dict[str, Any]:
-    """The frozen encoder, and the encoder after meta-training, on the test classes of every fold."""
-    rows: dict[str, Any] = {}
-    with TemporaryDirectory() as folder:
-        for name in names:
-            rows[name] = []
-            for fold in range(FOLDS):
-                began = time.perf_counter()
-                config = config_of(name, fold, Path(folder))
-                row = {"frozen": measured(qs.train(config, out=Path(folder, f"{name}{fold}"), quiet=True))}
-                batch, ways, shots, lr = SETTINGS[0]
-                trained = replace(
-                    config, iterations=steps, meta_batch=batch, train_ways=ways, train_shots=shots, lr=lr,
-                    validate_every=steps // 4, validation_episodes=200, log_every=steps, checkpoint_every=10 * steps,
-                )  # fmt: skip
-                row["meta-trained"] = measured(qs.train(trained, out=Path(folder, f"{name}{fold}m"), quiet=True))
-                rows[name].append(row)
-                for how, found in row.items():
-                    told = " ".join(f"{k} {v['mean']:.4f}" for k, v in found.items() if k != "step")
-                    print(name, fold, how, found["step"], told, f"{time.perf_counter() - began:.0f} s", flush=True)
-    return rows
+def fold_of(name: str, fold: int, folder: Path, steps: int = STEPS) -> dict[str, Any]:
+    """The frozen encoder, and the encoder after meta-training, on the test classes of a fold."""
+    began = time.perf_counter()
+    config = config_of(name, fold, folder)
+    row = {"frozen": measured(qs.train(config, out=folder / f"{name}{fold}", quiet=True))}
+    trained = replace(
+        config, iterations=steps, meta_batch=1, train_ways=WAYS, train_shots=1, lr=RATE, validate_every=steps // 4,
+        log_every=steps, checkpoint_every=10 * steps,
+    )  # fmt: skip
+    row["meta-trained"] = measured(qs.train(trained, out=folder / f"{name}{fold}m", quiet=True))
+    for how, found in row.items():
+        told = " ".join(f"{k} {v['mean']:.4f}" for k, v in found.items() if k != "step")
+        print(name, fold, how, found["step"], told, f"{time.perf_counter() - began:.0f} s", flush=True)
+    return row
 
 
 def texts() -> None:
     """Published class-disjoint folds of BANKING77 and HWU64, 5-way tasks."""
-    store("texts", {"seed": _SEED, "episodes": EPISODES, "rows": pretrained()})
-
-
-if __name__ == "__main__":  # for a machine with little time
-    names, steps = sys.argv[1].split(","), int(sys.argv[2])
-    Path(sys.argv[3]).write_text(json.dumps(pretrained(tuple(names), steps)))
+    rows: dict[str, Any] = {name: [] for name in ("BANKING77", "HWU64")}
+    with TemporaryDirectory() as folder:
+        for fold in range(FOLDS):
+            for name in rows:
+                rows[name].append(fold_of(name, fold, Path(folder)))
+                store("texts", {"seed": _SEED, "episodes": EPISODES, "steps": STEPS, "rows": rows})
