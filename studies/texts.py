@@ -15,8 +15,8 @@ from quickstudy.registry import learners, models, sources
 from studies.common import interval, store
 
 DATA = {"BANKING77": "banking77", "HWU64": "hwu64", "CLINC150": "oos"}
-FOLDS, EPISODES, QUERIES, VALIDATION = 5, 600, 5, 200
-STEPS, WAYS, RATE = 160, 20, 2e-5
+FOLDS, EPISODES, QUERIES, VALIDATION = 5, 600, 5, 100
+STEPS, WAYS, RATE = 80, 20, 2e-5
 _SEED = 0
 
 
@@ -42,8 +42,8 @@ def config_of(name: str, fold: int, place: Path, **changes: Any) -> qs.RunConfig
     return replace(
         qs.RunConfig(
             name="t", tasks=tasks, model=model, learner=learners.part("protonet", distance="cosine", temperature=10.0),
-            ways=5, shots=1, queries=QUERIES, iterations=0, validation_episodes=VALIDATION, seed=_SEED, optimizer="AdamW",
-            optimizer_options={"weight_decay": 0.01}, compile="off",
+            ways=5, shots=1, queries=QUERIES, iterations=0, validation_episodes=VALIDATION, seed=_SEED,
+            optimizer="AdamW", optimizer_options={"weight_decay": 0.01}, compile="off",
         ),
         **changes,
     )  # fmt: skip
@@ -61,16 +61,22 @@ def measured(run: Any) -> dict[str, Any]:
     return found
 
 
-def fold_of(name: str, fold: int, folder: Path, steps: int = STEPS) -> dict[str, Any]:
+def fold_of(name: str, fold: int, folder: Path) -> dict[str, Any]:
     """The frozen encoder, and the encoder after meta-training, on the test classes of a fold."""
-    began = time.perf_counter()
-    config = config_of(name, fold, folder)
-    row = {"frozen": measured(qs.train(config, out=folder / f"{name}{fold}", quiet=True))}
-    trained = replace(
-        config, iterations=steps, meta_batch=1, train_ways=WAYS, train_shots=1, lr=RATE, validate_every=steps // 4,
-        log_every=steps, checkpoint_every=10 * steps,
+    began, still = time.perf_counter(), config_of(name, fold, folder)
+    classes = len(json.loads(Path(still.tasks.options["splits"]).read_text())["train"])
+    config = replace(
+        still, iterations=STEPS, meta_batch=1, train_ways=min(WAYS, classes), lr=RATE, validate_every=STEPS // 2,
+        log_every=STEPS, checkpoint_every=10 * STEPS,
     )  # fmt: skip
-    row["meta-trained"] = measured(qs.train(trained, out=folder / f"{name}{fold}m", quiet=True))
+    frozen = qs.train(still, out=folder / f"{name}{fold}", quiet=True)
+    trained = qs.train(config, out=folder / f"{name}{fold}m", quiet=True)
+    again = replace(still, start=str(trained.folder))  # frozen from here on: every text is encoded once
+    row = {
+        "frozen": measured(frozen),
+        "meta-trained": measured(qs.train(again, out=folder / f"{name}{fold}e", quiet=True))
+        | {"step": trained.kept["step"]},
+    }
     for how, found in row.items():
         told = " ".join(f"{k} {v['mean']:.4f}" for k, v in found.items() if k != "step")
         print(name, fold, how, found["step"], told, f"{time.perf_counter() - began:.0f} s", flush=True)
