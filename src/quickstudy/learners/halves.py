@@ -11,7 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from quickstudy.formats.base import Format
 from quickstudy.formats.passing import nothing_for
-from quickstudy.learners.hooks import hooks, is_own_hook
+from quickstudy.learners.hooks import has_own_hooks, hooks
 from quickstudy.learners.network import Network
 from quickstudy.models.head import Encoded
 from quickstudy.models.readers import Reader
@@ -63,8 +63,7 @@ def _stages(module: nn.Module) -> list[str]:
         return []
     if any("forward" in vars(layer) for layer in module.modules()) or any(True for _ in hooks(module)):
         return []
-    inside = (hook for layer in module.children() for part in layer.modules() for hook in hooks(part))
-    return [] if any(map(is_own_hook, inside)) else list(module._modules)
+    return [] if has_own_hooks(module) else list(module._modules)
 
 
 def _parts(module: nn.Module, stages: list[str]) -> set[int]:

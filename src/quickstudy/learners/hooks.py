@@ -18,4 +18,9 @@ def hooks(layer: nn.Module) -> Iterator[Callable[..., Any]]:
 
 def is_own_hook(hook: Callable[..., Any]) -> bool:
     """Whether a hook is the user's, which may do anything, and neither PyTorch's nor quickstudy's."""
-    return type(hook).__module__.split(".")[0] not in ("torch", "quickstudy")
+    return str(getattr(hook, "__module__", "")).split(".")[0] not in ("torch", "quickstudy")
+
+
+def has_own_hooks(module: nn.Module) -> bool:
+    """Whether any layer has a hook of the user's."""
+    return any(is_own_hook(hook) for layer in module.modules() for hook in hooks(layer))

@@ -24,6 +24,7 @@ from quickstudy.formats.passing import arguments, nothing_for
 from quickstudy.learners.cells import ElementaryCells, recurs
 from quickstudy.learners.chance import Drawing, apart, chance
 from quickstudy.learners.copies import Copies
+from quickstudy.learners.hooks import has_own_hooks
 from quickstudy.learners.listening import recorded, recording, refreshes, refreshing
 from quickstudy.learners.moments import Moments
 from quickstudy.learners.nature import PLAIN, Nature, is_plain, nature, refuse_hidden
@@ -40,6 +41,7 @@ Norm = Literal["running", "batch", "per_step", "given"]
 """
 
 _DRAWING = threading.RLock()  # layers draw their weights from one generator, which all threads share
+_ONE_AT_A_TIME = threading.RLock()
 _NOTHING = "(nothing)"
 Watch = tuple[tuple[str, Callable[[nn.Module, Any], None]], ...]
 _NOBODY: Watch = ()
@@ -227,13 +229,22 @@ class Network:
         try:
             for path, told in watch:
                 hooks.append(module.get_submodule(path).register_forward_pre_hook(told))
-            with self._cells(), Drawing(key) if drawing else self._at_rest():
+            with self._alone(), self._cells(), Drawing(key) if drawing else self._at_rest():
                 output: Tensor = torch.func.functional_call(module, values, *arguments(module, x))
             return output
         finally:
             for hook in hooks:
                 hook.remove()
             copies.give_back(module)
+
+    def _alone(self) -> AbstractContextManager[Any]:
+        """Within it no other network runs that has hooks of the user's: what they leave outside the module is found by
+        the same call."""
+        return _ONE_AT_A_TIME if self._hooked else nullcontext()
+
+    @cached_property
+    def _hooked(self) -> bool:
+        return has_own_hooks(self.module)
 
     def _cells(self) -> AbstractContextManager[None]:
         return ElementaryCells(always=self.inner_loop) if self._recurs else nullcontext()
@@ -244,14 +255,14 @@ class Network:
         return Drawing(None) if self._attends and not self.plain else nullcontext()
 
     def holding(self, params: Params, task: Params | None = None, step: Tensor | None = None) -> nn.Module:
-        """A copy of the module that holds the values it has when called with these; for `run`, by any thread."""
+        """A copy of the module that holds the values it has when called with these, for `run`."""
         copies, values = self._bound(params, task, step)
         return self._resting.get(copies, copies).new(values)
 
     def run(self, holding: nn.Module, x: Features) -> Tensor:
         """The output of what `holding` gave for x (n, *features), as a call with its values gives it."""
         given, named = arguments(holding, x)
-        with self._cells(), self._at_rest():
+        with self._alone(), self._cells(), self._at_rest():
             output: Tensor = holding(*given, **named)
         return output
 
