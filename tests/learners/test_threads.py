@@ -209,6 +209,6 @@ def test_a_network_can_be_copied_and_sent_to_other_processes() -> None:
 def test_a_network_s_copies_share_its_tensors() -> None:
     network = Network(perceptron(VECTORS, 3))
     network(network.init(generator()), torch.randn(4, 5).double())
-    copied, module = network._by_batch.take(), network._by_batch.module
+    copied, module = network._pools.by_batch.take(), network._pools.by_batch.module
     assert copied is not module
     assert all(one is other for one, other in zip(copied.parameters(), module.parameters(), strict=True))
