@@ -139,7 +139,15 @@ class Format(ABC):
             _check_shape(called, tuple(tensor.shape[lead:]), leaf.shape, lead)
             if tensor.is_floating_point() != leaf.dtype.is_floating_point:
                 kind = "floating point" if leaf.dtype.is_floating_point else "whole numbers"
-                raise ShapeError(f"{called} must be {kind}, found {tensor.dtype}. Convert it.")
+                raise ShapeError(
+                    f"{called} must be {kind}, found {tensor.dtype}. Convert it"
+                    + (
+                        "; or, if whole numbers name things, as those of tokens do, say so where the tasks are made: "
+                        "format=quickstudy.formats.Array(shape=…, ids=True)."
+                        if leaf.dtype.is_floating_point
+                        else "."
+                    )
+                )
 
     def nothing(self, count: int) -> Features:
         """Features of zeros, (count, …): what a network can be tried on."""
