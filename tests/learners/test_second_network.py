@@ -96,6 +96,34 @@ def test_a_network_without_a_name_whose_entries_would_be_the_first_one_s_is_refu
             Network(Scaled(), name=name)
 
 
+@pytest.mark.parametrize("output", ["", "z"])
+def test_networks_that_share_a_layer_are_refused(output: str, tmp_path: Any) -> None:
+    class Named(nn.Sequential):
+        def forward(self, x: Tensor) -> dict[str, Tensor]:
+            return {"z": super().forward(x)}
+
+    def config(**options: Any) -> Any:
+        learner = qs.registry.learners.part("relationnet")
+        return qs.RunConfig(
+            name="x", learner=learner, iterations=1, meta_batch=1, ways=2, device="cpu", compile="off", **options
+        )
+
+    layer = nn.Linear(6, 6)
+    first = (Named if output else nn.Sequential)(nn.Linear(5, 3), nn.Linear(3, 6), layer)
+    both = nn.ModuleDict(
+        {"network": first, "relation": nn.Sequential(nn.Linear(12, 6), nn.ReLU(), layer, nn.Linear(6, 1))}
+    )
+    tasks = qs.tasks.linear(dimensions=5)
+    with pytest.raises(
+        ModelError, match=r"'network' and 'relation' share a layer: '2\.weight' of the one is '2\.weight'"
+    ):
+        qs.train(config(output=output), module=both, source=tasks, out=tmp_path / "a", quiet=True)
+    shared = perceptron(VECTORS, 3)
+    learner = Relation(network=Network(shared), spec=VECTORS, relation=Network(shared, name="relation"))
+    with pytest.raises(ModelError, match="share a layer"):
+        _ = learner.networks
+
+
 def test_a_network_that_calibration_does_not_reach_is_refused() -> None:
     class Unreached(Relation):
         def predict(self, params: Params, state: State, x: Features) -> Tensor:

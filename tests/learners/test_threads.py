@@ -16,7 +16,7 @@ from small_tasks import IMAGES, VECTORS, convolutional, episodes, generator, per
 from torch import Tensor, nn
 
 from quickstudy.episode import Episode, Params
-from quickstudy.learners import Network, cavia, maml, protonet
+from quickstudy.learners import Network, cavia, frozen, maml, protonet
 from quickstudy.learners.given import as_given
 from quickstudy.models import FiLM
 
@@ -148,6 +148,46 @@ def test_hooks_modulate_the_copy_that_is_called() -> None:
     assert found == [0, 0]
 
 
+LEFT: dict[str, Tensor] = {}
+
+
+class LeftByAHook(nn.Module):
+    """What a hook leaves in a place that all copies share is part of the answer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Sequential(nn.Linear(5, 8), nn.Tanh(), nn.Linear(8, 3))
+        self.inner[1].register_forward_hook(lambda module, x, output: LEFT.__setitem__("hidden", output))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([self.inner(x), LEFT["hidden"]], 1)
+
+
+class LeftInItself(LeftByAHook):
+    """The same, in an attribute."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner[1]._forward_hooks.clear()
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.hidden = self.inner[:2](x)
+        return torch.cat([self.inner[2](self.hidden), self.hidden], 1)
+
+
+@pytest.mark.parametrize("module", [LeftByAHook(), LeftInItself()])
+def test_what_a_call_leaves_for_itself_is_not_found_by_another(module: nn.Module) -> None:
+    learner = protonet(module.double(), VECTORS)
+    params = random_params(learner.init(generator()))
+    state = learner.adapt(params, episodes(VECTORS, tasks=None).support)
+    model, inputs = frozen(learner, params, state), [torch.randn(4, 5).double() for _ in range(4)]
+    for call in (lambda x: learner.network(params, x), model):
+        with torch.no_grad():
+            right = [call(x) for x in inputs]
+        asked = [lambda x=x, call=call: call(x).detach() for x in inputs]
+        assert at_once(*(lambda a=a, r=r: wrong(a, r, 500) for a, r in zip(asked, right, strict=True))) == [0] * 4
+
+
 def test_a_call_that_fails_leaves_the_network_as_it_was() -> None:
     network, x = Network(perceptron(VECTORS, 3)), torch.randn(4, 5).double()
     params = network.init(generator())
@@ -169,6 +209,6 @@ def test_a_network_can_be_copied_and_sent_to_other_processes() -> None:
 def test_a_network_s_copies_share_its_tensors() -> None:
     network = Network(perceptron(VECTORS, 3))
     network(network.init(generator()), torch.randn(4, 5).double())
-    copied, module = network._by_batch.take(), network._by_batch.module
+    copied, module = network._pools.by_batch.take(), network._pools.by_batch.module
     assert copied is not module
     assert all(one is other for one, other in zip(copied.parameters(), module.parameters(), strict=True))

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections import OrderedDict
 from dataclasses import replace
-from typing import Any
-from weakref import WeakKeyDictionary
+from pathlib import Path
+from typing import NamedTuple
+from weakref import WeakKeyDictionary, ref
 
 import torch
-from torch import Tensor, nn
-from torch.utils.weak import WeakTensorKeyDictionary
+from torch import Tensor
 
 from quickstudy.engine.core import Engine
+from quickstudy.engine.told import digest, told
 from quickstudy.entries import prefixed
 from quickstudy.episode import Features, Params, leaves, map_features
 from quickstudy.formats.augment import Augment
@@ -33,19 +33,34 @@ from quickstudy.tasks.wrapped import Wrapped
 _BATCH = 128  # examples that are encoded at once
 _SLOW = 2.0  # seconds of encoding above which features are kept on disk
 _POOLS = 4  # in memory
-_PROBED = 8  # examples of a pool that are encoded again, to see that the features on disk are theirs
-_Kinds = tuple[type, ...]
+_PROBED = 8  # examples of a pool that are encoded again at each use, to see that the features are still theirs
+_EXACT = 1e-3, 1e-5  # by which shares of their spread and of themselves equal features differ
+_ROUNDED = 5e-2, 2e-2  # the same, in bfloat16 and where the kernels may be others
+_FAILS = (
+    RuntimeError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+)  # what a network raises that lacks something
 _log = logging.getLogger("quickstudy")
-_known: OrderedDict[tuple[str, _Kinds], Tensor] = OrderedDict()
+_known: OrderedDict[tuple[str, ref[Network]], _Kept] = OrderedDict()
 _split: WeakKeyDictionary[Network, tuple[Format, Halves | None]] = WeakKeyDictionary()
-_digests: Any = WeakTensorKeyDictionary()
+
+
+class _Kept(NamedTuple):
+    """The features z (n, …) of all examples of a pool, and those of a few, which were encoded by themselves."""
+
+    z: Tensor
+    few: Tensor
 
 
 def on_features(engine: Engine, params: Params, source: Source) -> tuple[Engine, Source]:
     """The engine and the source with the features of a frozen encoder in the place of what it is given.
 
-    Both as they are where there is no such encoder, or where examples change before it sees them: episodes that are
-    made up, symmetries, augmentation. φ is that of the whole network.
+    Both as they are where there is no such encoder, where examples change before it sees them (episodes that are made
+    up, symmetries, augmentation), or where its features of an example are not all that the rest of the network sees of
+    it. φ is that of the whole network.
     """
     inner = _classes(source)
     if inner is None or inner.spec.format != engine.learner.spec.format:
@@ -54,7 +69,9 @@ def on_features(engine: Engine, params: Params, source: Source) -> tuple[Engine,
     if parts is None:
         return engine, source
     assert isinstance(inner.pool, TensorPool)
-    z = _features(engine, parts.encoder, params, inner.pool)
+    z = _features(engine, parts, params, inner.pool)
+    if z is None:
+        return engine, source
     format = formats.make("array", shape=tuple(z.shape[1:]))
     pool = replace(inner.pool, format=format, x=z)
     kept = replace(inner, pool=pool, spec=replace(inner.spec, format=format))
@@ -82,60 +99,106 @@ def _halves(network: Network, format: Format) -> Halves | None:
     return _split[network][1]
 
 
-def _features(engine: Engine, encoder: Network, params: Params, pool: TensorPool) -> Tensor:
-    """The features of all examples of a pool (n, …), from memory, from disk, or by encoding them."""
+def _features(engine: Engine, parts: Halves, params: Params, pool: TensorPool) -> Tensor | None:
+    """The features of all examples of a pool (n, …), from memory, from disk, or by encoding them; None where they
+    cannot stand for the examples.
+
+    In memory they are known by the encoder itself, whatever it is; on disk by all that it was told, if that can be
+    named. Neither says what its code does, so a few examples are encoded again at each use.
+    """
+    encoder, count = parts.encoder, len(leaves(pool.x)[0])
     entries = prefixed(encoder.prefix, params) if encoder.prefix else params
     own = {n: v for n, v in entries.items() if n.split(".", 1)[-1] in encoder.names or n.startswith("statistics.")}
-    layers = list(encoder.module.modules())
-    told = json.dumps([str(encoder.module), list(map(_settings, layers)), repr(pool.format), engine.precision])
-    name = checksum(pack(own), told, *(_digest(leaf) for leaf in leaves(pool.x)))[:32]
-    key = name, tuple(map(type, layers))  # a class that was written anew may have the name and the weights of another
-    if key not in _known:
-        _known[key] = _from_disk(engine, encoder, params, pool, name)
-        while len(_known) > _POOLS:
-            _known.popitem(last=False)
-    _known.move_to_end(key)
-    return _known[key].to(engine.device)
+    facts = repr(pool.format), engine.precision, engine.device.type, *map(digest, leaves(pool.x))
+    key = checksum(pack(own), *facts), ref(encoder)
+    rows = torch.linspace(0, count - 1, min(count, _PROBED)).long()
+    few = _run(engine, encoder, params, _examples(pool, rows))
+    kept = _known.get(key)
+    if few is not None and kept is not None and _alike(few, kept.few):
+        _known.move_to_end(key)
+        return kept.z.to(engine.device)
+    if few is None or not _stand_for(engine, parts, params, pool, rows, few):
+        _log.info("The frozen layers are run each time: their features of an example are not all that is seen of it.")
+        return None
+    if kept is not None:
+        _log.warning("The frozen encoder answers otherwise than before: encoding again.")
+    name = told(encoder.module)
+    path = None if name is None else cache_folder("features", f"{checksum(key[0].encode(), name)[:32]}.safetensors")
+    kept = None if path is None else _from_disk(path, few, count)
+    kept = kept or _all(engine, encoder, params, pool, few, path)
+    if kept is None:
+        return None
+    _known[key] = kept
+    while len(_known) > _POOLS:
+        _known.popitem(last=False)
+    return kept.z.to(engine.device)
 
 
-def _settings(layer: nn.Module) -> dict[str, str]:
-    """What a layer was told, such as the file of an encoder, beside what it prints of itself."""
-    plain = (str, int, float, bool, tuple, type(None))
-    return {name: repr(value) for name, value in sorted(vars(layer).items()) if isinstance(value, plain)}
+def _from_disk(path: Path, few: Tensor, count: int) -> _Kept | None:
+    both = read_cached(path, lambda z: z.is_floating_point() and len(z) == count + len(few))
+    if both is None:
+        return None
+    kept = _Kept(both[:count], both[count:])
+    if _alike(few, kept.few):
+        return kept
+    _log.warning("The features in %s are not those of this encoder: encoding again.", path)
+    return None
 
 
-def _digest(x: Tensor) -> str:
-    """A checksum of a tensor's bytes; of one that is known, without a look at them."""
-    if x not in _digests:
-        data = x.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
-        _digests[x] = checksum(data, str(tuple(x.shape)), str(x.dtype))
-    known: str = _digests[x]
-    return known
-
-
-def _from_disk(engine: Engine, encoder: Network, params: Params, pool: TensorPool, name: str) -> Tensor:
-    path = cache_folder("features", f"{name}.safetensors")
-    count = len(leaves(pool.x)[0])
-    z = read_cached(path, lambda z: z.is_floating_point() and len(z) == count)
-    if z is not None:
-        some = torch.linspace(0, count - 1, min(count, _PROBED)).long()
-        fresh = _encoded(engine, encoder, params, pool, some).cpu()
-        if fresh.shape[1:] == z.shape[1:] and torch.allclose(fresh, z[some], rtol=1e-2, atol=1e-3):
-            return z
-        _log.warning("The features in %s are not those of this encoder: encoding again.", path)
-    began = time.perf_counter()
-    z = _encoded(engine, encoder, params, pool, torch.arange(count)).cpu()
+def _all(
+    engine: Engine, encoder: Network, params: Params, pool: TensorPool, few: Tensor, path: Path | None
+) -> _Kept | None:
+    """All features, by encoding; written to a path if that was slow. None if some are none, or not finite."""
+    began, count = time.perf_counter(), len(leaves(pool.x)[0])
+    parts = []
+    for first in range(0, count, _BATCH):
+        rows = torch.arange(first, min(first + _BATCH, count))
+        z = _run(engine, encoder, params, _examples(pool, rows))
+        if z is None or z.shape[1:] != few.shape[1:]:
+            return None
+        parts.append(z)
+    kept = _Kept(torch.cat(parts).cpu(), few.cpu())
     took = time.perf_counter() - began
     if took > _SLOW:
-        _log.info("Encoded %d examples in %.0f s; their features are kept in %s.", count, took, path)
-        write_cached(path, z)
-    return z
+        where = "what the encoder is cannot be written down" if path is None else f"their features are kept in {path}"
+        _log.info("Encoded %d examples in %.0f s; %s.", count, took, where)
+    if took > _SLOW and path is not None:
+        write_cached(path, torch.cat(kept))
+    return kept
 
 
-def _encoded(engine: Engine, encoder: Network, params: Params, pool: TensorPool, rows: Tensor) -> Tensor:
-    def examples(some: Tensor) -> Features:
-        return pool.format.features(map_features(lambda t: t.index_select(0, some.to(t.device)), pool.x))
+def _stand_for(engine: Engine, parts: Halves, params: Params, pool: TensorPool, rows: Tensor, few: Tensor) -> bool:
+    """Whether the features of a few examples do not depend on what they are encoded with, and the rest of the network
+    answers by them as the whole network does."""
+    shares = _ROUNDED if engine.precision == "bfloat16" else _EXACT
+    x = [_examples(pool, some) for some in rows.chunk(2)]
+    apart = [z for some in x if (z := _run(engine, parts.encoder, params, some)) is not None]
+    if len(apart) < len(x) or not _alike(torch.cat(apart), few, shares):
+        return False
+    try:
+        answers = _run(engine, parts.after, params, few)
+    except _FAILS:  # what it takes from the encoder is not only its output
+        return False
+    whole = _run(engine, engine.learner.network, params, _examples(pool, rows))
+    return answers is not None and whole is not None and _alike(answers, whole, shares)
 
+
+def _alike(one: Tensor, other: Tensor, shares: tuple[float, float] = _EXACT) -> bool:
+    """Whether features (n, …) of n examples are the same but for rounding."""
+    if one.shape != other.shape:
+        return False
+    other, (of_spread, of_size) = other.to(one.device), shares
+    size = one.abs() + 0.1 * one.square().mean().sqrt()
+    return bool(((one - other).abs() <= of_spread * one.std(0, correction=0) + of_size * size).all())
+
+
+def _examples(pool: TensorPool, rows: Tensor) -> Features:
+    return pool.format.features(map_features(lambda t: t.index_select(0, rows.to(t.device)), pool.x))
+
+
+def _run(engine: Engine, network: Network, params: Params, x: Features) -> Tensor | None:
+    """What a network makes of n examples, in float32; None for anything else than finite numbers (n, …)."""
     with torch.no_grad(), engine.autocast():
-        parts = [encoder(params, examples(some)) for some in torch.split(rows, _BATCH)]
-    return torch.cat([part.float() for part in parts])
+        z = network(params, x)
+    sound = isinstance(z, Tensor) and z.is_floating_point() and z.dim() > 1 and len(z) == len(leaves(x)[0])
+    return z.float() if sound and bool(torch.isfinite(z).all()) else None

@@ -14,7 +14,7 @@ from quickstudy.episode import Features, State, map_features
 from quickstudy.errors import DataError
 from quickstudy.formats.base import Format, Leaf
 from quickstudy.formats.drawing import Curve, Drawing, row
-from quickstudy.formats.numeric import as_numbers
+from quickstudy.formats.numeric import as_ids, as_numbers
 from quickstudy.formats.places import folders_or_files
 from quickstudy.formats.records import Broken, Records, Stored, all_kept
 from quickstudy.registry import formats
@@ -27,16 +27,18 @@ _SUFFIXES = (".npy",)
 class Array(Format):
     """Numbers (n, *shape), given to networks as floating point and never rescaled: uint8 are numbers from 0 to 255.
 
-    shape: of one example. As files: one .npy for each example, in one sub-folder for each class.
+    shape: of one example. ids: they are whole numbers that name things, as those of tokens, which networks are given as
+    int64, for `nn.Embedding`. As files: one .npy for each example, in one sub-folder for each class.
     """
 
     shape: tuple[int, ...]
+    ids: bool = False
 
     what = "arrays"
 
     @property
     def layout(self) -> Mapping[str, Leaf]:
-        return {"x": Leaf(self.shape)}
+        return {"x": Leaf(self.shape, torch.int64 if self.ids else torch.float32)}
 
     def find(self, place: str | Path | Sequence[str | Path], labelled: bool = True) -> Records:
         return folders_or_files(place, _SUFFIXES, self.what, labelled)
@@ -44,9 +46,13 @@ class Array(Format):
     def store(self, records: Any, broken: Broken = "refuse") -> Stored:
         if isinstance(records, Sequence) and records and all(isinstance(one, str | Path) for one in records):
             records = _loaded(records)
+        if self.ids:
+            return all_kept(as_ids(records))
         return all_kept(as_numbers(records, features=self.shape != ()))
 
     def features(self, stored: Features, fitted: State | None = None) -> Features:
+        if self.ids:
+            return map_features(lambda t: t.to(torch.int64), stored)
         return map_features(lambda t: t if t.is_floating_point() else t.to(torch.float32), stored)
 
     def fitting(self, stored: Features, records: Any = None) -> Format:
@@ -69,7 +75,7 @@ class Array(Format):
 
     def coordinates(self, x: Features) -> Tensor | None:
         assert isinstance(x, Tensor)
-        return x if self.shape in ((1,), (2,)) else None
+        return x if self.shape in ((1,), (2,)) and not self.ids else None
 
 
 def _loaded(paths: Sequence[str | Path]) -> Any:

@@ -156,7 +156,15 @@ class Format(ABC):
             _check_shape(called, tuple(tensor.shape[lead:]), leaf.shape, lead)
             if tensor.is_floating_point() != leaf.dtype.is_floating_point:
                 kind = "floating point" if leaf.dtype.is_floating_point else "whole numbers"
-                raise ShapeError(f"{called} must be {kind}, found {tensor.dtype}. Convert it.")
+                raise ShapeError(
+                    f"{called} must be {kind}, found {tensor.dtype}. Convert it"
+                    + (
+                        "; or, if whole numbers name things, as those of tokens do, say so where the tasks are made: "
+                        "format=quickstudy.formats.Array(shape=…, ids=True)."
+                        if leaf.dtype.is_floating_point
+                        else "."
+                    )
+                )
             if leaf.below is not None and tensor.numel():
                 low, high = (int(end) for end in tensor.aminmax())
                 if low < 0 or high >= leaf.below:

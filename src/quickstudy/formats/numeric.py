@@ -54,3 +54,20 @@ def as_numbers(x: Any, name: str = "x", features: bool = True) -> Tensor:
             f"{int(bad.nonzero()[0])}. Fill or drop them."
         )
     return tensor
+
+
+def as_ids(x: Any, name: str = "x") -> Tensor:
+    """Whole numbers from 0 in memory as an int64 tensor; others are refused, naming the example."""
+    import numpy as np
+
+    as_numbers(x, name)  # refuses what is no full array of finite numbers
+    tensor = (
+        x.detach() if isinstance(x, Tensor) else torch.tensor(x.to_numpy() if hasattr(x, "to_numpy") else np.asarray(x))
+    )
+    bad = ((tensor < 0) | (tensor != tensor.to(torch.int64))).flatten(1).any(dim=1)
+    if bool(bad.any()):
+        raise DataError(
+            f"{name} must hold ids, whole numbers from 0, but example {int(bad.nonzero()[0])} has others. Give numbers "
+            "that mean amounts without ids=True."
+        )
+    return tensor.to(torch.int64)

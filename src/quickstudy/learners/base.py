@@ -19,6 +19,7 @@ from quickstudy.learners.calibration import population_statistics, takes_statist
 from quickstudy.learners.chance import QUERIES, apart, chances
 from quickstudy.learners.moments import Moments
 from quickstudy.learners.network import Network
+from quickstudy.learners.untied import refuse_shared
 from quickstudy.spec import TaskSpec
 from quickstudy.targets.base import Distribution
 
@@ -87,7 +88,7 @@ class Learner(ABC):
         """The fields that are networks, by what stands before their entries in φ: '' before those of `network`.
 
         One without a name of its own goes by its field's, for learners that put that before its entries themselves.
-        Raises ConfigError for two with one name.
+        Raises ConfigError for two with one name, ModelError for two that share a layer.
         """
         found: dict[str, Network] = {}
         for field in fields(self):
@@ -99,6 +100,7 @@ class Learner(ABC):
                         "entries in φ would be one. Build each with a name of its own: Network(module, name=…)."
                     )
                 found[prefix] = network
+        refuse_shared({prefix.rstrip(".") or "network": network.module for prefix, network in found.items()})
         return found
 
     def require_entries(self, params: Params) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from quickstudy.episode import Features, Params, State
 from quickstudy.learners.base import Learner
+from quickstudy.learners.copies import Copies
 from quickstudy.learners.network import Network
 from quickstudy.targets.base import Distribution
 
@@ -89,7 +90,8 @@ def _loaded(module: nn.Module, _: object) -> None:
 
 
 class _Bound:
-    """Stands for a network in a frozen learner: given frozen tensors alone, it calls a private module that holds them.
+    """Stands for a network in a frozen learner: given frozen tensors alone, it calls a private module that holds them,
+    of which each of several calls at once has a copy: a module may leave things in its attributes while it is called.
 
     constants: the identities of the frozen tensors. With others, which a learner made of them during the call or which
     stand for them while the module is traced, the network runs as it always does.
@@ -97,7 +99,7 @@ class _Bound:
 
     def __init__(self, network: Network, constants: frozenset[int]) -> None:
         self._network, self._constants = network, constants
-        self._holding: dict[tuple[Any, ...], nn.Module] = {}
+        self._holding: dict[tuple[Any, ...], Copies] = {}
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._network, name)
@@ -107,9 +109,13 @@ class _Bound:
         given = [*params.values(), *task.values()] if step is None else [*params.values(), *task.values(), step]
         identities = tuple(map(id, given))
         key = (*params, None, *task, None, *identities)
-        module = self._holding.get(key)
-        if module is None:
+        copies = self._holding.get(key)
+        if copies is None:
             if not self._constants.issuperset(identities):
                 return self._network(params, x, task, step)
-            module = self._holding.setdefault(key, self._network.holding(params, task, step))
-        return self._network.run(module, x)
+            copies = self._holding.setdefault(key, Copies(self._network.holding(params, task, step)))
+        module = copies.take()
+        try:
+            return self._network.run(module, x)
+        finally:
+            copies.give_back(module)

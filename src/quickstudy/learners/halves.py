@@ -11,9 +11,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from quickstudy.formats.base import Format
 from quickstudy.formats.passing import nothing_for
+from quickstudy.learners.hooks import has_own_hooks, hooks
 from quickstudy.learners.network import Network
 from quickstudy.models.head import Encoded
 from quickstudy.models.readers import Reader
+
+_CALLED = ("forward", "__call__", "_call_impl", "__iter__")
 
 
 class Halves(NamedTuple):
@@ -27,19 +30,20 @@ def halves(network: Network, format: Format) -> Halves | None:
     """The halves of a network for inputs of this format; None where nothing at its beginning is frozen for good.
 
     Frozen are layers without parameters that are trained, whose BatchNorm normalises by given averages, and which draw
-    nothing. Looked at are networks that are frozen as a whole, `nn.Sequential`, and encoders with a head.
+    nothing. Looked at are networks that are frozen as a whole, `nn.Sequential`, and encoders with a head, where what
+    they compute is known to be one stage after another, of which none has a part of another.
     """
     module = network.module
     if isinstance(module, Reader):  # what it is given are whole support sets
         return None
     if any(isinstance(layer, _BatchNorm) for layer in module.modules()) and network.norm != "given":
         return None
-    stages = list(module._modules) if isinstance(module, nn.Sequential | Encoded) else []
+    stages = _stages(module)
     count = next((i for i, name in enumerate(stages) if _moves(module.get_submodule(name))), len(stages))
     encoder, after = _without(module, stages[count:]), _without(module, stages[:count])
     if not _moves(module):
         encoder, after = module, nn.Identity()
-    elif not count:
+    elif not count or _parts(module, stages[:count]) & _parts(module, stages[count:]):
         return None
     if not [*encoder.parameters(), *encoder.buffers()]:
         return None  # there is nothing to save
@@ -49,6 +53,24 @@ def halves(network: Network, format: Format) -> Halves | None:
         if nature.draws or nature.changes:
             return None
     return Halves(_half(network, encoder), _half(network, after))
+
+
+def _stages(module: nn.Module) -> list[str]:
+    """The names of the layers that the module calls one after another, each with what the last gave, and nothing else;
+    none where that is not certain."""
+    kind = next((kind for kind in (nn.Sequential, Encoded) if isinstance(module, kind)), None)
+    if kind is None or any(getattr(type(module), name, None) is not getattr(kind, name, None) for name in _CALLED):
+        return []
+    if any("forward" in vars(layer) for layer in module.modules()) or any(True for _ in hooks(module)):
+        return []
+    return [] if has_own_hooks(module) else list(module._modules)
+
+
+def _parts(module: nn.Module, stages: list[str]) -> set[int]:
+    """The identities of all modules and tensors of these stages."""
+    layers = [module.get_submodule(name) for name in stages]
+    found = [part for layer in layers for part in (layer.modules(), layer.parameters(), layer.buffers())]
+    return {id(one) for part in found for one in part}
 
 
 def _moves(module: nn.Module) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -14,20 +13,19 @@ from zlib import crc32
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.instancenorm import _InstanceNorm
 
 from quickstudy.entries import CONSTANT, NORMALISATION, PARAMETER, names_a_network, prefixed, with_prefix
 from quickstudy.episode import Features, Params
 from quickstudy.errors import ModelError
 from quickstudy.formats.base import Format
 from quickstudy.formats.passing import arguments, nothing_for
-from quickstudy.learners.cells import ElementaryCells, recurs
 from quickstudy.learners.chance import Drawing, apart, chance
 from quickstudy.learners.copies import Copies
 from quickstudy.learners.listening import recorded, recording, refreshes, refreshing
 from quickstudy.learners.moments import Moments
-from quickstudy.learners.nature import PLAIN, Nature, is_plain, nature, refuse_hidden
-from quickstudy.learners.normalise import own_statistics, without_state
+from quickstudy.learners.nature import PLAIN, Nature, nature, refuse_hidden
+from quickstudy.learners.normalise import own_statistics, refuse_statistics
+from quickstudy.learners.pools import NOBODY, Pools, Watch
 from quickstudy.models.given import is_given
 
 Norm = Literal["running", "batch", "per_step", "given"]
@@ -41,8 +39,6 @@ Norm = Literal["running", "batch", "per_step", "given"]
 
 _DRAWING = threading.RLock()  # layers draw their weights from one generator, which all threads share
 _NOTHING = "(nothing)"
-Watch = tuple[tuple[str, Callable[[nn.Module, Any], None]], ...]
-_NOBODY: Watch = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,18 +62,12 @@ class Network:
     inner_loop: bool = False
     name: str = ""
     part: bool = False
-    _by_batch: Copies = field(init=False, repr=False)
-    _by_statistics: Copies = field(init=False, repr=False)
-    plain: bool = field(init=False, repr=False)
-    """Whether it is known to draw nothing and to change nothing when it is called."""
-    _resting: dict[Copies, Copies] = field(init=False, repr=False, default_factory=dict)
-    _attends: bool = field(init=False, repr=False)
+    _pools: Pools = field(init=False, repr=False)
     _natures: list[Nature] = field(init=False, repr=False, default_factory=list)
     layers: tuple[str, ...] = field(init=False, repr=False)
     """The BatchNorm layers that normalise by calibrated statistics after training."""
     transductive: bool = field(init=False)
     """Whether the output for one input depends on the other inputs in the batch after training."""
-    _recurs: bool = field(init=False, repr=False)
     _shapes: dict[Format, tuple[int, ...]] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -92,34 +82,18 @@ class Network:
         layers = tuple(p for p, m in norms.items() if m.track_running_stats and self.norm != "batch")
         object.__setattr__(self, "layers", layers)
         object.__setattr__(self, "transductive", len(layers) < len(norms))
-        object.__setattr__(self, "_recurs", recurs(self.module))
-        object.__setattr__(self, "_by_batch", Copies(without_state(self.module, ())))
-        object.__setattr__(self, "_by_statistics", Copies(without_state(self.module, layers)))
-        object.__setattr__(self, "plain", is_plain(self._by_batch.module))
-        attends = any(
-            isinstance(layer, nn.TransformerEncoderLayer | nn.MultiheadAttention) for layer in self.module.modules()
-        )
-        object.__setattr__(self, "_attends", attends)
-        for copies in () if self.plain else (self._by_batch, self._by_statistics):
-            self._resting[copies] = Copies(copies.new().eval())
+        object.__setattr__(self, "_pools", Pools(self.module, layers, self.inner_loop))
 
     def _refuse(self, path: str, layer: nn.Module) -> None:
         if isinstance(layer, nn.modules.lazy.LazyModuleMixin) and layer.has_uninitialized_params():
             raise ModelError(f"Layer {path} ({type(layer).__name__}) has no shape yet. Run the module on an input.")
         refuse_hidden(path, layer)
-        if isinstance(layer, _InstanceNorm) and layer.track_running_stats:
-            raise ModelError(
-                f"Layer {path} is {type(layer).__name__} with running statistics, which change at every call. "
-                "Build it with track_running_stats=False."
-            )
-        tracks = isinstance(layer, _BatchNorm) and layer.track_running_stats
-        if tracks and self.inner_loop and self.norm == "running":
-            raise ModelError(
-                f"Layer {path} is {type(layer).__name__} with running statistics inside an inner loop: one average "
-                "cannot serve the network before and after adaptation. Choose norm='batch' (batch statistics; answers "
-                "then depend on the whole query set), norm='per_step' (statistics for every step), or replace the "
-                "layer by nn.GroupNorm."
-            )
+        refuse_statistics(path, layer, self.inner_loop and self.norm == "running")
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is known to draw nothing and to change nothing when it is called."""
+        return self._pools.plain
 
     @property
     def prefix(self) -> str:
@@ -143,7 +117,7 @@ class Network:
     @property
     def drawn(self) -> bool:
         """Whether `init` draws anything: not where all layers were given with their weights, or have none."""
-        return any(_resets(layer) for layer in self._by_batch.module.modules())
+        return any(_resets(layer) for layer in self._pools.by_batch.module.modules())
 
     def init(self, generator: torch.Generator) -> Params:
         """Fresh φ entries: 'network.*', and 'constant.*' for buffers, after the network's name if it has one.
@@ -151,7 +125,8 @@ class Network:
         Layers with `reset_parameters` are drawn from `generator`, but for those that were given with their weights (see
         `quickstudy.models.given`); all others are as they came.
         """
-        module = copy.deepcopy(self._by_batch.module).cpu()  # so that one generator decides, wherever the module is
+        module = copy.deepcopy(self._pools.by_batch.module)
+        module = module.cpu()  # so that one generator decides, wherever it is
         seed = int(torch.randint(2**62, (), generator=generator))
         with _DRAWING, torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the accelerators' as well
@@ -188,7 +163,7 @@ class Network:
     def nature(self, x: Features) -> Nature:
         """What else the module does when it is called on inputs like x while it is trained."""
         if not self.plain and not self._natures:
-            self._natures.append(nature(self._by_batch, x))
+            self._natures.append(nature(self._pools.by_batch, x))
         return PLAIN if self.plain else self._natures[0]
 
     @property
@@ -201,7 +176,7 @@ class Network:
         names = self.nature(x).changes
         if not names:
             return {}
-        module = self._by_batch.new(values | {n: values[n].clone() for n in names})
+        module = self._pools.by_batch.new(values | {n: values[n].clone() for n in names})
         given, named = arguments(module, x)
         with torch.no_grad(), Drawing(key):
             module(*given, **named)
@@ -212,48 +187,27 @@ class Network:
         """Within it, this thread's first call of the network also finds the buffers that it changes, by name."""
         return refreshing(self)
 
-    def _run(self, copies: Copies, values: dict[str, Any], x: Features, watch: Watch = _NOBODY) -> Tensor:
+    def _run(self, copies: Copies, values: dict[str, Any], x: Features, watch: Watch = NOBODY) -> Tensor:
         """The output for x of one of `copies` at these values; each of `watch` is told what enters a layer, by path."""
-        if copies is self._by_batch and (heard := recorded(self)) is not None:
+        if copies is self._pools.by_batch and (heard := recorded(self)) is not None:
             watch = (*watch, *((path, partial(heard.hear, path)) for path in self.layers))
         if not self.plain and (after := refreshes(self)) is not None and not after:
             after.update(self._changed(values, x, chance()))
         key = None if self.plain else chance()
         drawing = key is not None and self.nature(x).draws
-        copies = copies if drawing else self._resting.get(copies, copies)
         if drawing:
             values = values | {name: values[name].clone() for name in self.nature(x).changes}
-        module, hooks = copies.take(), []
-        try:
-            for path, told in watch:
-                hooks.append(module.get_submodule(path).register_forward_pre_hook(told))
-            with self._cells(), Drawing(key) if drawing else self._at_rest():
-                output: Tensor = torch.func.functional_call(module, values, *arguments(module, x))
-            return output
-        finally:
-            for hook in hooks:
-                hook.remove()
-            copies.give_back(module)
-
-    def _cells(self) -> AbstractContextManager[None]:
-        return ElementaryCells(always=self.inner_loop) if self._recurs else nullcontext()
-
-    def _at_rest(self) -> AbstractContextManager[Any]:
-        """Within it PyTorch leaves out a fused form of its transformers, which `vmap` cannot follow and whose answers
-        have other bits than those of training; any mode, whatever it does, has this effect."""
-        return Drawing(None) if self._attends and not self.plain else nullcontext()
+        copies = copies if drawing else self._pools.resting(copies)
+        return self._pools.call(copies, values, x, watch, Drawing(key) if drawing else None)
 
     def holding(self, params: Params, task: Params | None = None, step: Tensor | None = None) -> nn.Module:
-        """A copy of the module that holds the values it has when called with these; for `run`, by any thread."""
+        """A copy of the module that holds the values it has when called with these, for `run`."""
         copies, values = self._bound(params, task, step)
-        return self._resting.get(copies, copies).new(values)
+        return self._pools.resting(copies).new(values)
 
     def run(self, holding: nn.Module, x: Features) -> Tensor:
         """The output of what `holding` gave for x (n, *features), as a call with its values gives it."""
-        given, named = arguments(holding, x)
-        with self._cells(), self._at_rest():
-            output: Tensor = holding(*given, **named)
-        return output
+        return self._pools.run(holding, x)
 
     def _bound(self, params: Params, task: Params | None, step: Tensor | None) -> tuple[Copies, dict[str, Any]]:
         """The copies of which one is to be called, and the values that its parameters and buffers take."""
@@ -265,7 +219,7 @@ class Network:
             at = at.clamp(max=self.steps).reshape(1)
             values = {n: v.index_select(0, at)[0] if self.per_step(n) else v for n, v in values.items()}
             statistics = {n: v.index_select(0, at)[0] for n, v in statistics.items()}
-        copies = self._by_statistics if statistics else self._by_batch
+        copies = self._pools.by_statistics if statistics else self._pools.by_batch
         if self.part:
             values = {n: v for n, v in values.items() if n in self.names}
             statistics = {n: v for n, v in statistics.items() if n.rpartition(".")[0] in self.layers}
@@ -275,7 +229,7 @@ class Network:
     @cached_property
     def names(self) -> frozenset[str]:
         """Of all parameters and buffers."""
-        module = self._by_batch.module
+        module = self._pools.by_batch.module
         both = (
             *module.named_parameters(remove_duplicate=False),
             *module.named_buffers(remove_duplicate=False),

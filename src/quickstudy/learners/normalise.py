@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.instancenorm import _InstanceNorm
 
 from quickstudy.episode import Params
 from quickstudy.errors import ModelError
@@ -67,3 +68,20 @@ def own_statistics(module: nn.Module, layers: tuple[str, ...]) -> Params:
         assert isinstance(layer, _BatchNorm) and layer.running_mean is not None and layer.running_var is not None
         statistics |= {f"{path}.mean": layer.running_mean.clone(), f"{path}.variance": layer.running_var.clone()}
     return statistics
+
+
+def refuse_statistics(path: str, layer: nn.Module, inside: bool) -> None:
+    """ModelError for a layer whose running statistics cannot be kept. inside: it is to take averages in an inner
+    loop."""
+    if isinstance(layer, _InstanceNorm) and layer.track_running_stats:
+        raise ModelError(
+            f"Layer {path} is {type(layer).__name__} with running statistics, which change at every call. "
+            "Build it with track_running_stats=False."
+        )
+    if inside and isinstance(layer, _BatchNorm) and layer.track_running_stats:
+        raise ModelError(
+            f"Layer {path} is {type(layer).__name__} with running statistics inside an inner loop: one average "
+            "cannot serve the network before and after adaptation. Choose norm='batch' (batch statistics; answers "
+            "then depend on the whole query set), norm='per_step' (statistics for every step), or replace the "
+            "layer by nn.GroupNorm."
+        )

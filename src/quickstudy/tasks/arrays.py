@@ -48,8 +48,9 @@ def arrays(
     x: (n, *features), a tensor, NumPy array, data frame or nested list of numbers, which mean what they are; or, with
         `format`, whatever that format stores: files, pixels from 0 to 255 …
     y: (n,) labels of any kind; equal labels are one class, named str(label).
-    format: what x is, such as quickstudy.formats.Image(size=28, channels=1); if not given, a table where x is a data
-        frame or records with names, else numbers of this shape. target: what is asked of them; classes if not given.
+    format: what x is, such as quickstudy.formats.Image(size=28, channels=1), or Array(shape=(12,), ids=True) of tokens;
+        if not given, a table where x is a data frame or records with names, else numbers of this shape.
+    target: what is asked of them; classes if not given.
     splits: the labels of 'train', 'val' and 'test'; by default the shares `val` and `test` of the classes are held out,
         at random by `split_seed`.
     groups: of each example, what it belongs to, such as its speaker or session; '' or None where nobody knows.
@@ -64,7 +65,15 @@ def arrays(
     if format is None and has_names(x):
         format = formats.make("table")
     if format is None:
+        whole = _whole(x)
         x = as_numbers(x)
+        if whole:
+            _log.warning(
+                "x holds whole numbers (%s), which networks are given as floating point. If they name things, as those "
+                "of tokens for nn.Embedding, say so: format=quickstudy.formats.Array(shape=%s, ids=True).",
+                whole,
+                tuple(x.shape[1:]),
+            )
         if x.dtype == torch.uint8 and x.dim() == 4:
             _log.warning(
                 "x holds whole numbers from 0 to 255 of the shape %s, which are taken as they are. If these are "
@@ -98,6 +107,12 @@ def arrays(
         groups=None if groups is None else ["" if group is None else str(group) for group in groups],
         rule=rule,
     )
+
+
+def _whole(x: Any) -> str:
+    """The type of whole numbers that could be ids; '' for others, and for those of pixels."""
+    dtype = str(getattr(x, "dtype", "")).removeprefix("torch.")
+    return dtype if dtype in ("int32", "int64", "uint32", "uint64") else ""
 
 
 def class_source(

@@ -24,6 +24,7 @@ from quickstudy.errors import CheckpointError, ConfigError, fitting_together
 from quickstudy.learners import Learner, Network
 from quickstudy.learners.given import as_given, freeze_all_but, giving
 from quickstudy.learners.probe import probe
+from quickstudy.learners.untied import refuse_shared
 from quickstudy.models import WithContext
 from quickstudy.models.encoders.keras import KerasModule, is_keras
 from quickstudy.models.given import keep_weights
@@ -89,7 +90,7 @@ def build_learner(
 def _apart(module: nn.Module, learner: str) -> tuple[nn.Module, dict[str, nn.Module]]:
     """The first network, and others by name, of an `nn.ModuleDict`; any other module is the first network itself.
 
-    Raises ConfigError for networks that the learner does not take.
+    Raises ConfigError for networks that the learner does not take, ModelError for networks that share a layer.
     """
     if not isinstance(module, nn.ModuleDict):
         return module, {}
@@ -106,6 +107,7 @@ def _apart(module: nn.Module, learner: str) -> tuple[nn.Module, dict[str, nn.Mod
             f"{', '.join(map(repr, takes[2:])) or 'no other'}; found {', '.join(map(repr, module)) or 'none'}. Correct "
             "the names, or give a module of your own that calls them."
         )
+    refuse_shared(dict(module.items()))
     return module["network"], others
 
 
