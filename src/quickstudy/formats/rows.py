@@ -83,7 +83,7 @@ def _jsonl(path: Path) -> Rows:
         except (ValueError, RecursionError) as error:
             raise DataError(f"{place}: that is no JSON in UTF-8 ({error}). Write one object on each line.") from error
         if not isinstance(row, dict):
-            raise DataError(f"{place}: found {line[:40]!r}, expected an object with names: {{\"text\": …}}.")
+            raise DataError(f'{place}: found {line[:40]!r}, expected an object with names: {{"text": …}}.')
         rows.append(row)
         places.append(place)
     columns = list(dict.fromkeys(name for row in rows for name in row))

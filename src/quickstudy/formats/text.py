@@ -70,7 +70,9 @@ class Tokens(Format):
         if self.tokenizer and not self.tokenizer.startswith("{"):
             object.__setattr__(self, "tokenizer", tokenizer_in(self.tokenizer))
         if not self.tokenizer and self.vocabulary < 300:
-            raise ConfigError(f"vocabulary must be at least 300, of which 256 are single bytes; found {self.vocabulary}.")
+            raise ConfigError(
+                f"vocabulary must be at least 300, of which 256 are single bytes; found {self.vocabulary}."
+            )
 
     @property
     def encoder(self) -> Encoder:
@@ -156,13 +158,17 @@ class Tokens(Format):
                 if count == made.special:
                     wordless.append(row)
         if wordless:
-            said = [f"{_place(texts[i], kept[i])}: the text {texts[i]!r:.60} gives no token. Take it out." for i in wordless]
+            said = [
+                f"{_place(texts[i], kept[i])}: the text {texts[i]!r:.60} gives no token. Take it out." for i in wordless
+            ]
             if broken == "refuse":
                 raise DataError(said[0])
             left_out += said
             rows = [row for row in range(len(texts)) if row not in set(wordless)]
             ids, mask, kept = ids[rows], mask[rows], [kept[row] for row in rows]
-        notices = [f"{cut} of {len(texts)} texts are longer than {self.length} tokens, and were cut off."] if cut else []
+        notices = (
+            [f"{cut} of {len(texts)} texts are longer than {self.length} tokens, and were cut off."] if cut else []
+        )
         if left_out:
             notices.append(f"{len(left_out)} unreadable texts left out: {' '.join(left_out)}")
         return Stored({_IDS: ids, _MASK: mask}, kept, notices)

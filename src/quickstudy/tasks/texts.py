@@ -26,9 +26,9 @@ def _settled(**options: Any) -> dict[str, Any]:
     if options["tokenizer"]:
         given = options["tokenizer"]
         return options | told | {"tokenizer": os.path.abspath(given) if os.path.exists(given) else given}
-    target = targets.make("classes")
-    shares = [options[name] for name in ("val", "test", "split_seed", "broken")]
-    format, *_ = learned(_format(**options), options["path"], *shares, target, _named(options["splits"]))
+    at, val, test, seed, broken = (options[name] for name in ("path", "val", "test", "split_seed", "broken"))
+    named, classes = _named(options["splits"]), targets.make("classes")
+    format: Any = learned(_format(**options), at, val, test, seed, broken, classes, named)[0]
     return options | told | {"tokenizer": format.tokenizer}
 
 
@@ -53,7 +53,7 @@ def text(
     split_seed: int = 0,
     broken: Broken = "refuse",
 ) -> ClassSource:
-    """Your own texts: a file of rows with a text and a label in each, or a folder of .txt files for each class.
+    """Your own texts: rows with a text and a label, or a folder of texts for each class.
 
     path: a file (.csv, .jsonl, .parquet), a folder that `save_to_disk` of the library datasets wrote, or a folder with
         a sub-folder of .txt files for each class. A folder with a file, or a folder, called 'train' holds the splits:
@@ -70,9 +70,7 @@ def text(
 
     Raises DataError, naming file and line, for texts that are empty or not in UTF-8, and for labels that are missing.
     """
-    format = _format(
-        text=text, label=label, group=group, tokenizer=tokenizer, vocabulary=vocabulary, length=length
-    )
+    format = _format(text=text, label=label, group=group, tokenizer=tokenizer, vocabulary=vocabulary, length=length)
     for place in split_places(path, format.row_files).values():
         if group and holds_rows(place):
             column(read_rows(place).columns, group, place, "--tasks.group")

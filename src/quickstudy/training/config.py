@@ -223,7 +223,7 @@ class RunConfig:
         return self.model.settings() != self.model.drawn().settings()
 
     def settled(self) -> RunConfig:
-        """The same with what its model and tasks read from elsewhere among their options, as it is stored with a run."""
+        """The same as it is stored with a run: what its model and tasks read from elsewhere is among their options."""
         return replace(self, model=self.model.settled(), tasks=self.tasks.settled())
 
     def to_json(self) -> dict[str, Any]:

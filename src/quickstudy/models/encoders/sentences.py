@@ -34,8 +34,8 @@ def sentence_folder(folder: Path) -> SentenceFolder:
     kinds = [str(step.get("type", "")).rpartition(".")[2] for step in steps]
     if kinds not in (["Transformer"], ["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]):
         raise ConfigError(
-            f"{folder / _MODULES} says that an embedding is made by {', '.join(kinds)}; only a Transformer, Pooling and "
-            "Normalize are known here. Choose another model, or give it as a module of your own: "
+            f"{folder / _MODULES} says that an embedding is made by {', '.join(kinds)}; only a Transformer, Pooling "
+            "and Normalize are known here. Choose another model, or give it as a module of your own: "
             "qs.train(config, module=…)."
         )
     places = [folder / str(step.get("path", "")) for step in steps]

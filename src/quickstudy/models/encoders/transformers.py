@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from quickstudy.errors import CheckpointError, ConfigError, MissingExtra
 from quickstudy.models.encoders.hub import CONFIG, architecture_in, folder_of, settings_in, settled_place
 from quickstudy.models.encoders.library import Library
-from quickstudy.models.encoders.sentences import Pool, sentence_folder
 from quickstudy.models.encoders.pixels import IMAGENET_MEAN, IMAGENET_STD, Pixels, Side, Triple, pixels
+from quickstudy.models.encoders.sentences import Pool, sentence_folder
 from quickstudy.models.head import with_head
 from quickstudy.registry import models
 from quickstudy.spec import TaskSpec
