@@ -63,7 +63,10 @@ class NGrams(nn.Module):
         hashed, there = self.runs(input_ids, attention_mask)
         sign = 1.0 - 2.0 * ((hashed >> 20) & 1)
         weights = self.weights[hashed % len(self.weights)].exp() * sign * there
-        sums = weights.new_zeros((len(weights), self.size)).scatter_add(1, (hashed >> 3) % self.size, weights)
+        rows = torch.arange(len(weights), device=weights.device)[:, None].expand_as(hashed)
+        sums = weights.new_zeros((len(weights), self.size))
+        # Not scatter_add, whose sums on a GPU are in any order.
+        sums = sums.index_put((rows, (hashed >> 3) % self.size), weights, accumulate=True)
         sums = F.normalize(sums, dim=1, eps=_LEAST)
         mapped = F.normalize(F.linear(sums, self.map), dim=1, eps=_LEAST)
         share = self.share.sigmoid()

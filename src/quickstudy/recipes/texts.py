@@ -10,8 +10,8 @@ from quickstudy.training.config import RunConfig
 def text() -> RunConfig:
     """Your own sentences, from a file of texts and labels: nothing but them is needed, and no GPU; minutes.
 
-    Say where they are: --tasks.path my.csv. Tokens are nearly letters, so that words with endings of their own have much
-    in common. With a pretrained encoder: --model transformers --model.name FOLDER --tasks.tokenizer FOLDER.
+    Say where they are: --tasks.path my.csv. Tokens are nearly letters, so that the forms of a word have much in common.
+    With a pretrained encoder: --model transformers --model.name FOLDER --tasks.tokenizer FOLDER.
     """
     return RunConfig(
         name="text",
