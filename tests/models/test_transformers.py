@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -275,3 +276,44 @@ def test_what_does_not_fit_is_refused_in_words(tmp_path: Path) -> None:
         ConfigError, match=r"'mlp' takes one tensor, .*several: input_ids, attention_mask.*--model transf"
     ):
         train(photo_run("protonet", models.part("mlp")), source=texts(), out=tmp_path / "run", quiet=True)
+
+
+def _sentences(folder: Path, inner: str, pooling: dict[str, Any], *more: str) -> nn.Module:
+    """A folder as sentence-transformers writes it, with the network in the sub-folder `inner`."""
+    made = saved("bert", folder / inner)
+    (folder / "1_Pooling").mkdir()
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps(pooling))
+    steps = [("Transformer", inner), ("Pooling", "1_Pooling"), *((kind, f"2_{kind}") for kind in more)]
+    told = [{"path": path, "type": f"sentence_transformers.models.{kind}"} for kind, path in steps]
+    (folder / "modules.json").write_text(json.dumps(told))
+    return made
+
+
+@pytest.mark.parametrize("inner", ["", "0_Transformer"])
+def test_a_folder_of_sentence_transformers_says_how_to_pool_and_normalise(inner: str, tmp_path: Path) -> None:
+    made = _sentences(tmp_path, inner, {"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}, "Normalize")
+    x = sentences(5)
+    states = made(**x).last_hidden_state
+    expected = states[:, 0] / states[:, 0].norm(dim=1, keepdim=True)
+    torch.testing.assert_close(encoder(tokens(), False, name=str(tmp_path))(**x), expected, rtol=1e-4, atol=1e-5)
+    ours = encoder(tokens(), False, name=str(tmp_path), pool="mean", normalise=False)
+    torch.testing.assert_close(ours(**x), mean_known(states, x["attention_mask"]), rtol=1e-4, atol=1e-5)
+    settled = models.part("transformers", name=str(tmp_path)).settled().options
+    assert (settled["pool"], settled["normalise"]) == ("cls", True)
+
+
+def test_steps_and_poolings_that_are_not_known_are_refused(tmp_path: Path) -> None:
+    _sentences(tmp_path / "dense", "", {"pooling_mode": "mean"}, "Dense")
+    with pytest.raises(ConfigError, match="made by Transformer, Pooling, Dense"):
+        encoder(tokens(), name=str(tmp_path / "dense"))
+    _sentences(tmp_path / "max", "", {"pooling_mode_max_tokens": True})
+    with pytest.raises(ConfigError, match="pools by pooling_mode_max_tokens"):
+        encoder(tokens(), name=str(tmp_path / "max"))
+
+
+def test_a_tokenizer_with_more_tokens_than_the_network_knows_is_refused(tmp_path: Path) -> None:
+    pytest.importorskip("tokenizers")
+    saved("bert", tmp_path)
+    format = formats.make("text", length=6).learn(["where is my card"])
+    with pytest.raises(ConfigError, match="knows 40 tokens, .* with 257 different ones"):
+        encoder(qs.TaskSpec(format, targets.make("classes", ways=3)), name=str(tmp_path))

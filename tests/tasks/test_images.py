@@ -246,7 +246,7 @@ def test_arrays_say_what_is_wrong() -> None:
         arrays(X, [*Y[:3], None, *Y[4:]])
     with pytest.raises(DataError, match="y has 1 different labels"):
         arrays(X, ["a"] * 60)
-    with pytest.raises(DataError, match="'kind 99', which no example in y has"):
+    with pytest.raises(DataError, match="'kind 99', which no example has"):
         arrays(X, Y, splits={"train": ["kind 99"]})
     with pytest.raises(DataError, match="'kind 1' twice, in 'train' and 'test'"):
         arrays(X, Y, splits={"train": ["kind 1"], "test": ["kind 1"]})

@@ -25,7 +25,7 @@ SMALL = Sampling(ways=2, shots=2, queries=3)
 
 
 @pytest.fixture
-def options(archives: Path, photos: Path, walks: Path) -> dict[str, dict[str, Any]]:
+def options(archives: Path, photos: Path, walks: Path, tmp_path: Path) -> dict[str, dict[str, Any]]:
     """What each source needs to run here; a source that needs nothing may be left out."""
     return {
         "folder": {"root": str(photos), "size": 12},
@@ -33,8 +33,16 @@ def options(archives: Path, photos: Path, walks: Path) -> dict[str, dict[str, An
         "glyphs": {"alphabets": 30},
         "records": {"root": str(photos), "format": "image", "options": ("size", "12")},
         "table_csv": {"path": str(rows_csv(walks.parent / "rows.csv"))},
+        "text": {"path": str(texts_csv(tmp_path / "texts.csv")), "vocabulary": 300},
         "series_csv": {"path": str(walks), "series": "sensor", "value": "°C"},
     }
+
+
+def texts_csv(path: Path) -> Path:
+    """Ten kinds of questions, eight of each."""
+    lines = ["text,label", *(f"who has {k} of the {'abcdefghij'[i]} in {i}?,{i}" for i in range(10) for k in range(8))]
+    path.write_text("\n".join(lines))
+    return path
 
 
 def rows_csv(path: Path) -> Path:
@@ -46,6 +54,8 @@ def rows_csv(path: Path) -> Path:
 
 @pytest.mark.parametrize("name", sources)
 def test_every_registered_source_keeps_the_contract(name: str, options: dict[str, dict[str, Any]]) -> None:
+    if name == "text":
+        pytest.importorskip("tokenizers")
     source = sources.part(name, **options.get(name, {})).build()
     check_source(source.sampled(SMALL))
     assert sources.summary(name).endswith(".") and len(sources.summary(name)) < 80

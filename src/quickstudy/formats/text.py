@@ -13,12 +13,12 @@ from torch import Tensor
 
 from quickstudy.episode import Features, State, map_features
 from quickstudy.errors import ConfigError, DataError, ShapeError
-from quickstudy.files import require_regular
 from quickstudy.formats.base import Format, Leaf
 from quickstudy.formats.drawing import Drawing, Text
 from quickstudy.formats.places import folders_or_files
 from quickstudy.formats.records import Broken, Records, Stored, all_kept
 from quickstudy.formats.rows import READERS, holds_rows, missing, read_rows
+from quickstudy.formats.strings import cell, place_of, read
 from quickstudy.formats.tokens import Encoder, encoder, learned_tokenizer, tokenizer_in
 from quickstudy.hints import Size, Within
 from quickstudy.registry import formats
@@ -27,17 +27,6 @@ _IDS, _MASK = "input_ids", "attention_mask"
 _SUFFIXES = (".txt",)
 _BATCH = 1024
 _SHORT = torch.iinfo(torch.int16).max
-
-
-class Placed(str):
-    """A text, and where it was found, for messages."""
-
-    place: str
-
-    def __new__(cls, text: str, place: str) -> Placed:
-        made = super().__new__(cls, text)
-        made.place = place
-        return made
 
 
 @formats.register("text")
@@ -109,7 +98,7 @@ class Tokens(Format):
         texts = rows.column(self.text, "where you train: --tasks.text")
         if not texts:
             raise DataError(f"{rows.place} has no rows. Write one for each text.")
-        items = [_cell(text, where) for text, where in zip(texts, rows.places, strict=True)]
+        items = [cell(text, where) for text, where in zip(texts, rows.places, strict=True)]
         labels = groups = None
         if labelled:
             cells = rows.column(self.label, "where you train: --tasks.label")
@@ -136,14 +125,14 @@ class Tokens(Format):
     def learn(self, records: Any, broken: Broken = "refuse") -> Format:
         if self.tokenizer:
             return self
-        texts, _, _ = _read(records, broken)
+        texts, _, _ = read(records, broken)
         return replace(self, tokenizer=learned_tokenizer(texts, self.vocabulary))
 
     def store(self, records: Any, broken: Broken = "refuse") -> Stored:
         """Texts as ids (n, length), int16 or int32, and a mask. One string is one text."""
         if isinstance(records, Mapping):
             return all_kept(self._compact(records))
-        texts, kept, left_out = _read(records, broken)
+        texts, kept, left_out = read(records, broken)
         made = self.encoder
         dtype = torch.int16 if made.vocabulary <= _SHORT else torch.int32
         ids = torch.full((len(texts), self.length), made.padding, dtype=dtype)
@@ -159,7 +148,8 @@ class Tokens(Format):
                     wordless.append(row)
         if wordless:
             said = [
-                f"{_place(texts[i], kept[i])}: the text {texts[i]!r:.60} gives no token. Take it out." for i in wordless
+                f"{place_of(texts[i], kept[i])}: the text {texts[i]!r:.60} gives no token. Take it out."
+                for i in wordless
             ]
             if broken == "refuse":
                 raise DataError(said[0])
@@ -194,65 +184,3 @@ class Tokens(Format):
         assert isinstance(x, Mapping)
         there: Tensor = x[_IDS][x[_MASK] > 0]
         return Text(self.encoder.tokenizer.decode(there.tolist(), skip_special_tokens=True).strip())
-
-
-def _cell(cell: Any, place: str) -> Placed:
-    if missing(cell):
-        return Placed("", place)
-    if not isinstance(cell, str):
-        raise DataError(f"{place}: {cell!r:.60} is no text but {type(cell).__name__}. Write it as a text.")
-    return Placed(cell, place)
-
-
-def _place(text: str, index: int) -> str:
-    return text.place if isinstance(text, Placed) else f"Text {index}"
-
-
-def _read(records: Any, broken: Broken) -> tuple[list[str], list[int], list[str]]:
-    """Texts of strings and of files, which of the records they are, and what is said of those that were left out."""
-    if isinstance(records, str | Path):
-        records = [records]
-    items = records.tolist() if hasattr(records, "tolist") else records
-    if not isinstance(items, Sequence):
-        raise ShapeError(f"Texts are strings, in a list or a column, found {type(records).__name__}. Give such.")
-    texts: list[str] = []
-    kept: list[int] = []
-    left_out: list[str] = []
-    for index, item in enumerate(items):
-        try:
-            texts.append(_text(item, index))
-        except DataError as error:
-            if broken == "refuse":
-                raise
-            left_out.append(str(error))
-        else:
-            kept.append(index)
-    return texts, kept, left_out
-
-
-def _text(item: Any, index: int) -> str:
-    """The text of one item; DataError, naming it, where there is none."""
-    if isinstance(item, Path):
-        item = Placed(_file(item), str(item))
-    if not isinstance(item, str):
-        raise DataError(f"Text {index} is no string but {type(item).__name__}: {item!r:.60}. Give strings.")
-    place = _place(item, index)
-    if not item.strip():
-        raise DataError(f"{place}: the text is empty. Fill it, or take it out.")
-    try:
-        item.encode()
-    except UnicodeEncodeError as error:
-        raise DataError(f"{place}: the text {item!r:.60} is not Unicode ({error.reason}). Correct it.") from error
-    return item
-
-
-def _file(path: Path) -> str:
-    require_regular(path)
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror}). Check the path.") from error
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path} is no text in UTF-8 ({error.reason} at byte {error.start}). Save it in UTF-8, or take it out."
-        ) from error

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from quickstudy.hints import Depth, Size
+from quickstudy.errors import ConfigError
+from quickstudy.hints import Size, Within
 from quickstudy.models.head import with_head
 from quickstudy.registry import models
 from quickstudy.spec import TaskSpec
@@ -15,6 +18,7 @@ _NAMES = {"input_ids", "attention_mask"}
 _PRIME = 2_147_483_647
 _ID, _NEXT, _ORDER, _MIX, _ADD = 15_485_863, 31_337_201, 86_028_121, 1_103_515_245, 12_345
 _LEAST = 1e-6  # a length that is divided by
+_SHARE = -2.0  # of the map where it is drawn, before the sigmoid: at first the sums say nearly all
 
 
 class NGrams(nn.Module):
@@ -30,15 +34,15 @@ class NGrams(nn.Module):
         super().__init__()
         self.shortest, self.longest, self.size = shortest, longest, size
         self.features = size + width
-        self.weights = nn.Embedding(weights, 1)
-        self.map = nn.Linear(size, width, bias=False)
+        self.weights = nn.Parameter(torch.zeros(weights))
+        self.map = nn.Parameter(torch.empty(width, size))
         self.share = nn.Parameter(torch.tensor(0.0))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        nn.init.zeros_(self.weights.weight)
-        nn.init.normal_(self.map.weight, std=self.size**-0.5)
-        nn.init.zeros_(self.share)
+        nn.init.zeros_(self.weights)
+        nn.init.normal_(self.map, std=self.size**-0.5)
+        nn.init.constant_(self.share, _SHARE)
 
     def runs(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """A hash of the run that ends at each token, of each length, and whether there is one: (n, orders · L)."""
@@ -58,24 +62,42 @@ class NGrams(nn.Module):
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         hashed, there = self.runs(input_ids, attention_mask)
         sign = 1.0 - 2.0 * ((hashed >> 20) & 1)
-        weights = self.weights(hashed % self.weights.num_embeddings)[..., 0].exp() * sign * there
-        sums = weights.new_zeros((len(weights), self.size)).scatter_add(1, (hashed >> 3) % self.size, weights)
+        weights = self.weights[hashed % len(self.weights)].exp() * sign * there
+        rows = torch.arange(len(weights), device=weights.device)[:, None].expand_as(hashed)
+        sums = weights.new_zeros((len(weights), self.size))
+        # Not scatter_add, whose sums on a GPU are in any order.
+        sums = sums.index_put((rows, (hashed >> 3) % self.size), weights, accumulate=True)
         sums = F.normalize(sums, dim=1, eps=_LEAST)
-        mapped = F.normalize(self.map(sums), dim=1, eps=_LEAST)
+        mapped = F.normalize(F.linear(sums, self.map), dim=1, eps=_LEAST)
         share = self.share.sigmoid()
         return torch.cat([(1 - share).sqrt() * sums, share.sqrt() * mapped], dim=1)
 
 
-@models.register("ngrams", axes=-1, several=True)
+@models.register("ngrams", axes=0, several=True)
 def ngrams(
     spec: TaskSpec,
     head: bool = True,
     *,
-    shortest: Depth = 2,
-    longest: Depth = 5,
+    shortest: Size = 2,
+    longest: Annotated[int, Within(1, 16)] = 5,
     size: Size = 4096,
     weights: Size = 1 << 17,
     width: Size = 256,
 ) -> nn.Module:
+    """Runs of tokens, each with a learned weight, hashed into one vector: for texts, without pretrained weights.
+
+    It does best where tokens are short, such as the letters of a small vocabulary (--tasks.vocabulary 300). With `head`
+    a linear layer gives `spec.outputs` numbers.
+
+    shortest, longest: how many tokens a run has. size: of the vector that runs are hashed into.
+    weights: how many runs can have a weight of their own. width: of a learned map of the vector, beside it.
+    """
+    if set(spec.format.layout) != _NAMES:
+        raise ConfigError(
+            f"The model 'ngrams' takes texts ({' and '.join(sorted(_NAMES))}), but these are {spec.format}. Choose "
+            "another model: `quickstudy list models` shows them."
+        )
+    if longest < shortest:
+        raise ConfigError(f"shortest={shortest} is longer than longest={longest}. Lower it.")
     encoder = NGrams(shortest, longest, size, weights, width)
     return with_head(encoder, encoder.features, spec) if head else encoder

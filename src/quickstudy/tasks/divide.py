@@ -45,7 +45,8 @@ def _validated(splits: dict[str, Tensor]) -> dict[str, Tensor]:
 def split_places(root: str | Path, suffixes: Sequence[str] = ()) -> dict[str, Path]:
     """Where the records of each split lie: in `root`, in folders, or files, that are called 'train', 'val' and 'test'.
 
-    Where nothing is called 'train', all records lie at `root` itself, as 'train'. 'val' may be called as others call it.
+    Where nothing is called 'train', all records lie at `root` itself, as 'train'. 'val' may be called 'valid',
+    'validation' or 'dev'.
     suffixes: of files that hold many records each. Raises DataError where two are called alike.
     """
     found: dict[str, Path] = {}

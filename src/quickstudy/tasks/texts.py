@@ -27,11 +27,9 @@ def _settled(**options: Any) -> dict[str, Any]:
     if options["tokenizer"]:
         given = options["tokenizer"]
         return options | told | {"tokenizer": os.path.abspath(given) if os.path.exists(given) else given}
-    target = targets.make("classes")
-    format: Any = learned(
-        _format(**options), options["path"], options["val"], options["test"], options["split_seed"], options["broken"],
-        target, _named(options["splits"]), options["min_class"],
-    )  # fmt: skip
+    at, val, test, seed, broken = (options[name] for name in ("path", "val", "test", "split_seed", "broken"))
+    named, classes = _named(options["splits"]), targets.make("classes")
+    format: Any = learned(_format(**options), at, val, test, seed, broken, classes, named, options["min_class"])[0]
     return options | told | {"tokenizer": format.tokenizer}
 
 
@@ -58,7 +56,7 @@ def text(
     groups: Rule = "apart",
     min_class: int = 0,
 ) -> ClassSource:
-    """Your own texts: a file of rows with a text and a label in each, or a folder of .txt files for each class.
+    """Your own texts: rows with a text and a label, or a folder of texts for each class.
 
     path: a file (.csv, .jsonl, .parquet), a folder that `save_to_disk` of the library datasets wrote, or a folder with
         a sub-folder of .txt files for each class. A folder with a file, or a folder, called 'train' holds the splits:

@@ -61,12 +61,15 @@ def _check_layout(format: Format, x: Features) -> None:
     counts = {len(tensor) for tensor in tensors.values()}
     require(len(counts) == 1, f"The tensors of the features have different numbers of examples: {sorted(counts)}.")
     for name, tensor in tensors.items():
-        shape, dtype = format.layout[name]
+        shape, dtype, below = format.layout[name]
         require(tensor.dtype == dtype, f"The features {name!r} are {tensor.dtype}, but `layout` says {dtype}.")
         one = tuple(tensor.shape[1:])
         require(one == shape, f"One example of the features {name!r} has the shape {one}, but `layout` says {shape}.")
         if tensor.is_floating_point():
             require(bool(torch.isfinite(tensor).all()), f"The features {name!r} hold NaN or infinite values.")
+        elif below is not None:
+            inside = bool(((tensor >= 0) & (tensor < below)).all())
+            require(inside, f"The features {name!r} hold numbers outside [0, {below}), which `layout` says.")
     format.check(x, 1, "the features")
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from quickstudy.errors import ConfigError
-from quickstudy.models.encoders.hub import CONFIG, settings_in
+from quickstudy.models.encoders.hub import CONFIG, folder_of, settings_in
 from quickstudy.storage.json import read_json
 
 Pool = Literal["mean", "cls", "own"]
@@ -23,24 +23,29 @@ class SentenceFolder(NamedTuple):
     normalise: bool | None = None
 
 
-def sentence_folder(folder: Path) -> SentenceFolder:
-    """What the `modules.json` of a folder says; the folder itself where it has none.
+def sentence_folder(name: str, weights: bool) -> SentenceFolder:
+    """The folder of the network of transformers that is called `name`, see `folder_of`, and what `modules.json` says.
 
     Raises ConfigError for steps after the network that are not built here.
     """
+    if not Path(name).is_dir():
+        return _said(folder_of(name, "transformers", weights))
+    said = _said(Path(name))
+    return said._replace(folder=folder_of(str(said.folder), "transformers", weights))
+
+
+def _said(folder: Path) -> SentenceFolder:
     if not (folder / _MODULES).is_file():
         return SentenceFolder(folder)
     steps = read_json(folder / _MODULES, list[dict[str, Any]], "Fetch or save the model again.")
     kinds = [str(step.get("type", "")).rpartition(".")[2] for step in steps]
     if kinds not in (["Transformer"], ["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]):
         raise ConfigError(
-            f"{folder / _MODULES} says that an embedding is made by {', '.join(kinds)}; only a Transformer, Pooling and "
-            "Normalize are known here. Choose another model, or give it as a module of your own: "
+            f"{folder / _MODULES} says that an embedding is made by {', '.join(kinds)}; only a Transformer, Pooling "
+            "and Normalize are known here. Choose another model, or give it as a module of your own: "
             "qs.train(config, module=…)."
         )
     places = [folder / str(step.get("path", "")) for step in steps]
-    if not (places[0] / CONFIG).is_file():
-        raise ConfigError(f"The folder {places[0]}, which {folder / _MODULES} names, has no {CONFIG}. Fetch it again.")
     return SentenceFolder(places[0], _pool(places[1]) if len(places) > 1 else None, "Normalize" in kinds)
 
 

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from quickstudy.errors import CheckpointError, ConfigError, MissingExtra
-from quickstudy.models.encoders.hub import CONFIG, architecture_in, folder_of, settings_in, settled_place
+from quickstudy.models.encoders.hub import CONFIG, architecture_in, settings_in, settled_place
 from quickstudy.models.encoders.library import Library
 from quickstudy.models.encoders.pixels import IMAGENET_MEAN, IMAGENET_STD, Pixels, Side, Triple, pixels
 from quickstudy.models.encoders.sentences import Pool, sentence_folder
@@ -84,7 +84,7 @@ class TransformersEncoder(Library):
 def _settled(**options: Any) -> dict[str, Any]:
     if options["architecture"]:
         return options
-    folder, pool, normalise = sentence_folder(folder_of(options["name"], "transformers", weights=False))
+    folder, pool, normalise = sentence_folder(options["name"], weights=False)
     try:
         config = _transformers().AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -135,7 +135,7 @@ def _made(architecture: str) -> nn.Module:
 def _loaded(architecture: str, name: str, pretrained: bool | str) -> tuple[nn.Module, set[str]]:
     """The network with weights, and the names of the parameters that these lack."""
     place = pretrained if isinstance(pretrained, str) else name
-    folder = sentence_folder(folder_of(place, "transformers", weights=True))[0]
+    folder = sentence_folder(place, weights=True).folder
     try:
         made, facts = _transformers().AutoModel.from_pretrained(
             folder, config=_config(architecture), dtype=torch.float32, attn_implementation="eager",
