@@ -11,8 +11,8 @@ from torch import Tensor
 
 from quickstudy.episode import Features, leaves
 from quickstudy.errors import ConfigError, DataError, ShapeError
-from quickstudy.formats.augment import Augment
 from quickstudy.formats.base import Format
+from quickstudy.formats.distortion import Distortion
 from quickstudy.formats.numeric import as_numbers, has_names
 from quickstudy.formats.records import say
 from quickstudy.registry import formats, targets
@@ -22,7 +22,7 @@ from quickstudy.tasks.classes import ClassSource
 from quickstudy.tasks.divide import named_splits, split_classes
 from quickstudy.tasks.pool import TensorPool
 
-_PLAIN = Augment()
+_PLAIN = Distortion()
 _log = logging.getLogger("quickstudy")
 
 
@@ -37,7 +37,7 @@ def arrays(
     test: float = 0.2,
     split_seed: int = 0,
     symmetries: int = 1,
-    augmentation: Augment = _PLAIN,
+    augmentation: Distortion = _PLAIN,
 ) -> ClassSource:
     """Tasks of classes over labelled examples in memory.
 
@@ -48,7 +48,7 @@ def arrays(
         frame or records with names, else numbers of this shape. target: what is asked of them; classes if not given.
     splits: the labels of 'train', 'val' and 'test'; by default the shares `val` and `test` of the classes are held out,
         at random by `split_seed`.
-    symmetries, augmentation: see ClassSource; of images, on training tasks only.
+    symmetries, augmentation: see ClassSource; of images and recordings, on training tasks only.
 
     Raises ShapeError for lengths or types that do not fit, DataError for NaN or too few classes.
     """
@@ -98,7 +98,7 @@ def class_source(
     splits: Mapping[str, Tensor],
     *,
     symmetries: int = 1,
-    augmentation: Augment = _PLAIN,
+    augmentation: Distortion = _PLAIN,
     target: Target | None = None,
 ) -> ClassSource:
     """The source over stored x (n, …) with labels (n,) into names; symmetries and augmentation are for training."""

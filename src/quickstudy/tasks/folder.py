@@ -11,6 +11,7 @@ from quickstudy.episode import joined
 from quickstudy.errors import ConfigError, DataError
 from quickstudy.formats.augment import Augment
 from quickstudy.formats.base import Format
+from quickstudy.formats.distortion import Distortion
 from quickstudy.formats.records import Broken, Records, say
 from quickstudy.registry import formats, sources, targets
 from quickstudy.targets.base import Target
@@ -69,7 +70,7 @@ def class_folders_source(
     split_seed: int,
     broken: Broken,
     symmetries: int = 1,
-    augmentation: Augment | None = None,
+    augmentation: Distortion | None = None,
     target: Target | None = None,
 ) -> ClassSource:
     """Classes of records of any format that lie at one place, or in its sub-folders 'train', 'val' and 'test'.
@@ -105,7 +106,7 @@ def class_folders_source(
         [name for _, names in encoded.values() for name in names],
         rest | {s: first[s] + torch.arange(len(names)) for s, (_, names) in encoded.items() if s != "train"},
         symmetries=symmetries,
-        augmentation=augmentation or Augment(),
+        augmentation=augmentation or Distortion(),
         target=target,
     )
 
