@@ -26,6 +26,10 @@ class OnnxSound(nn.Module):
     embeddings are pooled over the windows. Without a first file the second takes the samples.
     """
 
+    scale: Tensor
+    gain: Tensor
+    offset: Tensor
+
     def __init__(
         self,
         size: int,
@@ -39,7 +43,10 @@ class OnnxSound(nn.Module):
     ) -> None:
         super().__init__()
         self.spectrogram, self.network = spectrogram, network  # file, checksum and output of each
-        self.scale, self.gain, self.offset, self.step, self.pool = scale, gain, offset, step, pool
+        self.step, self.pool = step, pool
+        self.register_buffer("scale", torch.tensor(scale))
+        self.register_buffer("gain", torch.tensor(gain))
+        self.register_buffer("offset", torch.tensor(offset))
         self.shape: tuple[int, ...] = ()
         self.heard = 0
         nothing = torch.zeros(1, size)
