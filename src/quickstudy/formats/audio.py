@@ -45,8 +45,8 @@ class Audio(Format):
     predictions for all its windows, each half over the last, that are not silent.
 
     rate: samples a second, to which all is brought. seconds: of the window. mels: bands of frequencies. frame, hop:
-    length of a frame and distance to the next, in seconds. normalise: every clip is brought to one loudness, and every
-    band of its spectrogram to the mean 0, all of them together to the variance 1.
+    length of a frame and distance to the next, in seconds. normalise: every clip is brought to one loudness, and its
+    spectrogram to the mean 0 and the variance 1.
     """
 
     rate: int = 16000
@@ -188,9 +188,9 @@ class Audio(Format):
         frames = 1 + (length - self.shortest).clamp(min=0) // self.step
         heard = (torch.arange(x.shape[-1], device=x.device) < frames[..., None])[..., None, :]
         if self.normalise:
-            x = _centred(x, heard)
-            spread = (x * heard).square().sum((-2, -1), keepdim=True) / (heard.sum((-2, -1), keepdim=True) * self.mels)
-            x = x * (spread + _FAINT).rsqrt()
+            count = heard.sum((-2, -1), keepdim=True) * self.mels
+            x = x - (x * heard).sum((-2, -1), keepdim=True) / count
+            x = x * ((x * heard).square().sum((-2, -1), keepdim=True) / count + _FAINT).rsqrt()
         return _in_the_middle(x * heard, frames[..., None])[..., None, :, :]
 
     def ask(

@@ -199,8 +199,8 @@ class Format(ABC):
         if symmetries != 1 and symmetries not in self.symmetries:
             if not self.symmetries:
                 raise self._undistorted("Symmetries")
-            known = [f"{count} ({said})" for count, said in self.symmetries.items()]
-            raise ConfigError(f"symmetries must be 1 (none), {' or '.join(known)}, found {symmetries}.")
+            *known, last = ["1 (none)", *(f"{count} ({said})" for count, said in self.symmetries.items())]
+            raise ConfigError(f"symmetries must be {', '.join(known)} or {last}, found {symmetries}.")
         if how and not isinstance(how, self.distortion):
             raise self._undistorted(f"Augmentation by {type(how).__name__}")
 

@@ -26,7 +26,7 @@ def speech(
 ) -> nn.Sequential:
     """Residual network for spectrograms (1, mels, frames) of sounds of any kind, which says what is heard, not when.
 
-    A 5×5 convolution, halving bands and frames twice, residual blocks that halve them once each, and the mean and the
+    A 5×5 convolution that halves bands and frames, pooling and residual blocks that halve them again, and the mean and the
     maximum over time of every channel and band. The last block has no ReLU, so that embeddings are signed.
 
     widths: filters of the stages.
@@ -34,15 +34,24 @@ def speech(
     """
     check_axes(spec, "speech", "spectrograms (channels, mels, frames)")
     stem, *blocks = widths
+    sizes = [(size + 1) // 2 for size in spec.input_shape[1:]]
+
+    def halving() -> tuple[int, int]:
+        """What to pool over, where there is something to halve."""
+        nonlocal sizes
+        kernel = [min(2, size) for size in sizes]
+        sizes = [size // by for size, by in zip(sizes, kernel, strict=True)]
+        return kernel[0], kernel[1]
+
     layers: list[nn.Module] = [
         nn.Conv2d(spec.input_shape[0], stem, 5, stride=2, padding=2, bias=False),
         make_norm(norm_layer, stem),
         nn.ReLU(),
-        nn.MaxPool2d(2),
+        nn.MaxPool2d(halving()),
     ]
     for index, width in enumerate(blocks):
         last = index + 1 == len(blocks)
-        layers.append(SmallBlock(widths[index], width, norm_layer, active=head or not last))
+        layers.append(SmallBlock(widths[index], width, norm_layer, active=head or not last, pool=halving()))
     layers.append(TimePooling())
     if head:
         with torch.no_grad():

@@ -1,5 +1,6 @@
 """Recipes: plain functions that return a whole run, with every number needed to repeat what we publish."""
 
+from quickstudy.recipes.audio import audio
 from quickstudy.recipes.demo import demo, demo_glyphs
 from quickstudy.recipes.omniglot import (
     omniglot_lake,
@@ -21,6 +22,7 @@ from quickstudy.recipes.series import lines_lstm
 from quickstudy.recipes.small import linear_maml, sinusoid_maml, sinusoid_metasgd, sinusoid_metasgd_baseline
 
 __all__ = [
+    "audio",
     "demo",
     "demo_glyphs",
     "gp_incontext",
