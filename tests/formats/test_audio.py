@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from sounds import folder, save, tone
 from torch import Tensor
 
 from quickstudy import rng
@@ -21,10 +22,9 @@ from quickstudy.formats.sound_augment import SoundAugment
 from quickstudy.formats.spectrogram import log_mels, mel_filters
 from quickstudy.targets.base import Distribution
 from quickstudy.testing import check_format
-from sounds import folder, save, tone
 
-SHORT = Audio(rate=8000, seconds=0.5, mels=20)
-RAW = Audio(rate=8000, seconds=0.5, mels=0, normalise=False)
+SHORT = Audio(rate=8000, seconds=0.5, mels=20, normalise="clip")
+RAW = Audio(rate=8000, seconds=0.5, mels=0, normalise="none")
 
 
 def features(format: Audio, records: Any) -> Tensor:
@@ -86,7 +86,7 @@ def test_files_bytes_and_arrays_in_every_form_are_one(tmp_path: Path) -> None:
 
 def test_the_contract_is_kept_from_files(tmp_path: Path) -> None:
     folder(tmp_path, classes=2, each=2)
-    for format in (SHORT, RAW, replace(RAW, normalise=True), replace(SHORT, normalise=False)):
+    for format in (SHORT, RAW, replace(RAW, normalise="clip"), replace(SHORT, normalise="none")):
         check_format(format, format.find(tmp_path).items, tmp_path)
 
 
@@ -168,6 +168,7 @@ def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ({"hop": 0.0}, "hop above 0"),
         ({"hop": 1e-6}, "at least one sample"),
         ({"rate": 8000, "mels": 2000}, "too narrow"),
+        ({"normalise": "bands"}, "no value of normalise called 'bands'. Did you mean 'band'"),
     ],
 )
 def test_settings_that_cannot_be(options: dict[str, Any], said: str) -> None:
@@ -190,7 +191,7 @@ def plain_log_mels(samples: np.ndarray, rate: int, mels: int, frame: int, hop: i
     for start in range(0, len(samples) - frame + 1, hop):
         power = np.abs((samples[start : start + frame] * window) @ waves) ** 2 / (window**2).sum()
         bands = []
-        for low, middle, high in zip(corners, corners[1:], corners[2:]):
+        for low, middle, high in zip(corners, corners[1:], corners[2:], strict=False):
             total = 0.0
             for k, value in enumerate(power):
                 f = k * rate / size
@@ -214,7 +215,7 @@ def test_log_mels_are_what_the_formula_says() -> None:
 def test_a_tone_is_loudest_in_its_band() -> None:
     filters = mel_filters(20, 512, 8000)
     for pitch in (250.0, 700.0, 1500.0, 3000.0):
-        absolute = features(replace(SHORT, normalise=False), [tone(pitch, 0.5)])[0, 0]
+        absolute = features(replace(SHORT, normalise="none"), [tone(pitch, 0.5)])[0, 0]
         assert int(absolute.mean(1).argmax()) == int(filters[round(pitch / 8000 * 512)].argmax())
 
 
@@ -227,6 +228,8 @@ def test_features_are_differentiable() -> None:
         return format.features({"samples": samples, "length": length})
 
     assert torch.autograd.gradcheck(through, samples.requires_grad_(), atol=1e-5)
+    format = replace(format, normalise="clip")
+    assert torch.autograd.gradcheck(through, samples, atol=1e-5)
     raw = replace(format, mels=0)
     assert torch.autograd.gradcheck(lambda s: raw.features({"samples": s, "length": length}), samples)
 
@@ -242,6 +245,16 @@ def test_a_clip_looks_the_same_in_any_window_and_at_any_loudness() -> None:
 
 
 # Longer recordings
+
+
+def test_by_band_the_mean_is_taken_out() -> None:
+    words = Audio(rate=8000, seconds=0.5, mels=20)
+    x = words.features(words.store([tone(440.0, 0.5), tone(900.0, 0.3)]).x)
+    assert isinstance(x, Tensor)
+    for clip, frames in zip(x[:, 0], (48, 28), strict=True):
+        there = clip[:, (48 - frames) // 2 :][:, :frames]
+        torch.testing.assert_close(there.mean(1), torch.zeros(20), rtol=0, atol=1e-4)
+        assert abs(float(there.square().mean()) - 1) < 1e-3
 
 
 def test_of_a_longer_clip_the_loudest_window_is_learned_from() -> None:

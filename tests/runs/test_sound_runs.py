@@ -24,7 +24,7 @@ from quickstudy.tasks import audio
 from quickstudy.testing import check_source
 from quickstudy.training.config import RunConfig
 
-OPTIONS = {"rate": 8000, "seconds": 0.4, "mels": 16}
+OPTIONS = {"rate": 8000, "seconds": 0.4, "mels": 16, "normalise": "clip"}
 
 
 def run_config(root: Path, model: Part[Any], learner: str = "protonet", **options: Any) -> RunConfig:
@@ -118,7 +118,7 @@ def test_from_the_command_line(tones: Path, tmp_path: Path, monkeypatch: pytest.
 
 
 def spec(seconds: float, mels: int = 0) -> TaskSpec:
-    format = formats.make("audio", rate=8000, seconds=seconds, mels=mels, normalise=bool(mels))
+    format = formats.make("audio", rate=8000, seconds=seconds, mels=mels, normalise="band" if mels else "none")
     return TaskSpec(format, targets.make("classes", ways=3))
 
 
@@ -192,7 +192,7 @@ def test_its_features_are_kept_and_models_come_back(
 ) -> None:
     frames, net, _ = chain
     part = models.part("onnx_sound", file=str(net), spectrogram=str(frames))
-    config = run_config(tones, part, iterations=0, mels=0, normalise=True)
+    config = run_config(tones, part, iterations=0, mels=0)
     run = train(config, out=tmp_path / "run", quiet=True)
     assert len(run.config.model.options["spectrogram_checksum"]) == 64
     first = run.evaluate(episodes=10)
@@ -203,7 +203,9 @@ def test_its_features_are_kept_and_models_come_back(
     x = torch.randn(4, 3200) * 0.1
     model = run.adapt(x, list("aabb"))
     model.save(tmp_path / "model")
-    assert torch.equal(qs.load(tmp_path / "model", device="cpu").predict(x).probabilities, model.predict(x).probabilities)
+    assert torch.equal(
+        qs.load(tmp_path / "model", device="cpu").predict(x).probabilities, model.predict(x).probabilities
+    )
 
 
 def test_a_real_speech_embedding(tmp_path: Path) -> None:
@@ -212,7 +214,7 @@ def test_a_real_speech_embedding(tmp_path: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     here = Path(resources.__file__).parent
     files = {"file": str(here / "embedding_model.onnx"), "spectrogram": str(here / "melspectrogram.onnx")}
-    format = formats.make("audio", mels=0, normalise=False)
+    format = formats.make("audio", mels=0, normalise="none")
     x = torch.stack([tone(300.0, 1.0, 16000), 1e-4 * tone(900.0, 1.0, 16000)])
     seen = TaskSpec(format, targets.make("classes", ways=2))
     made = onnx_sound(seen, False, scale=32768.0, gain=0.1, offset=2.0, **files)

@@ -6,29 +6,29 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor
 
 from quickstudy.episode import Features, State
-from quickstudy.errors import ConfigError, DataError, ShapeError
+from quickstudy.errors import ConfigError, DataError, ShapeError, unknown_name
 from quickstudy.formats.base import Format, Leaf
 from quickstudy.formats.drawing import Curve, Drawing, Picture
 from quickstudy.formats.places import folders_or_files
 from quickstudy.formats.progress import with_progress
-from quickstudy.formats.records import Broken, Records, Stored, all_kept
 from quickstudy.formats.recording import Clip, as_clips, clip_of
+from quickstudy.formats.records import Broken, Records, Stored, all_kept
 from quickstudy.formats.sound import SUFFIXES
 from quickstudy.formats.sound_augment import SoundAugment, distort, disturb
-from quickstudy.formats.spectrogram import fft_size, log_mels, mel_filters
+from quickstudy.formats.spectrogram import centred, fft_size, in_the_middle, log_mels, mel_filters, standardised
 from quickstudy.registry import formats
 from quickstudy.targets.base import Distribution
 
+Normalise = Literal["band", "clip", "none"]
 _SCALE = 32768.0  # int16 of a sample of 1
 _LEVEL = 0.1  # root mean square of normalised samples
 _COMPACT = ("samples", "length")
-_FAINT = 1e-8  # added to powers that are divided by
 _BATCH = 256  # segments that are answered for at once
 _POINTS = 100  # of a curve
 
@@ -45,8 +45,9 @@ class Audio(Format):
     predictions for all its windows, each half over the last, that are not silent.
 
     rate: samples a second, to which all is brought. seconds: of the window. mels: bands of frequencies. frame, hop:
-    length of a frame and distance to the next, in seconds. normalise: every clip is brought to one loudness, and its
-    spectrogram to the mean 0 and the variance 1.
+    length of a frame and distance to the next, in seconds. normalise: every clip is brought to
+    one loudness, and its spectrogram to the mean 0 and the variance 1, by 'clip' as a whole, or by 'band' with the
+    mean 0 in each band: that takes out microphones and rooms, and sounds that do not change, such as hums; or 'none'.
     """
 
     rate: int = 16000
@@ -54,7 +55,7 @@ class Audio(Format):
     mels: int = 40
     frame: float = 0.025
     hop: float = 0.01
-    normalise: bool = True
+    normalise: Normalise = "band"
 
     what = "recordings"
     symmetries: ClassVar[Mapping[int, str]] = {2: "played backwards"}
@@ -71,6 +72,8 @@ class Audio(Format):
                 f"seconds must lie between frame={self.frame} and 600, and a hop be at least one sample; found "
                 f"seconds={self.seconds}, hop={self.hop} at {self.rate} Hz."
             )
+        if self.normalise not in get_args(Normalise):
+            raise unknown_name("value of normalise", str(self.normalise), get_args(Normalise))
         if self.mels:
             mel_filters(self.mels, fft_size(self.shortest), self.rate)
 
@@ -177,21 +180,18 @@ class Audio(Format):
         """(*lead, 1, mels, frames), or (*lead, samples); differentiable where samples are floating point."""
         assert isinstance(stored, Mapping)
         samples, length = _floating(stored["samples"]), stored["length"].long()
-        there = torch.arange(self.samples, device=samples.device) < length[..., None]
-        if self.normalise:
-            samples = _centred(samples, there) * there
-            loudness = samples.square().sum(-1, keepdim=True) / length[..., None]
-            samples = samples * (_LEVEL / (loudness + _FAINT).sqrt())
+        if self.normalise != "none":
+            there = torch.arange(self.samples, device=samples.device) < length[..., None]
+            samples = _LEVEL * standardised(samples, there, (-1,)) * there
         if not self.mels:
-            return _in_the_middle(samples, length)
+            return in_the_middle(samples, length)
         x = log_mels(samples, self.rate, self.mels, self.shortest, self.step)
         frames = 1 + (length - self.shortest).clamp(min=0) // self.step
-        heard = (torch.arange(x.shape[-1], device=x.device) < frames[..., None])[..., None, :]
-        if self.normalise:
-            count = heard.sum((-2, -1), keepdim=True) * self.mels
-            x = x - (x * heard).sum((-2, -1), keepdim=True) / count
-            x = x * ((x * heard).square().sum((-2, -1), keepdim=True) / count + _FAINT).rsqrt()
-        return _in_the_middle(x * heard, frames[..., None])[..., None, :, :]
+        if self.normalise != "none":
+            heard = (torch.arange(x.shape[-1], device=x.device) < frames[..., None])[..., None, :]
+            x = centred(x, heard) if self.normalise == "band" else x
+            x = standardised(x, heard, (-2, -1))
+        return in_the_middle(x, frames[..., None])[..., None, :, :]
 
     def ask(
         self, predict: Callable[[Features], Distribution], stored: Features, fitted: State, **asked: Any
@@ -250,16 +250,3 @@ class Audio(Format):
 def _floating(samples: Tensor) -> Tensor:
     """Samples in [-1, 1]."""
     return samples if samples.is_floating_point() else samples.to(torch.float32) / _SCALE
-
-
-def _centred(x: Tensor, there: Tensor) -> Tensor:
-    """x less its mean over what is `there` along the last axis."""
-    return x - (x * there).sum(-1, keepdim=True) / there.sum(-1, keepdim=True).clamp(min=1)
-
-
-def _in_the_middle(x: Tensor, length: Tensor) -> Tensor:
-    """The first `length` of each last axis of x, moved to its middle."""
-    size = x.shape[-1]
-    source = torch.arange(size, device=x.device) - (size - length)[..., None] // 2
-    there = (source >= 0) & (source < length[..., None])
-    return x.gather(-1, source.clamp(0, size - 1).expand_as(x)) * there

@@ -119,9 +119,7 @@ def _samples(given: Any, name: str, rate: Any) -> Sound:
     if samples.dtype == torch.int16:
         return Sound(samples.to(torch.float32) / 32768, int(rate))
     if not samples.is_floating_point():
-        raise ShapeError(
-            f"{name} must be int16, or floating point in [-1, 1], found {samples.dtype}. Convert it."
-        )
+        raise ShapeError(f"{name} must be int16, or floating point in [-1, 1], found {samples.dtype}. Convert it.")
     samples = samples.to(torch.float32)
     if len(samples) and float(samples.nan_to_num(0, 0, 0).abs().max()) > 1 + _SLACK:
         raise DataError(

@@ -11,6 +11,7 @@ from quickstudy.errors import ConfigError
 
 _LOWEST = 60.0  # Hz: below is hum, and no speech
 FLOOR = 1e-5  # added to the power of a band
+_FAINT = 1e-8  # added to variances that are divided by
 
 
 def mel(hertz: Tensor) -> Tensor:
@@ -25,8 +26,8 @@ def mel_filters(mels: int, fft: int, rate: int) -> Tensor:
     Corner i of mels + 2 lies at equal distances in mels between 60 Hz and half the rate; filter m rises linearly in
     Hertz from corner m to 1 at corner m + 1 and falls to 0 at corner m + 2. ConfigError where one lies between bins.
     """
-    ends = mel(torch.tensor([_LOWEST, rate / 2], dtype=torch.float64))
-    corners = 700.0 * (10.0 ** (torch.linspace(*ends.tolist(), mels + 2, dtype=torch.float64) / 2595.0) - 1.0)
+    low, high = mel(torch.tensor([_LOWEST, rate / 2], dtype=torch.float64)).tolist()
+    corners = 700.0 * (10.0 ** (torch.linspace(low, high, mels + 2, dtype=torch.float64) / 2595.0) - 1.0)
     bins = torch.arange(fft // 2 + 1, dtype=torch.float64)[:, None] * (rate / fft)
     rise = (bins - corners[:-2]) / (corners[1:-1] - corners[:-2])
     fall = (corners[2:] - bins) / (corners[2:] - corners[1:-1])
@@ -52,4 +53,27 @@ def log_mels(samples: Tensor, rate: int, mels: int, frame: int, hop: int) -> Ten
     spectrum = torch.fft.rfft(samples.unfold(-1, frame, hop) * window, n=fft)
     power = (spectrum.real.square() + spectrum.imag.square()) / window.square().sum()
     filters = mel_filters(mels, fft, rate).to(samples)
-    return (power @ filters + FLOOR).log().transpose(-1, -2)
+    bands: Tensor = (power @ filters + FLOOR).log().transpose(-1, -2)
+    return bands
+
+
+def centred(x: Tensor, there: Tensor, axes: tuple[int, ...] = (-1,)) -> Tensor:
+    """x less its mean over what is `there` (0 or 1, broadcast over x) along these axes."""
+    there = there.expand_as(x)
+    return x - (x * there).sum(axes, keepdim=True) / there.sum(axes, keepdim=True).clamp(min=1)
+
+
+def standardised(x: Tensor, there: Tensor, axes: tuple[int, ...]) -> Tensor:
+    """x with the mean 0 and the variance 1 over what is `there` (0 or 1, broadcast over x) along these axes."""
+    there = there.expand_as(x)
+    count = there.sum(axes, keepdim=True).clamp(min=1)
+    x = centred(x, there, axes)
+    return x * ((x * there).square().sum(axes, keepdim=True) / count + _FAINT).rsqrt()
+
+
+def in_the_middle(x: Tensor, length: Tensor) -> Tensor:
+    """The first `length` (*lead,) of each last axis of x (*lead, size), moved to its middle; 0 around them."""
+    size = x.shape[-1]
+    source = torch.arange(size, device=x.device) - (size - length)[..., None] // 2
+    there = (source >= 0) & (source < length[..., None])
+    return x.gather(-1, source.clamp(0, size - 1).expand_as(x)) * there

@@ -26,8 +26,8 @@ def speech(
 ) -> nn.Sequential:
     """Residual network for spectrograms (1, mels, frames) of sounds of any kind, which says what is heard, not when.
 
-    A 5×5 convolution that halves bands and frames, pooling and residual blocks that halve them again, and the mean and the
-    maximum over time of every channel and band. The last block has no ReLU, so that embeddings are signed.
+    A 5×5 convolution that halves bands and frames, pooling and residual blocks that halve them again, and the mean and
+    the maximum over time of every channel and band. The last block has no ReLU, so that embeddings are signed.
 
     widths: filters of the stages.
     norm_layer: what follows each convolution: BatchNorm, GroupNorm with at most 8 groups, or nothing.

@@ -11,9 +11,7 @@ def audio() -> RunConfig:
     """Your own recordings, in one sub-folder for each class: `--tasks.root my-recordings`. Minutes on two cores."""
     return RunConfig(
         name="audio",
-        tasks=sources.part(
-            "audio", root="recordings", shift=0.1, speed=0.1, noise=0.3, time_mask=0.15, mel_mask=0.15
-        ),
+        tasks=sources.part("audio", root="recordings", shift=0.1, speed=0.1, noise=0.3, time_mask=0.15, mel_mask=0.15),
         model=models.part("speech"),
         learner=learners.part("protonet"),
         ways=5,

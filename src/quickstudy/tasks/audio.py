@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from quickstudy.formats.records import Broken
 from quickstudy.formats.sound_augment import SoundAugment
 from quickstudy.registry import formats, sources
@@ -16,7 +18,7 @@ def audio(
     rate: int = 16000,
     seconds: float = 1.0,
     mels: int = 40,
-    normalise: bool = True,
+    normalise: Literal["band", "clip", "none"] = "band",
     val: float = 0.2,
     test: float = 0.2,
     split_seed: int = 0,
@@ -39,7 +41,8 @@ def audio(
     rate: samples a second, to which all is brought; take that of your recordings, or less.
     seconds: of the window; of longer recordings the loudest window is taken.
     mels: bands of frequencies; 0 gives the samples themselves.
-    normalise: every recording to the same loudness and, of spectrograms, mean and spread.
+    normalise: every recording to one loudness, mean and spread: by 'band' for words, which takes out microphones and
+        rooms, by 'clip' for sounds that last, such as machines and voices, or 'none'.
     val, test: shares of the classes that are held out, at random by `split_seed`.
     split_seed: which classes these are.
     broken: whether a recording that cannot be read stops everything ('refuse') or is left out ('skip').

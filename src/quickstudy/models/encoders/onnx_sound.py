@@ -140,9 +140,7 @@ def onnx_sound(
     checksum, spectrogram_checksum: of the files, which are refused if they are others; filled in where a run begins.
     """
     check_axes(spec, "onnx_sound", "samples (tasks with mels=0)")
-    sums = _settled(
-        file=file, spectrogram=spectrogram, checksum=checksum, spectrogram_checksum=spectrogram_checksum
-    )
+    sums = _settled(file=file, spectrogram=spectrogram, checksum=checksum, spectrogram_checksum=spectrogram_checksum)
     network = (file, sums["checksum"], session(file, sums["checksum"]).output(file, output))
     first = ("", "", "")
     if spectrogram:
