@@ -69,7 +69,7 @@ def test_only_training_examples_are_distorted(tones: Path) -> None:
 def test_what_is_not_for_recordings_is_refused(tones: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"symmetries must be 1 \(none\) or 2 \(played backwards\), found 8"):
         audio(root=str(tones), symmetries=8, **OPTIONS)
-    with pytest.raises(ConfigError, match="Augmentation by Augment is not for recordings of"):
+    with pytest.raises(ConfigError, match="Recordings are distorted by SoundAugment, found Augment"):
         qs.tasks.arrays(
             torch.randn(20, 800).clamp(-1, 1),
             [i % 10 for i in range(20)],

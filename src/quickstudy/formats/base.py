@@ -184,7 +184,7 @@ class Format(ABC):
 
     def distorted(self, x: Features, keys: Tensor, how: Any) -> Features:
         """Small random distortions of examples x (n, …), by their keys (n,)."""
-        raise self._undistorted("Augmentation")
+        raise self._undistorted("Distortions")
 
     def turned(self, x: Features, which: Tensor) -> Features:
         """One of the `symmetries`, (n,) int64, of each example."""
@@ -202,11 +202,16 @@ class Format(ABC):
             *known, last = ["1 (none)", *(f"{count} ({said})" for count, said in self.symmetries.items())]
             raise ConfigError(f"symmetries must be {', '.join(known)} or {last}, found {symmetries}.")
         if how and not isinstance(how, self.distortion):
-            raise self._undistorted(f"Augmentation by {type(how).__name__}")
+            if self.distortion is Distortion:
+                raise self._undistorted("Distortions")
+            raise ConfigError(
+                f"{self.what.capitalize()} are distorted by {self.distortion.__name__}, found {type(how).__name__}. "
+                "Give that."
+            )
 
     def _undistorted(self, what: str) -> ConfigError:
         return ConfigError(
-            f"{what} is not for {self}. Leave it out, or, where x are images, say so: "
+            f"{what} need square images (C, S, S), and these are {self}. Leave them out, or say that x are images: "
             "format=quickstudy.formats.Image(size=S, channels=C)."
         )
 

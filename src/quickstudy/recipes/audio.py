@@ -35,7 +35,7 @@ def audio() -> RunConfig:
 
 @recipes.register("audio-embedding")
 def audio_embedding() -> RunConfig:
-    """Your own recordings on Google's speech embedding, frozen, as ONNX files: `--model.file`, `--model.spectrogram`."""
+    """Your own recordings on Google's speech embedding, frozen: `--model.file` and `--model.spectrogram` name its files."""
     return RunConfig(
         name="audio-embedding",
         tasks=sources.part("audio", root="recordings", mels=0, normalise="none"),
