@@ -26,7 +26,7 @@ SMALL = Sampling(ways=2, shots=2, queries=3)
 
 
 @pytest.fixture
-def options(archives: Path, photos: Path, walks: Path, tmp_path: Path) -> dict[str, dict[str, Any]]:
+def options(archives: Path, photos: Path, walks: Path) -> dict[str, dict[str, Any]]:
     """What each source needs to run here; a source that needs nothing may be left out."""
     return {
         "folder": {"root": str(photos), "size": 12},
@@ -46,7 +46,9 @@ def rows_csv(path: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", sources)
-def test_every_registered_source_keeps_the_contract(name: str, options: dict[str, dict[str, Any]]) -> None:
+def test_every_registered_source_keeps_the_contract(
+    name: str, options: dict[str, dict[str, Any]], tmp_path: Path
+) -> None:
     if name == "audio":
         pytest.importorskip("soundfile")
         options[name] = {"root": str(importlib.import_module("sounds").folder(tmp_path / "sounds")), "mels": 16}

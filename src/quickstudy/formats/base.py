@@ -54,8 +54,8 @@ class Format(ABC):
     """What white is, where features are pixels and black is 0."""
     symmetries: ClassVar[Mapping[int, str]] = {}
     """How many symmetries `turned` may make new classes by, and what they are, in words."""
-    distortion: ClassVar[type[Distortion]] = Distortion
-    """What says how far `disturbed` and `distorted` may go."""
+    distortion: ClassVar[type[Distortion] | None] = None
+    """What says how far `disturbed` and `distorted` may go; None where they mean nothing."""
 
     @property
     @abstractmethod
@@ -201,9 +201,9 @@ class Format(ABC):
                 raise self._undistorted("Symmetries")
             *known, last = ["1 (none)", *(f"{count} ({said})" for count, said in self.symmetries.items())]
             raise ConfigError(f"symmetries must be {', '.join(known)} or {last}, found {symmetries}.")
-        if how and not isinstance(how, self.distortion):
-            if self.distortion is Distortion:
-                raise self._undistorted("Distortions")
+        if how and self.distortion is None:
+            raise self._undistorted("Distortions")
+        if how and self.distortion is not None and not isinstance(how, self.distortion):
             raise ConfigError(
                 f"{self.what.capitalize()} are distorted by {self.distortion.__name__}, found {type(how).__name__}. "
                 "Give that."

@@ -35,7 +35,7 @@ def audio() -> RunConfig:
 
 @recipes.register("audio-embedding")
 def audio_embedding() -> RunConfig:
-    """Your own recordings on Google's speech embedding, frozen: `--model.file` and `--model.spectrogram` name its files."""
+    """Your own recordings on Google's frozen speech embedding: `--model.file` and `--model.spectrogram` are its files."""
     return RunConfig(
         name="audio-embedding",
         tasks=sources.part("audio", root="recordings", mels=0, normalise="none"),
