@@ -89,7 +89,7 @@ def prepare_sound() -> None:
     soundfile = pytest.importorskip("soundfile")
     clips = (0.1 * torch.randn(40, 800)).unbind()
     source = qs.tasks.arrays(clips, [i % 10 for i in range(40)], format=qs.formats.Audio(rate=8000, seconds=0.1))
-    config = replace(qs.recipes.audio(), train_ways=None, train_queries=None, ways=2, queries=2)
+    config = replace(qs.recipes.audio(), ways=2, queries=2)
     qs.train(config, source=source).adapt(clips[:4], list("aabb")).save("my-model")
     soundfile.write("new.wav", clips[5].numpy(), 8000)
 

@@ -13,13 +13,12 @@ def audio() -> RunConfig:
         name="audio",
         tasks=sources.part("audio", root="recordings", shift=0.1, speed=0.1, noise=0.3, time_mask=0.15, mel_mask=0.15),
         model=models.part("speech"),
-        learner=learners.part("protonet"),
+        learner=learners.part("simpleshot", smoothing=0.1),
         ways=5,
         shots=1,
         queries=5,
-        train_ways=10,
-        train_queries=3,
-        iterations=1000,
+        batch=64,
+        iterations=800,
         meta_batch=1,
         optimizer="Muon",
         lr=2e-3,
@@ -27,15 +26,15 @@ def audio() -> RunConfig:
         schedule="OneCycleLR",
         schedule_options={"pct_start": 0.1, "cycle_momentum": False},
         average=0.99,
-        validate_every=250,
+        validate_every=200,
         validation_episodes=100,
-        checkpoint_every=250,
+        checkpoint_every=200,
     )
 
 
 @recipes.register("audio-embedding")
 def audio_embedding() -> RunConfig:
-    """Your own recordings on Google's frozen speech embedding: `--model.file` and `--model.spectrogram` are its files."""
+    """Your own recordings on Google's frozen speech embedding: `--model.file`, `--model.spectrogram` are its files."""
     return RunConfig(
         name="audio-embedding",
         tasks=sources.part("audio", root="recordings", mels=0, normalise="none"),

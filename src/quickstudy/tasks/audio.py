@@ -31,9 +31,9 @@ def audio(
     time_mask: float = 0.0,
     mel_mask: float = 0.0,
 ) -> ClassSource:
-    """Your own recordings: a folder with one sub-folder of WAV, FLAC, OGG or MP3 files for each class.
+    """Your own recordings: a folder with one sub-folder for each class.
 
-    Recordings become log-mel spectrograms (1, mels, frames) of a window of `seconds`; see the format `audio`. What was
+    WAV, FLAC, OGG, MP3 … files of any rate become log-mel spectrograms (1, mels, frames) of a window of `seconds`; see the format `audio`. What was
     converted or left out is said once, through logging. Extra 'audio'.
 
     root: the folder. If it has a sub-folder 'train', then 'train', 'val' and 'test' hold the classes of the splits, and
