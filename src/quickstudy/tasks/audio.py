@@ -33,8 +33,8 @@ def audio(
 ) -> ClassSource:
     """Your own recordings: a folder with one sub-folder for each class.
 
-    WAV, FLAC, OGG, MP3 … files of any rate become log-mel spectrograms (1, mels, frames) of a window of `seconds`; see the format `audio`. What was
-    converted or left out is said once, through logging. Extra 'audio'.
+    WAV, FLAC, OGG, MP3 … files of any rate become log-mel spectrograms (1, mels, frames) of a window of `seconds`; see
+    the format `audio`. What was converted or left out is said once, through logging. Extra 'audio'.
 
     root: the folder. If it has a sub-folder 'train', then 'train', 'val' and 'test' hold the classes of the splits, and
         a split that is missing is cut from the training classes; otherwise all splits are.
