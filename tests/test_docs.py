@@ -75,12 +75,26 @@ def prepare(page: Path) -> None:
 
     if page.name == "text.md":
         pytest.importorskip("tokenizers")
+    if page.name == "sound.md":
+        prepare_sound()
     if page.name not in ("files.md", "guide.md"):
         return
     run = qs.train(qs.recipes.demo_glyphs())
     run.adapt(torch.rand(4, 1, 28, 28), ["a", "a", "b", "b"]).save("my-model")
     Path("unsorted").mkdir()
     Image.new("L", (40, 30), 200).save("unsorted/one.png")
+
+
+def prepare_sound() -> None:
+    """A model of two sounds, and a recording."""
+    import torch
+
+    soundfile = pytest.importorskip("soundfile")
+    clips = (0.1 * torch.randn(40, 800)).unbind()
+    source = qs.tasks.arrays(clips, [i % 10 for i in range(40)], format=qs.formats.Audio(rate=8000, seconds=0.1))
+    config = replace(qs.recipes.audio(), ways=2, queries=2)
+    qs.train(config, source=source).adapt(clips[:4], list("aabb")).save("my-model")
+    soundfile.write("new.wav", clips[5].numpy(), 8000)
 
 
 @pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "python")], ids=page_id)

@@ -58,8 +58,19 @@ def _texts(folder: Path) -> Any:
     return formats.make("text", length=12).learn(records), records, folder / "texts.csv"
 
 
+def _sounds(folder: Path) -> Any:
+    soundfile = pytest.importorskip("soundfile")
+    records = 0.1 * torch.randn(4, 800, generator=torch.Generator().manual_seed(0))
+    for i, one in enumerate(records):
+        path = folder / f"class{i // 2}" / f"{i}.wav"
+        path.parent.mkdir(exist_ok=True)
+        soundfile.write(path, one.numpy(), 8000, subtype="FLOAT")
+    return formats.make("audio", rate=8000, seconds=0.1, mels=8), records, folder
+
+
 RECORDS: dict[str, Callable[[Path], Any]] = {
     "array": _numbers,
+    "audio": _sounds,
     "image": _pictures,
     "series": _series,
     "table": _table,

@@ -27,7 +27,7 @@ from quickstudy.runs.train import train
 
 onnxruntime = pytest.importorskip("onnxruntime")
 
-OPENS = importlib.import_module("quickstudy.models.encoders.onnx")
+OPENS = importlib.import_module("quickstudy.models.encoders.onnx_session")
 MATRIX = torch.tensor([[1.0, 2.0, 0.5, -1.0], [0.0, -1.0, 1.5, 2.0], [3.0, 0.25, -0.5, 1.0]])
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 

@@ -83,7 +83,7 @@ def _answers(
     """What each answer is about, and the answers, for a batch of records at a time."""
     format = model.spec.format
     for start in range(0, len(records.items), _BATCH):
-        stored = format.store(records.items[start : start + _BATCH], broken)
+        stored = format.query(records.items[start : start + _BATCH], broken)
         say(stored.notices)
         if stored.kept:
             names = [records.names[start + i] for i in stored.kept]

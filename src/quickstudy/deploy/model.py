@@ -107,12 +107,12 @@ class Model:
         asked: what else the format can be asked, such as `steps=12` values of a series. Classes come with
         probabilities, numbers in the user's units and, from learners that know how sure they are, with a spread.
         """
-        stored = self.spec.format.store(records)
+        stored = self.spec.format.query(records)
         say(stored.notices)
         return self.answer(stored, **asked)
 
     def answer(self, stored: Stored, **asked: Any) -> Answer:
-        """`predict` for records that the format has stored."""
+        """`predict` for records that the format has stored, by `Format.query`."""
         x = map_features(lambda t: t.to(reference(self.params).device), stored.x)
         if doubts := self.spec.format.doubts(x, self.fitted):
             _log.warning(doubts)

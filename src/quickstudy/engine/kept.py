@@ -17,7 +17,6 @@ from quickstudy.engine.core import Engine
 from quickstudy.engine.told import digest, told
 from quickstudy.entries import prefixed
 from quickstudy.episode import Features, Params, leaves, map_features
-from quickstudy.formats.augment import Augment
 from quickstudy.formats.base import Format
 from quickstudy.learners import Learner, Network
 from quickstudy.learners.halves import Halves, halves
@@ -85,7 +84,7 @@ def _classes(source: Source) -> ClassSource | None:
         source = source.inner
     if not isinstance(source, ClassSource) or not isinstance(source.pool, TensorPool):
         return None
-    changes = source.symmetries != 1 or source.augmentation != Augment() or source.spec.format.prepares
+    changes = source.symmetries != 1 or bool(source.augmentation) or source.spec.format.prepares
     return None if changes else source
 
 

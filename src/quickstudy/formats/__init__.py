@@ -1,6 +1,7 @@
 """How records become tensors and how they are shown, one kind a file: what an image is, is known here alone."""
 
 from quickstudy.formats.array import Array
+from quickstudy.formats.audio import Audio
 from quickstudy.formats.base import Format, Leaf
 from quickstudy.formats.drawing import Curve, Drawing, Picture, Row, Text
 from quickstudy.formats.image import Image
@@ -11,6 +12,7 @@ from quickstudy.formats.text import Tokens
 
 __all__ = [
     "Array",
+    "Audio",
     "Curve",
     "Drawing",
     "Format",

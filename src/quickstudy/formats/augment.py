@@ -13,12 +13,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from quickstudy import rng
+from quickstudy.formats.distortion import Distortion
 
 _FIELD = 4  # control points of the elastic field along each side: bends whole strokes, does not shred them
 
 
 @dataclass(frozen=True)
-class Augment:
+class Augment(Distortion):
     """How far `augment` may distort an image. Every number is the largest amount; 0 switches that distortion off.
 
     Attributes:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from quickstudy.episode import Features, State
 from quickstudy.errors import ConfigError, DataError, ShapeError
+from quickstudy.formats.distortion import Distortion
 from quickstudy.formats.drawing import Drawing
 from quickstudy.formats.records import Broken, Records, Stored
 from quickstudy.targets.base import Distribution, Units
@@ -54,8 +55,10 @@ class Format(ABC):
     """Whether a record is its own labels, as the values of a series are."""
     white: ClassVar[float | None] = None
     """What white is, where features are pixels and black is 0."""
-    distorts: ClassVar[bool] = False
-    """Whether `distorted`, `turned` and `views` mean anything."""
+    symmetries: ClassVar[Mapping[int, str]] = {}
+    """How many symmetries `turned` may make new classes by, and what they are, in words."""
+    distortion: ClassVar[type[Distortion] | None] = None
+    """What says how far `disturbed` and `distorted` may go; None where they mean nothing."""
 
     @property
     @abstractmethod
@@ -100,6 +103,10 @@ class Format(ABC):
 
         Raises ShapeError or DataError, naming the record, for what is none of this format.
         """
+
+    def query(self, records: Any, broken: Broken = "refuse") -> Stored:
+        """Records that are asked about, as `ask` takes them: where they are not cut as those that are learned from."""
+        return self.store(records, broken)
 
     def prepare(self, stored: Features) -> State:
         """Constants of one task, learned from its support set, such as the scale of a series; empty for most."""
@@ -201,29 +208,43 @@ class Format(ABC):
         """The format of these records, as they were given and stored: a table of fewer columns, for instance."""
         return self
 
-    # What images can, and others cannot
+    # What images and recordings can, and others cannot
+
+    def disturbed(self, stored: Features, keys: Tensor, how: Any) -> Features:
+        """What of random distortions comes before `features`: compact tensors (n, …), by their keys (n,)."""
+        return stored
 
     def distorted(self, x: Features, keys: Tensor, how: Any) -> Features:
         """Small random distortions of examples x (n, …), by their keys (n,)."""
-        raise self._undistorted()
+        raise self._undistorted("Distortions")
 
     def turned(self, x: Features, which: Tensor) -> Features:
-        """One of the eight symmetries of the square, (n,) int64, of each example."""
-        raise self._undistorted()
+        """One of the `symmetries`, (n,) int64, of each example."""
+        raise self._undistorted("Symmetries")
 
     def views(self, x: Features) -> list[Features]:
         """Fixed, slightly distorted views of examples, the examples themselves first."""
-        raise self._undistorted()
+        raise self._undistorted("Views")
 
-    def require_distortions(self) -> None:
-        """ConfigError where `distorted`, `turned` and `views` mean nothing."""
-        if not self.distorts:
-            raise self._undistorted()
+    def require_distortions(self, how: Distortion, symmetries: int) -> None:
+        """ConfigError for an augmentation or for symmetries that these records do not have."""
+        if symmetries != 1 and symmetries not in self.symmetries:
+            if not self.symmetries:
+                raise self._undistorted("Symmetries")
+            *known, last = ["1 (none)", *(f"{count} ({said})" for count, said in self.symmetries.items())]
+            raise ConfigError(f"symmetries must be {', '.join(known)} or {last}, found {symmetries}.")
+        if how and self.distortion is None:
+            raise self._undistorted("Distortions")
+        if how and self.distortion is not None and not isinstance(how, self.distortion):
+            raise ConfigError(
+                f"{self.what.capitalize()} are distorted by {self.distortion.__name__}, found {type(how).__name__}. "
+                "Give that."
+            )
 
-    def _undistorted(self) -> ConfigError:
+    def _undistorted(self, what: str) -> ConfigError:
         return ConfigError(
-            f"Symmetries, augmentation and views need square images (C, S, S), and these are {self}. Leave them out, "
-            "or say that x are images: format=quickstudy.formats.Image(size=S, channels=C)."
+            f"{what} need square images (C, S, S), and these are {self}. Leave them out, or say that x are images: "
+            "format=quickstudy.formats.Image(size=S, channels=C)."
         )
 
     # What people see

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -46,7 +46,8 @@ class Image(Format):
 
     what = "images"
     white = 1.0
-    distorts = True
+    symmetries: ClassVar[Mapping[int, str]] = {4: "rotations", 8: "mirrored too"}
+    distortion = Augment
 
     def __post_init__(self) -> None:
         if self.size < 1 or self.channels not in (1, 3):

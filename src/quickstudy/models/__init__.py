@@ -3,13 +3,14 @@
 from quickstudy.models.columns import columns
 from quickstudy.models.context import FiLM, WithContext
 from quickstudy.models.conv4 import conv4
-from quickstudy.models.encoders import onnx, squeezenet, timm, transformers
+from quickstudy.models.encoders import onnx, onnx_sound, squeezenet, timm, transformers
 from quickstudy.models.lstm import SequenceReader, lstm
 from quickstudy.models.mlp import mlp
 from quickstudy.models.ngrams import ngrams
 from quickstudy.models.resnet8 import resnet8
 from quickstudy.models.resnet12 import ResidualBlock, resnet12
 from quickstudy.models.second import SetAttention
+from quickstudy.models.speech import speech
 
 __all__ = [
     "FiLM",
@@ -23,8 +24,10 @@ __all__ = [
     "mlp",
     "ngrams",
     "onnx",
+    "onnx_sound",
     "resnet8",
     "resnet12",
+    "speech",
     "squeezenet",
     "timm",
     "transformers",

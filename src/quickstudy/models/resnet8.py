@@ -12,9 +12,14 @@ from quickstudy.spec import TaskSpec
 
 
 class SmallBlock(nn.Module):
-    """Two 3×3 convolutions beside a 1×1 shortcut, ReLU (if `active`), pooling: (n, C, H, W) to (n, width, H/2, W/2)."""
+    """Two 3×3 convolutions beside a 1×1 shortcut, ReLU (if `active`), pooling: (n, C, H, W) to (n, width, H/2, W/2).
 
-    def __init__(self, channels: int, width: int, norm: NormLayer, active: bool) -> None:
+    pool: how many rows and columns become one.
+    """
+
+    def __init__(
+        self, channels: int, width: int, norm: NormLayer, active: bool, pool: tuple[int, int] = (2, 2)
+    ) -> None:
         super().__init__()
         self.body = nn.Sequential(
             nn.Conv2d(channels, width, 3, padding=1, bias=False),
@@ -24,7 +29,7 @@ class SmallBlock(nn.Module):
             make_norm(norm, width),
         )
         self.shortcut = nn.Sequential(nn.Conv2d(channels, width, 1, bias=False), make_norm(norm, width))
-        self.after = nn.Sequential(nn.ReLU() if active else nn.Identity(), nn.MaxPool2d(2))
+        self.after = nn.Sequential(nn.ReLU() if active else nn.Identity(), nn.MaxPool2d(pool))
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.after(self.body(x) + self.shortcut(x))

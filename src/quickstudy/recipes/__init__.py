@@ -1,5 +1,6 @@
 """Recipes: plain functions that return a whole run, with every number needed to repeat what we publish."""
 
+from quickstudy.recipes.audio import audio, audio_embedding
 from quickstudy.recipes.demo import demo, demo_glyphs
 from quickstudy.recipes.omniglot import (
     omniglot_lake,
@@ -22,6 +23,8 @@ from quickstudy.recipes.small import linear_maml, sinusoid_maml, sinusoid_metasg
 from quickstudy.recipes.texts import text
 
 __all__ = [
+    "audio",
+    "audio_embedding",
     "demo",
     "demo_glyphs",
     "gp_incontext",

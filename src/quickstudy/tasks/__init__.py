@@ -1,6 +1,7 @@
 """Where tasks come from; importing this package registers every source."""
 
 from quickstudy.tasks.arrays import arrays
+from quickstudy.tasks.audio import audio
 from quickstudy.tasks.folder import folder
 from quickstudy.tasks.gaussian_process import gaussian_process
 from quickstudy.tasks.glyphs import glyphs
@@ -19,6 +20,7 @@ from quickstudy.tasks.texts import text
 
 __all__ = [
     "arrays",
+    "audio",
     "folder",
     "gaussian_process",
     "glyphs",

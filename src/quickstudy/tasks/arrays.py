@@ -12,8 +12,8 @@ from torch import Tensor
 
 from quickstudy.episode import Features, leaves
 from quickstudy.errors import ConfigError, DataError, ShapeError
-from quickstudy.formats.augment import Augment
 from quickstudy.formats.base import Format
+from quickstudy.formats.distortion import Distortion
 from quickstudy.formats.numeric import as_numbers, has_names
 from quickstudy.formats.records import say
 from quickstudy.registry import formats, targets
@@ -24,7 +24,7 @@ from quickstudy.tasks.divide import named_splits, split_classes
 from quickstudy.tasks.groups import Groups, Rule
 from quickstudy.tasks.pool import TensorPool
 
-_PLAIN = Augment()
+_PLAIN = Distortion()
 _log = logging.getLogger("quickstudy")
 
 
@@ -41,7 +41,7 @@ def arrays(
     groups: Sequence[Hashable] | None = None,
     rule: Rule = "apart",
     symmetries: int = 1,
-    augmentation: Augment = _PLAIN,
+    augmentation: Distortion = _PLAIN,
 ) -> ClassSource:
     """Tasks of classes over labelled examples in memory.
 
@@ -55,7 +55,7 @@ def arrays(
         at random by `split_seed`.
     groups: of each example, what it belongs to, such as its speaker or session; '' or None where nobody knows.
     rule: no group is in both support and query of a task ('apart'), or each task is of one group ('within').
-    symmetries, augmentation: see ClassSource; of images, on training tasks only.
+    symmetries, augmentation: see ClassSource; of images and recordings, on training tasks only.
 
     Raises ShapeError for lengths or types that do not fit, DataError for NaN or too few classes.
     """
@@ -123,7 +123,7 @@ def class_source(
     splits: Mapping[str, Tensor],
     *,
     symmetries: int = 1,
-    augmentation: Augment = _PLAIN,
+    augmentation: Distortion = _PLAIN,
     target: Target | None = None,
     groups: Sequence[str] | None = None,
     rule: Rule = "apart",

@@ -12,7 +12,7 @@ from torch import Tensor
 from quickstudy import rng
 from quickstudy.episode import Episode, Examples, Features, joined, map_features
 from quickstudy.errors import ConfigError, DataError, unknown_name
-from quickstudy.formats.augment import Augment
+from quickstudy.formats.distortion import Distortion
 from quickstudy.formats.fitted import fitted_features
 from quickstudy.spec import TaskSpec
 from quickstudy.tasks.base import Sampling, Source, masks
@@ -20,7 +20,7 @@ from quickstudy.tasks.groups import Drawn, Groups
 from quickstudy.tasks.pool import Pool, Table
 from quickstudy.tasks.wrapped import Wrapped
 
-_SAMPLING, _PLAIN = Sampling(), Augment()
+_SAMPLING, _PLAIN = Sampling(), Distortion()
 _PURPOSES = 5
 _CLASSES, _ITEMS, _SIZES, _SYMMETRY, _AUGMENT = range(_PURPOSES)
 
@@ -43,17 +43,12 @@ class ClassSource(Source):
     within: bool = False
     symmetries: int = 1
     symmetric_splits: tuple[str, ...] = ("train", "val", "test")
-    augmentation: Augment = _PLAIN
+    augmentation: Distortion = _PLAIN
     records: Groups | None = None
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     def __post_init__(self) -> None:
-        if self.symmetries not in (1, 4, 8):
-            raise ConfigError(
-                f"symmetries must be 1 (none), 4 (rotations) or 8 (mirrored too), found {self.symmetries}."
-            )
-        if self.symmetries != 1 or self.augmentation != _PLAIN:
-            self.spec.format.require_distortions()
+        self.spec.format.require_distortions(self.augmentation, self.symmetries)
 
     @cached_property
     def _tables(self) -> dict[str, Table]:
@@ -79,7 +74,7 @@ class ClassSource(Source):
         return replace(self, seed=seed)
 
     def plain(self) -> ClassSource:
-        return replace(self, augmentation=Augment())
+        return replace(self, augmentation=_PLAIN)
 
     def to(self, device: torch.device | str) -> ClassSource:
         records = None if self.records is None else self.records.to(device)
@@ -193,7 +188,7 @@ class ClassSource(Source):
 
     def _augmentation_keys(self, split: str, keys: Tensor, count: int) -> Tensor | None:
         """A key for each of the `count` examples of each task, (T, count); None where nothing is augmented."""
-        if split != "train" or self.augmentation == _PLAIN:
+        if split != "train" or not self.augmentation:
             return None
         return rng.split(keys, count)
 
@@ -215,7 +210,12 @@ class ClassSource(Source):
         features: Callable[[Features], Features] | None = None,
     ) -> Features:
         """Fetched, turned and (in training, by `keys`) augmented examples; all of shape (n,): (n, *features)."""
-        x, format = self.pool.fetch(classes, items, features), self.spec.format
+        format = self.spec.format
+        make = features or format.features
+        if keys is not None:
+            plain, how = make, self.augmentation
+            make = lambda stored: plain(format.disturbed(stored, keys, how))  # noqa: E731
+        x = self.pool.fetch(classes, items, make)
         if turns is not None:
             x = format.turned(x, turns)
         return x if keys is None else format.distorted(x, keys, self.augmentation)

@@ -15,6 +15,7 @@ from quickstudy.episode import joined
 from quickstudy.errors import ConfigError, DataError
 from quickstudy.formats.augment import Augment
 from quickstudy.formats.base import Format
+from quickstudy.formats.distortion import Distortion
 from quickstudy.formats.records import Broken, Records, Stored, say
 from quickstudy.registry import formats, sources, targets
 from quickstudy.targets.base import Target
@@ -86,7 +87,7 @@ def class_folders_source(
     split_seed: int,
     broken: Broken,
     symmetries: int = 1,
-    augmentation: Augment | None = None,
+    augmentation: Distortion | None = None,
     target: Target | None = None,
     splits: Mapping[str, Sequence[str]] | None = None,
     *,
@@ -127,7 +128,7 @@ def class_folders_source(
         [name for _, names in encoded.values() for name in names],
         rest | {s: first[s] + torch.arange(len(names)) for s, (_, names) in encoded.items() if s != "train"},
         symmetries=symmetries,
-        augmentation=augmentation or Augment(),
+        augmentation=augmentation or Distortion(),
         target=target,
         groups=_together(members, stored, names, groups),
         rule=groups,

@@ -1,0 +1,252 @@
+"""Sound: recordings of any common container, rate and length, as spectrograms or as samples."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal, get_args
+
+import torch
+from torch import Tensor
+
+from quickstudy.episode import Features, State
+from quickstudy.errors import ConfigError, DataError, ShapeError, unknown_name
+from quickstudy.formats.base import Format, Leaf
+from quickstudy.formats.drawing import Curve, Drawing, Picture
+from quickstudy.formats.places import folders_or_files
+from quickstudy.formats.progress import with_progress
+from quickstudy.formats.recording import Clip, as_clips, clip_of
+from quickstudy.formats.records import Broken, Records, Stored, all_kept
+from quickstudy.formats.sound import SUFFIXES
+from quickstudy.formats.sound_augment import SoundAugment, distort, disturb
+from quickstudy.formats.spectrogram import centred, fft_size, in_the_middle, log_mels, mel_filters, standardised
+from quickstudy.registry import formats
+from quickstudy.targets.base import Distribution
+
+Normalise = Literal["band", "clip", "none"]
+_SCALE = 32768.0  # int16 of a sample of 1
+_LEVEL = 0.1  # root mean square of normalised samples
+_COMPACT = ("samples", "length")
+_BATCH = 256  # segments that are answered for at once
+_POINTS = 100  # of a curve
+
+
+@formats.register("audio")
+@dataclass(frozen=True, kw_only=True)
+class Audio(Format):
+    """Recordings as log-mel spectrograms (n, 1, mels, frames), or as samples (n, rate · seconds) where mels is 0.
+
+    In memory: arrays (samples,) or (n, samples) in [-1, 1] or int16, at `rate`; pairs (samples, rate); or mappings with
+    'array' and 'sampling_rate', as Hugging Face has them. As files: one recording for each example, in one sub-folder
+    for each class. Channels are averaged. A shorter clip lies in the middle, with zeros around it, whatever the length
+    of the window; of a longer one the loudest window is taken, and a question about it is answered by the mean of the
+    predictions for all its windows, each half over the last, that are not silent.
+
+    rate: samples a second, to which all is brought. seconds: of the window. mels: bands of frequencies. frame, hop:
+    length of a frame and distance to the next, in seconds. normalise: every clip is brought to
+    one loudness, and its spectrogram to the mean 0 and the variance 1, by 'clip' as a whole, or by 'band' with the
+    mean 0 in each band: that takes out microphones and rooms, and sounds that do not change, such as hums; or 'none'.
+    """
+
+    rate: int = 16000
+    seconds: float = 1.0
+    mels: int = 40
+    frame: float = 0.025
+    hop: float = 0.01
+    normalise: Normalise = "band"
+
+    what = "recordings"
+    symmetries: ClassVar[Mapping[int, str]] = {2: "played backwards"}
+    distortion = SoundAugment
+
+    def __post_init__(self) -> None:
+        if not (1000 <= self.rate <= 192_000 and self.mels >= 0 and 0 < self.hop <= self.frame):
+            raise ConfigError(
+                "rate must lie in [1000, 192000] Hz, mels be at least 0, and hop above 0 and at most frame; found rate="
+                f"{self.rate}, mels={self.mels}, frame={self.frame}, hop={self.hop}."
+            )
+        if not self.frame <= self.seconds <= 600 or round(self.hop * self.rate) < 1:
+            raise ConfigError(
+                f"seconds must lie between frame={self.frame} and 600, and a hop be at least one sample; found "
+                f"seconds={self.seconds}, hop={self.hop} at {self.rate} Hz."
+            )
+        if self.normalise not in get_args(Normalise):
+            raise unknown_name("value of normalise", str(self.normalise), get_args(Normalise))
+        if self.mels:
+            mel_filters(self.mels, fft_size(self.shortest), self.rate)
+
+    @property
+    def samples(self) -> int:
+        """Of the window."""
+        return round(self.seconds * self.rate)
+
+    @property
+    def shortest(self) -> int:
+        """Samples of one frame, which every clip has at least."""
+        return round(self.frame * self.rate)
+
+    @property
+    def step(self) -> int:
+        """Samples from one frame to the next."""
+        return round(self.hop * self.rate)
+
+    @property
+    def layout(self) -> Mapping[str, Leaf]:
+        if not self.mels:
+            return {"x": Leaf((self.samples,))}
+        return {"x": Leaf((1, self.mels, 1 + (self.samples - self.shortest) // self.step))}
+
+    def __str__(self) -> str:
+        return f"recordings of {self.seconds:g} s at {self.rate} Hz" + (f", {self.mels} bands" if self.mels else "")
+
+    # From recordings to compact tensors
+
+    def find(self, place: str | Path | Sequence[str | Path], labelled: bool = True) -> Records:
+        return folders_or_files(place, SUFFIXES, self.what, labelled)
+
+    def store(self, records: Any, broken: Broken = "refuse") -> Stored:
+        """'samples' (n, rate · seconds) int16, from the left, and 'length' (n,) int32 of each; the loudest window."""
+        stored = self._stored(records, broken, lambda clip: [clip.loudest(self.samples, self.step)])
+        assert isinstance(stored.x, Mapping)
+        return stored._replace(x={name: stored.x[name] for name in _COMPACT})
+
+    def query(self, records: Any, broken: Broken = "refuse") -> Stored:
+        """As `store`, with all windows of longer clips, and 'record' (m,) int32: which clip a window is of."""
+        return self._stored(records, broken, lambda clip: clip.segments(self.samples))
+
+    def _stored(self, records: Any, broken: Broken, cut: Callable[[Clip], list[Tensor]]) -> Stored:
+        if isinstance(records, str | Path):
+            records = self.find(records, labelled=False).items
+        if isinstance(records, Mapping):
+            return self._compact(records)
+        pieces: list[Tensor] = []
+        owners: list[int] = []
+        kept: list[int] = []
+        skipped: list[str] = []
+        done: Counter[str] = Counter()
+        for index, (record, name) in enumerate(with_progress(as_clips(records), "Reading recordings")):
+            try:
+                clip = clip_of(record, name, self.rate, self.shortest)
+            except DataError as error:
+                if broken == "refuse":
+                    raise
+                skipped.append(str(error))
+                continue
+            parts = cut(clip)
+            pieces += parts
+            owners += [len(kept)] * len(parts)
+            kept.append(index)
+            done.update(clip.done)
+            if len(clip.samples) > self.samples:
+                done["longer"] += 1
+        samples = torch.zeros((len(pieces), self.samples), dtype=torch.int16)
+        for row, piece in zip(samples, pieces, strict=True):
+            row[: len(piece)] = (piece * _SCALE).round().clamp(-_SCALE, _SCALE - 1).to(torch.int16)
+        x = {
+            "samples": samples,
+            "length": torch.tensor([len(piece) for piece in pieces], dtype=torch.int32),
+            "record": torch.tensor(owners, dtype=torch.int32),
+        }
+        return Stored(x, kept, self._notices(done, len(kept), skipped))
+
+    def _notices(self, done: Counter[str], total: int, skipped: list[str]) -> list[str]:
+        longer = done.pop("longer", 0)
+        notices = [f"{count} of {total} recordings {what}." for what, count in sorted(done.items())]
+        if longer:
+            notices.append(f"{longer} of {total} recordings are longer than the window of {self.seconds:g} s.")
+        if skipped:
+            notices.append(f"{len(skipped)} recordings left out: {' '.join(skipped)}")
+        return notices
+
+    def _compact(self, records: Mapping[str, Any]) -> Stored:
+        """What was stored before."""
+        if not set(_COMPACT) <= records.keys() or records["samples"].shape[1:] != (self.samples,):
+            raise ShapeError(
+                f"Stored recordings must have 'samples' (n, {self.samples}) and 'length' (n,), found "
+                f"{ {name: tuple(value.shape) for name, value in records.items()} }. Give files, or a list of arrays."
+            )
+        return all_kept(dict(records))
+
+    def trial(self, count: int) -> Features:
+        samples = torch.zeros((count, self.samples), dtype=torch.int16)
+        samples[:, ::2] = 1
+        return {"samples": samples, "length": torch.full((count,), self.samples, dtype=torch.int32)}
+
+    # From compact tensors to features
+
+    def features(self, stored: Features, fitted: State | None = None) -> Features:
+        """(*lead, 1, mels, frames), or (*lead, samples); differentiable where samples are floating point."""
+        assert isinstance(stored, Mapping)
+        samples, length = _floating(stored["samples"]), stored["length"].long()
+        if self.normalise != "none":
+            there = torch.arange(self.samples, device=samples.device) < length[..., None]
+            samples = _LEVEL * standardised(samples, there, (-1,)) * there
+        if not self.mels:
+            return in_the_middle(samples, length)
+        x = log_mels(samples, self.rate, self.mels, self.shortest, self.step)
+        frames = 1 + (length - self.shortest).clamp(min=0) // self.step
+        if self.normalise != "none":
+            heard = (torch.arange(x.shape[-1], device=x.device) < frames[..., None])[..., None, :]
+            x = centred(x, heard) if self.normalise == "band" else x
+            x = standardised(x, heard, (-2, -1))
+        return in_the_middle(x, frames[..., None])[..., None, :, :]
+
+    def ask(
+        self, predict: Callable[[Features], Distribution], stored: Features, fitted: State, **asked: Any
+    ) -> Distribution:
+        """What is said of clips: the mean of the predictions for their windows."""
+        assert isinstance(stored, Mapping)
+        owner = stored.get("record")
+        if asked or owner is None:
+            return super().ask(predict, stored, fitted, **asked)
+        parts = [
+            predict(self.features({name: stored[name][start : start + _BATCH] for name in _COMPACT}, fitted))
+            for start in range(0, len(owner), _BATCH)
+        ]
+        means = torch.cat([part.mean for part in parts])
+        owner = owner.to(means.device, torch.int64)
+        count = owner.bincount().to(means.dtype).view(-1, *[1] * (means.dim() - 1))
+
+        def per_clip(values: Tensor) -> Tensor:
+            return values.new_zeros((len(count), *values.shape[1:])).index_add(0, owner, values) / count
+
+        spreads = [part.spread for part in parts]
+        if any(spread is None for spread in spreads):
+            return Distribution(per_clip(means))
+        spread = torch.cat([spread for spread in spreads if spread is not None])
+        return Distribution(per_clip(means), per_clip(spread.square()).sqrt())
+
+    def disturbed(self, stored: Features, keys: Tensor, how: SoundAugment) -> Features:
+        assert isinstance(stored, Mapping)
+        samples, length = disturb(_floating(stored["samples"]), stored["length"], keys, how)
+        return {"samples": samples, "length": length.clamp(min=self.shortest)}
+
+    def distorted(self, x: Features, keys: Tensor, how: SoundAugment) -> Features:
+        assert isinstance(x, Tensor)
+        return distort(x, keys, how)
+
+    def turned(self, x: Features, which: Tensor) -> Features:
+        """Played backwards where `which` (n,) is 1."""
+        assert isinstance(x, Tensor)
+        return torch.where(which.view(-1, *[1] * (x.dim() - 1)) == 1, x.flip(-1), x)
+
+    @property
+    def example(self) -> str:
+        return "recording"
+
+    def draw(self, x: Features) -> Drawing | None:
+        """The spectrogram, high frequencies at the top and loud ones dark; or how loud the samples are over time."""
+        assert isinstance(x, Tensor)
+        x = x.detach().float().cpu()
+        if not self.mels:
+            return Curve([float(part.abs().max()) for part in x.tensor_split(min(_POINTS, len(x)))])
+        low, high = x.min(), x.max()
+        shade = 1 - (x - low) / (high - low).clamp(min=1e-6)
+        return Picture((shade.flip(1) * 255).round().to(torch.uint8))
+
+
+def _floating(samples: Tensor) -> Tensor:
+    """Samples in [-1, 1]."""
+    return samples if samples.is_floating_point() else samples.to(torch.float32) / _SCALE

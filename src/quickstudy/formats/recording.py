@@ -1,0 +1,129 @@
+"""One recording, wherever it came from: checked, at the wanted rate, and cut to a window."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from quickstudy.errors import DataError, ShapeError
+from quickstudy.formats.sound import Sound, decode, loudest, resampled
+
+_SLACK = 0.01  # by which samples may leave [-1, 1]
+_QUIET = 1e-3  # share of the loudest window's energy below which a window is silent: 30 dB
+
+
+class Clip(NamedTuple):
+    """A recording at the wanted rate. samples: (n,) float32 in [-1, 1]. done: what was done to it, in words."""
+
+    samples: Tensor
+    done: tuple[str, ...] = ()
+
+    def loudest(self, size: int, step: int) -> Tensor:
+        """The window of at most `size` samples with the most energy."""
+        start = loudest(self.samples, size, step)
+        return self.samples[start : start + size]
+
+    def segments(self, size: int) -> list[Tensor]:
+        """Windows of `size` samples, each half over the last, without those that are silent beside the loudest."""
+        last = len(self.samples) - size
+        if last <= 0:
+            return [self.samples]
+        starts = [*range(0, last, max(1, size // 2)), last]
+        windows = [self.samples[start : start + size] for start in starts]
+        energy = torch.stack([window.double().square().sum() for window in windows])
+        return [one for one, heard in zip(windows, energy >= _QUIET * energy.max(), strict=True) if heard]
+
+
+def as_clips(records: Any) -> list[tuple[Any, str]]:
+    """Records one by one, and what each is called."""
+    if isinstance(records, bytes) or hasattr(records, "read"):
+        records = [records]
+    if isinstance(records, Tensor) or hasattr(records, "__array__"):
+        array = records if isinstance(records, Tensor) else torch.as_tensor(records)
+        if array.dim() != 2:
+            raise ShapeError(
+                f"Recordings in one array must have the shape (n, samples), found {tuple(array.shape)}. Give several "
+                "of different lengths, or a single one, as a list."
+            )
+        records = list(array)
+    if not isinstance(records, Sequence) or isinstance(records, str):
+        raise DataError(f"Recordings must be files, or arrays of samples, found {type(records).__name__}.")
+    return [(one, _name(one, i)) for i, one in enumerate(records)]
+
+
+def _name(record: Any, index: int) -> str:
+    if isinstance(record, str | Path):
+        return str(record)
+    name = getattr(record, "name", "")
+    return name if name and isinstance(name, str) else f"recording {index + 1}"
+
+
+def clip_of(record: Any, name: str, rate: int, shortest: int) -> Clip:
+    """A file, its bytes, samples (n,) at `rate`, or with a rate of their own: a pair, or a mapping.
+
+    Raises DataError, naming it, for a clip that is broken, silent, of fewer than `shortest` samples, or holds NaN.
+    """
+    sound = _sound(record, name, rate)
+    bad = int((~torch.isfinite(sound.samples)).sum())
+    if bad:
+        raise DataError(f"{name} holds NaN or infinite values in {bad} samples. Replace or remove it.")
+    done: list[str] = []
+    if sound.channels > 1:
+        done.append(f"mixed from {sound.channels} channels to one")
+    if sound.rate != rate:
+        done.append(f"brought from {sound.rate} to {rate} samples a second")
+    samples = resampled(sound, rate)
+    if not len(samples):
+        raise DataError(f"{name} holds no sound at all. Replace or remove it.")
+    if len(samples) < shortest:
+        raise DataError(
+            f"{name} lasts {len(samples) / rate:.3g} s, and one frame is {shortest / rate:.3g} s. Give longer "
+            "recordings, or shorter frames."
+        )
+    if float(samples.max() - samples.min()) < 1 / 32768:
+        raise DataError(f"{name} is silent: there is nothing to hear in it. Record it again, or remove it.")
+    peak = float(samples.abs().max())
+    if peak > 1 + _SLACK:
+        samples, done = samples / peak, [*done, "louder than full scale, and made softer"]
+    return Clip(samples, tuple(done))
+
+
+def _sound(record: Any, name: str, rate: int) -> Sound:
+    if isinstance(record, str | Path | bytes) or hasattr(record, "read"):
+        return decode(record, name)
+    if isinstance(record, Mapping):
+        if not {"array", "sampling_rate"} <= record.keys():
+            raise DataError(f"{name} must have 'array' and 'sampling_rate', found {', '.join(map(str, record))}.")
+        return _samples(record["array"], name, record["sampling_rate"])
+    if isinstance(record, tuple) and len(record) == 2:
+        return _samples(record[0], name, record[1])
+    return _samples(record, name, rate)
+
+
+def _samples(given: Any, name: str, rate: Any) -> Sound:
+    """Samples in memory: int16, or floating point in [-1, 1]."""
+    if isinstance(rate, bool) or not isinstance(rate, int | float) or not 1000 <= rate <= 400_000 or rate != int(rate):
+        raise DataError(f"{name} must say how many samples a second it has, such as 16000, found {rate!r:.40}.")
+    try:
+        samples = torch.as_tensor(given).detach().cpu()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise DataError(f"{name} is no recording: {error}. Give a file, or an array of samples.") from error
+    if samples.dim() != 1:
+        raise ShapeError(
+            f"{name} must have the shape (samples,), found {tuple(samples.shape)}. Average its channels first."
+        )
+    if samples.dtype == torch.int16:
+        return Sound(samples.to(torch.float32) / 32768, int(rate))
+    if not samples.is_floating_point():
+        raise ShapeError(f"{name} must be int16, or floating point in [-1, 1], found {samples.dtype}. Convert it.")
+    samples = samples.to(torch.float32)
+    if len(samples) and float(samples.nan_to_num(0, 0, 0).abs().max()) > 1 + _SLACK:
+        raise DataError(
+            f"{name} holds samples as large as {float(samples.nan_to_num(0, 0, 0).abs().max()):.3g}, but full scale "
+            "is 1. Divide them by the largest value they may have, such as 32768, or give them as int16."
+        )
+    return Sound(samples, int(rate))

@@ -1,0 +1,98 @@
+"""Files of sound as samples: any common container, rate and number of channels in, one channel out, or a DataError."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from quickstudy.errors import DataError, MissingExtra
+from quickstudy.files import require_regular
+
+SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au", ".w64", ".caf")
+MAX_SECONDS = 3600.0
+_RATES = (1000, 400_000)  # Hz
+_BLOCK = 1 << 16  # samples of each channel that are decoded at once
+_ALIKE = 0.99  # share of the largest energy that counts as the largest
+
+
+class Sound(NamedTuple):
+    """A recording at its own rate, in Hz. samples: (n,) float32, the mean of its `channels`."""
+
+    samples: Tensor
+    rate: int
+    channels: int = 1
+
+
+def decode(file: str | Path | bytes | IO[bytes], name: str = "", max_seconds: float = MAX_SECONDS) -> Sound:
+    """Read a file of sound; several channels are averaged. Extra 'audio'.
+
+    Raises DataError, naming the file (or `name`), if it is no recording, is broken or truncated, holds NaN, or lasts
+    longer than `max_seconds`: that is read from its header, before anything is decoded.
+    """
+    try:
+        import soundfile
+    except ImportError as error:
+        raise MissingExtra("soundfile", "audio", "Reading recordings") from error
+    name = name or str(file)
+    if isinstance(file, str | Path):
+        require_regular(file)
+        if not Path(file).exists():
+            raise DataError(f"There is no file {name}. Check the path.")
+        file = str(file)
+    try:
+        with soundfile.SoundFile(io.BytesIO(file) if isinstance(file, bytes) else file) as source:
+            rate, channels, promised = source.samplerate, source.channels, source.frames
+            if not _RATES[0] <= rate <= _RATES[1]:
+                raise DataError(f"{name} has {rate} samples a second, which is no rate of sound. Replace or remove it.")
+            if promised > max_seconds * rate:
+                raise DataError(
+                    f"{name} lasts {promised / rate:.0f} s, more than the limit of {max_seconds:.0f} s: it was not "
+                    "decoded. Cut it into pieces."
+                )
+            blocks = [
+                torch.from_numpy(block).mean(1)
+                for block in source.blocks(blocksize=_BLOCK, dtype="float32", always_2d=True)
+            ]
+    except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:
+        raise DataError(f"{name} cannot be read as a recording ({error}). Replace or remove it.") from error
+    samples = torch.cat(blocks) if blocks else torch.zeros(0)
+    if len(samples) < promised:
+        raise DataError(
+            f"{name} is truncated: it announces {promised} samples and holds {len(samples)}. Replace or remove it."
+        )
+    return Sound(samples, rate, channels)
+
+
+def resampled(sound: Sound, rate: int) -> Tensor:
+    """The samples at another rate, band-limited (soxr, high quality). Extra 'audio'."""
+    if sound.rate == rate or not len(sound.samples):
+        return sound.samples
+    try:
+        import soxr
+    except ImportError as error:
+        raise MissingExtra("soxr", "audio", f"Bringing recordings from {sound.rate} Hz to {rate} Hz") from error
+    other: Any = soxr.resample(sound.samples.numpy(), sound.rate, rate)
+    return torch.from_numpy(other)
+
+
+def loudest(samples: Tensor, size: int, step: int) -> int:
+    """Where the window of `size` samples with the most energy begins, of those that begin every `step` samples.
+
+    Where neighbours hold as much (within 1 %), as around a word in silence, it is the middle one of them.
+    """
+    if len(samples) <= size:
+        return 0
+    energy = torch.cat([torch.zeros(1, dtype=torch.float64), samples.double().square().cumsum(0)])
+    starts = torch.arange(0, len(samples) - size + 1, step)
+    inside = energy[starts + size] - energy[starts]
+    best = int(inside.argmax())
+    alike = inside >= _ALIKE * inside[best]
+    before = (~alike[:best]).nonzero()
+    after = (~alike[best:]).nonzero()
+    first = int(before[-1]) + 1 if len(before) else 0
+    last = best + int(after[0]) - 1 if len(after) else len(starts) - 1
+    return int(starts[(first + last) // 2])

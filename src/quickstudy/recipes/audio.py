@@ -1,0 +1,54 @@
+"""Recipes on recordings: your own, in one folder for each word, voice, machine or bird."""
+
+from __future__ import annotations
+
+from quickstudy.registry import learners, models, recipes, sources
+from quickstudy.training.config import RunConfig
+
+
+@recipes.register("audio")
+def audio() -> RunConfig:
+    """Your own recordings, in one sub-folder for each class: `--tasks.root my-recordings`. Minutes on two cores."""
+    return RunConfig(
+        name="audio",
+        tasks=sources.part("audio", root="recordings", shift=0.1, speed=0.1, noise=0.3, time_mask=0.15, mel_mask=0.15),
+        model=models.part("speech"),
+        learner=learners.part("simpleshot", smoothing=0.1),
+        ways=5,
+        shots=1,
+        queries=5,
+        batch=64,
+        iterations=800,
+        meta_batch=1,
+        optimizer="Muon",
+        lr=2e-3,
+        optimizer_options={"weight_decay": 1e-2},
+        schedule="OneCycleLR",
+        schedule_options={"pct_start": 0.1, "cycle_momentum": False},
+        average=0.99,
+        validate_every=200,
+        validation_episodes=100,
+        checkpoint_every=200,
+    )
+
+
+@recipes.register("audio-embedding")
+def audio_embedding() -> RunConfig:
+    """Your own recordings on Google's frozen speech embedding: `--model.file`, `--model.spectrogram` are its files."""
+    return RunConfig(
+        name="audio-embedding",
+        tasks=sources.part("audio", root="recordings", mels=0, normalise="none"),
+        model=models.part(
+            "onnx_sound",
+            file="embedding_model.onnx",
+            spectrogram="melspectrogram.onnx",
+            scale=32768.0,
+            gain=0.1,
+            offset=2.0,
+        ),
+        learner=learners.part("protonet", distance="cosine", temperature=10.0),
+        ways=5,
+        shots=1,
+        queries=5,
+        iterations=0,
+    )
