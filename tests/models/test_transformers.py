@@ -317,3 +317,23 @@ def test_a_tokenizer_with_more_tokens_than_the_network_knows_is_refused(tmp_path
     format = formats.make("text", length=6).learn(["where is my card"])
     with pytest.raises(ConfigError, match="knows 40 tokens, .* with 257 different ones"):
         encoder(qs.TaskSpec(format, targets.make("classes", ways=3)), name=str(tmp_path))
+
+
+def test_padding_is_left_out_where_only_an_answer_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved("bert", tmp_path)
+    network: Any = encoder(tokens(), False, name=str(tmp_path))
+    x = sentences(3)
+    x["attention_mask"] = (torch.arange(LENGTH) < torch.tensor([[2], [4], [1]])).long()
+    read: list[int] = []
+    plain = network.network.forward
+
+    def heard(**named: Any) -> Any:
+        read.append(named["input_ids"].shape[-1])
+        return plain(**named)
+
+    monkeypatch.setattr(network.network, "forward", heard)
+    whole = network(**x)
+    with torch.no_grad():
+        short = network(**x)
+    torch.testing.assert_close(short, whole.detach())
+    assert read == [LENGTH, 4]

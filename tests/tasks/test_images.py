@@ -286,7 +286,7 @@ def test_large_photos_are_reduced_while_they_are_decoded(tmp_path: Path) -> None
         reduced = decode(path, 3, side=40)
         assert reduced.size == (3001, 2000) and max(reduced.pixels.shape) < 400
         difference = (fit(reduced.pixels, 40, reduced.extent).float() - whole).abs()
-        assert difference.mean() < 1 and difference.max() <= 10, name
+        assert difference.mean() < 2 and difference.max() <= 20, name
 
 
 def test_above_the_limit_only_what_can_be_reduced_is_read(tmp_path: Path) -> None:

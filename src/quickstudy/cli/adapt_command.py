@@ -38,7 +38,7 @@ def run(argv: Sequence[str]) -> int:
     options = parse(Adapt, "adapt", argv)
     refuse_occupied(options.out)
     done = open_run(options.run, options.device)
-    support = support_set(done.learner.spec.format, options.support, options.task)
+    support = support_set(done.learner.spec, options.support, options.task)
     began = time.perf_counter()
     model = done.adapt(support.items, support.labels, options.broken)
     took = time.perf_counter() - began

@@ -11,11 +11,12 @@ from quickstudy.cli import own
 from quickstudy.deploy.model import Model
 from quickstudy.deploy.store import read_model
 from quickstudy.errors import ConfigError, unknown_name
-from quickstudy.formats.base import Format
 from quickstudy.formats.records import Records
 from quickstudy.registry import OWN, sources
 from quickstudy.runs.run import Run
+from quickstudy.spec import TaskSpec
 from quickstudy.storage.folders import RUNS, runs
+from quickstudy.targets.base import Target
 from quickstudy.tasks.base import Source
 from quickstudy.terminal import console, tell, visible
 from quickstudy.training.config import RunConfig
@@ -85,9 +86,12 @@ def open_model(folder: Path, device: str) -> Model:
     return Model.restored(tensors, facts, own.module() if of_own else None, device)
 
 
-def one_task(records: Records, task: str | None, place: str) -> Records:
-    """The records of the one task called `task`; all of them where they are of one, or where nothing tells."""
-    if records.groups is None or (task is None and len(set(records.groups)) == 1):
+def one_task(records: Records, task: str | None, place: str, target: Target) -> Records:
+    """The records of the one task called `task`; all of them where they are of one, or where nothing tells.
+
+    With classes, what records belong to is no task, but a task may be of some of them.
+    """
+    if records.groups is None or (task is None and (target.relabels or len(set(records.groups)) == 1)):
         if task is not None:
             raise ConfigError(
                 f"{place} does not tell tasks apart, so there is no task {task!r} in it. Leave --task out."
@@ -104,9 +108,9 @@ def one_task(records: Records, task: str | None, place: str) -> Records:
     return records.chosen([i for i, group in enumerate(records.groups) if group == task])
 
 
-def support_set(format: Format, place: Path, task: str | None) -> Records:
+def support_set(spec: TaskSpec, place: Path, task: str | None) -> Records:
     """The examples at a place to learn a task from; of the task called `task` where there are several."""
-    return one_task(format.find(place, not format.labels_itself), task, str(place))
+    return one_task(spec.format.find(place, not spec.format.labels_itself), task, str(place), spec.target)
 
 
 def learned(model: Model) -> str:

@@ -51,7 +51,7 @@ def run(argv: Sequence[str]) -> int:
     if not options.records:
         raise DataError(f"No {format.what} were given. Name files or folders after the model.")
     place = ", ".join(options.records)
-    records = one_task(format.given(options.records), options.task, place)
+    records = one_task(format.given(options.records), options.task, place, model.spec.target)
     if options.out is not None:
         refuse_replacing(options.out)
         named = (Path(word) for word in options.records if os.path.exists(word))

@@ -149,14 +149,13 @@ def _all(
 ) -> _Kept | None:
     """All features, by encoding; written to a path if that was slow. None if some are none, or not finite."""
     began, count = time.perf_counter(), len(leaves(pool.x)[0])
-    parts = []
-    for first in range(0, count, _BATCH):
-        rows = torch.arange(first, min(first + _BATCH, count))
+    parts, order = [], _by_padding(pool.x)
+    for rows in order.split(_BATCH):  # type: ignore[no-untyped-call]
         z = _run(engine, encoder, params, _examples(pool, rows))
         if z is None or z.shape[1:] != few.shape[1:]:
             return None
         parts.append(z)
-    kept = _Kept(torch.cat(parts).cpu(), few.cpu())
+    kept = _Kept(torch.cat(parts).cpu()[order.argsort()], few.cpu())
     took = time.perf_counter() - began
     if took > _SLOW:
         where = "what the encoder is cannot be written down" if path is None else f"their features are kept in {path}"
@@ -164,6 +163,15 @@ def _all(
     if took > _SLOW and path is not None:
         write_cached(path, torch.cat(kept))
     return kept
+
+
+def _by_padding(x: Features) -> Tensor:
+    """The examples (n,) in an order in which those of tokens are together with others as long: some encoders leave out
+    what is padding for all."""
+    first = leaves(x)[0]
+    if first.is_floating_point() or first.dtype == torch.uint8:
+        return torch.arange(len(first))
+    return first.flatten(1).ne(0).sum(1).cpu().argsort(stable=True)
 
 
 def _stand_for(engine: Engine, parts: Halves, params: Params, pool: TensorPool, rows: Tensor, few: Tensor) -> bool:

@@ -56,7 +56,7 @@ def text(
     groups: Rule = "apart",
     min_class: int = 0,
 ) -> ClassSource:
-    """Your own texts: rows with a text and a label, or a folder of texts for each class.
+    """Your own texts: rows with a text and a label, or a folder for each class.
 
     path: a file (.csv, .jsonl, .parquet), a folder that `save_to_disk` of the library datasets wrote, or a folder with
         a sub-folder of .txt files for each class. A folder with a file, or a folder, called 'train' holds the splits:

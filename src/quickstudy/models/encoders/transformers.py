@@ -11,6 +11,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from quickstudy.errors import CheckpointError, ConfigError, MissingExtra
 from quickstudy.models.encoders.hub import CONFIG, architecture_in, settings_in, settled_place
@@ -64,6 +65,9 @@ class TransformersEncoder(Library):
             # Where no token is, as in padded examples, there is nothing to attend to and no mean: all are looked at.
             mask = torch.where(mask.any(1, keepdim=True), mask, torch.ones_like(mask))
             named = named | {_MASK: mask}
+            if (longest := _longest(mask)) is not None:
+                mask = mask[:, :longest]
+                named = {name: value[:, :longest] for name, value in named.items()}
         return self._pooled(self.network(**named), mask)
 
     def _pooled(self, output: Any, mask: Tensor | None) -> Tensor:
@@ -79,6 +83,14 @@ class TransformersEncoder(Library):
             return states.mean(1)
         known = mask.to(states.dtype)[..., None]
         return (states * known).sum(1) / known.sum(1)
+
+
+def _longest(mask: Tensor) -> int | None:
+    """How many positions are more than padding, where all that is asked is an answer; elsewhere shapes are fixed."""
+    fixed = torch.is_grad_enabled() or torch._C._functorch.is_functorch_wrapped_tensor(mask)
+    if fixed or _get_current_dispatch_mode() is not None or not len(mask):
+        return None
+    return int(mask.ne(0).any(0).nonzero().max()) + 1
 
 
 def _settled(**options: Any) -> dict[str, Any]:
