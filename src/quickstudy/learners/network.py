@@ -27,7 +27,7 @@ from quickstudy.learners.copies import Copies
 from quickstudy.learners.listening import recorded, recording, refreshes, refreshing
 from quickstudy.learners.moments import Moments
 from quickstudy.learners.nature import PLAIN, Nature, is_plain, nature, refuse_hidden
-from quickstudy.learners.normalise import own_statistics, without_state
+from quickstudy.learners.normalise import as_buffers, own_statistics, refuse_other_normalisation, without_state
 from quickstudy.models.given import is_given
 
 Norm = Literal["running", "batch", "per_step", "given"]
@@ -107,6 +107,7 @@ class Network:
         if isinstance(layer, nn.modules.lazy.LazyModuleMixin) and layer.has_uninitialized_params():
             raise ModelError(f"Layer {path} ({type(layer).__name__}) has no shape yet. Run the module on an input.")
         refuse_hidden(path, layer)
+        refuse_other_normalisation(path, layer)
         if isinstance(layer, _InstanceNorm) and layer.track_running_stats:
             raise ModelError(
                 f"Layer {path} is {type(layer).__name__} with running statistics, which change at every call. "
@@ -270,7 +271,7 @@ class Network:
             values = {n: v for n, v in values.items() if n in self.names}
             statistics = {n: v for n, v in statistics.items() if n.rpartition(".")[0] in self.layers}
         instead = {n: v for n, v in self.own(task).items() if n in self.names} if task else {}
-        return copies, values | statistics | instead
+        return copies, values | as_buffers(statistics) | instead
 
     @cached_property
     def names(self) -> frozenset[str]:
