@@ -17,7 +17,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.instancenorm import _InstanceNorm
 
 from quickstudy.entries import CONSTANT, NORMALISATION, PARAMETER, names_a_network, prefixed, with_prefix
-from quickstudy.episode import Features, Params
+from quickstudy.episode import Features, Params, map_features
 from quickstudy.errors import ModelError
 from quickstudy.formats.base import Format
 from quickstudy.formats.passing import arguments, nothing_for
@@ -26,7 +26,7 @@ from quickstudy.learners.chance import Drawing, apart, chance
 from quickstudy.learners.copies import Copies
 from quickstudy.learners.listening import recorded, recording, refreshes, refreshing
 from quickstudy.learners.moments import Moments
-from quickstudy.learners.nature import PLAIN, Nature, is_plain, nature, refuse_hidden
+from quickstudy.learners.nature import PLAIN, Nature, is_plain, nature, refuse_hidden, spares
 from quickstudy.learners.normalise import as_buffers, own_statistics, refuse_other_normalisation, without_state
 from quickstudy.models.given import is_given
 
@@ -70,6 +70,7 @@ class Network:
     _by_statistics: Copies = field(init=False, repr=False)
     plain: bool = field(init=False, repr=False)
     """Whether it is known to draw nothing and to change nothing when it is called."""
+    _spares: bool = field(init=False, repr=False)
     _resting: dict[Copies, Copies] = field(init=False, repr=False, default_factory=dict)
     _attends: bool = field(init=False, repr=False)
     _natures: list[Nature] = field(init=False, repr=False, default_factory=list)
@@ -96,6 +97,7 @@ class Network:
         object.__setattr__(self, "_by_batch", Copies(without_state(self.module, ())))
         object.__setattr__(self, "_by_statistics", Copies(without_state(self.module, layers)))
         object.__setattr__(self, "plain", is_plain(self._by_batch.module))
+        object.__setattr__(self, "_spares", spares(self._by_batch.module))
         attends = any(
             isinstance(layer, nn.TransformerEncoderLayer | nn.MultiheadAttention) for layer in self.module.modules()
         )
@@ -193,6 +195,15 @@ class Network:
         return PLAIN if self.plain else self._natures[0]
 
     @property
+    def as_trained(self) -> Copies:
+        """Copies of the module in the mode that it is trained in, if it draws then."""
+        return self._by_batch
+
+    def settled(self, params: Params) -> Params:
+        """φ with the averages that the module came with for all BatchNorm layers that calibration would give some."""
+        return params | with_prefix(self.prefix + NORMALISATION, own_statistics(self.module, self.layers))
+
+    @property
     def still(self) -> bool:
         """Whether it is known that no call changes a buffer."""
         return self.plain or any(not nature.changes for nature in self._natures)
@@ -203,7 +214,7 @@ class Network:
         if not names:
             return {}
         module = self._by_batch.new(values | {n: values[n].clone() for n in names})
-        given, named = arguments(module, x)
+        given, named = self.arguments(module, x)
         with torch.no_grad(), Drawing(key):
             module(*given, **named)
         after = dict(module.named_buffers())
@@ -229,12 +240,16 @@ class Network:
             for path, told in watch:
                 hooks.append(module.get_submodule(path).register_forward_pre_hook(told))
             with self._cells(), Drawing(key) if drawing else self._at_rest():
-                output: Tensor = torch.func.functional_call(module, values, *arguments(module, x))
+                output: Tensor = torch.func.functional_call(module, values, *self.arguments(module, x))
             return output
         finally:
             for hook in hooks:
                 hook.remove()
             copies.give_back(module)
+
+    def arguments(self, module: nn.Module, x: Features) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """What the module is called with: a copy of x, where it may work in place."""
+        return arguments(module, x if self._spares else map_features(torch.clone, x))
 
     def _cells(self) -> AbstractContextManager[None]:
         return ElementaryCells(always=self.inner_loop) if self._recurs else nullcontext()
@@ -251,7 +266,7 @@ class Network:
 
     def run(self, holding: nn.Module, x: Features) -> Tensor:
         """The output of what `holding` gave for x (n, *features), as a call with its values gives it."""
-        given, named = arguments(holding, x)
+        given, named = self.arguments(holding, x)
         with self._cells(), self._at_rest():
             output: Tensor = holding(*given, **named)
         return output

@@ -12,6 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from quickstudy import rng
 from quickstudy.episode import Params
 from quickstudy.errors import ModelError
+from quickstudy.learners.copies import copied
 from quickstudy.models.given import keep_mark
 
 _HOOKS = ("_forward_hooks", "_forward_hooks_with_kwargs", "_forward_pre_hooks", "_forward_pre_hooks_with_kwargs")
@@ -78,7 +79,7 @@ def _is_ours(layer: nn.Module) -> bool:
 
 def without_state(module: nn.Module, stored: tuple[str, ...]) -> nn.Module:
     """A copy of `module` whose BatchNorm layers keep no state; those at the paths `stored` are given statistics."""
-    root = nn.Sequential(copy.deepcopy(module))
+    root = nn.Sequential(copied(module))
     replaced: dict[nn.Module, nn.Module] = {}
     for path, layer in list(root[0].named_modules(remove_duplicate=False)):
         if not isinstance(layer, _BatchNorm):

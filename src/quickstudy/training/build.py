@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 import json
 import threading
@@ -22,6 +21,7 @@ from quickstudy.entries import CONSTANT, HEAD, INNER, PARAMETER, of_kind, requir
 from quickstudy.episode import Params
 from quickstudy.errors import CheckpointError, ConfigError, fitting_together
 from quickstudy.learners import Learner, Network
+from quickstudy.learners.copies import copied
 from quickstudy.learners.given import as_given, freeze_all_but, giving
 from quickstudy.learners.probe import probe
 from quickstudy.models import WithContext
@@ -72,10 +72,10 @@ def build_learner(
         module = KerasModule(module) if is_keras(module) else module
         module = as_given(module) if config.init == "given" else module
     if config.trainable:
-        module = copy.deepcopy(module)
+        module = copied(module)
         freeze_all_but(module, config.trainable)
     if not config.iterations and not traits.head and config.learner.options.get("tune") != "all":
-        module = copy.deepcopy(module).requires_grad_(False)  # neither loop moves it, so its features can be kept
+        module = copied(module).requires_grad_(False)  # neither loop moves it, so its features can be kept
     options = {"classes": classes} if traits.pretrains else {}
     constructor = learners[config.learner.name]
     module, others = _apart(module, config.learner.name)
