@@ -21,8 +21,22 @@ from quickstudy.learners import Network
 from quickstudy.learners.given import as_given, giving
 from quickstudy.learners.probe import probe, vmaps
 from quickstudy.registry import formats, learners
+from quickstudy.training.build import build
 
 ROWS = formats.make("array", shape=(6,))
+
+
+class Positive(torch.autograd.Function):
+    """Without `setup_context`, as functions were written before `torch.func`."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x.relu()
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor) -> Any:
+        return slope * (ctx.saved_tensors[0] > 0)
 
 
 class Layer(nn.Module):
@@ -102,6 +116,12 @@ class Layer(nn.Module):
             return {"a": None, "b": [z]}
         if self.how == "in place":
             return self.linear(x.clamp_(-0.5, 0.5))
+        if self.how == "gradient inside":
+            with torch.enable_grad():
+                y = x.detach().clone().requires_grad_()
+                z = z + torch.autograd.grad(self.linear(y).square().sum(), y, create_graph=True)[0][:, :4]
+        if self.how == "own function":
+            z = Positive.apply(z)  # type: ignore[no-untyped-call]
         if self.how == "looks":
             return z if (x.abs() < 1e3).all() else -z
         return z
@@ -213,7 +233,8 @@ def test_what_is_odd_but_right_is_taken() -> None:
     tied = nn.Sequential(nn.Linear(6, 6), nn.Linear(6, 6))
     tied[1].weight = tied[0].weight
     for module in (
-        as_given(zeros), Layer("noted"), Layer("cached in a list"), Layer("in place"), Mixed("attention", True),
+        as_given(zeros), Layer("noted"), Layer("cached in a list"), Layer("in place"), Layer("gradient inside"),
+        Layer("own function"), Mixed("attention", True),
         Mixed("recurrent", True), nn.Sequential(nn.ReLU(inplace=True), nn.Linear(6, 4)), nn.Identity(), tied,
         Layer("drop path"), Layer("looks"), nn.Sequential(nn.Linear(6, 4), nn.BatchNorm1d(4)),
         nn.Sequential(nn.Linear(6, 4), nn.Dropout(0.0)),
@@ -322,3 +343,18 @@ def test_parts_of_parts_are_found_and_what_is_no_tensor_is_said() -> None:
         giving(Layer("nested"), "a")(x)
     with pytest.raises(ModelError, match=r"The part 'b' .* is a list, .*Name another part: b\.0"):
         giving(Layer("nested"), "b")(x)
+
+
+@pytest.mark.parametrize("how", ["own function", "gradient inside"])
+def test_what_an_inner_loop_cannot_differentiate_is_refused_in_words(how: str, tmp_path: Path) -> None:
+    source = qs.tasks.arrays(torch.randn(60, 6), [i % 20 for i in range(60)])
+    for name, options in (("protonet", {}), ("maml", {}), ("finetune", {"tune": "all"})):
+        config = qs.RunConfig(
+            name="x", learner=learners.part(name, **options), ways=4, queries=2, iterations=1, device="cpu",
+            vectorize="loop",
+        )  # fmt: skip
+        if name == "protonet":
+            build(config, Layer(how), source)
+        else:
+            with pytest.raises(ModelError, match="An inner loop cannot differentiate this network.*setup_context"):
+                build(config, Layer(how), source)

@@ -30,13 +30,18 @@ class Unregistered(TorchFunctionMode):
     def __init__(self) -> None:
         super().__init__()
         self._found: dict[int, Tensor] = {}
+        self._made: dict[int, Tensor] = {}  # in the call itself, to be differentiated there
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         asked = getattr(function, "__name__", "") == "__get__" and function.__self__.__name__ in _ASKED
         for one in () if asked else _tensors((args, kwargs or {})):
-            if isinstance(one, nn.Parameter) or (one.requires_grad and one.is_leaf):
+            if (isinstance(one, nn.Parameter) or (one.requires_grad and one.is_leaf)) and id(one) not in self._made:
                 self._found[id(one)] = one
-        return function(*args, **(kwargs or {}))
+        result = function(*args, **(kwargs or {}))
+        for one in _tensors((result, args if function is Tensor.requires_grad.__set__ else ())):  # type: ignore[attr-defined]
+            if one.is_leaf and id(one) not in self._found:
+                self._made[id(one)] = one
+        return result
 
     def refuse(self) -> None:
         """ModelError if there were some."""

@@ -24,11 +24,11 @@ from quickstudy.formats.passing import arguments, nothing_for
 from quickstudy.learners.cells import ElementaryCells, recurs
 from quickstudy.learners.chance import Drawing, apart, chance
 from quickstudy.learners.copies import Copies
-from quickstudy.learners.listening import recorded, recording, refreshes, refreshing
+from quickstudy.learners.fresh import draw, resets, undrawn
+from quickstudy.learners.listening import last_called, recorded, recording, refreshes, refreshing
 from quickstudy.learners.moments import Moments
 from quickstudy.learners.nature import PLAIN, Nature, is_plain, nature, refuse_hidden, spares
 from quickstudy.learners.normalise import as_buffers, own_statistics, refuse_other_normalisation, without_state
-from quickstudy.models.given import is_given
 
 Norm = Literal["running", "batch", "per_step", "given"]
 """What BatchNorm layers normalise by.
@@ -79,6 +79,7 @@ class Network:
     transductive: bool = field(init=False)
     """Whether the output for one input depends on the other inputs in the batch after training."""
     _recurs: bool = field(init=False, repr=False)
+    _head: list[str] = field(init=False, repr=False, default_factory=list)
     _shapes: dict[Format, tuple[int, ...]] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -146,20 +147,24 @@ class Network:
     @property
     def drawn(self) -> bool:
         """Whether `init` draws anything: not where all layers were given with their weights, or have none."""
-        return any(_resets(layer) for layer in self._by_batch.module.modules())
+        return any(map(resets, self._by_batch.module.modules()))
+
+    @property
+    def undrawn(self) -> list[str]:
+        """The parameters, without prefix, that `init` leaves as the module came with them."""
+        return list(undrawn(self._by_batch.module))
 
     def init(self, generator: torch.Generator) -> Params:
         """Fresh φ entries: 'network.*', and 'constant.*' for buffers, after the network's name if it has one.
 
-        Layers with `reset_parameters` are drawn from `generator`, but for those that were given with their weights (see
-        `quickstudy.models.given`); all others are as they came.
+        Layers with `reset_parameters`, and attention, are drawn from `generator`, but for those that were given with
+        their weights (see `quickstudy.models.given`); all others are as they came.
         """
         module = copy.deepcopy(self._by_batch.module).cpu()  # so that one generator decides, wherever the module is
         seed = int(torch.randint(2**62, (), generator=generator))
         with _DRAWING, torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the accelerators' as well
-            for layer in filter(_resets, module.modules()):
-                layer.reset_parameters()  # type: ignore[operator]
+            draw(module)
         params = {name: value.detach().clone() for name, value in module.named_parameters()}
         if self.norm == "per_step":
             slots = self.steps + 1
@@ -300,9 +305,16 @@ class Network:
 
     @property
     def head(self) -> str:
-        """The path of the last layer that has parameters of its own; '' is the module itself."""
+        """The path of the last layer that has parameters of its own; '' is the module itself. Last is what is called
+        last, once `find_head` has looked; before, what is registered last."""
+        if self._head:
+            return self._head[0]
         layers = self.module.named_modules()
         return [str(path) for path, layer in layers if list(layer.parameters(recurse=False))][-1]
+
+    def find_head(self, format: Format) -> None:
+        """Find the head by calling the module on inputs of this format."""
+        self._head[:] = [last_called(self._by_batch.new(), nothing_for(self.module, format, 2), self.head)]
 
     def features(self, params: Params, x: Features, task: Params | None = None) -> Tensor:
         """What enters the head for x (n, *features), before the first inner step: (n, D)."""
@@ -327,11 +339,6 @@ class Network:
         """
         under = (self.prefix if prefix is None else prefix) + NORMALISATION
         return recording(self, Moments() if moments is None else moments, under)
-
-
-def _resets(layer: nn.Module) -> bool:
-    """Whether a layer is drawn where φ is."""
-    return callable(getattr(layer, "reset_parameters", None)) and not is_given(layer)
 
 
 def _device(params: Params) -> torch.device:

@@ -13,7 +13,7 @@ from quickstudy.episode import Episode, Examples, Features, Params, leaves, map_
 from quickstudy.errors import ModelError
 from quickstudy.formats.base import Format
 from quickstudy.formats.passing import nothing_for
-from quickstudy.learners.base import Learner
+from quickstudy.learners.base import IterativeLearner, Learner
 from quickstudy.learners.chance import chances
 from quickstudy.learners.given import tensors_of
 from quickstudy.learners.hidden import (
@@ -192,14 +192,34 @@ def _tried(network: Network, format: Format) -> bool:
     return True
 
 
+def probe_learning(learner: Learner) -> None:
+    """Let a learner take one inner step on a made-up support set. ModelError for a network that inner loops cannot
+    differentiate."""
+    if learner.plain or not isinstance(learner, IterativeLearner):
+        return
+    params, key = learner.init(torch.Generator().manual_seed(0)), torch.zeros((), dtype=torch.int64)
+    try:
+        with torch.random.fork_rng(devices=[]), torch.no_grad(), chances(key):
+            learner.with_steps(1).adapt(params, _made_up_examples(learner, reference(params)))
+    except RuntimeError as error:
+        raise ModelError(
+            f"An inner loop cannot differentiate this network: {str(error).split(chr(10))[0]:.300} A "
+            "torch.autograd.Function needs a forward without ctx and a setup_context; gradients that are taken inside "
+            "a forward are to be those of torch.func. Or choose a learner without inner steps, such as protonet."
+        ) from error
+
+
+def _made_up_examples(learner: Learner, like: Tensor) -> Examples:
+    spec = learner.spec
+    count = max(2, spec.ways)
+    y = torch.zeros((count, *spec.target.shape), dtype=torch.int64 if spec.ways else like.dtype)
+    return Examples(made_up(learner.network, spec.format, count), y, torch.ones(count, dtype=torch.bool))
+
+
 def vmaps_learning(learner: Learner) -> bool:
     """Whether `vmap` can follow all that a learner does with its networks; where it cannot, a line says why."""
-    spec, init = learner.spec, learner.init(torch.Generator().manual_seed(0))
-    count = max(2, spec.ways)
-    x = made_up(learner.network, spec.format, count)
-    like = reference(init)
-    y = torch.zeros((count, *spec.target.shape), dtype=torch.int64 if spec.ways else like.dtype)
-    one = Examples(x, y, torch.ones(count, dtype=torch.bool))
+    init = learner.init(torch.Generator().manual_seed(0))
+    one = _made_up_examples(learner, reference(init))
     moving = {name: value for name, value in init.items() if learner.moves(name)}
 
     def loss(moving: Params, episode: Episode, key: Tensor) -> Tensor:

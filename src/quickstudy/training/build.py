@@ -23,7 +23,7 @@ from quickstudy.errors import CheckpointError, ConfigError, fitting_together
 from quickstudy.learners import Learner, Network
 from quickstudy.learners.copies import copied
 from quickstudy.learners.given import as_given, freeze_all_but, giving
-from quickstudy.learners.probe import probe
+from quickstudy.learners.probe import probe, probe_learning
 from quickstudy.models import WithContext
 from quickstudy.models.encoders.keras import KerasModule, is_keras
 from quickstudy.models.given import keep_weights
@@ -83,7 +83,10 @@ def build_learner(
         module = giving(module, config.output)
     if own:
         probe(Network(module), spec.format)
-    return cast(Learner, constructor(module, spec, **others, **(config.learner.options | options)))
+    learner = cast(Learner, constructor(module, spec, **others, **(config.learner.options | options)))
+    if own:
+        probe_learning(learner)
+    return learner
 
 
 def _apart(module: nn.Module, learner: str) -> tuple[nn.Module, dict[str, nn.Module]]:
