@@ -130,3 +130,19 @@ def test_a_model_of_another_backend_is_refused_by_the_way_out() -> None:
     pytest.importorskip("jax")
     told = subprocess.run([sys.executable, "-c", program], env=backend, capture_output=True, text=True, timeout=120)
     assert "on the backend 'jax'. Set the environment variable KERAS_BACKEND=torch" in told.stdout, told.stderr
+
+
+def test_a_backend_that_is_not_installed_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "m.keras"
+    dense().save(file)
+    code = (
+        "import sys; sys.modules['tensorflow'] = None\n"
+        "import quickstudy as qs\nfrom quickstudy.models.encoders.keras import keras_file\n"
+        "try: keras_file(qs.tasks.linear(dimensions=6).spec, file=sys.argv[1])\n"
+        "except qs.QuickstudyError as error: print(error)\n"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", code, str(file)], env=os.environ | {"KERAS_BACKEND": "tensorflow"},
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert "its backend needs 'tensorflow'" in said.stdout and "KERAS_BACKEND=torch" in said.stdout, said.stderr

@@ -177,3 +177,11 @@ def test_weights_that_are_not_all_there_are_refused(tmp_path: Path) -> None:
         encoder(
             qs.TaskSpec(qs.formats.Array(shape=(5,)), qs.targets.Classes(ways=3)), name="test_vit", pretrained=False
         )
+
+
+def test_batch_norm_with_an_activation_keeps_it() -> None:
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), timm.layers.BatchNormAct2d(4), nn.Flatten()).eval()
+    network, x = Network(module, "given"), torch.rand(2, 3, 6, 6)
+    params = network.init(torch.Generator())
+    params |= {f"network.{name}": value for name, value in module.named_parameters()}
+    torch.testing.assert_close(network(params, x), module(x))

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from quickstudy.episode import Episode, task
 from quickstudy.learners import Learner, Network
-from quickstudy.learners.nature import is_foreign
+from quickstudy.learners.copies import is_foreign
 from quickstudy.learners.probe import vmaps, vmaps_learning
 
 Vectorize = Literal["auto", "vmap", "loop"]

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from quickstudy.errors import ConfigError, ModelError
 from quickstudy.inner.partition import matching
+from quickstudy.learners.copies import copied
 from quickstudy.models.given import forget_marks, keep_weights
 
 _WHOLE = "_quickstudy_whole"
@@ -18,7 +18,7 @@ _WHOLE = "_quickstudy_whole"
 
 def as_given(module: nn.Module) -> nn.Module:
     """A copy of the user's `module` whose layers keep their weights where φ is drawn, wherever they are built in."""
-    module = copy.deepcopy(module)
+    module = copied(module)
     keep_weights(module)
     setattr(module, _WHOLE, True)
     return module
@@ -26,10 +26,31 @@ def as_given(module: nn.Module) -> nn.Module:
 
 def giving(module: nn.Module, output: str) -> nn.Module:
     """A copy of `module` whose output is the part called `output` of what the module gives: of a dict by its key, of a
-    tuple by its number, of anything else by the name of its attribute."""
-    module = copy.deepcopy(module)
+    tuple by its number, of anything else by the name of its attribute; 'a.0' is the part '0' of the part 'a'."""
+    module = copied(module)
     module.register_forward_hook(_Part(output))
     return module
+
+
+def tensors_of(output: Any, before: str = "") -> Iterator[str]:
+    """The names of the tensors in an output, by which `giving` finds them.
+
+    >>> list(tensors_of({"a": torch.ones(1), "b": [None, torch.ones(1)]}))
+    ['a', 'b.1']
+    """
+    for name, part in _parts(output).items():
+        if isinstance(part, Tensor):
+            yield before + name
+        else:
+            yield from tensors_of(part, f"{before}{name}.")
+
+
+def _parts(output: Any) -> dict[str, Any]:
+    if isinstance(output, Mapping):
+        return {str(name): part for name, part in output.items()}
+    if not isinstance(output, tuple | list):
+        return {}
+    return {str(name): part for name, part in zip(getattr(output, "_fields", range(len(output))), output, strict=True)}
 
 
 @dataclass(frozen=True)
@@ -39,13 +60,26 @@ class _Part:
     name: str
 
     def __call__(self, module: nn.Module, inputs: Any, output: Any) -> Any:
-        parts = dict(output) if isinstance(output, Mapping) else {}
+        part = self._found(output, self.name)
+        if not isinstance(part, Tensor):
+            names = ", ".join(tensors_of(output))
+            raise ModelError(
+                f"The part {self.name!r:.80} of what the network gives is a {type(part).__name__}, but one tensor "
+                f"(n, …) is needed. Name another part: {names or 'this output has none that is a tensor':.400}."
+            )
+        return part
+
+    def _found(self, output: Any, name: str) -> Any:
+        parts = _parts(output)
         if isinstance(output, tuple | list):
-            parts = {str(index): part for index, part in enumerate(output)}
-        if self.name not in parts and not hasattr(output, self.name):
-            told = f"has no part {self.name!r:.80}" + (f": {', '.join(map(str, parts))}" if parts else "")
-            raise ModelError(f"What the network gives, a {type(output).__name__}, {told:.400}.")
-        return parts[self.name] if self.name in parts else getattr(output, self.name)
+            parts |= {str(index): part for index, part in enumerate(output)}
+        if name in parts or hasattr(output, name):
+            return parts[name] if name in parts else getattr(output, name)
+        first, _, rest = name.partition(".")
+        if rest and first in parts:
+            return self._found(parts[first], rest)
+        told = f"has no part {name!r:.80}" + (f": {', '.join(map(str, parts))}" if parts else "")
+        raise ModelError(f"What the network gives, a {type(output).__name__}, {told:.400}.")
 
 
 def given_part(module: nn.Module) -> nn.Module:

@@ -8,9 +8,11 @@ from contextvars import ContextVar
 from types import MappingProxyType
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
-from quickstudy.episode import Params
+from quickstudy.episode import Features, Params
+from quickstudy.formats.passing import arguments
 from quickstudy.learners.moments import Moments
 
 
@@ -48,6 +50,28 @@ def refreshing(network: object) -> Iterator[Params]:
         yield after
     finally:
         _refreshings.reset(token)
+
+
+def last_called(module: nn.Module, x: Features, registered: str) -> str:
+    """The path of the layer with parameters of its own that a call on x (n, …) calls last.
+
+    registered: the one that is registered last, which is it if it is used without being called.
+    """
+    called: list[str] = []
+    own = {path: list(layer.parameters(recurse=False)) for path, layer in module.named_modules()}
+    for path, values in own.items():
+        if values:
+            module.get_submodule(path).register_forward_pre_hook(lambda _, inputs, path=path: called.append(path))
+    given, named = arguments(module.eval().requires_grad_(), x)
+    with torch.enable_grad():
+        output = module(*given, **named)
+    if not called:
+        return registered
+    if registered not in called and isinstance(output, Tensor) and output.requires_grad:
+        slopes = torch.autograd.grad(output.sum(), own[registered], allow_unused=True)
+        if any(slope is not None for slope in slopes):
+            return registered
+    return called[-1]
 
 
 def recorded(network: object) -> Recording | None:

@@ -127,10 +127,12 @@ def anil(
     """ANIL: MAML whose inner loop moves the head only (Raghu et al. 2020).
 
     lr, steps: rate and number of inner steps. eval_steps: steps after training; as many as `steps` if not given.
-    head: pattern of the head's parameter names; empty means the last layer that has parameters.
+    head: pattern of the head's parameter names; empty means the last layer called that has parameters.
     norm: what BatchNorm layers normalise by: the 'batch' at hand, or averages over training tasks 'per_step'.
     """
     network = _inner_loop(module, norm, steps)
+    if not head:
+        network.find_head(spec.format)
     partition = Partition((head or f"{network.head}.*".lstrip("."),))
     return GradientLearner(
         network=network, spec=spec, rule=SGD(lr=lr), partition=partition, steps=steps, eval_steps=eval_steps

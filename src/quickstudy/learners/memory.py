@@ -197,4 +197,5 @@ def memory(
     norm: what BatchNorm layers normalise by: the 'batch' at hand, or averages over training tasks 'per_step'.
     """
     plain = maml(module, spec, lr=lr, steps=steps, eval_steps=eval_steps, rule=rule, norm=norm)
+    plain.network.find_head(spec.format)
     return MemoryLearner.around(plain, recall=recall, nearest=nearest, near=near, describe=describe)

@@ -13,7 +13,7 @@ from quickstudy.episode import Features, map_features
 from quickstudy.errors import ModelError
 from quickstudy.formats.passing import arguments
 from quickstudy.learners.chance import Drawing
-from quickstudy.learners.copies import Copies
+from quickstudy.learners.copies import Copies, is_foreign
 
 
 class Nature(NamedTuple):
@@ -27,19 +27,18 @@ class Nature(NamedTuple):
 PLAIN = Nature()
 
 
+def spares(module: nn.Module) -> bool:
+    """Whether the module is known to leave its inputs as they are, as layers do that do not work in place."""
+    return is_plain(module) and not any(getattr(layer, "inplace", False) for layer in module.modules())
+
+
 def is_plain(module: nn.Module) -> bool:
     """Whether all layers are of PyTorch or quickstudy, and none of them is known to draw or to keep a state."""
     return all(map(_is_plain, module.modules()))
 
 
-def is_foreign(layer: nn.Module) -> bool:
-    """Whether a layer is of another library than PyTorch and quickstudy, or runs layers of one."""
-    home = type(layer).__module__.split(".")[0]
-    return home not in ("torch", "quickstudy") or bool(getattr(layer, "foreign", False))
-
-
 def _is_plain(layer: nn.Module) -> bool:
-    home = not is_foreign(layer)
+    home = not is_foreign(layer) and "forward" not in vars(layer)
     hooks = layer._forward_hooks or layer._forward_pre_hooks or type(layer).__module__.startswith("torch.nn.utils")
     rate = layer.p if isinstance(layer, _DropoutNd) else getattr(layer, "dropout", 0)
     random = isinstance(layer, nn.RReLU | nn.FractionalMaxPool2d | nn.FractionalMaxPool3d)
@@ -65,9 +64,10 @@ def nature(copies: Copies, x: Features) -> Nature:
 
 
 def _made_up(x: Tensor) -> Tensor:
-    """Two inputs like x (n, …): random numbers, which change an average as zeros would not; ones, of whole numbers."""
+    """Two inputs like x (n, …): random numbers in [0, 1), which change an average as zeros would not, and which are
+    indices if they are cut; ones, of whole numbers."""
     shape = (2, *x.shape[1:])
-    numbers = rng.normal(rng.key(1), shape) if x.is_floating_point() else torch.ones(shape)
+    numbers = rng.uniform(rng.key(1), shape) if x.is_floating_point() else torch.ones(shape)
     return numbers.to(x.dtype)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import threading
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -18,15 +17,15 @@ from quickstudy.entries import CONSTANT, NORMALISATION, PARAMETER, names_a_netwo
 from quickstudy.episode import Features, Params
 from quickstudy.errors import ModelError
 from quickstudy.formats.base import Format
-from quickstudy.formats.passing import arguments, nothing_for
+from quickstudy.formats.passing import nothing_for
 from quickstudy.learners.chance import Drawing, apart, chance
-from quickstudy.learners.copies import Copies
-from quickstudy.learners.listening import recorded, recording, refreshes, refreshing
+from quickstudy.learners.copies import Copies, copied
+from quickstudy.learners.fresh import draw, resets, undrawn
+from quickstudy.learners.listening import last_called, recorded, recording, refreshes, refreshing
 from quickstudy.learners.moments import Moments
 from quickstudy.learners.nature import PLAIN, Nature, nature, refuse_hidden
-from quickstudy.learners.normalise import own_statistics, refuse_statistics
+from quickstudy.learners.normalise import as_buffers, own_statistics, refuse_other_normalisation, refuse_statistics
 from quickstudy.learners.pools import NOBODY, Pools, Watch
-from quickstudy.models.given import is_given
 
 Norm = Literal["running", "batch", "per_step", "given"]
 """What BatchNorm layers normalise by.
@@ -68,6 +67,7 @@ class Network:
     """The BatchNorm layers that normalise by calibrated statistics after training."""
     transductive: bool = field(init=False)
     """Whether the output for one input depends on the other inputs in the batch after training."""
+    _head: list[str] = field(init=False, repr=False, default_factory=list)
     _shapes: dict[Format, tuple[int, ...]] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -88,6 +88,7 @@ class Network:
         if isinstance(layer, nn.modules.lazy.LazyModuleMixin) and layer.has_uninitialized_params():
             raise ModelError(f"Layer {path} ({type(layer).__name__}) has no shape yet. Run the module on an input.")
         refuse_hidden(path, layer)
+        refuse_other_normalisation(path, layer)
         refuse_statistics(path, layer, self.inner_loop and self.norm == "running")
 
     @property
@@ -117,21 +118,25 @@ class Network:
     @property
     def drawn(self) -> bool:
         """Whether `init` draws anything: not where all layers were given with their weights, or have none."""
-        return any(_resets(layer) for layer in self._pools.by_batch.module.modules())
+        return any(map(resets, self._pools.by_batch.module.modules()))
+
+    @property
+    def undrawn(self) -> list[str]:
+        """The parameters, without prefix, that `init` leaves as the module came with them."""
+        return list(undrawn(self._pools.by_batch.module))
 
     def init(self, generator: torch.Generator) -> Params:
         """Fresh φ entries: 'network.*', and 'constant.*' for buffers, after the network's name if it has one.
 
-        Layers with `reset_parameters` are drawn from `generator`, but for those that were given with their weights (see
-        `quickstudy.models.given`); all others are as they came.
+        Layers with `reset_parameters`, and attention, are drawn from `generator`, but for those that were given with
+        their weights (see `quickstudy.models.given`); all others are as they came.
         """
-        module = copy.deepcopy(self._pools.by_batch.module)
+        module = copied(self._pools.by_batch.module)
         module = module.cpu()  # so that one generator decides, wherever it is
         seed = int(torch.randint(2**62, (), generator=generator))
         with _DRAWING, torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the accelerators' as well
-            for layer in filter(_resets, module.modules()):
-                layer.reset_parameters()  # type: ignore[operator]
+            draw(module)
         params = {name: value.detach().clone() for name, value in module.named_parameters()}
         if self.norm == "per_step":
             slots = self.steps + 1
@@ -167,6 +172,15 @@ class Network:
         return PLAIN if self.plain else self._natures[0]
 
     @property
+    def as_trained(self) -> Copies:
+        """Copies of the module in the mode that it is trained in, if it draws then."""
+        return self._pools.by_batch
+
+    def settled(self, params: Params) -> Params:
+        """φ with the averages that the module came with for all BatchNorm layers that calibration would give some."""
+        return params | with_prefix(self.prefix + NORMALISATION, own_statistics(self.module, self.layers))
+
+    @property
     def still(self) -> bool:
         """Whether it is known that no call changes a buffer."""
         return self.plain or any(not nature.changes for nature in self._natures)
@@ -177,7 +191,7 @@ class Network:
         if not names:
             return {}
         module = self._pools.by_batch.new(values | {n: values[n].clone() for n in names})
-        given, named = arguments(module, x)
+        given, named = self._pools.arguments(module, x)
         with torch.no_grad(), Drawing(key):
             module(*given, **named)
         after = dict(module.named_buffers())
@@ -199,6 +213,10 @@ class Network:
             values = values | {name: values[name].clone() for name in self.nature(x).changes}
         copies = copies if drawing else self._pools.resting(copies)
         return self._pools.call(copies, values, x, watch, Drawing(key) if drawing else None)
+
+    def arguments(self, module: nn.Module, x: Features) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """What the module is called with: a copy of x, where it may work in place."""
+        return self._pools.arguments(module, x)
 
     def holding(self, params: Params, task: Params | None = None, step: Tensor | None = None) -> nn.Module:
         """A copy of the module that holds the values it has when called with these, for `run`."""
@@ -224,7 +242,7 @@ class Network:
             values = {n: v for n, v in values.items() if n in self.names}
             statistics = {n: v for n, v in statistics.items() if n.rpartition(".")[0] in self.layers}
         instead = {n: v for n, v in self.own(task).items() if n in self.names} if task else {}
-        return copies, values | statistics | instead
+        return copies, values | as_buffers(statistics) | instead
 
     @cached_property
     def names(self) -> frozenset[str]:
@@ -238,9 +256,16 @@ class Network:
 
     @property
     def head(self) -> str:
-        """The path of the last layer that has parameters of its own; '' is the module itself."""
+        """The path of the last layer that has parameters of its own; '' is the module itself. Last is what is called
+        last, once `find_head` has looked; before, what is registered last."""
+        if self._head:
+            return self._head[0]
         layers = self.module.named_modules()
         return [str(path) for path, layer in layers if list(layer.parameters(recurse=False))][-1]
+
+    def find_head(self, format: Format) -> None:
+        """Find the head by calling the module on inputs of this format."""
+        self._head[:] = [last_called(self._pools.by_batch.new(), nothing_for(self.module, format, 2), self.head)]
 
     def features(self, params: Params, x: Features, task: Params | None = None) -> Tensor:
         """What enters the head for x (n, *features), before the first inner step: (n, D)."""
@@ -265,11 +290,6 @@ class Network:
         """
         under = (self.prefix if prefix is None else prefix) + NORMALISATION
         return recording(self, Moments() if moments is None else moments, under)
-
-
-def _resets(layer: nn.Module) -> bool:
-    """Whether a layer is drawn where φ is."""
-    return callable(getattr(layer, "reset_parameters", None)) and not is_given(layer)
 
 
 def _device(params: Params) -> torch.device:

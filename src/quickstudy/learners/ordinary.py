@@ -12,6 +12,7 @@ from quickstudy.episode import Params
 from quickstudy.errors import ModelError
 from quickstudy.learners.given import given_part
 from quickstudy.learners.network import Network
+from quickstudy.learners.normalise import as_buffers
 
 
 def as_module(network: Network, params: Params) -> nn.Module:
@@ -27,9 +28,7 @@ def as_module(network: Network, params: Params) -> nn.Module:
             "or otherwise at each inner step. Take an adapted model instead: run.adapt(…).frozen()."
         )
     values = prefixed(PARAMETER, params) | prefixed(CONSTANT, params)
-    for name, value in prefixed(NORMALISATION, params).items():
-        layer, _, which = name.rpartition(".")
-        values[f"{layer}.running_{'mean' if which == 'mean' else 'var'}"] = value
+    values |= as_buffers(prefixed(NORMALISATION, params))
     module = copy.deepcopy(network.module)
     with torch.no_grad():
         for name, value in (*module.named_parameters(), *module.named_buffers()):

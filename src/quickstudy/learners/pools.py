@@ -10,13 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from quickstudy.episode import Features
+from quickstudy.episode import Features, map_features
 from quickstudy.formats.passing import arguments
 from quickstudy.learners.cells import ElementaryCells, recurs
 from quickstudy.learners.chance import Drawing
 from quickstudy.learners.copies import Copies
 from quickstudy.learners.hooks import has_own_hooks
-from quickstudy.learners.nature import is_plain
+from quickstudy.learners.nature import is_plain, spares
 from quickstudy.learners.normalise import without_state
 
 Watch = tuple[tuple[str, Callable[[nn.Module, Any], None]], ...]
@@ -33,7 +33,7 @@ class Pools:
 
     def __init__(self, module: nn.Module, layers: tuple[str, ...], inner_loop: bool) -> None:
         self.by_batch, self.by_statistics = (Copies(without_state(module, stored)) for stored in ((), layers))
-        self.plain = is_plain(self.by_batch.module)
+        self.plain, self._spares = is_plain(self.by_batch.module), spares(self.by_batch.module)
         both = () if self.plain else (self.by_batch, self.by_statistics)
         self._resting = {copies: Copies(copies.new().eval()) for copies in both}
         self._inner_loop, self._recurs, self._hooked = inner_loop, recurs(module), has_own_hooks(module)
@@ -52,7 +52,7 @@ class Pools:
             for path, told in watch:
                 hooks.append(module.get_submodule(path).register_forward_pre_hook(told))
             with self._alone(), self._cells(), self._at_rest() if drawing is None else drawing:
-                output: Tensor = torch.func.functional_call(module, values, *arguments(module, x))
+                output: Tensor = torch.func.functional_call(module, values, *self.arguments(module, x))
             return output
         finally:
             for hook in hooks:
@@ -61,10 +61,14 @@ class Pools:
 
     def run(self, holding: nn.Module, x: Features) -> Tensor:
         """The output for x of a module that holds its values itself."""
-        given, named = arguments(holding, x)
+        given, named = self.arguments(holding, x)
         with self._alone(), self._cells(), self._at_rest():
             output: Tensor = holding(*given, **named)
         return output
+
+    def arguments(self, module: nn.Module, x: Features) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """What a module is called with: a copy of x, where it may work in place."""
+        return arguments(module, x if self._spares else map_features(torch.clone, x))
 
     def _alone(self) -> AbstractContextManager[Any]:
         """Within it no other network runs that has hooks of the user's: what they leave outside the module is found by

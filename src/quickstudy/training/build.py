@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 import json
 import threading
@@ -22,8 +21,9 @@ from quickstudy.entries import CONSTANT, HEAD, INNER, PARAMETER, of_kind, requir
 from quickstudy.episode import Params
 from quickstudy.errors import CheckpointError, ConfigError, fitting_together
 from quickstudy.learners import Learner, Network
+from quickstudy.learners.copies import copied
 from quickstudy.learners.given import as_given, freeze_all_but, giving
-from quickstudy.learners.probe import probe
+from quickstudy.learners.probe import probe, probe_learning
 from quickstudy.learners.untied import refuse_shared
 from quickstudy.models import WithContext
 from quickstudy.models.encoders.keras import KerasModule, is_keras
@@ -73,10 +73,10 @@ def build_learner(
         module = KerasModule(module) if is_keras(module) else module
         module = as_given(module) if config.init == "given" else module
     if config.trainable:
-        module = copy.deepcopy(module)
+        module = copied(module)
         freeze_all_but(module, config.trainable)
     if not config.iterations and not traits.head and config.learner.options.get("tune") != "all":
-        module = copy.deepcopy(module).requires_grad_(False)  # neither loop moves it, so its features can be kept
+        module = copied(module).requires_grad_(False)  # neither loop moves it, so its features can be kept
     options = {"classes": classes} if traits.pretrains else {}
     constructor = learners[config.learner.name]
     module, others = _apart(module, config.learner.name)
@@ -84,7 +84,10 @@ def build_learner(
         module = giving(module, config.output)
     if own:
         probe(Network(module), spec.format)
-    return cast(Learner, constructor(module, spec, **others, **(config.learner.options | options)))
+    learner = cast(Learner, constructor(module, spec, **others, **(config.learner.options | options)))
+    if own:
+        probe_learning(learner)
+    return learner
 
 
 def _apart(module: nn.Module, learner: str) -> tuple[nn.Module, dict[str, nn.Module]]:

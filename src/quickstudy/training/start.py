@@ -71,7 +71,9 @@ def beginning(config: RunConfig, learner: Learner, params: Params) -> str:
     """What φ begins from, as the end of a sentence; '' where nothing but the seed was ever meant."""
     if not config.start:
         if config.model.name == OWN or config.weighted:
-            return _OWN[config.init]
+            kept = learner.network.undrawn if config.init == "fresh" else []
+            but = f", but for {', '.join(kept[:5])}{', …' if kept[5:] else ''}, which no layer draws" if kept else ""
+            return _OWN[config.init].replace(" (--init given", f"{but} (--init given")
         options = ", ".join(f"--model.{name}" for name in models.traits(config.model.name).drawn)
         return f"the network is drawn from the seed ({options} would give it weights)." if options else ""
     moved = [name for name in params if learner.moves(name)]

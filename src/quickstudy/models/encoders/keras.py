@@ -142,6 +142,9 @@ def _model(file: str, architecture: str) -> Any:
     try:
         import keras
     except ImportError as error:
+        if error.name != "keras":
+            lacking = (error.name or str(error)).partition(".")[0]
+            raise ConfigError(f"Keras cannot be imported: its backend needs {lacking!r}. {_BACKEND}") from error
         raise MissingExtra("keras", "keras", "The model 'keras'") from error
     if keras.config.backend() != "torch":
         raise ConfigError(f"Keras runs on the backend {keras.config.backend()!r} here. {_BACKEND}")
