@@ -143,9 +143,8 @@ def _model(file: str, architecture: str) -> Any:
         import keras
     except ImportError as error:
         if error.name != "keras":
-            raise ConfigError(
-                f"Keras cannot be imported: its backend needs {(error.name or str(error)).partition('.')[0]!r}. {_BACKEND}"
-            ) from error
+            needed = (error.name or str(error)).partition(".")[0]
+            raise ConfigError(f"Keras cannot be imported: its backend needs {needed!r}. {_BACKEND}") from error
         raise MissingExtra("keras", "keras", "The model 'keras'") from error
     if keras.config.backend() != "torch":
         raise ConfigError(f"Keras runs on the backend {keras.config.backend()!r} here. {_BACKEND}")
