@@ -48,7 +48,8 @@ def test_a_network_starts_from_its_own_weights_and_one_line_says_so(
     for name, value in net.named_parameters():
         assert torch.equal(run.untrained()[f"network.{name}"], value)
     fresh = train(config(init="fresh"), module=net, source=blobs(), out=tmp_path / "fresh")
-    assert "the network is drawn anew from the seed (--init given" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "the network is drawn anew from the seed, but for scale, which no layer draws (--init given" in said
     assert not torch.equal(fresh.untrained()["network.2.weight"], net[2].weight)
     assert all(not hasattr(layer, "_quickstudy_given") for layer in net.modules()), "the user's module was changed"
 
