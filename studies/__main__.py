@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from studies import averages, encoders, lines, memory, networks, optimizers, reading, recall, texts, writers
+from studies import averages, encoders, lines, memory, networks, optimizers, reading, recall, sounds, texts, writers
 
 STUDIES = {
     "starts": memory.starts,
@@ -24,6 +24,7 @@ STUDIES = {
     "encoders": encoders.encoding,
     "frozen": encoders.frozen,
     "texts": texts.texts,
+    "sounds": sounds.sounds,
 }
 
 if __name__ == "__main__":
