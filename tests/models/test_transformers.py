@@ -16,6 +16,7 @@ from hub_cache import offline, put
 from photos import coloured, photo_run, photos
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.fx.experimental.proxy_tensor import make_fx
 
 import quickstudy as qs
 from quickstudy.episode import Features
@@ -25,6 +26,7 @@ from quickstudy.formats.records import Broken, Stored, all_kept
 from quickstudy.learners import Network
 from quickstudy.learners.probe import probe
 from quickstudy.models import transformers as encoder
+from quickstudy.models.encoders.transformers import _longest
 from quickstudy.registry import formats, learners, models, targets
 from quickstudy.runs.train import resume, train
 from quickstudy.tasks import arrays
@@ -319,7 +321,7 @@ def test_a_tokenizer_with_more_tokens_than_the_network_knows_is_refused(tmp_path
         encoder(qs.TaskSpec(format, targets.make("classes", ways=3)), name=str(tmp_path))
 
 
-def test_padding_is_left_out_where_only_an_answer_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_padding_is_left_out_where_shapes_may_differ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     saved("bert", tmp_path)
     network: Any = encoder(tokens(), False, name=str(tmp_path))
     x = sentences(3)
@@ -332,8 +334,12 @@ def test_padding_is_left_out_where_only_an_answer_is_asked(tmp_path: Path, monke
         return plain(**named)
 
     monkeypatch.setattr(network.network, "forward", heard)
-    whole = network(**x)
-    with torch.no_grad():
-        short = network(**x)
-    torch.testing.assert_close(short, whole.detach())
-    assert read == [LENGTH, 4]
+    short = network(**x)
+    padded = {name: torch.cat([t, torch.zeros(3, 4, dtype=torch.int64)], 1) for name, t in x.items()}
+    assert torch.equal(network(**padded), short) and read == [4, 4]
+    lengths: list[int | None] = []
+    noted = lambda mask: (lengths.append(_longest(mask)), mask)[1]  # noqa: E731
+    make_fx(noted)(x["attention_mask"])
+    torch.func.vmap(noted)(x["attention_mask"][None])
+    noted(x["attention_mask"])
+    assert lengths == [None, None, 4]

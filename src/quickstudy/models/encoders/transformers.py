@@ -11,7 +11,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils._python_dispatch import _get_current_dispatch_mode
+from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
 from quickstudy.errors import CheckpointError, ConfigError, MissingExtra
 from quickstudy.models.encoders.hub import CONFIG, architecture_in, settings_in, settled_place
@@ -86,9 +86,9 @@ class TransformersEncoder(Library):
 
 
 def _longest(mask: Tensor) -> int | None:
-    """How many positions are more than padding, where all that is asked is an answer; elsewhere shapes are fixed."""
-    fixed = torch.is_grad_enabled() or torch._C._functorch.is_functorch_wrapped_tensor(mask)
-    if fixed or _get_current_dispatch_mode() is not None or not len(mask):
+    """How many positions are more than padding; None where shapes must be fixed, as under `vmap` and in graphs."""
+    fixed = torch._C._functorch.is_functorch_wrapped_tensor(mask) or len(_get_current_dispatch_mode_stack()) > 0
+    if fixed or not len(mask):
         return None
     return int(mask.ne(0).any(0).nonzero().max()) + 1
 
