@@ -13,6 +13,7 @@ from studies.encoders_page import encoders, frozen, networks
 from studies.lines_page import continued, lines
 from studies.optimizers_page import curves, optimizers
 from studies.reading_page import calibration, gp, online, tables
+from studies.sentences_page import sounds, texts
 from studies.table import table
 
 HEAD = """<!-- Made by `python -m studies.page` of studies/results/*.json. Do not edit. -->
@@ -198,7 +199,7 @@ SECTIONS = {
     f.__name__: f
     for f in (
         starts, lifelong, recall, writers, fedavg, soup, backends, domains, gp, tables, online, lines, optimizers,
-        encoders, networks, frozen,
+        encoders, networks, frozen, texts, sounds,
     )
 }  # fmt: skip
 

@@ -1,0 +1,63 @@
+"""The sections of the page on texts and recordings."""
+
+from __future__ import annotations
+
+from statistics import mean, stdev
+from typing import Any
+
+from studies.table import table
+
+
+def _over(rows: list[dict[str, Any]], how: str, figure: str) -> str:
+    """Mean over folds, with the 95 % interval over folds (normal approximation)."""
+    values = [100 * row[how][figure]["mean"] for row in rows]
+    wide = 1.96 * stdev(values) / len(values) ** 0.5 if len(values) > 1 else float("nan")
+    return f"{mean(values):.1f} ± {wide:.1f}" if len(values) > 1 else f"{values[0]:.1f} (one fold)"
+
+
+def texts(found: dict[str, Any]) -> str:
+    """A sentence encoder, frozen and meta-trained."""
+    rows = [
+        [f"{name}, {len(folds)} folds", how, _over(folds, how, "1-shot test"), _over(folds, how, "5-shot test")]
+        for name, folds in found["rows"].items()
+        if folds
+        for how in ("frozen", "meta-trained")
+    ]
+    text = f"""## Intents of short texts
+
+Published class-disjoint folds of two sets of questions to assistants (Dopierre et al. 2021), 5-way tasks with 5 queries
+of each class. The encoder is all-MiniLM-L6-v2, by cosine to the mean of each class: as it is, and after up to
+{found["steps"]} steps of meta-training on the fold's training classes, where validation classes choose the step. Its
+authors may have trained it on such questions.
+
+"""
+    return (
+        text
+        + table(["classes", "encoder", "1-shot, %", "5-shot, %"], rows)
+        + f"\nEach fold over {found['episodes']} test tasks; the interval is over folds. Seed {found['seed']}.\n"
+    )
+
+
+_SOUNDS = {
+    "words": "Lithuanian words, wake words and English digits to train on; 20 English words to test on",
+    "digits": "the digits 0 to 4 to train on, 5 to 9 to test on",
+}
+
+
+def sounds(found: dict[str, Any]) -> str:
+    """Words that were never heard."""
+
+    def shown(one: dict[str, float]) -> str:
+        return f"{100 * one['mean']:.1f} ± {100 * one['ci95']:.1f}"
+
+    rows = [
+        [_SOUNDS[name], shown(row["1-shot"]), shown(row["5-shot"]), f"{row['seconds'] / 60:.0f} min"]
+        for name, row in found["rows"].items()
+    ]
+    return (
+        "## Spoken words\n\n"
+        "The recipe `audio` from scratch, at 8 kHz, on words that it never heard, in 5-way tasks with "
+        f"{found['queries']} queries of each word. No speaker is in both support and query of a task.\n\n"
+        + table(["recordings", "1-shot, %", "5-shot, %", "training and tests"], rows)
+        + f"\nOver {found['episodes']} test tasks, seed {found['seed']}.\n"
+    )
