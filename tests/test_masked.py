@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from quickstudy import masked
 from quickstudy.episode import Examples
 from quickstudy.masked import class_means, masked_mean, mean_and_spread
 
@@ -44,3 +45,12 @@ def test_values_that_are_all_alike_have_no_spread_and_no_gradient_of_it(value: f
 def test_the_gradient_of_a_spread_is_that_of_finite_differences() -> None:
     values = torch.tensor([1.0, 9.0, 4.0, 7.0], dtype=torch.float64).requires_grad_()
     assert torch.autograd.gradcheck(lambda v: mean_and_spread(v, MASK, dim=0), (values,))
+
+
+def test_class_means_of_many_classes_are_those_of_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    z, y, mask = torch.randn(50, 4), torch.randint(-1, 7, (50,)), torch.rand(50) > 0.2
+    few = class_means(z, Examples(z, y, mask), 7)
+    monkeypatch.setattr(masked, "_MANY", 10)
+    many = class_means(z, Examples(z, y, mask), 7)
+    torch.testing.assert_close(many[0], few[0])
+    assert torch.equal(many[1], few[1])

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from small_runs import linear_run
 
 from quickstudy import registry
@@ -34,11 +35,36 @@ def test_recipe_survives_a_file(name: str) -> None:
     assert (again.sampling, again.train_sampling) == (config.sampling, config.train_sampling)
 
 
+def _photos(folder: Path) -> tuple[str, Path]:
+    for c in range(25):
+        (folder / f"c{c}").mkdir()
+        for i in range(10):
+            Image.effect_noise((9, 9), 60).save(folder / f"c{c}" / f"{i}.png")
+    return "root", folder
+
+
+def _rows(folder: Path) -> tuple[str, Path]:
+    (folder / "x.csv").write_text("label,a,b\n" + "".join(f"c{i % 25},{i},{i * i % 7}\n" for i in range(250)))
+    return "path", folder / "x.csv"
+
+
+def _series(folder: Path) -> tuple[str, Path]:
+    lines = (f"s{i},{t * (i + 1) % 5}\n" for i in range(10) for t in range(30))
+    (folder / "x.csv").write_text("series,value\n" + "".join(lines))
+    return "path", folder / "x.csv"
+
+
+OWN = {"photos": _photos, "rows": _rows, "forecast": _series}
+
+
 @pytest.mark.parametrize("name", registry.recipes)
 def test_recipe_builds(name: str, tmp_path: Path) -> None:
     config = replace(registry.recipes[name](), device="cpu")
     if config.tasks.name == "text":
         pytest.skip("needs texts: see test_text_runs")
+    if name in OWN:
+        option, place = OWN[name](tmp_path)
+        config = replace(config, tasks=replace(config.tasks, options=config.tasks.options | {option: str(place)}))
     if config.tasks.name == "audio":
         pytest.importorskip("soundfile")
         own = importlib.import_module("sounds").folder(tmp_path, classes=25, each=6)

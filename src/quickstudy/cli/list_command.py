@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -39,6 +40,8 @@ class List:
 def run(argv: Sequence[str]) -> int:
     options = parse(List, "list", argv)
     names = run_names() if options.what == "runs" else list(_KINDS[options.what])
+    if options.what == "recipes":
+        names.sort(key=lambda name: not _of_own(name))
     if options.plain:
         tell(*names)
     elif options.what == "runs":
@@ -49,6 +52,13 @@ def run(argv: Sequence[str]) -> int:
     else:
         table("", [options.what, "what it is"], [[name, _KINDS[options.what].summary(name)] for name in names])
     return 0
+
+
+def _of_own(recipe: str) -> bool:
+    """Whether a recipe is for data that the user says the place of."""
+    tasks = registry.recipes[recipe]().tasks
+    places = registry.sources.traits(tasks.name).places
+    return any(tasks.parameters()[place].default is inspect.Parameter.empty for place in places)
 
 
 def _run_row(name: str) -> list[str]:

@@ -9,6 +9,7 @@ from quickstudy.recipes.omniglot import (
     omniglot_maml_5w1s,
     omniglot_protonet,
 )
+from quickstudy.recipes.own import forecast, photos, rows
 from quickstudy.recipes.readers import (
     gp_incontext,
     omniglot_incontext,
@@ -27,6 +28,7 @@ __all__ = [
     "audio_embedding",
     "demo",
     "demo_glyphs",
+    "forecast",
     "gp_incontext",
     "linear_maml",
     "lines_lstm",
@@ -38,6 +40,8 @@ __all__ = [
     "omniglot_maml_5w1s",
     "omniglot_mann",
     "omniglot_protonet",
+    "photos",
+    "rows",
     "sinusoid_incontext",
     "sinusoid_incontext_frequency",
     "sinusoid_maml",

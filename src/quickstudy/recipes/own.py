@@ -1,0 +1,60 @@
+"""Recipes for data of one's own, by numbers that did well elsewhere; see also `text` and `audio`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from quickstudy.recipes.series import lines_lstm
+from quickstudy.registry import learners, models, recipes, sources
+from quickstudy.training.config import RunConfig
+
+
+@recipes.register("photos")
+def photos() -> RunConfig:
+    """Your own photos, in one sub-folder for each class: `--tasks.root my-photos`. Half an hour on two cores.
+
+    With a pretrained encoder: --model timm --model.name NAME --iterations 0.
+    """
+    return RunConfig(
+        name="photos",
+        tasks=sources.part("folder", size=64, rotate=10.0, scale=0.1, translate=0.05),
+        model=models.part("conv4", width=64),
+        learner=learners.part("protonet"),
+        ways=5,
+        shots=5,
+        queries=5,
+        iterations=2000,
+        meta_batch=4,
+        optimizer="Muon",
+        lr=2e-3,
+        schedule="CosineAnnealingLR",
+        average=0.998,
+        validate_every=250,
+        validation_episodes=300,
+    )
+
+
+@recipes.register("rows")
+def rows() -> RunConfig:
+    """Your own table, a CSV file of numbers with a class in each row: `--tasks.path my.csv`. Minutes."""
+    return RunConfig(
+        name="rows",
+        tasks=sources.part("table_csv"),
+        model=models.part("mlp", width=64),
+        learner=learners.part("protonet"),
+        ways=5,
+        shots=5,
+        queries=5,
+        iterations=2000,
+        meta_batch=4,
+        optimizer="AdamW",
+        lr=1e-3,
+        validate_every=250,
+        validation_episodes=300,
+    )
+
+
+@recipes.register("forecast")
+def forecast() -> RunConfig:
+    """Your own time series, a CSV file with a column of names and one of values: `--tasks.path my.csv`. Minutes."""
+    return replace(lines_lstm().with_tasks(sources.part("series_csv")), name="forecast", model=models.part("lstm"))
