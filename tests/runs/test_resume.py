@@ -266,6 +266,7 @@ def test_no_code_can_unpickle() -> None:
             names: list[str] = []
             if isinstance(node, ast.Import | ast.ImportFrom):
                 names = [*(alias.name for alias in node.names), getattr(node, "module", None) or ""]
+                names = [] if names == ["Pickler", "pickle"] else names  # which writes only
             elif isinstance(node, ast.Call):
                 names = [ast.unparse(node.func)]
                 if "allow_pickle=False" in map(ast.unparse, node.keywords):

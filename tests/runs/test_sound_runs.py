@@ -79,7 +79,7 @@ def test_what_is_not_for_recordings_is_refused(tones: Path, tmp_path: Path) -> N
     save(tmp_path / "a" / "x.wav", torch.zeros(4000))
     save(tmp_path / "b" / "y.wav", tone(300.0))
     with pytest.raises(DataError, match=r"a/x\.wav is silent"):
-        audio(root=str(tmp_path))
+        audio(root=str(tmp_path), val=0.0, test=0.0)
 
 
 @pytest.mark.parametrize("learner", ["protonet", "maml", "simpleshot"])
@@ -198,7 +198,7 @@ def test_its_features_are_kept_and_models_come_back(
     first = run.evaluate(episodes=10)
     from quickstudy.engine import kept
 
-    monkeypatch.setattr(kept, "_encoded", None)  # nothing is encoded again
+    monkeypatch.setattr(kept, "_all", None)  # nothing is encoded again
     assert run.evaluate(episodes=10).mean == first.mean
     x = torch.randn(4, 3200) * 0.1
     model = run.adapt(x, list("aabb"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
-import pickle
+from pickle import Pickler
 from typing import Any
 
 import torch
@@ -32,8 +32,9 @@ def told(module: nn.Module) -> str | None:
     return checksum(stream.getvalue())
 
 
-class _Telling(pickle.Pickler):
-    """Pickles a module as it is in every process: hooks without their numbers, sets of names in order."""
+class _Telling(Pickler):
+    """Writes a module down as it is in every process: hooks without their numbers, sets of names in order. Nothing that
+    was written so is ever read."""
 
     def __init__(self, stream: io.BytesIO, module: nn.Module) -> None:
         super().__init__(stream, protocol=5)

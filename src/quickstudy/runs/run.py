@@ -69,15 +69,9 @@ class Run:
 
     @cached_property
     def parts(self) -> Parts:
-        """Source, network and engine. Raises DataError if classes that are held out today were trained on, or if what
-        records become is not what the run was trained on."""
+        """Source, network and engine. Raises DataError if classes that are held out today were trained on."""
         parts = build(self.config, self._module, self._source, stored=True)
         splits.check(self.folder, parts.source)
-        if (self.folder / _KEPT).exists() and (now := parts.source.spec.format) != self.spec.format:
-            raise DataError(
-                f"The tasks are of {now} today, but the run {self.folder} was trained on {self.spec.format}, and they "
-                "differ in their settings. Give it the data, or the tokenizer, that it was trained with."
-            )
         return parts
 
     @cached_property
@@ -140,9 +134,17 @@ class Run:
     def sampled(
         self, sampling: Sampling, steps: int | None = None, learner: Learner | None = None
     ) -> tuple[Source, Engine]:
-        """Source and engine for tasks of another size, another number of inner steps, or another learner."""
+        """Source and engine for tasks of another size, another number of inner steps, or another learner.
+
+        Raises DataError if what records become is not what the run was trained on.
+        """
         if sampling.shots < 1:
             raise ConfigError(f"shots must be at least 1 to learn a task from, found {sampling.shots}.")
+        if (self.folder / _KEPT).exists() and (now := self.parts.source.spec.format) != self.spec.format:
+            raise DataError(
+                f"The tasks are of {now} today, but the run {self.folder} was trained on {self.spec.format}, and they "
+                "differ in their settings. Give it the data, or the tokenizer, that it was trained with."
+            )
         source = self.parts.source.sampled(sampling)
         learner = (learner or self.parts.engine.learner).at(source.spec)
         if steps is not None:

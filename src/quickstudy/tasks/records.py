@@ -70,9 +70,10 @@ def table_csv(
     """Your own table: a CSV file of rows, with numbers and a label in each.
 
     path: the file, in UTF-8, with commas; its first line names the columns.
-    label: the column that holds what is to be told. group: where labels are numbers, the column that says which task a
-        row belongs to; where they are classes, what rows belong to, such as a patient: none is in both support and
-        query of a task ('apart'), or each task is of one group ('within'), by `groups`.
+    label: the column that holds what is to be told. group: the column that says which task a row belongs to, where
+        labels are numbers; where they are classes, what rows belong to, such as a patient.
+    groups: of classes: whether no group is in both support and query of a task ('apart'), or each task is of one group
+        ('within').
     min_class: classes with fewer rows are left out, which is said.
     target: 'classes' or 'numbers'. units: of numbers, for reports.
     val, test: shares of the classes, or tasks, that are held out, at random by `split_seed`.
