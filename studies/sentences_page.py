@@ -6,6 +6,7 @@ from statistics import mean, stdev
 from typing import Any
 
 from studies.table import table
+from studies.texts import FOLDS
 
 
 def _over(rows: list[dict[str, Any]], how: str, figure: str) -> str:
@@ -18,7 +19,12 @@ def _over(rows: list[dict[str, Any]], how: str, figure: str) -> str:
 def texts(found: dict[str, Any]) -> str:
     """A sentence encoder, frozen and meta-trained."""
     rows = [
-        [f"{name}, {len(folds)} folds", how, _over(folds, how, "1-shot test"), _over(folds, how, "5-shot test")]
+        [
+            f"{name}, {len(folds)} of {FOLDS} folds",
+            how,
+            _over(folds, how, "1-shot test"),
+            _over(folds, how, "5-shot test"),
+        ]
         for name, folds in found["rows"].items()
         if folds
         for how in ("frozen", "meta-trained")
