@@ -15,7 +15,7 @@ import torch
 import quickstudy as qs
 from quickstudy.cli import main
 from quickstudy.errors import ConfigError, DataError
-from quickstudy.registry import formats, sources
+from quickstudy.registry import formats, learners, models, sources
 from quickstudy.runs.train import resume, train
 from quickstudy.tasks import arrays, text
 
@@ -146,3 +146,18 @@ def test_the_commands_take_files_and_sentences(tmp_path: Path, monkeypatch: Any,
     assert lines[1].startswith('"queries.csv, line 2",tram') and lines[2].startswith('"queries.csv, line 3",kiosk')
     assert main(["predict", "m", "gone.csv", "--device", "cpu"]) != 0
     assert main(["predict", "m", "queries.csv", "--out", "queries.csv", "--device", "cpu"]) != 0
+
+
+def test_strings_in_memory_are_texts(tmp_path: Path) -> None:
+    words = ["card", "money", "loan", "rate", "bank", "lost", "open", "close", "fee", "limit"]
+    x = [f"where is my {word} {i}" for word in words for i in range(6)]
+    source = qs.tasks.arrays(x, [word for word in words for _ in range(6)])
+    config = qs.RunConfig(
+        name="s", model=models.part("ngrams"), learner=learners.part("protonet"), ways=2, shots=2,
+        queries=2, iterations=2, validation_episodes=4, device="cpu", compile="off",
+    )  # fmt: skip
+    run = qs.train(config, source=source, out=tmp_path / "run", quiet=True)
+    model = run.adapt(
+        ["a lost card", "my card is lost", "open an account", "please open it"], ["lost", "lost", "open", "open"]
+    )
+    assert model.predict("the card that I lost").names == ["lost"]

@@ -49,7 +49,8 @@ def arrays(
         `format`, whatever that format stores: files, pixels from 0 to 255 …
     y: (n,) labels of any kind; equal labels are one class, named str(label).
     format: what x is, such as quickstudy.formats.Image(size=28, channels=1), or Array(shape=(12,), ids=True) of tokens;
-        if not given, a table where x is a data frame or records with names, else numbers of this shape.
+        if not given, a table where x is a data frame or records with names, texts where it is strings, else numbers of
+        this shape.
     target: what is asked of them; classes if not given.
     splits: the labels of 'train', 'val' and 'test'; by default the shares `val` and `test` of the classes are held out,
         at random by `split_seed`.
@@ -64,6 +65,8 @@ def arrays(
         raise ConfigError(f"These are tasks of classes, and {target} are none. Use quickstudy.tasks.tables for them.")
     if format is None and has_names(x):
         format = formats.make("table")
+    if format is None and isinstance(x, list | tuple) and x and all(isinstance(one, str) for one in x):
+        format = formats.make("text")
     if format is None:
         whole = _whole(x)
         x = as_numbers(x)
