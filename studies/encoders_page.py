@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from studies.table import table
+from studies.table import percent, table
 
 _WHICH = {"RAW": "raw error", "WRONG": "wrong"}
 
@@ -84,17 +84,20 @@ zero at first.
     head = ["", *(f"{name}, {shots}-shot" for name in found["rows"] for shots in (1, 5))]
     cells = [(row, f"{shots}-shot") for row in found["rows"].values() for shots in (1, 5)]
 
-    def shown(one: dict[str, Any]) -> str:
-        return f"{100 * one['test']['mean']:.1f} ± {100 * one['test']['ci95']:.1f}"
-
     rows = [
-        [f"nearest centroid by hand, {how}", *(shown(row[shots]["by hand"][how]) for row, shots in cells)]
+        [f"nearest centroid by hand, {how}", *(percent(row[shots]["by hand"][how]["test"]) for row, shots in cells)]
         for how in ("euclidean", "cosine")
     ]
     for name in cells[0][0][cells[0][1]]["learners"]:
         marks = ["**" if row[shots]["chosen"] == name else "" for row, shots in cells]
         rows.append(
-            [name, *(f"{m}{shown(row[s]['learners'][name])}{m}" for m, (row, s) in zip(marks, cells, strict=True))]
+            [
+                name,
+                *(
+                    f"{m}{percent(row[s]['learners'][name]['test'])}{m}"
+                    for m, (row, s) in zip(marks, cells, strict=True)
+                ),
+            ]
         )
     counts = cells[0][0][cells[0][1]]["by hand"]["cosine"]["test"]["count"]
     speed = found["speed"]

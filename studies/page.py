@@ -14,7 +14,7 @@ from studies.lines_page import continued, lines
 from studies.optimizers_page import curves, optimizers
 from studies.reading_page import calibration, gp, online, tables
 from studies.sentences_page import sounds, texts
-from studies.table import table
+from studies.table import percent, table
 
 HEAD = """<!-- Made by `python -m studies.page` of studies/results/*.json. Do not edit. -->
 
@@ -25,10 +25,6 @@ optimizers](learners.md#learned-optimizers) and [encoders that were trained
 elsewhere](learners.md#encoders-that-were-trained-elsewhere) are worth, and which networks train, measured by the
 programs in `studies/`. Intervals are 95 % confidence intervals over tasks, with one seed.
 """
-
-
-def percent(found: dict[str, float]) -> str:
-    return f"{100 * found['mean']:.1f} ± {100 * found['ci95']:.1f}"
 
 
 def points(found: dict[str, float], times: float = 1) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from studies.table import table
+from studies.table import percent, table
 
 # Santoro et al. 2016, table 1, classes as random one-hot labels, in %.
 PUBLISHED = {"MANN, published": {"1": 36.4, "2": 82.8, "5": 94.9, "10": 98.1}}
@@ -13,10 +13,6 @@ PUBLISHED = {"MANN, published": {"1": 36.4, "2": 82.8, "5": 94.9, "10": 98.1}}
 
 def nats(found: dict[str, float]) -> str:
     return f"{found['mean']:.3f} ± {found['ci95']:.3f}"
-
-
-def percent(found: dict[str, float]) -> str:
-    return f"{100 * found['mean']:.1f} ± {100 * found['ci95']:.1f}"
 
 
 def gp(found: dict[str, Any]) -> str:

@@ -5,15 +5,16 @@ from __future__ import annotations
 from statistics import mean, stdev
 from typing import Any
 
-from studies.table import table
+from studies.table import percent, table
 from studies.texts import FOLDS
 
 
 def _over(rows: list[dict[str, Any]], how: str, figure: str) -> str:
     """Mean over folds, with the 95 % interval over folds (normal approximation)."""
     values = [100 * row[how][figure]["mean"] for row in rows]
-    wide = 1.96 * stdev(values) / len(values) ** 0.5 if len(values) > 1 else float("nan")
-    return f"{mean(values):.1f} ± {wide:.1f}" if len(values) > 1 else f"{values[0]:.1f} (one fold)"
+    if len(values) == 1:
+        return f"{values[0]:.1f} (one fold)"
+    return f"{mean(values):.1f} ± {1.96 * stdev(values) / len(values) ** 0.5:.1f}"
 
 
 def texts(found: dict[str, Any]) -> str:
@@ -53,11 +54,8 @@ _SOUNDS = {
 def sounds(found: dict[str, Any]) -> str:
     """Words that were never heard."""
 
-    def shown(one: dict[str, float]) -> str:
-        return f"{100 * one['mean']:.1f} ± {100 * one['ci95']:.1f}"
-
     rows = [
-        [_SOUNDS[name], shown(row["1-shot"]), shown(row["5-shot"]), f"{row['seconds'] / 60:.0f} min"]
+        [_SOUNDS[name], percent(row["1-shot"]), percent(row["5-shot"]), f"{row['seconds'] / 60:.0f} min"]
         for name, row in found["rows"].items()
     ]
     return (

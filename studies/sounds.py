@@ -56,7 +56,7 @@ def digits(data: Path, root: Path) -> None:
     put(data, "fsdd", {str(i): root / ("train" if i < 5 else "test") for i in range(10)})
 
 
-def measured(protocol: Any, **changes: Any) -> dict[str, Any]:
+def measured(protocol: Any) -> dict[str, Any]:
     """A network from scratch, at 1 and 5 shots; no speaker is in both support and query of a task."""
     began = time.perf_counter()
     with TemporaryDirectory() as folder:
@@ -65,7 +65,7 @@ def measured(protocol: Any, **changes: Any) -> dict[str, Any]:
         plain = recipes["audio"]()
         options = {"root": str(root), "rate": 8000, "group": SPEAKER, "val": 0.0, "test": 0.0}
         config = replace(
-            plain, tasks=replace(plain.tasks, options=plain.tasks.options | options | changes), queries=QUERIES,
+            plain, tasks=replace(plain.tasks, options=plain.tasks.options | options), queries=QUERIES,
             iterations=STEPS, seed=_SEED,
         )  # fmt: skip
         run = qs.train(config, out=Path(folder, "run"), quiet=True)

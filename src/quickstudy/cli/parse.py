@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from quickstudy.cli import own
 from quickstudy.deploy.model import Model
 from quickstudy.deploy.store import read_model
-from quickstudy.errors import ConfigError, unknown_name
+from quickstudy.errors import ConfigError, first_of, unknown_name
 from quickstudy.formats.records import Records
 from quickstudy.registry import OWN, sources
 from quickstudy.runs.run import Run
@@ -100,7 +100,7 @@ def one_task(records: Records, task: str | None, place: str, target: Target) -> 
     names = sorted(set(records.groups))
     if task is None:
         raise ConfigError(
-            f"{place} holds {len(names)} tasks ({', '.join(names[:5])}{', …' if len(names) > 5 else ''}), and one is "
+            f"{place} holds {len(names)} tasks ({first_of(names)}), and one is "
             "learned at a time. Say which: --task NAME."
         )
     if task not in names:

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from quickstudy.episode import Features, State
-from quickstudy.errors import ConfigError, DataError, ShapeError, unknown_name
+from quickstudy.errors import ConfigError, ShapeError, unknown_name
 from quickstudy.formats.base import Format, Leaf
 from quickstudy.formats.drawing import Curve, Drawing, Picture
 from quickstudy.formats.places import folders_or_files
-from quickstudy.formats.progress import with_progress
+from quickstudy.formats.reading import read_all
 from quickstudy.formats.recording import Clip, as_clips, clip_of
 from quickstudy.formats.records import Broken, Records, Stored, all_kept
 from quickstudy.formats.sound import SUFFIXES
@@ -126,14 +126,7 @@ class Audio(Format):
         kept: list[int] = []
         skipped: list[str] = []
         done: Counter[str] = Counter()
-        for index, (record, name) in enumerate(with_progress(as_clips(records), "Reading recordings")):
-            try:
-                clip = clip_of(record, name, self.rate, self.shortest)
-            except DataError as error:
-                if broken == "refuse":
-                    raise
-                skipped.append(str(error))
-                continue
+        for index, clip in read_all(as_clips(records), self._clip, broken, skipped, "Reading recordings"):
             parts = cut(clip)
             pieces += parts
             owners += [len(kept)] * len(parts)
@@ -150,6 +143,9 @@ class Audio(Format):
             "record": torch.tensor(owners, dtype=torch.int32),
         }
         return Stored(x, kept, self._notices(done, len(kept), skipped))
+
+    def _clip(self, record: tuple[Any, str]) -> Clip:
+        return clip_of(*record, self.rate, self.shortest)
 
     def _notices(self, done: Counter[str], total: int, skipped: list[str]) -> list[str]:
         longer = done.pop("longer", 0)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from quickstudy.episode import Features, State
-from quickstudy.errors import ConfigError, DataError, ShapeError
+from quickstudy.errors import ConfigError, DataError, MissingExtra, ShapeError, first_of
 from quickstudy.formats.augment import Augment, augment, dihedral, views
 from quickstudy.formats.base import Format, Leaf
 from quickstudy.formats.decoding import SUFFIXES, Decoded, File, decode, fit, is_frame, is_picture, name_of
@@ -23,7 +23,6 @@ from quickstudy.formats.reading import read_all, room
 from quickstudy.formats.records import Broken, Records, Stored, all_kept
 from quickstudy.registry import formats
 
-_SHOWN = 5  # files that a notice names
 _SLACK = 0.01  # by which resampling may leave the range
 
 
@@ -97,13 +96,8 @@ class Image(Format):
         skipped, blank = list[str](), list[str]()
         modes: Counter[str] = Counter()
         sizes: Counter[tuple[int, int]] = Counter()
-        for index, found in read_all(files, self._decoded, "Reading images"):
-            if isinstance(found, Exception):
-                if broken == "refuse":
-                    raise found
-                skipped.append(str(found))
-                continue
-            pixels, image = found
+        unread = (DataError, MissingExtra)
+        for index, (pixels, image) in read_all(files, self._decoded, broken, skipped, "Reading images", unread):
             modes[image.mode] += 1
             sizes[image.size] += 1
             if bool((pixels == pixels[:, :1, :1]).all()):
@@ -135,11 +129,10 @@ class Image(Format):
             span = f"{least[0]}x{least[1]}" + ("" if least == most else f"...{most[0]}x{most[1]}")
             notices.append(f"{sum(resized.values())} of {total} images resized from {span} to {side}x{side} pixels.")
         if blank:
-            named = ", ".join(blank[:_SHOWN]) + (", …" if len(blank) > _SHOWN else "")
             turn = "black" if self.background == "white" else "white"
             notices.append(
-                f"{len(blank)} images are blank, of one colour all over: {named}. What is transparent in them can be "
-                f"laid over {turn} where you train: --tasks.background {turn}."
+                f"{len(blank)} images are blank, of one colour all over: {first_of(blank)}. What is transparent in "
+                f"them can be laid over {turn} where you train: --tasks.background {turn}."
             )
         if skipped:
             notices.append(f"{len(skipped)} unreadable images left out: {' '.join(skipped)}")

@@ -8,12 +8,11 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from quickstudy.errors import ConfigError, DataError
+from quickstudy.errors import ConfigError, DataError, first_of
 from quickstudy.files import require_regular
 from quickstudy.formats.records import Records
 
 _OF_SYSTEMS = ("Thumbs.db", "desktop.ini", "Icon\r")
-_NAMED = 5
 _log = logging.getLogger("quickstudy")
 
 
@@ -60,9 +59,8 @@ def _say_left_out(paths: Sequence[Path], suffixes: Sequence[str], what: str) -> 
     others = [path for path in paths if path.suffix.lower() not in suffixes and path.name not in _OF_SYSTEMS]
     if others:
         _log.warning(
-            "%d files left out, which are no %s that can be read (%s): %s%s. Convert them, if they are meant.",
-            len(others), what, ", ".join(suffixes), ", ".join(map(str, others[:_NAMED])),
-            ", …" if len(others) > _NAMED else "",
+            "%d files left out, which are no %s that can be read (%s): %s. Convert them, if they are meant.",
+            len(others), what, ", ".join(suffixes), first_of(others),
         )  # fmt: skip
     return counts
 

@@ -14,8 +14,9 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from quickstudy.errors import DataError, MissingExtra
+from quickstudy.errors import DataError, QuickstudyError
 from quickstudy.formats.progress import with_progress
+from quickstudy.formats.records import Broken
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -24,21 +25,35 @@ _placed: ContextVar[tuple[Path, dict[int, Path]] | None] = ContextVar("placed", 
 
 
 def read_all(
-    files: Sequence[T], read: Callable[[T], R], description: str
-) -> Iterator[tuple[int, R | DataError | MissingExtra]]:
-    """What `read` makes of each file, or why it cannot, in their order; in as many threads as there are cores."""
+    files: Sequence[T],
+    read: Callable[[T], R],
+    broken: Broken,
+    left_out: list[str],
+    description: str,
+    unread: tuple[type[QuickstudyError], ...] = (DataError,),
+) -> Iterator[tuple[int, R]]:
+    """What `read` makes of each file, in their order, and which file it is; in as many threads as there are cores.
 
-    def one(file: T) -> R | DataError | MissingExtra:
+    broken: whether one of the errors `unread` is raised ('refuse'), or goes to `left_out` in words ('skip').
+    """
+
+    def one(file: T) -> R | QuickstudyError:
         try:
             return read(file)
-        except (DataError, MissingExtra) as error:
+        except unread as error:
             return error
 
     numbers = iter(with_progress(range(len(files)), description))
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         for start in range(0, len(files), _AT_ONCE):
             for found in threads.map(one, files[start : start + _AT_ONCE]):
-                yield next(numbers), found
+                number = next(numbers)
+                if not isinstance(found, QuickstudyError):
+                    yield number, found
+                elif broken == "refuse":
+                    raise found
+                else:
+                    left_out.append(str(found))
 
 
 def room(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from quickstudy.episode import joined
-from quickstudy.errors import ConfigError, DataError
+from quickstudy.errors import ConfigError, DataError, first_of
 from quickstudy.formats.augment import Augment
 from quickstudy.formats.base import Format
 from quickstudy.formats.distortion import Distortion
@@ -154,8 +154,7 @@ def _of_some(records: Records, least: int) -> Records:
     small = sorted(name for name, count in counts.items() if count < least)
     if not small:
         return records
-    named = ", ".join(small[:5]) + (", …" if len(small) > 5 else "")
-    say([f"{len(small)} of {len(counts)} classes left out, which have fewer than {least} records: {named}"])
+    say([f"{len(small)} of {len(counts)} classes left out, which have fewer than {least} records: {first_of(small)}"])
     return records.chosen([i for i, name in enumerate(_labels(records)) if counts[name] >= least])
 
 

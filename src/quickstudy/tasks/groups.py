@@ -63,10 +63,15 @@ class Groups:
 
     def _examples(self, classes: Tensor, pool: Pool) -> tuple[Tensor, Tensor]:
         """The groups of all examples of classes (*s): (*s, M), and which of these exist."""
+        rows, there = self._rows(classes, pool)
+        return self.of[rows], there
+
+    def _rows(self, classes: Tensor, pool: Pool) -> tuple[Tensor, Tensor]:
+        """Where all examples of classes (*s) stand in `of`: (*s, M), and which of these exist."""
         counts, starts = pool.counts, pool.counts.cumsum(0) - pool.counts
         lane = torch.arange(int(counts[classes].max()), device=classes.device)
         there = lane < counts[classes][..., None]
-        return self.of[starts[classes][..., None] + torch.where(there, lane, 0)], there
+        return starts[classes][..., None] + torch.where(there, lane, 0), there
 
     def draw(self, keys: Tensor, ids: Tensor, classes: Tensor | None, pool: Pool, size: Sampling) -> Drawn:
         """Tasks by keys (T,): of `classes` (T, N), or, where each is of one group, of those of `ids` that it has."""
@@ -142,16 +147,14 @@ class Groups:
 
     def check(self, split: str, ids: Tensor, pool: Pool) -> None:
         """Raise DataError, naming a class, where a held-out split has records of unknown groups, or too few groups."""
-        of, exists = self._examples(ids, pool)
-        starts = pool.counts.cumsum(0) - pool.counts
-        if split != "train":
-            nobody = [int(i) for i in ids if bool(self.unknown[starts[i] : starts[i] + pool.counts[i]].any())]
-            if nobody:
-                raise DataError(
-                    f"The split {split!r} has records of which nobody knows the group, the first in the class "
-                    f"{pool.name(nobody[0])!r}: one group might be in support and query alike, and figures look better "
-                    "than they are. Name the groups, or train on such records only."
-                )
+        rows, exists = self._rows(ids, pool)
+        of, nobody = self.of[rows], ids[(self.unknown[rows] & exists).any(1)]
+        if split != "train" and len(nobody):
+            raise DataError(
+                f"The split {split!r} has records of which nobody knows the group, the first in the class "
+                f"{pool.name(int(nobody[0]))!r}: one group might be in support and query alike, and figures look "
+                "better than they are. Name the groups, or train on such records only."
+            )
         alone = (of.eq(of[:, :1]) | ~exists).all(1)
         if self.rule == "apart" and bool(alone.any()):
             raise DataError(

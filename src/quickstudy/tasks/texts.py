@@ -22,8 +22,8 @@ _REMEDY = "Name the labels of each split, as lists."
 
 
 def _settled(**options: Any) -> dict[str, Any]:
-    """With whole paths, and with the tokenizer that the training texts teach."""
-    told = {name: os.path.abspath(options[name]) if options[name] else "" for name in ("path", "splits")}
+    """With the tokenizer that the training texts teach, and the whole paths of what is no place of data."""
+    told = {"splits": os.path.abspath(options["splits"]) if options["splits"] else ""}
     if options["tokenizer"]:
         given = options["tokenizer"]
         return options | told | {"tokenizer": os.path.abspath(given) if os.path.exists(given) else given}

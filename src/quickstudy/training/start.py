@@ -6,7 +6,7 @@ from pathlib import Path
 
 from quickstudy.entries import CONSTANT, HEAD, INNER, MEMORY, PARAMETER, TEACHER, of_kind, prefixed, with_prefix
 from quickstudy.episode import Params
-from quickstudy.errors import ConfigError
+from quickstudy.errors import ConfigError, first_of
 from quickstudy.learners import Learner
 from quickstudy.registry import OWN, models
 from quickstudy.storage.tensors import load_tensors
@@ -72,7 +72,7 @@ def beginning(config: RunConfig, learner: Learner, params: Params) -> str:
     if not config.start:
         if config.model.name == OWN or config.weighted:
             kept = learner.network.undrawn if config.init == "fresh" else []
-            but = f", but for {', '.join(kept[:5])}{', …' if kept[5:] else ''}, which no layer draws" if kept else ""
+            but = f", but for {first_of(kept)}, which no layer draws" if kept else ""
             return _OWN[config.init].replace(" (--init given", f"{but} (--init given")
         options = ", ".join(f"--model.{name}" for name in models.traits(config.model.name).drawn)
         return f"the network is drawn from the seed ({options} would give it weights)." if options else ""

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
-from quickstudy.errors import CheckpointError, ConfigError, MissingExtra
+from quickstudy.errors import CheckpointError, ConfigError, MissingExtra, first_of
 from quickstudy.models.encoders.hub import architecture_in, folder_of, settings_in, settled_place, weights_in
 from quickstudy.models.encoders.library import Library
 from quickstudy.models.encoders.pixels import IMAGENET_MEAN, IMAGENET_STD, Pixels, Side, Triple, pixels
@@ -115,8 +115,7 @@ def _loaded(architecture: str, name: str, pretrained: bool | str) -> nn.Module:
     ]
     if drawn:
         raise ConfigError(
-            f"{file} lacks {', '.join(drawn[:5])}{', …' if len(drawn) > 5 else ''} of {name}, which would be random. "
-            "Give the weights of this very network."
+            f"{file} lacks {first_of(drawn)} of {name}, which would be random. Give the weights of this very network."
         )
     return made
 

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
-from quickstudy.errors import CheckpointError, ConfigError, MissingExtra
+from quickstudy.errors import CheckpointError, ConfigError, MissingExtra, first_of
 from quickstudy.models.encoders.hub import CONFIG, architecture_in, settings_in, settled_place
 from quickstudy.models.encoders.library import Library
 from quickstudy.models.encoders.pixels import IMAGENET_MEAN, IMAGENET_STD, Pixels, Side, Triple, pixels
@@ -221,7 +221,7 @@ def transformers(
     unused = encoder.tried(spec.format, f"The network {name!r} of transformers")
     if random := sorted(lacking - set(unused)):
         raise ConfigError(
-            f"The weights of {Path(name)} lack {', '.join(random[:5])}{', …' if len(random) > 5 else ''}, which would "
+            f"The weights of {Path(name)} lack {first_of(random)}, which would "
             "be random. Give the weights of this very network, or another pool."
         )
     return with_head(encoder, encoder.features, spec) if head else encoder
