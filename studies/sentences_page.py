@@ -34,8 +34,8 @@ def texts(found: dict[str, Any]) -> str:
 
 Published class-disjoint folds of two sets of questions to assistants (Dopierre et al. 2021), 5-way tasks with 5 queries
 of each class. The encoder is all-MiniLM-L6-v2, by cosine to the mean of each class: as it is, and after up to
-{found["steps"]} steps of meta-training on the fold's training classes, where validation classes choose the step. Its
-authors may have trained it on such questions.
+{found["steps"]} steps of meta-training on the fold's training classes, where validation classes choose the step and the
+rate, one of {" and ".join(f"{rate:g}" for rate in found["rates"])}. Its authors may have trained it on such questions.
 
 """
     return (
