@@ -11,6 +11,7 @@ from quickstudy.models.resnet8 import resnet8
 from quickstudy.models.resnet12 import ResidualBlock, resnet12
 from quickstudy.models.second import SetAttention
 from quickstudy.models.speech import speech
+from quickstudy.models.transcriber import transcriber
 
 __all__ = [
     "FiLM",
@@ -30,5 +31,6 @@ __all__ = [
     "speech",
     "squeezenet",
     "timm",
+    "transcriber",
     "transformers",
 ]

@@ -1,10 +1,11 @@
 """What an answer is, one kind a file. It is the only place that knows loss, metric, direction, guessing and wording."""
 
-from quickstudy.targets.answers import Answer, ClassAnswer, NumberAnswer
+from quickstudy.targets.answers import Answer, ClassAnswer, NumberAnswer, TextAnswer
 from quickstudy.targets.base import Distribution, Target
 from quickstudy.targets.classes import Classes
 from quickstudy.targets.metric import Metric, headline, metric_named
 from quickstudy.targets.numbers import Numbers
+from quickstudy.targets.sequence import Transcript
 
 __all__ = [
     "Answer",
@@ -15,6 +16,8 @@ __all__ = [
     "NumberAnswer",
     "Numbers",
     "Target",
+    "TextAnswer",
+    "Transcript",
     "headline",
     "metric_named",
 ]

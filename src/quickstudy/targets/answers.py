@@ -142,3 +142,39 @@ class NumberAnswer(Answer):
     def __repr__(self) -> str:
         shown = ", ".join(" ± ".join(f"{number:.4g}" for number in self.row(i)) for i in range(min(4, len(self))))
         return f"NumberAnswer({shown}{', …' if len(self) > 4 else ''})"
+
+
+@dataclass(frozen=True)
+class TextAnswer(Answer):
+    """Transcripts, each with the probability that the network gives it. Each item is (text, probability).
+
+    prediction: logits (n, positions, 1 + tokens) that they were read from.
+    """
+
+    texts: tuple[str, ...]
+    probabilities: Tensor
+    logits: Tensor
+
+    @property
+    def prediction(self) -> Tensor:
+        return self.logits
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return "text", "probability"
+
+    def row(self, index: int) -> tuple[Any, ...]:
+        return self[index]
+
+    def told(self, index: int) -> str:
+        text, probability = self[index]
+        return f"{text} ({100 * probability:.0f} %)"
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def __getitem__(self, index: int) -> tuple[str, float]:
+        return self.texts[index], float(self.probabilities[index])
+
+    def __repr__(self) -> str:
+        return f"TextAnswer({', '.join(self.texts[:4])}{', …' if len(self) > 4 else ''})"
