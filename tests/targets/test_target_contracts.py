@@ -17,7 +17,11 @@ from quickstudy.targets import Classes, Metric, NumberAnswer, Numbers
 from quickstudy.targets.base import Distribution, Units
 from quickstudy.testing import check_target
 
-LABELS: dict[str, Any] = {"classes": ["owl", "wren", "owl", "tern"], "numbers": [0.5, 2.0, -1.0, 3.0]}
+LABELS: dict[str, Any] = {
+    "classes": ["owl", "wren", "owl", "tern"],
+    "numbers": [0.5, 2.0, -1.0, 3.0],
+    "sequence": ["an owl", "a wren", "terns"],
+}
 
 
 @pytest.mark.parametrize("name", targets)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -33,12 +33,13 @@ class Transcript(Target):
     of it is heard. y (n, 1 + longest) int64 is the number of its tokens, then their ids from 1, then 0.
 
     tokens: what texts are made of: characters, or, with `words`, words between spaces. longest: of a text, in tokens.
+    Both are learned from the texts of all tasks where they are not given.
     positions: at which a network says something; a text needs one for each token, and one between equal ones.
     beam: prefixes that answers are searched with (Graves 2012); 1 takes the likeliest path, as the error rate does.
     """
 
     tokens: tuple[str, ...] = ()
-    longest: int = 32
+    longest: int = 0
     positions: int = 64
     words: bool = False
     beam: int = 8
@@ -59,10 +60,11 @@ class Transcript(Target):
         if odd or len(set(self.tokens)) < len(self.tokens):
             kind = "words without spaces" if self.words else "single characters"
             raise ConfigError(f"tokens must be {kind}, each named once, found {first_of(self.tokens)}.")
-        if min(self.longest, self.positions, self.beam) < 1 or self.positions < self.longest:
+        if self.longest < 0 or self.positions < max(1, self.longest) or self.beam < 1:
             raise ConfigError(
-                f"longest, positions and beam must be at least 1, and positions at least longest; found longest="
-                f"{self.longest}, positions={self.positions}, beam={self.beam}."
+                f"positions and beam must be at least 1, and positions at least longest: each token of a text needs one"
+                f". Found longest={self.longest}, positions={self.positions}, beam={self.beam}. Lower the stride of "
+                "positions, cut recordings, or write shorter texts."
             )
 
     @property
@@ -83,6 +85,15 @@ class Transcript(Target):
     def fits(self, other: Target) -> bool:
         return isinstance(other, Transcript) and (self.tokens, self.words) == (other.tokens, other.words)
 
+    def learn(self, labels: Any) -> Transcript:
+        """With the tokens of these texts, the commonest first, and the length of the longest, where none are given."""
+        parts = [self.split(text) for text in labels if isinstance(text, str)]
+        counts = Counter(part for one in parts for part in one)
+        tokens = tuple(sorted(counts, key=lambda token: (-counts[token], token)))
+        return replace(
+            self, tokens=self.tokens or tokens, longest=self.longest or max(map(len, parts), default=1)
+        )  # fmt: skip
+
     # Texts and ids
 
     def split(self, text: str) -> list[str]:
@@ -95,6 +106,10 @@ class Transcript(Target):
         return (" " if self.words else "").join(self.tokens[one - 1] for one in ids)
 
     def encode(self, labels: Any) -> tuple[Tensor, tuple[str, ...]]:
+        if not self.tokens or not self.longest:
+            raise ConfigError(
+                "No token of these texts is known yet. Name them (tokens=…), or learn them: target.learn(texts)."
+            )
         texts = [labels] if isinstance(labels, str) else list(labels)
         number = {token: i for i, token in enumerate(self.tokens, 1)}
         y = torch.zeros((len(texts), 1 + self.longest), dtype=torch.int64)
@@ -221,10 +236,3 @@ class Transcript(Target):
             f"Shown {given} of a {whole} it has never heard, each with its text, this network writes down what is said "
             f"in further {example}s."
         )
-
-
-def tokens_of(texts: Iterable[str], words: bool) -> tuple[str, ...]:
-    """What texts are made of, the commonest first, equally common ones in order."""
-    split = Transcript(words=words).split
-    counts = Counter(token for text in texts for token in split(text))
-    return tuple(sorted(counts, key=lambda token: (-counts[token], token)))

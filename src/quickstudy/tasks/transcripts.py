@@ -10,7 +10,6 @@ from quickstudy.formats.records import Broken
 from quickstudy.formats.rows import holds_rows, read_rows
 from quickstudy.hints import Size
 from quickstudy.registry import formats, sources, targets
-from quickstudy.targets.sequence import tokens_of
 from quickstudy.tasks.base import Source
 from quickstudy.tasks.records import of_groups
 
@@ -32,7 +31,7 @@ def transcripts(
     split_seed: int = 0,
     broken: Broken = "refuse",
 ) -> Source:
-    """Your own recordings with transcripts: rows that name a file, what is said in it, and who speaks.
+    """Your own recordings with transcripts: rows of files, texts and speakers.
 
     Each task is one speaker: some recordings to learn the voice from, and others to be written down. Extra 'audio'.
 
@@ -52,19 +51,9 @@ def transcripts(
             f"{path} is no file of rows (.csv, .jsonl, .parquet). Write one with the columns {file!r}, {text!r} and "
             f"{speaker!r}; recordings of single words, in a folder for each, are the tasks 'utterances'."
         )
-    rows = read_rows(path)
-    column(rows.columns, speaker, path, "--tasks.speaker")
-    said = [str(cell) for cell in rows.column(text, "--tasks.text")]
+    column(read_rows(path).columns, speaker, path, "--tasks.speaker")
     format: Any = formats.make(
         "audio", rate=rate, seconds=seconds, mels=mels, longer="refuse", file=file, label=text, group=speaker
     )
-    positions = -(-format.layout["x"].shape[-1] // stride)
-    target: Any = targets.make("sequence", tokens=tokens_of(said, words), positions=positions, words=words)
-    longest = max((len(target.split(one)) for one in said), default=1)
-    if longest > positions:
-        raise ConfigError(
-            f"The longest text of {path} has {longest} tokens, and {seconds} s with stride={stride} have {positions} "
-            "positions. Lower stride, or raise seconds."
-        )
-    target = targets.make("sequence", tokens=target.tokens, longest=longest, positions=positions, words=words)
+    target = targets.make("sequence", positions=-(-format.layout["x"].shape[-1] // stride), words=words)
     return of_groups(format, target, path, val, test, split_seed, broken)

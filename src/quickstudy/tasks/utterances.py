@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from quickstudy import rng
 from quickstudy.episode import Episode, Examples, map_features
-from quickstudy.errors import ConfigError, DataError, unknown_name
+from quickstudy.errors import ConfigError, DataError
 from quickstudy.formats.distortion import Distortion
 from quickstudy.formats.records import Broken, say
 from quickstudy.formats.sound_augment import SoundAugment
@@ -166,7 +166,7 @@ def utterances(
     time_mask: float = 0.0,
     mel_mask: float = 0.0,
 ) -> UtteranceSource:
-    """Connected speech, made of recordings of single words: a folder with one sub-folder for each word.
+    """Connected speech from recordings of words, in one sub-folder for each word.
 
     Each task is one speaker: some utterances to learn the voice from, and others to be written down. Extra 'audio'.
 
@@ -185,8 +185,6 @@ def utterances(
     voices: in training, every task's speaker is played at most this share faster or slower, and so higher or lower.
     shift, speed, gain, noise, time_mask, mel_mask: distortion of training utterances; see `SoundAugment` for the units.
     """
-    if new not in get_args(New):
-        raise unknown_name("value of new", str(new), get_args(New))
     if fewest > most or not 0 <= pause[0] <= pause[1]:
         raise ConfigError(f"fewest={fewest} must be at most most={most}, and pause rise from 0, found {pause}.")
     if new == "words" and not spelled:

@@ -26,6 +26,7 @@ def check_target(target: Target, labels: Any) -> None:
     prediction may score better than the labels themselves, the baseline must be predictions that know nothing of the
     queries, and the registered target must be the same after it was stored as JSON.
     """
+    target = target.learn(labels)
     y, names = target.encode(labels)
     target = target.at(len(names)) if target.relabels else target
     _check_labels(target, labels, y, names)
