@@ -5,16 +5,14 @@ from __future__ import annotations
 import json
 import os
 import time
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
-from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import quickstudy as qs
 from quickstudy.registry import learners, models, sources
-from studies.common import interval, store
+from studies.common import in_processes, interval, store
 
 DATA = {"BANKING77": "banking77", "HWU64": "hwu64"}
 FOLDS, EPISODES, QUERIES, VALIDATION = 5, 600, 5, 100
@@ -73,9 +71,9 @@ def trained(still: qs.RunConfig, rate: float, folder: Path) -> tuple[Any, dict[s
     return run_again, measured(run_again, "val") | {"rate": rate, "step": run.kept["step"]}
 
 
-def fold_of(name: str, fold: int) -> dict[str, Any]:
-    """The frozen encoder, and the encoder meta-trained at the best rate, on the test classes of a fold."""
-    began = time.perf_counter()
+def fold_of(asked: tuple[str, int]) -> dict[str, Any]:
+    """The frozen encoder, and the encoder meta-trained at the best rate, on the test classes of a data set's fold."""
+    began, (name, fold) = time.perf_counter(), asked
     with TemporaryDirectory() as place:
         folder = Path(place)
         still = config_of(name, fold, folder)
@@ -96,9 +94,6 @@ def texts() -> None:
     """Published class-disjoint folds of BANKING77 and HWU64, 5-way tasks."""
     rows: dict[str, Any] = {name: [] for name in DATA}
     asked = [(name, fold) for fold in range(FOLDS) for name in DATA]
-    workers = max(1, (os.cpu_count() or 1) // 2)
-    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
-        for (name, _), row in zip(asked, pool.map(fold_of, *zip(*asked, strict=True)), strict=True):
-            rows[name].append(row)
-            found = {"seed": _SEED, "episodes": EPISODES, "steps": STEPS, "rates": list(RATES), "rows": rows}
-            store("texts", found)
+    for (name, _), row in in_processes(fold_of, asked):
+        rows[name].append(row)
+        store("texts", {"seed": _SEED, "episodes": EPISODES, "steps": STEPS, "rates": list(RATES), "rows": rows})
