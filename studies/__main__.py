@@ -4,7 +4,20 @@ from __future__ import annotations
 
 import sys
 
-from studies import averages, encoders, lines, memory, networks, optimizers, reading, recall, sounds, texts, writers
+from studies import (
+    averages,
+    encoders,
+    lines,
+    memory,
+    networks,
+    optimizers,
+    reading,
+    recall,
+    samples_run,
+    sounds,
+    texts,
+    writers,
+)
 
 STUDIES = {
     "starts": memory.starts,
@@ -24,6 +37,7 @@ STUDIES = {
     "encoders": encoders.encoding,
     "frozen": encoders.frozen,
     "texts": texts.texts,
+    "samples": samples_run.samples,
     "sounds": sounds.sounds,
 }
 
