@@ -15,6 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,7 +24,7 @@ from quickstudy.episode import Examples, map_features
 from quickstudy.formats.text_augment import TextAugment
 from quickstudy.heads import Head, Logistic, Prototypes, full_precision
 from quickstudy.learners.embedding import EmbeddingLearner
-from quickstudy.registry import formats, learners, models, sources
+from quickstudy.registry import formats, learners, models
 from quickstudy.tasks.classes import ClassSource
 from studies.texts import encoder
 
@@ -34,9 +35,11 @@ HEADS: dict[str, Head] = {
     **{f"logistic, λ = {by:g}": Logistic(by) for by in (1.0, 0.1, 0.02)},
 }
 USUAL = "logistic, λ = 0.1"  # C = 10 in scikit-learn
-LENGTH, TEMPERATURE = 64, 20.0
+LENGTH, LONGEST, TEMPERATURE = 40, 64, 20.0  # tokens in training, and of those that are embedded; of the cosines
+Said = np.ndarray[Any, Any]
+"""Probabilities (m, N): what passes between processes is no tensor, which would stay in the memory of one of them."""
 _WAYS, _BATCH, _CHUNK = 32, 160, 512
-_OTHERS = {"shots": 5, "queries": 5, "ways": 48, "steps": 400, "lr": 5e-5}
+_OTHERS = {"shots": 4, "queries": 4, "ways": 40, "steps": 400, "lr": 5e-5}
 _EMBEDDINGS = "!*word_embeddings*"
 
 
@@ -129,8 +132,8 @@ def source_of(texts: Sequence[str], labels: Sequence[str], drop: float = 0.0) ->
 def config_of(learner: Any, size: dict[str, int], count: int, lr: float, seed: int, **more: Any) -> qs.RunConfig:
     """Settings that all trainings share: AdamW, with a rate that rises and falls over `count` steps."""
     return qs.RunConfig(
-        name="s", model=models.part("transformers", name=encoder()), learner=learner, **size, seed=seed, iterations=count,
-        meta_batch=1, lr=lr, optimizer="AdamW", optimizer_options={"weight_decay": 0.01}, clip=1.0,
+        name="s", model=models.part("transformers", name=encoder()), learner=learner, **size, seed=seed,
+        iterations=count, meta_batch=1, lr=lr, optimizer="AdamW", optimizer_options={"weight_decay": 0.01}, clip=1.0,
         schedule="OneCycleLR", schedule_options={"pct_start": 0.1, "cycle_momentum": False}, validate_every=10**6,
         validation_episodes=1, calibration_episodes=1, checkpoint_every=10**6, log_every=10**6, compile="off",
         vectorize="loop", precision="tf32", **more,
@@ -165,12 +168,14 @@ def _fitted(way: Way, texts: list[str], labels: list[str], seed: int, start: str
     if way.fit == "episodes":
         config = config_of(episodic(), size, count, way.lr, seed, start=start, trainable=way.moved)
         return qs.train(config, source=source, out=out / "episodes", quiet=True)
-    return qs.train(config_of(episodic(), size, 0, way.lr, seed, start=start), source=source, out=out / "still", quiet=True)
+    return qs.train(
+        config_of(episodic(), size, 0, way.lr, seed, start=start), source=source, out=out / "still", quiet=True
+    )
 
 
 def _embedded(run: qs.Run, texts: Sequence[str]) -> Tensor:
     """Embeddings (n, D), on the run's device; texts of like length go together."""
-    learner, format = run.learner, run.spec.format
+    learner, format = run.learner, formats.make("text", tokenizer=encoder(), length=LONGEST)
     assert isinstance(learner, EmbeddingLearner)
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
     device, parts = next(iter(run.params.values())).device, []
@@ -183,17 +188,17 @@ def _embedded(run: qs.Run, texts: Sequence[str]) -> Tensor:
     return torch.cat(parts)[back]
 
 
-def _answers(z: Tensor, labels: Sequence[str], asked: dict[str, Tensor]) -> Iterator[tuple[str, dict[str, Tensor]]]:
+def _answers(z: Tensor, labels: Sequence[str], asked: dict[str, Tensor]) -> Iterator[tuple[str, dict[str, Said]]]:
     """By head, the probabilities (m, N) of the classes of a sample, in the order of their names."""
     y, names = qs.targets.Classes().encode(list(labels))
     spec = qs.TaskSpec(formats.make("array", shape=(z.shape[1],)), qs.targets.Classes(ways=len(names)))
     support = Examples(z, y.to(z.device), torch.ones(len(y), dtype=torch.bool, device=z.device))
     for head, made in HEADS.items():
         state = made.fit({}, z, support, spec)
-        yield head, {part: made.logits({}, state, q, spec).softmax(1).half().cpu() for part, q in asked.items()}
+        yield head, {part: made.logits({}, state, q, spec).softmax(1).half().cpu().numpy() for part, q in asked.items()}
 
 
-def told(name: str, shots: int, called: str, seed: int, start: str) -> dict[str, dict[str, Tensor]]:
+def told(name: str, shots: int, called: str, seed: int, start: str) -> dict[str, dict[str, Said]]:
     """One try: by head, the probabilities of the classes for the texts of 'valid' and 'test'.
 
     start: the run of `meta_trained`, for ways that begin with it.
@@ -206,7 +211,7 @@ def told(name: str, shots: int, called: str, seed: int, start: str) -> dict[str,
         return dict(_answers(_embedded(run, texts), labels, asked))
 
 
-def words(name: str, shots: int) -> dict[str, dict[str, Tensor]]:
+def words(name: str, shots: int) -> dict[str, dict[str, Said]]:
     """The same of logistic regression on words weighted by tf-idf."""
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
@@ -215,4 +220,4 @@ def words(name: str, shots: int) -> dict[str, dict[str, Tensor]]:
     weigh = TfidfVectorizer()
     made = LogisticRegression(C=10, max_iter=1000).fit(weigh.fit_transform(texts), labels)
     asked = {part: weigh.transform(rows(name, part)[0]) for part in ("valid", "test")}
-    return {USUAL: {part: torch.tensor(made.predict_proba(x)).half() for part, x in asked.items()}}
+    return {USUAL: {part: made.predict_proba(x).astype(np.float16) for part, x in asked.items()}}
