@@ -79,5 +79,6 @@ def samples(found: dict[str, Any]) -> str:
         f"whose words are those of a test text: {_others(found)}. *episodes*, *classifier*: then it is trained on the "
         "sample, by tasks over its classes or as a cosine classifier of all of them. *names*: the name of each class "
         "is one more example of it. *tokens dropped*: one in ten is hidden in training. *upper half*: only three of "
-        "six layers move; word embeddings never do. *three encoders*: the mean of the answers of three ways, all tries.\n"
+        "six layers move; word embeddings never do. *three encoders*: the mean of the answers of three ways, of all "
+        "tries.\n"
     )
