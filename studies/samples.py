@@ -77,7 +77,7 @@ WAYS: dict[str, Way] = {
     "others, classifier, names, tokens dropped": Way(others=True, fit="classifier", names=True, drop=0.1),
     "others, episodes, names, slowly": replace(_FIT, names=True, lr=2e-5),
     "episodes, names, tokens dropped": Way(fit="episodes", names=True, drop=0.1),
-    "others, episodes, names, longer": replace(_FIT, names=True, drop=0.1, steps=200),
+    "others, episodes, names, tokens dropped, longer": replace(_FIT, names=True, drop=0.1, steps=200),
     "others, episodes, upper half": replace(_FIT, moved=_UPPER),
     "others, episodes, tokens dropped": replace(_FIT, drop=0.1),
     "classifier, names, tokens dropped": Way(fit="classifier", names=True, drop=0.1),
