@@ -1,6 +1,6 @@
 """The tries of `studies.samples` in processes of their own, and what is chosen among them.
 
-What runs is told by the environment:
+`python -m studies.samples_run` needs no packages of other studies. What runs is told by the environment:
 
 QUICKSTUDY_CELLS: patterns of 'DATA SET/SHOTS/WAY', separated by ';', such as 'HWU64/5/*;*/10/frozen'; the figures of
 others are kept as they were stored. QUICKSTUDY_PROCESSES: how many run at once. QUICKSTUDY_SECONDS: after which no
@@ -229,3 +229,7 @@ def samples() -> None:
     write()
     if failed:
         raise RuntimeError(f"{len(failed)} tries failed, first: {next(iter(failed.items()))}")
+
+
+if __name__ == "__main__":
+    samples()
