@@ -212,12 +212,12 @@ def told(name: str, shots: int, called: str, seed: int, start: str) -> dict[str,
 
 
 def words(name: str, shots: int) -> dict[str, dict[str, Said]]:
-    """The same of logistic regression on words weighted by tf-idf."""
+    """The same of logistic regression on runs of two to five letters within words, weighted by tf-idf."""
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
 
     texts, labels = sample(name, shots, False)
-    weigh = TfidfVectorizer()
+    weigh = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True)
     made = LogisticRegression(C=10, max_iter=1000).fit(weigh.fit_transform(texts), labels)
     asked = {part: weigh.transform(rows(name, part)[0]) for part in ("valid", "test")}
     return {USUAL: {part: made.predict_proba(x).astype(np.float16) for part, x in asked.items()}}
