@@ -65,10 +65,10 @@ def samples(found: dict[str, Any]) -> str:
         "## Intents from five or ten examples\n\n"
         "All classes of a data set at once, from the published samples of five or ten texts of each class (Zhang et "
         "al. 2021), on its test texts. The baselines are logistic regression on tf-idf of runs of two to five letters, "
-        "and on MiniLM as it is. What is measured is, of all that was tried, what is best on the validation texts of the *other two* data sets: of a "
-        "data set's own validation and test texts nothing was chosen. (The encoders that are compared there may have "
-        "been trained on this one's training texts, as the other way round.) MiniLM's authors may have trained it on "
-        "such questions.\n\n"
+        "and on MiniLM as it is. What is measured is, of all that was tried, what is best on the validation texts of "
+        "the *other two* data sets: of a data set's own validation and test texts nothing was chosen. (The encoders "
+        "that are compared there may have been trained on this one's training texts, as the other way round.) "
+        "MiniLM's authors may have trained it on such questions.\n\n"
         + table(
             ["data set, examples", "tf-idf, %", "MiniLM, %", "chosen, %", "to reach, %", "what was chosen"],
             _chosen(found),
