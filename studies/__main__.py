@@ -14,6 +14,7 @@ from studies import (
     optimizers,
     reading,
     recall,
+    samples_run,
     sounds,
     texts,
     writers,
@@ -37,6 +38,7 @@ STUDIES = {
     "encoders": encoders.encoding,
     "frozen": encoders.frozen,
     "texts": texts.texts,
+    "samples": samples_run.samples,
     "sounds": sounds.sounds,
     "connected": connected.connected,
 }

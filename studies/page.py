@@ -13,6 +13,7 @@ from studies.encoders_page import encoders, frozen, networks
 from studies.lines_page import continued, lines
 from studies.optimizers_page import curves, optimizers
 from studies.reading_page import calibration, gp, online, tables
+from studies.samples_page import samples
 from studies.sentences_page import sounds, texts
 from studies.table import percent, table
 
@@ -195,7 +196,7 @@ SECTIONS = {
     f.__name__: f
     for f in (
         starts, lifelong, recall, writers, fedavg, soup, backends, domains, gp, tables, online, lines, optimizers,
-        encoders, networks, frozen, texts, sounds,
+        encoders, networks, frozen, texts, samples, sounds,
     )
 }  # fmt: skip
 

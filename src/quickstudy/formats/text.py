@@ -19,6 +19,7 @@ from quickstudy.formats.places import folders_or_files
 from quickstudy.formats.records import Broken, Records, Stored, all_kept
 from quickstudy.formats.rows import READERS, holds_rows, labels_and_groups, read_rows
 from quickstudy.formats.strings import cell, place_of, read
+from quickstudy.formats.text_augment import TextAugment, hidden
 from quickstudy.formats.tokens import Encoder, encoder, learned_tokenizer, tokenizer_in
 from quickstudy.hints import Size, Within
 from quickstudy.registry import formats
@@ -54,6 +55,7 @@ class Tokens(Format):
     what = "texts"
     place = "text"
     row_files = tuple(READERS)
+    distortion = TextAugment
 
     def __post_init__(self) -> None:
         if self.tokenizer and not self.tokenizer.startswith("{"):
@@ -166,6 +168,11 @@ class Tokens(Format):
 
     def features(self, stored: Features, fitted: State | None = None) -> Features:
         return map_features(lambda t: t.to(torch.int64), stored)
+
+    def distorted(self, x: Features, keys: Tensor, how: TextAugment) -> Features:
+        """Some tokens are hidden from the network, see `TextAugment`."""
+        tensors = self.named(x)
+        return tensors | {_MASK: hidden(tensors[_MASK], keys, how)}
 
     @property
     def example(self) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from quickstudy.formats.places import column
 from quickstudy.formats.records import Broken
 from quickstudy.formats.rows import holds_rows, read_rows
+from quickstudy.formats.text_augment import TextAugment
 from quickstudy.hints import Size
 from quickstudy.registry import formats, sources, targets
 from quickstudy.tasks.classes import ClassSource
@@ -50,6 +51,7 @@ def text(
     broken: Broken = "refuse",
     groups: Rule = "apart",
     min_class: int = 0,
+    drop: float = 0.0,
 ) -> ClassSource:
     """Your own texts: rows with a text and a label, or a folder for each class.
 
@@ -66,6 +68,7 @@ def text(
     splits: a JSON file that names the labels of each split: {"train": […], "val": […], "test": […]}.
     val, test: shares of the classes that are held out, at random by `split_seed`, where nothing names them.
     split_seed: which these are.
+    drop: the probability with which a token of a training text is hidden from the network.
     broken: whether a text that cannot be read, or is empty, stops everything ('refuse') or is left out ('skip').
 
     Raises DataError, naming file and line, for texts that are empty or not in UTF-8, and for labels that are missing.
@@ -76,5 +79,6 @@ def text(
             column(read_rows(place).columns, group, place, "--tasks.group")
     named = named_in(splits)
     return class_folders_source(
-        format, path, val, test, split_seed, broken, splits=named, min_class=min_class, groups=groups
-    )
+        format, path, val, test, split_seed, broken, augmentation=TextAugment(drop), splits=named, min_class=min_class,
+        groups=groups,
+    )  # fmt: skip
