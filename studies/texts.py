@@ -63,8 +63,8 @@ def trained(still: qs.RunConfig, rate: float, drop: float, folder: Path) -> tupl
     classes = len(json.loads(Path(still.tasks.options["splits"]).read_text())["train"])
     hiding = replace(still.tasks, options=still.tasks.options | {"drop": drop})
     config = replace(
-        still, tasks=hiding, iterations=STEPS, meta_batch=1, train_ways=min(WAYS, classes), lr=rate, validate_every=EVERY,
-        log_every=STEPS, checkpoint_every=10 * STEPS,
+        still, tasks=hiding, iterations=STEPS, meta_batch=1, train_ways=min(WAYS, classes), lr=rate,
+        validate_every=EVERY, log_every=STEPS, checkpoint_every=10 * STEPS,
     )  # fmt: skip
     run = qs.train(config, out=folder / f"at {rate} {drop}", quiet=True)
     again = replace(still, start=str(run.folder))  # frozen from here on: every text is encoded once
