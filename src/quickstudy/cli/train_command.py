@@ -93,7 +93,10 @@ def _finish(done: Run, report: bool) -> int:
         else f"the last: validation was {ON_TRAINING_CLASSES}"
     )
     tell(f"Trained {done.config.name} in {duration(seconds)}; kept the model of step {kept['step']}, {why}.")
-    if report:
+    tasks = done.parts.source
+    if report and tasks.classes("train") and not tasks.classes("test"):
+        tell("There is no report page, as no class is held out for testing.")
+    elif report:
         try:
             tell(f"Report: {qs.report(done, quiet=False)}")
             warn(read_json(done.folder / "report.json")["warning"])

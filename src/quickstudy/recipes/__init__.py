@@ -9,7 +9,7 @@ from quickstudy.recipes.omniglot import (
     omniglot_maml_5w1s,
     omniglot_protonet,
 )
-from quickstudy.recipes.own import forecast, photos, rows
+from quickstudy.recipes.own import forecast, photos, rows, unlabelled
 from quickstudy.recipes.readers import (
     gp_incontext,
     omniglot_incontext,
@@ -49,4 +49,5 @@ __all__ = [
     "sinusoid_metasgd_baseline",
     "tables_incontext",
     "text",
+    "unlabelled",
 ]

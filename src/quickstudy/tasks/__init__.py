@@ -18,6 +18,7 @@ from quickstudy.tasks.structural import structural
 from quickstudy.tasks.tables import tables
 from quickstudy.tasks.texts import text
 from quickstudy.tasks.transcripts import transcripts
+from quickstudy.tasks.unlabelled import unlabelled
 from quickstudy.tasks.utterances import utterances
 
 __all__ = [
@@ -41,5 +42,6 @@ __all__ = [
     "tables",
     "text",
     "transcripts",
+    "unlabelled",
     "utterances",
 ]

@@ -32,7 +32,8 @@ class ClassSource(Source):
     splits: class ids (C,) of 'train', 'val' and 'test'. within: all classes of a task come from one group.
     symmetries: 4 adds every class turned by 90, 180 and 270 degrees as classes of their own, 8 their mirror images too
     (with `within`, whole groups are turned); only `symmetric_splits` are treated so. augmentation: applied to
-    training examples only. records: which group each record of the pool belongs to, and what tasks make of that.
+    examples of the `augmented_splits` only. records: which group each record of the pool belongs to, and what tasks
+    make of that.
     """
 
     pool: Pool
@@ -44,6 +45,7 @@ class ClassSource(Source):
     symmetries: int = 1
     symmetric_splits: tuple[str, ...] = ("train", "val", "test")
     augmentation: Distortion = _PLAIN
+    augmented_splits: tuple[str, ...] = ("train",)
     records: Groups | None = None
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
@@ -188,7 +190,7 @@ class ClassSource(Source):
 
     def _augmentation_keys(self, split: str, keys: Tensor, count: int) -> Tensor | None:
         """A key for each of the `count` examples of each task, (T, count); None where nothing is augmented."""
-        if split != "train" or not self.augmentation:
+        if split not in self.augmented_splits or not self.augmentation:
             return None
         return rng.split(keys, count)
 

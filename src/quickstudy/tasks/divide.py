@@ -50,9 +50,14 @@ def split_places(root: str | Path, suffixes: Sequence[str] = ()) -> dict[str, Pa
     """Where the records of each split lie: in `root`, in folders, or files, that are called 'train', 'val' and 'test'.
 
     Where nothing is called 'train', all records lie at `root` itself, as 'train'. 'val' may be called 'valid',
-    'validation' or 'dev'.
-    suffixes: of files that hold many records each. Raises DataError where two are called alike.
+    'validation' or 'dev'. suffixes: of files that hold many records each.
     """
+    found = named_places(root, suffixes)
+    return found if "train" in found else {"train": Path(root)}
+
+
+def named_places(root: str | Path, suffixes: Sequence[str] = ()) -> dict[str, Path]:
+    """What in `root` is called as a split is; see `split_places`. Raises DataError where two are called alike."""
     found: dict[str, Path] = {}
     for split, names in _CALLED.items():
         places = [path for name in names for end in ("", *suffixes) if _is_part(path := Path(root, name + end), end)]
@@ -63,7 +68,7 @@ def split_places(root: str | Path, suffixes: Sequence[str] = ()) -> dict[str, Pa
             )
         if places:
             found[split] = places[0]
-    return found if "train" in found else {"train": Path(root)}
+    return found
 
 
 def _is_part(path: Path, suffix: str) -> bool:

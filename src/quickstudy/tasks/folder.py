@@ -105,11 +105,11 @@ def class_folders_source(
     format, places, records, rest = learned(format, root, val, test, split_seed, broken, target, splits, min_class)
     found = {split: read(format, part, broken) for split, part in records.items()}
     stored = {split: part.stored for split, part in found.items()}
-    kept = {split: _labels(records[split], part.kept) for split, part in stored.items()}
+    kept = {split: labels_of(records[split], part.kept) for split, part in stored.items()}
     for part in stored.values():
         say(part.notices)
     for split, some in kept.items():
-        gone = sorted(set(_labels(records[split])) - set(some))
+        gone = sorted(set(labels_of(records[split])) - set(some))
         if gone:
             raise DataError(f"The class {gone[0]!r} of {places[split]} holds no readable {format.what}. Remove it.")
     names = [records[split].names[i] for split, part in stored.items() for i in part.kept]
@@ -117,7 +117,7 @@ def class_folders_source(
     say_doubles(torch.cat([part.prints for part in found.values()]), labels, names, format.what)
     members = {split: groups_of(part, root, group) for split, part in records.items()}
     encoded = {split: target.encode(some) for split, some in kept.items()}
-    first = _starts({split: names for split, (_, names) in encoded.items()})
+    first = starts_of({split: names for split, (_, names) in encoded.items()})
     together = stored["train"].x
     for split in [s for s in places if s != "train"]:
         together = joined(together, stored[split].x)
@@ -150,12 +150,12 @@ def _together(
 
 def _of_some(records: Records, least: int) -> Records:
     """The records of classes that have at least so many; the others are left out, which is said."""
-    counts = Counter(_labels(records))
+    counts = Counter(labels_of(records))
     small = sorted(name for name, count in counts.items() if count < least)
     if not small:
         return records
     say([f"{len(small)} of {len(counts)} classes left out, which have fewer than {least} records: {first_of(small)}"])
-    return records.chosen([i for i, name in enumerate(_labels(records)) if counts[name] >= least])
+    return records.chosen([i for i, name in enumerate(labels_of(records)) if counts[name] >= least])
 
 
 def learned(
@@ -181,7 +181,7 @@ def learned(
     if own and splits is not None:
         raise ConfigError(f"The parts of {root} are the splits, so that 'splits' says nothing. Leave it out.")
     records = {split: _of_some(format.find(place), min_class) for split, place in places.items()}
-    labels = _labels(records["train"])
+    labels = labels_of(records["train"])
     ids, names = target.encode(labels)
     if splits is None:
         rest = split_classes(len(names), 0.0 if "val" in own else val, 0.0 if "test" in own else test, split_seed)
@@ -193,13 +193,13 @@ def learned(
     return format, places, records, rest
 
 
-def _labels(records: Records, kept: list[int] | None = None) -> list[str]:
+def labels_of(records: Records, kept: list[int] | None = None) -> list[str]:
     if records.labels is None:
         raise ConfigError("These records have no labels, so that they are of no classes. Choose another source.")
     return list(records.labels) if kept is None else [records.labels[i] for i in kept]
 
 
-def _starts(parts: dict[str, tuple[str, ...]]) -> dict[str, int]:
+def starts_of(parts: dict[str, tuple[str, ...]]) -> dict[str, int]:
     """The number of the first class of each split; refuses a class that is in two."""
     starts: dict[str, int] = {}
     seen: dict[str, str] = {}

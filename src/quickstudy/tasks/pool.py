@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -100,8 +100,28 @@ class TensorPool(Pool):
         return self.names[index]
 
     def to(self, device: torch.device | str) -> TensorPool:
+        return replace(self, **self._moved(device))
+
+    def _moved(self, device: torch.device | str) -> dict[str, Any]:
         moved = {f: getattr(self, f).to(device) for f in ("rows", "starts", "counts", "groups")}
-        return replace(self, x=map_features(lambda t: t.to(device), self.x), **moved)
+        return moved | {"x": map_features(lambda t: t.to(device), self.x)}
+
+
+@dataclass(frozen=True)
+class RepeatedPool(TensorPool):
+    """A pool whose classes may be asked for more examples than they have, and give some of them again.
+
+    own: (C,) int64, how many they have; `counts` says how many may be asked for. Only augmentation, and symmetries,
+    tell such examples apart.
+    """
+
+    own: Tensor
+
+    def fetch(self, classes: Tensor, items: Tensor, features: Callable[[Features], Features] | None = None) -> Features:
+        return super().fetch(classes, items % self.own[classes], features)
+
+    def to(self, device: torch.device | str) -> RepeatedPool:
+        return replace(self, own=self.own.to(device), **self._moved(device))
 
 
 @dataclass(frozen=True)
