@@ -8,6 +8,8 @@ from torch import Tensor
 from quickstudy.episode import Examples
 from quickstudy.errors import DataError
 
+UNLABELLED = -1
+"""The class id of a support example that is there but whose class is not told."""
 _LARGEST = 1e18  # the square of a float32 is one
 _MANY = 1 << 20  # examples times classes, above which these are not held as a matrix
 _ROUNDING = 8.0  # times the relative precision: a spread this small beside the mean is no spread
@@ -37,6 +39,11 @@ def class_means(z: Tensor, support: Examples, ways: int) -> tuple[Tensor, Tensor
     members = one_hot(support.y, ways).to(z.dtype) * support.mask[:, None]
     counts = members.sum(dim=0)
     return members.T @ z / counts.clamp(min=1)[:, None], counts > 0
+
+
+def unlabelled(examples: Examples) -> Tensor:
+    """Which examples (n,) bool are there without a label."""
+    return examples.mask & (examples.y == UNLABELLED)
 
 
 def require_range(values: Tensor, name: str) -> None:

@@ -12,6 +12,7 @@ import torch
 from quickstudy.episode import Episode, Examples
 from quickstudy.errors import CheckpointError, ConfigError, DataError, ShapeError, fitting_together
 from quickstudy.formats.base import Format
+from quickstudy.masked import unlabelled
 from quickstudy.registry import Part, Registry, formats, targets
 from quickstudy.targets.base import Target
 
@@ -97,10 +98,13 @@ def _restored(registry: Registry[Any, Any], data: Any) -> Any:
         return Part(registry, data["name"], options).build()
 
 
-def check_examples(examples: Examples, spec: TaskSpec, name: str = "support", tasks: bool = False) -> None:
+def check_examples(
+    examples: Examples, spec: TaskSpec, name: str = "support", tasks: bool = False, partly: bool = False
+) -> None:
     """Refuse tensors that do not fit `spec`, naming the axis and both sizes.
 
-    examples: leaves of shape (n, …), or (T, n, …) with `tasks`. Raises ShapeError for a wrong shape or dtype and
+    examples: leaves of shape (n, …), or (T, n, …) with `tasks`. partly: some may be without a class, of the id
+    UNLABELLED. Raises ShapeError for a wrong shape or dtype and
     DataError for values that cannot be learned from, in padding too: NaN or infinite, class ids outside [0, ways).
     """
     lead = 2 if tasks else 1
@@ -128,10 +132,14 @@ def check_examples(examples: Examples, spec: TaskSpec, name: str = "support", ta
                 "with 0)."
             )
     spec.format.check(examples.x, lead, f"{name}.x")
-    spec.target.check(examples.y, f"{name}.y", lead)
+    y = examples.y
+    spec.target.check(torch.where(unlabelled(examples), 0, y) if partly and y.dim() == lead else y, f"{name}.y", lead)
 
 
-def check_episode(episode: Episode, spec: TaskSpec, tasks: bool = False) -> None:
-    """Check both parts of an episode (with a leading task axis if `tasks`); see `check_examples`."""
-    check_examples(episode.support, spec, "support", tasks)
+def check_episode(episode: Episode, spec: TaskSpec, tasks: bool = False, partly: bool = False) -> None:
+    """Check both parts of an episode (with a leading task axis if `tasks`); see `check_examples`.
+
+    partly: some support examples may be without a class.
+    """
+    check_examples(episode.support, spec, "support", tasks, partly)
     check_examples(episode.query, spec, "query", tasks)

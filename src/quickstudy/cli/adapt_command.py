@@ -26,6 +26,8 @@ class Adapt:
     the class; a CSV file of rows with their labels; or a CSV file of the seen values of a series."""
     out: Path
     """Folder to write the adapted model to."""
+    unlabelled: Path | None = None
+    """A file, or a folder of unsorted files, for learners that learn from examples without a class as well."""
     task: str | None = None
     """Which task, where the file holds several: the name of a series, or of a group of rows."""
     broken: Broken = "refuse"
@@ -40,7 +42,9 @@ def run(argv: Sequence[str]) -> int:
     done = open_run(options.run, options.device)
     support = support_set(done.learner.spec, options.support, options.task)
     began = time.perf_counter()
-    model = done.adapt(support.items, support.labels, options.broken)
+    format, further = done.learner.spec.format, options.unlabelled
+    extra = None if further is None else format.find(further, labelled=False).items
+    model = done.adapt(support.items, support.labels, options.broken, extra)
     took = time.perf_counter() - began
     model.save(options.out)
     tell(f"{learned(model)} in {1000 * took:.0f} ms: {options.out}")

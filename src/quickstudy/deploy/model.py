@@ -15,12 +15,13 @@ from torch import Tensor, nn
 from quickstudy.deploy.store import read_model, write_model
 from quickstudy.engine import place, resolve_device
 from quickstudy.entries import reference
-from quickstudy.episode import Examples, Features, Params, State, leaves, map_features
+from quickstudy.episode import Examples, Features, Params, State, joined, leaves, map_features
 from quickstudy.errors import CheckpointError, DataError, ShapeError, fitting_together
 from quickstudy.formats.base import Format
 from quickstudy.formats.records import Broken, Stored, moved, say
 from quickstudy.learners import Learner
 from quickstudy.learners.frozen import Frozen, frozen
+from quickstudy.masked import UNLABELLED
 from quickstudy.registry import OWN, models
 from quickstudy.spec import TaskSpec, check_examples
 from quickstudy.targets.answers import Answer
@@ -174,16 +175,18 @@ def adapt(
     labels: Any = None,
     provenance: Mapping[str, Any] | None = None,
     broken: Broken = "refuse",
+    unlabelled: Any = None,
 ) -> Model:
     """Learn one new task from support records and their labels.
 
     records: what the format takes: files, arrays, rows, or the seen values of a series, which is its own labels.
-    labels: one for each: class names, or numbers. params: calibrated φ. Classes are numbered in the order of their
-    names. Models of tables take fewer columns than they were built for. broken: what to do with a record that cannot
-    be read.
+    labels: one for each: class names, or numbers. unlabelled: further records without labels, for learners that are
+    `semi_supervised`; a class name that is None says the same of one of `records`. params: calibrated φ. Classes are
+    numbered in the order of their names. Models of tables take fewer columns than they were built for. broken: what to
+    do with a record that cannot be read.
     """
     built, like = learner.spec, reference(params)
-    support, names, fitted, spec = support_set(learner, config, records, labels, like, broken)
+    support, names, fitted, spec = support_set(learner, config, records, labels, like, broken, unlabelled)
     learner = (learner if spec == built else learner.at(spec)).evaluated()
     with torch.no_grad():
         state = place(learner.adapt(params, support), like.device, learner.inner_loop)
@@ -193,7 +196,13 @@ def adapt(
 
 
 def support_set(
-    learner: Learner, config: RunConfig, records: Any, labels: Any, like: Tensor, broken: Broken = "refuse"
+    learner: Learner,
+    config: RunConfig,
+    records: Any,
+    labels: Any,
+    like: Tensor,
+    broken: Broken = "refuse",
+    unlabelled: Any = None,
 ) -> tuple[Examples, tuple[str, ...], State, TaskSpec]:
     """The support set of records and labels, the names of its classes, what the format learned, and the task's spec.
 
@@ -206,6 +215,11 @@ def support_set(
         labels = [labels[i] for i in stored.kept]
     if not len(leaves(stored.x)[0]):
         raise DataError("There is no support example to learn from. Give at least one of each class.")
+    if unlabelled is not None:
+        further = built.format.store(unlabelled, broken)
+        say(further.notices)
+        labels = [*(labels if labels is not None else ()), *[None] * len(leaves(further.x)[0])]
+        stored = stored._replace(x=joined(stored.x, further.x))
     format = built.format.fitting(stored.x, records)
     narrower = models.traits(config.model.name).narrower
     if format.layout != built.format.layout and not (built.format.accepts(format) and _takes(learner, config, format)):
@@ -217,7 +231,7 @@ def support_set(
     x = map_features(lambda t: t.to(like.device), stored.x)
     fitted = format.prepare(x)
     features, labels = format.examples(x, labels, fitted)
-    y, names = built.target.encode(labels)
+    y, names = _partly_encoded(learner, labels)
     count = len(leaves(features)[0])
     if len(y) != count:
         raise DataError(f"There are {count} support examples but {len(y)} labels. Give one label for each.")
@@ -226,8 +240,27 @@ def support_set(
     spec = replace(built, format=format).at(len(names))
     mask = torch.ones(count, dtype=torch.bool, device=like.device)
     support = Examples(moved(features, like), leaves(moved(y, like))[0], mask)
-    check_examples(support, spec)
+    check_examples(support, spec, partly=learner.semi_supervised)
     return support, names, fitted, spec
+
+
+def _partly_encoded(learner: Learner, labels: Any) -> tuple[Tensor, tuple[str, ...]]:
+    """What the target makes of labels, some of which may be None for a learner that learns from such examples."""
+    told = labels if isinstance(labels, list | tuple) else ()
+    known = [i for i, label in enumerate(told) if label is not None]
+    if len(known) == len(told):
+        return learner.spec.target.encode(labels)
+    if not learner.semi_supervised:
+        raise DataError(
+            f"{len(told) - len(known)} of {len(told)} support examples have no label, and this learner makes nothing "
+            "of such. Leave them out, or train one that does: --learner semi-protonet."
+        )
+    if not known:
+        raise DataError("No support example has a label. Give one of each class at least.")
+    some, names = learner.spec.target.encode([told[i] for i in known])
+    y = torch.full((len(told),), UNLABELLED)
+    y[known] = some
+    return y, names
 
 
 def _takes(learner: Learner, config: RunConfig, format: Format) -> bool:

@@ -163,7 +163,7 @@ def evaluate(
             indices = torch.arange(start, min(start + count, episodes), device=engine.device)
             drawn = source.episodes(split, indices)
             if start == 0:
-                check_episode(drawn, source.spec, tasks=True)
+                check_episode(drawn, source.spec, tasks=True, partly=engine.learner.semi_supervised)
             values[start : start + count] = metrics_of(engine, params, drawn).cpu()
             if compare_supports:
                 blind[start : start + count] = baseline_of(engine, drawn).cpu()

@@ -13,6 +13,7 @@ from quickstudy.learners.pretrained_family import baseline_plus_plus, finetune, 
 from quickstudy.learners.reader import ReaderLearner
 from quickstudy.learners.reader_family import anp, cnp, incontext, lstm, mann, snail
 from quickstudy.learners.relation import RelationLearner, relationnet
+from quickstudy.learners.semi import semi_protonet
 
 __all__ = [
     "EmbeddingLearner",
@@ -50,6 +51,7 @@ __all__ = [
     "relationnet",
     "reptile",
     "rfs",
+    "semi_protonet",
     "simpleshot",
     "snail",
 ]

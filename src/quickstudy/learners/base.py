@@ -148,6 +148,11 @@ class Learner(ABC):
         return any(network.transductive for network in self.networks.values())
 
     @property
+    def semi_supervised(self) -> bool:
+        """True if it also learns from support examples without a class, those with the id UNLABELLED."""
+        return False
+
+    @property
     def exchangeable(self) -> bool:
         """True if the order of the support examples does not matter. The others are given them in random order."""
         return True

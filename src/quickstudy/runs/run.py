@@ -188,12 +188,13 @@ class Run:
             chosen = self.params if params is None else params
             return evaluate(engine, chosen, source, split, episodes, progress.update, compare_supports=compare_supports)
 
-    def adapt(self, records: Any, labels: Any = None, broken: Broken = "refuse") -> Model:
+    def adapt(self, records: Any, labels: Any = None, broken: Broken = "refuse", unlabelled: Any = None) -> Model:
         """Learn a new task from support records and their labels; one way for every kind of data.
 
         records: what the run's format takes: image files, arrays, rows of a table (or a data frame), or the seen values
         of a time series, which is its own labels. labels: a class name, or a number, for each. broken: whether a file
-        that cannot be read stops everything, or is left out ('skip').
+        that cannot be read stops everything, or is left out ('skip'). unlabelled: further records that nobody has
+        labelled, for a learner that uses them (semi-protonet).
         """
         provenance = {
             "run": str(self.folder),
@@ -201,4 +202,4 @@ class Run:
             "trained_at_commit": self.kept.get("commit", ""),
             "version": __version__,
         }
-        return adapt(self.config, self.learner, self.params, records, labels, provenance, broken)
+        return adapt(self.config, self.learner, self.params, records, labels, provenance, broken, unlabelled)

@@ -76,7 +76,7 @@ class Transformed(Wrapped):
         keys = self._keys(split, indices, episode)
         if self.shuffle_labels:
             ids = self._new_ids(episode, keys)
-            episode = Episode(*(p._replace(y=torch.where(p.mask, ids.gather(1, p.y), p.y)) for p in episode))
+            episode = Episode(*(p._replace(y=_renamed(p, ids)) for p in episode))
         if self.target_offset:
             offset = self.target_offset * rng.normal(rng.fold(keys, _OFFSET))
             episode = Episode(*(_raised(part, offset) for part in episode))
@@ -93,6 +93,11 @@ class Transformed(Wrapped):
         in_order = torch.where(present, old, old + ways).argsort(dim=1)
         at_random = torch.where(present, rng.bits(rng.fold(keys, _LABELS), (ways,)), last).argsort(dim=1, stable=True)
         return torch.empty_like(in_order).scatter_(1, in_order, at_random)
+
+
+def _renamed(part: Examples, ids: Tensor) -> Tensor:
+    """The classes of a part by their new ids (T, N); padding, and what has no class, stays as it is."""
+    return torch.where(part.mask & (part.y >= 0), ids.gather(1, part.y.clamp(min=0)), part.y)
 
 
 def _raised(part: Examples, offset: Tensor) -> Examples:

@@ -32,6 +32,7 @@ from quickstudy.registry import OWN, formats, learners, models
 from quickstudy.spec import TaskSpec, check_episode
 from quickstudy.tasks.base import Source
 from quickstudy.tasks.classes import ClassSource
+from quickstudy.tasks.partly import PartlyLabelled
 from quickstudy.tasks.transformed import transformed
 from quickstudy.training.config import RunConfig
 from quickstudy.training.start import taken_from, taught_by
@@ -179,7 +180,7 @@ class Parts:
         for source, split in ((self.training, "train"), (self.source, "val")):
             source.check(split)
             first = source.episodes(split, torch.zeros(1, dtype=torch.int64, device=self.engine.device))
-            check_episode(first, source.spec, tasks=True)
+            check_episode(first, source.spec, tasks=True, partly=self.engine.learner.semi_supervised)
         if self.source.classes("test"):
             self.source.check("test")  # or it would be noticed after training
 
@@ -218,6 +219,14 @@ def build(
             f"The learner {config.learner.name!r} has a head of {shaped.spec.ways} outputs and cannot train on "
             f"{training.spec.ways}-way tasks. Make --train-ways equal to --ways, or leave it out."
         )
+    if config.unlabelled or config.distractors:
+        if not learner.semi_supervised:
+            raise ConfigError(
+                f"The learner {config.learner.name!r} makes nothing of support examples without a label. Leave "
+                "unlabelled and distractors out, or choose 'semi-protonet'."
+            )
+        shaped = PartlyLabelled.of(shaped, config.unlabelled, config.distractors)
+        training = PartlyLabelled.of(training, config.unlabelled, config.distractors)
     ordered = not learner.exchangeable
     shaped = transformed(shaped, shuffle_order=ordered)
     training = transformed(

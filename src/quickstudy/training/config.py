@@ -95,6 +95,10 @@ class RunConfig:
     """If given, classes of training tasks have between `min_shots` and `train_shots` support examples."""
     train_groups: Count | None = None
     """Groups (such as alphabets) that the classes of a training task come from; the source's choice if not given."""
+    unlabelled: Count = 0
+    """Further support examples of each class, without a label, for learners that use them (semi-protonet)."""
+    distractors: Count = 0
+    """Further classes in a task, of which there are unlabelled support examples only."""
     init: Init = "given"
     """How a network of your own starts: from its own weights and statistics ('given'), or drawn anew from the seed
     ('fresh'). So do named ones that have weights from elsewhere, such as 'squeezenet'; the others are drawn."""
