@@ -17,6 +17,7 @@ from studies import (
     samples_run,
     sounds,
     texts,
+    unlabelled,
     writers,
 )
 
@@ -38,6 +39,7 @@ STUDIES = {
     "encoders": encoders.encoding,
     "frozen": encoders.frozen,
     "texts": texts.texts,
+    "unlabelled": unlabelled.unlabelled,
     "samples": samples_run.samples,
     "sounds": sounds.sounds,
     "connected": connected.connected,

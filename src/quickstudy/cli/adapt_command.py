@@ -10,6 +10,7 @@ from pathlib import Path
 import tyro
 
 from quickstudy.cli.parse import learned, next_predict, open_run, parse, support_set
+from quickstudy.deploy.domain import Shift
 from quickstudy.formats.records import Broken
 from quickstudy.storage.folders import refuse_occupied
 from quickstudy.terminal import tell
@@ -27,7 +28,13 @@ class Adapt:
     out: Path
     """Folder to write the adapted model to."""
     unlabelled: Path | None = None
-    """A file, or a folder of unsorted files, for learners that learn from examples without a class as well."""
+    """A file, or a folder of unsorted files, for learners that learn from examples without a class as well, or for
+    --shift."""
+    shift: Shift = "none"
+    """What follows the unlabelled inputs, where they are of another domain than training was: the statistics of
+    normalisation layers, or their weights as well, so that answers become sure (entropy). Transductive."""
+    shift_steps: int = 10
+    """Steps of entropy."""
     task: str | None = None
     """Which task, where the file holds several: the name of a series, or of a group of rows."""
     broken: Broken = "refuse"
@@ -44,7 +51,7 @@ def run(argv: Sequence[str]) -> int:
     began = time.perf_counter()
     format, further = done.learner.spec.format, options.unlabelled
     extra = None if further is None else format.find(further, labelled=False).items
-    model = done.adapt(support.items, support.labels, options.broken, extra)
+    model = done.adapt(support.items, support.labels, options.broken, extra, options.shift, options.shift_steps)
     took = time.perf_counter() - began
     model.save(options.out)
     tell(f"{learned(model)} in {1000 * took:.0f} ms: {options.out}")

@@ -116,7 +116,10 @@ def support_set(spec: TaskSpec, place: Path, task: str | None) -> Records:
 def learned(model: Model) -> str:
     """What a model has learned, and from how much: 'Learned 3 classes from 6 images'."""
     count = model.provenance["support"]
-    return f"Learned {model.spec.target} from {count} {model.spec.format.example}{'' if count == 1 else 's'}"
+    told = f"Learned {model.spec.target} from {count} {model.spec.format.example}{'' if count == 1 else 's'}"
+    if shift := model.provenance.get("shift"):
+        told += f", after its {shift} followed {model.provenance['unlabelled']} unlabelled ones (transductive)"
+    return told
 
 
 def next_line(command: str, folder: str | Path) -> str:

@@ -12,11 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from quickstudy.deploy.domain import Shift, shifted
 from quickstudy.deploy.store import read_model, write_model
 from quickstudy.engine import place, resolve_device
 from quickstudy.entries import reference
 from quickstudy.episode import Examples, Features, Params, State, joined, leaves, map_features
-from quickstudy.errors import CheckpointError, DataError, ShapeError, fitting_together
+from quickstudy.errors import CheckpointError, ConfigError, DataError, ShapeError, fitting_together
 from quickstudy.formats.base import Format
 from quickstudy.formats.records import Broken, Stored, moved, say
 from quickstudy.learners import Learner
@@ -55,12 +56,18 @@ class Model:
 
     def __repr__(self) -> str:
         told = f"classes {', '.join(self.names)}" if self.names else str(self.spec.target)
-        return f"Model({self.config.learner.name}, {self.spec.format}, {told})"
+        mark = ", transductive" if self.transductive else ""
+        return f"Model({self.config.learner.name}, {self.spec.format}, {told}{mark})"
 
     @property
     def spec(self) -> TaskSpec:
         """What goes in and comes out."""
         return self.learner.spec
+
+    @property
+    def transductive(self) -> bool:
+        """Whether it followed unlabelled inputs, which may be those that it is asked about, or answers so."""
+        return self.learner.transductive or bool(self.provenance.get("transductive"))
 
     @cached_property
     def _frozen(self) -> Frozen:
@@ -176,23 +183,33 @@ def adapt(
     provenance: Mapping[str, Any] | None = None,
     broken: Broken = "refuse",
     unlabelled: Any = None,
+    shift: Shift = "none",
+    shift_steps: int = 10,
 ) -> Model:
     """Learn one new task from support records and their labels.
 
     records: what the format takes: files, arrays, rows, or the seen values of a series, which is its own labels.
     labels: one for each: class names, or numbers. unlabelled: further records without labels, for learners that are
-    `semi_supervised`; a class name that is None says the same of one of `records`. params: calibrated φ. Classes are
-    numbered in the order of their names. Models of tables take fewer columns than they were built for. broken: what to
-    do with a record that cannot be read.
+    `semi_supervised`; a class name that is None says the same of one of `records`. shift: what of φ follows them first,
+    as inputs of a new domain; see `shifted`. shift_steps: of 'entropy'. params: calibrated φ. Classes are numbered in
+    the order of their names. Models of tables take fewer columns than they were built for. broken: what to do with a
+    record that cannot be read.
     """
     built, like = learner.spec, reference(params)
-    support, names, fitted, spec = support_set(learner, config, records, labels, like, broken, unlabelled)
+    if shift != "none" and unlabelled is None:
+        raise ConfigError(f"shift={shift!r} follows unlabelled inputs, and there are none. Give them: unlabelled=….")
+    further = unlabelled if shift == "none" or learner.semi_supervised else None
+    support, names, fitted, spec = support_set(learner, config, records, labels, like, broken, further)
     learner = (learner if spec == built else learner.at(spec)).evaluated()
+    told: dict[str, Any] = {"support": len(support.mask)}
     with torch.no_grad():
+        if shift != "none":
+            domain = spec.format.store(unlabelled, broken).x
+            x = moved(spec.format.features(map_features(lambda t: t.to(like.device), domain), fitted), like)
+            params = shifted(learner, params, support, x, shift, shift_steps)
+            told |= {"shift": shift, "unlabelled": len(leaves(x)[0]), "transductive": True}
         state = place(learner.adapt(params, support), like.device, learner.inner_loop)
-    return Model(
-        config, learner, params, state, names, fitted, built, {**(provenance or {}), "support": len(support.mask)}
-    )
+    return Model(config, learner, params, state, names, fitted, built, {**(provenance or {}), **told})
 
 
 def support_set(

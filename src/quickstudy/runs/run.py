@@ -10,6 +10,7 @@ from typing import Any, NotRequired, TypedDict
 
 from torch import nn
 
+from quickstudy.deploy.domain import Shift
 from quickstudy.deploy.model import Model, adapt
 from quickstudy.engine import Engine, place, resolve_device
 from quickstudy.entries import prefixed
@@ -188,13 +189,23 @@ class Run:
             chosen = self.params if params is None else params
             return evaluate(engine, chosen, source, split, episodes, progress.update, compare_supports=compare_supports)
 
-    def adapt(self, records: Any, labels: Any = None, broken: Broken = "refuse", unlabelled: Any = None) -> Model:
+    def adapt(
+        self,
+        records: Any,
+        labels: Any = None,
+        broken: Broken = "refuse",
+        unlabelled: Any = None,
+        shift: Shift = "none",
+        shift_steps: int = 10,
+    ) -> Model:
         """Learn a new task from support records and their labels; one way for every kind of data.
 
         records: what the run's format takes: image files, arrays, rows of a table (or a data frame), or the seen values
         of a time series, which is its own labels. labels: a class name, or a number, for each. broken: whether a file
         that cannot be read stops everything, or is left out ('skip'). unlabelled: further records that nobody has
-        labelled, for a learner that uses them (semi-protonet).
+        labelled, for a learner that uses them (semi-protonet), or as inputs of a new domain that φ is to follow: by its
+        'statistics', or also by the 'entropy' of what it says of them, in `shift_steps` steps. Such a model is
+        `transductive`.
         """
         provenance = {
             "run": str(self.folder),
@@ -202,4 +213,6 @@ class Run:
             "trained_at_commit": self.kept.get("commit", ""),
             "version": __version__,
         }
-        return adapt(self.config, self.learner, self.params, records, labels, provenance, broken, unlabelled)
+        return adapt(
+            self.config, self.learner, self.params, records, labels, provenance, broken, unlabelled, shift, shift_steps
+        )
