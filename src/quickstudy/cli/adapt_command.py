@@ -11,6 +11,7 @@ import tyro
 
 from quickstudy.cli.parse import learned, next_predict, open_run, parse, support_set
 from quickstudy.deploy.domain import Shift
+from quickstudy.errors import ConfigError
 from quickstudy.formats.records import Broken
 from quickstudy.storage.folders import refuse_occupied
 from quickstudy.terminal import tell
@@ -22,11 +23,15 @@ class Adapt:
 
     run: tyro.conf.Positional[str]
     """A run: its folder, or its name under runs/."""
-    support: Path
-    """The examples, as the run's format has them: a folder with one sub-folder of files for each class, whose name is
-    the class; a CSV file of rows with their labels; or a CSV file of the seen values of a series."""
     out: Path
     """Folder to write the adapted model to."""
+    support: Path | None = None
+    """The examples, as the run's format has them: a folder with one sub-folder of files for each class, whose name is
+    the class; a CSV file of rows with their labels; or a CSV file of the seen values of a series."""
+    classes: tuple[str, ...] = ()
+    """Names of classes that are examples of them, for runs on texts; with these, other examples need not be given."""
+    template: str = "{}"
+    """What names are put into, such as "a question about {}"."""
     unlabelled: Path | None = None
     """A file, or a folder of unsorted files, for learners that learn from examples without a class as well, or for
     --shift."""
@@ -47,13 +52,20 @@ def run(argv: Sequence[str]) -> int:
     options = parse(Adapt, "adapt", argv)
     refuse_occupied(options.out)
     done = open_run(options.run, options.device)
-    support = support_set(done.learner.spec, options.support, options.task)
+    if options.support is None and not options.classes:
+        raise ConfigError("Give the examples of each class (--support), or, of texts, names of classes (--classes).")
+    support, labels = None, None
+    if options.support is not None:
+        found = support_set(done.learner.spec, options.support, options.task)
+        support, labels = found.items, found.labels
     began = time.perf_counter()
     format, further = done.learner.spec.format, options.unlabelled
     extra = None if further is None else format.find(further, labelled=False).items
-    model = done.adapt(support.items, support.labels, options.broken, extra, options.shift, options.shift_steps)
+    model = done.adapt(
+        support, labels, options.broken, extra, options.shift, options.shift_steps, options.classes, options.template
+    )
     took = time.perf_counter() - began
     model.save(options.out)
     tell(f"{learned(model)} in {1000 * took:.0f} ms: {options.out}")
-    tell(next_predict(options.out, options.support, options.task))
+    tell(next_predict(options.out, options.support or Path("new"), options.task))
     return 0

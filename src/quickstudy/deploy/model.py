@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -178,30 +178,37 @@ def adapt(
     config: RunConfig,
     learner: Learner,
     params: Params,
-    records: Any,
+    records: Any = None,
     labels: Any = None,
     provenance: Mapping[str, Any] | None = None,
     broken: Broken = "refuse",
     unlabelled: Any = None,
     shift: Shift = "none",
     shift_steps: int = 10,
+    classes: Sequence[str] = (),
+    template: str = "{}",
 ) -> Model:
     """Learn one new task from support records and their labels.
 
     records: what the format takes: files, arrays, rows, or the seen values of a series, which is its own labels.
     labels: one for each: class names, or numbers. unlabelled: further records without labels, for learners that are
     `semi_supervised`; a class name that is None says the same of one of `records`. shift: what of φ follows them first,
-    as inputs of a new domain; see `shifted`. shift_steps: of 'entropy'. params: calibrated φ. Classes are numbered in
-    the order of their names. Models of tables take fewer columns than they were built for. broken: what to do with a
-    record that cannot be read.
+    as inputs of a new domain; see `shifted`. shift_steps: of 'entropy'. classes: names that are examples of their
+    classes themselves, put into the template, for texts; `records` are then not needed. params: calibrated φ. Classes
+    are numbered in the order of their names. Models of tables take fewer columns than they were built for. broken: what
+    to do with a record that cannot be read.
     """
     built, like = learner.spec, reference(params)
     if shift != "none" and unlabelled is None:
         raise ConfigError(f"shift={shift!r} follows unlabelled inputs, and there are none. Give them: unlabelled=….")
-    further = unlabelled if shift == "none" or learner.semi_supervised else None
-    support, names, fitted, spec = support_set(learner, config, records, labels, like, broken, further)
+    extra: list[tuple[Any, Any]] = [(built.format.of_names(classes, template), list(classes))] if classes else []
+    if records is None and extra:
+        records, labels = extra.pop()
+    if unlabelled is not None and (shift == "none" or learner.semi_supervised):
+        extra.append((unlabelled, None))
+    support, names, fitted, spec = support_set(learner, config, records, labels, like, broken, extra)
     learner = (learner if spec == built else learner.at(spec)).evaluated()
-    told: dict[str, Any] = {"support": len(support.mask)}
+    told: dict[str, Any] = {"support": len(support.mask)} | ({"classes": list(classes)} if classes else {})
     with torch.no_grad():
         if shift != "none":
             domain = spec.format.store(unlabelled, broken).x
@@ -219,11 +226,12 @@ def support_set(
     labels: Any,
     like: Tensor,
     broken: Broken = "refuse",
-    unlabelled: Any = None,
+    extra: Sequence[tuple[Any, Any]] = (),
 ) -> tuple[Examples, tuple[str, ...], State, TaskSpec]:
     """The support set of records and labels, the names of its classes, what the format learned, and the task's spec.
 
-    learner: built for the tasks of training. like: a tensor where the examples are to lie, in their precision.
+    learner: built for the tasks of training. like: a tensor where the examples are to lie, in their precision. extra:
+    further records and their labels, None for those that have none.
     """
     built = learner.spec
     stored = built.format.store(records, broken)
@@ -232,10 +240,11 @@ def support_set(
         labels = [labels[i] for i in stored.kept]
     if not len(leaves(stored.x)[0]):
         raise DataError("There is no support example to learn from. Give at least one of each class.")
-    if unlabelled is not None:
-        further = built.format.store(unlabelled, broken)
+    for more, told in extra:
+        further = built.format.store(more, broken)
         say(further.notices)
-        labels = [*(labels if labels is not None else ()), *[None] * len(leaves(further.x)[0])]
+        given = [None] * len(further.kept) if told is None else [told[i] for i in further.kept]
+        labels = [*_one_by_one(labels), *given]
         stored = stored._replace(x=joined(stored.x, further.x))
     format = built.format.fitting(stored.x, records)
     narrower = models.traits(config.model.name).narrower
@@ -259,6 +268,12 @@ def support_set(
     support = Examples(moved(features, like), leaves(moved(y, like))[0], mask)
     check_examples(support, spec, partly=learner.semi_supervised)
     return support, names, fitted, spec
+
+
+def _one_by_one(labels: Any) -> list[Any]:
+    """Labels of any kind as a list; none where there are none."""
+    listed: list[Any] = labels.tolist() if hasattr(labels, "tolist") else list(labels if labels is not None else ())
+    return listed
 
 
 def _partly_encoded(learner: Learner, labels: Any) -> tuple[Tensor, tuple[str, ...]]:

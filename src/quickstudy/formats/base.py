@@ -134,6 +134,13 @@ class Format(ABC):
             )
         return self.features(stored, fitted), labels
 
+    def of_names(self, names: Sequence[str], template: str = "{}") -> Any:
+        """Records that the names of classes are, each put into the template; ConfigError where a name is no record."""
+        raise ConfigError(
+            f"{self.what.capitalize()} are told apart here, and the name of a class is no such: names are examples "
+            "where records are texts. Give examples of each class."
+        )
+
     def ask(
         self, predict: Callable[[Features], Distribution], stored: Features, fitted: State, **asked: Any
     ) -> Distribution:

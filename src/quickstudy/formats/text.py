@@ -116,6 +116,12 @@ class Tokens(Format):
                 parts.append(Records([word], [word]))
         return Records([item for p in parts for item in p.items], [name for p in parts for name in p.names])
 
+    def of_names(self, names: Sequence[str], template: str = "{}") -> Any:
+        """The names as texts, with spaces for what joins words: 'card_arrival' is 'card arrival'."""
+        if template.count("{}") != 1:
+            raise ConfigError(f"The template must hold {{}} once, where the name stands, found {template!r}.")
+        return [template.replace("{}", " ".join(name.replace("_", " ").split())) for name in names]
+
     def learn(self, records: Any, broken: Broken = "refuse") -> Format:
         if self.tokenizer:
             return self

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -191,12 +192,14 @@ class Run:
 
     def adapt(
         self,
-        records: Any,
+        records: Any = None,
         labels: Any = None,
         broken: Broken = "refuse",
         unlabelled: Any = None,
         shift: Shift = "none",
         shift_steps: int = 10,
+        classes: Sequence[str] = (),
+        template: str = "{}",
     ) -> Model:
         """Learn a new task from support records and their labels; one way for every kind of data.
 
@@ -205,8 +208,11 @@ class Run:
         that cannot be read stops everything, or is left out ('skip'). unlabelled: further records that nobody has
         labelled, for a learner that uses them (semi-protonet), or as inputs of a new domain that φ is to follow: by its
         'statistics', or also by the 'entropy' of what it says of them, in `shift_steps` steps. Such a model is
-        `transductive`.
+        `transductive`. classes: names that are examples of their classes themselves, each put into the `template`, for
+        texts: with an encoder that knows what words mean, no other example is needed.
         """
+        if records is None and not classes:
+            raise ConfigError("There is nothing to learn from. Give records and labels, or names of classes.")
         provenance = {
             "run": str(self.folder),
             "adapted_at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -214,5 +220,6 @@ class Run:
             "version": __version__,
         }
         return adapt(
-            self.config, self.learner, self.params, records, labels, provenance, broken, unlabelled, shift, shift_steps
-        )
+            self.config, self.learner, self.params, records, labels, provenance, broken, unlabelled, shift, shift_steps,
+            classes, template,
+        )  # fmt: skip
