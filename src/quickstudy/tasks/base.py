@@ -130,6 +130,15 @@ class Source(ABC):
         """
         return []
 
+    def arms(self, split: str) -> list[str]:
+        """What tasks of a split are made of, by name, where training may take more of some: groups of classes, classes,
+        or domains. Empty where nothing tells."""
+        return []
+
+    def arms_of(self, split: str, indices: Tensor) -> Tensor:
+        """Of which arms episodes `indices` (T,) are: numbers into `arms`, (T, M) int64; without making the episodes."""
+        raise ConfigError("Nothing tells which classes or domains these tasks are of.")
+
     def plain(self) -> Self:
         """The same source without augmentation: training tasks as they would be if they were evaluated."""
         return self

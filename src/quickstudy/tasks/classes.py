@@ -225,6 +225,12 @@ class ClassSource(Source):
     def classes(self, split: str) -> list[str]:
         return self.pool.listed(self.splits[split].tolist()) if split in self.splits else []
 
+    def arms(self, split: str) -> list[str]:
+        return self._table(split).arms(self.pool)
+
+    def arms_of(self, split: str, indices: Tensor) -> Tensor:
+        return self._table(split).arms_of(self._draw(split, indices)[1])
+
     def class_names(self, split: str, index: int) -> list[str]:
         _, classes, turns = self._draw(split, torch.tensor([index]))
         return [self._named(int(c), 0 if turns is None else int(turns[0, i])) for i, c in enumerate(classes[0])]
@@ -276,6 +282,10 @@ class PooledSource(Wrapped):
         """Features with what the batch itself teaches, as there is no support set."""
         format = self.spec.format
         return format.features(stored, format.prepare(stored))
+
+    def arms(self, split: str) -> list[str]:
+        """None: a batch is of all classes."""
+        return []
 
     def class_names(self, split: str, index: int) -> list[str]:
         """Of all classes of the split: every episode has them all."""

@@ -68,6 +68,14 @@ class Mixture(Wrapped):
     def classes(self, split: str) -> list[str]:
         return self.first.classes(split) + (self.second.classes(split) if split == "train" else [])
 
+    def arms(self, split: str) -> list[str]:
+        return ["the first source", "the second"] if split == "train" else self.first.arms(split)
+
+    def arms_of(self, split: str, indices: Tensor) -> Tensor:
+        if split != "train":
+            return self.first.arms_of(split, indices)
+        return self._from_second(indices)[:, None].long()
+
     def class_names(self, split: str, index: int) -> list[str]:
         from_second = split == "train" and bool(self._from_second(torch.tensor([index])))
         return (self.second if from_second else self.first).class_names(split, index)

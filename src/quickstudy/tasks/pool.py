@@ -138,3 +138,25 @@ class Table:
         order = groups.argsort(stable=True)
         _, sizes = groups[order].unique_consecutive(return_counts=True)  # type: ignore[no-untyped-call]
         return cls(ids[order], sizes.cumsum(0) - sizes, sizes)
+
+    @property
+    def _numbers(self) -> Tensor:
+        """The arm of each class of the table, (C,): its group, where there are several, else itself."""
+        several = len(self.group_sizes) > 1
+        count = len(self.group_sizes) if several else len(self.classes)
+        each = torch.arange(count, device=self.classes.device)
+        return each.repeat_interleave(self.group_sizes) if several else each
+
+    def arms(self, pool: Pool) -> list[str]:
+        """The groups of classes, such as alphabets, by what stands before the last / in the names of their classes;
+        where there is one group, the classes."""
+        if len(self.group_sizes) < 2:
+            return pool.listed(self.classes.tolist())
+        first = pool.listed(self.classes[self.group_starts].tolist())
+        return [name.rpartition("/")[0] or f"those with {name}" for name in first]
+
+    def arms_of(self, classes: Tensor) -> Tensor:
+        """Of which arm class ids of the table are, in the same shape."""
+        at = classes.new_zeros(int(self.classes.max()) + 1)
+        at[self.classes] = self._numbers
+        return at[classes]

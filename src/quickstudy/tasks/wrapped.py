@@ -66,5 +66,11 @@ class Wrapped(Source):
     def classes(self, split: str) -> list[str]:
         return self.inner.classes(split)
 
+    def arms(self, split: str) -> list[str]:
+        return self.inner.arms(split)
+
+    def arms_of(self, split: str, indices: Tensor) -> Tensor:
+        return self.inner.arms_of(split, indices)
+
     def class_names(self, split: str, index: int) -> list[str]:
         return self.inner.class_names(split, index)

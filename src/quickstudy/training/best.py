@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 from quickstudy.targets.metric import Metric
+from quickstudy.training.choice import ChoiceStored
 
 
 @dataclass
@@ -33,3 +34,4 @@ class Facts(TypedDict):
     seconds: float
     best: BestStored
     window: list[tuple[float, float]]
+    choice: NotRequired[ChoiceStored]

@@ -241,6 +241,8 @@ def _engine(learner: Learner, device: torch.device, config: RunConfig) -> Engine
 
 def check_group(config: RunConfig, group: Group) -> None:
     """Refuse processes that cannot train `config` together: more of them than tasks, or with different settings."""
+    if group.size > 1 and config.choose != "uniform":
+        raise ConfigError(f"choose={config.choose!r} is for one process, and {group.size} were started. Leave it out.")
     if config.meta_batch < group.size:
         many = f"{config.meta_batch} task{'s' if config.meta_batch > 1 else ''}"
         pooled = (

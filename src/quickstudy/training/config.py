@@ -14,6 +14,7 @@ from quickstudy.registry import Part
 from quickstudy.storage.folders import check_name
 from quickstudy.storage.tensors import FORMAT
 from quickstudy.tasks.base import Sampling
+from quickstudy.training.choice import Choose
 from quickstudy.training.outer import OuterOptions
 
 PARTS: dict[str, registry.Registry[Any, Any]] = {
@@ -109,6 +110,12 @@ class RunConfig:
     """The folder of a run, of any learner, whose network this one starts from; what does not fit is drawn anew."""
     teacher: str = ""
     """The folder of a finished run of the same network and learner, for learners that imitate its answers."""
+    choose: Choose = "uniform"
+    """Which training tasks come more often: all alike ('uniform'), those of classes or domains with a high 'loss', or
+    whose gradients agree with those of validation tasks ('alignment'; 'exp3' is a bandit with this reward). Both of the
+    latter cost as much as a second batch in each step."""
+    candidates: Count = 8
+    """Of how many tasks one is chosen."""
     trainable: tuple[str, ...] = ()
     """The parameters that training moves, by their names in the network, such as "head.*"; "!backbone.*" means all but
     these. All that are not frozen if not given."""
@@ -182,7 +189,13 @@ class RunConfig:
         ):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, found {getattr(self, name)}.")
-        for name, kind in (("init", Init), ("vectorize", Vectorize), ("compile", Compile), ("precision", Precision)):
+        for name, kind in (
+            ("init", Init),
+            ("choose", Choose),
+            ("vectorize", Vectorize),
+            ("compile", Compile),
+            ("precision", Precision),
+        ):
             if getattr(self, name) not in get_args(kind):
                 raise unknown_name(f"value of {name}", getattr(self, name), get_args(kind))
         _ = self.outer  # checks what it is given

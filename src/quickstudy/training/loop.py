@@ -23,6 +23,7 @@ from quickstudy.evaluation.evaluate import evaluate
 from quickstudy.storage.checkpoint import load_checkpoint, save_checkpoint
 from quickstudy.training.best import Best, Facts
 from quickstudy.training.build import Parts, calibrated, initial_params, unfilled_params
+from quickstudy.training.choice import Choice, alignment
 from quickstudy.training.config import RunConfig
 from quickstudy.training.metrics import MetricsLog
 from quickstudy.training.outer import Outer
@@ -34,6 +35,7 @@ from quickstudy.training.stop import StopRequests
 from quickstudy.training.whole import WholeStep
 
 _log = logging.getLogger("quickstudy")
+_OF_VALIDATION = 1 << 41  # indices of validation tasks that gradients are compared with; validation never gets there
 _STALE = 0.05  # the share of the untrained φ in a moving average that is worth a word
 
 
@@ -70,6 +72,7 @@ class Training:
         self._latest: tuple[Episode, Tensor]  # of the last step
         self.tuner = Tuner(self.engine, config.compile, run=self._run)
         self.tuner.decided = self.plans.decided or not self.group.leads  # the others follow the leader's plan
+        self.choice = Choice(self.training, config.choose, config.candidates, config.seed)
         self.outer = self._beginning(unfilled_params if parts.stored else initial_params)
         self.whole = WholeStep(self.outer)
         self.held_out = held_out(parts.source)
@@ -92,6 +95,8 @@ class Training:
         self.whole = WholeStep(self.outer)
         self.seconds = facts["seconds"]
         self.best = Best(facts["best"]["value"], facts["best"]["step"])
+        if "choice" in facts and self.choice.arms:
+            self.choice.restore(facts["choice"])
         like = next(iter(self.outer.params.values()))
         self.window = [(like.new_tensor(loss), like.new_tensor(metric)) for loss, metric in facts["window"]]
 
@@ -168,27 +173,36 @@ class Training:
         return self.outer.rates[0]
 
     def _one_step(self) -> tuple[Tensor, Tensor]:
-        first = self.step * self.config.meta_batch
-        indices = torch.arange(first, first + self.config.meta_batch, device=self.engine.device)
+        indices = self.choice.indices(self.step, self.config.meta_batch).to(self.engine.device)
 
         def tasks(mine: Tensor) -> tuple[Episode, Tensor]:
             self._latest = self.training.episodes("train", mine), rng.fold(self._key, mine)
             return self._latest
 
         self._planned()
-        if self.group.size == 1 and self.whole.fits(self.tuner.engine):
+        if self.group.size == 1 and self.whole.fits(self.tuner.engine) and not self.choice.aligned:
             moved = self.whole(self.tuner.engine, *tasks(indices))
             self._check(moved.norm, moved.loss, indices)
             self.outer.move(moved.changes, moved.slots)
             self._stopping = self._stop.asked
             self._refresh(indices)
+            self.choice.learned(indices, moved.loss, None)
             return moved.loss.mean(), moved.metric.mean()
         grads, loss, metric = self._together(lambda: self._gradients(*tasks(self.group.share(indices))))
         norm = torch.nn.utils.get_total_norm(grads.values())
         self._check(norm, loss, indices)
+        self.choice.learned(indices, loss, self._alignment(grads) if self.choice.aligned else None)
         self.outer.step(grads, norm)
         self._refresh(indices)
         return loss.mean(), metric.mean()
+
+    def _alignment(self, grads: Params) -> Tensor:
+        """The cosine of a step's gradient with that of as many validation tasks, which are others in each step."""
+        first, count = self.step * self.config.meta_batch, self.config.meta_batch
+        indices = _OF_VALIDATION + first + torch.arange(count, device=self.engine.device)
+        engine, source = self.parts.engine, self.parts.source
+        keys = rng.fold(self._key, indices)
+        return alignment(grads, engine.gradients(self.outer.params, source.episodes("val", indices), keys)[0])
 
     def _refresh(self, indices: Tensor) -> None:
         """Let buffers follow φ that a call in training changes; all processes do so by the step's first task."""
@@ -268,4 +282,5 @@ class Training:
             return
         best = {"value": self.best.value, "step": self.best.step}
         window = [[float(loss), float(metric)] for loss, metric in self.window]
-        save_checkpoint(self.folder, self.outer, self.step, {"seconds": self.seconds, "best": best, "window": window})
+        facts = {"seconds": self.seconds, "best": best, "window": window, "choice": self.choice.stored()}
+        save_checkpoint(self.folder, self.outer, self.step, facts)
