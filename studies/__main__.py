@@ -6,6 +6,7 @@ import sys
 
 from studies import (
     averages,
+    choosing,
     connected,
     encoders,
     lines,
@@ -39,6 +40,7 @@ STUDIES = {
     "encoders": encoders.encoding,
     "frozen": encoders.frozen,
     "texts": texts.texts,
+    "choosing": choosing.choosing,
     "unlabelled": unlabelled.unlabelled,
     "samples": samples_run.samples,
     "sounds": sounds.sounds,

@@ -18,6 +18,7 @@ COMMANDS = {
     "demo": "the main job from start to end: train, evaluate, learn a new alphabet, write a report",
     "train": "meta-train by a recipe; any number in it can be changed",
     "evaluate": "measure a run on tasks it has never seen",
+    "tasks": "which training classes or domains help which held-out ones, and which hurt",
     "adapt": "learn a new task: a folder with one sub-folder per class, a CSV file of rows, or a time series",
     "predict": "name classes, tell numbers or forecast with an adapted model",
     "memory": "remember solved tasks, and start new ones from the nearest: build, list, show, search, adapt, prune …",
