@@ -31,7 +31,7 @@ def drawings(name: str, most: int | None = None) -> list[tuple[str, bytes, str]]
     data = Path(os.environ["QUICKSTUDY_DATA"])
     place = data / ("omniglot/images_background.zip" if name == "omniglot" else f"domains/{name}.zip")
     with zipfile.ZipFile(place) as archive:
-        paths = [PurePosixPath(one) for one in archive.namelist() if one.endswith((".png", ".jpg", ".jpeg"))]
+        paths = [PurePosixPath(one) for one in archive.namelist() if one.endswith((".png", ".jpg", ".webp"))]
         classes = sorted({path.parent for path in paths})
         order = rng.permutation(rng.key(0, "domain", name), len(classes))[:most].tolist()
         kept = {classes[i] for i in order}
@@ -39,7 +39,7 @@ def drawings(name: str, most: int | None = None) -> list[tuple[str, bytes, str]]
         for path in sorted(paths):
             if path.parent in kept:
                 track = re.search("track([0-9]+)_", path.name)
-                group = f"{path.parent}/{track[1]}" if track else ""
+                group = f"{path.parent}/{track[1] if track else path.name}"
                 label = f"{name}/{'-'.join(path.parent.parts[1:])}"
                 found.append((label, archive.read(str(path)), group))
     return found
@@ -126,7 +126,7 @@ def taken(run: qs.Run, source: ClassSource, how: str) -> dict[str, float]:
 
 
 def summary(values: dict[str, Any], validation: dict[str, Any], shares: dict[str, Any]) -> dict[str, Any]:
-    """By way of choosing: each domain, their mean, and the mean less that of uniform choice, paired by task and seed."""
+    """For each way: every domain, their mean, and that less the mean of uniform choice, paired by task and seed."""
     rows: dict[str, Any] = {}
     for how, found in values.items():
         flat = {name: [v for seed in seeds for v in seed] for name, seeds in found.items()}
