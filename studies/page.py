@@ -16,6 +16,7 @@ from studies.reading_page import calibration, gp, online, tables
 from studies.samples_page import samples
 from studies.sentences_page import connected, sounds, texts
 from studies.table import percent, table
+from studies.unlabelled_page import choosing, unlabelled
 
 HEAD = """<!-- Made by `python -m studies.page` of studies/results/*.json. Do not edit. -->
 
@@ -196,7 +197,8 @@ SECTIONS = {
     f.__name__: f
     for f in (
         starts, lifelong, recall, writers, fedavg, soup, backends, domains, gp, tables, online, lines, optimizers,
-        encoders, networks, frozen, texts, samples, sounds, connected,
+        encoders, networks, frozen, texts, samples, sounds, connected, unlabelled,
+        choosing,
     )
 }  # fmt: skip
 
