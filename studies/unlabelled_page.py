@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from statistics import mean
 from typing import Any
 
 from studies.table import percent, table
@@ -17,13 +18,13 @@ def unlabelled(found: dict[str, Any]) -> str:
     tried = ", ".join(f"{name} {five:.1f} / {twenty:.1f}" for name, (five, twenty) in pairs.items())
     text = f"""## Omniglot without labels
 
-The {found["drawings"]:,} drawings of the training characters (the split of Vinyals et al. 2016), without their labels: a
-prototypical network with four convolutions of {found["width"]} filters, {found["steps"]} steps, each on one task of
+The {found["drawings"]:,} drawings of the training characters (the split of Vinyals et al. 2016), without their labels:
+a prototypical network with four convolutions of {found["width"]} filters, {found["steps"]} steps, each on one task of
 {found["ways"]} ways and one shot. One-shot accuracy in % on characters that are new; turned characters are classes of
-their own in training, where mirrored ones are too, and in tests. How far drawings are distorted was chosen on validation
-characters after {found["tried steps"]} steps (5 / 20 ways: {tried}). Clusters are of the features of the network of the
-row above them, which they train anew. Published, with MAML: CACTUs 68.8 and 48.1, UMTRA 83.8 and 74.3 (Hsu, Levine & Finn
-2019; Khodadadeh et al. 2019).
+their own in training, where mirrored ones are too, and in tests. How far drawings are distorted was chosen on
+validation characters after {found["tried steps"]} steps (5 / 20 ways: {tried}).
+Clusters are of the features of the network of the row above them, and a new network is trained on them. Published, with
+MAML: CACTUs 68.8 and 48.1, UMTRA 83.8 and 74.3 (Hsu, Levine & Finn 2019; Khodadadeh et al. 2019).
 
 """
     heads = ["training tasks", "5-way, validation", "20-way, validation", "5-way, test", "20-way, test"]
@@ -40,14 +41,14 @@ def choosing(found: dict[str, Any]) -> str:
             how, *(percent(row[name]) for name in names), percent(row["mean"]),
             "" if less is None else f"{100 * less['mean']:+.2f} ± {100 * less['ci95']:.2f}",
             "" if less is None else ", ".join(f"{100 * one:+.1f}" for one in row["by seed"]),
-            ", ".join(f"{n} {100 * sum(s[n] for s in row['shares']) / len(row['shares']):.0f}" for n in row["shares"][0]),
+            ", ".join(f"{name} {100 * mean(one[name] for one in row['shares']):.0f}" for name in row["shares"][0]),
         ])  # fmt: skip
     text = f"""## Which tasks to train on
 
-A small prototypical network from scratch, {found["steps"]} steps of two 5-way 1-shot tasks, each of one of four domains;
-what comes more often is a domain whose tasks have a high loss, or whose gradients agree with those of validation tasks
-(other classes of these domains), by moving averages or by a bandit. 5-way 5-shot accuracy in % on three domains that
-are new; no track of a traffic sign is in both support and query. The difference is paired by task and seed.
+A small prototypical network from scratch, {found["steps"]} steps of two 5-way 1-shot tasks, each of one of four
+domains; what comes more often is a domain whose tasks have a high loss, or whose gradients agree with those of
+validation tasks (other classes of these domains), by moving averages or by a bandit. 5-way 5-shot accuracy in % on
+three domains that are new; no track of a traffic sign is in both support and query. The difference is paired by task and seed.
 
 """
     heads = ["choose", "traffic signs", "CIFAR-10", "steel", "mean", "less uniform", "by seed", "share of tasks, %"]

@@ -90,7 +90,7 @@ class Choice:
         own = loss.detach().cpu().double() if alignment is None else alignment.cpu().double().expand(len(indices))
         probabilities = self.probabilities
         for arms, reward in zip(self.source.arms_of("train", indices.cpu()).cpu(), own, strict=True):
-            arms = arms.unique()  # type: ignore[no-untyped-call]
+            arms = arms.unique()
             if self.how == "exp3":
                 self.score *= _FORGETS
                 self.score[arms] += (1 + reward) / 2 / (probabilities[arms] * len(self.arms))
