@@ -1,8 +1,10 @@
 """What an answer is, one kind a file. It is the only place that knows loss, metric, direction, guessing and wording."""
 
-from quickstudy.targets.answers import Answer, ClassAnswer, NumberAnswer
+from quickstudy.targets.answers import Answer, ClassAnswer, MaskAnswer, NumberAnswer
 from quickstudy.targets.base import Distribution, Target
 from quickstudy.targets.classes import Classes
+from quickstudy.targets.maps import LabelMaps
+from quickstudy.targets.masks import Masks
 from quickstudy.targets.metric import Metric, headline, metric_named
 from quickstudy.targets.numbers import Numbers
 
@@ -11,6 +13,9 @@ __all__ = [
     "ClassAnswer",
     "Classes",
     "Distribution",
+    "LabelMaps",
+    "MaskAnswer",
+    "Masks",
     "Metric",
     "NumberAnswer",
     "Numbers",
