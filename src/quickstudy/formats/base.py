@@ -16,6 +16,7 @@ from quickstudy.formats.distortion import Distortion
 from quickstudy.formats.drawing import Drawing
 from quickstudy.formats.records import Broken, Records, Stored
 from quickstudy.targets.base import Distribution, Units
+from quickstudy.targets.maps import LabelMaps
 
 
 class Leaf(NamedTuple):
@@ -82,6 +83,28 @@ class Format(ABC):
         Raises DataError, naming the place, where there is nothing of this format.
         """
         raise ConfigError(f"Records of {self} cannot be read from files. Give them from Python, as tensors.")
+
+    def find_maps(self, place: str | Path) -> Records:
+        """The records at a place whose labels say the class of each of their pixels: what `maps` takes."""
+        raise self._no_pixels()
+
+    def maps(self, records: Any, labels: Any, broken: Broken = "refuse") -> tuple[LabelMaps, list[int], list[str]]:
+        """Labels of the pixels of records, as files or arrays, over the squares that records become.
+
+        And which of the records have them, and what was left out. Raises DataError, naming the record.
+        """
+        raise self._no_pixels()
+
+    def opacity(self, records: Any) -> Tensor:
+        """How far stored records cover what is behind them, (n, height, width) uint8: 255 hides it."""
+        raise self._no_pixels()
+
+    def as_given(self, maps: Tensor, record: Any) -> Tensor:
+        """Maps of numbers (C, height, width) over a stored record as maps over the record as it was given."""
+        return maps
+
+    def _no_pixels(self) -> ConfigError:
+        return ConfigError(f"Masks are of the pixels of images, and these are {self}. Choose tasks of images.")
 
     def given(self, words: Sequence[str]) -> Records:
         """The records that a user names in a command: places, or, where that can be, the records themselves."""
@@ -216,6 +239,13 @@ class Format(ABC):
 
     def distorted(self, x: Features, keys: Tensor, how: Any) -> Features:
         """Small random distortions of examples x (n, …), by their keys (n,)."""
+        raise self._undistorted("Distortions")
+
+    def moved(self, x: Features, maps: Tensor, keys: Tensor, how: Any, fill: int) -> tuple[Features, Tensor]:
+        """`distorted` examples, and the maps of labels (n, height, width) over them, moved alike.
+
+        fill: the label of what is moved in from outside.
+        """
         raise self._undistorted("Distortions")
 
     def turned(self, x: Features, which: Tensor) -> Features:

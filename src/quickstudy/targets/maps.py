@@ -75,11 +75,14 @@ def _values(one: Any, index: int) -> Tensor:
     return value
 
 
-def named(values: Tensor, names: dict[int, str], ignore: int, told: bool = False) -> LabelMaps:
+def named(
+    values: Tensor, names: dict[int, str], ignore: int, told: bool = False, places: Sequence[str] = ()
+) -> LabelMaps:
     """Maps of the values (n, height, width) that pixels have, where `names` says what these are called.
 
     told: all names are known, so that any other value is a mistake; otherwise a value is called as it is written.
-    Values that are called alike are one class. The background, where there is one, is the class 0.
+    places: where each map comes from. Values that are called alike are one class. The background, where there is one,
+    is the class 0.
     """
     low, high = int(values.min()), int(values.max())
     if low < 0 or high >= _VALUES:
@@ -92,9 +95,10 @@ def named(values: Tensor, names: dict[int, str], ignore: int, told: bool = False
     skipped = {ignore} - ({255} if white else set()) - set(names)
     strange = [value for value in found if value not in names and value not in skipped]
     if told and strange:
-        where = int((values == strange[0]).flatten(1).any(1).nonzero()[0])
+        index = int((values == strange[0]).flatten(1).any(1).nonzero()[0])
+        where = places[index] if places else f"example {index}"
         raise DataError(
-            f"The mask of example {where} holds the value {strange[0]}, which no class has; there are "
+            f"The mask of {where} holds the value {strange[0]}, which no class has; there are "
             f"{first_of([f'{value} ({name})' for value, name in sorted(names.items())])}. Name it in classes.txt, or "
             f"give pixels that are not labelled the value {ignore}."
         )

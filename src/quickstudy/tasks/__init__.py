@@ -6,6 +6,7 @@ from quickstudy.tasks.folder import folder
 from quickstudy.tasks.gaussian_process import gaussian_process
 from quickstudy.tasks.glyphs import glyphs
 from quickstudy.tasks.linear import linear
+from quickstudy.tasks.masks import masks
 from quickstudy.tasks.networks import networks
 from quickstudy.tasks.omniglot import omniglot
 from quickstudy.tasks.omniglot_data import omniglot_available
@@ -25,6 +26,7 @@ __all__ = [
     "gaussian_process",
     "glyphs",
     "linear",
+    "masks",
     "networks",
     "omniglot",
     "omniglot_available",

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from quickstudy.episode import Episode, Examples, leaves, task
 from quickstudy.spec import check_episode
+from quickstudy.targets.maps import BACKGROUND
 from quickstudy.tasks.base import SPLITS, Source
 from quickstudy.testing.claims import equal, require, same
 
@@ -60,7 +61,8 @@ def check_source(source: Source, splits: Sequence[str] = SPLITS, distinct: bool 
 
 
 def _names(source: Source, split: str) -> set[str]:
-    return {name for i in range(4 * _TASKS) for name in source.class_names(split, i)}
+    """The names of the classes of a split's tasks; the background is in all of them."""
+    return {name for i in range(4 * _TASKS) for name in source.class_names(split, i)} - {BACKGROUND}
 
 
 def _check_sizes(episode: Episode, source: Source, where: str) -> None:
