@@ -11,12 +11,14 @@ from quickstudy.models.resnet8 import resnet8
 from quickstudy.models.resnet12 import ResidualBlock, resnet12
 from quickstudy.models.second import SetAttention
 from quickstudy.models.speech import speech
+from quickstudy.models.unet import UNet, unet
 
 __all__ = [
     "FiLM",
     "ResidualBlock",
     "SequenceReader",
     "SetAttention",
+    "UNet",
     "WithContext",
     "columns",
     "conv4",
@@ -31,4 +33,5 @@ __all__ = [
     "squeezenet",
     "timm",
     "transformers",
+    "unet",
 ]

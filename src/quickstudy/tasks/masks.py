@@ -27,6 +27,7 @@ _PLAIN, _SAMPLING = Distortion(), Sampling(ways=2, shots=5, queries=5)
 _CONCEPTS, _IMAGES, _SIZES, _AUGMENT, _PASTE, _OTHERS = range(6)
 _POSITIVE = (1 << 62) - 1
 _IGNORE = 255
+_AT_ONCE = 256  # maps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,9 +78,7 @@ class MaskSource(Source):
     @cached_property
     def shows(self) -> Tensor:
         """Which concepts each image shows, (C, n) bool."""
-        flat = self.maps.flatten(1).long()
-        there = torch.zeros((len(flat), len(self.names)), dtype=torch.bool, device=flat.device)
-        return there.scatter_(1, flat.clamp(min=0), True).T.contiguous()
+        return _shown(self.maps, len(self.names))
 
     def check(self, split: str) -> None:
         self.known(split)
@@ -256,11 +255,20 @@ def masks(
     )
 
 
+def _shown(maps: Tensor, count: int) -> Tensor:
+    """Which of `count` classes there are in each map of (n, height, width), (C, n) bool."""
+    there = torch.zeros((len(maps), count), dtype=torch.bool, device=maps.device)
+    for rows in torch.arange(len(maps), device=maps.device).split(_AT_ONCE):  # type: ignore[no-untyped-call]
+        flat = maps[rows].flatten(1).long()
+        there[rows] = torch.zeros_like(there[rows]).scatter_(1, flat.clamp(min=0), True)
+    there[:, 0] &= (maps == 0).flatten(1).any(1)
+    return there.T.contiguous()
+
+
 def _splits(maps: LabelMaps, root: str, val: float, test: float, seed: int, least: int) -> dict[str, Tensor]:
     """The concepts of each split; those that too few images show are of none."""
-    flat = maps.ids.flatten(1)
-    counts = torch.stack([(flat == i).any(1).sum() for i in range(len(maps.names))])
-    blank = int((flat <= 0).all(1).sum())
+    shown = _shown(maps.ids, len(maps.names))
+    counts, blank = shown.sum(1), int((~shown[1:].any(0)).sum())
     ids = torch.tensor([i for i in range(1, len(maps.names)) if counts[i] >= max(least, 1)], dtype=torch.int64)
     small = [name for i, name in enumerate(maps.names) if i and counts[i] < max(least, 1)]
     notices = [f"{len(small)} concepts left out, which fewer than {max(least, 1)} images show: {first_of(small)}"]
