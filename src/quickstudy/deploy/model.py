@@ -16,7 +16,7 @@ from quickstudy.deploy.store import read_model, write_model
 from quickstudy.engine import place, resolve_device
 from quickstudy.entries import reference
 from quickstudy.episode import Examples, Features, Params, State, leaves, map_features
-from quickstudy.errors import CheckpointError, DataError, ShapeError, fitting_together
+from quickstudy.errors import CheckpointError, DataError, ShapeError, first_of, fitting_together
 from quickstudy.formats.base import Format
 from quickstudy.formats.records import Broken, Stored, moved, say
 from quickstudy.learners import Learner
@@ -25,6 +25,7 @@ from quickstudy.registry import OWN, models
 from quickstudy.spec import TaskSpec, check_examples
 from quickstudy.targets.answers import Answer
 from quickstudy.targets.base import Distribution
+from quickstudy.targets.maps import LabelMaps
 from quickstudy.training.build import restored_learner
 from quickstudy.training.config import RunConfig
 
@@ -200,9 +201,14 @@ def support_set(
     learner: built for the tasks of training. like: a tensor where the examples are to lie, in their precision.
     """
     built = learner.spec
+    if built.target.grid and labels is None and isinstance(records, str | Path):
+        found = built.format.find_maps(records)
+        records, labels = found.items, found.labels
     stored = built.format.store(records, broken)
     say(stored.notices)
-    if broken == "skip" and labels is not None:
+    if built.target.grid:
+        stored, labels = with_maps(built.format, stored, records, labels, broken)
+    elif broken == "skip" and labels is not None:
         labels = [labels[i] for i in stored.kept]
     if not len(leaves(stored.x)[0]):
         raise DataError("There is no support example to learn from. Give at least one of each class.")
@@ -228,6 +234,19 @@ def support_set(
     support = Examples(moved(features, like), leaves(moved(y, like))[0], mask)
     check_examples(support, spec)
     return support, names, fitted, spec
+
+
+def with_maps(format: Format, stored: Stored, records: Any, labels: Any, broken: Broken) -> tuple[Stored, LabelMaps]:
+    """The stored records that have maps of labels, and these."""
+    if labels is None:
+        raise DataError(f"Learning masks needs one for each of the {format.what}. Give them: run.adapt(images, masks).")
+    read = len(stored.kept) < len(labels)
+    some = [records[i] for i in stored.kept] if read else records
+    maps, kept, left_out = format.maps(some, [labels[i] for i in stored.kept] if read else labels, broken)
+    if left_out:
+        say([f"{len(left_out)} masks left out: {first_of(left_out)}"])
+    x = map_features(lambda t: t[kept], stored.x)
+    return Stored(x, [stored.kept[i] for i in kept], stored.notices), maps
 
 
 def _takes(learner: Learner, config: RunConfig, format: Format) -> bool:

@@ -145,8 +145,8 @@ def _read(record: File, label: Any, size: int) -> Tensor:
         name = name_of(record if label.path is None else label.path)
     else:
         is_file = isinstance(label, str | Path | bytes) or is_picture(label)
-        values = _values(label) if is_file else torch.as_tensor(np.asarray(label)).to(torch.int32)
         name = name_of(label) if is_file else f"The mask of {name_of(record)}"
+        values = _values(label) if is_file else _of_array(label, name)
     if values.dim() != 2 or (values.shape[1], values.shape[0]) != own:
         found = " x ".join(map(str, reversed(values.shape)))
         raise DataError(
@@ -154,6 +154,17 @@ def _read(record: File, label: Any, size: int) -> Tensor:
             "its image: bring it there without smoothing (nearest neighbour), or find the mask that belongs to it."
         )
     return fit_map(values, size)
+
+
+def _of_array(label: Any, name: str) -> Tensor:
+    """The values of a mask in memory; what is true is white."""
+    try:
+        values = torch.as_tensor(label if isinstance(label, Tensor) else np.asarray(label))
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{name} is {label!r:.60}, which is no array of whole numbers. Give one, or a file.") from error
+    if values.is_floating_point():
+        raise DataError(f"{name} is floating point, but its pixels name classes. Round it: mask.round().int().")
+    return values.to(torch.int32) * (255 if values.dtype == torch.bool else 1)
 
 
 def fit_opacity(alpha: Tensor, size: int) -> Tensor:

@@ -44,6 +44,8 @@ class ReaderLearner(Learner):
             )
         if self.online:
             self.spec.target.require_classes("Reading online", "Leave online=False.")
+        if self.spec.target.grid:
+            self.spec.target.require_classes("A learner that reads", "Use the learners 'decoder', 'r2d2' or 'maml'.")
         if self.limit is not None and self.spec.ways > self.limit:
             raise ConfigError(
                 f"These are {self.spec.ways}-way tasks, but the network was built for at most {self.limit} classes. "

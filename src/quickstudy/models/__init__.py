@@ -3,6 +3,7 @@
 from quickstudy.models.columns import columns
 from quickstudy.models.context import FiLM, WithContext
 from quickstudy.models.conv4 import conv4
+from quickstudy.models.decoder import Decoder
 from quickstudy.models.encoders import onnx, onnx_sound, squeezenet, timm, transformers
 from quickstudy.models.lstm import SequenceReader, lstm
 from quickstudy.models.mlp import mlp
@@ -14,6 +15,7 @@ from quickstudy.models.speech import speech
 from quickstudy.models.unet import UNet, unet
 
 __all__ = [
+    "Decoder",
     "FiLM",
     "ResidualBlock",
     "SequenceReader",

@@ -34,6 +34,33 @@ def photos() -> RunConfig:
     )
 
 
+@recipes.register("masks")
+def masks() -> RunConfig:
+    """Your own images with masks, one sub-folder for each concept: `--tasks.root my-masks`. Hours on two cores.
+
+    With a pretrained encoder, minutes on a GPU: --model squeezenet --model.weights FILE --trainable "!*" --learner
+    decoder.
+    """
+    return RunConfig(
+        name="masks",
+        tasks=sources.part("masks", size=64, flip=0.5, rotate=10.0, scale=0.2, translate=0.1),
+        model=models.part("unet", width=16),
+        learner=learners.part("protonet", distance="cosine", temperature=20.0, learn_temperature=True),
+        ways=2,
+        shots=3,
+        queries=3,
+        train_shots=3,
+        min_shots=1,
+        iterations=2000,
+        meta_batch=4,
+        optimizer="AdamW",
+        lr=1e-3,
+        schedule="CosineAnnealingLR",
+        validate_every=250,
+        validation_episodes=100,
+    )
+
+
 @recipes.register("rows")
 def rows() -> RunConfig:
     """Your own table, a CSV file of numbers with a class in each row: `--tasks.path my.csv`. Minutes."""

@@ -192,8 +192,8 @@ class Run:
         """Learn a new task from support records and their labels; one way for every kind of data.
 
         records: what the run's format takes: image files, arrays, rows of a table (or a data frame), or the seen values
-        of a time series, which is its own labels. labels: a class name, or a number, for each. broken: whether a file
-        that cannot be read stops everything, or is left out ('skip').
+        of a time series, which is its own labels. labels: a class name, a number, or a mask for each; a folder of
+        images and masks has both. broken: whether a file that cannot be read stops everything, or is left out ('skip').
         """
         provenance = {
             "run": str(self.folder),

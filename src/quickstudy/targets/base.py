@@ -237,6 +237,10 @@ class Target(ABC):
         """Which class each prediction names, (n,) int64, where labels are ids of classes; None where they are not."""
         return None
 
+    def painted(self, prediction: Tensor) -> Tensor | None:
+        """Which class each pixel is said to be of, (n, height, width) int64, where answers are masks; else None."""
+        return None
+
     def plotted(self, values: Tensor) -> Tensor | None:
         """Labels, or what is said of them, as one number each, (n,), to be drawn over an axis; None if they are not."""
         return None

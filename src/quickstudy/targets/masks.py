@@ -248,6 +248,9 @@ class Masks(Target):
     def answer(self, said: Distribution, names: Sequence[str], units: Units | None = None) -> MaskAnswer:
         return MaskAnswer(tuple(names), said.mean.float().softmax(dim=1).cpu())
 
+    def painted(self, prediction: Tensor) -> Tensor | None:
+        return prediction.argmax(1)
+
     def told(self, y: Tensor, names: Sequence[str]) -> list[str]:
         """The shares of the pixels that count which each class has, the background left out."""
         return [
