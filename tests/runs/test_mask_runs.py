@@ -15,9 +15,9 @@ from PIL import Image as Pillow
 
 import quickstudy as qs
 from quickstudy.cli import main
-from quickstudy.errors import ConfigError, DataError, ShapeError
+from quickstudy.errors import ConfigError, DataError
 from quickstudy.registry import learners, models, sources
-from quickstudy.runs.train import resume, train
+from quickstudy.runs.train import train
 from quickstudy.targets.answers import Answer
 
 
@@ -59,21 +59,11 @@ def test_learners_train_on_masks(made: Path, tmp_path: Path, learner: str, model
 
 
 def test_training_learns_to_find_a_new_concept(made: Path, tmp_path: Path) -> None:
-    """Each concept is bright on a dark ground: prototypes of learned features find it at once."""
-    config = replace(small(made / "all"), iterations=40, validate_every=40)
+    """Each concept is brighter than the ground, in a shade of its own."""
+    config = replace(small(made / "all"), learner=learners.part("r2d2"), iterations=50, validate_every=50, lr=1e-2)
     run = train(config, out=tmp_path / "run", quiet=True)
     untrained, trained = (run.evaluate(episodes=8, params=params) for params in (run.untrained(), None))
-    assert trained.mean > 0.6 and trained.mean > untrained.mean
-
-
-def test_a_stopped_run_goes_on_to_the_same_numbers(made: Path, tmp_path: Path) -> None:
-    whole = train(small(made / "all"), out=tmp_path / "whole", quiet=True)
-    train(replace(small(made / "all"), iterations=2), out=tmp_path / "half", quiet=True)
-    config = tmp_path / "half" / "config.json"
-    config.write_text(config.read_text().replace('"iterations": 2', '"iterations": 4'))
-    half = resume(tmp_path / "half", quiet=True)
-    for name, value in whole.params.items():
-        assert torch.equal(value, half.params[name]), name
+    assert trained.mean > 0.8 > untrained.mean + 0.5
 
 
 def support(root: Path, shade: int = 200, size: tuple[int, int] = (SIZE, SIZE)) -> Path:
@@ -109,7 +99,13 @@ def test_adapting_and_predicting_by_the_commands_gives_masks_of_the_images_own_s
         assert picture.convert("RGB").getpixel((0, 0)) in ((0, 0, 0), (128, 0, 0))
     rows = list(csv.DictReader((out / "predictions.csv").open()))
     assert float(rows[0]["share of gnu"]) == pytest.approx(answer.row(0)[1], abs=1e-4)
-    assert main(["predict", str(tmp_path / "model"), str(root / "images"), "--out", str(out)]) != 0  # it holds files
+    assert main(["predict", str(tmp_path / "model"), str(root / "images"), "--out", str(out)]) == 0, (
+        "results may be replaced"
+    )
+    for place in (root / "masks", root / "images"):
+        before = {path: path.read_bytes() for path in place.iterdir()}
+        assert main(["predict", str(tmp_path / "model"), str(root / "images"), "--out", str(place)]) != 0
+        assert before == {path: path.read_bytes() for path in place.iterdir()}
     assert main(["predict", str(tmp_path / "model"), str(root / "images"), "--out", str(tmp_path / "t.csv")]) == 0
     assert (tmp_path / "t.csv").read_text().startswith("file,share of background,share of gnu,doubt")
 
@@ -176,5 +172,5 @@ def test_the_report_paints_masks_over_images(made: Path) -> None:
 
 def test_a_network_without_maps_is_refused(made: Path) -> None:
     config = replace(small(made / "all"), model=models.part("conv4", width=4))
-    with pytest.raises((ConfigError, ShapeError), match="unet"):
+    with pytest.raises(ConfigError, match="--model unet or --model squeezenet"):
         train(config, out=made / "never", quiet=True)

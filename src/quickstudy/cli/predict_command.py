@@ -16,7 +16,7 @@ from quickstudy.deploy.pictures import write_masks
 from quickstudy.errors import DataError
 from quickstudy.formats.records import Broken, Records, say
 from quickstudy.storage.atomic import cell_text, write_csv
-from quickstudy.storage.folders import refuse_occupied, refuse_replacing
+from quickstudy.storage.folders import refuse_mixing, refuse_replacing
 from quickstudy.targets.answers import Answer
 from quickstudy.terminal import tell
 
@@ -57,10 +57,10 @@ def run(argv: Sequence[str]) -> int:
     records = one_task(format.given(options.records), options.task, place, model.spec.target)
     pictures = options.out is not None and bool(model.spec.target.grid) and options.out.suffix.lower() != ".csv"
     if options.out is not None:
-        (refuse_occupied if pictures else refuse_replacing)(options.out)
+        refuse_mixing(options.out, _TABLE) if pictures else refuse_replacing(options.out)
         named = (Path(word) for word in options.records if os.path.exists(word))
         read = {path.resolve() for path in (*named, *records.items) if isinstance(path, Path)}
-        if options.out.resolve() in read:
+        if options.out.resolve() in read or (pictures and any(options.out.resolve() in path.parents for path in read)):
             raise DataError(f"--out {options.out} is a file to predict from, and would be lost. Choose another.")
     asked = {} if options.steps is None else {"steps": options.steps}
     columns: tuple[str, ...] = ()

@@ -159,7 +159,7 @@ def _read(record: File, label: Any, size: int) -> Tensor:
 def _of_array(label: Any, name: str) -> Tensor:
     """The values of a mask in memory; what is true is white."""
     try:
-        values = torch.as_tensor(label if isinstance(label, Tensor) else np.asarray(label))
+        values = torch.as_tensor(label if isinstance(label, Tensor) else np.array(label))
     except (TypeError, ValueError) as error:
         raise DataError(f"{name} is {label!r:.60}, which is no array of whole numbers. Give one, or a file.") from error
     if values.is_floating_point():

@@ -49,7 +49,7 @@ class UNet(nn.Module):
         return x
 
 
-@models.register("unet", axes=3)
+@models.register("unet", axes=3, dense=True)
 def unet(
     spec: TaskSpec,
     head: bool = True,

@@ -9,7 +9,7 @@ from quickstudy.recipes.omniglot import (
     omniglot_maml_5w1s,
     omniglot_protonet,
 )
-from quickstudy.recipes.own import forecast, photos, rows
+from quickstudy.recipes.own import forecast, masks, photos, rows
 from quickstudy.recipes.readers import (
     gp_incontext,
     omniglot_incontext,
@@ -32,6 +32,7 @@ __all__ = [
     "gp_incontext",
     "linear_maml",
     "lines_lstm",
+    "masks",
     "omniglot_incontext",
     "omniglot_lake",
     "omniglot_lake_minimal_1",

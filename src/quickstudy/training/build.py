@@ -59,6 +59,12 @@ def build_learner(
                 f"({', '.join(f'--model {name}' for name in models if models.traits(name).several)}), or give a "
                 "network of your own that does: qs.train(config, module=…)."
             )
+        if spec.target.grid and not models.traits(config.model.name).dense:
+            raise ConfigError(
+                f"The model {config.model.name!r} says one thing of an image, but these are {spec.target}, of each "
+                f"pixel. Choose {' or '.join(f'--model {name}' for name in models if models.traits(name).dense)}, or "
+                "give a network of your own that does: qs.train(config, module=…)."
+            )
         if size and models.traits(config.model.name).axes == 2:
             raise ConfigError(
                 f"The learner {config.learner.name!r} puts a context beside vectors and images, but the model "

@@ -84,7 +84,7 @@ def _map(z: Tensor, side: int) -> Tensor:
     return F.interpolate(unit, (side, side), mode="bilinear")
 
 
-@models.register("squeezenet", axes=3, drawn={"weights": ""})
+@models.register("squeezenet", axes=3, dense=True, drawn={"weights": ""})
 def squeezenet(
     spec: TaskSpec,
     head: bool = True,
