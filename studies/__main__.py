@@ -4,7 +4,20 @@ from __future__ import annotations
 
 import sys
 
-from studies import averages, encoders, lines, memory, networks, optimizers, reading, recall, sounds, texts, writers
+from studies import (
+    averages,
+    encoders,
+    lines,
+    masks,
+    memory,
+    networks,
+    optimizers,
+    reading,
+    recall,
+    sounds,
+    texts,
+    writers,
+)
 
 STUDIES = {
     "starts": memory.starts,
@@ -25,6 +38,7 @@ STUDIES = {
     "frozen": encoders.frozen,
     "texts": texts.texts,
     "sounds": sounds.sounds,
+    "masks": masks.masks,
 }
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from quickstudy.registry import learners
 from quickstudy.spec import TaskSpec
 
 _SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+_SCALE = 8.0  # of the regression's values, which lie in [0, 1], to logits, at first
 _SPARSE = 8  # side of maps from which on every second place is kept of the support set, along each axis
 
 
@@ -48,7 +49,7 @@ class DecoderLearner(Learner):
             )
 
     def init(self, generator: torch.Generator) -> Params:
-        own = with_prefix(HEAD, self.head.init(self.spec.each))
+        own = with_prefix(HEAD, self.head.init(self.spec.each) | {"scale": torch.tensor(_SCALE)})
         return self.network.init(generator) | self.decoder.init(generator) | own
 
     def evaluated(self) -> DecoderLearner:
