@@ -10,9 +10,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 import quickstudy as qs
+from quickstudy.entries import HEAD
+from quickstudy.episode import Params
 from quickstudy.evaluation.evaluate import evaluate
 from quickstudy.learners import DecoderLearner, Learner
 from quickstudy.registry import learners, models, sources
@@ -63,7 +66,7 @@ def config_of(place: Path, distractors: int, **options: Any) -> qs.RunConfig:
     )  # fmt: skip
 
 
-def methods(run: qs.Run, source: Source) -> dict[str, tuple[Learner, Any]]:
+def methods(run: qs.Run, source: Source) -> dict[str, tuple[Learner, Params]]:
     """What is compared, each with its φ; λ of the regression is chosen on validation concepts."""
     encoder, spec = run.module(), run.spec
     trained = run.learner
@@ -81,16 +84,15 @@ def methods(run: qs.Run, source: Source) -> dict[str, tuple[Learner, Any]]:
     return rows
 
 
-def fresh(run: qs.Run, learner: Learner) -> Any:
-    """φ of a learner that was not trained, where the run's is."""
-    import torch
-
-    device = run.parts.engine.device
-    return {n: value.to(device) for n, value in learner.init(torch.Generator().manual_seed(_SEED)).items()}
+def fresh(run: qs.Run, learner: Learner) -> Params:
+    """φ of a learner that was not trained, with the run's encoder where it has that."""
+    drawn = learner.init(torch.Generator().manual_seed(_SEED))
+    own = {name: value for name, value in run.params.items() if name in drawn and not name.startswith(HEAD)}
+    return {name: value.to(run.parts.engine.device) for name, value in drawn.items()} | own
 
 
 def over(
-    run: qs.Run, learner: Learner, params: Any, source: Source, split: str, shots: int, queries: int, ways: int = 2
+    run: qs.Run, learner: Learner, params: Params, source: Source, split: str, shots: int, queries: int, ways: int = 2
 ) -> dict[str, float]:
     """The headline over tasks of a split."""
     sized = source.sampled(Sampling(ways, shots, queries))
