@@ -77,12 +77,25 @@ def prepare(page: Path) -> None:
         pytest.importorskip("tokenizers")
     if page.name == "sound.md":
         prepare_sound()
+    if page.name == "masks.md":
+        prepare_masks()
     if page.name not in ("files.md", "guide.md"):
         return
     run = qs.train(qs.recipes.demo_glyphs())
     run.adapt(torch.rand(4, 1, 28, 28), ["a", "a", "b", "b"]).save("my-model")
     Path("unsorted").mkdir()
     Image.new("L", (40, 30), 200).save("unsorted/one.png")
+
+
+def prepare_masks() -> None:
+    """A run on masks, and a model of one concept."""
+    from mask_files import write_concepts
+
+    write_concepts(Path("concepts"))
+    tasks = qs.registry.sources.part("masks", root="concepts", val=0.2, test=0.2)
+    model = qs.registry.models.part("unet", width=4, depth=1)
+    run = qs.train(replace(qs.recipes.masks(), tasks=tasks, model=model, queries=2), out="my-run")
+    run.adapt(Path("concepts", "cat")).save("my-model")
 
 
 def prepare_sound() -> None:

@@ -11,11 +11,12 @@ import torch.nn.functional as F
 from small_tasks import MASKS, episodes, examples, generator
 from torch import Tensor, nn
 
+from quickstudy.engine import Engine
 from quickstudy.episode import Examples
 from quickstudy.errors import ConfigError, ModelError, ShapeError
 from quickstudy.heads import Logistic, Ridge
 from quickstudy.learners import Learner, protonet, r2d2
-from quickstudy.registry import learners, models
+from quickstudy.registry import formats, learners, models, targets
 from quickstudy.spec import TaskSpec
 from quickstudy.testing import check_learner
 
@@ -217,3 +218,16 @@ def test_a_decoder_takes_any_number_of_classes() -> None:
         wide = learner.at(MASKS.at(ways))
         support, query = episodes(wide.spec, tasks=None, support=3, query=2)
         assert wide.predict(params, wide.adapt(params, support), query.x).shape == (2, ways, 4, 4)
+
+
+@pytest.mark.parametrize("size", [8, 9])
+def test_many_tasks_at_once_give_what_a_loop_over_them_gives(size: int) -> None:
+    """With the decoder itself, from features that lie in memory as an encoder leaves them."""
+    spec = TaskSpec(formats.make("array", shape=(1, size, size)), targets.make("masks", ways=2, size=size))
+    learner = learners["decoder"](nn.Conv2d(1, 6, 3, padding=1).double(), spec, width=8)
+    params = {n: v.double() for n, v in learner.init(generator()).items()}
+    drawn = episodes(spec, tasks=2, support=3, query=2)
+    one, other = (Engine(learner, torch.device("cpu"), mode).gradients(params, drawn) for mode in ("vmap", "loop"))
+    torch.testing.assert_close(one[1], other[1])
+    for name, value in one[0].items():
+        torch.testing.assert_close(value, other[0][name], msg=name)
