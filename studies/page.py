@@ -11,6 +11,7 @@ from quickstudy.storage.json import read_json
 from studies.common import RESULTS, interval, slope
 from studies.encoders_page import encoders, frozen, networks
 from studies.lines_page import continued, lines
+from studies.masks_page import masks
 from studies.optimizers_page import curves, optimizers
 from studies.reading_page import calibration, gp, online, tables
 from studies.sentences_page import sounds, texts
@@ -195,7 +196,7 @@ SECTIONS = {
     f.__name__: f
     for f in (
         starts, lifelong, recall, writers, fedavg, soup, backends, domains, gp, tables, online, lines, optimizers,
-        encoders, networks, frozen, texts, sounds,
+        encoders, networks, frozen, texts, sounds, masks,
     )
 }  # fmt: skip
 

@@ -162,6 +162,14 @@ def test_ids_that_no_class_has_are_refused() -> None:
         masks().check(torch.zeros(1, 3, 3, dtype=torch.int64), "y", 1)
 
 
+def test_maps_without_a_background_get_one_that_has_no_pixels() -> None:
+    maps = LabelMaps(torch.tensor([[[0, 1], [-1, 1]], [[1, 1], [0, 0]]], dtype=torch.int16), ("cat", "dog"))
+    y, names = masks().encode(maps)
+    assert names == ("background", "cat", "dog") and y.tolist() == [[[1, 2], [I, 2]], [[2, 2], [1, 1]]]
+    assert masks(background=False).encode(maps)[1] == ("cat", "dog")
+    assert len(maps) == 2 and maps.chosen([1]).ids.tolist() == [[[1, 1], [0, 0]]]
+
+
 def test_classes_that_the_model_does_not_know_are_refused_by_name() -> None:
     maps = LabelMaps(torch.tensor([[[0, 1], [1, 1]]], dtype=torch.int16), ("background", "dog"))
     assert masks().known(maps, ["background", "cat", "dog"]).tolist() == [[[0, 2], [2, 2]]]

@@ -240,9 +240,10 @@ def with_maps(format: Format, stored: Stored, records: Any, labels: Any, broken:
     """The stored records that have maps of labels, and these."""
     if labels is None:
         raise DataError(f"Learning masks needs one for each of the {format.what}. Give them: run.adapt(images, masks).")
-    read = len(stored.kept) < len(labels)
-    some = [records[i] for i in stored.kept] if read else records
-    maps, kept, left_out = format.maps(some, [labels[i] for i in stored.kept] if read else labels, broken)
+    if len(stored.kept) < len(records):
+        records = [records[i] for i in stored.kept]
+        labels = labels.chosen(stored.kept) if isinstance(labels, LabelMaps) else [labels[i] for i in stored.kept]
+    maps, kept, left_out = format.maps(records, labels, broken)
     if left_out:
         say([f"{len(left_out)} masks left out: {first_of(left_out)}"])
     x = map_features(lambda t: t[kept], stored.x)

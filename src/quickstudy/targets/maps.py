@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,7 +18,8 @@ BACKGROUND = "background"
 _VALUES = 1 << 16  # a map has fewer
 
 
-class LabelMaps(NamedTuple):
+@dataclass(frozen=True)
+class LabelMaps:
     """ids: (n, height, width) int16, numbers in `names`, or IGNORED. names: of the classes, by number."""
 
     ids: Tensor
@@ -28,7 +30,7 @@ class LabelMaps(NamedTuple):
 
     def chosen(self, rows: Sequence[int]) -> LabelMaps:
         """Some of them."""
-        return self._replace(ids=self.ids[list(rows)])
+        return LabelMaps(self.ids[list(rows)], self.names)
 
 
 def as_maps(labels: Any, ignore: int, background: bool = True) -> LabelMaps:

@@ -17,7 +17,7 @@ from quickstudy.registry import targets
 from quickstudy.targets.answers import MaskAnswer, told_shares
 from quickstudy.targets.base import Distribution, Target, Units
 from quickstudy.targets.classes import ABSENT, Classes
-from quickstudy.targets.maps import BACKGROUND, IGNORED, as_maps
+from quickstudy.targets.maps import BACKGROUND, IGNORED, LabelMaps, as_maps
 from quickstudy.targets.metric import Metric
 
 
@@ -44,7 +44,6 @@ class Masks(Target):
     metric = Metric("iou", "IoU", "mean intersection over union", higher_is_better=True, percent=True, short="IoU")
     relabels = True
     guess = "always the commonest class"
-    remedy = "--shuffle-labels"
 
     def __post_init__(self) -> None:
         if self.size < 1 or not 0 <= self.ignore < 1 << 15:
@@ -117,9 +116,8 @@ class Masks(Target):
                 "label some."
             )
         if self.background and maps.names[:1] != (BACKGROUND,):
-            maps = maps._replace(
-                ids=torch.where(maps.ids == IGNORED, maps.ids, maps.ids + 1), names=(BACKGROUND, *maps.names)
-            )
+            shifted = torch.where(maps.ids == IGNORED, maps.ids, maps.ids + 1)
+            maps = LabelMaps(shifted, (BACKGROUND, *maps.names))
         return self._ids(maps.ids), maps.names
 
     def _ids(self, ids: Tensor) -> Tensor:
