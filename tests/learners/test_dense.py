@@ -12,7 +12,7 @@ from small_tasks import MASKS, episodes, examples, generator
 from torch import Tensor, nn
 
 from quickstudy.engine import Engine
-from quickstudy.episode import Examples
+from quickstudy.episode import Examples, map_episode
 from quickstudy.errors import ConfigError, ModelError, ShapeError
 from quickstudy.heads import Logistic, Ridge
 from quickstudy.learners import Learner, protonet, r2d2
@@ -220,14 +220,16 @@ def test_a_decoder_takes_any_number_of_classes() -> None:
         assert wide.predict(params, wide.adapt(params, support), query.x).shape == (2, ways, 4, 4)
 
 
-@pytest.mark.parametrize("size", [8, 9])
+@pytest.mark.parametrize("size", [8, 32])
 def test_many_tasks_at_once_give_what_a_loop_over_them_gives(size: int) -> None:
     """With the decoder itself, from features that lie in memory as an encoder leaves them."""
     spec = TaskSpec(formats.make("array", shape=(1, size, size)), targets.make("masks", ways=2, size=size))
-    learner = learners["decoder"](nn.Conv2d(1, 6, 3, padding=1).double(), spec, width=8)
-    params = {n: v.double() for n, v in learner.init(generator()).items()}
-    drawn = episodes(spec, tasks=2, support=3, query=2)
+    learner = learners["decoder"](nn.Conv2d(1, 6, 3, padding=1), spec, width=8)
+    params = learner.init(generator())
+    drawn = map_episode(
+        lambda t: t.float() if t.is_floating_point() else t, episodes(spec, tasks=2, support=3, query=2)
+    )
     one, other = (Engine(learner, torch.device("cpu"), mode).gradients(params, drawn) for mode in ("vmap", "loop"))
     torch.testing.assert_close(one[1], other[1])
     for name, value in one[0].items():
-        torch.testing.assert_close(value, other[0][name], msg=name)
+        torch.testing.assert_close(value, other[0][name], rtol=1e-3, atol=1e-5, msg=name)

@@ -51,7 +51,7 @@ class Decoder(nn.Module):
         cues = torch.cat([cues, cues - _others(cues)], 2)
         shape = (n, ways, place.shape[1], h, w)
         each = [place[:, None].expand(shape), means[None, :, :, None, None].expand(shape), cues]
-        seen = self.places(torch.cat(each, 2).flatten(0, 1).contiguous())  # normalisation under vmap asks for that
+        seen = self.places(torch.cat(each, 2).flatten(0, 1))
         seen = F.interpolate(seen, image.shape[-2:], mode="bilinear")
         pixels = image[:, None].expand(n, ways, *image.shape[1:]).flatten(0, 1)
         logits: Tensor = self.last(F.relu(self.pixels(torch.cat([seen, pixels], 1))))

@@ -16,10 +16,20 @@ from quickstudy.registry import models
 from quickstudy.spec import TaskSpec
 
 
+class InOrder(nn.Module):
+    """The same numbers, in the usual order in memory: convolutions may leave channels last, which GroupNorm cannot take
+    where many tasks run at once."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.contiguous()
+
+
 def _block(channels: int, width: int, norm: NormLayer) -> nn.Sequential:
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     for number, inputs in ((1, channels), (2, width)):
         layers[f"conv{number}"] = nn.Conv2d(inputs, width, 3, padding=1)
+        if norm == "group":
+            layers[f"order{number}"] = InOrder()
         layers[f"norm{number}"], layers[f"relu{number}"] = make_norm(norm, width), nn.ReLU()
     return nn.Sequential(layers)
 
