@@ -6,6 +6,7 @@ import sys
 
 from studies import (
     averages,
+    connected,
     encoders,
     lines,
     masks,
@@ -14,6 +15,7 @@ from studies import (
     optimizers,
     reading,
     recall,
+    samples_run,
     sounds,
     texts,
     writers,
@@ -37,7 +39,9 @@ STUDIES = {
     "encoders": encoders.encoding,
     "frozen": encoders.frozen,
     "texts": texts.texts,
+    "samples": samples_run.samples,
     "sounds": sounds.sounds,
+    "connected": connected.connected,
     "masks": masks.masks,
 }
 

@@ -14,7 +14,8 @@ from studies.lines_page import continued, lines
 from studies.masks_page import masks
 from studies.optimizers_page import curves, optimizers
 from studies.reading_page import calibration, gp, online, tables
-from studies.sentences_page import sounds, texts
+from studies.samples_page import samples
+from studies.sentences_page import connected, sounds, texts
 from studies.table import percent, table
 
 HEAD = """<!-- Made by `python -m studies.page` of studies/results/*.json. Do not edit. -->
@@ -196,7 +197,7 @@ SECTIONS = {
     f.__name__: f
     for f in (
         starts, lifelong, recall, writers, fedavg, soup, backends, domains, gp, tables, online, lines, optimizers,
-        encoders, networks, frozen, texts, sounds, masks,
+        encoders, networks, frozen, texts, samples, sounds, connected, masks,
     )
 }  # fmt: skip
 

@@ -30,12 +30,13 @@ def texts(found: dict[str, Any]) -> str:
         if folds
         for how in ("frozen", "meta-trained")
     ]
+    settings = ", ".join(f"{rate:g} and {100 * drop:.0f} %" for rate, drop in found["settings"])
     text = f"""## Intents of short texts
 
 Published class-disjoint folds of two sets of questions to assistants (Dopierre et al. 2021), 5-way tasks with 5 queries
 of each class. The encoder is all-MiniLM-L6-v2, by cosine to the mean of each class: as it is, and after up to
-{found["steps"]} steps of meta-training on the fold's training classes, where validation classes choose the step. Its
-authors may have trained it on such questions.
+{found["steps"]} steps of meta-training on the fold's training classes, where validation classes choose the step, and
+the rate and the share of tokens that are hidden, among {settings}. Its authors may have trained it on such questions.
 
 """
     return (
@@ -64,4 +65,23 @@ def sounds(found: dict[str, Any]) -> str:
         f"{found['queries']} queries of each word. No speaker is in both support and query of a task.\n\n"
         + table(["recordings", "1-shot, %", "5-shot, %", "training and tests"], rows)
         + f"\nOver {found['episodes']} test tasks, seed {found['seed']}.\n"
+    )
+
+
+_CONNECTED = ("one network for all", "meta-trained, not adapted", "meta-trained, adapted")
+
+
+def connected(found: dict[str, Any]) -> str:
+    """What a few utterances of a new speaker are worth."""
+    rows = [[name, *(percent(row[how]) for how in _CONNECTED)] for name, row in found["rows"].items()]
+    means = [mean(row[how]["mean"] for row in found["rows"].values()) for how in _CONNECTED]
+    rows.append(["mean", *(f"{100 * value:.1f}" for value in means)])
+    return (
+        "## Connected digits\n\n"
+        "Utterances of two to five digits, joined of recordings of one speaker (Free Spoken Digit Dataset), and a "
+        "network that writes them down. Two speakers are trained on, as they are and played faster and slower, one "
+        f"chooses, and one was never heard: {found['shots']} utterances of theirs are learned from, others, of other "
+        "recordings, are asked about. Errors in % of the digits said.\n\n"
+        + table(["speaker", *_CONNECTED], rows)
+        + f"\nOver {found['episodes']} test tasks of {found['queries']} utterances each, seed {found['seed']}.\n"
     )

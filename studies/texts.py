@@ -12,11 +12,11 @@ from typing import Any
 
 import quickstudy as qs
 from quickstudy.registry import learners, models, sources
-from studies.common import interval, store
+from studies.common import in_processes, interval, store
 
 DATA = {"BANKING77": "banking77", "HWU64": "hwu64"}
 FOLDS, EPISODES, QUERIES, VALIDATION = 5, 600, 5, 100
-STEPS, WAYS, RATE = 80, 20, 2e-5
+STEPS, EVERY, WAYS, SETTINGS = 240, 40, 20, ((2e-5, 0.0), (5e-5, 0.0), (2e-5, 0.1), (5e-5, 0.1))
 _SEED = 0
 
 
@@ -46,45 +46,56 @@ def config_of(name: str, fold: int, place: Path) -> qs.RunConfig:
     )  # fmt: skip
 
 
-def measured(run: Any) -> dict[str, Any]:
-    """Accuracy at 1 and 5 shots on validation and test tasks."""
-    found: dict[str, Any] = {"step": run.kept["step"]}
+def measured(run: Any, split: str) -> dict[str, Any]:
+    """Accuracy at 1 and 5 shots on tasks of a split."""
+    found: dict[str, Any] = {}
     for shots in (1, 5):
-        for split in ("val", "test"):
-            result = run.evaluate(
-                shots=shots, queries=QUERIES, split=split, episodes=EPISODES, compare_supports=False, quiet=True
-            )
-            found[f"{shots}-shot {split}"] = interval(result.values)
+        result = run.evaluate(
+            shots=shots, queries=QUERIES, split=split, episodes=EPISODES, compare_supports=False, quiet=True
+        )
+        found[f"{shots}-shot {split}"] = interval(result.values)
     return found
 
 
-def fold_of(name: str, fold: int, folder: Path) -> dict[str, Any]:
-    """The frozen encoder, and the encoder after meta-training, on the test classes of a fold."""
-    began, still = time.perf_counter(), config_of(name, fold, folder)
+def trained(still: qs.RunConfig, rate: float, drop: float, folder: Path) -> tuple[Any, dict[str, Any]]:
+    """The encoder after meta-training at a rate, a share of tokens hidden, and how it does on validation tasks."""
+    assert still.tasks is not None
     classes = len(json.loads(Path(still.tasks.options["splits"]).read_text())["train"])
+    hiding = replace(still.tasks, options=still.tasks.options | {"drop": drop})
     config = replace(
-        still, iterations=STEPS, meta_batch=1, train_ways=min(WAYS, classes), lr=RATE, validate_every=STEPS // 2,
-        log_every=STEPS, checkpoint_every=10 * STEPS,
+        still, tasks=hiding, iterations=STEPS, meta_batch=1, train_ways=min(WAYS, classes), lr=rate,
+        validate_every=EVERY, log_every=STEPS, checkpoint_every=10 * STEPS,
     )  # fmt: skip
-    frozen = qs.train(still, out=folder / f"{name}{fold}", quiet=True)
-    trained = qs.train(config, out=folder / f"{name}{fold}m", quiet=True)
-    again = replace(still, start=str(trained.folder))  # frozen from here on: every text is encoded once
-    row = {
-        "frozen": measured(frozen),
-        "meta-trained": measured(qs.train(again, out=folder / f"{name}{fold}e", quiet=True))
-        | {"step": trained.kept["step"]},
-    }
-    for how, found in row.items():
-        told = " ".join(f"{k} {v['mean']:.4f}" for k, v in found.items() if k != "step")
-        print(name, fold, how, found["step"], told, f"{time.perf_counter() - began:.0f} s", flush=True)
+    run = qs.train(config, out=folder / f"at {rate} {drop}", quiet=True)
+    again = replace(still, start=str(run.folder))  # frozen from here on: every text is encoded once
+    run_again = qs.train(again, out=folder / f"still {rate} {drop}", quiet=True)
+    return run_again, measured(run_again, "val") | {"rate": rate, "drop": drop, "step": run.kept["step"]}
+
+
+def fold_of(asked: tuple[str, int]) -> dict[str, Any]:
+    """The frozen encoder, and the encoder meta-trained with the best setting, on the test classes of a fold."""
+    began, (name, fold) = time.perf_counter(), asked
+    with TemporaryDirectory() as place:
+        folder = Path(place)
+        still = config_of(name, fold, folder)
+        frozen = qs.train(still, out=folder / "frozen", quiet=True)
+        tried = [trained(still, rate, drop, folder) for rate, drop in SETTINGS]
+        best, found = max(tried, key=lambda one: one[1]["1-shot val"]["mean"] + one[1]["5-shot val"]["mean"])
+        row = {
+            "frozen": measured(frozen, "val") | measured(frozen, "test"),
+            "meta-trained": found | measured(best, "test"),
+        }
+    for how, told in row.items():
+        figures = " ".join(f"{k} {v['mean'] if isinstance(v, dict) else v:.5g}" for k, v in told.items())
+        print(name, fold, how, figures, f"{time.perf_counter() - began:.0f} s", flush=True)
     return row
 
 
 def texts() -> None:
     """Published class-disjoint folds of BANKING77 and HWU64, 5-way tasks."""
     rows: dict[str, Any] = {name: [] for name in DATA}
-    with TemporaryDirectory() as folder:
-        for fold in range(FOLDS):
-            for name in rows:
-                rows[name].append(fold_of(name, fold, Path(folder)))
-                store("texts", {"seed": _SEED, "episodes": EPISODES, "steps": STEPS, "rows": rows})
+    asked = [(name, fold) for fold in range(FOLDS) for name in DATA]
+    for (name, _), row in in_processes(fold_of, asked):
+        rows[name].append(row)
+        told = {"seed": _SEED, "episodes": EPISODES, "steps": STEPS, "settings": [list(one) for one in SETTINGS]}
+        store("texts", told | {"rows": rows})

@@ -34,3 +34,26 @@ def folder(root: Path, classes: int = 12, each: int = 6, rate: int = 8000) -> Pa
             samples = tone(200.0 * 1.2**c, 0.25 + 0.02 * i, rate, seed=100 * c + i)
             save(root / f"tone{c:02d}" / f"{i}.wav", samples, rate)
     return root
+
+
+def spoken(root: Path, speakers: int = 5, words: tuple[str, ...] = ("la", "mi", "so"), each: int = 4) -> Path:
+    """A folder for each word, which is a tone, with recordings 'speaker-number' of different lengths and pitches."""
+    for w, word in enumerate(words):
+        for s in range(speakers):
+            for i in range(each):
+                pitch = 300.0 * 1.5**w * (1 + 0.03 * s)
+                save(root / word / f"s{s}-{i}.wav", tone(pitch, 0.2 + 0.02 * i, seed=100 * s + i))
+    return root
+
+
+def transcribed(root: Path, speakers: int = 5, each: int = 8) -> Path:
+    """Recordings of one to three words of `spoken`, and a CSV file that says what is said in them, and by whom."""
+    words, lines = ("la", "mi", "so"), ["file,text,speaker"]
+    for s in range(speakers):
+        for i in range(each):
+            said = [(i + k + s) % 3 for k in range(1 + i % 3)]
+            parts = [torch.cat([tone(300.0 * 1.5**w * (1 + 0.03 * s), 0.2, seed=i), torch.zeros(400)]) for w in said]
+            save(root / f"s{s}" / f"{i}.wav", torch.cat(parts))
+            lines.append(f"s{s}/{i}.wav,{' '.join(words[w] for w in said)},s{s}")
+    (root / "said.csv").write_text("\n".join(lines))
+    return root / "said.csv"

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -16,7 +19,7 @@ import quickstudy as qs
 import studies
 from quickstudy.learners import GradientLearner
 from quickstudy.tasks.series import SeriesSource
-from studies import lines
+from studies import lines, samples, samples_run
 
 
 @pytest.mark.parametrize("package", [benchmarks, studies], ids=lambda package: package.__name__)
@@ -34,3 +37,46 @@ def test_lines_are_continued_as_by_a_model_that_a_user_adapts(tmp_path: Path) ->
     seen = source.values("test", torch.arange(2))[:, : lines.SEEN]
     each = [run.adapt(one).predict(one, steps=lines.NEXT).prediction for one in seen]
     torch.testing.assert_close(together, torch.stack(each).to(together), rtol=1e-4, atol=1e-5)
+
+
+def test_a_sample_chooses_by_the_other_data_sets_alone() -> None:
+    valid = {"a": (0.9, 0.2, 0.4), "b": (0.1, 0.3, 0.5)}  # by data set, in the order of DATA
+
+    def row(way: str, place: int) -> dict[str, Any]:
+        figures = {part: {"mean": valid[way][place]} for part in ("valid", "test")}
+        return {"prototypes": {"seeds": 1, "single": figures}}
+
+    found = {name: {"5": {way: row(way, place) for way in valid}} for place, name in enumerate(samples.DATA)}
+    first, second, _ = samples.DATA
+    pick = samples_run.chosen(found, first, 5)
+    assert pick is not None and pick["way"] == "b" and pick["test"]["mean"] == 0.1
+    other = samples_run.chosen(found, second, 5)
+    assert other is not None and other["way"] == "a"
+    del found[second]["5"]["b"]
+    assert samples_run.chosen(found, first, 5)["way"] == "a"  # type: ignore[index]
+
+
+def test_no_text_that_is_asked_is_trained_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QUICKSTUDY_DATA", str(tmp_path))
+    for name in samples.DATA.values():
+        folder = tmp_path / "text" / name
+        folder.mkdir(parents=True)
+        (folder / "train.csv").write_text(f"text,label\nWhat is {name}?,x\nwhere  is IT,x\n", encoding="utf-8")
+        (folder / "test.csv").write_text("text,label\nWhere is it?,x\n", encoding="utf-8")
+    texts, labels, left_out = samples.others("HWU64")
+    assert texts == ["What is banking77?", "What is clinc150?"] and left_out == 2
+    assert labels == ["BANKING77: x", "CLINC150: x"]
+
+
+def test_averages_are_of_the_answers_of_all_tries() -> None:
+    cell = samples_run.Cell("HWU64", 5, "frozen")
+    figures = samples_run.Figures.__new__(samples_run.Figures)
+    figures.truth = {("HWU64", part): torch.tensor([0, 1, 1]) for part in samples_run.PARTS}
+    figures.sums, figures.right = {}, defaultdict(list)
+    for sure in ([[0.9, 0.1], [0.6, 0.4], [0.6, 0.4]], [[0.2, 0.8], [0.1, 0.9], [0.45, 0.55]]):
+        said = np.array(sure, dtype=np.float16)
+        figures.add(cell, {samples.USUAL: dict.fromkeys(samples_run.PARTS, said)})
+    row = figures.row(cell)[samples.USUAL]
+    assert row["single"]["test"]["of seeds"] == pytest.approx([1 / 3, 2 / 3]) and row["seeds"] == 2
+    assert row["averaged"]["test"]["mean"] == pytest.approx(2 / 3)
+    assert row["single"]["test"]["mean"] == pytest.approx(1 / 2)

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 import torch
 
+from quickstudy import rng
 from quickstudy.errors import ConfigError, DataError, ShapeError
 from quickstudy.formats import Text
+from quickstudy.formats.text_augment import TextAugment
 from quickstudy.registry import formats
 
 library = pytest.importorskip("tokenizers")
@@ -160,3 +162,21 @@ def test_words_of_a_command_are_files_or_texts(tmp_path: Path) -> None:
     assert list(records.items) == ["where?", "when?", "who is it?", "x" * 5000]
     with pytest.raises(DataError, match=r"There is no file .*b\.csv"):
         format.given([str(tmp_path / "b.csv")])
+
+
+def test_as_many_tokens_are_hidden_as_was_said_and_never_the_first() -> None:
+    format = learned()
+    x = format.features(format.store(TEXTS * 200).x)
+    keys = rng.split(rng.key(0, "test"), len(x["attention_mask"]))
+    seen = format.distorted(x, keys, TextAugment(drop=0.3))
+    assert torch.equal(seen["input_ids"], x["input_ids"]) and bool(seen["attention_mask"][:, 0].all())
+    before, after = x["attention_mask"][:, 1:].sum(), seen["attention_mask"][:, 1:].sum()
+    assert abs(1 - float(after / before) - 0.3) < 0.02
+    assert bool((seen["attention_mask"] <= x["attention_mask"]).all())
+    again = format.distorted({name: value[5:7] for name, value in x.items()}, keys[5:7], TextAugment(drop=0.3))
+    assert torch.equal(again["attention_mask"], seen["attention_mask"][5:7])
+
+
+def test_not_all_tokens_can_be_hidden() -> None:
+    with pytest.raises(ConfigError, match=r"drop must lie in \[0, 1\), found 1"):
+        TextAugment(drop=1.0)

@@ -62,6 +62,14 @@ def test_every_registered_source_keeps_the_contract(
     if name == "audio":
         pytest.importorskip("soundfile")
         options[name] = {"root": str(importlib.import_module("sounds").folder(tmp_path / "sounds")), "mels": 16}
+    if name in ("utterances", "transcripts"):
+        pytest.importorskip("soundfile")
+        sounds = importlib.import_module("sounds")
+        small = {"rate": 8000, "seconds": 1.5, "mels": 16}
+        place = {"path": str(sounds.transcribed(tmp_path / "said"))}
+        if name == "utterances":
+            place = {"root": str(sounds.spoken(tmp_path / "spoken")), "group": "(s[0-9]+)-"}
+        options[name] = place | small
     source = sources.part(name, **options.get(name, {})).build()
     check_source(source.sampled(SMALL))
     assert sources.summary(name).endswith(".") and len(sources.summary(name)) < 80

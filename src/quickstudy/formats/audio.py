@@ -12,13 +12,14 @@ import torch
 from torch import Tensor
 
 from quickstudy.episode import Features, State
-from quickstudy.errors import ConfigError, ShapeError, unknown_name
+from quickstudy.errors import ConfigError, DataError, ShapeError, unknown_name
 from quickstudy.formats.base import Format, Leaf
 from quickstudy.formats.drawing import Curve, Drawing, Picture
 from quickstudy.formats.places import folders_or_files
 from quickstudy.formats.reading import read_all
 from quickstudy.formats.recording import Clip, as_clips, clip_of
 from quickstudy.formats.records import Broken, Records, Stored, all_kept
+from quickstudy.formats.rows import READERS, holds_rows, labels_and_groups, missing, read_rows
 from quickstudy.formats.sound import SUFFIXES
 from quickstudy.formats.sound_augment import SoundAugment, distort, disturb
 from quickstudy.formats.spectrogram import centred, fft_size, in_the_middle, log_mels, mel_filters, standardised
@@ -26,6 +27,7 @@ from quickstudy.registry import formats
 from quickstudy.targets.base import Distribution
 
 Normalise = Literal["band", "clip", "none"]
+Longer = Literal["windows", "refuse"]
 _SCALE = 32768.0  # int16 of a sample of 1
 _LEVEL = 0.1  # root mean square of normalised samples
 _COMPACT = ("samples", "length")
@@ -40,14 +42,17 @@ class Audio(Format):
 
     In memory: arrays (samples,) or (n, samples) in [-1, 1] or int16, at `rate`; pairs (samples, rate); or mappings with
     'array' and 'sampling_rate', as Hugging Face has them. As files: one recording for each example, in one sub-folder
-    for each class. Channels are averaged. A shorter clip lies in the middle, with zeros around it, whatever the length
-    of the window; of a longer one the loudest window is taken, and a question about it is answered by the mean of the
-    predictions for all its windows, each half over the last, that are not silent.
+    for each class; or rows (CSV, JSON Lines, Parquet) that name the files, beside them, and say what each is. Channels
+    are averaged. A shorter clip lies in the middle, with zeros around it, whatever the length of the window; of a
+    longer one the loudest window is taken, and a question about it is answered by the mean of the predictions for all
+    its windows, each half over the last, that are not silent.
 
     rate: samples a second, to which all is brought. seconds: of the window. mels: bands of frequencies. frame, hop:
     length of a frame and distance to the next, in seconds. normalise: every clip is brought to
     one loudness, and its spectrogram to the mean 0 and the variance 1, by 'clip' as a whole, or by 'band' with the
     mean 0 in each band: that takes out microphones and rooms, and sounds that do not change, such as hums; or 'none'.
+    longer: clips that are longer than the window are cut into 'windows', or refused, where an answer is about all of a
+    clip. file, label, group: columns of the file's name, of what it is, and of what it belongs to, such as who speaks.
     """
 
     rate: int = 16000
@@ -56,8 +61,13 @@ class Audio(Format):
     frame: float = 0.025
     hop: float = 0.01
     normalise: Normalise = "band"
+    longer: Longer = "windows"
+    file: str = "file"
+    label: str = "label"
+    group: str = ""
 
     what = "recordings"
+    row_files = tuple(READERS)
     symmetries: ClassVar[Mapping[int, str]] = {2: "played backwards"}
     distortion = SoundAugment
 
@@ -72,8 +82,9 @@ class Audio(Format):
                 f"seconds must lie between frame={self.frame} and 600, and a hop be at least one sample; found "
                 f"seconds={self.seconds}, hop={self.hop} at {self.rate} Hz."
             )
-        if self.normalise not in get_args(Normalise):
-            raise unknown_name("value of normalise", str(self.normalise), get_args(Normalise))
+        for name, value, known in (("normalise", self.normalise, Normalise), ("longer", self.longer, Longer)):
+            if value not in get_args(known):
+                raise unknown_name(f"value of {name}", str(value), get_args(known))
         if self.mels:
             mel_filters(self.mels, fft_size(self.shortest), self.rate)
 
@@ -104,7 +115,27 @@ class Audio(Format):
     # From recordings to compact tensors
 
     def find(self, place: str | Path | Sequence[str | Path], labelled: bool = True) -> Records:
-        return folders_or_files(place, SUFFIXES, self.what, labelled)
+        if labelled:
+            return self._rows(place, True) if holds_rows(place) else folders_or_files(place, SUFFIXES, self.what, True)
+        places = list(place) if isinstance(place, list | tuple) else [place]
+        parts = [
+            self._rows(one, False) if holds_rows(one) else folders_or_files(one, SUFFIXES, self.what, False)
+            for one in places
+        ]
+        return Records([item for p in parts for item in p.items], [name for p in parts for name in p.names])
+
+    def _rows(self, place: Any, labelled: bool) -> Records:
+        rows = read_rows(place)
+        beside = Path(place).parent if isinstance(place, str | Path) else Path()
+        named = rows.column(self.file, "where you train: --tasks.file")
+        if not named:
+            raise DataError(f"{rows.place} has no rows. Write one for each recording.")
+        lost = next((i for i, cell in enumerate(named) if missing(cell) or not (beside / str(cell)).is_file()), None)
+        if lost is not None:
+            raise DataError(f"{rows.places[lost]}: there is no file {str(named[lost])!r:.200}. Check the path.")
+        items = [beside / str(cell) for cell in named]
+        labels, groups = labels_and_groups(rows, self.label, self.group) if labelled else (None, None)
+        return Records(items, [str(item) for item in items], labels, groups)
 
     def store(self, records: Any, broken: Broken = "refuse") -> Stored:
         """'samples' (n, rate · seconds) int16, from the left, and 'length' (n,) int32 of each; the loudest window."""
@@ -145,7 +176,13 @@ class Audio(Format):
         return Stored(x, kept, self._notices(done, len(kept), skipped))
 
     def _clip(self, record: tuple[Any, str]) -> Clip:
-        return clip_of(*record, self.rate, self.shortest)
+        clip = clip_of(*record, self.rate, self.shortest)
+        if self.longer == "refuse" and len(clip.samples) > self.samples:
+            raise DataError(
+                f"{record[1]} lasts {len(clip.samples) / self.rate:.3g} s, and the window is {self.seconds:g} s: what "
+                "is said in the rest would be lost. Cut it where nobody speaks, or train with a longer window."
+            )
+        return clip
 
     def _notices(self, done: Counter[str], total: int, skipped: list[str]) -> list[str]:
         longer = done.pop("longer", 0)

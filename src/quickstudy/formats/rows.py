@@ -55,6 +55,19 @@ def read_rows(place: Any) -> Rows:
     return READERS[path.suffix.lower()](path)
 
 
+def labels_and_groups(rows: Rows, label: str, group: str) -> tuple[list[str], list[str] | None]:
+    """The labels of all rows, and what they belong to where there is a column `group`; DataError for a row without."""
+    labels = [_word(cell) for cell in rows.column(label, "where you train: --tasks.label")]
+    if "" in labels:
+        where = rows.places[labels.index("")]
+        raise DataError(f"{where}: the label is missing. Fill it or drop the row.")
+    return labels, [_word(cell) for cell in rows.read(group)] if group in rows.columns else None
+
+
+def _word(cell: Any) -> str:
+    return "" if missing(cell) else str(cell).strip()
+
+
 def missing(cell: Any) -> bool:
     """Whether a cell holds nothing: None, NaN, or what pandas writes for nothing."""
     try:

@@ -17,8 +17,9 @@ from quickstudy.formats.base import Format, Leaf
 from quickstudy.formats.drawing import Drawing, Text
 from quickstudy.formats.places import folders_or_files
 from quickstudy.formats.records import Broken, Records, Stored, all_kept
-from quickstudy.formats.rows import READERS, holds_rows, missing, read_rows
+from quickstudy.formats.rows import READERS, holds_rows, labels_and_groups, read_rows
 from quickstudy.formats.strings import cell, place_of, read
+from quickstudy.formats.text_augment import TextAugment, hidden
 from quickstudy.formats.tokens import Encoder, encoder, learned_tokenizer, tokenizer_in
 from quickstudy.hints import Size, Within
 from quickstudy.registry import formats
@@ -54,6 +55,7 @@ class Tokens(Format):
     what = "texts"
     place = "text"
     row_files = tuple(READERS)
+    distortion = TextAugment
 
     def __post_init__(self) -> None:
         if self.tokenizer and not self.tokenizer.startswith("{"):
@@ -99,15 +101,7 @@ class Tokens(Format):
         if not texts:
             raise DataError(f"{rows.place} has no rows. Write one for each text.")
         items = [cell(text, where) for text, where in zip(texts, rows.places, strict=True)]
-        labels = groups = None
-        if labelled:
-            cells = rows.column(self.label, "where you train: --tasks.label")
-            labels = ["" if missing(cell) else str(cell).strip() for cell in cells]
-            if "" in labels:
-                where = rows.places[labels.index("")]
-                raise DataError(f"{where}: the label is missing. Fill it or drop the row.")
-            if self.group in rows.columns:
-                groups = ["" if missing(cell) else str(cell).strip() for cell in rows.read(self.group)]
+        labels, groups = labels_and_groups(rows, self.label, self.group) if labelled else (None, None)
         return Records(items, rows.places, labels, groups)
 
     def given(self, words: Sequence[str]) -> Records:
@@ -174,6 +168,11 @@ class Tokens(Format):
 
     def features(self, stored: Features, fitted: State | None = None) -> Features:
         return map_features(lambda t: t.to(torch.int64), stored)
+
+    def distorted(self, x: Features, keys: Tensor, how: TextAugment) -> Features:
+        """Some tokens are hidden from the network, see `TextAugment`."""
+        tensors = self.named(x)
+        return tensors | {_MASK: hidden(tensors[_MASK], keys, how)}
 
     @property
     def example(self) -> str:

@@ -12,6 +12,7 @@ from quickstudy.models.resnet8 import resnet8
 from quickstudy.models.resnet12 import ResidualBlock, resnet12
 from quickstudy.models.second import SetAttention
 from quickstudy.models.speech import speech
+from quickstudy.models.transcriber import transcriber
 from quickstudy.models.unet import UNet, unet
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "speech",
     "squeezenet",
     "timm",
+    "transcriber",
     "transformers",
     "unet",
 ]

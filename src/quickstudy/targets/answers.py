@@ -208,3 +208,39 @@ def told_shares(shares: Sequence[float], names: Sequence[str]) -> str:
     """'cat 23 %, dog 4 %': what an image shows, the background left out unless it is all."""
     there = [(name, share) for name, share in zip(names, shares, strict=True) if share > 0 and name != BACKGROUND]
     return ", ".join(f"{name} {100 * share:.0f} %" for name, share in there) or f"nothing but {BACKGROUND}"
+
+
+@dataclass(frozen=True)
+class TextAnswer(Answer):
+    """Transcripts, each with the probability that the network gives it. Each item is (text, probability).
+
+    prediction: logits (n, positions, 1 + tokens) that they were read from.
+    """
+
+    texts: tuple[str, ...]
+    probabilities: Tensor
+    logits: Tensor
+
+    @property
+    def prediction(self) -> Tensor:
+        return self.logits
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return "text", "probability"
+
+    def row(self, index: int) -> tuple[Any, ...]:
+        return self[index]
+
+    def told(self, index: int) -> str:
+        text, probability = self[index]
+        return f"{text} ({100 * probability:.0f} %)"
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def __getitem__(self, index: int) -> tuple[str, float]:
+        return self.texts[index], float(self.probabilities[index])
+
+    def __repr__(self) -> str:
+        return f"TextAnswer({', '.join(self.texts[:4])}{', …' if len(self) > 4 else ''})"

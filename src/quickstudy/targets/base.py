@@ -97,6 +97,10 @@ class Target(ABC):
         """The same target for as many classes as these examples have."""
         return self
 
+    def learn(self, labels: Any) -> Self:
+        """The same target with what the labels of all tasks teach it, such as an alphabet, before any is encoded."""
+        return self
+
     def fits(self, other: Target) -> bool:
         """Whether a network for the one can be used for the other, but for the number of classes."""
         return type(self) is type(other) and (self.relabels or self.prediction_shape == other.prediction_shape)

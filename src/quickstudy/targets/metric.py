@@ -13,8 +13,8 @@ from quickstudy.registry import targets
 class Metric:
     """A figure of one task. name: in stored files. label: in tables. words: in sentences and on axes.
 
-    short: of one task, 'correct' in '60 % correct'; the words if not given. percent: it lies in [0, 1] and is
-    shown times 100; it then has a largest value, and an error rate is 1 less it.
+    short: of one task, 'correct' in '60 % correct'; the words if not given. percent: it is a share, shown times 100;
+    one that is better higher lies in [0, 1].
     """
 
     name: str

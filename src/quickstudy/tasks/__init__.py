@@ -18,6 +18,8 @@ from quickstudy.tasks.sinusoid import sinusoid
 from quickstudy.tasks.structural import structural
 from quickstudy.tasks.tables import tables
 from quickstudy.tasks.texts import text
+from quickstudy.tasks.transcripts import transcripts
+from quickstudy.tasks.utterances import utterances
 
 __all__ = [
     "arrays",
@@ -40,4 +42,6 @@ __all__ = [
     "table_csv",
     "tables",
     "text",
+    "transcripts",
+    "utterances",
 ]

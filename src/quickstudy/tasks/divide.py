@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from quickstudy import rng
 from quickstudy.errors import ConfigError, DataError
+from quickstudy.formats.records import say
+from quickstudy.storage.json import fitting, read_json
 from quickstudy.tasks.base import SPLITS
 
 OTHERS_VAL = ("valid", "validation", "dev")
 """What others call the split 'val'."""
+_REMEDY = "Name the labels of each split, as lists."
 _CALLED = {"train": ("train",), "val": ("val", *OTHERS_VAL), "test": ("test",)}
 
 
@@ -88,3 +92,15 @@ def named_splits(splits: Mapping[str, Sequence[Hashable]], names: Sequence[str])
     return _validated(
         {s: torch.tensor([number[str(label)] for label in splits.get(s, ())], dtype=torch.int64) for s in SPLITS}
     )
+
+
+def named_in(path: str) -> dict[str, list[str]] | None:
+    """The labels of each split that a JSON file names, by our names of the splits; None where there is no file."""
+    if not path:
+        return None
+    said: dict[str, Any] = read_json(Path(path), dict[str, Any], _REMEDY)
+    named = {"val" if name in OTHERS_VAL else name: labels for name, labels in said.items()}
+    others = sorted(named.keys() - set(SPLITS))
+    say([f"{path} also names {', '.join(map(repr, others))}, which are no splits: left out."] if others else [])
+    chosen: dict[str, list[str]] = {name: named[name] for name in SPLITS if name in named}
+    return fitting(chosen, dict[str, list[str]], path, _REMEDY)  # type: ignore[no-any-return]

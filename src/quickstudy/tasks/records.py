@@ -107,6 +107,7 @@ def of_groups(
             f"Tasks of {target} need to know which records belong to one task, and the records at {root} do not say. "
             "Name the column that does (--tasks.group), or give the data from Python: quickstudy.tasks.tables."
         )
+    target = target.learn(rows.labels)
     if format.learns:
         names = list(dict.fromkeys(rows.groups))
         training = {names[i] for i in split_classes(len(names), val, test, split_seed, least=1)["train"].tolist()}

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any
 
 from quickstudy.formats.places import column
-from quickstudy.formats.records import Broken, say
+from quickstudy.formats.records import Broken
 from quickstudy.formats.rows import holds_rows, read_rows
+from quickstudy.formats.text_augment import TextAugment
 from quickstudy.hints import Size
 from quickstudy.registry import formats, sources, targets
-from quickstudy.storage.json import fitting, read_json
-from quickstudy.tasks.base import SPLITS
 from quickstudy.tasks.classes import ClassSource
-from quickstudy.tasks.divide import OTHERS_VAL, split_places
+from quickstudy.tasks.divide import named_in, split_places
 from quickstudy.tasks.folder import class_folders_source, learned
 from quickstudy.tasks.groups import Rule
-
-_REMEDY = "Name the labels of each split, as lists."
 
 
 def _settled(**options: Any) -> dict[str, Any]:
@@ -28,7 +24,7 @@ def _settled(**options: Any) -> dict[str, Any]:
         given = options["tokenizer"]
         return options | told | {"tokenizer": os.path.abspath(given) if os.path.exists(given) else given}
     at, val, test, seed, broken = (options[name] for name in ("path", "val", "test", "split_seed", "broken"))
-    named, classes = _named(options["splits"]), targets.make("classes")
+    named, classes = named_in(options["splits"]), targets.make("classes")
     format: Any = learned(_format(**options), at, val, test, seed, broken, classes, named, options["min_class"])[0]
     return options | told | {"tokenizer": format.tokenizer}
 
@@ -55,6 +51,7 @@ def text(
     broken: Broken = "refuse",
     groups: Rule = "apart",
     min_class: int = 0,
+    drop: float = 0.0,
 ) -> ClassSource:
     """Your own texts: rows with a text and a label, or a folder for each class.
 
@@ -71,6 +68,7 @@ def text(
     splits: a JSON file that names the labels of each split: {"train": […], "val": […], "test": […]}.
     val, test: shares of the classes that are held out, at random by `split_seed`, where nothing names them.
     split_seed: which these are.
+    drop: the probability with which a token of a training text is hidden from the network.
     broken: whether a text that cannot be read, or is empty, stops everything ('refuse') or is left out ('skip').
 
     Raises DataError, naming file and line, for texts that are empty or not in UTF-8, and for labels that are missing.
@@ -79,19 +77,8 @@ def text(
     for place in split_places(path, format.row_files).values():
         if group and holds_rows(place):
             column(read_rows(place).columns, group, place, "--tasks.group")
-    named = _named(splits)
+    named = named_in(splits)
     return class_folders_source(
-        format, path, val, test, split_seed, broken, splits=named, min_class=min_class, groups=groups
-    )
-
-
-def _named(path: str) -> dict[str, list[str]] | None:
-    """The labels of each split, by our names of the splits; None where there is no such file."""
-    if not path:
-        return None
-    said: dict[str, Any] = read_json(Path(path), dict[str, Any], _REMEDY)
-    named = {"val" if name in OTHERS_VAL else name: labels for name, labels in said.items()}
-    others = sorted(named.keys() - set(SPLITS))
-    say([f"{path} also names {', '.join(map(repr, others))}, which are no splits: left out."] if others else [])
-    chosen: dict[str, list[str]] = {name: named[name] for name in SPLITS if name in named}
-    return fitting(chosen, dict[str, list[str]], path, _REMEDY)  # type: ignore[no-any-return]
+        format, path, val, test, split_seed, broken, augmentation=TextAugment(drop), splits=named, min_class=min_class,
+        groups=groups,
+    )  # fmt: skip

@@ -26,6 +26,7 @@ def check_target(target: Target, labels: Any) -> None:
     prediction may score better than the labels themselves, the baseline must be predictions that know nothing of the
     queries, and the registered target must be the same after it was stored as JSON.
     """
+    target = target.learn(labels)
     y, names = target.encode(labels)
     target = target.at(len(names)) if target.relabels else target
     _check_labels(target, labels, y, names)
@@ -141,8 +142,9 @@ def _check_best(target: Target, examples: Examples, names: Sequence[str]) -> Non
         better is None,
         f"The labels themselves score {best:.4g} of {metric.name!r}, other predictions {better}, and {way} is better.",
     )
-    within = not metric.percent or all(0 <= score <= 1 for score in [best, *scores])
-    require(within, f"The figure {metric.name!r} is shown in per cent and must lie in [0, 1].")
+    most = 1.0 if metric.higher_is_better else torch.inf
+    within = not metric.percent or all(0 <= score <= most for score in [best, *scores])
+    require(within, f"The figure {metric.name!r} is shown in per cent and must lie in [0, {most:g}].")
     again = float(target.score(target.answer(Distribution(perfect), names).prediction, examples))
     require(not metric.better(best, again), f"The labels as an answer score {again:.4g}, as predictions {best:.4g}.")
 
