@@ -17,7 +17,9 @@ from quickstudy.recipes.readers import (
     omniglot_mann,
     sinusoid_incontext,
     sinusoid_incontext_frequency,
+    tables,
     tables_incontext,
+    tables_numbers,
 )
 from quickstudy.recipes.series import lines_lstm
 from quickstudy.recipes.small import linear_maml, sinusoid_maml, sinusoid_metasgd, sinusoid_metasgd_baseline
@@ -47,6 +49,8 @@ __all__ = [
     "sinusoid_maml",
     "sinusoid_metasgd",
     "sinusoid_metasgd_baseline",
+    "tables",
     "tables_incontext",
+    "tables_numbers",
     "text",
 ]
