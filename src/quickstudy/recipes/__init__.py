@@ -9,7 +9,7 @@ from quickstudy.recipes.omniglot import (
     omniglot_maml_5w1s,
     omniglot_protonet,
 )
-from quickstudy.recipes.own import forecast, photos, rows
+from quickstudy.recipes.own import forecast, photos, rows, rows_numbers
 from quickstudy.recipes.readers import (
     gp_incontext,
     omniglot_incontext,
@@ -44,6 +44,7 @@ __all__ = [
     "omniglot_protonet",
     "photos",
     "rows",
+    "rows_numbers",
     "sinusoid_incontext",
     "sinusoid_incontext_frequency",
     "sinusoid_maml",

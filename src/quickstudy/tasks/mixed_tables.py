@@ -43,6 +43,10 @@ class MixedTables(MadeUpSource):
     def balanced(self) -> bool:
         return False
 
+    @property
+    def repeats(self) -> bool:
+        return True
+
     def sampled(self, sampling: Sampling) -> MixedTables:
         if not self.spec.target.relabels:
             return super().sampled(replace(sampling, ways=1, min_ways=None))

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from quickstudy.errors import ConfigError
 from quickstudy.models.readers.base import Learned
 
-
 _MOST = 1 << 24  # weights that are held at once
 
 
