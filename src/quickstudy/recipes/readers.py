@@ -115,7 +115,6 @@ def _mixed(name: str, target: str, ways: int) -> RunConfig:
         meta_batch=32,
         average=0.998,
         precision="bfloat16",
-        compile="off",
         validation_episodes=256,
     )
 
