@@ -40,11 +40,15 @@ def with_categories(x: Tensor, each: Iterator[Tensor]) -> tuple[Tensor, Tensor]:
     return torch.where(chosen & varies, cut, x), torch.where(chosen & varies, level, -1)
 
 
-def without_meaning(x: Tensor, level: Tensor, each: Iterator[Tensor]) -> tuple[Tensor, Tensor]:
-    """The same, of which some columns are shuffled by themselves: they look like others and say nothing."""
-    chosen = rng.uniform(next(each), (1, x.shape[2])) < sometimes(0.6, 0.8, each)
+def idle_columns(columns: int, each: Iterator[Tensor]) -> Tensor:
+    """(T, 1, C) bool: which columns mean nothing."""
+    return rng.uniform(next(each), (1, columns)) < sometimes(0.5, 0.7, each)
+
+
+def shuffled(x: Tensor, level: Tensor, idle: Tensor, each: Iterator[Tensor]) -> tuple[Tensor, Tensor]:
+    """The same, with idle columns shuffled by themselves: they look like others and say nothing."""
     rows = torch.arange(x.shape[1], device=x.device)[None, :, None]
-    order = torch.where(chosen, rng.bits(next(each), tuple(x.shape[1:])).argsort(1), rows)
+    order = torch.where(idle, rng.bits(next(each), tuple(x.shape[1:])).argsort(1), rows)
     return x.gather(1, order), level.gather(1, order)
 
 

@@ -17,7 +17,7 @@ from quickstudy.registry import formats, sources, targets
 from quickstudy.spec import TaskSpec
 from quickstudy.tasks.base import Sampling, presence
 from quickstudy.tasks.made_up import MadeUpSource
-from quickstudy.tasks.mixed_cells import as_cells, gaps_in, sometimes, with_categories, without_meaning
+from quickstudy.tasks.mixed_cells import as_cells, gaps_in, idle_columns, shuffled, sometimes, with_categories
 from quickstudy.tasks.structure import HIDDEN, between, by_share, columns_of, nodes_of, standard
 
 _SAMPLING = Sampling(ways=10, shots=64, queries=64)
@@ -67,7 +67,8 @@ class MixedTables(MadeUpSource):
         caused = (rng.uniform(next(each), (1,)) < 0.4) & named
         nodes, deep = nodes_of(torch.where(caused, first, -1), each, rows, ways)
         x, level = with_categories(columns_of(nodes, self.columns, each), each)
-        scores = self._scores(x, deep, ways if named else 1, each)
+        idle = idle_columns(self.columns, each)
+        scores = self._scores(torch.where(idle, 0.0, x), deep, ways if named else 1, each)
         if named:
             y = torch.where(caused, first, self._effects(scores, present, limits, each))
             y = self._spoiled(y, limits, each)
@@ -78,7 +79,7 @@ class MixedTables(MadeUpSource):
         else:
             y = _bent(scores, each)
             asked = torch.ones((len(keys), size.queries), dtype=torch.bool, device=self.device)
-        x, level = without_meaning(x, level, each)
+        x, level = shuffled(x, level, idle, each)
         seen = torch.cat([mask, torch.zeros_like(asked)], dim=1)
         cells = as_cells(x, level, gaps_in(x, each), seen)
         return Episode(
@@ -99,13 +100,15 @@ class MixedTables(MadeUpSource):
         columns = x.shape[2]
         few = rng.uniform(next(each), (columns, 1)) < rng.uniform(next(each), (1, 1), 0.1, 1.5)
         linear = standard(x @ (rng.normal(next(each), (columns, count)) * few))
-        below = standard(standard(deep) @ rng.normal(next(each), (deep.shape[2], count)))
+        shown = rng.uniform(next(each), (deep.shape[2], 1)) < rng.uniform(next(each), (1, 1), 0.02, 0.3)
+        below = standard(standard(deep) @ (rng.normal(next(each), (deep.shape[2], count)) * shown))
         parts = torch.stack([linear, below, _trees(x, count, each)])  # (3, T, n, count)
         one = one_hot(rng.integers(next(each), 3), 3).to(x.dtype)
         several = rng.normal(next(each), (3,)).softmax(1)
         weights = torch.where(rng.uniform(next(each), (1,)) < 0.6, one, several)
         clean = standard((parts * weights.T[:, :, None, None]).sum(0))
-        return clean + between(next(each), 0.01, 2.0) * rng.normal(next(each), tuple(clean.shape[1:]))
+        noise = 0.02 * 100 ** rng.uniform(next(each), (1, 1)).pow(1.5)
+        return clean + noise * rng.normal(next(each), tuple(clean.shape[1:]))
 
     @staticmethod
     def _effects(scores: Tensor, present: Tensor, limits: Tensor, each: Iterator[Tensor]) -> Tensor:
@@ -124,13 +127,18 @@ class MixedTables(MadeUpSource):
 def _trees(x: Tensor, count: int, each: Iterator[Tensor]) -> Tensor:
     """(T, n, count): sums of random decision trees, which ask the same questions all along a level."""
     tasks, rows = len(x), x.shape[1]
-    columns = (x.abs().amax(1) > 0).sum(1).clamp(min=1)[:, None]
-    asked = rng.integers(next(each), columns, (_TREES * _DEPTH,))[:, None]
+    varies = x.abs().amax(1) > 0
+    order = varies.to(x.dtype).argsort(1, descending=True)  # columns that vary first
+    pick = rng.integers(next(each), varies.sum(1).clamp(min=1)[:, None, None], (_TREES, _DEPTH))
+    same = rng.uniform(next(each), (_TREES, _DEPTH)) < 0.5  # the question of the level above again: a smaller tree
+    pick = torch.where(same, pick[:, :, :1], pick).flatten(1)
+    asked = order.gather(1, pick)[:, None]
     cells = x.gather(2, asked.expand(-1, rows, -1))
-    bounds = cells.gather(1, rng.integers(next(each), rows, (1, _TREES * _DEPTH)))
+    at = rng.integers(next(each), rows, (_TREES, _DEPTH))
+    bounds = cells.gather(1, torch.where(same, at[:, :, :1], at).flatten(1)[:, None])
     answers = (cells > bounds).view(tasks, rows, _TREES, _DEPTH)
     leaf = (answers * 2 ** torch.arange(_DEPTH, device=x.device)).sum(3)
-    values = rng.normal(next(each), (_TREES, 2**_DEPTH, count)) * between(next(each), 0.05, 1, (_TREES, 1, 1))
+    values = rng.normal(next(each), (_TREES, 2**_DEPTH, count)) * between(next(each), 0.02, 1, (_TREES, 1, 1))
     said = torch.einsum("tnml,tmlc->tnc", one_hot(leaf, 2**_DEPTH).to(x.dtype), values)
     return standard(said)
 
