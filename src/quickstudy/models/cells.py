@@ -39,7 +39,7 @@ class Cells(nn.Module):
         return torch.cat([plain, told.to(x.dtype)], dim=-1)
 
 
-@models.register("cells", narrower=True, wider=True)
+@models.register("cells", axes=2, narrower=True, wider=True)
 def cells(spec: TaskSpec, head: bool = True, *, width: Size = 64, depth: Depth = 0) -> nn.Sequential:
     """The cells of tables, numbers and others, each as numbers that can be compared, without weights of its own.
 
