@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import logging
-from datetime import date, datetime
+import random
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 import torch
 
-from quickstudy.errors import ConfigError, DataError, ShapeError
+from quickstudy.errors import ConfigError, DataError, QuickstudyError, ShapeError
 from quickstudy.formats import Table
 from quickstudy.registry import targets
 from quickstudy.spec import TaskSpec
@@ -177,3 +179,28 @@ def test_columns_that_training_needed_cannot_be_left_out(place: Path) -> None:
     assert Table(mixed=True).told(label="y", exclude=("a",)) == Table(mixed=True, label="y", exclude=("a",))
     with pytest.raises(ConfigError, match="have no window"):
         Table().told(window=3)
+
+
+ANYTHING: list[object] = [
+    None, float("nan"), 1, -2.5, 1e300, 10**400, True, "a", "", "?", "true", "2024-01-01", "2024-13-01", "0001-01-01",
+    "9999-12-31T23:59", "1e999", "--", "1_000", "\u0663", "inf", date(2020, 1, 1), datetime(1, 1, 1), timedelta(1),
+    datetime(2020, 1, 1, tzinfo=UTC), datetime(9999, 12, 31), Decimal("NaN"), 1j, [1], {"a": 1}, b"x", object(),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_whatever_is_in_the_cells_is_read_or_refused_in_words(seed: int) -> None:
+    draw, read, said = random.Random(seed), 0, [""]
+    for _ in range(150):
+        some = draw.sample(ANYTHING, draw.randint(1, 3))
+        rows = [{name: draw.choice(some) for name in "ab"} for _ in range(draw.randint(1, 6))]
+        try:
+            table = Table(mixed=True).learn(rows)
+            x = table.store(rows).x
+            assert isinstance(x, torch.Tensor) and bool(torch.isfinite(x).all())
+            assert table.draw(x[0]) is not None
+            read += 1
+            table.store([{name: draw.choice(ANYTHING) for name in "ab"}])
+        except QuickstudyError as error:
+            said.append(str(error))
+    assert read > 30 and min(map(len, said[1:])) > 30

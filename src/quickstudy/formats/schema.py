@@ -28,6 +28,7 @@ MISSING = ("", "na", "n/a", "nan", "null", "none", "?")
 
 _TRUTH = {"false": False, "true": True}
 _DAY = 86400.0
+_EPOCH = date(1970, 1, 1).toordinal()
 _LARGEST = 1e18
 _log = logging.getLogger("quickstudy")
 
@@ -98,7 +99,7 @@ class Column:
             return "true" if round(code) == 2 else "false"
         if self.kind == "date":
             minutes = round(((_days(self.values[0]) or 0.0) + number) * 1440)  # so that rounding is not the day before
-            return datetime.fromtimestamp(60 * minutes, UTC).strftime("%Y-%m-%d")
+            return _day(minutes // 1440)
         return f"{number + 0.0:.3g}"
 
 
@@ -133,6 +134,8 @@ def _amount(cell: Any) -> float | None:
         return float(cell) if isinstance(cell, str) or hasattr(cell, "__float__") else None
     except ValueError:
         return None
+    except OverflowError:  # of a whole number with hundreds of digits
+        return math.inf
 
 
 def _days(cell: Any) -> float | None:
@@ -144,7 +147,12 @@ def _days(cell: Any) -> float | None:
             return None
     if isinstance(cell, datetime):
         return (cell if cell.tzinfo else cell.replace(tzinfo=UTC)).timestamp() / _DAY
-    return float(cell.toordinal() - date(1970, 1, 1).toordinal()) if isinstance(cell, date) else None
+    return float(cell.toordinal() - _EPOCH) if isinstance(cell, date) else None
+
+
+def _day(days: int) -> str:
+    """The day that is so many days after the first of 1970, or the nearest that has a name."""
+    return date.fromordinal(min(max(days + _EPOCH, 1), date.max.toordinal())).isoformat()
 
 
 READINGS = {"boolean": _truth, "number": _amount, "date": _days}
@@ -205,8 +213,10 @@ def _measured(name: str, kind: Kind, known: Sequence[tuple[Any, str]], numbers: 
     if kind != "date":
         return _scaled(Column(name=name, kind=kind), numbers)
     first = min(numbers)
-    day = datetime.fromtimestamp(math.floor(first) * _DAY, UTC).strftime("%Y-%m-%d")
-    return _scaled(Column(name=name, kind=kind, values=(day,)), [number - math.floor(first) for number in numbers])
+    return _scaled(
+        Column(name=name, kind=kind, values=(_day(math.floor(first)),)),
+        [number - math.floor(first) for number in numbers],
+    )
 
 
 def _scaled(column: Column, numbers: Sequence[float]) -> Column:
