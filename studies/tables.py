@@ -1,7 +1,8 @@
 """Real tables of mixed columns: a network that has only seen made-up ones, beside methods that are tuned on each.
 
 Every answer is written down as it comes, to `runs/tables/SET.jsonl`: the study can be stopped at any time and goes on
-from there, and several processes may do different sets at once, `python -m studies.tables 'car prices' pigs`.
+from there, and several processes may do different sets at once, `python -m studies.tables 'car prices' pigs`. All of it
+takes some six hours of one core, nearly all of them for tuning.
 """
 
 from __future__ import annotations

@@ -164,6 +164,9 @@ def test_files_of_a_folder_are_tasks(place: Path) -> None:
     table = Table(mixed=True, label="price")
     found = table.find(place.parent)
     assert found.groups == ["other"] * 4 + ["train"] * 4 and len(found.items) == 8
+    (place.parent / "third.csv").write_text(TEXT.replace("age", "years"))
+    with pytest.raises(DataError, match=r"third\.csv has the columns .*'years'.*, but .*other\.csv has .*'age'"):
+        table.find(place.parent)
     with pytest.raises(DataError, match="no files of rows of a table"):
         table.find(_empty(place.parent / "empty"))
 

@@ -85,6 +85,12 @@ class Table(Format):
             return self._rows(read_rows(place), labelled)
         files = files_of(place, self.what)
         parts = [self._rows(read_rows(one), labelled) for one in files]
+        for file, part in zip(files, parts, strict=True):
+            if part.items[0].keys() != parts[0].items[0].keys():
+                raise DataError(
+                    f"{file} has the columns {list(part.items[0])}, but {files[0]} has {list(parts[0].items[0])}. Give "
+                    "all tables the same columns, empty where nobody knows them, or leave the others out (exclude)."
+                )
         if len(parts) > 1 and labelled:
             parts = [
                 part if part.groups else part._replace(groups=[file.stem] * len(part.items))
