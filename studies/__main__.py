@@ -17,6 +17,7 @@ from studies import (
     recall,
     samples_run,
     sounds,
+    tables,
     texts,
     writers,
 )
@@ -32,6 +33,7 @@ STUDIES = {
     "domains": averages.domains,
     "gp": reading.gp,
     "tables": reading.tables,
+    "mixed": tables.mixed,
     "online": reading.online,
     "lines": lines.lines,
     "optimizers": optimizers.optimizers,

@@ -46,9 +46,9 @@ class LearnerTraits(Traits):
 
 @dataclass(frozen=True, kw_only=True)
 class ModelTraits(Traits):
-    """axes: how many axes one input must have, 0 where it is several tensors; None for any number. narrower: it takes
-    fewer columns than it was built for. several: it takes several tensors by their names. dense: for masks it says
-    something of each pixel.
+    """axes: how many axes one input must have, 0 where it is several tensors; None for any number. narrower, wider: it
+    takes fewer, or more, columns than it was built for. several: it takes several tensors by their names. dense: for
+    masks it says something of each pixel.
 
     drawn: the options, with their values, by which it has no weights from elsewhere; where φ is stored it is built so.
     settle: from all options to those that are stored with a run, so that it can be built again without what it was
@@ -57,6 +57,7 @@ class ModelTraits(Traits):
 
     axes: int | None = None
     narrower: bool = False
+    wider: bool = False
     several: bool = False
     dense: bool = False
     drawn: dict[str, Any] = field(default_factory=dict)

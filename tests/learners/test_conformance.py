@@ -18,7 +18,7 @@ from quickstudy.registry import formats, learners
 from quickstudy.spec import TaskSpec
 from quickstudy.testing import check_learner
 
-READING = ("incontext", "cnp", "anp", "snail", "lstm", "mann")
+READING = ("incontext", "axial", "cnp", "anp", "snail", "lstm", "mann")
 REGRESSION = ("memory", "maml", "fomaml", "imaml", "anil", "metasgd", "cavia", "reptile", "r2d2", *READING)
 EMBEDDING = 4
 
@@ -95,6 +95,7 @@ def test_every_learner_conforms_with_batch_norm(name: str, norm: str) -> None:
         ("incontext", {"labels": "pointer", "layers": 2}),
         ("incontext", {"limit": 5, "layers": 1, "standardise": True}),
         ("incontext", {"hints": True, "layers": 1}),
+        ("axial", {"hints": True, "layers": 1}),
         ("anp", {"standardise": True}),
         ("snail", {"length": 3, "limit": 4}),
         ("lstm", {"online": True, "width": 8}),

@@ -204,7 +204,8 @@ def support_set(
     if built.target.grid and labels is None and isinstance(records, str | Path):
         found = built.format.find_maps(records)
         records, labels = found.items, found.labels
-    stored = built.format.store(records, broken)
+    opened = built.format.opened(records)
+    stored = opened.store(records, broken)
     say(stored.notices)
     if built.target.grid:
         stored, labels = with_maps(built.format, stored, records, labels, broken)
@@ -212,9 +213,9 @@ def support_set(
         labels = [labels[i] for i in stored.kept]
     if not len(leaves(stored.x)[0]):
         raise DataError("There is no support example to learn from. Give at least one of each class.")
-    format = built.format.fitting(stored.x, records)
+    format = opened.fitting(stored.x, records)
     narrower = models.traits(config.model.name).narrower
-    if format.layout != built.format.layout and not (built.format.accepts(format) and _takes(learner, config, format)):
+    if format.layout != built.format.layout and not _takes(learner, config, format):
         most = " and takes no larger ones" if narrower else ""
         raise ShapeError(
             f"The support set is {format}, but the run was trained on {built.format}{most}. Give examples of that "
@@ -253,8 +254,13 @@ def with_maps(format: Format, stored: Stored, records: Any, labels: Any, broken:
 def _takes(learner: Learner, config: RunConfig, format: Format) -> bool:
     """Whether the network takes another format than it was built for: if its model says so, or one of one's own does
     when it is tried."""
+    built, traits = learner.spec.format, models.traits(config.model.name)
+    if traits.wider and format.accepts(built):
+        return True
+    if not built.accepts(format):
+        return False
     if config.model.name != OWN:
-        return models.traits(config.model.name).narrower
+        return traits.narrower
     try:
         learner.network.output_shape(format)
     except (RuntimeError, ValueError, TypeError, LookupError):  # what networks raise for a shape that they do not take

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -114,6 +115,19 @@ class Format(ABC):
         """This format with what the records of the training tasks teach it, such as a vocabulary, before any record is
         stored. No record of another split is among them."""
         return self
+
+    def opened(self, records: Any) -> Format:
+        """This format for one new task, with what must be known of its records before they are stored: what the columns
+        of a table are, where training has not told. Itself for most."""
+        return self
+
+    def told(self, **columns: Any) -> Format:
+        """This format with other columns to read: `label` and `group` by their names, and those to `exclude`."""
+        known = {field.name for field in fields(self)}  # type: ignore[arg-type]
+        strange = [name for name in columns if name not in known]
+        if strange:
+            raise ConfigError(f"{self.what.capitalize()} have no {strange[0]} to be told. Leave it out.")
+        return replace(self, **columns) if columns else self  # type: ignore[type-var]
 
     @property
     def learns(self) -> bool:

@@ -1,5 +1,6 @@
 """Plain `nn.Module`s: the networks of the literature. Any module of the user's does as well."""
 
+from quickstudy.models.cells import cells
 from quickstudy.models.columns import columns
 from quickstudy.models.context import FiLM, WithContext
 from quickstudy.models.conv4 import conv4
@@ -23,6 +24,7 @@ __all__ = [
     "SetAttention",
     "UNet",
     "WithContext",
+    "cells",
     "columns",
     "conv4",
     "lstm",

@@ -7,6 +7,7 @@ from quickstudy.tasks.gaussian_process import gaussian_process
 from quickstudy.tasks.glyphs import glyphs
 from quickstudy.tasks.linear import linear
 from quickstudy.tasks.masks import masks
+from quickstudy.tasks.mixed_tables import mixed_tables
 from quickstudy.tasks.networks import networks
 from quickstudy.tasks.omniglot import omniglot
 from quickstudy.tasks.omniglot_data import omniglot_available
@@ -29,6 +30,7 @@ __all__ = [
     "glyphs",
     "linear",
     "masks",
+    "mixed_tables",
     "networks",
     "omniglot",
     "omniglot_available",
