@@ -209,7 +209,7 @@ def masks(
     translate: float = 0.0,
     elastic: float = 0.0,
 ) -> MaskSource:
-    """Your own masks: images, and for each a picture that says which of its pixels show what.
+    """Your own masks: images, and for each a picture that says what its pixels show.
 
     A task is a few images of one concept (or of several: --ways 3) and their masks; all else is background.
 
