@@ -16,8 +16,8 @@ _MOST = 1 << 24  # weights that are held at once
 
 def _mixed(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Tensor:
     """PyTorch's attention where the weights are many; where they are few they are written out, since its kernels have
-    no rule for `vmap` and run task by task there."""
-    if query.shape[:-1].numel() * keys.shape[-2] > _MOST:
+    no rule for `vmap` and run task by task there. An export knows no number of queries, and writes them out."""
+    if not torch.compiler.is_compiling() and query.shape[:-1].numel() * keys.shape[-2] > _MOST:
         return F.scaled_dot_product_attention(query, keys, values, mask)
     scores = query @ keys.transpose(-2, -1) / query.shape[-1] ** 0.5
     weights = scores.masked_fill(~mask, torch.finfo(scores.dtype).min).softmax(-1)

@@ -110,7 +110,7 @@ class Axial(Reader):
 
     def _answer(self, state: State, z: Tensor) -> Tensor:
         """(m, outputs) for cells z (m, C, D)."""
-        asking, start = self.asking().expand(len(z), -1), z.new_zeros(())
+        asking, start = self.asking().expand(z.shape[0], -1), z.new_zeros(())
         if self.hints is not None and self.hinted is not None and self.trust is not None:
             hints = self.hints(state["ridge"], _flat(z, state["varies"]))
             asking = asking + self.hinted(hints)
@@ -128,7 +128,7 @@ class Axial(Reader):
         """part(rows), for some rows at a time where it would hold too much; looked_at: by each cell."""
         each = (rows.shape[1] + 1) * looked_at * self.heads
         size = max(1, _MOST // max(each, 1))
-        if torch.is_grad_enabled() or len(rows) <= size:
+        if torch.is_grad_enabled() or torch.compiler.is_compiling() or len(rows) <= size:
             return part(rows)
         return torch.cat([part(some) for some in torch.split(rows, size)])
 
