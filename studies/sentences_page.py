@@ -68,7 +68,7 @@ def sounds(found: dict[str, Any]) -> str:
     )
 
 
-_CONNECTED = ("one network for all", "meta-trained, not adapted", "meta-trained, adapted")
+_CONNECTED = ("not adapted", "adapted")
 
 
 def connected(found: dict[str, Any]) -> str:
