@@ -57,6 +57,14 @@ def digits(data: Path, root: Path) -> None:
     put(data, "fsdd", {str(i): root / ("train" if i < 5 else "test") for i in range(10)})
 
 
+def digits_and_words(data: Path, root: Path) -> None:
+    """As `digits`, with all words that are no digits to train on, too."""
+    digits(data, root)
+    for name in ("lithuanian_commands", "speech_commands_300", "picovoice_wakewords"):
+        kept = set(classes(data, name)) - set(DIGITS) - ({"stop"} if name == "lithuanian_commands" else set())
+        put(data, name, dict.fromkeys(kept, root / "train"), speakers=name != "picovoice_wakewords")
+
+
 def figures(run: Any) -> dict[str, Any]:
     """At 1 and 5 shots; no speaker is in both support and query of a task."""
     found: dict[str, Any] = {"step": run.kept["step"]}
@@ -97,9 +105,7 @@ def scratch(root: Path, folder: Path, changes: dict[str, Any]) -> dict[str, Any]
     """A network from scratch. changes: of the options of the recipe's tasks."""
     began, plain = time.perf_counter(), recipes["audio"]()
     tasks = plain.tasks.options | OPTIONS | {"root": str(root), "rate": 8000} | changes
-    config = replace(
-        plain, tasks=replace(plain.tasks, options=tasks), queries=QUERIES, iterations=STEPS, seed=_SEED
-    )
+    config = replace(plain, tasks=replace(plain.tasks, options=tasks), queries=QUERIES, iterations=STEPS, seed=_SEED)
     run = qs.train(config, out=folder / "run", quiet=True)
     found = figures(run) | {"seconds": time.perf_counter() - began}
     print(root.name, changes, found, flush=True)
