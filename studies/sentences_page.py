@@ -49,8 +49,8 @@ the rate and the share of tokens that are hidden, among {settings}. Its authors 
 _SOUNDS = {
     "words": "Lithuanian words, wake words and English digits; tests on 20 other English words",
     "digits": "the digits 0 to 4; tests on 5 to 9",
-    "digits, other words too": "the digits 0 to 4, Lithuanian and English words that are no digits, wake words; tests on "
-    "the digits 5 to 9",
+    "digits, other words too": "the digits 0 to 4, other English and Lithuanian words, and wake words; tests on the "
+    "digits 5 to 9",
 }
 
 
@@ -59,10 +59,11 @@ def sounds(found: dict[str, Any]) -> str:
     text = f"""## Spoken words
 
 Words that were never heard, in 5-way tasks with {found["queries"]} queries of each word. No speaker is in both support
-and query of a task; the four speakers of the digits are also those of the training digits. From scratch means the recipe
-`audio` at 8 kHz, with the options that are named. The speech embedding is Google's, by the recipe `audio-embedding`; it
-was trained on other data, and has probably heard these English words, digits among them: its figures say little about
-words that are rare. Options were chosen on training recordings, by words that were held out of them.
+and query of a task; the four speakers of the digits are also those of the training digits. From scratch means the
+recipe `audio` at 8 kHz, with the options that are named. The speech embedding is Google's, by the recipe
+`audio-embedding`; it was trained on other data, and has probably heard these English words, digits among them: its
+figures say little about words that are rare. Options were chosen on training recordings, by words that were held out of
+them.
 """
     for name, models in found["rows"].items():
         rows = [

