@@ -23,6 +23,7 @@ EPISODES, QUERIES, STEPS = 600, 5, 800
 OPTIONS = {"group": "(s[0-9]+)_", "val": 0.0, "test": 0.0}  # who speaks; the folders are the splits
 TRIM = 25.0
 VOICES: dict[str, Any] = {"trim": TRIM, "normalise": "clip", "stretch": 0.5, "warp": 0.05}
+SHRINKAGE, CALIBRATION = 0.8, 40
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 _SEED, _HELD_OUT = 0, 6
 
@@ -103,11 +104,16 @@ def embedding(root: Path, folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         yield f"speech embedding, {name}", figures(run) | {"seconds": time.perf_counter() - began}
 
 
-def scratch(root: Path, folder: Path, changes: dict[str, Any]) -> dict[str, Any]:
+def scratch(root: Path, folder: Path, changes: dict[str, Any], shrinkage: float = 1.0) -> dict[str, Any]:
     """A network from scratch. changes: of the options of the recipe's tasks."""
     began, plain = time.perf_counter(), recipes["audio"]()
     tasks = plain.tasks.options | OPTIONS | {"root": str(root), "rate": 8000} | changes
-    config = replace(plain, tasks=replace(plain.tasks, options=tasks), queries=QUERIES, iterations=STEPS, seed=_SEED)
+    learner = plain.learner.options | {"shrinkage": shrinkage}
+    config = replace(
+        plain, tasks=replace(plain.tasks, options=tasks), learner=replace(plain.learner, options=learner),
+        queries=QUERIES, iterations=STEPS, validate_every=STEPS, seed=_SEED,
+        calibration_episodes=plain.calibration_episodes if shrinkage == 1 else CALIBRATION,
+    )  # fmt: skip
     run = qs.train(config, out=folder, quiet=True)
     return figures(run) | {"seconds": time.perf_counter() - began}
 
@@ -134,8 +140,8 @@ def measured(protocol: Any, folder: Path) -> Iterator[tuple[str, dict[str, Any]]
         yield from embedding(root, folder)
     else:
         yield (
-            "from scratch, trimmed, normalised by clip, stretched and warped",
-            scratch(root, folder / "warped", VOICES),
+            "from scratch, trimmed, normalised by clip, stretched, warped, whitened",
+            scratch(root, folder / "voices", VOICES, SHRINKAGE),
         )
 
 
