@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import quickstudy as qs
-from quickstudy.registry import learners, recipes
+from quickstudy.registry import learners, models, recipes
 from quickstudy.storage.provenance import commit
 from studies.common import interval, store
 from studies.templates import accuracies
@@ -23,7 +23,7 @@ EPISODES, QUERIES, STEPS = 600, 5, 800
 OPTIONS = {"group": "(s[0-9]+)_", "val": 0.0, "test": 0.0}  # who speaks; the folders are the splits
 TRIM = 25.0
 VOICES: dict[str, Any] = {"trim": TRIM, "normalise": "clip", "stretch": 0.5, "warp": 0.05}
-SHRINKAGE, CALIBRATION = 0.8, 40
+SHRINKAGE, CALIBRATION, WIDTHS, FEWER = 0.8, 40, (16, 32, 64), 400
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 _SEED, _HELD_OUT = 0, 6
 
@@ -45,14 +45,18 @@ def classes(data: Path, name: str) -> list[str]:
         return sorted({Path(one).parent.name for one in archive.namelist() if Path(one).suffix})
 
 
-def words(data: Path, root: Path) -> None:
-    """Lithuanian words, wake words and digits to train on, six Lithuanian words to choose by, English ones to test."""
+def lithuanian_and_wake_words(data: Path, root: Path) -> None:
+    """To train on, and six Lithuanian words to choose by."""
     lithuanian = [one for one in classes(data, "lithuanian_commands") if one != "stop"]  # an English word, too
     held = dict.fromkeys(lithuanian[:: len(lithuanian) // _HELD_OUT][:_HELD_OUT], root / "val")
     put(data, "lithuanian_commands", dict.fromkeys(lithuanian, root / "train") | held)
-    put(
-        data, "picovoice_wakewords", dict.fromkeys(classes(data, "picovoice_wakewords"), root / "train"), speakers=False
-    )
+    wake = classes(data, "picovoice_wakewords")
+    put(data, "picovoice_wakewords", dict.fromkeys(wake, root / "train"), speakers=False)
+
+
+def words(data: Path, root: Path) -> None:
+    """Lithuanian words, wake words and digits to train on, six Lithuanian words to choose by, English ones to test."""
+    lithuanian_and_wake_words(data, root)
     put(data, "fsdd", dict.fromkeys(classes(data, "fsdd"), root / "train"))
     english = [one for one in classes(data, "speech_commands_300") if one not in DIGITS]
     put(data, "speech_commands_300", dict.fromkeys(english, root / "test"))
@@ -66,9 +70,9 @@ def digits(data: Path, root: Path) -> None:
 def digits_and_words(data: Path, root: Path) -> None:
     """As `digits`, with all words that are no digits to train on, too."""
     digits(data, root)
-    for name in ("lithuanian_commands", "speech_commands_300", "picovoice_wakewords"):
-        kept = set(classes(data, name)) - set(DIGITS) - ({"stop"} if name == "lithuanian_commands" else set())
-        put(data, name, dict.fromkeys(kept, root / "train"), speakers=name != "picovoice_wakewords")
+    lithuanian_and_wake_words(data, root)
+    english = [one for one in classes(data, "speech_commands_300") if one not in DIGITS]
+    put(data, "speech_commands_300", dict.fromkeys(english, root / "train"))
 
 
 def figures(run: Any) -> dict[str, Any]:
@@ -104,16 +108,17 @@ def embedding(root: Path, folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         yield f"speech embedding, {name}", figures(run) | {"seconds": time.perf_counter() - began}
 
 
-def scratch(root: Path, folder: Path, changes: dict[str, Any], shrinkage: float = 1.0) -> dict[str, Any]:
-    """A network from scratch. changes: of the options of the recipe's tasks."""
+def scratch(root: Path, folder: Path, voices: bool = False) -> dict[str, Any]:
+    """The recipe, or, for few speakers, a smaller network on recordings that are made to sound like others'."""
     began, plain = time.perf_counter(), recipes["audio"]()
-    tasks = plain.tasks.options | OPTIONS | {"root": str(root), "rate": 8000} | changes
-    learner = plain.learner.options | {"shrinkage": shrinkage}
-    config = replace(
-        plain, tasks=replace(plain.tasks, options=tasks), learner=replace(plain.learner, options=learner),
-        queries=QUERIES, iterations=STEPS, validate_every=STEPS, seed=_SEED,
-        calibration_episodes=plain.calibration_episodes if shrinkage == 1 else CALIBRATION,
-    )  # fmt: skip
+    tasks = plain.tasks.options | OPTIONS | {"root": str(root), "rate": 8000} | (VOICES if voices else {})
+    config = replace(plain, tasks=replace(plain.tasks, options=tasks), queries=QUERIES, iterations=STEPS, seed=_SEED)
+    if voices:
+        learner = learners.part("simpleshot", **plain.learner.options | {"shrinkage": SHRINKAGE})
+        config = replace(
+            config, model=models.part("speech", widths=WIDTHS), learner=learner, iterations=FEWER,
+            validate_every=FEWER, calibration_episodes=CALIBRATION,
+        )  # fmt: skip
     run = qs.train(config, out=folder, quiet=True)
     return figures(run) | {"seconds": time.perf_counter() - began}
 
@@ -135,13 +140,13 @@ def measured(protocol: Any, folder: Path) -> Iterator[tuple[str, dict[str, Any]]
         yield "alignment of cepstra, nothing is trained", alignment(root, learn=False)
         yield "alignment of cepstra, whitened within parts of words", alignment(root, learn=True)
     if protocol is not digits_and_words:
-        yield "from scratch", scratch(root, folder / "scratch", {})
+        yield "from scratch", scratch(root, folder / "scratch")
     if protocol is words:
         yield from embedding(root, folder)
     else:
         yield (
             "from scratch, trimmed, normalised by clip, stretched, warped, whitened",
-            scratch(root, folder / "voices", VOICES, SHRINKAGE),
+            scratch(root, folder / "voices", voices=True),
         )
 
 
