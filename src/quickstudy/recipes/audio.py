@@ -37,7 +37,7 @@ def audio_embedding() -> RunConfig:
     """Your own recordings on Google's frozen speech embedding: `--model.file`, `--model.spectrogram` are its files.
 
     All that is learned is which directions of the embedding tell words apart and which speakers, in closed form. The
-    window of 1.5 s is longer than a word: the embedding is an average over windows of 0.8 s, which all must hold it.
+    window is longer than a word, as the embedding is the mean over windows of 0.8 s, of which some must hold it whole.
     """
     return RunConfig(
         name="audio-embedding",
