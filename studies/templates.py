@@ -11,7 +11,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import quickstudy as qs
-from quickstudy.episode import Examples
 from quickstudy.learners.pretrained import whitening
 
 CEPSTRA, CONTEXT, PARTS = 13, 4, 8
@@ -61,7 +60,7 @@ def of_parts(source: Any) -> tuple[Tensor, Tensor]:
     words, names = cepstra(episode.query.x[0]), episode.query.y[0]
     part = [y * PARTS + torch.arange(len(word)) * PARTS // len(word) for word, y in zip(words, names, strict=True)]
     frames, y = torch.cat(words), torch.cat(part)
-    return frames.mean(0), whitening(Examples(frames, y, torch.ones_like(y, dtype=torch.bool)), 0.5)
+    return frames.mean(0), whitening(frames, y, 0.5)
 
 
 def accuracies(

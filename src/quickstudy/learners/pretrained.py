@@ -29,7 +29,7 @@ from quickstudy.learners.base import IterativeLearner, Learner
 from quickstudy.learners.classifiers import Classifier, Linear
 from quickstudy.learners.descent import begin, descend, task_parameters
 from quickstudy.learners.moments import Moments
-from quickstudy.masked import class_means, masked_mean
+from quickstudy.masked import masked_mean
 
 _FAINTEST = 1e-8  # of the largest variance: less is rounding
 
@@ -126,7 +126,7 @@ class PretrainedEmbedding(Pretraining):
             taken: Params = {EMBEDDING_MEAN: z.mean(dim=0)} if self.centre else {}
             if self.shrinkage < 1:
                 y, mask = (torch.cat([getattr(episode.query, part) for episode in episodes]) for part in ("y", "mask"))
-                taken[WHITENING] = whitening(Examples(z, y, mask), self.shrinkage)
+                taken[WHITENING] = whitening(z[mask], y[mask], self.shrinkage)
         return params | taken
 
     def _transform(self, params: Params, z: Tensor) -> Tensor:
@@ -186,30 +186,28 @@ class FineTuning(Pretraining, IterativeLearner):
         return own, with_prefix(TASK, task)
 
 
-def whitening(known: Examples, shrinkage: float) -> Tensor:
-    """C^(-1/2), (D, D), where C is the covariance of embeddings x (n, D) about the means of their classes y (n,).
+def whitening(z: Tensor, y: Tensor, shrinkage: float) -> Tensor:
+    """C^(-1/2), (D, D), where C is the covariance of embeddings z (n, D) about the means of their classes y (n,).
 
     Directions in which examples of one class differ, as by speakers or microphones, then count less (within-class
     covariance normalisation, Hatch, Kajarekar & Stolcke 2006). shrinkage: share of C that is replaced by the multiple
     of the identity with the same trace (Ledoit & Wolf 2004). Where no class has two examples, the identity.
 
-    >>> x = torch.tensor([[0.0, 0.0], [4.0, 0.0], [1.0, 9.0], [1.0, 7.0]])
-    >>> whitening(Examples(x, torch.tensor([0, 0, 1, 1]), torch.ones(4).bool()), 0.0)
+    >>> z = torch.tensor([[0.0, 0.0], [4.0, 0.0], [1.0, 9.0], [1.0, 7.0]])
+    >>> whitening(z, torch.tensor([0, 0, 1, 1]), 0.0)
     tensor([[0.5000, 0.0000],
             [0.0000, 1.0000]])
     """
-    assert isinstance(known.x, Tensor)
-    _, number = known.y.unique(return_inverse=True)  # type: ignore[no-untyped-call]
-    z = known.x.double()
-    means, present = class_means(z, known._replace(y=number), int(number.max()) + 1)
-    within = (z - means[number]) * known.mask[:, None]
-    free = int(known.mask.sum()) - int(present.sum())
+    _, number, counts = y.unique(return_inverse=True, return_counts=True)  # type: ignore[no-untyped-call]
+    exact = z.double()
+    means = exact.new_zeros((len(counts), z.shape[1])).index_add(0, number, exact) / counts[:, None]
+    within, free = exact - means[number], len(z) - len(counts)
     scatter = within.T @ within
     even = scatter.trace() / len(scatter)
+    same = torch.eye(len(scatter), dtype=exact.dtype, device=z.device)
     if free < 1 or float(even) <= 0:
-        return torch.eye(len(scatter), dtype=known.x.dtype, device=z.device)
-    mixed = (1 - shrinkage) * scatter + shrinkage * even * torch.eye(len(scatter), dtype=z.dtype, device=z.device)
-    size, direction = torch.linalg.eigh(mixed / free)
+        return same.to(z.dtype)
+    size, direction = torch.linalg.eigh(((1 - shrinkage) * scatter + shrinkage * even * same) / free)
     roots = size.clamp(min=_FAINTEST * float(size[-1])).rsqrt()
     root: Tensor = (direction * roots) @ direction.T
-    return root.to(known.x.dtype)
+    return root.to(z.dtype)
