@@ -16,6 +16,7 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from quickstudy.engine import Engine, place, resolve_device
 from quickstudy.engine.distribute import Group
+from quickstudy.engine.kept import on_features
 from quickstudy.engine.vectorize import tasks_of
 from quickstudy.entries import CONSTANT, HEAD, INNER, PARAMETER, of_kind, require_alike
 from quickstudy.episode import Params
@@ -260,11 +261,12 @@ def check_group(config: RunConfig, group: Group) -> None:
 
 def calibrated(parts: Parts, config: RunConfig, params: Params) -> Params:
     """φ as it is used on new tasks: with BatchNorm statistics over training tasks, which are not augmented for it."""
-    learner = parts.training_engine.learner
+    params = {name: value.detach() for name, value in params.items()}
+    engine, training = on_features(parts.training_engine, params, parts.training.plain())
     indices = torch.arange(config.calibration_episodes, device=parts.engine.device) + _CALIBRATION
-    episodes = list(tasks_of(parts.training.plain().episodes("train", indices)))
+    episodes = list(tasks_of(training.episodes("train", indices)))
     with parts.engine.autocast():
-        return learner.calibrate({name: value.detach() for name, value in params.items()}, episodes)
+        return engine.learner.calibrate(params, episodes)
 
 
 def initial_params(parts: Parts, config: RunConfig) -> Params:
