@@ -10,6 +10,7 @@ from studies import (
     connected,
     encoders,
     lines,
+    masks,
     memory,
     networks,
     optimizers,
@@ -17,6 +18,7 @@ from studies import (
     recall,
     samples_run,
     sounds,
+    tables,
     texts,
     unlabelled,
     writers,
@@ -33,6 +35,7 @@ STUDIES = {
     "domains": averages.domains,
     "gp": reading.gp,
     "tables": reading.tables,
+    "mixed": tables.mixed,
     "online": reading.online,
     "lines": lines.lines,
     "optimizers": optimizers.optimizers,
@@ -45,6 +48,7 @@ STUDIES = {
     "samples": samples_run.samples,
     "sounds": sounds.sounds,
     "connected": connected.connected,
+    "masks": masks.masks,
 }
 
 if __name__ == "__main__":

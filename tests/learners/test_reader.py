@@ -25,7 +25,7 @@ from quickstudy.registry import formats, learners, models, sources
 from quickstudy.spec import TaskSpec
 from quickstudy.targets.base import Distribution
 
-NAMES = ("incontext", "cnp", "anp", "snail", "lstm", "mann")
+NAMES = ("incontext", "axial", "cnp", "anp", "snail", "lstm", "mann")
 
 
 def made(name: str, spec: TaskSpec, **options: object) -> tuple[ReaderLearner, Params]:

@@ -27,7 +27,7 @@ class Adapt:
     """Folder to write the adapted model to."""
     support: Path | None = None
     """The examples, as the run's format has them: a folder with one sub-folder of files for each class, whose name is
-    the class; a CSV file of rows with their labels; or a CSV file of the seen values of a series."""
+    the class; a file of rows with their labels (CSV, TSV, Parquet); or a CSV file of the seen values of a series."""
     classes: tuple[str, ...] = ()
     """Names of classes that are examples of them, for runs on texts; with these, other examples need not be given."""
     template: str = "{}"
@@ -42,6 +42,12 @@ class Adapt:
     """Steps of entropy."""
     task: str | None = None
     """Which task, where the file holds several: the name of a series, or of a group of rows."""
+    target: str | None = None
+    """The column of rows that holds what is to be told, if it is not called as where the run was trained."""
+    exclude: tuple[str, ...] = ()
+    """Columns of rows to leave out, such as an id."""
+    categories: tuple[str, ...] = ()
+    """Columns of rows whose cells are names of things though they look like numbers."""
     broken: Broken = "refuse"
     """What to do with a record that cannot be read: refuse all, or skip it."""
     device: str | None = None
@@ -54,16 +60,19 @@ def run(argv: Sequence[str]) -> int:
     done = open_run(options.run, options.device)
     if options.support is None and not options.classes:
         raise ConfigError("Give the examples of each class (--support), or, of texts, names of classes (--classes).")
-    support, labels = None, None
+    said = {"label": options.target, "exclude": options.exclude, "categories": options.categories}
+    columns = {name: value for name, value in said.items() if value}
+    spec, support, labels = done.learner.spec, None, None
     if options.support is not None:
-        found = support_set(done.learner.spec, options.support, options.task)
+        found = support_set(spec.format.told(**columns), spec.target, options.support, options.task)
         support, labels = found.items, found.labels
     began = time.perf_counter()
-    format, further = done.learner.spec.format, options.unlabelled
-    extra = None if further is None else format.find(further, labelled=False).items
+    further = options.unlabelled
+    extra = None if further is None else spec.format.find(further, labelled=False).items
     model = done.adapt(
-        support, labels, options.broken, extra, options.shift, options.shift_steps, options.classes, options.template
-    )
+        support, labels, options.broken, unlabelled=extra, shift=options.shift, shift_steps=options.shift_steps,
+        classes=options.classes, template=options.template, **columns,
+    )  # fmt: skip
     took = time.perf_counter() - began
     model.save(options.out)
     tell(f"{learned(model)} in {1000 * took:.0f} ms: {options.out}")

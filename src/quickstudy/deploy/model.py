@@ -13,20 +13,21 @@ import torch
 from torch import Tensor, nn
 
 from quickstudy.deploy.domain import Shift, shifted
+from quickstudy.deploy.partly import one_by_one, partly_encoded
 from quickstudy.deploy.store import read_model, write_model
 from quickstudy.engine import place, resolve_device
 from quickstudy.entries import reference
 from quickstudy.episode import Examples, Features, Params, State, joined, leaves, map_features
-from quickstudy.errors import CheckpointError, ConfigError, DataError, ShapeError, fitting_together
+from quickstudy.errors import CheckpointError, ConfigError, DataError, ShapeError, first_of, fitting_together
 from quickstudy.formats.base import Format
 from quickstudy.formats.records import Broken, Stored, moved, say
 from quickstudy.learners import Learner
 from quickstudy.learners.frozen import Frozen, frozen
-from quickstudy.masked import UNLABELLED
 from quickstudy.registry import OWN, models
 from quickstudy.spec import TaskSpec, check_examples
 from quickstudy.targets.answers import Answer
 from quickstudy.targets.base import Distribution
+from quickstudy.targets.maps import LabelMaps
 from quickstudy.training.build import restored_learner
 from quickstudy.training.config import RunConfig
 
@@ -234,21 +235,27 @@ def support_set(
     further records and their labels, None for those that have none.
     """
     built = learner.spec
-    stored = built.format.store(records, broken)
+    if built.target.grid and labels is None and isinstance(records, str | Path):
+        found = built.format.find_maps(records)
+        records, labels = found.items, found.labels
+    opened = built.format.opened(records)
+    stored = opened.store(records, broken)
     say(stored.notices)
-    if broken == "skip" and labels is not None:
+    if built.target.grid:
+        stored, labels = with_maps(built.format, stored, records, labels, broken)
+    elif broken == "skip" and labels is not None:
         labels = [labels[i] for i in stored.kept]
     if not len(leaves(stored.x)[0]):
         raise DataError("There is no support example to learn from. Give at least one of each class.")
     for more, told in extra:
-        further = built.format.store(more, broken)
+        further = opened.store(more, broken)
         say(further.notices)
         given = [None] * len(further.kept) if told is None else [told[i] for i in further.kept]
-        labels = [*_one_by_one(labels), *given]
+        labels = [*one_by_one(labels), *given]
         stored = stored._replace(x=joined(stored.x, further.x))
-    format = built.format.fitting(stored.x, records)
+    format = opened.fitting(stored.x, records)
     narrower = models.traits(config.model.name).narrower
-    if format.layout != built.format.layout and not (built.format.accepts(format) and _takes(learner, config, format)):
+    if format.layout != built.format.layout and not _takes(learner, config, format):
         most = " and takes no larger ones" if narrower else ""
         raise ShapeError(
             f"The support set is {format}, but the run was trained on {built.format}{most}. Give examples of that "
@@ -257,7 +264,7 @@ def support_set(
     x = map_features(lambda t: t.to(like.device), stored.x)
     fitted = format.prepare(x)
     features, labels = format.examples(x, labels, fitted)
-    y, names = _partly_encoded(learner, labels)
+    y, names = partly_encoded(learner, labels)
     count = len(leaves(features)[0])
     if len(y) != count:
         raise DataError(f"There are {count} support examples but {len(y)} labels. Give one label for each.")
@@ -270,36 +277,30 @@ def support_set(
     return support, names, fitted, spec
 
 
-def _one_by_one(labels: Any) -> list[Any]:
-    """Labels of any kind as a list; none where there are none."""
-    listed: list[Any] = labels.tolist() if hasattr(labels, "tolist") else list(labels if labels is not None else ())
-    return listed
-
-
-def _partly_encoded(learner: Learner, labels: Any) -> tuple[Tensor, tuple[str, ...]]:
-    """What the target makes of labels, some of which may be None for a learner that learns from such examples."""
-    told = labels if isinstance(labels, list | tuple) else ()
-    known = [i for i, label in enumerate(told) if label is not None]
-    if len(known) == len(told):
-        return learner.spec.target.encode(labels)
-    if not learner.semi_supervised:
-        raise DataError(
-            f"{len(told) - len(known)} of {len(told)} support examples have no label, and this learner makes nothing "
-            "of such. Leave them out, or train one that does: --learner semi-protonet."
-        )
-    if not known:
-        raise DataError("No support example has a label. Give one of each class at least.")
-    some, names = learner.spec.target.encode([told[i] for i in known])
-    y = torch.full((len(told),), UNLABELLED)
-    y[known] = some
-    return y, names
+def with_maps(format: Format, stored: Stored, records: Any, labels: Any, broken: Broken) -> tuple[Stored, LabelMaps]:
+    """The stored records that have maps of labels, and these."""
+    if labels is None:
+        raise DataError(f"Learning masks needs one for each of the {format.what}. Give them: run.adapt(images, masks).")
+    if len(stored.kept) < len(records):
+        records = [records[i] for i in stored.kept]
+        labels = labels.chosen(stored.kept) if isinstance(labels, LabelMaps) else [labels[i] for i in stored.kept]
+    maps, kept, left_out = format.maps(records, labels, broken)
+    if left_out:
+        say([f"{len(left_out)} masks left out: {first_of(left_out)}"])
+    x = map_features(lambda t: t[kept], stored.x)
+    return Stored(x, [stored.kept[i] for i in kept], stored.notices), maps
 
 
 def _takes(learner: Learner, config: RunConfig, format: Format) -> bool:
     """Whether the network takes another format than it was built for: if its model says so, or one of one's own does
     when it is tried."""
+    built, traits = learner.spec.format, models.traits(config.model.name)
+    if traits.wider and format.accepts(built):
+        return True
+    if not built.accepts(format):
+        return False
     if config.model.name != OWN:
-        return models.traits(config.model.name).narrower
+        return traits.narrower
     try:
         learner.network.output_shape(format)
     except (RuntimeError, ValueError, TypeError, LookupError):  # what networks raise for a shape that they do not take

@@ -108,7 +108,7 @@ def _by_class(root: Path, suffixes: Sequence[str], what: str) -> Records:
     return Records(paths, [str(path) for path in paths], labels)
 
 
-def read_csv(path: str | Path) -> tuple[list[str], list[list[str]], list[int]]:
+def read_csv(path: str | Path, separator: str = ",") -> tuple[list[str], list[list[str]], list[int]]:
     """The columns' names, the cells of every line, and the lines' numbers; empty lines are passed over.
 
     Raises ConfigError for a file that cannot be opened, DataError, naming the line, for one that is no table.
@@ -118,7 +118,7 @@ def read_csv(path: str | Path) -> tuple[list[str], list[list[str]], list[int]]:
     require_regular(path)
     try:
         with Path(path).open(newline="", encoding="utf-8-sig") as file:
-            lines = csv.reader(file)
+            lines = csv.reader(file, delimiter=separator)
             columns = [name.strip() for name in next(lines, [])]
             for cells in lines:
                 if not cells:
@@ -133,9 +133,10 @@ def read_csv(path: str | Path) -> tuple[list[str], list[list[str]], list[int]]:
         raise ConfigError(f"{path} cannot be read ({error.strerror}). Give the path of a CSV file.") from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} is no CSV file in UTF-8 ({error}). Export it as one.") from error
-    if len(columns) == 1 and any(mark in columns[0] for mark in ";\t"):
+    if len(columns) == 1 and any(mark in columns[0] for mark in ";\t,"):
         raise DataError(
-            f"The columns of {path} are not separated by commas. Export it with commas, and decimal points."
+            f"The columns of {path} are not separated by {'commas' if separator == ',' else 'tabs'}. Export it with "
+            "commas, and decimal points; or with tabs, as a .tsv file."
         )
     if len(set(columns)) < len(columns):
         twice = next(name for name in columns if columns.count(name) > 1)
@@ -173,3 +174,11 @@ def column(columns: Sequence[str], name: str, path: str | Path, how: str) -> int
             f"first line, separated by commas, or say which it is ({how})."
         )
     return columns.index(name)
+
+
+def one_file(place: str | Path | Sequence[str | Path]) -> Path:
+    """The one file that a place names."""
+    places = [place] if isinstance(place, str | Path) else list(place)
+    if len(places) != 1:
+        raise ConfigError(f"Give one CSV file, found {len(places)}: {', '.join(map(str, places))}.")
+    return Path(places[0])

@@ -52,7 +52,25 @@ def read_rows(place: Any) -> Rows:
     path = Path(place)
     if path.is_dir():
         return _saved(path)
-    return READERS[path.suffix.lower()](path)
+    return READERS.get(path.suffix.lower(), _csv)(path)
+
+
+def files_of(place: str | Path | Sequence[str | Path], what: str) -> list[Path]:
+    """The files of rows that a place names: a file itself, and those in a folder, sorted by name.
+
+    what: such rows are called. Raises DataError for a folder that holds none.
+    """
+    files: list[Path] = []
+    for one in [place] if isinstance(place, str | Path) else place:
+        path = Path(one)
+        if holds_rows(path) or not path.is_dir():
+            files.append(path)
+            continue
+        found = sorted(f for f in path.iterdir() if f.suffix.lower() in READERS and not f.name.startswith("."))
+        if not found:
+            raise DataError(f"There are no files of {what} ({', '.join(READERS)}) in {path}. Name one, or add some.")
+        files += found
+    return files
 
 
 def labels_and_groups(rows: Rows, label: str, group: str) -> tuple[list[str], list[str] | None]:
@@ -76,8 +94,8 @@ def missing(cell: Any) -> bool:
         return True
 
 
-def _csv(path: Path) -> Rows:
-    columns, rows, lines = read_csv(path)
+def _csv(path: Path, separator: str = ",") -> Rows:
+    columns, rows, lines = read_csv(path, separator)
     at = {name: i for i, name in enumerate(columns)}
     return Rows(
         str(path), columns, [f"{path}, line {line}" for line in lines], lambda name: [cells[at[name]] for cells in rows]
@@ -170,6 +188,7 @@ def _frame(frame: Any) -> Rows:
 
 READERS: dict[str, Callable[[Path], Rows]] = {
     ".csv": _csv,
+    ".tsv": lambda path: _csv(path, "\t"),
     ".jsonl": _jsonl,
     ".ndjson": _jsonl,
     ".parquet": _parquet,

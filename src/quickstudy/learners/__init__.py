@@ -1,6 +1,7 @@
 """Learners: the contract (`base`), one family a file, and the named algorithms as short constructors."""
 
 from quickstudy.learners.base import IterativeLearner, Learner
+from quickstudy.learners.decoder import DecoderLearner, decoder
 from quickstudy.learners.embedding import EmbeddingLearner, matchingnet, meta_baseline, protonet, r2d2
 from quickstudy.learners.feat import FEATLearner, feat
 from quickstudy.learners.frozen import frozen
@@ -16,6 +17,7 @@ from quickstudy.learners.relation import RelationLearner, relationnet
 from quickstudy.learners.semi import semi_protonet
 
 __all__ = [
+    "DecoderLearner",
     "EmbeddingLearner",
     "FEATLearner",
     "FineTuning",
@@ -33,6 +35,7 @@ __all__ = [
     "baseline_plus_plus",
     "cavia",
     "cnp",
+    "decoder",
     "feat",
     "finetune",
     "fomaml",

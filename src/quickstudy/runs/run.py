@@ -195,24 +195,36 @@ class Run:
         records: Any = None,
         labels: Any = None,
         broken: Broken = "refuse",
+        *,
         unlabelled: Any = None,
         shift: Shift = "none",
         shift_steps: int = 10,
         classes: Sequence[str] = (),
         template: str = "{}",
+        **columns: Any,
     ) -> Model:
         """Learn a new task from support records and their labels; one way for every kind of data.
 
         records: what the run's format takes: image files, arrays, rows of a table (or a data frame), or the seen values
-        of a time series, which is its own labels. labels: a class name, or a number, for each. broken: whether a file
-        that cannot be read stops everything, or is left out ('skip'). unlabelled: further records that nobody has
-        labelled, for a learner that uses them (semi-protonet), or as inputs of a new domain that φ is to follow: by its
-        'statistics', or also by the 'entropy' of what it says of them, in `shift_steps` steps. Such a model is
-        `transductive`. classes: names that are examples of their classes themselves, each put into the `template`, for
-        texts: with an encoder that knows what words mean, no other example is needed.
+        of a time series, which is its own labels. labels: a class name, a number, a text or a mask for each; a folder
+        of images and masks has both. broken: whether a file that cannot be read stops everything, or is left out
+        ('skip'). unlabelled: further records that nobody has labelled, for a learner that uses them (semi-protonet), or
+        as inputs of a new domain that φ is to follow: by its 'statistics', or also by the 'entropy' of what it says of
+        them, in `shift_steps` steps. Such a model is `transductive`. classes: names that are examples of their classes
+        themselves, each put into the `template`, for texts: with an encoder that knows what words mean, no other
+        example is needed. columns: of rows, what `Format.told` takes, such as `exclude=("id",)`; with `label="price"`
+        and no labels, they are that column of a file or data frame.
+
+        >>> model = run.adapt("train.csv", label="price", exclude=("id",))  # doctest: +SKIP
         """
         if records is None and not classes:
             raise ConfigError("There is nothing to learn from. Give records and labels, or names of classes.")
+        learner = self.learner
+        if columns:
+            learner = learner.at(replace(learner.spec, format=learner.spec.format.told(**columns)))
+        if labels is None and "label" in columns:
+            found = learner.spec.format.find(records)
+            records, labels = found.items, found.labels
         provenance = {
             "run": str(self.folder),
             "adapted_at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -220,6 +232,6 @@ class Run:
             "version": __version__,
         }
         return adapt(
-            self.config, self.learner, self.params, records, labels, provenance, broken, unlabelled, shift, shift_steps,
+            self.config, learner, self.params, records, labels, provenance, broken, unlabelled, shift, shift_steps,
             classes, template,
         )  # fmt: skip
