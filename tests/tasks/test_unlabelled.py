@@ -141,6 +141,21 @@ def test_partitions_differ_and_repeat() -> None:
     assert not torch.equal(*together)
 
 
+def test_texts_of_a_file_are_classes_whose_tokens_are_hidden(tmp_path: Path) -> None:
+    pytest.importorskip("tokenizers")
+    lines = [f"the {i}th sentence of {i * i} words about {'abcdef'[i % 6] * 5}" for i in range(40)]
+    (tmp_path / "t.csv").write_text("text\n" + "\n".join([*lines, lines[0]]) + "\n")
+    source = sources.make(
+        "unlabelled", root=str(tmp_path / "t.csv"), format="text", options=("vocabulary", "300", "length", "40"),
+        distort=("drop", "0.3"), val=0.0,
+    )  # fmt: skip
+    assert len(source.classes("train")) == 40  # of 41 texts, two are equal
+    episode = source.sampled(Sampling(5, 1, 2)).episodes("train", torch.arange(3))
+    ids, seen = episode.support.x["input_ids"], episode.support.x["attention_mask"]
+    assert torch.equal(ids.repeat_interleave(2, 1), episode.query.x["input_ids"])
+    assert not torch.equal(seen.repeat_interleave(2, 1), episode.query.x["attention_mask"])
+
+
 def test_from_a_folder_of_files_to_a_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = fill(tmp_path / "unsorted", classes=5)
     words = ["--tasks.root", str(root), "--tasks.options", *OPTIONS, "--model.width", "8", "--iterations", "2"]
