@@ -55,7 +55,7 @@ def test_a_domain_like_the_held_out_one_helps_and_another_hurts(tmp_path: Path) 
     assert found.train == ("good", "odd") and len(found.held) == 6  # one group is held out: its classes
     good, odd = found.total["good"], found.total["odd"]
     assert good.mean + good.ci95 < 0 < odd.mean - odd.ci95
-    assert found.hurting == ["odd"]
+    assert found.hurting == ["odd"] and set(found.held_loss) == set(found.held) and set(found.loss) == {"good", "odd"}
     small = influence(parts.training_engine, run.params, parts.training, (parts.source, "val"), 24, 0.001)
     ratio = found.total["odd"].mean / small.total["odd"].mean
     assert ratio == pytest.approx(50, rel=0.5)  # to first order in the length of the step

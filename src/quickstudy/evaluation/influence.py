@@ -24,7 +24,8 @@ class Influence:
     """How the loss of held-out tasks changes by a step on training tasks of one class or domain; below 0 it helps.
 
     train, held: names of training arms (A,) and held-out ones (B,). change: by both, over held-out tasks, which are the
-    same for all arms. loss: of the tasks of each training arm and of each held-out one, before any step.
+    same for all arms; total: over all of them. loss: of the tasks of each training arm, and held_loss: of each held-out
+    one, before any step.
     """
 
     train: tuple[str, ...]
@@ -32,6 +33,7 @@ class Influence:
     change: Mapping[str, Mapping[str, Estimate]]
     total: Mapping[str, Estimate]
     loss: Mapping[str, Estimate]
+    held_loss: Mapping[str, Estimate]
 
     @property
     def hurting(self) -> list[str]:
@@ -64,13 +66,13 @@ def influence(
     theirs = _arms(source, split, tasks, most)
     judging = engine.learner if source.spec == training.spec else engine.learner.at(source.spec)
     before = {name: _losses(engine, judging, params, source.episodes(split, at)) for name, at in theirs.items()}
-    loss = {name: Estimate.of(value) for name, value in before.items()}
+    loss: dict[str, Estimate] = {}
     moving = {name: value for name, value in params.items() if engine.learner.moves(name)}
     length = step * torch.stack([value.square().sum() for value in moving.values()]).sum().sqrt()
     change: dict[str, dict[str, Estimate]] = {}
     total: dict[str, Estimate] = {}
     for number, (name, at) in enumerate(mine.items()):
-        grads, own, _ = engine.gradients(params, training.episodes("train", at), at)
+        grads, own, _ = engine.gradients(params, training.episodes("train", at), at.to(engine.device))
         size = torch.nn.utils.get_total_norm(grads.values())
         moved = params | {n: params[n] - length * grads[n] / size.clamp(min=1e-30) for n in grads}
         after = {
@@ -82,7 +84,8 @@ def influence(
         loss[name] = Estimate.of(own.detach().cpu())
         if on_progress is not None:
             on_progress(number + 1)
-    return Influence(tuple(mine), tuple(theirs), change, total, loss)
+    held_loss = {name: Estimate.of(value) for name, value in before.items()}
+    return Influence(tuple(mine), tuple(theirs), change, total, loss, held_loss)
 
 
 def _arms(source: Source, split: str, tasks: int, most: int) -> dict[str, Tensor]:
