@@ -24,7 +24,7 @@ from quickstudy.tasks.masks import MaskSource
 from studies.common import interval, store
 
 STEPS, EPISODES, SIZE, HELD_OUT, WIDTH = 2500, 200, 64, 200, 64
-REGULARISATIONS = (0.1, 1.0, 10.0)
+REGULARISATIONS, LOGISTIC = (0.1, 1.0, 10.0), 0.3
 _SEED = 0
 _CONCEPTS = 1195
 _NUCLEUS, _CELL = "0 background\n1 background\n2 nucleus\n", "0 background\n1 cell\n2 cell\n"
@@ -79,6 +79,7 @@ def methods(run: qs.Run, source: Source) -> dict[str, tuple[Learner, Params]]:
     each = {λ: learners["r2d2"](encoder, spec, regularisation=λ) for λ in REGULARISATIONS}
     found = {λ: over(run, one, fresh(run, one), source, "val", 5, 1)["mean"] for λ, one in each.items()}
     plain["SqueezeNet, regression of pixels"] = each[max(found, key=lambda λ: found[λ])]
+    plain["SqueezeNet, logistic regression of pixels"] = learners["lrd2"](encoder, spec, regularisation=LOGISTIC)
     rows = {name: (one, fresh(run, one)) for name, one in plain.items()}
     rows["decoder, meta-trained"] = replace(trained, choose=False), run.params
     rows["decoder and regression, weighed for each task"] = trained, run.params

@@ -55,6 +55,7 @@ class SmoothDecoder(nn.Module):
         ("protonet", {"distance": "cosine", "temperature": 20.0, "learn_temperature": True}),
         ("r2d2", {"regularisation": 0.1}),
         ("matchingnet", {}),
+        ("lrd2", {}),
         ("meta-baseline", {}),
         ("maml", {"steps": 2, "lr": 0.1}),
         ("anil", {"steps": 2, "lr": 0.1}),

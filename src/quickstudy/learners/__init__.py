@@ -2,7 +2,7 @@
 
 from quickstudy.learners.base import IterativeLearner, Learner
 from quickstudy.learners.decoder import DecoderLearner, decoder
-from quickstudy.learners.embedding import EmbeddingLearner, matchingnet, meta_baseline, protonet, r2d2
+from quickstudy.learners.embedding import EmbeddingLearner, lrd2, matchingnet, meta_baseline, protonet, r2d2
 from quickstudy.learners.feat import FEATLearner, feat
 from quickstudy.learners.frozen import frozen
 from quickstudy.learners.gradient import GradientLearner
@@ -42,6 +42,7 @@ __all__ = [
     "frozen",
     "imaml",
     "incontext",
+    "lrd2",
     "lstm",
     "maml",
     "mann",

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from quickstudy.entries import HEAD, prefixed, with_prefix
 from quickstudy.episode import Examples, Features, Params, State
 from quickstudy.errors import ConfigError, ModelError
-from quickstudy.heads import Attention, Distance, Head, Prototypes, Ridge, full_precision
+from quickstudy.heads import Attention, Distance, Head, Logistic, Prototypes, Ridge, full_precision
 from quickstudy.learners.base import Learner
 from quickstudy.learners.network import Network, Norm
 from quickstudy.registry import learners
@@ -144,3 +144,16 @@ def r2d2(module: nn.Module, spec: TaskSpec, *, regularisation: float = 1.0, norm
     norm: what BatchNorm layers normalise by: 'running' averages over training tasks, or the 'batch' at hand.
     """
     return EmbeddingLearner(network=Network(module, norm), spec=spec, head=Ridge(regularisation))
+
+
+@learners.register("lrd2")
+def lrd2(module: nn.Module, spec: TaskSpec, *, regularisation: float = 1.0, norm: Norm = "running") -> EmbeddingLearner:
+    """LR-D2: logistic regression on a learned embedding, at its minimum (Bertinetto et al. 2019).
+
+    For embeddings of about length 1. The paper takes some steps of Newton's method; here the minimum is found, and
+    training goes through how.
+
+    module: any encoder, (n, *features) to (n, D). regularisation: λ, fixed.
+    norm: what BatchNorm layers normalise by: 'running' averages over training tasks, or the 'batch' at hand.
+    """
+    return EmbeddingLearner(network=Network(module, norm), spec=spec, head=Logistic(regularisation))

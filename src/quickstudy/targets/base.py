@@ -245,6 +245,10 @@ class Target(ABC):
         """Which class each pixel is said to be of, (n, height, width) int64, where answers are masks; else None."""
         return None
 
+    def doubted(self, prediction: Tensor) -> Tensor | None:
+        """The probability that each pixel is of another class than is said, (n, height, width); None as `painted`."""
+        return None
+
     def plotted(self, values: Tensor) -> Tensor | None:
         """Labels, or what is said of them, as one number each, (n,), to be drawn over an axis; None if they are not."""
         return None

@@ -249,6 +249,9 @@ class Masks(Target):
     def painted(self, prediction: Tensor) -> Tensor | None:
         return prediction.argmax(1)
 
+    def doubted(self, prediction: Tensor) -> Tensor | None:
+        return 1 - prediction.float().softmax(1).amax(1)
+
     def told(self, y: Tensor, names: Sequence[str]) -> list[str]:
         """The shares of the pixels that count which each class has, the background left out."""
         return [
