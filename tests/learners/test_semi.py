@@ -110,7 +110,23 @@ def test_tasks_with_unlabelled_examples_and_distractors() -> None:
         partly.sampled(Sampling(3, 2, 1, min_shots=1))
 
 
-def test_unlabelled_examples_help_and_run_through_training_and_evaluation(tmp_path: Path) -> None:
+def test_unlabelled_examples_help(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(12, 8).repeat_interleave(20, 0) + 0.8 * torch.randn(240, 8)
+    noisy = qs.tasks.arrays(x, [f"c{i // 20}" for i in range(240)], val=0.5, test=0.0)
+    accuracy = {}
+    for rounds in (0, 3):
+        config = qs.RunConfig(
+            name="semi", learner=learners.part("semi-protonet", rounds=rounds, distractors=False), ways=4, shots=1,
+            queries=5, unlabelled=10, iterations=0, validation_episodes=200,
+        )  # fmt: skip
+        run = qs.train(config, out=tmp_path / f"{rounds}", module=nn.Identity(), source=noisy, quiet=True)
+        accuracy[rounds] = run.kept["validation"]
+        interval = run.kept["validation_ci95"]
+    assert accuracy[3] > accuracy[0] + 2 * interval
+
+
+def test_tasks_with_unlabelled_examples_run_through_training_and_evaluation(tmp_path: Path) -> None:
     config = qs.RunConfig(
         name="semi", learner=learners.part("semi-protonet", temperature=0.2), ways=2, shots=1, queries=3, unlabelled=4,
         distractors=1, iterations=2, meta_batch=2, validation_episodes=2,
