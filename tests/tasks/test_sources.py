@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from made_up import drawing
 from mask_files import write_concepts
 
 from quickstudy import rng
@@ -36,6 +37,11 @@ def options(archives: Path, photos: Path, walks: Path, tmp_path: Path) -> dict[s
         "masks": {"root": str(concepts(tmp_path / "concepts")), "size": 8},
         "records": {"root": str(photos), "format": "image", "options": ("size", "12")},
         "table_csv": {"path": str(rows_csv(walks.parent / "rows.csv"))},
+        "unlabelled": {
+            "root": str(unsorted(tmp_path / "unsorted")),
+            "options": ("size", "12", "channels", "1"),
+            "distort": ("rotate", "20", "translate", "0.1"),
+        },
         "text": {"path": str(texts_csv(tmp_path / "texts.csv")), "vocabulary": 300},
         "series_csv": {"path": str(walks), "series": "sensor", "value": "°C"},
     }
@@ -44,6 +50,17 @@ def options(archives: Path, photos: Path, walks: Path, tmp_path: Path) -> dict[s
 def concepts(path: Path) -> Path:
     """Five concepts, six images with masks of each."""
     write_concepts(path)
+    return path
+
+
+def unsorted(path: Path) -> Path:
+    """Forty drawings without labels, and six classes of eight for validation and for tests."""
+    for split, classes in (("", 5), ("val", 6), ("test", 6)):
+        for c in range(classes):
+            own = path / split / (f"{split} {c}" if split else "all")
+            own.mkdir(parents=True, exist_ok=True)
+            for i in range(8):
+                drawing(len(split), c, i).save(own / f"{c} {i}.png")
     return path
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from made_up import drawing
 
 from quickstudy import rng
 from quickstudy.cli import main
@@ -16,7 +17,6 @@ from quickstudy.runs.run import Run
 from quickstudy.tasks.base import Sampling
 from quickstudy.tasks.partitions import k_means, main_directions, nearest, partitions
 from quickstudy.testing.sources import check_source
-from tests.tasks.made_up import drawing
 
 OPTIONS = ("size", "16", "channels", "1", "invert", "true")
 DISTORT = ("rotate", "15", "translate", "0.1")
@@ -43,7 +43,8 @@ def made(root: Path, **options: Any) -> Any:
 
 def test_each_record_is_a_class_of_distorted_copies(tmp_path: Path) -> None:
     source = made(fill(tmp_path, classes=5)).sampled(Sampling(5, 1, 3))
-    check_source(source, distinct=False)
+    check_source(source)
+    assert source.repeats
     assert len(source.classes("train")) == 40 and source.classes("val") == [f"val {c}" for c in range(5)]
     plain = source.plain().episodes("train", torch.arange(4))
     shown = plain.support.x.repeat_interleave(3, 1)
@@ -76,6 +77,7 @@ def test_clusters_are_classes_and_those_of_a_task_are_of_one_partition(tmp_path:
     source = made(fill(tmp_path, 60, classes=4), method="cactus", clusters=6, partitions=3, min_class=3, distort=())
     source = source.sampled(Sampling(3, 1, 2))
     check_source(source)
+    assert not source.repeats
     for index in range(8):
         names = source.class_names("train", index)
         assert len({name.split(",")[0] for name in names}) == 1

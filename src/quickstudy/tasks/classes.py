@@ -66,6 +66,10 @@ class ClassSource(Source):
             raise unknown_name("split", split, self.splits)
         return self._tables[split]
 
+    @property
+    def repeats(self) -> bool:
+        return self.pool.repeats
+
     def _symmetries(self, split: str) -> int:
         return self.symmetries if split in self.symmetric_splits else 1
 

@@ -29,6 +29,11 @@ class Pool(ABC):
         Pools that make up their examples have no compact tensors.
         """
 
+    @property
+    def repeats(self) -> bool:
+        """Whether two examples of a class may be one."""
+        return False
+
     @abstractmethod
     def name(self, index: int) -> str:
         """The name of class `index`."""
@@ -116,6 +121,10 @@ class RepeatedPool(TensorPool):
     """
 
     own: Tensor
+
+    @property
+    def repeats(self) -> bool:
+        return bool((self.own < self.counts).any())
 
     def fetch(self, classes: Tensor, items: Tensor, features: Callable[[Features], Features] | None = None) -> Features:
         return super().fetch(classes, items % self.own[classes], features)

@@ -48,7 +48,7 @@ def unlabelled(
     split_seed: int = 0,
     broken: Broken = "refuse",
 ) -> ClassSource:
-    """Your own records without labels, of any format: a folder of unsorted files, or a file of rows.
+    """Your own records without labels, of any format: unsorted files, or rows.
 
     root: where they lie, at any depth. What lies in a sub-folder 'val' or 'test' is not among them: these hold records
         with labels, one sub-folder for each class, for validation and test. They are not needed.
