@@ -149,8 +149,10 @@ def test_a_model_learns_from_records_without_labels(tmp_path: Path) -> None:
     assert by_none.names == ("a", "b") and by_none.provenance["support"] == 5
     plain = replace(config, learner=learners.part("protonet"))
     other = qs.train(plain, out=tmp_path / "p", module=nn.Identity(), source=source(), quiet=True)
-    with pytest.raises(DataError, match="3 of 5 support examples have no label"):
+    with pytest.raises(ConfigError, match="'protonet' makes nothing of support examples without a label"):
         other.adapt(x[:2], ["a", "b"], unlabelled=x[2:])
+    with pytest.raises(DataError, match="no label for example 2"):
+        other.adapt(x, ["a", "b", None, None, None])
     with pytest.raises(DataError, match="No support example has a label"):
         run.adapt(x, [None] * 5)
 

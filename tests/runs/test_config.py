@@ -54,7 +54,7 @@ def _series(folder: Path) -> tuple[str, Path]:
     return "path", folder / "x.csv"
 
 
-OWN = {"photos": _photos, "rows": _rows, "forecast": _series}
+OWN = {"photos": _photos, "unlabelled": _photos, "rows": _rows, "forecast": _series}
 
 
 @pytest.mark.parametrize("name", registry.recipes)

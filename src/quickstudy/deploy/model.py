@@ -205,7 +205,12 @@ def adapt(
     extra: list[tuple[Any, Any]] = [(built.format.of_names(classes, template), list(classes))] if classes else []
     if records is None and extra:
         records, labels = extra.pop()
-    if unlabelled is not None and (shift == "none" or learner.semi_supervised):
+    if unlabelled is not None and shift == "none" and not learner.semi_supervised:
+        raise ConfigError(
+            f"The learner {config.learner.name!r} makes nothing of support examples without a label. Leave unlabelled "
+            "out, let φ follow them (shift='statistics'), or train one that learns from them: --learner semi-protonet."
+        )
+    if unlabelled is not None and learner.semi_supervised:
         extra.append((unlabelled, None))
     support, names, fitted, spec = support_set(learner, config, records, labels, like, broken, extra)
     learner = (learner if spec == built else learner.at(spec)).evaluated()

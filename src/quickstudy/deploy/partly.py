@@ -22,13 +22,8 @@ def partly_encoded(learner: Learner, labels: Any) -> tuple[Tensor, tuple[str, ..
     """What the target makes of labels, some of which may be None for a learner that learns from such examples."""
     told = labels if isinstance(labels, list | tuple) else ()
     known = [i for i, label in enumerate(told) if label is not None]
-    if len(known) == len(told):
+    if len(known) == len(told) or not learner.semi_supervised:
         return learner.spec.target.encode(labels)
-    if not learner.semi_supervised:
-        raise DataError(
-            f"{len(told) - len(known)} of {len(told)} support examples have no label, and this learner makes nothing "
-            "of such. Leave them out, or train one that does: --learner semi-protonet."
-        )
     if not known:
         raise DataError("No support example has a label. Give one of each class at least.")
     some, names = learner.spec.target.encode([told[i] for i in known])
