@@ -30,13 +30,13 @@ def texts(found: dict[str, Any]) -> str:
         if folds
         for how in ("frozen", "meta-trained")
     ]
-    settings = ", ".join(f"{rate:g} and {100 * drop:.0f} %" for rate, drop in found["settings"])
+    rates = " and ".join(f"{rate:g}" for rate in found["rates"])
     text = f"""## Intents of short texts
 
 Published class-disjoint folds of two sets of questions to assistants (Dopierre et al. 2021), 5-way tasks with 5 queries
 of each class. The encoder is all-MiniLM-L6-v2, by cosine to the mean of each class: as it is, and after up to
-{found["steps"]} steps of meta-training on the fold's training classes, where validation classes choose the step, and
-the rate and the share of tokens that are hidden, among {settings}. Its authors may have trained it on such questions.
+{found["steps"]} steps of meta-training on the fold's training classes, where validation classes choose the step and
+the rate, {rates}. Its authors may have trained it on such questions.
 
 """
     return (
