@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from statistics import mean
+import math
+from collections.abc import Sequence
+from statistics import mean, stdev
 from typing import Any
 
 from studies.table import percent, table
@@ -52,6 +54,22 @@ three domains that are new; no track of a traffic sign is in both support and qu
 and seed.
 
 """
+    above = [how for how, row in found["rows"].items() if "by seed" in row and over_seeds(row["by seed"]) > 0]
+    verdict = (
+        f"Above uniform choice beyond the spread over seeds: {', '.join(above)}."
+        if above
+        else "The intervals are over tasks; over seeds, no way of choosing is above uniform choice beyond chance "
+        "(95 %, Student's t)."
+    )
     heads = ["choose", "traffic signs", "CIFAR-10", "steel", "mean", "less uniform", "by seed", "share of tasks, %"]
     count = found["episodes"]
-    return text + table(heads, rows) + f"\n{found['seeds']} seeds, {count} tasks of each domain and seed.\n"
+    return text + table(heads, rows) + f"\n{found['seeds']} seeds, {count} tasks of each domain and seed. {verdict}\n"
+
+
+def over_seeds(values: Sequence[float]) -> float:
+    """The lower end of the 95 % interval of a mean over few seeds, by Student's t; −∞ for one."""
+    count = len(values)
+    if count < 2:
+        return -math.inf
+    wide = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}.get(count, 2.571)
+    return mean(values) - wide * stdev(values) / math.sqrt(count)
