@@ -40,7 +40,7 @@ def unlabelled() -> RunConfig:
 
     With drawings or scans of ink: --tasks.options size 28 channels 1 invert true. Other records: --tasks.format NAME.
     """
-    distort = ("rotate", "20", "scale", "0.3", "shear", "0.2", "translate", "0.1", "elastic", "0.03")
+    distort = ("rotate", "10", "scale", "0.2", "shear", "0.2", "translate", "0.1", "elastic", "0.02")
     return RunConfig(
         name="unlabelled",
         tasks=sources.part("unlabelled", options=("size", "64"), distort=distort),
