@@ -147,8 +147,8 @@ def test_texts_outside_the_alphabet_missing_or_too_long_are_refused_by_name() ->
     assert target.encode([" a  b "])[0].tolist() == [[3, 1, 3, 2, 0]]  # spaces count once, and not at the ends
     for texts, what in (
         (["a", "b\u00e9"], "'b\u00e9' of example 1 holds 'é'"),
-        (["a", ""], "Example 1 must have the text"),
-        (["a", None], "Example 1 must have the text"),
+        (["a", ""], "a text that is said in example 1"),
+        (["a", None], "a text that is said in example 1"),
         (["abab b"], "has 6 tokens, and 4 are the most"),
         (["aaaa"], "'aaaa' in labels needs 7 positions"),
     ):

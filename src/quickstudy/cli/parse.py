@@ -110,7 +110,8 @@ def one_task(records: Records, task: str | None, place: str, target: Target) -> 
 
 def support_set(spec: TaskSpec, place: Path, task: str | None) -> Records:
     """The examples at a place to learn a task from; of the task called `task` where there are several."""
-    return one_task(spec.format.find(place, not spec.format.labels_itself), task, str(place), spec.target)
+    found = one_task(spec.format.find(place, not spec.format.labels_itself), task, str(place), spec.target)
+    return found if found.labels is None or spec.target.relabels else found._replace(labels=found.placed)
 
 
 def learned(model: Model) -> str:

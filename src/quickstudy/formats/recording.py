@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,6 +11,8 @@ import torch
 from torch import Tensor
 
 from quickstudy.errors import DataError, ShapeError
+from quickstudy.formats.records import Records, say
+from quickstudy.formats.rows import Rows, groups_in, labels_of, missing, read_rows
 from quickstudy.formats.sound import Sound, decode, loudest, resampled
 
 _SLACK = 0.01  # by which samples may leave [-1, 1]
@@ -36,6 +39,46 @@ class Clip(NamedTuple):
         windows = [self.samples[start : start + size] for start in starts]
         energy = torch.stack([window.double().square().sum() for window in windows])
         return [one for one, heard in zip(windows, energy >= _QUIET * energy.max(), strict=True) if heard]
+
+
+def recordings_in(place: Any, file: str, label: str | None, group: str) -> Records:
+    """The recordings that rows name, relative to their file; `file`, `label` and `group` are columns.
+
+    label: of what each is; None where nobody asks. Raises DataError, naming file and line, for recordings that are not
+    there, and for rows that say two things of one.
+    """
+    rows = read_rows(place)
+    beside = Path(place).parent if isinstance(place, str | Path) else Path()
+    named = rows.column(file, "where you train: --tasks.file")
+    if not named:
+        raise DataError(f"{rows.place} has no rows. Write one for each recording.")
+    lost = next((i for i, cell in enumerate(named) if missing(cell) or not os.path.isfile(beside / str(cell))), None)
+    if lost is not None:
+        raise DataError(f"{rows.places[lost]}: there is no file {str(named[lost])!r:.200}. Check the path.")
+    items = [beside / str(cell) for cell in named]
+    labels = None if label is None else labels_of(rows, label)
+    found = Records(items, [str(item) for item in items], labels, groups_in(rows, group))
+    return found if label is None else _each_once(found, rows)
+
+
+def _each_once(records: Records, rows: Rows) -> Records:
+    """Without rows that say again of a file what a row before them says; DataError where they say something else."""
+    first: dict[Any, int] = {}
+    twice = []
+    for i, item in enumerate(records.items):
+        before = first.setdefault(os.path.realpath(item), i)
+        said = [[part[j] for part in (records.labels, records.groups) if part is not None] for j in (before, i)]
+        if said[0] != said[1]:
+            raise DataError(
+                f"{rows.places[i]} says of the recording {item} that it is {', '.join(said[1])}, but "
+                f"{rows.places[before]} that it is {', '.join(said[0])}. Keep the line that is right."
+            )
+        if before != i:
+            twice.append(i)
+    if not twice:
+        return records
+    say([f"{len(twice)} rows left out, which name a recording again, the first in {rows.places[twice[0]]}."])
+    return records.chosen(list(first.values()))
 
 
 def as_clips(records: Any) -> list[tuple[Any, str]]:

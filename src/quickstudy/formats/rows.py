@@ -55,13 +55,18 @@ def read_rows(place: Any) -> Rows:
     return READERS[path.suffix.lower()](path)
 
 
-def labels_and_groups(rows: Rows, label: str, group: str) -> tuple[list[str], list[str] | None]:
-    """The labels of all rows, and what they belong to where there is a column `group`; DataError for a row without."""
-    labels = [_word(cell) for cell in rows.column(label, "where you train: --tasks.label")]
+def labels_of(rows: Rows, label: str, option: str = "--tasks.label") -> list[str]:
+    """The labels of all rows; DataError for a row without. option: by which training is told the column."""
+    labels = [_word(cell) for cell in rows.column(label, f"where you train: {option}")]
     if "" in labels:
         where = rows.places[labels.index("")]
-        raise DataError(f"{where}: the label is missing. Fill it or drop the row.")
-    return labels, [_word(cell) for cell in rows.read(group)] if group in rows.columns else None
+        raise DataError(f"{where}: the label is missing (column {label!r}). Fill it or drop the row.")
+    return labels
+
+
+def groups_in(rows: Rows, group: str) -> list[str] | None:
+    """What each row belongs to, '' where its cell is empty; None where there is no column `group`."""
+    return [_word(cell) for cell in rows.read(group)] if group in rows.columns else None
 
 
 def _word(cell: Any) -> str:
@@ -170,6 +175,7 @@ def _frame(frame: Any) -> Rows:
 
 READERS: dict[str, Callable[[Path], Rows]] = {
     ".csv": _csv,
+    ".tsv": _csv,
     ".jsonl": _jsonl,
     ".ndjson": _jsonl,
     ".parquet": _parquet,

@@ -17,7 +17,7 @@ from quickstudy.formats.base import Format, Leaf
 from quickstudy.formats.drawing import Drawing, Text
 from quickstudy.formats.places import folders_or_files
 from quickstudy.formats.records import Broken, Records, Stored, all_kept
-from quickstudy.formats.rows import READERS, holds_rows, labels_and_groups, read_rows
+from quickstudy.formats.rows import READERS, groups_in, holds_rows, labels_of, read_rows
 from quickstudy.formats.strings import cell, place_of, read
 from quickstudy.formats.text_augment import TextAugment, hidden
 from quickstudy.formats.tokens import Encoder, encoder, learned_tokenizer, tokenizer_in
@@ -93,7 +93,7 @@ class Tokens(Format):
             self._rows(one, False) if holds_rows(one) else folders_or_files(one, _SUFFIXES, self.what, False)
             for one in places
         ]
-        return Records([item for p in parts for item in p.items], [name for p in parts for name in p.names])
+        return Records.joined(parts)
 
     def _rows(self, place: Any, labelled: bool) -> Records:
         rows = read_rows(place)
@@ -101,8 +101,9 @@ class Tokens(Format):
         if not texts:
             raise DataError(f"{rows.place} has no rows. Write one for each text.")
         items = [cell(text, where) for text, where in zip(texts, rows.places, strict=True)]
-        labels, groups = labels_and_groups(rows, self.label, self.group) if labelled else (None, None)
-        return Records(items, rows.places, labels, groups)
+        return Records(
+            items, rows.places, labels_of(rows, self.label) if labelled else None, groups_in(rows, self.group)
+        )
 
     def given(self, words: Sequence[str]) -> Records:
         """Places, and where nothing is at a place, texts that are written there."""
@@ -114,7 +115,7 @@ class Tokens(Format):
                 raise DataError(f"There is no file {word}. Check the path.")
             else:
                 parts.append(Records([word], [word]))
-        return Records([item for p in parts for item in p.items], [name for p in parts for name in p.names])
+        return Records.joined(parts)
 
     def learn(self, records: Any, broken: Broken = "refuse") -> Format:
         if self.tokenizer:

@@ -71,15 +71,28 @@ def read(format: Format, records: Records, broken: Broken) -> Read:
 
 
 def say_doubles(prints: Tensor, labels: Sequence[str], names: Sequence[str], what: str) -> None:
-    """Name, in a warning, records that are equal and of two classes: nothing can tell them apart."""
+    """Name, in a warning, records that are equal and of two classes: nothing can tell them apart; and equal ones of one
+    class: a task may ask about what it has shown.
+
+    labels: of the records, or what else tells which of them are in a task together.
+    """
     _, which, counts = prints.unique(return_inverse=True, return_counts=True)  # type: ignore[no-untyped-call]
     several = (counts[which] > 1).nonzero().flatten().tolist()
     first: dict[int, int] = {}
-    doubles = []
+    doubles, again = [], []
     for i in several:
         other = first.setdefault(int(which[i]), i)
         if labels[other] != labels[i]:
             doubles.append((other, i))
+        elif other != i:
+            again.append((other, i))
+    if again:
+        one, other = again[0]
+        _log.warning(
+            "%d %s are equal to another of %s, such as %s and %s: a task may ask about what it was shown, and figures "
+            "look better than they are. Take out what is a copy.",
+            len(again), what, labels[one], names[one], names[other],
+        )  # fmt: skip
     if doubles:
         one, other = doubles[0]
         _log.warning(
