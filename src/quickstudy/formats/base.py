@@ -93,6 +93,12 @@ class Format(ABC):
         return self
 
     @property
+    def cuts(self) -> str:
+        """The option by which records that are too large are refused, where they are cut into parts that are asked
+        about one by one; '' where they are not."""
+        return ""
+
+    @property
     def learns(self) -> bool:
         """Whether the records of training teach anything."""
         return type(self).learn is not Format.learn

@@ -15,9 +15,8 @@ from quickstudy.episode import Features, State, map_features
 from quickstudy.errors import ConfigError, DataError, ShapeError
 from quickstudy.formats.base import Format, Leaf
 from quickstudy.formats.drawing import Drawing, Text
-from quickstudy.formats.places import folders_or_files
 from quickstudy.formats.records import Broken, Records, Stored, all_kept
-from quickstudy.formats.rows import READERS, groups_in, holds_rows, labels_of, read_rows
+from quickstudy.formats.rows import READERS, groups_in, labels_of, read_rows, rows_or_files
 from quickstudy.formats.strings import cell, place_of, read
 from quickstudy.formats.text_augment import TextAugment, hidden
 from quickstudy.formats.tokens import Encoder, encoder, learned_tokenizer, tokenizer_in
@@ -86,14 +85,7 @@ class Tokens(Format):
 
     def find(self, place: Any, labelled: bool = True) -> Records:
         """The texts at a place. `place` may also be a data frame or a data set in memory."""
-        if labelled:
-            return self._rows(place, True) if holds_rows(place) else folders_or_files(place, _SUFFIXES, self.what, True)
-        places = list(place) if isinstance(place, list | tuple) else [place]
-        parts = [
-            self._rows(one, False) if holds_rows(one) else folders_or_files(one, _SUFFIXES, self.what, False)
-            for one in places
-        ]
-        return Records.joined(parts)
+        return rows_or_files(place, labelled, self._rows, _SUFFIXES, self.what)
 
     def _rows(self, place: Any, labelled: bool) -> Records:
         rows = read_rows(place)

@@ -53,6 +53,7 @@ class Transcript(Target):
         short="of the tokens wrong",
     )
     guess = "saying nothing"
+    whole_only = True
 
     def __post_init__(self) -> None:
         odd = [token for token in self.tokens if (self.words and token.split() != [token]) or not token]
@@ -93,6 +94,10 @@ class Transcript(Target):
         longest = min(max(map(len, parts), default=1), self.positions)  # `encode` names a text that is longer
         return replace(self, tokens=self.tokens or tokens, longest=self.longest or longest)
 
+    def taking(self, labels: Any) -> Transcript:
+        most = replace(self, longest=0).learn([labels] if isinstance(labels, str) else labels).longest
+        return replace(self, longest=max(self.longest, most))
+
     # Texts and ids
 
     def split(self, text: str) -> list[str]:
@@ -126,9 +131,8 @@ class Transcript(Target):
                 )
             if len(parts) > self.longest:
                 raise DataError(
-                    f"The text {str(text)!r:.80} of {who} has {len(parts)} tokens, and {self.longest} are the most "
-                    "that were seen in training or fit the positions. Cut the recording and its text, or train on "
-                    "texts as long, with a smaller stride of positions."
+                    f"The text {str(text)!r:.80} of {who} has {len(parts)} tokens, and {self.longest} are the most. "
+                    "Cut the recording and its text, or train with more positions (a smaller stride)."
                 )
             y[index, 0] = len(parts)
             y[index, 1 : 1 + len(parts)] = torch.tensor([number[part] for part in parts])

@@ -102,6 +102,8 @@ def named_in(path: str) -> dict[str, list[str]] | None:
     """The labels of each split that a JSON file names, by our names of the splits; None where there is no file."""
     if not path:
         return None
+    if not Path(path).is_file():
+        raise ConfigError(f"There is no file {path} that names the splits. Check the path.")
     said: dict[str, Any] = read_json(Path(path), dict[str, Any], _REMEDY)
     named = {"val" if name in OTHERS_VAL else name: labels for name, labels in said.items()}
     others = sorted(named.keys() - set(SPLITS))

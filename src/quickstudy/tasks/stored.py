@@ -89,15 +89,29 @@ def say_doubles(prints: Tensor, labels: Sequence[str], names: Sequence[str], wha
     if again:
         one, other = again[0]
         _log.warning(
-            "%d %s are equal to another of %s, such as %s and %s: a task may ask about what it was shown, and figures "
-            "look better than they are. Take out what is a copy.",
-            len(again), what, labels[one], names[one], names[other],
+            "%d %s are equal to another that may be in the same task, such as %s and %s (%s): what is asked about was "
+            "shown, then, and figures look better than they are. Take out what is a copy.",
+            len(again), what, names[one], names[other], labels[one],
         )  # fmt: skip
     if doubles:
         one, other = doubles[0]
         _log.warning(
             "%d %s are equal to one of another class, such as %s (%s) and %s (%s): nothing can tell them apart.",
             len(doubles), what, names[one], labels[one], names[other], labels[other],
+        )  # fmt: skip
+
+
+def say_alike(labels: Sequence[str]) -> None:
+    """Name, in a warning, classes whose names differ in upper and lower case or spaces alone: they may be one."""
+    first: dict[str, str] = {}
+    alike = [
+        (other, n) for n in sorted(set(labels)) if (other := first.setdefault("".join(n.casefold().split()), n)) != n
+    ]
+    if alike:
+        _log.warning(
+            "%d classes have the name of another but for upper and lower case or spaces, such as %r and %r: they are "
+            "told apart, and one may be held out while the other is trained on. Write them alike, if they are one.",
+            len(alike), *alike[0],
         )  # fmt: skip
 
 
