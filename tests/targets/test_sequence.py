@@ -177,3 +177,11 @@ def test_a_target_travels_as_json() -> None:
 
     spec = TaskSpec(formats.make("array", shape=(3,)), Transcript(tokens=("one", "two"), longest=3, words=True))
     assert TaskSpec.from_json(spec.to_json()) == spec
+
+
+def test_a_text_that_is_longer_than_those_of_training_has_room_in_a_new_task() -> None:
+    target = Transcript(positions=6).learn(["ab", "ba"])
+    assert target.longest == 2 and target.taking("abab").longest == 4 and target.taking("a").longest == 2
+    assert target.taking("abab").fits(target)
+    with pytest.raises(DataError, match="has 9 tokens, and 6 are the most"):
+        target.taking("ababababa").encode(["ababababa"])

@@ -96,7 +96,7 @@ def groups_in(rows: Rows, group: str) -> list[str] | None:
 
 def _word(cell: Any, where: str) -> str:
     """A cell as a name, in Unicode's NFC: what looks alike is alike. DataError for what is none, such as a list."""
-    if isinstance(cell, bytes | list | tuple | dict | set) or (hasattr(cell, "__len__") and not isinstance(cell, str)):
+    if hasattr(cell, "__len__") and not isinstance(cell, str):
         raise DataError(f"{where}: {cell!r:.60} is no name but {type(cell).__name__}. Write it as a text.")
     word = "" if missing(cell) else normalize("NFC", str(cell)).strip()
     try:
