@@ -72,7 +72,7 @@ def table_csv(
 ) -> Source:
     """Your own table: a CSV file of rows, with numbers and a label in each.
 
-    path: the file, in UTF-8, with commas; its first line names the columns.
+    path: the file, in UTF-8, with commas, semicolons or tabs; its first line names the columns.
     label: the column that holds what is to be told. group: the column that says which task a row belongs to, where
         labels are numbers; where they are classes, what rows belong to, such as a patient.
     groups: of classes: whether no group is in both support and query of a task ('apart'), or each task is of one group
