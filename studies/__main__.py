@@ -9,6 +9,7 @@ from studies import (
     connected,
     encoders,
     lines,
+    masks,
     memory,
     networks,
     optimizers,
@@ -16,6 +17,7 @@ from studies import (
     recall,
     samples_run,
     sounds,
+    tables,
     texts,
     writers,
 )
@@ -31,6 +33,7 @@ STUDIES = {
     "domains": averages.domains,
     "gp": reading.gp,
     "tables": reading.tables,
+    "mixed": tables.mixed,
     "online": reading.online,
     "lines": lines.lines,
     "optimizers": optimizers.optimizers,
@@ -41,6 +44,7 @@ STUDIES = {
     "samples": samples_run.samples,
     "sounds": sounds.sounds,
     "connected": connected.connected,
+    "masks": masks.masks,
 }
 
 if __name__ == "__main__":

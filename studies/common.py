@@ -37,8 +37,12 @@ def slope(values: Sequence[float]) -> dict[str, float]:
 
 
 def in_processes(function: Callable[[Any], Any], cells: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
-    """Each cell with what `function` makes of it, in their order; half as many processes as there are processors."""
-    with ProcessPoolExecutor(max(1, (os.cpu_count() or 1) // 2), get_context("spawn")) as pool:
+    """Each cell with what `function` makes of it, in their order.
+
+    QUICKSTUDY_PROCESSES: how many at once; half as many as there are processors, if that is not set.
+    """
+    count = int(os.environ.get("QUICKSTUDY_PROCESSES", max(1, (os.cpu_count() or 1) // 2)))
+    with ProcessPoolExecutor(count, get_context("spawn")) as pool:
         yield from zip(cells, pool.map(function, cells), strict=True)
 
 

@@ -11,8 +11,9 @@ from quickstudy.storage.json import read_json
 from studies.common import RESULTS, interval, slope
 from studies.encoders_page import encoders, frozen, networks
 from studies.lines_page import continued, lines
+from studies.masks_page import masks
 from studies.optimizers_page import curves, optimizers
-from studies.reading_page import calibration, gp, online, tables
+from studies.reading_page import calibration, gp, mixed, online, tables
 from studies.samples_page import samples
 from studies.sentences_page import connected, sounds, texts
 from studies.table import percent, table
@@ -195,8 +196,8 @@ on 5-way 1-shot tasks within alphabets that none has seen.
 SECTIONS = {
     f.__name__: f
     for f in (
-        starts, lifelong, recall, writers, fedavg, soup, backends, domains, gp, tables, online, lines, optimizers,
-        encoders, networks, frozen, texts, samples, sounds, connected,
+        starts, lifelong, recall, writers, fedavg, soup, backends, domains, gp, tables, mixed, online, lines,
+        optimizers, encoders, networks, frozen, texts, samples, sounds, connected, masks,
     )
 }  # fmt: skip
 

@@ -62,6 +62,41 @@ the others, {best}. Intervals are over splits of the same data, so they say how 
     )
 
 
+def mixed(found: dict[str, Any]) -> str:
+    methods = list(next(iter(found["mean"].values())))
+    text = f"""## Tables of mixed columns
+
+Real tables that scikit-learn and statsmodels carry, with categories and gaps among their columns, and the four above:
+{found["rows each"]} rows drawn at random to learn from, up to {found["asked"]} others to tell, over {found["splits"]}
+such splits. *In context* are the recipes `tables` and `tables-numbers`, trained on made-up tables alone; they answer in
+one forward pass, and nothing was chosen on these tables. Of the others, logistic and ridge regression choose their
+strength by inner cross-validation of each split, and gradient boosting takes the best of {found["trials"]} random
+trials of it.
+
+"""
+    for kind, what in (("classes", "accuracy in %"), ("numbers", "R² in %")):
+        mean = found["mean"][kind]
+        rows = [
+            [name, *(percent(row["figures"][m]) for m in methods)]
+            for name, row in found["rows"].items()
+            if row["classes"] == (kind == "classes")
+        ]
+        rows.append(["**mean**", *(percent(mean[m]) for m in methods)])
+        _, best = max((mean[m]["mean"], m) for m in methods[1:])
+        more = 100 * (mean["in context"]["mean"] - mean[best]["mean"])
+        text += table([f"{kind}: {what}", *methods], rows)
+        text += f"""
+The mean of the in-context learner is {abs(more):.1f} points {"above" if more >= 0 else "below"} that of the best of the
+others, {best}.
+
+"""
+    text += f"""R² is the share of the variance of the told rows that is explained; that of one split counts as
+{found["worst"]:g} at least. Intervals are over splits of the same data, so they say how much the choice of rows
+matters.
+"""
+    return text
+
+
 def online(found: dict[str, Any]) -> str:
     instances = list(next(iter(found["rows"].values())))
     names = {"omniglot-mann": "`mann`", "omniglot-lstm": "`lstm`"}

@@ -23,6 +23,7 @@ def numbers(shape: tuple[int, ...], target: tuple[int, ...] = (1,)) -> TaskSpec:
 VECTORS = classes((5,), 3)
 IMAGES = classes((1, 4, 4), 3)
 VALUES = numbers((5,), (2,))
+MASKS = TaskSpec(formats.make("array", shape=(1, 4, 4)), targets.make("masks", ways=3, size=4))
 
 
 def examples(spec: TaskSpec, count: int, seed: int = 0, tasks: int | None = None) -> Examples:
@@ -30,7 +31,9 @@ def examples(spec: TaskSpec, count: int, seed: int = 0, tasks: int | None = None
     generator = torch.Generator().manual_seed(seed)
     lead = (count,) if tasks is None else (tasks, count)
     x = torch.randn((*lead, *spec.input_shape), generator=generator, dtype=torch.float64)
-    if spec.ways:
+    if spec.target.grid:
+        y = (x[..., 0, :, :] + 1).long().clamp(0, spec.ways - 1)  # darker, grey and brighter pixels
+    elif spec.ways:
         y = torch.arange(count).remainder(spec.ways).expand(lead).clone()
         x = x + torch.randn((spec.ways, *spec.input_shape), generator=generator, dtype=torch.float64)[y]
     else:

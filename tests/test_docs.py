@@ -77,12 +77,42 @@ def prepare(page: Path) -> None:
         pytest.importorskip("tokenizers")
     if page.name == "sound.md":
         prepare_sound()
+    if page.name == "masks.md":
+        prepare_masks()
+    if page.name == "tables.md":
+        prepare_tables()
     if page.name not in ("files.md", "guide.md"):
         return
     run = qs.train(qs.recipes.demo_glyphs())
     run.adapt(torch.rand(4, 1, 28, 28), ["a", "a", "b", "b"]).save("my-model")
     Path("unsorted").mkdir()
     Image.new("L", (40, 30), 200).save("unsorted/one.png")
+
+
+def prepare_masks() -> None:
+    """A run on masks, and a model of one concept."""
+    from mask_files import write_concepts
+
+    write_concepts(Path("concepts"))
+    tasks = qs.registry.sources.part("masks", root="concepts", val=0.2, test=0.2)
+    model = qs.registry.models.part("unet", width=4, depth=1)
+    run = qs.train(replace(qs.recipes.masks(), tasks=tasks, model=model, queries=2), out="my-run")
+    run.adapt(Path("concepts", "cat")).save("my-model")
+
+
+def prepare_tables() -> None:
+    """A run that reads tables, and a table."""
+    config = qs.recipes.tables_numbers()
+    options = {"width": 8, "layers": 1, "heads": 2}
+    qs.train(
+        replace(config, learner=replace(config.learner, options=options), meta_batch=2, precision="float32"),
+        out="runs/tables-numbers",
+    )
+    rows = [
+        f"{i},{20 + 7 * i},{'Bonn' if i % 3 else 'Ulm'},2024-03-1{i},{'true' if i % 2 else ''},{900 * i}"
+        for i in range(9)
+    ]
+    Path("train.csv").write_text("\n".join(["id,size,town,sold,garden,price", *rows]))
 
 
 def prepare_sound() -> None:

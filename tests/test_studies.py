@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 import pkgutil
 from collections import defaultdict
 from dataclasses import replace
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 import benchmarks
 import quickstudy as qs
@@ -20,6 +22,7 @@ import studies
 from quickstudy.learners import GradientLearner
 from quickstudy.tasks.series import SeriesSource
 from studies import lines, samples, samples_run
+from studies.templates import aligned
 
 
 @pytest.mark.parametrize("package", [benchmarks, studies], ids=lambda package: package.__name__)
@@ -80,3 +83,58 @@ def test_averages_are_of_the_answers_of_all_tries() -> None:
     assert row["single"]["test"]["of seeds"] == pytest.approx([1 / 3, 2 / 3]) and row["seeds"] == 2
     assert row["averaged"]["test"]["mean"] == pytest.approx(2 / 3)
     assert row["single"]["test"]["mean"] == pytest.approx(1 / 2)
+
+
+def test_the_study_of_tables_goes_on_from_what_it_has_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("sklearn")
+    pytest.importorskip("pandas")
+    from studies import tables
+
+    config = qs.recipes.tables_numbers()
+    options = {"width": 8, "layers": 1, "heads": 2, "hints": True}
+    small = replace(
+        config, learner=replace(config.learner, options=options), iterations=2, meta_batch=1, validation_episodes=2,
+        precision="float32",
+    )  # fmt: skip
+    runs = {False: qs.train(small, out=tmp_path / "run", quiet=True)}
+    monkeypatch.setattr(tables, "KEPT", tmp_path / "kept")
+    monkeypatch.setattr(tables, "RIVALS", {"ridge": tables.linear})
+    found = tables.measured("diabetes", runs, splits=2)
+    columns, answers = tables.SETS["diabetes"].rows()
+    seen, rest = tables.split_of(len(answers), 1, answers, False)
+    assert not set(seen) & set(rest) and len(seen) == 64 and len(rest) == 300
+    wanted = torch.tensor([answers[i] for i in rest])
+    said = tables.linear(columns, False).fit(columns.iloc[seen], [answers[i] for i in seen]).predict(columns.iloc[rest])
+    explained = 1 - (torch.tensor(said) - wanted).square().mean() / wanted.var(correction=0)
+    assert found["ridge"][1] == pytest.approx(float(explained), abs=1e-5)
+    monkeypatch.setattr(tables, "RIVALS", {"ridge": None})  # what is known is not asked again
+    assert tables.measured("diabetes", {}, splits=2) == found
+
+
+def test_scores_are_shares_and_explained_variance() -> None:
+    from studies import tables
+
+    assert tables.score(["a", "b", 3], ["a", "c", "3"], True) == pytest.approx(2 / 3)
+    assert tables.score([1.0, 2.0], [1.0, 3.0], False) == pytest.approx(0.5)
+    assert tables.score([100.0, -9.0], [1.0, 3.0], False) == tables.WORST
+
+
+def test_alignment_is_the_cheapest_path_and_forgives_tempo() -> None:
+    generator = torch.Generator().manual_seed(0)
+    one, other = torch.randn(6, 3, generator=generator), torch.randn(5, 3, generator=generator)
+
+    def best(i: int, j: int) -> float:
+        if i < 0 or j < 0:
+            return math.inf
+        here = float((one[i] - other[j]).norm())
+        if i == j == 0:
+            return 2 * here
+        return min(best(i - 1, j) + here, best(i, j - 1) + here, best(i - 1, j - 1) + 2 * here)
+
+    sizes = torch.tensor([6]), torch.tensor([5])
+    found = aligned(one[None], other[None], sizes)
+    torch.testing.assert_close(found, torch.tensor([best(5, 4) / 11]), rtol=1e-5, atol=1e-6)
+    padded = aligned(F.pad(one, (0, 0, 0, 3))[None], F.pad(other, (0, 0, 0, 2))[None], sizes)
+    torch.testing.assert_close(padded, found)
+    slow = one.repeat_interleave(2, 0)
+    assert float(aligned(one[None], slow[None], (torch.tensor([6]), torch.tensor([12])))) < 1e-6

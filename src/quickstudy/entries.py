@@ -26,7 +26,8 @@
 
 In φ and ψ alike, names without a prefix (`count`, `present`, …) belong to the learner that wrote them. A parameter that
 the inner loop moves keeps its module's name in both: `network.0.weight` becomes `task.0.weight`. Single entries:
-EMBEDDING_MEAN, of pretrained encoders, and CENTRE and SPREAD, of descriptions of tasks, are taken by calibration;
+EMBEDDING_MEAN and WHITENING, of pretrained encoders, and CENTRE and SPREAD, of descriptions of tasks, are taken by
+calibration;
 DESCRIPTORS are the descriptions of the solved tasks, and METRIC weighs them.
 
 A learner's second network has the entries that a first one has, after its name: `relation.network.0.weight`,
@@ -45,6 +46,7 @@ from quickstudy.errors import CheckpointError
 PARAMETER, HEAD, INNER, CLASSIFIER = "network.", "head.", "inner.", "classifier."
 CONSTANT, STATISTICS, MEMORY, TEACHER = "constant.", "statistics.", "memory.", "teacher."
 NORMALISATION, EMBEDDING_MEAN = STATISTICS + "network.", STATISTICS + "embedding.mean"
+WHITENING = STATISTICS + "embedding.whitening"
 SOLVED = MEMORY + "task."
 DESCRIPTORS, CENTRE, SPREAD, METRIC = (MEMORY + name for name in ("descriptors", "centre", "spread", "metric"))
 

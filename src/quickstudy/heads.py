@@ -127,8 +127,9 @@ class Attention(Head):
 class Ridge(Head):
     """Ridge regression from embeddings to one-hot labels or targets, in closed form (R2-D2, Bertinetto et al. 2019).
 
-    W = Zᵀ(ZZᵀ + λI)⁻¹Y, an n × n system. λ (`regularisation`) and what turns least-squares values into predictions, the
-    scale and offset of logits, are meta-learned.
+    W = Zᵀ(ZZᵀ + λI)⁻¹Y, an n × n system, or (ZᵀZ + λI)⁻¹ZᵀY where there are more examples than features. λ
+    (`regularisation`) and what turns least-squares values into predictions, the scale and offset of logits, are
+    meta-learned.
     """
 
     regularisation: float = 1.0
@@ -145,8 +146,11 @@ class Ridge(Head):
     def fit(self, params: Params, z: Tensor, support: Examples, spec: TaskSpec) -> State:
         targets = spec.target.coded(support, z.dtype)
         z = torch.cat([z, torch.ones_like(z[:, :1])], dim=1) * support.mask[:, None]
-        gram = z @ z.T + params["log_regularisation"].exp() * torch.eye(len(z), dtype=z.dtype, device=z.device)
-        return {"weights": z.T @ torch.linalg.solve(gram, targets)} | spec.target.seen(support)
+        weight, few = params["log_regularisation"].exp(), len(z) <= z.shape[1]
+        gram = z @ z.T if few else z.T @ z
+        gram = gram + weight * torch.eye(len(gram), dtype=z.dtype, device=z.device)
+        weights = z.T @ torch.linalg.solve(gram, targets) if few else torch.linalg.solve(gram, z.T @ targets)
+        return {"weights": weights} | spec.target.seen(support)
 
     def logits(self, params: Params, state: State, z: Tensor, spec: TaskSpec) -> Tensor:
         values = z @ state["weights"][:-1] + state["weights"][-1]
@@ -159,7 +163,8 @@ class Logistic(Head):
 
     For embeddings of about length 1. regularisation: λ; b is free. The minimum is unique and found by majorisation: the
     Hessian of ℓ in the logits is at most ½ (Böhning & Lindsay 1988), so each iteration is a ridge regression, whose
-    n × n matrix is the same in all of them, with Nesterov's momentum, begun anew where it points uphill.
+    matrix, n × n or D × D, whichever is smaller, is the same in all of them, with Nesterov's momentum, begun anew where
+    it points uphill.
     """
 
     regularisation: float = 1.0
@@ -178,9 +183,17 @@ class Logistic(Head):
         count = mask.sum().clamp(min=1)
         mean = (z * mask).sum(0) / count
         centred = (z - mean) * mask
-        gram = centred @ centred.T
-        inverse = torch.linalg.inv(gram + 2 * self.regularisation * torch.eye(len(z), dtype=z.dtype, device=z.device))
-        smooth = gram @ inverse
+        few = len(z) <= z.shape[1]
+        gram = centred @ centred.T if few else centred.T @ centred
+        inverse = torch.linalg.inv(
+            gram + 2 * self.regularisation * torch.eye(len(gram), dtype=z.dtype, device=z.device)
+        )
+        smooth = gram @ inverse if few else centred
+
+        def regressed(aim: Tensor) -> Tensor:
+            """The weights of the ridge regression that is to meet this."""
+            found: Tensor = centred.T @ (inverse @ aim) if few else inverse @ (centred.T @ aim)
+            return found
 
         def aimed(logits: Tensor) -> tuple[Tensor, Tensor]:
             """What the next ridge regression is to meet, less its mean, and that."""
@@ -192,13 +205,13 @@ class Logistic(Head):
         age = torch.ones((), dtype=z.dtype, device=z.device)
         for _ in range(self.iterations):
             aim, middle = aimed(ahead)
-            logits = smooth @ aim + middle
+            logits = (smooth @ aim if few else smooth @ regressed(aim)) + middle
             uphill = ((ahead - logits) * (logits - before) * mask).sum() > 0
             older = torch.where(uphill, 1.0, (1 + (1 + 4 * age.square()).sqrt()) / 2)
             ahead = logits + torch.where(uphill, 0.0, (age - 1) / older) * (logits - before)
             before, age = logits, older
         aim, middle = aimed(before)
-        weights = centred.T @ (inverse @ aim)
+        weights = regressed(aim)
         return {"weights": torch.cat([weights, (middle - mean @ weights)[None]])} | spec.target.seen(support)
 
     def logits(self, params: Params, state: State, z: Tensor, spec: TaskSpec) -> Tensor:

@@ -35,18 +35,20 @@ T = TypeVar("T", bound=Traits)
 class LearnerTraits(Traits):
     """head: its network ends in one output for each class or number. pretrains: it trains on all classes at once.
 
-    context: its network has a context vector beside the input.
+    context: its network has a context vector beside the input. dense: it answers for each pixel, of masks alone.
     """
 
     head: bool = False
     pretrains: bool = False
     context: bool = False
+    dense: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelTraits(Traits):
-    """axes: how many axes one input must have, 0 where it is several tensors; None for any number. narrower: it takes
-    fewer columns than it was built for. several: it takes several tensors by their names.
+    """axes: how many axes one input must have, 0 where it is several tensors; None for any number. narrower, wider: it
+    takes fewer, or more, columns than it was built for. several: it takes several tensors by their names. dense: for
+    masks it says something of each pixel.
 
     drawn: the options, with their values, by which it has no weights from elsewhere; where φ is stored it is built so.
     settle: from all options to those that are stored with a run, so that it can be built again without what it was
@@ -55,7 +57,9 @@ class ModelTraits(Traits):
 
     axes: int | None = None
     narrower: bool = False
+    wider: bool = False
     several: bool = False
+    dense: bool = False
     drawn: dict[str, Any] = field(default_factory=dict)
     settle: Callable[..., dict[str, Any]] | None = None
 

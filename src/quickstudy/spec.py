@@ -59,6 +59,11 @@ class TaskSpec:
         """How many classes a task has; 0 where labels are no classes."""
         return self.target.ways
 
+    @property
+    def each(self) -> TaskSpec:
+        """What is asked of one place of an example, where its answer is made of many."""
+        return self if not self.target.grid else replace(self, target=self.target.each)
+
     def at(self, ways: int) -> TaskSpec:
         """The same for tasks of so many classes."""
         return replace(self, target=self.target.at(ways))

@@ -50,7 +50,9 @@ def test_lists(kind: str, capsys: Capture) -> None:
     known = {"tasks": registry.sources}.get(kind) or getattr(registry, kind)
     listed = accepted(f"list {kind} --plain", capsys).split()
     if kind == "recipes":  # for data of one's own first
-        assert sorted(listed) == sorted(known) and {"photos", "text", "audio", "rows", "forecast"} < set(listed[:6])
+        assert sorted(listed) == sorted(known) and {"photos", "masks", "text", "audio", "rows", "forecast"} < set(
+            listed[:8]
+        )
     else:
         assert listed == list(known)
     described = accepted(f"list {kind}", capsys)

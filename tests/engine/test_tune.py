@@ -68,6 +68,14 @@ def test_the_fastest_plan_is_kept_and_said(monkeypatch: pytest.MonkeyPatch) -> N
     assert said == ["vmap, forward over reverse is fastest (6 tasks/s)"]
 
 
+def test_a_machine_that_becomes_busy_leaves_a_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+    learner, params, batch = problem(steps=2)
+    tuner, took = Tuner(Engine(learner, CPU, metagrad="recompute"), "off"), iter([1.0, 1.1, 1.0, 1.1, *[900.0] * 90])
+    monkeypatch.setattr(Tuner, "_paced", lambda self, engine, arguments: next(took))
+    plans = [Plan("vmap"), Plan("vmap", order="forward")]
+    assert tuner._fastest(plans, (params, batch, None))[0] in plans
+
+
 def test_short_runs_are_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     learner, params, batch = problem()
     engine = Engine(learner, CPU, metagrad="recompute")

@@ -168,6 +168,7 @@ def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ({"hop": 0.0}, "hop above 0"),
         ({"hop": 1e-6}, "at least one sample"),
         ({"rate": 8000, "mels": 2000}, "too narrow"),
+        ({"trim": -3.0}, "trim must lie between 0"),
         ({"normalise": "bands"}, "no value of normalise called 'bands'. Did you mean 'band'"),
     ],
 )
@@ -298,7 +299,7 @@ def keys(count: int) -> Tensor:
     return rng.split(rng.key(0, "test"), count)
 
 
-@pytest.mark.parametrize("name", ["shift", "speed", "gain", "noise", "time_mask", "mel_mask"])
+@pytest.mark.parametrize("name", ["shift", "speed", "gain", "noise", "stretch", "warp", "time_mask", "mel_mask"])
 def test_a_distortion_is_a_function_of_its_key_alone(name: str) -> None:
     how = SoundAugment(**{name: 0.3})
     stored = SHORT.store([tone(300.0 + 50 * i, 0.3 + 0.05 * i) for i in range(4)]).x
@@ -314,6 +315,42 @@ def test_a_distortion_is_a_function_of_its_key_alone(name: str) -> None:
     if name != "gain":  # which normalising takes out
         assert not torch.allclose(whole, SHORT.features(stored), atol=1e-3)
     assert torch.equal(SHORT.features(SHORT.disturbed(stored, keys(4), SoundAugment())), SHORT.features(stored))
+
+
+def test_stretching_moves_a_peak_away_from_the_middle_and_keeps_its_band() -> None:
+    x = torch.zeros(64, 1, 20, 81)
+    x[:, 0, 7, 20] = 1.0  # 20 frames before the middle
+    x[:, 0, 7, 60] = 1.0
+    moved = SHORT.distorted(x, keys(64), SoundAugment(stretch=0.25))
+    assert isinstance(moved, Tensor)
+    assert moved[:, 0, 7].sum() > 0 and torch.equal(moved.sum((1, 3)) > 0, x.sum((1, 3)) > 0)
+    left, right = moved[:, 0, 7, :40].argmax(1), moved[:, 0, 7, 41:].argmax(1) + 41
+    assert (left + right - 80).abs().max() <= 1
+    away = 40 - left
+    assert away.min() < 18 and away.max() > 23 and ((away >= 16) & (away <= 25)).all()
+
+
+def test_warping_moves_bands_smoothly_by_the_spread_that_is_asked_for() -> None:
+    x = torch.arange(40.0)[:, None].expand(512, 1, 40, 3)  # the value says which band it was
+    moved = SHORT.distorted(x, keys(512), SoundAugment(warp=0.04))
+    assert isinstance(moved, Tensor)
+    by = (moved - x)[:, 0, 5:35]
+    assert torch.equal(by[..., 0], by[..., 2]) and by.diff(dim=1).abs().max() < 1.5
+    assert 1.3 < float(by.std()) < 1.9 and abs(float(by.mean())) < 0.2  # 0.04 of 40 bands are 1.6
+    assert moved.min() >= 0 and moved.max() <= 39
+
+
+def test_trimming_cuts_what_is_softer_at_both_ends_alone() -> None:
+    format = replace(SHORT, seconds=2.0, trim=25.0)
+    word = torch.cat([tone(440.0, 0.2), torch.zeros(1600), tone(600.0, 0.2)])
+    noise = 0.01 * torch.randn(4000, generator=torch.Generator().manual_seed(0))
+    for around in (torch.zeros(4000), noise * float(word.std())):
+        stored = format.store([torch.cat([around, word, around])]).x
+        assert 0 <= int(stored["length"][0]) - len(word) <= 7 * 80 + 200
+        assert abs(int(stored["samples"][0].ne(0).sum()) - len(word)) < 2000
+    loud = format.store([torch.cat([noise, word, noise]) + 0.3]).x  # an offset is no sound
+    assert int(loud["length"][0]) < len(word) + 800
+    assert int(replace(format, trim=0.0).store([torch.cat([noise, word])]).x["length"][0]) == 4000 + len(word)
 
 
 def test_masks_and_shifts_move_and_blank_what_they_say() -> None:

@@ -18,7 +18,7 @@ from quickstudy.registry import formats, learners
 from quickstudy.spec import TaskSpec
 from quickstudy.testing import check_learner
 
-READING = ("incontext", "cnp", "anp", "snail", "lstm", "mann")
+READING = ("incontext", "axial", "cnp", "anp", "snail", "lstm", "mann")
 REGRESSION = ("memory", "maml", "fomaml", "imaml", "anil", "metasgd", "cavia", "reptile", "r2d2", *READING)
 EMBEDDING = 4
 
@@ -38,7 +38,10 @@ def build(name: str, spec: TaskSpec, module: nn.Module | None = None, **options:
     return learner
 
 
-@pytest.mark.parametrize("name", learners)
+EVERY = [name for name in learners if not learners.traits(name).dense]  # on others see test_dense
+
+
+@pytest.mark.parametrize("name", EVERY)
 def test_every_learner_conforms_on_vectors(name: str) -> None:
     check_learner(build(name, VECTORS), episodes(VECTORS))
 
@@ -48,7 +51,7 @@ def test_every_learner_that_can_regress_conforms_on_values(name: str) -> None:
     check_learner(build(name, VALUES), episodes(VALUES))
 
 
-@pytest.mark.parametrize("name", [n for n in learners if n not in REGRESSION])
+@pytest.mark.parametrize("name", [n for n in EVERY if n not in REGRESSION])
 def test_a_classifier_refuses_regression(name: str) -> None:
     with pytest.raises(ConfigError, match="needs classes, but the targets of these tasks are 2 numbers"):
         build(name, VALUES).init(generator())
@@ -62,7 +65,7 @@ def refused(name: str, norm: str) -> bool:
 
 @pytest.mark.parametrize(
     ("name", "norm"),
-    [(n, k) for n in learners for k in ("running", "batch", "per_step") if n != "cavia" and not refused(n, k)],
+    [(n, k) for n in EVERY for k in ("running", "batch", "per_step") if n != "cavia" and not refused(n, k)],
 )
 def test_every_learner_conforms_with_batch_norm(name: str, norm: str) -> None:
     head = learners.traits(name).head
@@ -92,6 +95,7 @@ def test_every_learner_conforms_with_batch_norm(name: str, norm: str) -> None:
         ("incontext", {"labels": "pointer", "layers": 2}),
         ("incontext", {"limit": 5, "layers": 1, "standardise": True}),
         ("incontext", {"hints": True, "layers": 1}),
+        ("axial", {"hints": True, "layers": 1}),
         ("anp", {"standardise": True}),
         ("snail", {"length": 3, "limit": 4}),
         ("lstm", {"online": True, "width": 8}),

@@ -31,7 +31,8 @@ from quickstudy.models import FiLM
 from quickstudy.registry import formats, learners, models
 from quickstudy.spec import TaskSpec
 
-CASES = [(name, VECTORS) for name in learners] + [(name, VALUES) for name in REGRESSION]
+EVERY = [name for name in learners if not learners.traits(name).dense]
+CASES = [(name, VECTORS) for name in EVERY] + [(name, VALUES) for name in REGRESSION]
 
 
 def adapted(learner: Learner, spec: TaskSpec, seed: int = 0) -> tuple[Params, State, Tensor]:
@@ -178,7 +179,7 @@ NETWORKS: list[tuple[str, TaskSpec, nn.Module, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(
-    ("name", "spec", "module", "options"), [*((name, VECTORS, None, {}) for name in learners), *NETWORKS]
+    ("name", "spec", "module", "options"), [*((name, VECTORS, None, {}) for name in EVERY), *NETWORKS]
 )
 def test_every_learner_exports(name: str, spec: TaskSpec, module: nn.Module | None, options: dict[str, Any]) -> None:
     learner = build(name, spec, module, **options).evaluated()

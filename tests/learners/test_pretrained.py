@@ -12,6 +12,7 @@ from quickstudy.entries import TEACHER, prefixed, with_prefix
 from quickstudy.episode import Episode, Examples, Params
 from quickstudy.errors import ConfigError
 from quickstudy.learners import baseline_plus_plus, finetune, rfs, simpleshot
+from quickstudy.learners.pretrained import whitening
 from quickstudy.testing import check_learner
 
 EPISODE = episodes(VECTORS, tasks=None)
@@ -34,6 +35,39 @@ def test_simpleshot_is_the_nearest_centroid_of_centred_unit_embeddings(centre: b
     centroids = torch.stack([z[EPISODE.support.y == c].mean(0) for c in range(3)])
     found = learner.predict(calibrated, learner.adapt(calibrated, EPISODE.support), EPISODE.query.x)
     torch.testing.assert_close(found, -(q[:, None] - centroids[None]).square().sum(2))
+
+
+def test_whitening_makes_the_covariance_within_classes_the_identity() -> None:
+    x = torch.randn(60, 4, generator=generator(), dtype=torch.float64) @ torch.diag(
+        torch.tensor([3.0, 1, 0.2, 1]).double()
+    )
+    y = torch.arange(60) % 6 * 7  # the numbers of classes need not follow each other
+    shifted = x + 5.0 * y[:, None]
+    z = x @ whitening(shifted, y, 0.0)
+    within = torch.cat([z[y == c] - z[y == c].mean(0) for c in y.unique()])
+    torch.testing.assert_close(within.T @ within / (60 - 6), torch.eye(4).double())
+    even = whitening(shifted, y, 1.0)
+    torch.testing.assert_close(even, even[0, 0] * torch.eye(4).double())
+    assert torch.equal(whitening(x, torch.arange(60), 0.0), torch.eye(4).double())
+
+
+def test_simpleshot_whitens_by_training_classes_and_so_any_linear_map_before_it_changes_nothing() -> None:
+    learner = simpleshot(perceptron(VECTORS, 4), VECTORS, classes=7, shrinkage=0.0)
+    params = random_params(learner.init(generator()))
+    training = [episodes(VECTORS, tasks=None, seed=seed) for seed in (5, 6, 7, 8)]
+
+    def answers(params: Params) -> Tensor:
+        calibrated = learner.calibrate(params, training)
+        return learner.predict(calibrated, learner.adapt(calibrated, EPISODE.support), EPISODE.query.x)
+
+    other = torch.randn(4, 4, generator=generator(), dtype=torch.float64) + 2 * torch.eye(4).double()
+    mapped = params | {f"network.2.{name}": other @ params[f"network.2.{name}"] for name in ("weight", "bias")}
+    torch.testing.assert_close(answers(mapped), answers(params))
+    plain = simpleshot(perceptron(VECTORS, 4), VECTORS, classes=7)
+    state = plain.adapt(plain.calibrate(params, training), EPISODE.support)
+    assert not torch.allclose(plain.predict(plain.calibrate(params, training), state, EPISODE.query.x), answers(params))
+    with pytest.raises(ConfigError, match=r"shrinkage must lie in \[0, 1\]"):
+        simpleshot(perceptron(VECTORS, 4), VECTORS, shrinkage=1.5)
 
 
 @pytest.mark.parametrize("rule", ["sgd", "adam"])

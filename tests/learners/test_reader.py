@@ -26,7 +26,7 @@ from quickstudy.spec import TaskSpec
 from quickstudy.targets import Transcript
 from quickstudy.targets.base import Distribution
 
-NAMES = ("incontext", "cnp", "anp", "snail", "lstm", "mann")
+NAMES = ("incontext", "axial", "cnp", "anp", "snail", "lstm", "mann")
 
 
 def made(name: str, spec: TaskSpec, **options: object) -> tuple[ReaderLearner, Params]:

@@ -100,7 +100,7 @@ def test_normalisation_layers(norm: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in models if not needed(name)])
 def test_a_new_model_is_ready_for_training(name: str) -> None:
-    shape = {"lstm": (7, 2), "columns": (7,)}.get(name)
+    shape = {"lstm": (7, 2), "columns": (7,), "cells": (7, 3)}.get(name)
     spec = images(16) if shape is None else classes(shape, 5)
     if models.traits(name).several:
         spec = TaskSpec(formats.make("text"), spec.target)

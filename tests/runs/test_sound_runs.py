@@ -52,6 +52,7 @@ def tones(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_source_keeps_its_contract(tones: Path) -> None:
     how = {"shift": 0.1, "speed": 0.1, "gain": 6.0, "noise": 0.3, "time_mask": 0.1, "mel_mask": 0.1}
+    how |= {"stretch": 0.2, "warp": 0.03, "trim": 25.0}
     source = audio(root=str(tones), val=0.25, test=0.25, symmetries=2, **how, **OPTIONS)
     check_source(source.sampled(qs.Sampling(3, 1, 2)))
 

@@ -17,9 +17,15 @@ from quickstudy.targets import Classes, Metric, NumberAnswer, Numbers
 from quickstudy.targets.base import Distribution, Units
 from quickstudy.testing import check_target
 
+
+def _masks() -> Tensor:
+    return torch.randint(0, 3, (4, 64, 64), generator=torch.Generator().manual_seed(0))
+
+
 LABELS: dict[str, Any] = {
     "classes": ["owl", "wren", "owl", "tern"],
     "numbers": [0.5, 2.0, -1.0, 3.0],
+    "masks": _masks(),
     "sequence": ["an owl", "a wren", "terns"],
 }
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from mask_files import write_concepts
 
 from quickstudy import rng
 from quickstudy.episode import Episode, Examples
@@ -32,11 +33,18 @@ def options(archives: Path, photos: Path, walks: Path, tmp_path: Path) -> dict[s
         "folder": {"root": str(photos), "size": 12},
         "omniglot": {"root": str(archives), "split": "lake", "validation": ("Hebrew",)},
         "glyphs": {"alphabets": 30},
+        "masks": {"root": str(concepts(tmp_path / "concepts")), "size": 8},
         "records": {"root": str(photos), "format": "image", "options": ("size", "12")},
         "table_csv": {"path": str(rows_csv(walks.parent / "rows.csv"))},
         "text": {"path": str(texts_csv(tmp_path / "texts.csv")), "vocabulary": 300},
         "series_csv": {"path": str(walks), "series": "sensor", "value": "°C"},
     }
+
+
+def concepts(path: Path) -> Path:
+    """Five concepts, six images with masks of each."""
+    write_concepts(path)
+    return path
 
 
 def texts_csv(path: Path) -> Path:

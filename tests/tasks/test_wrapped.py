@@ -54,6 +54,10 @@ class Telltale(Source):
     def balanced(self) -> bool:
         return False
 
+    @property
+    def repeats(self) -> bool:
+        return True
+
     def episodes(self, split: str, indices: Tensor) -> Episode:
         self.asked.append("episodes")
         return arrays(*bytes_of_classes()).sampled(self.sampling).seeded(self.seed).episodes(split, indices)
@@ -96,7 +100,8 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
 
 def test_the_base_of_wrappers_overrides_all_that_a_source_has() -> None:
     assert {*QUESTIONS, *COPIES} <= {name for name in vars(Wrapped) if not name.startswith("_")}
-    assert {"spec", "sampling", "seed", "balanced", *ARGUMENTS} == QUESTIONS, "a new question needs arguments above"
+    asked = {"spec", "sampling", "seed", "balanced", "repeats", *ARGUMENTS}
+    assert asked == QUESTIONS, "a new question needs arguments above"
     overridden = {name for name in {*QUESTIONS, *COPIES} if name in vars(Telltale) or name in Telltale.__annotations__}
     assert overridden == {*QUESTIONS, *COPIES}, "the source below must answer it otherwise than by default"
 

@@ -23,11 +23,17 @@ class Adapt:
     """A run: its folder, or its name under runs/."""
     support: Path
     """The examples, as the run's format has them: a folder with one sub-folder of files for each class, whose name is
-    the class; a CSV file of rows with their labels; or a CSV file of the seen values of a series."""
+    the class; a file of rows with their labels (CSV, TSV, Parquet); or a CSV file of the seen values of a series."""
     out: Path
     """Folder to write the adapted model to."""
     task: str | None = None
     """Which task, where the file holds several: the name of a series, or of a group of rows."""
+    target: str | None = None
+    """The column of rows that holds what is to be told, if it is not called as where the run was trained."""
+    exclude: tuple[str, ...] = ()
+    """Columns of rows to leave out, such as an id."""
+    categories: tuple[str, ...] = ()
+    """Columns of rows whose cells are names of things though they look like numbers."""
     broken: Broken = "refuse"
     """What to do with a record that cannot be read: refuse all, or skip it."""
     device: str | None = None
@@ -38,9 +44,11 @@ def run(argv: Sequence[str]) -> int:
     options = parse(Adapt, "adapt", argv)
     refuse_occupied(options.out)
     done = open_run(options.run, options.device)
-    support = support_set(done.learner.spec, options.support, options.task)
+    said = {"label": options.target, "exclude": options.exclude, "categories": options.categories}
+    columns = {name: value for name, value in said.items() if value}
+    support = support_set(done.learner.spec.format.told(**columns), done.spec.target, options.support, options.task)
     began = time.perf_counter()
-    model = done.adapt(support.items, support.labels, options.broken)
+    model = done.adapt(support.items, support.labels, options.broken, **columns)
     took = time.perf_counter() - began
     model.save(options.out)
     tell(f"{learned(model)} in {1000 * took:.0f} ms: {options.out}")

@@ -12,14 +12,16 @@ import tyro
 
 from quickstudy.cli.parse import one_task, open_model, parse, table
 from quickstudy.deploy.model import Model
+from quickstudy.deploy.pictures import write_masks
 from quickstudy.errors import DataError
 from quickstudy.formats.records import Broken, Records, say
 from quickstudy.storage.atomic import cell_text, write_csv
-from quickstudy.storage.folders import refuse_replacing
+from quickstudy.storage.folders import refuse_mixing, refuse_replacing
 from quickstudy.targets.answers import Answer
 from quickstudy.terminal import tell
 
 _BATCH = 256
+_TABLE = "predictions.csv"
 _SHOWN = 50  # rows printed when no file is asked for
 _COLUMNS = 12  # that fit a screen
 
@@ -33,7 +35,8 @@ class Predict:
     records: tyro.conf.Positional[tuple[str, ...]]
     """Files, or folders of them; one CSV file of rows, or of the values of a series so far; or texts themselves."""
     out: Path | None = None
-    """CSV file to write: where each record comes from, and all that is said of it."""
+    """CSV file to write: where each record comes from, and all that is said of it. Of masks, a folder: a PNG file for
+    each image, one of its doubt, and a table, predictions.csv."""
     steps: int | None = None
     """How many values to forecast, of a time series; 1 if not given."""
     task: str | None = None
@@ -52,17 +55,21 @@ def run(argv: Sequence[str]) -> int:
         raise DataError(f"No {format.what} were given. Name files or folders after the model.")
     place = ", ".join(options.records)
     records = one_task(format.given(options.records), options.task, place, model.spec.target)
+    pictures = options.out is not None and bool(model.spec.target.grid) and options.out.suffix.lower() != ".csv"
     if options.out is not None:
-        refuse_replacing(options.out)
+        refuse_mixing(options.out, _TABLE) if pictures else refuse_replacing(options.out)
         named = (Path(word) for word in options.records if os.path.exists(word))
         read = {path.resolve() for path in (*named, *records.items) if isinstance(path, Path)}
-        if options.out.resolve() in read:
+        if options.out.resolve() in read or (pictures and any(options.out.resolve() in path.parents for path in read)):
             raise DataError(f"--out {options.out} is a file to predict from, and would be lost. Choose another.")
     asked = {} if options.steps is None else {"steps": options.steps}
     columns: tuple[str, ...] = ()
     rows: list[tuple[Any, ...]] = []
-    for names, answer in _answers(model, records, options.broken, asked):
+    for names, answer, items in _answers(model, records, options.broken, asked):
         columns = answer.columns
+        if pictures and options.out is not None and answer.maps is not None:
+            options.out.mkdir(parents=True, exist_ok=True)
+            write_masks(options.out, names, answer.maps, items, format)
         rows += [(name, *row) for name, row in zip(names, answer.rows(), strict=True)]
     if not rows:
         raise DataError(f"None of the {format.what} in {place} could be read. Give others.")
@@ -72,19 +79,20 @@ def run(argv: Sequence[str]) -> int:
         if len(rows) > _SHOWN or len(columns) >= _COLUMNS:
             tell(f"There are {len(rows)} rows and {1 + len(columns)} columns. Write all with --out predictions.csv")
         return 0
-    write_csv(options.out, [format.place, *columns], rows)
+    write_csv(options.out / _TABLE if pictures else options.out, [format.place, *columns], rows)
     tell(f"Wrote {len(rows)} predictions to {options.out}")
     return 0
 
 
 def _answers(
     model: Model, records: Records, broken: Broken, asked: dict[str, int]
-) -> Iterator[tuple[list[str], Answer]]:
-    """What each answer is about, and the answers, for a batch of records at a time."""
+) -> Iterator[tuple[list[str], Answer, list[Any]]]:
+    """What each answer is about, the answers, and the records, for a batch of records at a time."""
     format = model.spec.format
     for start in range(0, len(records.items), _BATCH):
         stored = format.query(records.items[start : start + _BATCH], broken)
         say(stored.notices)
         if stored.kept:
             names = [records.names[start + i] for i in stored.kept]
-            yield format.answered(names, **asked), model.answer(stored, **asked)
+            items = [records.items[start + i] for i in stored.kept]
+            yield format.answered(names, **asked), model.answer(stored, **asked), items

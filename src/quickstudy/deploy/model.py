@@ -16,7 +16,7 @@ from quickstudy.deploy.store import read_model, write_model
 from quickstudy.engine import place, resolve_device
 from quickstudy.entries import reference
 from quickstudy.episode import Examples, Features, Params, State, leaves, map_features
-from quickstudy.errors import CheckpointError, DataError, ShapeError, fitting_together
+from quickstudy.errors import CheckpointError, DataError, ShapeError, first_of, fitting_together
 from quickstudy.formats.base import Format
 from quickstudy.formats.records import Broken, Stored, moved, say
 from quickstudy.learners import Learner
@@ -25,6 +25,7 @@ from quickstudy.registry import OWN, models
 from quickstudy.spec import TaskSpec, check_examples
 from quickstudy.targets.answers import Answer
 from quickstudy.targets.base import Distribution
+from quickstudy.targets.maps import LabelMaps
 from quickstudy.training.build import restored_learner
 from quickstudy.training.config import RunConfig
 
@@ -200,15 +201,21 @@ def support_set(
     learner: built for the tasks of training. like: a tensor where the examples are to lie, in their precision.
     """
     built = learner.spec
-    stored = built.format.store(records, broken)
+    if built.target.grid and labels is None and isinstance(records, str | Path):
+        found = built.format.find_maps(records)
+        records, labels = found.items, found.labels
+    opened = built.format.opened(records)
+    stored = opened.store(records, broken)
     say(stored.notices)
-    if broken == "skip" and labels is not None:
+    if built.target.grid:
+        stored, labels = with_maps(built.format, stored, records, labels, broken)
+    elif broken == "skip" and labels is not None:
         labels = [labels[i] for i in stored.kept]
     if not len(leaves(stored.x)[0]):
         raise DataError("There is no support example to learn from. Give at least one of each class.")
-    format = built.format.fitting(stored.x, records)
+    format = opened.fitting(stored.x, records)
     narrower = models.traits(config.model.name).narrower
-    if format.layout != built.format.layout and not (built.format.accepts(format) and _takes(learner, config, format)):
+    if format.layout != built.format.layout and not _takes(learner, config, format):
         most = " and takes no larger ones" if narrower else ""
         raise ShapeError(
             f"The support set is {format}, but the run was trained on {built.format}{most}. Give examples of that "
@@ -231,11 +238,30 @@ def support_set(
     return support, names, fitted, spec
 
 
+def with_maps(format: Format, stored: Stored, records: Any, labels: Any, broken: Broken) -> tuple[Stored, LabelMaps]:
+    """The stored records that have maps of labels, and these."""
+    if labels is None:
+        raise DataError(f"Learning masks needs one for each of the {format.what}. Give them: run.adapt(images, masks).")
+    if len(stored.kept) < len(records):
+        records = [records[i] for i in stored.kept]
+        labels = labels.chosen(stored.kept) if isinstance(labels, LabelMaps) else [labels[i] for i in stored.kept]
+    maps, kept, left_out = format.maps(records, labels, broken)
+    if left_out:
+        say([f"{len(left_out)} masks left out: {first_of(left_out)}"])
+    x = map_features(lambda t: t[kept], stored.x)
+    return Stored(x, [stored.kept[i] for i in kept], stored.notices), maps
+
+
 def _takes(learner: Learner, config: RunConfig, format: Format) -> bool:
     """Whether the network takes another format than it was built for: if its model says so, or one of one's own does
     when it is tried."""
+    built, traits = learner.spec.format, models.traits(config.model.name)
+    if traits.wider and format.accepts(built):
+        return True
+    if not built.accepts(format):
+        return False
     if config.model.name != OWN:
-        return models.traits(config.model.name).narrower
+        return traits.narrower
     try:
         learner.network.output_shape(format)
     except (RuntimeError, ValueError, TypeError, LookupError):  # what networks raise for a shape that they do not take

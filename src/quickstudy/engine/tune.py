@@ -88,7 +88,7 @@ class Tuner:
         for turn in range(1 + _ROUNDS):
             for plan, engine in list(engines.items()):
                 times[plan].append(self._paced(engine, arguments))
-                if times[plan][-1] > _HOPELESS * min(min(t) for t in times.values() if t):
+                if len(engines) > 1 and times[plan][-1] > _HOPELESS * min(min(t) for t in times.values() if t):
                     del engines[plan]
             if turn == 0:
                 times = {plan: [] for plan in engines}

@@ -50,6 +50,7 @@ class Audio(Format):
     length of a frame and distance to the next, in seconds. normalise: every clip is brought to
     one loudness, and its spectrogram to the mean 0 and the variance 1, by 'clip' as a whole, or by 'band' with the
     mean 0 in each band: that takes out microphones and rooms, and sounds that do not change, such as hums; or 'none'.
+    trim: decibels below the loudest frame; what is softer at the beginning and the end is cut off. 0 cuts nothing.
     longer: clips that are longer than the window are cut into 'windows', or refused, where an answer is about all of a
     clip. file, label, group: columns of the file's name, of what it is, and of what it belongs to, such as who speaks.
     """
@@ -60,6 +61,7 @@ class Audio(Format):
     frame: float = 0.025
     hop: float = 0.01
     normalise: Normalise = "band"
+    trim: float = 0.0
     longer: Longer = "windows"
     file: str = "file"
     label: str = "label"
@@ -81,6 +83,8 @@ class Audio(Format):
                 f"seconds must lie between frame={self.frame} and 600, and a hop be at least one sample; found "
                 f"seconds={self.seconds}, hop={self.hop} at {self.rate} Hz."
             )
+        if not 0 <= self.trim <= 120:
+            raise ConfigError(f"trim must lie between 0 (nothing is cut) and 120 decibels, found {self.trim}.")
         for name, value, known in (("normalise", self.normalise, Normalise), ("longer", self.longer, Longer)):
             if value not in get_args(known):
                 raise unknown_name(f"value of {name}", str(value), get_args(known))
@@ -163,6 +167,7 @@ class Audio(Format):
 
     def _clip(self, record: tuple[Any, str]) -> Clip:
         clip = clip_of(*record, self.rate, self.shortest)
+        clip = clip.trimmed(self.trim, self.shortest, self.step) if self.trim else clip
         if self.longer == "refuse" and len(clip.samples) > self.samples:
             raise DataError(
                 f"{record[1]} lasts {len(clip.samples) / self.rate:.3g} s, and the window is {self.seconds:g} s: what "

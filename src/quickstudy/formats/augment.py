@@ -29,6 +29,7 @@ class Augment(Distortion):
         translate: shift along each axis as a fraction of the image side.
         elastic: standard deviation of a smooth displacement field, as a fraction of the image side.
         thickness: largest share, in [0, 1], with which an image is blended with its 3x3 dilation or erosion.
+        flip: share of the images that are mirrored, left to right.
     """
 
     rotate: float = 0.0
@@ -37,11 +38,12 @@ class Augment(Distortion):
     translate: float = 0.0
     elastic: float = 0.0
     thickness: float = 0.0
+    flip: float = 0.0
 
     @property
     def moves(self) -> bool:
         """Whether any part of it displaces pixels."""
-        return any((self.rotate, self.scale, self.shear, self.translate, self.elastic))
+        return any((self.rotate, self.scale, self.shear, self.translate, self.elastic, self.flip))
 
 
 def augment(images: Tensor, keys: Tensor, how: Augment) -> Tensor:
@@ -58,12 +60,30 @@ def augment(images: Tensor, keys: Tensor, how: Augment) -> Tensor:
     if how.thickness:
         images = _thicken(images, rng.uniform(rng.fold(keys, 3), (), -how.thickness, how.thickness))
     if how.moves:
-        height, width = images.shape[-2:]
-        grid = F.affine_grid(_affine(keys, how), [len(images), 1, height, width], align_corners=False)
-        if how.elastic:
-            grid = grid + 2.0 * how.elastic * _smooth_field(rng.fold(keys, 2), height, width)
+        grid = _grid(keys, how, *images.shape[-2:])
         images = F.grid_sample(images, grid.to(images.dtype), padding_mode="zeros", align_corners=False)
     return images
+
+
+def augment_maps(maps: Tensor, keys: Tensor, how: Augment, fill: int) -> Tensor:
+    """Maps of labels (n, H, W) over images that `augment` distorts by the same keys: each pixel takes the label of the
+    nearest one, and `fill` where it is moved in from outside."""
+    if not how.moves:
+        return maps
+    height, width = maps.shape[-2:]
+    grid = _grid(keys, how, height, width)
+    column, row = (((grid[..., i] + 1) * count - 1).div(2).round().long() for i, count in ((0, width), (1, height)))
+    inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+    at = (row.clamp(0, height - 1) * width + column.clamp(0, width - 1)).flatten(1)
+    return torch.where(inside, maps.flatten(1).gather(1, at).view_as(maps), fill)
+
+
+def _grid(keys: Tensor, how: Augment, height: int, width: int) -> Tensor:
+    """Where each pixel of a distorted image comes from, (n, H, W, 2) in [-1, 1]."""
+    grid = F.affine_grid(_affine(keys, how), [len(keys), 1, height, width], align_corners=False)
+    if how.elastic:
+        grid = grid + 2.0 * how.elastic * _smooth_field(rng.fold(keys, 2), height, width)
+    return grid
 
 
 _VIEWS = (
@@ -116,6 +136,8 @@ def _affine(keys: Tensor, how: Augment) -> Tensor:
     zoom_y = torch.exp(spread * 0.5 * (u[:, 1] + u[:, 3]))
     shear = u[:, 4] * how.shear
     cos, sin = torch.cos(angle), torch.sin(angle)
+    if how.flip:
+        zoom_x = torch.where(rng.uniform(rng.fold(keys, 4)) < how.flip, -zoom_x, zoom_x)
     first = torch.stack([cos * zoom_x, (cos * shear - sin) * zoom_y, 2.0 * how.translate * u[:, 5]], dim=-1)
     second = torch.stack([sin * zoom_x, (sin * shear + cos) * zoom_y, 2.0 * how.translate * u[:, 6]], dim=-1)
     return torch.stack([first, second], dim=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -16,6 +17,7 @@ from quickstudy.formats.distortion import Distortion
 from quickstudy.formats.drawing import Drawing
 from quickstudy.formats.records import Broken, Records, Stored
 from quickstudy.targets.base import Distribution, Units
+from quickstudy.targets.maps import LabelMaps
 
 
 class Leaf(NamedTuple):
@@ -83,6 +85,28 @@ class Format(ABC):
         """
         raise ConfigError(f"Records of {self} cannot be read from files. Give them from Python, as tensors.")
 
+    def find_maps(self, place: str | Path) -> Records:
+        """The records at a place whose labels say the class of each of their pixels: what `maps` takes."""
+        raise self._no_pixels()
+
+    def maps(self, records: Any, labels: Any, broken: Broken = "refuse") -> tuple[LabelMaps, list[int], list[str]]:
+        """Labels of the pixels of records, as files or arrays, over the squares that records become.
+
+        And which of the records have them, and what was left out. Raises DataError, naming the record.
+        """
+        raise self._no_pixels()
+
+    def opacity(self, records: Any) -> Tensor:
+        """How far stored records cover what is behind them, (n, height, width) uint8: 255 hides it."""
+        raise self._no_pixels()
+
+    def as_given(self, maps: Tensor, record: Any) -> Tensor:
+        """Maps of numbers (C, height, width) over a stored record as maps over the record as it was given."""
+        return maps
+
+    def _no_pixels(self) -> ConfigError:
+        return ConfigError(f"Masks are of the pixels of images, and these are {self}. Choose tasks of images.")
+
     def given(self, words: Sequence[str]) -> Records:
         """The records that a user names in a command: places, or, where that can be, the records themselves."""
         return self.find(words, labelled=False)
@@ -91,6 +115,19 @@ class Format(ABC):
         """This format with what the records of the training tasks teach it, such as a vocabulary, before any record is
         stored. No record of another split is among them."""
         return self
+
+    def opened(self, records: Any) -> Format:
+        """This format for one new task, with what must be known of its records before they are stored: what the columns
+        of a table are, where training has not told. Itself for most."""
+        return self
+
+    def told(self, **columns: Any) -> Format:
+        """This format with other columns to read: `label` and `group` by their names, and those to `exclude`."""
+        known = {field.name for field in fields(self)}  # type: ignore[arg-type]
+        strange = [name for name in columns if name not in known]
+        if strange:
+            raise ConfigError(f"{self.what.capitalize()} have no {strange[0]} to be told. Leave it out.")
+        return replace(self, **columns) if columns else self  # type: ignore[type-var]
 
     @property
     def cuts(self) -> str:
@@ -222,6 +259,13 @@ class Format(ABC):
 
     def distorted(self, x: Features, keys: Tensor, how: Any) -> Features:
         """Small random distortions of examples x (n, …), by their keys (n,)."""
+        raise self._undistorted("Distortions")
+
+    def moved(self, x: Features, maps: Tensor, keys: Tensor, how: Any, fill: int) -> tuple[Features, Tensor]:
+        """`distorted` examples, and the maps of labels (n, height, width) over them, moved alike.
+
+        fill: the label of what is moved in from outside.
+        """
         raise self._undistorted("Distortions")
 
     def turned(self, x: Features, which: Tensor) -> Features:

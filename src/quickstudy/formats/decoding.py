@@ -8,6 +8,8 @@ import os
 import struct
 import sys
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
@@ -33,6 +35,7 @@ _OF_EXTRA = (".heic", ".heif")
 _LARGEST = {"JPEG": 5, "MPO": 5}  # times MAX_PIXELS, above which an image is not even reduced; for others, 2
 _DENSE = 200  # pixels for each byte of a file, above which a large image is nothing but size
 _THIN = 500  # sides of which one is that many times the other show nothing in a square
+_ORIENTATION = 0x0112  # the tag of EXIF
 _FINER = 4  # times the size that is wanted, to which large images are reduced by whole factors first
 _DRAFT = 2  # times the size that is wanted, at which JPEG files are decoded at least
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, OverflowError, struct.error, zlib.error)
@@ -71,6 +74,37 @@ def name_of(file: File) -> str:
     if isinstance(file, str | Path):
         return str(file)
     return str(getattr(file, "filename", "") or getattr(file, "name", "") or "an image")
+
+
+@contextmanager
+def pillow(file: File) -> Iterator[Image]:
+    """An image of Pillow, turned as its camera says; DataError, naming the file, for what is none or is broken."""
+    from PIL import Image, ImageOps
+
+    name = name_of(file)
+    if isinstance(file, str | Path):
+        require_regular(file)
+        _require_extra(Path(file))
+    try:
+        with _opened(file) as image:
+            _require_size(image, file, name, MAX_PIXELS, None)
+            yield ImageOps.exif_transpose(image)
+    except FileNotFoundError as error:
+        raise DataError(f"There is no file {name}. Check the path.") from error
+    except Image.DecompressionBombError as error:
+        raise DataError(f"{name} is far larger than the limit of {MAX_PIXELS} pixels; it was not decoded.") from error
+    except _BROKEN as error:
+        raise DataError(f"{name} cannot be read as an image ({error}). Replace or remove it.") from error
+
+
+def oriented(file: File) -> tuple[int, int]:
+    """Width and height of an image as it is seen, of a file without decoding it; of features (C, H, W) too."""
+    shape: tuple[int, ...] = getattr(file, "shape", ())
+    if len(shape) == 3 and not is_frame(file):
+        return shape[2], shape[1]
+    with _opened(file) as image:
+        turned = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
+        return (image.size[1], image.size[0]) if turned else image.size
 
 
 def _opened(file: File) -> Image:

@@ -52,5 +52,9 @@ class Text(Drawing):
 
 def row(names: Sequence[str], values: Sequence[float]) -> Row:
     """The first few of these numbers, with their names; the rest is a dotted cell."""
-    cells = [(name, f"{value + 0.0:.3g}") for name, value in zip(names, values, strict=False)]  # + 0.0: never -0
-    return Row(cells[:_MOST] + ([("", "…")] if len(cells) > _MOST else []))
+    return told([(name, f"{value + 0.0:.3g}") for name, value in zip(names, values, strict=False)])  # + 0.0: never -0
+
+
+def told(cells: Sequence[tuple[str, str]]) -> Row:
+    """The first few of these cells; the rest is a dotted one."""
+    return Row([*cells[:_MOST], *([("", "…")] if len(cells) > _MOST else [])])

@@ -18,6 +18,15 @@ def has_names(records: Any) -> bool:
     return rows or (hasattr(records, "columns") and hasattr(records, "to_numpy"))
 
 
+def items_of(records: Any) -> Any:
+    """Records that can be gone through one by one: the rows of a data frame as mappings, others as they are."""
+    if not (hasattr(records, "columns") and hasattr(records, "to_numpy")):
+        return records
+    names = [str(name) for name in records.columns]
+    columns = [records[name].tolist() for name in records.columns]
+    return [dict(zip(names, cells, strict=True)) for cells in zip(*columns, strict=True)]
+
+
 def as_numbers(x: Any, name: str = "x", features: bool = True) -> Tensor:
     """Numbers in memory (a tensor, NumPy array, data frame or nested list) as a uint8 or float32 tensor.
 

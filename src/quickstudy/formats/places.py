@@ -199,3 +199,11 @@ def column(columns: Sequence[str], name: str, path: str | Path, how: str) -> int
             f"first line, or say which it is ({how})."
         )
     return columns.index(name)
+
+
+def one_file(place: str | Path | Sequence[str | Path]) -> Path:
+    """The one file that a place names."""
+    places = [place] if isinstance(place, str | Path) else list(place)
+    if len(places) != 1:
+        raise ConfigError(f"Give one CSV file, found {len(places)}: {', '.join(map(str, places))}.")
+    return Path(places[0])

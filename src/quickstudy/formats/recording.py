@@ -19,6 +19,7 @@ from quickstudy.formats.sound import Sound, decode, loudest, resampled
 
 _FORMS: tuple[Literal["NFC", "NFD"], ...] = ("NFC", "NFD")
 _SLACK = 0.01  # by which samples may leave [-1, 1]
+_MARGIN = 2  # frames that are kept around what is loud
 _QUIET = 1e-3  # share of the loudest window's energy below which a window is silent: 30 dB
 
 
@@ -27,6 +28,19 @@ class Clip(NamedTuple):
 
     samples: Tensor
     done: tuple[str, ...] = ()
+
+    def trimmed(self, decibels: float, frame: int, step: int) -> Clip:
+        """Without what lies before the first and after the last frame within `decibels` of the loudest.
+
+        Frames of `frame` samples begin every `step` samples; two more are kept on either side.
+        """
+        samples = self.samples - self.samples.mean()
+        energy = torch.cat([torch.zeros(1, dtype=torch.float64), samples.double().square().cumsum(0)])
+        frames = (energy[frame:] - energy[:-frame])[::step]
+        loud = (frames >= frames.max() * 10 ** (-decibels / 10)).nonzero().flatten()
+        first, last = (int(loud[end]) for end in (0, -1))
+        start, stop = max(0, first - _MARGIN) * step, (last + _MARGIN) * step + frame
+        return self._replace(samples=self.samples[start:stop])
 
     def loudest(self, size: int, step: int) -> Tensor:
         """The window of at most `size` samples with the most energy."""

@@ -54,7 +54,25 @@ def read_rows(place: Any) -> Rows:
     path = Path(place)
     if path.is_dir():
         return _saved(path)
-    return READERS[path.suffix.lower()](path)
+    return READERS.get(path.suffix.lower(), _csv)(path)
+
+
+def files_of(place: str | Path | Sequence[str | Path], what: str) -> list[Path]:
+    """The files of rows that a place names: a file itself, and those in a folder, sorted by name.
+
+    what: such rows are called. Raises DataError for a folder that holds none.
+    """
+    files: list[Path] = []
+    for one in [place] if isinstance(place, str | Path) else place:
+        path = Path(one)
+        if holds_rows(path) or not path.is_dir():
+            files.append(path)
+            continue
+        found = sorted(f for f in path.iterdir() if f.suffix.lower() in READERS and not f.name.startswith("."))
+        if not found:
+            raise DataError(f"There are no files of {what} ({', '.join(READERS)}) in {path}. Name one, or add some.")
+        files += found
+    return files
 
 
 def rows_or_files(

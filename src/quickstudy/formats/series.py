@@ -14,9 +14,8 @@ from quickstudy.episode import Features, State, leaves
 from quickstudy.errors import ConfigError, DataError, ShapeError
 from quickstudy.formats.base import Axis, Format, Leaf
 from quickstudy.formats.drawing import Curve, Drawing
-from quickstudy.formats.places import column, number_in, read_csv, require_lines
+from quickstudy.formats.places import column, number_in, one_file, read_csv, require_lines
 from quickstudy.formats.records import Broken, Records, Stored
-from quickstudy.formats.table import one_file
 from quickstudy.hints import Within, misfit
 from quickstudy.masked import mean_and_spread
 from quickstudy.registry import formats

@@ -16,7 +16,8 @@ from quickstudy import rng
 from quickstudy.formats.distortion import Distortion
 
 _NOISE_FLOOR = 40.0  # dB by which the weakest noise lies below the clip
-_SPEED, _GAIN, _NOISE, _SHIFT, _TIME, _MELS = range(6)
+_SPEED, _GAIN, _NOISE, _SHIFT, _TIME, _MELS, _STRETCH, _WARP = range(8)
+_BENDS = 4  # cosines that a warp of the bands is made of
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,9 @@ class SoundAugment(Distortion):
         speed: log-rate of playing, and with it of all pitches; 0.1 gives factors from 1/1.1 to 1.1 (Ko et al. 2015).
         gain: of the loudness, in decibels, uniform in both directions.
         noise: loudest white to brown noise, relative to the clip; 0.3 lies 10 dB below it. It is uniform in decibels.
+        stretch: log-rate of playing at the same pitch, as of slower or faster speakers.
+        warp: of the bands of a spectrogram, as by longer or shorter throats (Lee & Rose 1998; Jaitly & Hinton 2013):
+            the standard deviation by which a band is moved up or down, smoothly over the bands, as a share of all.
         time_mask: longest stretch of frames that is blanked, as a share of the window (Park et al. 2019).
         mel_mask: broadest band of frequencies that is blanked, as a share of all (Park et al. 2019).
     """
@@ -36,6 +40,8 @@ class SoundAugment(Distortion):
     speed: float = 0.0
     gain: float = 0.0
     noise: float = 0.0
+    stretch: float = 0.0
+    warp: float = 0.0
     time_mask: float = 0.0
     mel_mask: float = 0.0
 
@@ -92,13 +98,22 @@ def _noisy(samples: Tensor, length: Tensor, keys: Tensor, most: float) -> Tensor
 
 
 def distort(x: Tensor, keys: Tensor, how: SoundAugment) -> Tensor:
-    """Shift and mask features (n, …, frames), or (n, …, mels, frames): what is moved in from outside, or masked, is 0.
+    """Stretch, warp, shift and mask features (n, …, frames), or (n, …, mels, frames): what is moved in from outside, or
+    masked, is 0.
 
-    Masks are of whole frames and, of spectrograms, of whole bands (SpecAugment, Park et al. 2019).
+    Time is stretched about its middle. Bands that are moved in from outside are copies of the outermost. Masks are of
+    whole frames and, of spectrograms, of whole bands (SpecAugment, Park et al. 2019).
     """
     frames = x.shape[-1]
     at = torch.arange(frames, device=x.device)
     wide = (len(x), *[1] * (x.dim() - 2))
+    if how.stretch:
+        u = rng.uniform(rng.fold(keys, _STRETCH), (), -1.0, 1.0)
+        factor = torch.exp(u * math.log1p(how.stretch))[:, None]
+        middle = (frames - 1) / 2
+        x = _between(x, (at - middle) * factor + middle, -1, outside=0.0)
+    if how.warp and x.dim() > 2:
+        x = _between(x, _warped(rng.fold(keys, _WARP), x.shape[-2], how.warp), -2)
     if how.shift:
         by = (rng.uniform(rng.fold(keys, _SHIFT), (), -how.shift, how.shift) * frames).round().long()
         source = at - by[:, None]
@@ -110,6 +125,29 @@ def distort(x: Tensor, keys: Tensor, how: SoundAugment) -> Tensor:
     if how.mel_mask and x.dim() > 2:
         x = x * _kept(rng.fold(keys, _MELS), x.shape[-2], how.mel_mask).view(*wide[:-1], x.shape[-2], 1)
     return x
+
+
+def _warped(keys: Tensor, mels: int, spread: float) -> Tensor:
+    """Where each of `mels` bands is taken from, (n, mels): the sum of a few cosines of random amplitudes."""
+    angle = (torch.arange(mels, device=keys.device) + 0.5) * (math.pi / mels)
+    cosines = (torch.arange(_BENDS, device=keys.device)[:, None] * angle).cos()
+    scale = spread * mels / cosines.square().sum(0).sqrt().mean()
+    return torch.arange(mels, device=keys.device) + scale * rng.normal(keys, (_BENDS,)) @ cosines
+
+
+def _between(x: Tensor, at: Tensor, axis: int, outside: float | None = None) -> Tensor:
+    """x (n, …) at the places `at` (n, size) of an axis, -1 or -2, by linear interpolation; beyond its ends, the
+    outermost values, or `outside`."""
+    size = x.shape[axis]
+    shape = [len(x)] + [1] * (x.dim() - 1)
+    shape[axis] = at.shape[1]
+    low = at.clamp(0, size - 1).floor().clamp(max=max(size - 2, 0))
+    share = (at.clamp(0, size - 1) - low).to(x.dtype).view(shape)
+    index = low.long().view(shape).expand(*x.shape[:axis], at.shape[1], *x.shape[axis:][1:])
+    found = torch.lerp(x.gather(axis, index), x.gather(axis, (index + 1).clamp(max=size - 1)), share)
+    if outside is None:
+        return found
+    return torch.where(((at >= 0) & (at <= size - 1)).view(shape), found, outside)
 
 
 def _kept(keys: Tensor, size: int, most: float) -> Tensor:

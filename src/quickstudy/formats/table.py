@@ -1,8 +1,8 @@
-"""Tables: rows of numeric columns."""
+"""Tables: rows of numbers, or of columns of several kinds with gaps."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,78 +13,202 @@ from torch import Tensor
 from quickstudy.episode import Features, State
 from quickstudy.errors import ConfigError, DataError, ShapeError
 from quickstudy.formats.base import Format, Leaf
-from quickstudy.formats.drawing import Drawing, row
+from quickstudy.formats.cells import Cells, cells_of, in_order, names_of
+from quickstudy.formats.drawing import Drawing, row, told
 from quickstudy.formats.numeric import as_numbers
-from quickstudy.formats.places import column, number_in, read_csv, require_lines
-from quickstudy.formats.records import Broken, Records, Stored, all_kept
+from quickstudy.formats.places import number_in
+from quickstudy.formats.records import Broken, Placed, Records, Stored, all_kept
+from quickstudy.formats.rows import READERS, Rows, files_of, missing, read_rows
+from quickstudy.formats.schema import CELL, Column, described, learned, said_of_unknown
 from quickstudy.registry import formats
 
 
 @formats.register("table")
 @dataclass(frozen=True, kw_only=True)
 class Table(Format):
-    """Rows (n, columns) of numbers. A network that says so takes tables of fewer columns than it was built for.
+    """Rows of a table: numbers (n, columns), or cells of several kinds (n, columns, 3), see `schema`.
 
     columns: how many; 0 until records have told. names: what they are called, where that is known; records that have
-    names are then put into this order. As files: a CSV file whose first line names the columns. label, group: the
-    columns that hold the label of a row, and the task that it belongs to, where there are such.
+    names are then put into this order. label, group: the columns that hold the label of a row, and the task that it
+    belongs to, where there are such. exclude: columns that are not looked at. categories: columns whose cells are names
+    of things though they look like numbers.
+    mixed: columns may hold categories, truth values, dates, and gaps. schema: what each of them is; where there is
+    none yet, the rows of training teach it, or else those of each new task. Rows in which every cell is a number need
+    none, and stay as they are.
+
+    As files: rows with named columns (CSV, TSV, JSON Lines, Parquet, a folder that `save_to_disk` of the library
+    datasets wrote). A folder of such files, or several of them, are one task each.
     """
 
     columns: int = 0
     names: tuple[str, ...] = ()
     label: str = "label"
     group: str = ""
+    exclude: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    mixed: bool = False
+    schema: tuple[Column, ...] = ()
 
     what = "rows of a table"
     place = "line"
+    row_files = tuple(READERS)
 
     def __post_init__(self) -> None:
+        if self.schema:
+            schema = tuple(map(Column.of, self.schema))
+            object.__setattr__(self, "schema", schema)
+            object.__setattr__(self, "columns", self.columns or len(schema))
+            object.__setattr__(self, "names", self.names or tuple(column.name for column in schema))
         if self.columns < 0 or (self.names and len(self.names) != self.columns):
             raise ConfigError(
                 f"A table has some columns, and a name for each or none; found {self.columns} columns and the "
                 f"names {self.names}."
             )
+        if self.schema and (not self.mixed or tuple(column.name for column in self.schema) != self.names):
+            raise ConfigError("The schema of a table says of each of its columns what it is, and mixed=True.")
 
     @property
     def layout(self) -> Mapping[str, Leaf]:
-        return {"x": Leaf((self.columns,))}
+        return {"x": Leaf((self.columns, CELL) if self.mixed else (self.columns,))}
 
     def __str__(self) -> str:
-        return f"rows of {self.columns} numbers"
+        kinds = f" ({described(self.schema)})" if self.schema else ""
+        return f"rows of {self.columns} {'cells' if self.mixed else 'numbers'}{kinds}"
 
-    def find(self, place: str | Path | Sequence[str | Path], labelled: bool = True) -> Records:
-        path = one_file(place)
-        columns, rows, lines = read_csv(path)
-        label = column(columns, self.label, path, "where you train: --tasks.label") if labelled else None
-        labels = None if label is None else [cells[label].strip() for cells in rows]
-        if labels is not None and "" in labels:
-            raise DataError(f"{path}, line {lines[labels.index('')]}: the label is missing. Fill it or drop the row.")
-        groups = None
-        if self.group in columns:  # without that column, all rows are of one task
-            at = columns.index(self.group)
-            groups = [cells[at].strip() for cells in rows]
-        told = {self.label, self.group}
-        names = list(self.names) or [name for name in columns if name not in told]
-        at_names = [column(columns, name, path, "a run needs the columns that it was trained with") for name in names]
-        wanted = list(zip(names, at_names, strict=True))
-        require_lines(rows, path)
-        items = [
-            {name: number_in(cells[i], f"{path}, line {line}, column {name!r}") for name, i in wanted}
-            for cells, line in zip(rows, lines, strict=True)
+    # From records to features
+
+    def find(self, place: Any, labelled: bool = True) -> Records:
+        """The rows at a place; of several files, or of a folder of them, each file is a task. `place` may also be a
+        data frame or a data set in memory."""
+        if not isinstance(place, str | Path | list | tuple):
+            return self._rows(read_rows(place), labelled)
+        files = files_of(place, self.what)
+        parts = [self._rows(read_rows(one), labelled) for one in files]
+        for file, part in zip(files, parts, strict=True):
+            if part.items[0].keys() != parts[0].items[0].keys():
+                raise DataError(
+                    f"{file} has the columns {list(part.items[0])}, but {files[0]} has {list(parts[0].items[0])}. Give "
+                    "all tables the same columns, empty where nobody knows them, or leave the others out (exclude)."
+                )
+        if len(parts) > 1 and labelled:
+            parts = [
+                part if part.groups else part._replace(groups=[file.stem] * len(part.items))
+                for file, part in zip(files, parts, strict=True)
+            ]
+        together = [
+            None if part[0] is None else [one for some in part for one in some] for part in zip(*parts, strict=True)
         ]
-        return Records(items, [f"{path}, line {line}" for line in lines], labels, groups)
+        return Records(*together)  # type: ignore[arg-type]
+
+    def _rows(self, rows: Rows, labelled: bool) -> Records:
+        if not len(rows.places):
+            raise DataError(f"{rows.place} has no rows. Write one for each record.")
+        labels = groups = None
+        if labelled:
+            cells = rows.column(self.label, "where you train: --tasks.label; where you adapt: --target")
+            labels = ["" if missing(cell) else str(cell).strip() for cell in cells]
+            if "" in labels:
+                raise DataError(f"{rows.places[labels.index('')]}: the label is missing. Fill it or drop the row.")
+        if self.group in rows.columns:  # without that column, all rows are of one task
+            groups = ["" if missing(cell) else str(cell).strip() for cell in rows.read(self.group)]
+        names = list(self.names) or [*self._open(rows.columns, rows.place), *self.exclude]
+        held = {n: rows.column(n, "a run needs the columns that it was trained with") for n in names}
+        columns = [self._numbers(name, cells, rows) for name, cells in held.items()]
+        items = [dict(zip(names, cells, strict=True)) for cells in zip(*columns, strict=True)]
+        return Records(items, list(rows.places), labels, groups)
+
+    def _open(self, columns: Sequence[str], place: str) -> list[str]:
+        """The columns that are neither label nor group nor excluded."""
+        for option in ("exclude", "categories"):
+            strange = [name for name in getattr(self, option) if name not in columns]
+            if strange:
+                raise DataError(f"{place} has no column {strange[0]!r} ({option}); it has {list(columns)}. Correct it.")
+        names = [name for name in columns if name not in {self.label, self.group, *self.exclude}]
+        if not names:
+            raise DataError(f"{place} has no column but {list(columns)}, so that there is nothing to learn from.")
+        return names
+
+    def _kept(self, columns: Iterable[str]) -> tuple[str, ...]:
+        return tuple(name for name in columns if name not in self.exclude)
+
+    def _numbers(self, name: str, cells: Sequence[Any], rows: Rows) -> list[Any]:
+        """The cells of a column as numbers where that is what they are; others with their place."""
+        if self.names and not self.mixed:
+            return [number_in(str(c), f"{p}, column {name!r}") for c, p in zip(cells, rows.places, strict=True)]
+        try:
+            return (
+                [float(cell) for cell in cells]
+                if not self.mixed and not any(map(missing, cells))
+                else _placed(cells, rows)
+            )
+        except (TypeError, ValueError):
+            return _placed(cells, rows)
+
+    def learn(self, records: Any, broken: Broken = "refuse") -> Format:
+        """The schema of these rows, unless it is known already, or every cell is a number."""
+        if self.schema or (self.columns and not self.mixed) or _is_features(records):
+            return self
+        cells = cells_of(records)
+        names = self._open(cells.names, "The table") if cells.named else list(cells.names)
+        if not self.mixed and not self.categories and cells.complete(names):
+            return self
+        schema = tuple(learned(n, cells.columns[n], cells.places, n in self.categories) for n in names)
+        if all(column.kind == "nothing" for column in schema):
+            raise DataError(
+                f"No column of the table ({', '.join(names)}) varies, so that there is nothing to learn from. Give "
+                "other columns, or more rows."
+            )
+        return replace(self, columns=len(schema), names=tuple(names), mixed=True, schema=schema)
+
+    def told(self, **columns: Any) -> Format:
+        if self.names and (columns.get("exclude") or columns.get("categories")):
+            raise ConfigError(
+                f"This run was trained on the columns {', '.join(self.names)}, and needs all of them: exclude and "
+                "categories say nothing here. Leave them out, or train anew without these columns."
+            )
+        return super().told(**columns)
+
+    def opened(self, records: Any) -> Format:
+        return self.learn(records) if self.mixed else self
 
     def store(self, records: Any, broken: Broken = "refuse") -> Stored:
-        if hasattr(records, "columns") and hasattr(records, "to_numpy"):  # a data frame
-            records = _numeric(records, self.names)
-        elif isinstance(records, Sequence) and records and all(isinstance(one, Mapping) for one in records):
-            records = _cells(records, self.names or tuple(records[0]))
-        x = as_numbers(records)
+        if self.mixed:
+            return self._coded(records)
+        x = as_numbers(in_order(records, self.names or self._kept(names_of(records))))
         if x.dim() != 2 or not x.shape[1]:
             raise ShapeError(
                 f"A table has the shape (rows, columns), with at least one column; found {tuple(x.shape)}."
             )
         return all_kept(x)
+
+    def _coded(self, records: Any) -> Stored:
+        """Cells (n, columns, 3) by the schema; features as they are."""
+        if _is_features(records):
+            return all_kept(records.detach().float())
+        if not self.schema:
+            raise ConfigError(
+                "It is not known yet what the columns of this table are. Let rows teach it: format = "
+                "format.learn(rows)."
+            )
+        cells: Cells = cells_of(records)
+        if not cells.named and len(cells.names) != self.columns:
+            raise ShapeError(
+                f"These rows have {len(cells.names)} columns, but there were {self.columns} where the schema was "
+                f"learned ({', '.join(self.names)}). Give the same columns, or a data frame, which names them."
+            )
+        held = dict(zip(self.names, cells.columns.values(), strict=False)) if not cells.named else cells.columns
+        gone = [name for name in self.names if name not in held]
+        if gone:
+            raise DataError(
+                f"There is no column {gone[0]!r}, which there was where the schema was learned; there are "
+                f"{list(held)}. Add it, empty where nobody knows it, or adapt anew without it."
+            )
+        unknown: list[str] = []
+        coded = [column.coded(held[column.name], cells.places, unknown) for column in self.schema]
+        said = said_of_unknown(unknown)
+        if extra := [n for n in held if n not in {*self.names, self.label, self.group, *self.exclude}]:
+            said.append(f"Columns that were not there where the schema was learned are not used: {', '.join(extra)}")
+        return Stored(torch.stack(coded, dim=1), list(range(len(cells.places))), said)
 
     def features(self, stored: Features, fitted: State | None = None) -> Features:
         assert isinstance(stored, Tensor)
@@ -92,11 +216,15 @@ class Table(Format):
 
     def fitting(self, stored: Features, records: Any = None) -> Format:
         assert isinstance(stored, Tensor)
-        width, names = stored.shape[-1], self.names or _names(records)
+        if self.mixed:
+            return self if self.schema else replace(self, columns=stored.shape[-2])
+        width, names = stored.shape[-1], self.names or self._kept(names_of(records))
         return replace(self, columns=width, names=names if len(names) == width else ())
 
     def accepts(self, other: Format) -> bool:
-        return isinstance(other, Table) and other.columns <= self.columns
+        return isinstance(other, Table) and other.mixed == self.mixed and other.columns <= self.columns
+
+    # What people see
 
     @property
     def example(self) -> str:
@@ -109,55 +237,27 @@ class Table(Format):
     def draw(self, x: Features) -> Drawing | None:
         assert isinstance(x, Tensor)
         names = self.names or ("",) * self.columns
-        return row(names, x.tolist())
+        if not self.mixed:
+            return row(names, x.tolist())
+        schema = self.schema or tuple(Column(name=name) for name in names)
+        return told([(column.name, column.shown(cell)) for column, cell in zip(schema, x.tolist(), strict=False)])
 
     def coordinates(self, x: Features) -> Tensor | None:
         assert isinstance(x, Tensor)
-        return x if 1 <= self.columns <= 2 else None
+        return x if 1 <= self.columns <= 2 and not self.mixed else None
 
     @property
     def directions(self) -> tuple[str, ...]:
         return self.names or tuple(f"column {i + 1}" for i in range(self.columns))
 
 
-def _names(records: Any) -> tuple[str, ...]:
-    """What the columns of these records are called; () where they have no names."""
-    if hasattr(records, "columns"):
-        return tuple(map(str, records.columns))
-    if isinstance(records, Sequence) and records and isinstance(records[0], Mapping):
-        return tuple(records[0])
-    return ()
+def _is_features(records: Any) -> bool:
+    """Whether these are cells (n, columns, 3) already."""
+    return isinstance(records, Tensor) and records.dim() == 3 and records.shape[-1] == CELL
 
 
-def _cells(records: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[list[Any]]:
-    """The cells of records with named columns, in the order of `names`; DataError for a record that lacks one."""
-    for i, one in enumerate(records):
-        missing = next((name for name in names if name not in one), None)
-        if missing is not None:
-            raise DataError(f"Record {i} has no column {missing!r}; it has {list(one)}. Fill it, or drop the record.")
-    return [[one[name] for name in names] for one in records]
-
-
-def one_file(place: str | Path | Sequence[str | Path]) -> Path:
-    """The one file that a place names."""
-    places = [place] if isinstance(place, str | Path) else list(place)
-    if len(places) != 1:
-        raise ConfigError(f"Give one CSV file, found {len(places)}: {', '.join(map(str, places))}.")
-    return Path(places[0])
-
-
-def _numeric(frame: Any, names: tuple[str, ...]) -> Any:
-    """The columns of a data frame, in the order of `names`; DataError for one that is no number."""
-    missing = [name for name in names if name not in frame.columns]
-    if missing:
-        raise DataError(
-            f"The frame has no column {missing[0]!r}, which the model was trained with; it has {list(frame.columns)}."
-        )
-    chosen = frame[list(names)] if names else frame
-    for name in chosen.columns:
-        if chosen[name].dtype.kind not in "biuf":
-            raise DataError(
-                f"The column {name!r} of the frame holds {chosen[name].dtype}, and tables are of numbers. Encode it as "
-                "numbers, or leave it out."
-            )
-    return chosen
+def _placed(cells: Sequence[Any], rows: Rows) -> list[Any]:
+    """Cells in which texts know where they stand."""
+    return [
+        Placed(cell, place) if isinstance(cell, str) else cell for cell, place in zip(cells, rows.places, strict=True)
+    ]

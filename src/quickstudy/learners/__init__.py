@@ -1,7 +1,8 @@
 """Learners: the contract (`base`), one family a file, and the named algorithms as short constructors."""
 
 from quickstudy.learners.base import IterativeLearner, Learner
-from quickstudy.learners.embedding import EmbeddingLearner, matchingnet, meta_baseline, protonet, r2d2
+from quickstudy.learners.decoder import DecoderLearner, decoder
+from quickstudy.learners.embedding import EmbeddingLearner, lrd2, matchingnet, meta_baseline, protonet, r2d2
 from quickstudy.learners.feat import FEATLearner, feat
 from quickstudy.learners.frozen import frozen
 from quickstudy.learners.gradient import GradientLearner
@@ -15,6 +16,7 @@ from quickstudy.learners.reader_family import anp, cnp, incontext, lstm, mann, s
 from quickstudy.learners.relation import RelationLearner, relationnet
 
 __all__ = [
+    "DecoderLearner",
     "EmbeddingLearner",
     "FEATLearner",
     "FineTuning",
@@ -32,12 +34,14 @@ __all__ = [
     "baseline_plus_plus",
     "cavia",
     "cnp",
+    "decoder",
     "feat",
     "finetune",
     "fomaml",
     "frozen",
     "imaml",
     "incontext",
+    "lrd2",
     "lstm",
     "maml",
     "mann",

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from quickstudy.entries import HEAD, prefixed, with_prefix
 from quickstudy.episode import Examples, Features, Params, State
-from quickstudy.errors import ModelError
-from quickstudy.heads import Attention, Distance, Head, Prototypes, Ridge, full_precision
+from quickstudy.errors import ConfigError, ModelError
+from quickstudy.heads import Attention, Distance, Head, Logistic, Prototypes, Ridge, full_precision
 from quickstudy.learners.base import Learner
 from quickstudy.learners.network import Network, Norm
 from quickstudy.registry import learners
@@ -21,6 +21,7 @@ from quickstudy.spec import TaskSpec
 class EmbeddingLearner(Learner):
     """φ is an encoder (and the head's few scalars); ψ is what the head fits to the embedded support set.
 
+    Where an answer is made of many, as a mask is of pixels, each place of the encoder's maps is an example to the head.
     views: after training, an image is embedded as the mean over fixed, slightly distorted views of it.
     """
 
@@ -29,13 +30,18 @@ class EmbeddingLearner(Learner):
     averages_views: bool = False
 
     def __post_init__(self) -> None:
-        self.head.check(self.spec)
+        self.head.check(self.spec.each)
+        if self.views and self.spec.target.grid:
+            raise ConfigError(
+                "views average embeddings of an image over several views of it, whose places are not the same: masks "
+                "have none. Leave views out."
+            )
 
     def init(self, generator: torch.Generator) -> Params:
-        return self.network.init(generator) | with_prefix(HEAD, self.head.init(self.spec))
+        return self.network.init(generator) | with_prefix(HEAD, self.head.init(self.spec.each))
 
     def embed(self, params: Params, x: Features) -> Tensor:
-        """(n, D) embeddings; outputs of more axes are flattened."""
+        """Embeddings (n, D), or of each place (n, D, height, width); other axes are flattened."""
         if self.averages_views:
             one = replace(self, averages_views=False)
             embedded = [self.head.comparable(one.embed(params, view)) for view in self.spec.format.views(x)]
@@ -46,20 +52,21 @@ class EmbeddingLearner(Learner):
                 f"The encoder gave shape {tuple(z.shape)} for a batch; an embedding needs (n, D). "
                 "Keep the example axis and give at least one feature axis."
             )
-        return z.flatten(1)
+        return z if self.spec.target.grid else z.flatten(1)
 
     def evaluated(self) -> EmbeddingLearner:
         return replace(self, averages_views=self.views)
 
     def adapt(self, params: Params, support: Examples) -> State:
-        z = self.embed(params, support.x)
+        z, target = self.embed(params, support.x), self.spec.target
         with full_precision(z) as z:
-            return self.head.fit(prefixed(HEAD, params), z, support, self.spec)
+            return self.head.fit(prefixed(HEAD, params), target.rows(z), target.labels(support, z), self.spec.each)
 
     def predict(self, params: Params, state: State, x: Features) -> Tensor:
-        z = self.embed(params, x)
+        z, target = self.embed(params, x), self.spec.target
         with full_precision(z) as z:
-            return self.head.logits(prefixed(HEAD, params), state, z, self.spec)
+            said = self.head.logits(prefixed(HEAD, params), state, target.rows(z), self.spec.each)
+            return target.together(said, z)
 
 
 @learners.register("protonet")
@@ -74,6 +81,9 @@ def protonet(
     norm: Norm = "running",
 ) -> EmbeddingLearner:
     """Prototypical network: the nearest class mean in a learned embedding (Snell, Swersky & Zemel 2017).
+
+    On masks, with the cosine distance, it is PANet without its alignment loss: masked average pooling, and each pixel
+    takes the nearest class (Wang et al. 2019); the cosine is scaled by 20 there.
 
     module: any encoder, (n, *features) to (n, D). distance: 'euclidean' (squared), or 'cosine'.
     temperature: scale of the logits. learn_temperature: meta-learn it, from that value on.
@@ -134,3 +144,16 @@ def r2d2(module: nn.Module, spec: TaskSpec, *, regularisation: float = 1.0, norm
     norm: what BatchNorm layers normalise by: 'running' averages over training tasks, or the 'batch' at hand.
     """
     return EmbeddingLearner(network=Network(module, norm), spec=spec, head=Ridge(regularisation))
+
+
+@learners.register("lrd2")
+def lrd2(module: nn.Module, spec: TaskSpec, *, regularisation: float = 1.0, norm: Norm = "running") -> EmbeddingLearner:
+    """LR-D2: logistic regression on a learned embedding, at its minimum (Bertinetto et al. 2019).
+
+    For embeddings of about length 1. The paper takes some steps of Newton's method; here the minimum is found, and
+    training goes through how.
+
+    module: any encoder, (n, *features) to (n, D). regularisation: λ, fixed.
+    norm: what BatchNorm layers normalise by: 'running' averages over training tasks, or the 'batch' at hand.
+    """
+    return EmbeddingLearner(network=Network(module, norm), spec=spec, head=Logistic(regularisation))

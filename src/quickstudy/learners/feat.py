@@ -34,6 +34,7 @@ class FEATLearner(EmbeddingLearner):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.spec.target.require_classes("FEAT", "Use the learner 'protonet', or 'decoder'.")
         if not (self.contrast >= 0 and self.contrast_temperature > 0):
             raise ConfigError(
                 f"contrast cannot be negative and its temperature must be positive, found {self.contrast} and "

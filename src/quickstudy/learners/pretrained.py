@@ -10,7 +10,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from quickstudy.entries import CLASSIFIER, EMBEDDING_MEAN, NEW_HEAD, PARAMETER, TASK, TEACHER, prefixed, with_prefix
+from quickstudy.entries import (
+    CLASSIFIER,
+    EMBEDDING_MEAN,
+    NEW_HEAD,
+    PARAMETER,
+    TASK,
+    TEACHER,
+    WHITENING,
+    prefixed,
+    with_prefix,
+)
 from quickstudy.episode import Episode, Examples, Features, Params, State
 from quickstudy.errors import ConfigError
 from quickstudy.heads import Head, Prototypes, full_precision
@@ -20,6 +30,8 @@ from quickstudy.learners.classifiers import Classifier, Linear
 from quickstudy.learners.descent import begin, descend, task_parameters
 from quickstudy.learners.moments import Moments
 from quickstudy.masked import masked_mean
+
+_FAINTEST = 1e-8  # of the largest variance: less is rounding
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,21 +103,38 @@ class Pretraining(Learner):
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainedEmbedding(Pretraining):
-    """A head in closed form on embeddings of length 1. centre: less the mean of training embeddings, before that."""
+    """A head in closed form on embeddings of length 1. centre: less the mean of training embeddings, before that.
+
+    shrinkage: below 1, embeddings are whitened within training classes, too, before they are scaled; see `whitening`.
+    """
 
     head: Head = field(default_factory=Prototypes)
     centre: bool = False
+    shrinkage: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.shrinkage <= 1:
+            raise ConfigError(f"shrinkage must lie in [0, 1], where 1 whitens nothing; found {self.shrinkage}.")
 
     def calibrate(self, params: Params, episodes: list[Episode]) -> Params:
         params = super().calibrate(params, episodes)
-        if not self.centre:
+        if not self.centre and self.shrinkage == 1:
             return params
         with torch.no_grad():
             z = torch.cat([self.embed(params, episode.query.x) for episode in episodes])
-        return params | {EMBEDDING_MEAN: z.mean(dim=0)}
+            taken: Params = {EMBEDDING_MEAN: z.mean(dim=0)} if self.centre else {}
+            if self.shrinkage < 1:
+                y, mask = (torch.cat([getattr(episode.query, part) for episode in episodes]) for part in ("y", "mask"))
+                taken[WHITENING] = whitening(z[mask], y[mask], self.shrinkage)
+        return params | taken
 
     def _transform(self, params: Params, z: Tensor) -> Tensor:
-        return F.normalize(z - params[EMBEDDING_MEAN] if EMBEDDING_MEAN in params else z, dim=1)
+        if EMBEDDING_MEAN in params:
+            z = z - params[EMBEDDING_MEAN]
+        if WHITENING in params:
+            z = z @ params[WHITENING]
+        return F.normalize(z, dim=1)
 
     def adapt(self, params: Params, support: Examples) -> State:
         with full_precision(self._transform(params, self.embed(params, support.x))) as z:
@@ -155,3 +184,30 @@ class FineTuning(Pretraining, IterativeLearner):
         params, _ = super().predicts_with(params, state)
         own = {name: value for name, value in params.items() if name.removeprefix(PARAMETER) not in task}
         return own, with_prefix(TASK, task)
+
+
+def whitening(z: Tensor, y: Tensor, shrinkage: float) -> Tensor:
+    """C^(-1/2), (D, D), where C is the covariance of embeddings z (n, D) about the means of their classes y (n,).
+
+    Directions in which examples of one class differ, as by speakers or microphones, then count less (within-class
+    covariance normalisation, Hatch, Kajarekar & Stolcke 2006). shrinkage: share of C that is replaced by the multiple
+    of the identity with the same trace (Ledoit & Wolf 2004). Where no class has two examples, the identity.
+
+    >>> z = torch.tensor([[0.0, 0.0], [4.0, 0.0], [1.0, 9.0], [1.0, 7.0]])
+    >>> whitening(z, torch.tensor([0, 0, 1, 1]), 0.0)
+    tensor([[0.5000, 0.0000],
+            [0.0000, 1.0000]])
+    """
+    _, number, counts = y.unique(return_inverse=True, return_counts=True)  # type: ignore[no-untyped-call]
+    exact = z.double()
+    means = exact.new_zeros((len(counts), z.shape[1])).index_add(0, number, exact) / counts[:, None]
+    within, free = exact - means[number], len(z) - len(counts)
+    scatter = within.T @ within
+    even = scatter.trace() / len(scatter)
+    same = torch.eye(len(scatter), dtype=exact.dtype, device=z.device)
+    if free < 1 or float(even) <= 0:
+        return same.to(z.dtype)
+    size, direction = torch.linalg.eigh(((1 - shrinkage) * scatter + shrinkage * even * same) / free)
+    roots = size.clamp(min=_FAINTEST * float(size[-1])).rsqrt()
+    root: Tensor = (direction * roots) @ direction.T
+    return root.to(z.dtype)

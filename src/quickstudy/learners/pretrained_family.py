@@ -24,6 +24,7 @@ def simpleshot(
     *,
     classes: Count = 0,
     centre: bool = True,
+    shrinkage: float = 1.0,
     smoothing: float = 0.0,
     norm: Norm = "running",
 ) -> PretrainedEmbedding:
@@ -33,11 +34,18 @@ def simpleshot(
     networks; the paper needs no more than their order.
 
     classes: number of training classes (0 until it is known). centre: subtract the mean training embedding.
+    shrinkage: below 1, whiten embeddings by their covariance within training classes, of which this share is replaced
+    by a multiple of the identity (Hatch, Kajarekar & Stolcke 2006). That is all that a frozen encoder can learn here.
     smoothing: share of each training label that is spread over all classes.
     norm: what BatchNorm layers normalise by: 'running' averages over training tasks, or the 'batch' at hand.
     """
     return PretrainedEmbedding(
-        network=Network(module, norm), spec=spec, classes=classes, centre=centre, smoothing=smoothing
+        network=Network(module, norm),
+        spec=spec,
+        classes=classes,
+        centre=centre,
+        shrinkage=shrinkage,
+        smoothing=smoothing,
     )
 
 

@@ -30,11 +30,13 @@ class ReaderLearner(Learner):
     it gives a mean and a standard deviation, and the loss is the negative log-likelihood of the labels, in nats for
     each number. standardise: inputs are shifted and scaled by the support set's mean and spread, and so are labels that
     are numbers; what does not vary is 0.
+    in_spreads: labels that are numbers are so scaled, and inputs stay as they are.
     online: the loss is over the whole sequence, each example being judged before its target is read.
     """
 
     limit: int | None = None
     standardise: bool = False
+    in_spreads: bool = False
     online: bool = False
 
     def __post_init__(self) -> None:
@@ -44,6 +46,8 @@ class ReaderLearner(Learner):
             )
         if self.online:
             self.spec.target.require_classes("Reading online", "Leave online=False.")
+        if self.spec.target.grid:
+            self.spec.target.require_classes("A learner that reads", "Use the learners 'decoder', 'r2d2' or 'maml'.")
         if self.limit is not None and self.spec.ways > self.limit:
             raise ConfigError(
                 f"These are {self.spec.ways}-way tasks, but the network was built for at most {self.limit} classes. "
@@ -78,13 +82,14 @@ class ReaderLearner(Learner):
 
     def _scale(self, support: Examples) -> State:
         """Mean and spread of the support set: of inputs, 0 for what does not vary, and of labels that are numbers."""
+        labels = self.spec.target.scale(support) if self.standardise or self.in_spreads else {}
         if not self.standardise:
-            return {}
+            return labels
         if len(self.spec.format.layout) > 1:
             raise ConfigError("standardise=True scales inputs that are one tensor, and these are several.")
         x = leaves(support.x)[0]
         mean, spread = mean_and_spread(x, support.mask.view(-1, *[1] * (x.dim() - 1)), dim=0)
-        return {"x.mean": mean[0], "x.spread": spread[0]} | self.spec.target.scale(support)
+        return {"x.mean": mean[0], "x.spread": spread[0]} | labels
 
     def _answer(self, params: Params, state: State, x: Features) -> Tensor:
         read = {name: value for name, value in state.items() if name.startswith(READ)}

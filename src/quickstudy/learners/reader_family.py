@@ -7,7 +7,7 @@ from torch import nn
 from quickstudy.hints import Depth, Size
 from quickstudy.learners.network import Network, Norm
 from quickstudy.learners.reader import ReaderLearner
-from quickstudy.models.readers import Labels, MemoryAugmented, NeuralProcess, Recurrent, Snail, Transformer
+from quickstudy.models.readers import Axial, Labels, MemoryAugmented, NeuralProcess, Recurrent, Snail, Transformer
 from quickstudy.registry import learners
 from quickstudy.spec import TaskSpec
 
@@ -47,6 +47,36 @@ def incontext(
     )  # fmt: skip
     most = None if labels == "pointer" else most
     return ReaderLearner(network=Network(reader, norm), spec=spec, limit=most, standardise=standardise)
+
+
+@learners.register("axial")
+def axial(
+    module: nn.Module,
+    spec: TaskSpec,
+    *,
+    width: Size = 64,
+    layers: Depth = 4,
+    heads: Size = 4,
+    limit: Size | None = None,
+    hints: bool = False,
+    standardise: bool = False,
+    norm: Norm = "running",
+) -> ReaderLearner:
+    """In-context transformer over the cells of tables, along rows and columns in turn (Hollmann et al. 2025).
+
+    module: any encoder to cells, (n, *features) to (n, C, D), such as the model 'cells'; or to (n, C), cells of one
+    number. width, layers, heads: of the transformer.
+    limit: the most classes; the tasks' ways if not given. hints: every example is told what ridge regressions on the
+    others, in closed form, say of it. standardise: scale inputs that are numbers alone by the support set; labels that
+    are numbers always are.
+    norm: what BatchNorm layers normalise by: 'running' averages over training tasks, or the 'batch' at hand.
+    """
+    inputs, outputs, most = _sizes(spec, limit)
+    reader = Axial(
+        module, spec.format, inputs, outputs,
+        width=width, layers=layers, heads=heads, classes=most is not None, hints=hints,
+    )  # fmt: skip
+    return ReaderLearner(network=Network(reader, norm), spec=spec, limit=most, standardise=standardise, in_spreads=True)
 
 
 def _neural_process(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Literal
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from quickstudy.errors import ConfigError
@@ -54,6 +55,17 @@ def with_head(encoder: nn.Module, features: int, spec: TaskSpec) -> Encoded:
     """An encoder to (n, features) with a linear layer to what the target asks for."""
     head, shape = nn.Linear(features, outputs_of(spec)), spec.target.layer()
     return Encoded(encoder, head if shape is None else nn.Sequential(OrderedDict(linear=head, shape=shape)))
+
+
+class MapHead(nn.Module):
+    """Maps (n, features, h, w) to masks of logits: a 1×1 convolution, then bilinear to their size."""
+
+    def __init__(self, features: int, spec: TaskSpec) -> None:
+        super().__init__()
+        self.linear, self.grid = nn.Conv2d(features, spec.target.prediction_shape[0], 1), spec.target.grid
+
+    def forward(self, z: Tensor) -> Tensor:
+        return F.interpolate(self.linear(z), self.grid, mode="bilinear")
 
 
 def make_norm(kind: NormLayer, channels: int) -> nn.Module:

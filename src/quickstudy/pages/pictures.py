@@ -7,10 +7,14 @@ import html
 import io
 from functools import singledispatch
 
+import torch
+from torch import Tensor
+
 from quickstudy.errors import ConfigError
 from quickstudy.formats.drawing import Curve, Drawing, Picture, Row, Text
-from quickstudy.pages.charts import colour
+from quickstudy.pages.charts import PALETTE, colour
 
+_SHADES, _NO_CLASS = len(PALETTE), 255
 _LARGEST = 64  # pixels; larger images are scaled down, so that the page stays small
 _WIDEST = 3  # times as wide as high; wider ones, such as spectrograms of seconds, are narrowed
 _LONGEST = 280  # characters of a text
@@ -86,3 +90,16 @@ def framed(drawing: Drawing, label: int, description: str, wrong: bool = False) 
     kind = "frame wrong" if wrong else "frame"
     title, inner = html.escape(description), rendered(drawing, description)
     return f'<span class="{kind}" style="--class:{colour(label)}" title="{title}">{inner}{badge}</span>'
+
+
+def painted(drawing: Drawing, ids: Tensor) -> Drawing:
+    """A picture with its pixels in the colours of their classes, ids (height, width): 0 is left as it is, and what has
+    no class is dark. Another kind of drawing as it is."""
+    if not isinstance(drawing, Picture):
+        return drawing
+    pixels = drawing.pixels.expand(3, -1, -1).float()
+    shades = torch.tensor([[int(colour(i)[at : at + 2], 16) for at in (1, 3, 5)] for i in range(_SHADES)]).float()
+    ids = ids.to(pixels.device)
+    over = shades[(ids - 1).clamp(min=0) % _SHADES].permute(2, 0, 1)
+    over = torch.where(ids >= _NO_CLASS, 0.0, over)
+    return Picture(torch.where(ids == 0, pixels, 0.4 * pixels + 0.6 * over).round().to(torch.uint8))

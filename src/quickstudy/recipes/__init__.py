@@ -9,7 +9,7 @@ from quickstudy.recipes.omniglot import (
     omniglot_maml_5w1s,
     omniglot_protonet,
 )
-from quickstudy.recipes.own import forecast, photos, rows
+from quickstudy.recipes.own import forecast, masks, photos, rows, rows_numbers
 from quickstudy.recipes.readers import (
     gp_incontext,
     omniglot_incontext,
@@ -17,7 +17,9 @@ from quickstudy.recipes.readers import (
     omniglot_mann,
     sinusoid_incontext,
     sinusoid_incontext_frequency,
+    tables,
     tables_incontext,
+    tables_numbers,
 )
 from quickstudy.recipes.series import lines_lstm
 from quickstudy.recipes.small import linear_maml, sinusoid_maml, sinusoid_metasgd, sinusoid_metasgd_baseline
@@ -32,6 +34,7 @@ __all__ = [
     "gp_incontext",
     "linear_maml",
     "lines_lstm",
+    "masks",
     "omniglot_incontext",
     "omniglot_lake",
     "omniglot_lake_minimal_1",
@@ -42,11 +45,14 @@ __all__ = [
     "omniglot_protonet",
     "photos",
     "rows",
+    "rows_numbers",
     "sinusoid_incontext",
     "sinusoid_incontext_frequency",
     "sinusoid_maml",
     "sinusoid_metasgd",
     "sinusoid_metasgd_baseline",
+    "tables",
     "tables_incontext",
+    "tables_numbers",
     "text",
 ]

@@ -34,13 +34,43 @@ def photos() -> RunConfig:
     )
 
 
+@recipes.register("masks")
+def masks() -> RunConfig:
+    """Your own images with masks, one sub-folder for each concept: `--tasks.root my-masks`. Hours on two cores.
+
+    With a pretrained encoder, minutes on a GPU: --model squeezenet --model.weights FILE --trainable "!*" --learner
+    decoder.
+    """
+    return RunConfig(
+        name="masks",
+        tasks=sources.part("masks", size=64, flip=0.5, rotate=10.0, scale=0.2, translate=0.1),
+        model=models.part("unet", width=16),
+        learner=learners.part("protonet", distance="cosine", temperature=20.0, learn_temperature=True),
+        ways=2,
+        shots=3,
+        queries=3,
+        train_shots=3,
+        min_shots=1,
+        iterations=2000,
+        meta_batch=4,
+        optimizer="AdamW",
+        lr=1e-3,
+        schedule="CosineAnnealingLR",
+        validate_every=250,
+        validation_episodes=100,
+    )
+
+
 @recipes.register("rows")
 def rows() -> RunConfig:
-    """Your own table, a CSV file of numbers with a class in each row: `--tasks.path my.csv`. Minutes."""
+    """Your own table with many classes, a file of rows with the class in each: `--tasks.path my.csv`. Minutes.
+
+    For few classes, or tables of all kinds, see the recipe `tables`, which needs no training on them.
+    """
     return RunConfig(
         name="rows",
         tasks=sources.part("table_csv"),
-        model=models.part("mlp", width=64),
+        model=models.part("cells", width=64, depth=2),
         learner=learners.part("protonet"),
         ways=5,
         shots=5,
@@ -51,6 +81,22 @@ def rows() -> RunConfig:
         lr=1e-3,
         validate_every=250,
         validation_episodes=300,
+    )
+
+
+@recipes.register("rows-numbers")
+def rows_numbers() -> RunConfig:
+    """Your own small tables with numbers to tell, one for each machine, customer, …: `--tasks.path my.csv
+    --tasks.group machine`, or a folder with a file for each. Minutes."""
+    return replace(
+        rows(),
+        name="rows-numbers",
+        tasks=sources.part("table_csv", target="numbers"),
+        model=models.part("cells"),
+        learner=learners.part("axial", width=64, layers=2, hints=True),
+        ways=1,
+        shots=10,
+        queries=10,
     )
 
 

@@ -100,6 +100,41 @@ def tables_incontext() -> RunConfig:
     )
 
 
+def _mixed(name: str, target: str, ways: int) -> RunConfig:
+    return _prior_fitted(
+        name,
+        sources.part("mixed_tables", columns=24, target=target),
+        models.part("cells"),
+        learners.part("axial", width=128, layers=6, heads=4, limit=10 if ways > 1 else None, hints=True),
+        ways=ways,
+        shots=64,
+        queries=64,
+        train_shots=96,
+        min_shots=16,
+        iterations=8000,
+        meta_batch=32,
+        average=0.998,
+        precision="bfloat16",
+        validation_episodes=256,
+    )
+
+
+@recipes.register("tables")
+def tables() -> RunConfig:
+    """In-context learner for your tables, trained on made-up ones: classes from numbers, categories, dates and gaps.
+
+    Of any number of columns and up to 10 classes. It has never seen a real table, and adapts in one forward pass (in
+    the spirit of Hollmann et al. 2025). Minutes on a GPU.
+    """
+    return _mixed("tables", "classes", 10)
+
+
+@recipes.register("tables-numbers")
+def tables_numbers() -> RunConfig:
+    """The same where numbers are to be told, such as prices: with how sure it is."""
+    return _mixed("tables-numbers", "numbers", 1)
+
+
 @recipes.register("omniglot-incontext")
 def omniglot_incontext() -> RunConfig:
     """In-context transformer over a convolutional encoder on Vinyals' split of Omniglot, trained on 60-way tasks.

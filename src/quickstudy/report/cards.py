@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from functools import partial
 
 import torch
+from torch import Tensor
 
 from quickstudy.episode import Features, leaves, map_features
 from quickstudy.formats.base import Format
-from quickstudy.formats.drawing import Drawing, Text
+from quickstudy.formats.drawing import Drawing, Picture, Text
 from quickstudy.pages.html import escape
-from quickstudy.pages.pictures import framed, letter, rendered
+from quickstudy.pages.pictures import framed, letter, painted, rendered
 from quickstudy.report.measure import Drawn
 from quickstudy.targets.base import Distribution
 
@@ -71,24 +72,37 @@ def list_card(task: Drawn, title: str, answers: Sequence[str] | None = None, val
     if answers is None:
         said = spec.target.answer(Distribution(task.output, task.spread), task.names)
         answers = [said.told(i) for i in range(len(said))]
-    parts = []
+    said_maps, parts = spec.target.painted(task.output), []
     for part, most in zip((support, query), _LISTED, strict=True):
         places = _evenly(len(part.y), most)
         index = torch.tensor(places, device=part.y.device)
         chosen = map_features(partial(torch.index_select, dim=0, index=index), part.x)
         shown = drawings(spec.format, chosen) or [_BLANK] * len(places)
         labels = spec.target.told(part.y[index], task.names)
+        if said_maps is not None:
+            shown = [painted(one, ids) for one, ids in zip(shown, part.y[index], strict=True)]
         parts.append([(i, rendered(o, label), label) for i, o, label in zip(places, shown, labels, strict=True)])
     given, asked = parts
     label = f"label ({spec.target.units})" if spec.target.units else "label"
     rows = _heads(f"{_some(len(given), len(support.y))} given", label, "")
     rows += "".join(f"<tr><td>{drawing}</td><td>{escape(label)}</td><td></td></tr>" for _, drawing, label in given)
     rows += _heads(f"{_some(len(asked), len(query.y))} new", "truth", "answer")
+    doubts = spec.target.doubted(task.output)
+    plain = drawings(spec.format, query.x) if said_maps is not None else None
     mistaken = [p != t for p, t in zip(task.predicted, task.truth, strict=True)] if task.predicted else []
     for i, drawing, label in asked:
         kind = ' class="wrong"' if mistaken and mistaken[i] else ""
-        rows += f"<tr><td>{drawing}</td><td>{escape(label)}</td><td{kind}>{escape(answers[i])}</td></tr>"
+        answer = escape(answers[i])
+        if said_maps is not None and plain is not None:
+            answer = f"{rendered(painted(plain[i], said_maps[i]), answers[i])} {answer}"
+            answer += "" if doubts is None else f" {rendered(_grey(doubts[i]), 'where it is unsure')}"
+        rows += f"<tr><td>{drawing}</td><td>{escape(label)}</td><td{kind}>{answer}</td></tr>"
     return _card(title, task.told if value is None else value, f'<table class="told">{rows}</table>')
+
+
+def _grey(values: Tensor) -> Picture:
+    """Numbers (height, width) in [0, 1] as a picture, 1 white."""
+    return Picture((255 * values[None]).round().to(torch.uint8))
 
 
 def _evenly(count: int, most: int) -> list[int]:

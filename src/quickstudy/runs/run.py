@@ -190,17 +190,27 @@ class Run:
             chosen = self.params if params is None else params
             return evaluate(engine, chosen, source, split, episodes, progress.update, compare_supports=compare_supports)
 
-    def adapt(self, records: Any, labels: Any = None, broken: Broken = "refuse") -> Model:
+    def adapt(self, records: Any, labels: Any = None, broken: Broken = "refuse", **columns: Any) -> Model:
         """Learn a new task from support records and their labels; one way for every kind of data.
 
         records: what the run's format takes: image files, arrays, rows of a table (or a data frame), or the seen values
-        of a time series, which is its own labels. labels: a class name, or a number, for each. broken: whether a file
-        that cannot be read stops everything, or is left out ('skip').
+        of a time series, which is its own labels. labels: a class name, a number, a text or a mask for each; a folder
+        of images and masks has both. broken: whether a file that cannot be read stops everything, or is left out
+        ('skip'). columns: of rows, what `Format.told` takes, such as `exclude=("id",)`; with `label="price"` and no
+        labels, they are that column of a file or data frame.
+
+        >>> model = run.adapt("train.csv", label="price", exclude=("id",))  # doctest: +SKIP
         """
+        learner = self.learner
+        if columns:
+            learner = learner.at(replace(learner.spec, format=learner.spec.format.told(**columns)))
+        if labels is None and "label" in columns:
+            found = learner.spec.format.find(records)
+            records, labels = found.items, found.labels
         provenance = {
             "run": str(self.folder),
             "adapted_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "trained_at_commit": self.kept.get("commit", ""),
             "version": __version__,
         }
-        return adapt(self.config, self.learner, self.params, records, labels, provenance, broken)
+        return adapt(self.config, learner, self.params, records, labels, provenance, broken)

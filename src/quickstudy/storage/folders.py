@@ -79,6 +79,17 @@ def refuse_replacing(path: Path) -> None:
         )
 
 
+def refuse_mixing(folder: Path, result: str) -> None:
+    """Raise RunError if results written into `folder` would lie among other files, and might replace some.
+
+    result: the file that tells a folder of such results, which may be replaced.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise RunError(f"{folder} is a file, but a folder is needed. Choose another with --out.")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / result).is_file():
+        raise RunError(f"{folder} holds files that are no results ({result} is missing). Choose another with --out.")
+
+
 def take_folder(name: str, out: str | Path | None, overwrite: bool) -> Held:
     """Hold the folder of a new run, empty: `out`; or runs/<name>, numbered if that is taken.
 

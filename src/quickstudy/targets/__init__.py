@@ -1,8 +1,10 @@
 """What an answer is, one kind a file. It is the only place that knows loss, metric, direction, guessing and wording."""
 
-from quickstudy.targets.answers import Answer, ClassAnswer, NumberAnswer, TextAnswer
+from quickstudy.targets.answers import Answer, ClassAnswer, MaskAnswer, NumberAnswer, TextAnswer
 from quickstudy.targets.base import Distribution, Target
 from quickstudy.targets.classes import Classes
+from quickstudy.targets.maps import LabelMaps
+from quickstudy.targets.masks import Masks
 from quickstudy.targets.metric import Metric, headline, metric_named
 from quickstudy.targets.numbers import Numbers
 from quickstudy.targets.sequence import Transcript
@@ -12,6 +14,9 @@ __all__ = [
     "ClassAnswer",
     "Classes",
     "Distribution",
+    "LabelMaps",
+    "MaskAnswer",
+    "Masks",
     "Metric",
     "NumberAnswer",
     "Numbers",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from quickstudy.targets.maps import BACKGROUND
 
 
 class Answer(ABC):
@@ -38,6 +40,11 @@ class Answer(ABC):
     @abstractmethod
     def prediction(self) -> Tensor:
         """What it says as predictions (n, *prediction_shape) of its target, to be held against labels."""
+
+    @property
+    def maps(self) -> Tensor | None:
+        """The probability of each class at each pixel, (n, N, height, width), where that is the answer."""
+        return None
 
     def told(self, index: int) -> str:
         """The answer for one input as people read it."""
@@ -142,6 +149,65 @@ class NumberAnswer(Answer):
     def __repr__(self) -> str:
         shown = ", ".join(" ± ".join(f"{number:.4g}" for number in self.row(i)) for i in range(min(4, len(self))))
         return f"NumberAnswer({shown}{', …' if len(self) > 4 else ''})"
+
+
+@dataclass(frozen=True)
+class MaskAnswer(Answer):
+    """The class of every pixel. classes: all names (N). probabilities: (n, N, height, width).
+
+    Each item is a mask (height, width) uint8, of numbers in `classes`. The table says which share of an image each
+    class has, and how much of it is in doubt.
+    """
+
+    classes: tuple[str, ...]
+    probabilities: Tensor
+
+    @property
+    def masks(self) -> Tensor:
+        """The number of the likeliest class of each pixel, (n, height, width) uint8."""
+        return self.probabilities.argmax(dim=1).to(torch.uint8)
+
+    @property
+    def doubt(self) -> Tensor:
+        """The probability that a pixel is of another class than is said, (n, height, width)."""
+        return 1 - self.probabilities.amax(dim=1)
+
+    @property
+    def maps(self) -> Tensor:
+        return self.probabilities
+
+    @property
+    def prediction(self) -> Tensor:
+        return self.probabilities.clamp(min=torch.finfo(self.probabilities.dtype).tiny).log()
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return *(f"share of {name}" for name in self.classes), "doubt"
+
+    def row(self, index: int) -> tuple[float, ...]:
+        return *self._shares(index), float(self.doubt[index].mean())
+
+    def _shares(self, index: int) -> list[float]:
+        mask = self.masks[index]
+        return [float((mask == i).float().mean()) for i in range(len(self.classes))]
+
+    def told(self, index: int) -> str:
+        return told_shares(self._shares(index), self.classes)
+
+    def __len__(self) -> int:
+        return len(self.probabilities)
+
+    def __getitem__(self, index: int) -> Tensor:
+        return self.masks[index]
+
+    def __repr__(self) -> str:
+        return f"MaskAnswer({len(self)} masks of {', '.join(self.classes)})"
+
+
+def told_shares(shares: Sequence[float], names: Sequence[str]) -> str:
+    """'cat 23 %, dog 4 %': what an image shows, the background left out unless it is all."""
+    there = [(name, share) for name, share in zip(names, shares, strict=True) if share > 0 and name != BACKGROUND]
+    return ", ".join(f"{name} {100 * share:.0f} %" for name, share in there) or f"nothing but {BACKGROUND}"
 
 
 @dataclass(frozen=True)

@@ -73,6 +73,11 @@ class Target(ABC):
         return (self.outputs,)
 
     @property
+    def grid(self) -> tuple[int, ...]:
+        """The places (height, width) of one example that each have an answer of their own; () where there is one."""
+        return ()
+
+    @property
     def ways(self) -> int:
         """How many classes there are to tell apart; 0 where labels are no classes."""
         return 0
@@ -165,6 +170,26 @@ class Target(ABC):
     def baseline(self, support: Examples, query: Examples) -> Tensor:
         """What one would answer without a look at the inputs: predictions for the queries."""
 
+    # Answers that are made of many, as masks are of pixels: what fits embeddings to labels sees each as an example
+
+    @property
+    def each(self) -> Target:
+        """What is asked of one place: of the whole example, where it has no others."""
+        return self
+
+    def rows(self, z: Tensor) -> Tensor:
+        """Features (n, D, …) of n examples as one row of each place, (m, D). m is n where an example is one place, and
+        further axes are flattened."""
+        return z.flatten(1)
+
+    def labels(self, examples: Examples, z: Tensor) -> Examples:
+        """The labels, and which count, of the m places that `rows` makes of features z. Of x nothing is kept."""
+        return examples
+
+    def together(self, said: Tensor, z: Tensor) -> Tensor:
+        """Predictions (n, *prediction_shape) of what is said (m, …) of the places of features z (n, D, …)."""
+        return said
+
     def seen(self, support: Examples) -> State:
         """What of the outputs the support set has shown, as entries of ψ; see `among`."""
         return {}
@@ -220,6 +245,14 @@ class Target(ABC):
 
     def chosen(self, prediction: Tensor) -> Tensor | None:
         """Which class each prediction names, (n,) int64, where labels are ids of classes; None where they are not."""
+        return None
+
+    def painted(self, prediction: Tensor) -> Tensor | None:
+        """Which class each pixel is said to be of, (n, height, width) int64, where answers are masks; else None."""
+        return None
+
+    def doubted(self, prediction: Tensor) -> Tensor | None:
+        """The probability that each pixel is of another class than is said, (n, height, width); None as `painted`."""
         return None
 
     def plotted(self, values: Tensor) -> Tensor | None:

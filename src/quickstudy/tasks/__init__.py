@@ -6,6 +6,8 @@ from quickstudy.tasks.folder import folder
 from quickstudy.tasks.gaussian_process import gaussian_process
 from quickstudy.tasks.glyphs import glyphs
 from quickstudy.tasks.linear import linear
+from quickstudy.tasks.masks import masks
+from quickstudy.tasks.mixed_tables import mixed_tables
 from quickstudy.tasks.networks import networks
 from quickstudy.tasks.omniglot import omniglot
 from quickstudy.tasks.omniglot_data import omniglot_available
@@ -27,6 +29,8 @@ __all__ = [
     "gaussian_process",
     "glyphs",
     "linear",
+    "masks",
+    "mixed_tables",
     "networks",
     "omniglot",
     "omniglot_available",

@@ -14,7 +14,7 @@ from quickstudy.episode import Features, leaves
 from quickstudy.errors import ConfigError, DataError, ShapeError
 from quickstudy.formats.base import Format
 from quickstudy.formats.distortion import Distortion
-from quickstudy.formats.numeric import as_numbers, has_names
+from quickstudy.formats.numeric import as_numbers, has_names, items_of
 from quickstudy.formats.records import say
 from quickstudy.registry import formats, targets
 from quickstudy.spec import TaskSpec
@@ -91,7 +91,7 @@ def arrays(
         raise DataError(f"y has {len(names)} different labels; telling classes apart needs at least two.")
     chosen = split_classes(len(names), val, test, split_seed) if splits is None else named_splits(splits, names)
     if format.learns:
-        format = format.learn(list(compress(x, torch.isin(ids, chosen["train"]).tolist())))
+        format = format.learn(list(compress(items_of(x), torch.isin(ids, chosen["train"]).tolist())))
     stored = format.store(x)
     say(stored.notices)
     if len(ids) != len(leaves(stored.x)[0]):

@@ -20,6 +20,7 @@ def audio(
     seconds: float = 1.0,
     mels: int = 40,
     normalise: Literal["band", "clip", "none"] = "band",
+    trim: float = 0.0,
     val: float = 0.2,
     test: float = 0.2,
     split_seed: int = 0,
@@ -32,6 +33,8 @@ def audio(
     speed: float = 0.0,
     gain: float = 0.0,
     noise: float = 0.0,
+    stretch: float = 0.0,
+    warp: float = 0.0,
     time_mask: float = 0.0,
     mel_mask: float = 0.0,
 ) -> ClassSource:
@@ -47,6 +50,8 @@ def audio(
     mels: bands of frequencies; 0 gives the samples themselves.
     normalise: every recording to one loudness, mean and spread: by 'band' for words, which takes out microphones and
         rooms, by 'clip' for sounds that last, such as machines and voices, or 'none'.
+    trim: decibels below the loudest frame; what is softer at both ends of a recording is cut off. 25 for words, 0 for
+        nothing.
     val, test: shares of the classes that are held out, at random by `split_seed`.
     split_seed: which classes these are.
     broken: whether a recording that cannot be read stops everything ('refuse') or is left out ('skip').
@@ -55,12 +60,13 @@ def audio(
         is: '(s[0-9]+)_'. groups: whether no group is in both support and query of a task ('apart'), or each task is of
         one group ('within').
     symmetries: 2 adds recordings that are played backwards as training classes of their own.
-    shift, speed, gain, noise, time_mask, mel_mask: distortion of training recordings; see `SoundAugment` for the units.
+    shift, speed, gain, noise, stretch, warp, time_mask, mel_mask: distortion of training recordings; see `SoundAugment`
+        for the units.
 
     Raises DataError, naming file or class, for broken recordings, empty folders and too few classes.
     """
-    format = formats.make("audio", rate=rate, seconds=seconds, mels=mels, normalise=normalise)
-    augmentation = SoundAugment(shift, speed, gain, noise, time_mask, mel_mask)
+    format = formats.make("audio", rate=rate, seconds=seconds, mels=mels, normalise=normalise, trim=trim)
+    augmentation = SoundAugment(shift, speed, gain, noise, stretch, warp, time_mask, mel_mask)
     return class_folders_source(
         format, root, val, test, split_seed, broken, symmetries, augmentation,
         min_class=min_class, group=group, groups=groups,

@@ -111,6 +111,11 @@ class Source(ABC):
         """
         return True
 
+    @property
+    def repeats(self) -> bool:
+        """Whether two examples of a task may look alike, as rows of a table of categories may."""
+        return False
+
     def known(self, split: str) -> None:
         """Raise ConfigError, suggesting the nearest name, if `split` is not one of SPLITS."""
         if split not in SPLITS:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from quickstudy.errors import ConfigError, DataError
 from quickstudy.formats.base import Format
-from quickstudy.formats.places import column, read_csv
 from quickstudy.formats.records import Broken, say
+from quickstudy.formats.rows import read_rows
 from quickstudy.options import pairs
 from quickstudy.registry import formats, sources, targets
 from quickstudy.targets.base import Target
@@ -56,12 +56,14 @@ def records(
     return of_groups(seen, asked, root, val, test, split_seed, broken)
 
 
-@sources.register("table_csv", data="a CSV file of rows", places=("path",))
+@sources.register("table_csv", data="a file of rows, such as CSV", places=("path",))
 def table_csv(
     *,
     path: str,
     label: str = "label",
     group: str = "",
+    exclude: tuple[str, ...] = (),
+    categories: tuple[str, ...] = (),
     groups: Rule = "apart",
     min_class: int = 0,
     target: str = "classes",
@@ -70,11 +72,12 @@ def table_csv(
     test: float = 0.2,
     split_seed: int = 0,
 ) -> Source:
-    """Your own table: a CSV file of rows, with numbers and a label in each.
+    """Your own tables: rows of numbers, categories and gaps, with a label in each.
 
-    path: the file, in UTF-8, with commas, semicolons or tabs; its first line names the columns.
+    path: a file of rows (CSV, TSV, JSON Lines, Parquet) with named columns; or a folder of them, one task each.
     label: the column that holds what is to be told. group: the column that says which task a row belongs to, where
         labels are numbers; where they are classes, what rows belong to, such as a patient.
+    exclude: columns to leave out. categories: columns whose cells are names of things though they look like numbers.
     groups: of classes: whether no group is in both support and query of a task ('apart'), or each task is of one group
         ('within').
     min_class: classes with fewer rows are left out, which is said.
@@ -82,17 +85,18 @@ def table_csv(
     val, test: shares of the classes, or tasks, that are held out, at random by `split_seed`.
     split_seed: which these are.
 
-    Raises DataError, naming file and line, for cells that are missing or no numbers.
+    Raises DataError, naming file and line, for labels that are missing, and for cells of another kind than the other
+    cells of their column.
     """
     asked: Target = targets.make(target, **({"units": units} if units else {}))
-    seen: Format = formats.make("table", label=label, group=group)
-    if not asked.relabels and not group:
+    seen: Format = formats.make("table", label=label, group=group, exclude=exclude, categories=categories)
+    if not asked.relabels and not group and not Path(path).is_dir():
         raise ConfigError(
             f"Tasks of {asked} are the rows of one machine, customer, assay, …: name the column that says which row "
-            "belongs to which task (--tasks.group)."
+            "belongs to which task (--tasks.group), or give a folder with a file for each."
         )
-    if group:
-        column(read_csv(path)[0], group, path, "--tasks.group")
+    if group and not Path(path).is_dir():
+        read_rows(path).column(group, "--tasks.group")
     if asked.relabels:
         return class_folders_source(
             seen, path, val, test, split_seed, "refuse", target=asked, min_class=min_class, groups=groups

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -17,30 +16,9 @@ from quickstudy.registry import formats, sources, targets
 from quickstudy.spec import TaskSpec
 from quickstudy.tasks.base import Sampling, presence
 from quickstudy.tasks.made_up import MadeUpSource
+from quickstudy.tasks.structure import HIDDEN, between, by_share, columns_of, nodes_of, standard
 
-_HIDDEN = 32  # nodes of each of the three layers of a model
-_CLUSTERS = 3  # at most, of one class
 _SAMPLING = Sampling(ways=10, shots=64, queries=64)
-
-
-def _between(key: Tensor, low: float, high: float, shape: tuple[int, ...] = ()) -> Tensor:
-    """Even in the logarithm, one number a task: (T, 1, 1) unless a shape is given."""
-    drawn = rng.uniform(key, shape or (1, 1), math.log(low), math.log(high))
-    return drawn.exp()
-
-
-def _bent(h: Tensor, key: Tensor) -> Tensor:
-    """One of five functions, another for each task; h (T, n, H)."""
-    kind = rng.integers(key, 5, (1, 1))
-    bent = torch.where(
-        kind == 1, h.relu(), torch.where(kind == 2, h.abs(), torch.where(kind == 3, torch.sin(2 * h), h))
-    )
-    return torch.where(kind == 0, torch.tanh(h), bent)
-
-
-def _standard(h: Tensor) -> Tensor:
-    """Every column of h (T, n, H) with mean 0 and spread 1."""
-    return (h - h.mean(1, keepdim=True)) / h.std(1, keepdim=True).clamp(min=1e-4)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,11 +54,11 @@ class StructuralSource(MadeUpSource):
         present = torch.arange(ways, device=self.device) < classes
         shares = (rng.normal(next(each), (ways,)) * rng.uniform(next(each), (1,))).exp() * present
         limits = (shares / shares.sum(1, keepdim=True)).cumsum(1)
-        first = self._by_share(rng.uniform(next(each), (rows,)), limits)
+        first = by_share(rng.uniform(next(each), (rows,)), limits)
 
         caused = rng.uniform(next(each), (1,)) < 0.6
-        nodes, deep = self._model(torch.where(caused, first, -1), each, rows)
-        x = self._columns(nodes, each)
+        nodes, deep = nodes_of(torch.where(caused, first, -1), each, rows, ways)
+        x = columns_of(nodes, self.columns, each)
         y = torch.where(caused, first, self._effects(x, deep, present, limits, each))
         names = rng.uniform(next(each), (ways,)).masked_fill(~present, 2.0).argsort(1).argsort(1)
         y = names.gather(1, y)  # which class is called 0 says nothing
@@ -93,54 +71,19 @@ class StructuralSource(MadeUpSource):
             Examples(x[:, shots:], y[:, shots:], known.gather(1, y[:, shots:])),
         )
 
-    @staticmethod
-    def _by_share(u: Tensor, limits: Tensor) -> Tensor:
-        """The class of each number u (T, n) in [0, 1), where classes end at `limits` (T, N)."""
-        return (u[:, :, None] >= limits[:, None]).sum(2).clamp(max=limits.shape[1] - 1)
-
-    def _model(self, first: Tensor, each: Iterator[Tensor], rows: int) -> tuple[Tensor, Tensor]:
-        """All nodes (T, n, 3H), and those of the last layer. first: the class (T, n) it begins with, −1 for none."""
-        ways, size = self.sampling.ways, _HIDDEN
-        active = torch.arange(size, device=self.device) < _between(next(each), 2, size + 1).floor()
-        centres = rng.normal(next(each), (ways * _CLUSTERS, size)) * _between(next(each), 1, 8)
-        clusters = 1 + rng.integers(next(each), _CLUSTERS, (2,)).amin(1, keepdim=True)
-        which = first.clamp(min=0) * _CLUSTERS + rng.integers(next(each), clusters, (rows,))
-        centre = centres.gather(1, which[:, :, None].expand(-1, -1, size))
-        spread = _between(next(each), 0.3, 1.5, (1, size))
-        h = rng.normal(next(each), (rows, size)) * spread + torch.where(first[:, :, None] >= 0, centre, 0.0)
-        h = h * active
-        layers = [h]
-        for _ in range(2):
-            weights = rng.normal(next(each), (size, size)) * (rng.uniform(next(each), (size, size)) < 0.4)
-            h = _standard(h @ weights) + rng.normal(next(each), (1, size))
-            h = _bent(h, next(each))
-            h = h + _between(next(each), 0.005, 0.2) * rng.normal(next(each), (rows, size))
-            layers.append(h)
-        return torch.cat(layers, dim=2), h
-
     def _effects(self, x: Tensor, deep: Tensor, present: Tensor, limits: Tensor, each: Iterator[Tensor]) -> Tensor:
         """(T, n): the class as the highest of random scores, or as the range in which the first of them lies.
 
         Scores are linear in the columns x or in the last layer, with some noise.
         """
         ways = present.shape[1]
-        shallow = _standard(x @ rng.normal(next(each), (x.shape[2], ways)))
-        below = _standard(_standard(deep) @ rng.normal(next(each), (deep.shape[2], ways)))
+        shallow = standard(x @ rng.normal(next(each), (x.shape[2], ways)))
+        below = standard(standard(deep) @ rng.normal(next(each), (deep.shape[2], ways)))
         scores = torch.where(rng.uniform(next(each), (1, 1)) < 0.6, shallow, below)
-        scores = scores + _between(next(each), 0.01, 0.5) * rng.normal(next(each), tuple(scores.shape[1:]))
+        scores = scores + between(next(each), 0.01, 0.5) * rng.normal(next(each), tuple(scores.shape[1:]))
         highest = scores.masked_fill(~present[:, None], -torch.inf).argmax(2)
         ranks = (scores[:, :, 0].argsort(1).argsort(1) + 0.5) / scores.shape[1]
-        return torch.where(rng.uniform(next(each), (1,)) < 0.5, highest, self._by_share(ranks, limits))
-
-    def _columns(self, nodes: Tensor, each: Iterator[Tensor]) -> Tensor:
-        """(T, n, columns): nodes drawn at random, some rounded, some stretched; columns that a task lacks are 0."""
-        chosen = rng.choose(next(each), torch.tensor(nodes.shape[2]), self.columns)
-        x = _standard(nodes.gather(2, chosen[:, None].expand(-1, nodes.shape[1], -1)))
-        how = rng.uniform(next(each), (1, self.columns))
-        steps = _between(next(each), 0.3, 2, (1, self.columns))
-        x = torch.where(how < 0.2, (x / steps).round() * steps, torch.where(how > 0.85, x.clamp(max=4).exp(), x))
-        count = _between(next(each), 2, self.columns + 1).floor()
-        return _standard(x) * (torch.arange(self.columns, device=self.device) < count)
+        return torch.where(rng.uniform(next(each), (1,)) < 0.5, highest, by_share(ranks, limits))
 
 
 @sources.register("structural")
@@ -152,7 +95,7 @@ def structural(*, columns: int = 64) -> StructuralSource:
 
     columns: the most numbers in a row.
     """
-    if not 1 <= columns <= 3 * _HIDDEN:
-        raise ConfigError(f"columns must lie between 1 and {3 * _HIDDEN}, found {columns}.")
+    if not 1 <= columns <= 3 * HIDDEN:
+        raise ConfigError(f"columns must lie between 1 and {3 * HIDDEN}, found {columns}.")
     spec = TaskSpec(formats.make("table", columns=columns), targets.make("classes", ways=_SAMPLING.ways))
     return StructuralSource(columns=columns, spec=spec)

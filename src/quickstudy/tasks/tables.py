@@ -11,10 +11,11 @@ from torch import Tensor
 
 from quickstudy import rng
 from quickstudy.episode import Episode, Examples, Features, leaves, map_features
-from quickstudy.errors import DataError, ShapeError
+from quickstudy.errors import ConfigError, DataError, ShapeError
 from quickstudy.formats.base import Format
 from quickstudy.formats.fitted import fitted_features
-from quickstudy.formats.numeric import as_numbers, has_names
+from quickstudy.formats.numeric import as_numbers, has_names, items_of
+from quickstudy.formats.records import say
 from quickstudy.registry import formats, targets
 from quickstudy.spec import TaskSpec
 from quickstudy.targets.base import Target
@@ -96,14 +97,18 @@ def tables(
     test: float = 0.2,
     split_seed: int = 0,
     units: str = "",
+    exclude: Sequence[str] = (),
+    categories: Sequence[str] = (),
 ) -> TableSource:
     """Tasks of numbers over data sets in memory, one for each machine, customer, assay, …
 
     tasks: (x, y) of each, with x (n, *features) and y (n, *target) or (n,), which becomes (n, 1); n may differ. A
         mapping names them.
-    format: what x is; if not given, numbers in columns, which are put into the order of the first data set's where they
-        have names, or numbers of their shape. target: what y is; numbers, in `units`, if
-        not given.
+    format: what x is; if not given, columns where they have names, see `Table`, in the order of the first data set's,
+        or numbers of their shape. What the columns are is learned from the data sets of training. target: what y is;
+        numbers, in `units`, if not given.
+    exclude, categories: of named columns, those to leave out, and those that hold categories though they look like
+        numbers.
     val, test: shares of the data sets held out, at random by `split_seed`. units: of y, for reports.
 
     Raises ShapeError where lengths or features do not fit, DataError for NaN or too few data sets.
@@ -111,13 +116,23 @@ def tables(
     named = dict(tasks) if isinstance(tasks, Mapping) else {f"task {i}": pair for i, pair in enumerate(tasks)}
     x: list[Features] = []
     y: list[Tensor] = []
+    if format is None and named and has_names(next(iter(named.values()))[0]):
+        format = formats.make("table", exclude=tuple(exclude), categories=tuple(categories))
+    elif exclude or categories:
+        raise ConfigError(
+            "exclude and categories name columns, and x has no named ones. Give data frames, or drop them."
+        )
+    if format is not None and format.learns:
+        training = split_classes(len(named), val, test, split_seed, least=1)["train"].tolist()
+        each = list(named.values())
+        format = format.learn([row for i in training for row in items_of(each[i][0])])
     for name, (inputs, labels) in named.items():
-        if format is None and has_names(inputs):
-            format = formats.make("table")
         if format is None:
             x.append(as_numbers(inputs, f"x of {name}"))
         else:
-            x.append(format.store(inputs).x)
+            stored = format.store(inputs)
+            say(stored.notices)
+            x.append(stored.x)
             format = format.fitting(x[-1], inputs)  # the first says how many columns there are, and in which order
         y.append(_labels(labels, target, name))
         rows = len(leaves(x[-1])[0])

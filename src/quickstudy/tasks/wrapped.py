@@ -42,6 +42,10 @@ class Wrapped(Source):
     def balanced(self) -> bool:
         return self.inner.balanced
 
+    @property
+    def repeats(self) -> bool:
+        return self.inner.repeats
+
     def episodes(self, split: str, indices: Tensor) -> Episode:
         return self.inner.episodes(split, indices)
 

@@ -158,4 +158,5 @@ def _check_other_ways(learner: Learner, params: Params, episode: Episode) -> Non
     except ConfigError:
         return  # refusing is fine, as long as it is said in so many words
     found = tuple(_answer(wider, params, episode).shape)
-    require(found == (len(episode.query.y), ways), f"`at` {ways} ways, `predict` gives shape {found}.")
+    wanted = (len(episode.query.y), *wider.spec.target.prediction_shape)
+    require(found == wanted, f"`at` {ways} ways, `predict` gives shape {found}.")

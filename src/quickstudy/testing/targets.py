@@ -54,7 +54,7 @@ def _check_labels(target: Target, labels: Any, y: Tensor, names: tuple[str, ...]
     require(torch.equal(target.known(labels, names), y), "`known` numbers these labels otherwise than `encode`.")
     told = target.told(y, names)
     require(len(told) == count, f"`told` tells {len(told)} of {count} labels.")
-    if target.relabels:
+    if target.relabels and not target.shape:
         classes = dict(zip(y.tolist(), told, strict=True))
         require(len(set(classes.values())) == len(classes), "`told` tells two classes alike.")
         if set(told) <= set(names):

@@ -16,6 +16,7 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from quickstudy.engine import Engine, place, resolve_device
 from quickstudy.engine.distribute import Group
+from quickstudy.engine.kept import on_features
 from quickstudy.engine.vectorize import tasks_of
 from quickstudy.entries import CONSTANT, HEAD, INNER, PARAMETER, of_kind, require_alike
 from quickstudy.episode import Params
@@ -58,6 +59,12 @@ def build_learner(
                 f"several: {', '.join(spec.format.layout)}. Choose one that takes them by their names "
                 f"({', '.join(f'--model {name}' for name in models if models.traits(name).several)}), or give a "
                 "network of your own that does: qs.train(config, module=…)."
+            )
+        if spec.target.grid and not models.traits(config.model.name).dense:
+            raise ConfigError(
+                f"The model {config.model.name!r} says one thing of an image, but these are {spec.target}, of each "
+                f"pixel. Choose {' or '.join(f'--model {name}' for name in models if models.traits(name).dense)}, or "
+                "give a network of your own that does: qs.train(config, module=…)."
             )
         if size and models.traits(config.model.name).axes == 2:
             raise ConfigError(
@@ -254,11 +261,12 @@ def check_group(config: RunConfig, group: Group) -> None:
 
 def calibrated(parts: Parts, config: RunConfig, params: Params) -> Params:
     """φ as it is used on new tasks: with BatchNorm statistics over training tasks, which are not augmented for it."""
-    learner = parts.training_engine.learner
+    params = {name: value.detach() for name, value in params.items()}
+    engine, training = on_features(parts.training_engine, params, parts.training.plain())
     indices = torch.arange(config.calibration_episodes, device=parts.engine.device) + _CALIBRATION
-    episodes = list(tasks_of(parts.training.plain().episodes("train", indices)))
+    episodes = list(tasks_of(training.episodes("train", indices)))
     with parts.engine.autocast():
-        return learner.calibrate({name: value.detach() for name, value in params.items()}, episodes)
+        return engine.learner.calibrate(params, episodes)
 
 
 def initial_params(parts: Parts, config: RunConfig) -> Params:

@@ -11,6 +11,19 @@ from torch import Tensor, nn
 from quickstudy.errors import ConfigError
 from quickstudy.models.readers.base import Learned
 
+_MOST = 1 << 24  # weights that are held at once
+
+
+def _mixed(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Tensor:
+    """PyTorch's attention where the weights are many; where they are few they are written out, since its kernels have
+    no rule for `vmap` and run task by task there. An export knows no number of queries, and writes them out."""
+    if not torch.compiler.is_compiling() and query.shape[:-1].numel() * keys.shape[-2] > _MOST:
+        return F.scaled_dot_product_attention(query, keys, values, mask)
+    scores = query @ keys.transpose(-2, -1) / query.shape[-1] ** 0.5
+    weights = scores.masked_fill(~mask, torch.finfo(scores.dtype).min).softmax(-1)
+    mixed: Tensor = weights.to(values.dtype) @ values
+    return mixed
+
 
 class Attention(nn.Module):
     """Several heads of scaled dot products (Vaswani et al. 2017). Keys and values are made once and kept."""
@@ -27,14 +40,15 @@ class Attention(nn.Module):
         return h.reshape(*h.shape[:-1], self.heads, h.shape[-1] // self.heads).transpose(-3, -2)
 
     def keep(self, memory: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values (heads, n, width / heads) of what can be looked at, (n, width)."""
+        """Keys and values (…, heads, n, width / heads) of what can be looked at, (…, n, width)."""
         return self.split(self.key(memory)), self.split(self.value(memory))
 
     def forward(self, h: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Tensor:
-        """(m, width) for h (m, width); mask (n,) or (m, n): what may be looked at, of which there must be one."""
-        if not (keys.shape[-2] and h.shape[0]):  # on a GPU PyTorch's own fails
+        """(…, m, width) for h (…, m, width), with keys and values (…, heads, n, width / heads) and mask (n,) or (m, n):
+        what may be looked at, of which there must be one."""
+        if not (keys.shape[-2] and h.numel()):  # on a GPU PyTorch's own fails
             return cast(Tensor, self.out(torch.zeros_like(h)))
-        mixed = F.scaled_dot_product_attention(self.split(self.query(h)), keys, values, mask.expand(h.shape[0], -1))
+        mixed = _mixed(self.split(self.query(h)), keys, values, mask.expand(h.shape[-2], -1))
         out: Tensor = self.out(mixed.transpose(-3, -2).flatten(-2))
         return out
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from abc import ABC, abstractmethod
 from itertools import pairwise
 from typing import Any, ClassVar
@@ -80,10 +81,15 @@ def perceptron(*sizes: int) -> nn.Sequential:
 
 def features_of(encoder: nn.Module, format: Format) -> int:
     """How many numbers the encoder gives for one input of this format."""
+    return math.prod(shape_of(encoder, format))
+
+
+def shape_of(encoder: nn.Module, format: Format) -> tuple[int, ...]:
+    """The shape of what the encoder gives for one input of this format."""
     copied = copy.deepcopy(encoder).to("cpu").eval()  # the user's module is never changed
     given, named = arguments(copied, nothing_for(copied, format, 2))
     with torch.no_grad():
-        return int(copied(*given, **named).flatten(1).shape[1])
+        return tuple(copied(*given, **named).shape[1:])
 
 
 def at_least_one(**sizes: int) -> None:

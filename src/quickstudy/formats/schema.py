@@ -1,0 +1,242 @@
+"""What the columns of a table are: learned from some rows, and kept with what was trained or adapted on them."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from quickstudy.errors import CheckpointError, DataError, first_of
+from quickstudy.formats.records import Placed
+from quickstudy.formats.rows import missing
+from quickstudy.hints import misfit
+
+Kind = Literal["number", "category", "boolean", "date", "nothing"]
+"""What the cells of a column are. 'nothing': they do not vary, or there are none, so that they tell nothing."""
+CELL = 3
+"""Numbers that a cell becomes: its value in units of the column's spread, 1 where it is missing, and the number of its
+category from 1 on, 0 where it is none."""
+MISSING = ("", "na", "n/a", "nan", "null", "none", "?")
+"""Texts that mean an empty cell, in any case."""
+
+_TRUTH = {"false": False, "true": True}
+_DAY = 86400.0
+_EPOCH = date(1970, 1, 1).toordinal()
+_LARGEST = 1e18
+_log = logging.getLogger("quickstudy")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """One column. values: its categories, the most frequent first; of dates, the first day. centre, spread: of its
+    numbers, of days since the first, or of the numbers of its categories, over the rows that it was learned from."""
+
+    name: str
+    kind: Kind = "number"
+    values: tuple[str, ...] = ()
+    centre: float = 0.0
+    spread: float = 1.0
+
+    @classmethod
+    def of(cls, stored: Any) -> Column:
+        """What `asdict` made, and JSON may have carried; CheckpointError for anything else."""
+        if isinstance(stored, cls):
+            return stored
+        if wrong := misfit(stored, cls, "A column of the table"):
+            raise CheckpointError(f"{wrong}. Train or adapt anew.")
+        return cls(**{**stored, "values": tuple(stored.get("values", ()))})
+
+    def coded(self, cells: Sequence[Any], places: Sequence[str], unknown: list[str]) -> Tensor:
+        """(n, CELL) float32 of cells. Categories that are not among the values are missing, and go to `unknown`.
+
+        Raises DataError, naming the place, for cells of another kind.
+        """
+        coded = torch.zeros((len(cells), CELL), dtype=torch.float64)
+        if self.kind == "nothing":
+            return coded.float()
+        numbers = {value: i for i, value in enumerate(self.values)} if self.kind == "category" else {}
+        for row, (held, at) in enumerate(zip(cells, places, strict=True)):
+            cell, place = plain(held), place_of(held, at)
+            number: float | None = None
+            if self.kind == "category" and cell is not None:
+                number = numbers.get(_written(cell))
+                if number is None:
+                    unknown.append(f"{_written(cell)!r:.40} in the column {self.name!r}")
+            elif cell is not None:
+                number = self._number(cell, f"{place}, column {self.name!r}")
+            if number is None:
+                coded[row, 1] = 1.0
+            else:
+                coded[row, 0] = (number - self.centre) / self.spread
+                coded[row, 2] = 1 + number if self.kind in ("category", "boolean") else 0.0
+        return coded.float()
+
+    def _number(self, cell: Any, where: str) -> float:
+        read = READINGS[self.kind](cell)
+        if read is None:
+            raise DataError(
+                f"{where}: {_written(cell)!r:.60} is no {self.kind}, as this column's cells were where it was learned. "
+                "Correct it, or leave the cell empty."
+            )
+        return _finite(read, where) - (_days(self.values[0]) or 0.0 if self.kind == "date" else 0.0)
+
+    def shown(self, cell: Sequence[float]) -> str:
+        """What the numbers of one coded cell say, as text."""
+        value, gap, code = cell
+        if gap or self.kind == "nothing":
+            return "–"
+        if self.kind == "category":
+            return self.values[min(max(round(code) - 1, 0), len(self.values) - 1)]
+        number = value * self.spread + self.centre
+        if self.kind == "boolean":
+            return "true" if round(code) == 2 else "false"
+        if self.kind == "date":
+            minutes = round(((_days(self.values[0]) or 0.0) + number) * 1440)  # so that rounding is not the day before
+            return _day(minutes // 1440)
+        return f"{number + 0.0:.3g}"
+
+
+def place_of(cell: Any, row: str) -> str:
+    """Where a cell stands: as a text from a file knows, or in which row."""
+    return cell.place if isinstance(cell, Placed) else row
+
+
+def plain(cell: Any) -> Any:
+    """A cell as a text, a truth value, a number or a time; None where it holds nothing."""
+    if isinstance(cell, str):
+        text = cell.strip()
+        return None if text.casefold() in MISSING else text
+    if missing(cell):
+        return None
+    return cell.item() if hasattr(cell, "item") else cell
+
+
+def _written(cell: Any) -> str:
+    return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell)
+
+
+def _truth(cell: Any) -> float | None:
+    value = _TRUTH.get(cell.casefold()) if isinstance(cell, str) else cell if isinstance(cell, bool) else None
+    return None if value is None else float(value)
+
+
+def _amount(cell: Any) -> float | None:
+    if isinstance(cell, bool):
+        return float(cell)
+    try:
+        return float(cell) if isinstance(cell, str) or hasattr(cell, "__float__") else None
+    except ValueError:
+        return None
+    except OverflowError:  # of a whole number with hundreds of digits
+        return math.inf
+
+
+def _days(cell: Any) -> float | None:
+    """Days since 1970; of a text in the form of ISO 8601, such as 2024-03-01 or 2024-03-01T12:00."""
+    if isinstance(cell, str):
+        try:
+            cell = datetime.fromisoformat(cell) if "-" in cell[1:] else None
+        except ValueError:
+            return None
+    if isinstance(cell, datetime):
+        return (cell if cell.tzinfo else cell.replace(tzinfo=UTC)).timestamp() / _DAY
+    return float(cell.toordinal() - _EPOCH) if isinstance(cell, date) else None
+
+
+def _day(days: int) -> str:
+    """The day that is so many days after the first of 1970, or the nearest that has a name."""
+    return date.fromordinal(min(max(days + _EPOCH, 1), date.max.toordinal())).isoformat()
+
+
+READINGS = {"boolean": _truth, "number": _amount, "date": _days}
+"""What reads a cell of each kind but categories, None for another; the first that reads all cells of a column is its
+kind, and otherwise they are categories."""
+
+
+def _finite(number: float, where: str) -> float:
+    if not math.isfinite(number) or abs(number) > _LARGEST:
+        raise DataError(f"{where}: the value is {number:g}, which cannot be computed with. Correct it, or empty it.")
+    return number
+
+
+def learned(name: str, cells: Sequence[Any], places: Sequence[str], category: bool = False) -> Column:
+    """What a column is, of some rows of it; category: it holds categories, whatever it looks like.
+
+    What tells nothing is said, through logging. Raises DataError, naming the place, where most cells are numbers.
+    """
+    known = [
+        (plain(cell), place_of(cell, place))
+        for cell, place in zip(cells, places, strict=True)
+        if plain(cell) is not None
+    ]
+    for kind, reading in () if category else READINGS.items():
+        read = [reading(cell) for cell, _ in known]
+        numbers = [number for number in read if number is not None]
+        if known and len(numbers) == len(known):
+            for number, (_, place) in zip(numbers, known, strict=True):
+                _finite(number, f"{place}, column {name!r}")
+            if len(set(numbers)) > 1 or len(known) < len(cells):
+                return _measured(name, kind, known, numbers)  # type: ignore[arg-type]
+            break
+        if kind == "number" and 2 * len(numbers) > len(known):
+            cell, place = next(pair for pair, number in zip(known, read, strict=True) if number is None)
+            raise DataError(
+                f"{place}, column {name!r}: the value {cell!r:.60} is not a number, but {len(numbers)} of {len(known)} "
+                "cells of this column are. Correct it, empty it, or say that the column holds categories (categories)."
+            )
+    else:
+        counts = Counter(_written(cell) for cell, _ in known)
+        if len(counts) > 1 or 0 < len(known) < len(cells):
+            if len(counts) == len(known) > 8:
+                _log.warning(
+                    "The column %r has another value in each of %d rows, so that it tells rows apart and nothing else. "
+                    "If it is a name or an id, leave it out (exclude).",
+                    name, len(known),
+                )  # fmt: skip
+            values = tuple(sorted(counts, key=lambda value: (-counts[value], value)))
+            number_of = {value: float(i) for i, value in enumerate(values)}
+            column = Column(name=name, kind="category", values=values)
+            return _scaled(column, [number_of[_written(cell)] for cell, _ in known])
+    said = f"is {_written(known[0][0])!r:.40} in every row" if known else "is empty"
+    _log.warning("The column %r %s, so that it tells nothing: it is not used.", name, said)
+    return Column(name=name, kind="nothing")
+
+
+def _measured(name: str, kind: Kind, known: Sequence[tuple[Any, str]], numbers: Sequence[float]) -> Column:
+    if kind != "date":
+        return _scaled(Column(name=name, kind=kind), numbers)
+    first = min(numbers)
+    return _scaled(
+        Column(name=name, kind=kind, values=(_day(math.floor(first)),)),
+        [number - math.floor(first) for number in numbers],
+    )
+
+
+def _scaled(column: Column, numbers: Sequence[float]) -> Column:
+    """The column with the mean and the standard deviation of these numbers."""
+    values = torch.tensor(numbers, dtype=torch.float64)
+    centre, spread = float(values.mean()), float(values.std(correction=0))
+    return replace(column, centre=centre, spread=spread if spread > 1e-12 * max(abs(centre), 1e-300) else 1.0)
+
+
+def said_of_unknown(unknown: Sequence[str]) -> list[str]:
+    """What is said of cells whose category nobody has seen; nothing where there are none."""
+    if not unknown:
+        return []
+    what = first_of(list(dict.fromkeys(unknown)))
+    return [f"Cells left out, as if they were empty, whose category was never seen ({len(unknown)}): {what}"]
+
+
+def described(schema: Sequence[Column]) -> str:
+    """'3 numbers, 2 categories', of the columns of a schema."""
+    plural: dict[Kind, str] = {"number": "numbers", "category": "categories", "boolean": "booleans", "date": "dates"}
+    counts = Counter(column.kind for column in schema)
+    told = [f"{counts[kind]} {kind if counts[kind] == 1 else plural[kind]}" for kind in plural if counts[kind]]
+    return ", ".join(told) or "nothing"
