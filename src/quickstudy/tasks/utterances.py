@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from quickstudy import rng
-from quickstudy.episode import Episode, Examples, map_features
+from quickstudy.episode import Episode, Examples, map_features, named
 from quickstudy.errors import ConfigError, DataError
 from quickstudy.formats.distortion import Distortion
 from quickstudy.formats.places import class_folders
@@ -247,8 +247,7 @@ def _pool(format: Any, root: str, group: str, broken: Broken) -> Spoken:
         raise DataError(f"The pattern {group!r} says of {nobody} not who speaks. Correct the pattern, or the name.")
     stored, found = read(format, records, broken)
     say(stored.notices)
-    kept, x = records.chosen(stored.kept), stored.x
-    assert isinstance(x, Mapping)
+    kept, x = records.chosen(stored.kept), named(stored.x)
     words = [normalize("NFC", str(label)) for label in kept.labels or ()]
     speakers = [_EVERYONE if who is None else who[i] for i in stored.kept]
     say_doubles(found, words, kept.names, format.what)
