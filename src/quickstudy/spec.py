@@ -29,6 +29,12 @@ class TaskSpec:
     target: Target
 
     def __post_init__(self) -> None:
+        if self.target.whole_only and self.format.cuts:
+            raise ConfigError(
+                f"Answers that are {self.target} are about all of a record, but longer {self.format.what} would be cut "
+                f"into parts, of which training sees one. Have them refused: the option {self.format.cuts!r} of the "
+                "format."
+            )
         for name, leaf in self.format.layout.items():
             if any(size < 0 for size in leaf.shape) or math.prod(leaf.shape) > _LARGEST:
                 raise ConfigError(

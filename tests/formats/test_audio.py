@@ -396,3 +396,29 @@ def test_a_spectrogram_is_drawn_with_low_notes_below() -> None:
     assert isinstance(drawn, Picture) and drawn.pixels.shape == (1, 20, 48)
     rows = drawn.pixels[0].float().mean(1)
     assert rows[10:].min() < rows[:10].min()  # dark is loud
+
+
+@pytest.mark.parametrize("suffix", ["wav", "aiff"])
+def test_a_file_that_was_cut_off_is_refused(suffix: str, tmp_path: Path) -> None:
+    """libsndfile reads what is left of it, as if that were all."""
+    whole = save(tmp_path / f"whole.{suffix}", tone(300.0, 0.4)).read_bytes()
+    (tmp_path / f"cut.{suffix}").write_bytes(whole[: len(whole) // 2])
+    for cut in (tmp_path / f"cut.{suffix}", whole[: len(whole) // 2]):
+        with pytest.raises(DataError, match=r"is truncated: it announces 3\d\d\d samples and holds 1\d\d\d"):
+            decode(cut, "cut")
+    if suffix == "wav":
+        streamed = whole[:4] + b"\xff" * 4 + whole[8:]  # as is written where the length is not known yet
+        assert len(decode(streamed, "streamed").samples) == 3200
+    assert len(decode(whole, "whole").samples) == 3200
+
+
+def test_files_are_found_in_other_forms_of_their_names(tmp_path: Path) -> None:
+    for name in ("gr\u00fcn", "la"):
+        save(tmp_path / "w" / f"{name}.wav", tone(300.0))
+    (tmp_path / "a.csv").write_text("file\nw/gru\u0308n.wav\nw\\la.wav \n", encoding="utf-8")
+    found = SHORT.find(tmp_path / "a.csv", labelled=False)
+    assert [Path(item).name for item in found.items] == ["gr\u00fcn.wav", "la.wav"]
+
+
+def test_a_rate_may_be_of_numpy() -> None:
+    assert SHORT.store([(tone(300.0), np.int64(8000))]).kept == [0]

@@ -23,6 +23,7 @@ from quickstudy.models.readers import MemoryAugmented, Recurrent, Snail
 from quickstudy.models.readers.ridge import RidgeHints
 from quickstudy.registry import formats, learners, models, sources
 from quickstudy.spec import TaskSpec
+from quickstudy.targets import Transcript
 from quickstudy.targets.base import Distribution
 
 NAMES = ("incontext", "axial", "cnp", "anp", "snail", "lstm", "mann")
@@ -348,3 +349,17 @@ def test_sizes_below_one_are_refused(name: str, options: dict[str, int]) -> None
 def test_an_unknown_way_for_labels_is_refused() -> None:
     with pytest.raises(ConfigError, match="pointers"):
         made("incontext", VECTORS, labels="pointers")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_texts_are_answered_in_their_shape(name: str) -> None:
+    """At each of 7 positions a blank or one of 2 tokens, of which the network writes 21 numbers."""
+    spec = TaskSpec(VECTORS.format, Transcript(tokens=("a", "b"), longest=3, positions=7))
+    learner, params = made(name, spec)
+    y, _ = spec.target.encode(["a", "ab", "bba"])
+    x = torch.randn(3, *spec.input_shape, generator=generator(), dtype=torch.float64)
+    support = Examples(x, y, torch.ones(3) > 0)
+    answer = said(learner, params, support, support.x)
+    assert answer.shape == (3, 7, 3)
+    loss, _ = learner.score(params, Episode(support, support))
+    torch.testing.assert_close(loss, spec.target.loss(answer, support))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import re
 from dataclasses import dataclass, replace
@@ -10,13 +12,14 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from small_runs import blobs, linear_run
 from torch import Tensor, nn
 
 from quickstudy import tasks
 from quickstudy.episode import Examples, Features
 from quickstudy.errors import ConfigError
-from quickstudy.formats import Drawing, Format, Leaf, Stored, Text
+from quickstudy.formats import Drawing, Format, Leaf, Picture, Stored, Text
 from quickstudy.formats.records import Broken
 from quickstudy.pages.pictures import rendered
 from quickstudy.recipes import lines_lstm, sinusoid_incontext
@@ -247,3 +250,12 @@ def test_a_drawing_of_ones_own_is_registered_or_refused() -> None:
         rendered(Stars(3), "three")
     rendered.register(Stars)(lambda drawing, description: f"<b>{'*' * drawing.count}</b>")
     assert rendered(Stars(3), "three") == "<b>***</b>"
+
+
+def test_a_spectrogram_of_seconds_is_narrowed_and_not_flattened() -> None:
+    """Drawn 598 wide and 40 high it would be a line of 4 pixels in a picture of 64."""
+    for width, size, kind in ((598, (120, 40), "px wide"), (98, (64, 26), "px")):
+        shown = rendered(Picture(torch.zeros(1, 40, width, dtype=torch.uint8)), "a word")
+        data = re.search(r"base64,([^\"]+)", shown)
+        assert data is not None and f'class="{kind}"' in shown
+        assert Image.open(io.BytesIO(base64.b64decode(data[1]))).size == size

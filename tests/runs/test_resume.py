@@ -94,8 +94,9 @@ def test_resuming_with_batch_norm_and_own_tasks(tmp_path: Path) -> None:
     assert_same_bits(tmp_path / "whole", tmp_path / "stopped")
 
 
-def test_resuming_a_finished_run_changes_nothing(tmp_path: Path) -> None:
-    run = train(linear_run(), out=tmp_path / "run", quiet=True)
+@pytest.mark.parametrize("name", ["adam", "one cycle"])  # the latter gives no rate beyond the last step
+def test_resuming_a_finished_run_changes_nothing(name: str, tmp_path: Path) -> None:
+    run = train(linear_run(**OUTER[name]), out=tmp_path / "run", quiet=True)
     before = {p.name: p.read_bytes() for p in run.folder.glob("*.*") if p.is_file()}
     resume(run.folder, quiet=True)
     assert {p.name: p.read_bytes() for p in run.folder.glob("*.*") if p.is_file()} == before

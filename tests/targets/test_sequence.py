@@ -147,8 +147,8 @@ def test_texts_outside_the_alphabet_missing_or_too_long_are_refused_by_name() ->
     assert target.encode([" a  b "])[0].tolist() == [[3, 1, 3, 2, 0]]  # spaces count once, and not at the ends
     for texts, what in (
         (["a", "b\u00e9"], "'b\u00e9' of example 1 holds 'é'"),
-        (["a", ""], "Example 1 must have the text"),
-        (["a", None], "Example 1 must have the text"),
+        (["a", ""], "a text that is said in example 1"),
+        (["a", None], "a text that is said in example 1"),
         (["abab b"], "has 6 tokens, and 4 are the most"),
         (["aaaa"], "'aaaa' in labels needs 7 positions"),
     ):
@@ -177,3 +177,11 @@ def test_a_target_travels_as_json() -> None:
 
     spec = TaskSpec(formats.make("array", shape=(3,)), Transcript(tokens=("one", "two"), longest=3, words=True))
     assert TaskSpec.from_json(spec.to_json()) == spec
+
+
+def test_a_text_that_is_longer_than_those_of_training_has_room_in_a_new_task() -> None:
+    target = Transcript(positions=6).learn(["ab", "ba"])
+    assert target.longest == 2 and target.taking("abab").longest == 4 and target.taking("a").longest == 2
+    assert target.taking("abab").fits(target)
+    with pytest.raises(DataError, match="has 9 tokens, and 6 are the most"):
+        target.taking("ababababa").encode(["ababababa"])

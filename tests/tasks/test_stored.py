@@ -138,7 +138,9 @@ def test_what_is_equal_in_two_classes_is_named(caplog: pytest.LogCaptureFixture)
     with caplog.at_level(logging.WARNING, "quickstudy"):
         say_doubles(torch.tensor([1, 2, 1, 2, 3]), ["a", "b", "a", "c", "c"], list("vwxyz"), "images")
     assert [record.getMessage() for record in caplog.records] == [
-        "1 images are equal to one of another class, such as w (b) and y (c): nothing can tell them apart."
+        "1 images are equal to another that may be in the same task, such as v and x (a): what is asked about was "
+        "shown, then, and figures look better than they are. Take out what is a copy.",
+        "1 images are equal to one of another class, such as w (b) and y (c): nothing can tell them apart.",
     ]
 
 

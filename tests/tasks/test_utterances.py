@@ -192,12 +192,72 @@ def test_rows_say_what_is_wrong_with_them(tmp_path: Path) -> None:
         sources.make("transcripts", path=str(tmp_path))
 
 
+def test_rows_that_name_one_recording_or_nobody_who_speaks(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = transcribed(tmp_path)
+    made = lambda: sources.make("transcripts", path=str(path), rate=8000, seconds=1.0, mels=16)  # noqa: E731
+    lines, whole = path.read_text().splitlines(), made()
+    path.write_text("\n".join([*lines, lines[1], lines[2].replace("s0/1", "./s0/../s0/1")]))
+    with caplog.at_level("WARNING", "quickstudy"):
+        assert torch.equal(made().x["samples"], whole.x["samples"])
+    assert "2 rows left out, which name a recording again, the first in" in caplog.text and "line 42" in caplog.text
+    path.write_text("\n".join([*lines, "s0/0.wav,so so so,s0"]))
+    with pytest.raises(
+        DataError, match=r"line 42 says of .*0\.wav that it is so so so, s0, but .*line 2 that it is la"
+    ):
+        made()
+    path.write_text("\n".join([*lines[:-1], lines[-1].removesuffix("s4")]))
+    with pytest.raises(DataError, match=r"s4/7\.wav: nothing says which task it belongs to"):
+        made()
+    save(tmp_path / "copy.wav", tone(300.0, 0.2, seed=1))
+    save(tmp_path / "s0" / "0.wav", tone(300.0, 0.2, seed=1))
+    path.write_text("\n".join([*lines, "copy.wav,la,s0"]))
+    with caplog.at_level("WARNING", "quickstudy"):
+        made()
+    assert "1 recordings are equal to another that may be in the same task" in caplog.text
+    path.write_text("\n".join([*lines[:-1], lines[-1].replace(",s4", " " + "la" * 60 + ",s4")]))
+    with pytest.raises(DataError, match=r"of .*s4/7\.wav has \d+ tokens, and \d+ are the most"):
+        made()
+
+
+def test_a_run_keeps_what_its_outputs_stand_for(tmp_path: Path, root: Path) -> None:
+    """Other texts, in which another letter is the commonest, name a network's outputs as before, or are refused."""
+    path, options = transcribed(tmp_path), {"rate": 8000, "seconds": 1.0, "mels": 16}
+    before = sources.part("transcripts", path=str(path), **options).settled()
+    text = path.read_text()
+    path.write_text(text.replace("la", "m").replace("mi", "ss"))
+    assert before.build().spec.target.tokens == before.options["tokens"] != before.options["tokens"][::-1]
+    assert sources.make("transcripts", path=str(path), **options).spec.target.tokens != before.options["tokens"]
+    path.write_text(text.replace("la,s4", "la!,s4"))
+    with pytest.raises(DataError, match=r"of .*s4/.*wav holds '!', which is none of the 7 characters"):
+        before.build()
+    heard = sources.part("utterances", root=str(root), **OPTIONS).settled()
+    assert heard.options["tokens"] == ("la", "mi", "so")
+    more = spoken(tmp_path / "more", words=("do", "la", "mi", "so"))
+    with pytest.raises(DataError, match="The folder 'do' of .* holds 'do', which is none of the 3 tokens"):
+        replace(heard, options=heard.options | {"root": str(more)}).build()
+
+
+def test_words_are_written_in_nfc_and_are_single_ones(tmp_path: Path) -> None:
+    made = source(spoken(tmp_path / "marks", words=("la", "gru\u0308n")), spelled=True)
+    assert "\u00fc" in made.spec.target.tokens and "\u0308" not in made.spec.target.tokens
+    assert (made.spec.format.label, made.spec.format.group) == ("text", "speaker")  # of the rows that are adapted to
+    several = spoken(tmp_path / "several", words=("la", "lights on"))
+    with pytest.raises(DataError, match=r"'lights on' has a space .* Rename it \('lights-on'\), or spell"):
+        source(several)
+    assert " " in source(several, spelled=True).spec.target.tokens
+
+
+def test_recordings_that_are_cut_have_no_text_as_a_whole() -> None:
+    with pytest.raises(ConfigError, match="longer recordings would be cut into parts, .* the option 'longer refuse'"):
+        TaskSpec(Audio(), Transcript(tokens=("a",), longest=3))
+
+
 # The network
 
 
 @pytest.mark.parametrize("by", range(1, 9))
 def test_the_transcriber_has_the_positions_it_is_asked_for(by: int) -> None:
-    format = Audio(rate=8000, seconds=1.3, mels=16)
+    format = Audio(rate=8000, seconds=1.3, mels=16, longer="refuse")
     frames = format.layout["x"].shape[-1]
     target = Transcript(tokens=("a", "b"), longest=3, positions=-(-frames // by))
     spec = TaskSpec(format, target)
@@ -211,7 +271,9 @@ def test_the_transcriber_has_the_positions_it_is_asked_for(by: int) -> None:
 
 def test_what_is_heard_late_is_said_late() -> None:
     """A change of the last frames changes the last positions, and not the first."""
-    spec = TaskSpec(Audio(rate=8000, seconds=4.0, mels=16), Transcript(tokens=("a",), longest=3, positions=100))
+    spec = TaskSpec(
+        Audio(rate=8000, seconds=4.0, mels=16, longer="refuse"), Transcript(tokens=("a",), longest=3, positions=100)
+    )
     made = models["transcriber"](spec, width=16, blocks=2, norm_layer="none").eval()
     x = torch.randn(1, *spec.input_shape)
     other = x.clone()
@@ -221,7 +283,9 @@ def test_what_is_heard_late_is_said_late() -> None:
 
 
 def test_other_targets_and_positions_are_refused_with_those_that_fit() -> None:
-    spec = TaskSpec(Audio(rate=8000, seconds=1.0, mels=16), Transcript(tokens=("a",), longest=3, positions=61))
+    spec = TaskSpec(
+        Audio(rate=8000, seconds=1.0, mels=16, longer="refuse"), Transcript(tokens=("a",), longest=3, positions=61)
+    )
     with pytest.raises(ConfigError, match="Choose positions among 98, 49, 33"):
         models["transcriber"](spec)
     from quickstudy.registry import targets

@@ -113,7 +113,8 @@ def support_set(format: Format, target: Target, place: Path, task: str | None) -
     """The examples at a place to learn a task from; of the task called `task` where there are several."""
     if target.grid:
         return one_task(format.find_maps(place), task, str(place), target)
-    return one_task(format.find(place, not format.labels_itself), task, str(place), target)
+    found = one_task(format.find(place, not format.labels_itself), task, str(place), target)
+    return found if found.labels is None or target.relabels else found._replace(labels=found.placed)
 
 
 def learned(model: Model) -> str:

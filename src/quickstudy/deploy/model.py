@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -269,13 +269,14 @@ def support_set(
     x = map_features(lambda t: t.to(like.device), stored.x)
     fitted = format.prepare(x)
     features, labels = format.examples(x, labels, fitted)
-    y, names = partly_encoded(learner, labels)
+    target = built.target.taking(labels)
+    y, names = partly_encoded(target, labels, learner.semi_supervised)
     count = len(leaves(features)[0])
     if len(y) != count:
         raise DataError(f"There are {count} support examples but {len(y)} labels. Give one label for each.")
     if built.target.relabels and len(names) < 2:
         raise DataError(f"All support examples are of one class ({', '.join(names)}). Give at least two classes.")
-    spec = replace(built, format=format).at(len(names))
+    spec = TaskSpec(format, target).at(len(names))
     mask = torch.ones(count, dtype=torch.bool, device=like.device)
     support = Examples(moved(features, like), leaves(moved(y, like))[0], mask)
     check_examples(support, spec, partly=learner.semi_supervised)

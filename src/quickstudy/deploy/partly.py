@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from quickstudy.errors import DataError
-from quickstudy.learners import Learner
 from quickstudy.masked import UNLABELLED
+from quickstudy.targets.base import Target
 
 
 def one_by_one(labels: Any) -> list[Any]:
@@ -18,15 +18,15 @@ def one_by_one(labels: Any) -> list[Any]:
     return listed
 
 
-def partly_encoded(learner: Learner, labels: Any) -> tuple[Tensor, tuple[str, ...]]:
-    """What the target makes of labels, some of which may be None for a learner that learns from such examples."""
+def partly_encoded(target: Target, labels: Any, partly: bool) -> tuple[Tensor, tuple[str, ...]]:
+    """What the target makes of labels. partly: some may be None, as the learner learns from such examples."""
     told = labels if isinstance(labels, list | tuple) else ()
     known = [i for i, label in enumerate(told) if label is not None]
-    if len(known) == len(told) or not learner.semi_supervised:
-        return learner.spec.target.encode(labels)
+    if len(known) == len(told) or not partly:
+        return target.encode(labels)
     if not known:
         raise DataError("No support example has a label. Give one of each class at least.")
-    some, names = learner.spec.target.encode([told[i] for i in known])
+    some, names = target.encode([told[i] for i in known])
     y = torch.full((len(told),), UNLABELLED)
     y[known] = some
     return y, names

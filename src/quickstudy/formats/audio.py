@@ -15,11 +15,10 @@ from quickstudy.episode import Features, State
 from quickstudy.errors import ConfigError, DataError, ShapeError, unknown_name
 from quickstudy.formats.base import Format, Leaf
 from quickstudy.formats.drawing import Curve, Drawing, Picture
-from quickstudy.formats.places import folders_or_files
 from quickstudy.formats.reading import read_all
-from quickstudy.formats.recording import Clip, as_clips, clip_of
+from quickstudy.formats.recording import Clip, as_clips, clip_of, recordings_in
 from quickstudy.formats.records import Broken, Records, Stored, all_kept
-from quickstudy.formats.rows import READERS, holds_rows, labels_and_groups, missing, read_rows
+from quickstudy.formats.rows import READERS, rows_or_files
 from quickstudy.formats.sound import SUFFIXES
 from quickstudy.formats.sound_augment import SoundAugment, distort, disturb
 from quickstudy.formats.spectrogram import centred, fft_size, in_the_middle, log_mels, mel_filters, standardised
@@ -108,6 +107,10 @@ class Audio(Format):
         return round(self.hop * self.rate)
 
     @property
+    def cuts(self) -> str:
+        return "longer refuse" if self.longer == "windows" else ""
+
+    @property
     def layout(self) -> Mapping[str, Leaf]:
         if not self.mels:
             return {"x": Leaf((self.samples,))}
@@ -119,27 +122,10 @@ class Audio(Format):
     # From recordings to compact tensors
 
     def find(self, place: str | Path | Sequence[str | Path], labelled: bool = True) -> Records:
-        if labelled:
-            return self._rows(place, True) if holds_rows(place) else folders_or_files(place, SUFFIXES, self.what, True)
-        places = list(place) if isinstance(place, list | tuple) else [place]
-        parts = [
-            self._rows(one, False) if holds_rows(one) else folders_or_files(one, SUFFIXES, self.what, False)
-            for one in places
-        ]
-        return Records([item for p in parts for item in p.items], [name for p in parts for name in p.names])
+        return rows_or_files(place, labelled, self._rows, SUFFIXES, self.what)
 
     def _rows(self, place: Any, labelled: bool) -> Records:
-        rows = read_rows(place)
-        beside = Path(place).parent if isinstance(place, str | Path) else Path()
-        named = rows.column(self.file, "where you train: --tasks.file")
-        if not named:
-            raise DataError(f"{rows.place} has no rows. Write one for each recording.")
-        lost = next((i for i, cell in enumerate(named) if missing(cell) or not (beside / str(cell)).is_file()), None)
-        if lost is not None:
-            raise DataError(f"{rows.places[lost]}: there is no file {str(named[lost])!r:.200}. Check the path.")
-        items = [beside / str(cell) for cell in named]
-        labels, groups = labels_and_groups(rows, self.label, self.group) if labelled else (None, None)
-        return Records(items, [str(item) for item in items], labels, groups)
+        return recordings_in(place, self.file, self.label if labelled else None, self.group)
 
     def store(self, records: Any, broken: Broken = "refuse") -> Stored:
         """'samples' (n, rate · seconds) int16, from the left, and 'length' (n,) int32 of each; the loudest window."""

@@ -130,6 +130,12 @@ class Format(ABC):
         return replace(self, **columns) if columns else self  # type: ignore[type-var]
 
     @property
+    def cuts(self) -> str:
+        """The option by which records that are too large are refused, where they are cut into parts that are asked
+        about one by one; '' where they are not."""
+        return ""
+
+    @property
     def learns(self) -> bool:
         """Whether the records of training teach anything."""
         return type(self).learn is not Format.learn

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import io
 import logging
 import os
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from quickstudy.files import require_regular
 from quickstudy.formats.records import Records
 
 _OF_SYSTEMS = ("Thumbs.db", "desktop.ini", "Icon\r")
+_MARKS = (",", ";", "\t")  # of the first lines of tables, and of those that spreadsheets write where , is decimal
 _log = logging.getLogger("quickstudy")
 
 
@@ -108,40 +111,62 @@ def _by_class(root: Path, suffixes: Sequence[str], what: str) -> Records:
     return Records(paths, [str(path) for path in paths], labels)
 
 
-def read_csv(path: str | Path, separator: str = ",") -> tuple[list[str], list[list[str]], list[int]]:
+def read_csv(path: str | Path) -> tuple[list[str], list[list[str]], list[int]]:
     """The columns' names, the cells of every line, and the lines' numbers; empty lines are passed over.
 
     Raises ConfigError for a file that cannot be opened, DataError, naming the line, for one that is no table.
     """
     rows: list[list[str]] = []
     numbers: list[int] = []
-    require_regular(path)
+    text = _text(path)
+    before = csv.field_size_limit(len(text) + 1)
     try:
-        with Path(path).open(newline="", encoding="utf-8-sig") as file:
-            lines = csv.reader(file, delimiter=separator)
-            columns = [name.strip() for name in next(lines, [])]
-            for cells in lines:
-                if not cells:
-                    continue
-                if len(cells) != len(columns):
-                    raise DataError(
-                        f"{path}, line {lines.line_num}: {len(cells)} cells, but {len(columns)} columns. Correct it."
-                    )
-                rows.append(cells)
-                numbers.append(lines.line_num)
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read ({error.strerror}). Give the path of a CSV file.") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} is no CSV file in UTF-8 ({error}). Export it as one.") from error
-    if len(columns) == 1 and any(mark in columns[0] for mark in ";\t,"):
+        lines = csv.reader(io.StringIO(text, newline=""), delimiter=_mark(text), strict=True)
+        columns = [name.strip() for name in next(lines, [])]
+        for cells in lines:
+            if not cells:
+                continue
+            if len(cells) != len(columns):
+                raise DataError(
+                    f"{path}, line {lines.line_num}: {len(cells)} cells, but {len(columns)} columns. Correct it: a "
+                    'text with a comma in it stands in quotation marks, "so, for instance".'
+                )
+            rows.append(cells)
+            numbers.append(lines.line_num)
+    except csv.Error as error:
         raise DataError(
-            f"The columns of {path} are not separated by {'commas' if separator == ',' else 'tabs'}. Export it with "
-            "commas, and decimal points; or with tabs, as a .tsv file."
-        )
+            f"{path}, line {len(rows) + 2} or after it: a cell is not as CSV files have it ({error}). A "
+            "quotation mark that opens it must close it, and one within it is doubled."
+        ) from error
+    finally:
+        csv.field_size_limit(before)
     if len(set(columns)) < len(columns):
         twice = next(name for name in columns if columns.count(name) > 1)
         raise DataError(f"{path} has two columns called {twice!r}. Rename one.")
     return columns, rows, numbers
+
+
+def _text(path: str | Path) -> str:
+    """What a file in UTF-8 holds, without a mark of that at its beginning."""
+    require_regular(path)
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read ({error.strerror}). Give the path of a CSV file.") from error
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise DataError(
+            f"{path}, line {line}: that is no CSV file in UTF-8 ({error.reason} at byte {error.start}). Save it as "
+            "'CSV UTF-8'."
+        ) from error
+
+
+def _mark(text: str) -> str:
+    """What separates the columns: of commas, semicolons and tabs that which makes most of the first line."""
+    first = re.split("[\r\n]", text, maxsplit=1)[0]
+    return max(_MARKS, key=lambda mark: len(next(csv.reader([first], delimiter=mark), [])))
 
 
 def require_lines(rows: Sequence[Sequence[str]], path: str | Path) -> None:
@@ -171,7 +196,7 @@ def column(columns: Sequence[str], name: str, path: str | Path, how: str) -> int
     if name not in columns:
         raise DataError(
             f"{path} has no column {name!r}; its first line names {list(columns) or 'none'}. Name the columns in the "
-            f"first line, separated by commas, or say which it is ({how})."
+            f"first line, or say which it is ({how})."
         )
     return columns.index(name)
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
+from unicodedata import normalize
 
 import torch
 from torch import Tensor
 
 from quickstudy.errors import DataError, ShapeError
+from quickstudy.formats.records import Records, say
+from quickstudy.formats.rows import Rows, groups_in, labels_of, missing, read_rows
 from quickstudy.formats.sound import Sound, decode, loudest, resampled
 
+_FORMS: tuple[Literal["NFC", "NFD"], ...] = ("NFC", "NFD")
 _SLACK = 0.01  # by which samples may leave [-1, 1]
 _MARGIN = 2  # frames that are kept around what is loud
 _QUIET = 1e-3  # share of the loudest window's energy below which a window is silent: 30 dB
@@ -50,6 +56,54 @@ class Clip(NamedTuple):
         windows = [self.samples[start : start + size] for start in starts]
         energy = torch.stack([window.double().square().sum() for window in windows])
         return [one for one, heard in zip(windows, energy >= _QUIET * energy.max(), strict=True) if heard]
+
+
+def recordings_in(place: Any, file: str, label: str | None, group: str) -> Records:
+    """The recordings that rows name, relative to their file; `file`, `label` and `group` are columns.
+
+    label: of what each is; None where nobody asks. Raises DataError, naming file and line, for recordings that are not
+    there, and for rows that say two things of one.
+    """
+    rows = read_rows(place)
+    beside = Path(place).parent if isinstance(place, str | Path) else Path()
+    named = rows.column(file, "where you train: --tasks.file")
+    if not named:
+        raise DataError(f"{rows.place} has no rows. Write one for each recording.")
+    items = []
+    for cell, where in zip(named, rows.places, strict=True):
+        there = None if missing(cell) else _there(beside, str(cell).strip())
+        if there is None:
+            raise DataError(f"{where}: there is no file {str(cell)!r:.200}. Check the path.")
+        items.append(there)
+    labels = None if label is None else labels_of(rows, label)
+    found = Records(items, [str(item) for item in items], labels, groups_in(rows, group))
+    return found if label is None else _each_once(found, rows)
+
+
+def _there(beside: Path, name: str) -> Path | None:
+    """The file of that name, or of the same in another form of Unicode, or with the separators of Windows."""
+    names = [form for one in (name, name.replace("\\", "/")) for form in (one, *(normalize(f, one) for f in _FORMS))]
+    return next((beside / one for one in names if os.path.isfile(beside / one)), None)
+
+
+def _each_once(records: Records, rows: Rows) -> Records:
+    """Without rows that say again of a file what a row before them says; DataError where they say something else."""
+    first: dict[Any, int] = {}
+    twice = []
+    for i, item in enumerate(records.items):
+        before = first.setdefault(os.path.realpath(item), i)
+        said = [[part[j] for part in (records.labels, records.groups) if part is not None] for j in (before, i)]
+        if said[0] != said[1]:
+            raise DataError(
+                f"{rows.places[i]} says of the recording {item} that it is {', '.join(said[1])}, but "
+                f"{rows.places[before]} that it is {', '.join(said[0])}. Keep the line that is right."
+            )
+        if before != i:
+            twice.append(i)
+    if not twice:
+        return records
+    say([f"{len(twice)} rows left out, which name a recording again, the first in {rows.places[twice[0]]}."])
+    return records.chosen(list(first.values()))
 
 
 def as_clips(records: Any) -> list[tuple[Any, str]]:
@@ -120,7 +174,8 @@ def _sound(record: Any, name: str, rate: int) -> Sound:
 
 def _samples(given: Any, name: str, rate: Any) -> Sound:
     """Samples in memory: int16, or floating point in [-1, 1]."""
-    if isinstance(rate, bool) or not isinstance(rate, int | float) or not 1000 <= rate <= 400_000 or rate != int(rate):
+    real = float(rate) if isinstance(rate, Real) and not isinstance(rate, bool) else 0.0
+    if not 1000 <= real <= 400_000 or real % 1:
         raise DataError(f"{name} must say how many samples a second it has, such as 16000, found {rate!r:.40}.")
     try:
         samples = torch.as_tensor(given).detach().cpu()
@@ -131,7 +186,7 @@ def _samples(given: Any, name: str, rate: Any) -> Sound:
             f"{name} must have the shape (samples,), found {tuple(samples.shape)}. Average its channels first."
         )
     if samples.dtype == torch.int16:
-        return Sound(samples.to(torch.float32) / 32768, int(rate))
+        return Sound(samples.to(torch.float32) / 32768, int(real))
     if not samples.is_floating_point():
         raise ShapeError(f"{name} must be int16, or floating point in [-1, 1], found {samples.dtype}. Convert it.")
     samples = samples.to(torch.float32)
@@ -140,4 +195,4 @@ def _samples(given: Any, name: str, rate: Any) -> Sound:
             f"{name} holds samples as large as {float(samples.nan_to_num(0, 0, 0).abs().max()):.3g}, but full scale "
             "is 1. Divide them by the largest value they may have, such as 32768, or give them as int16."
         )
-    return Sound(samples, int(rate))
+    return Sound(samples, int(real))

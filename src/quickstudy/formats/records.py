@@ -16,6 +16,20 @@ Broken = Literal["refuse", "skip"]
 _log = logging.getLogger("quickstudy")
 
 
+class Placed(str):
+    """A text, and where it was found, for messages. Copies are plain texts."""
+
+    place: str
+
+    def __new__(cls, text: str, place: str) -> Placed:
+        made = super().__new__(cls, text)
+        made.place = place
+        return made
+
+    def __reduce__(self) -> tuple[type[str], tuple[str]]:
+        return str, (str(self),)
+
+
 class Records(NamedTuple):
     """Records as they lie somewhere. items: what `store` takes. names: where each comes from, for people.
 
@@ -32,6 +46,19 @@ class Records(NamedTuple):
         """Some of them."""
         parts = (None if part is None else [part[i] for i in rows] for part in (self.labels, self.groups))
         return Records([self.items[i] for i in rows], [self.names[i] for i in rows], *parts)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Records]) -> Records:
+        """Records without labels of several places, one after another; of groups where all say them."""
+        groups = [group for p in parts for group in p.groups or ()]
+        items, names = [item for p in parts for item in p.items], [name for p in parts for name in p.names]
+        return cls(items, names, groups=groups if items and len(groups) == len(items) else None)
+
+    @property
+    def placed(self) -> list[Any]:
+        """The labels; those that are texts with where each comes from, for messages."""
+        pairs = zip(self.labels or (), self.names, strict=True)
+        return [Placed(label, name) if isinstance(label, str) else label for label, name in pairs]
 
 
 class Stored(NamedTuple):

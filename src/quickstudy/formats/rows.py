@@ -6,10 +6,12 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+from unicodedata import normalize
 
 from quickstudy.errors import ConfigError, DataError, MissingExtra
 from quickstudy.files import require_regular
-from quickstudy.formats.places import column, read_csv
+from quickstudy.formats.places import column, folders_or_files, read_csv
+from quickstudy.formats.records import Records
 
 _SAVED, _SPLIT = "dataset_info.json", "dataset_dict.json"  # what save_to_disk writes for one data set, and for several
 
@@ -73,17 +75,53 @@ def files_of(place: str | Path | Sequence[str | Path], what: str) -> list[Path]:
     return files
 
 
-def labels_and_groups(rows: Rows, label: str, group: str) -> tuple[list[str], list[str] | None]:
-    """The labels of all rows, and what they belong to where there is a column `group`; DataError for a row without."""
-    labels = [_word(cell) for cell in rows.column(label, "where you train: --tasks.label")]
+def rows_or_files(
+    place: Any, labelled: bool, rows: Callable[[Any, bool], Records], suffixes: Sequence[str], what: str
+) -> Records:
+    """The records at a place: what `rows` makes of one that `holds_rows`, or files of these suffixes.
+
+    Without labels there may be several places, in a list.
+    """
+    if labelled:
+        if isinstance(place, str | Path) and Path(place).is_file() and not holds_rows(place):
+            raise DataError(
+                f"{place} is a file that is not read as rows. Give one of {', '.join(READERS)}, or a folder with a "
+                f"sub-folder of {what} for each class."
+            )
+        return rows(place, True) if holds_rows(place) else folders_or_files(place, suffixes, what, True)
+    places = list(place) if isinstance(place, list | tuple) else [place]
+    return Records.joined(
+        [rows(one, False) if holds_rows(one) else folders_or_files(one, suffixes, what, False) for one in places]
+    )
+
+
+def labels_of(rows: Rows, label: str, option: str = "--tasks.label") -> list[str]:
+    """The labels of all rows; DataError for a row without. option: by which training is told the column."""
+    cells = rows.column(label, f"where you train: {option}")
+    labels = [_word(cell, where) for cell, where in zip(cells, rows.places, strict=True)]
     if "" in labels:
         where = rows.places[labels.index("")]
-        raise DataError(f"{where}: the label is missing. Fill it or drop the row.")
-    return labels, [_word(cell) for cell in rows.read(group)] if group in rows.columns else None
+        raise DataError(f"{where}: the label is missing (column {label!r}). Fill it or drop the row.")
+    return labels
 
 
-def _word(cell: Any) -> str:
-    return "" if missing(cell) else str(cell).strip()
+def groups_in(rows: Rows, group: str) -> list[str] | None:
+    """What each row belongs to, '' where its cell is empty; None where there is no column `group`."""
+    if group not in rows.columns:
+        return None
+    return [_word(cell, where) for cell, where in zip(rows.read(group), rows.places, strict=True)]
+
+
+def _word(cell: Any, where: str) -> str:
+    """A cell as a name, in Unicode's NFC: what looks alike is alike. DataError for what is none, such as a list."""
+    if hasattr(cell, "__len__") and not isinstance(cell, str):
+        raise DataError(f"{where}: {cell!r:.60} is no name but {type(cell).__name__}. Write it as a text.")
+    word = "" if missing(cell) else normalize("NFC", str(cell)).strip()
+    try:
+        word.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(f"{where}: the name {word!r:.60} is not Unicode ({error.reason}). Correct it.") from error
+    return word
 
 
 def missing(cell: Any) -> bool:
@@ -94,8 +132,8 @@ def missing(cell: Any) -> bool:
         return True
 
 
-def _csv(path: Path, separator: str = ",") -> Rows:
-    columns, rows, lines = read_csv(path, separator)
+def _csv(path: Path) -> Rows:
+    columns, rows, lines = read_csv(path)
     at = {name: i for i, name in enumerate(columns)}
     return Rows(
         str(path), columns, [f"{path}, line {line}" for line in lines], lambda name: [cells[at[name]] for cells in rows]
@@ -183,12 +221,15 @@ def _dataset(held: Any, place: str) -> Rows:
 
 def _frame(frame: Any) -> Rows:
     places = [f"the data frame, row {i + 1}" for i in range(len(frame))]
-    return Rows("the data frame", [str(name) for name in frame.columns], places, lambda name: frame[name].tolist())
+    names = [str(name) for name in frame.columns]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise DataError(f"The data frame has two columns called {twice[0]!r}. Rename one.")
+    return Rows("the data frame", names, places, lambda name: frame.iloc[:, names.index(name)].tolist())
 
 
 READERS: dict[str, Callable[[Path], Rows]] = {
     ".csv": _csv,
-    ".tsv": lambda path: _csv(path, "\t"),
+    ".tsv": _csv,
     ".jsonl": _jsonl,
     ".ndjson": _jsonl,
     ".parquet": _parquet,

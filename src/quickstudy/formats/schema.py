@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from quickstudy.errors import CheckpointError, DataError, first_of
+from quickstudy.formats.records import Placed
 from quickstudy.formats.rows import missing
-from quickstudy.formats.strings import Placed
 from quickstudy.hints import misfit
 
 Kind = Literal["number", "category", "boolean", "date", "nothing"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -16,6 +17,7 @@ SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", "
 MAX_SECONDS = 3600.0
 _RATES = (1000, 400_000)  # Hz
 _BLOCK = 1 << 16  # samples of each channel that are decoded at once
+_UNKNOWN = 0x7FFF0000  # bytes, or more: of a file that was written before its length was known
 _ALIKE = 0.99  # share of the largest energy that counts as the largest
 
 
@@ -59,12 +61,33 @@ def decode(file: str | Path | bytes | IO[bytes], name: str = "", max_seconds: fl
             ]
     except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:
         raise DataError(f"{name} cannot be read as a recording ({error}). Replace or remove it.") from error
+    promised = max(promised, _announced(file, promised))
     samples = torch.cat(blocks) if blocks else torch.zeros(0)
     if len(samples) < promised:
         raise DataError(
             f"{name} is truncated: it announces {promised} samples and holds {len(samples)}. Replace or remove it."
         )
     return Sound(samples, rate, channels)
+
+
+def _announced(file: str | bytes | IO[bytes], read: int) -> int:
+    """How many samples of those that a WAV or AIFF file announces there would be, if it were as long as it says.
+
+    libsndfile takes what there is of these, without a word.
+    """
+    if isinstance(file, bytes):
+        head, there = file[:12], len(file)
+    elif isinstance(file, str):
+        there = os.path.getsize(file)
+        with open(file, "rb") as opened:
+            head = opened.read(12)
+    else:
+        return read
+    kind = {b"RIFF": "little", b"FORM": "big"}.get(head[:4])
+    said = int.from_bytes(head[4:8], "little" if kind == "little" else "big") + 8
+    if kind is None or len(head) < 12 or said > _UNKNOWN or said <= there + 1:
+        return read
+    return -(-read * said // there)
 
 
 def resampled(sound: Sound, rate: int) -> Tensor:

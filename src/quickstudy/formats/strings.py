@@ -8,19 +8,8 @@ from typing import Any
 
 from quickstudy.errors import DataError, ShapeError
 from quickstudy.files import require_regular
-from quickstudy.formats.records import Broken
+from quickstudy.formats.records import Broken, Placed
 from quickstudy.formats.rows import missing
-
-
-class Placed(str):
-    """A text, and where it was found, for messages."""
-
-    place: str
-
-    def __new__(cls, text: str, place: str) -> Placed:
-        made = super().__new__(cls, text)
-        made.place = place
-        return made
 
 
 def cell(held: Any, place: str) -> Placed:

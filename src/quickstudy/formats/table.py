@@ -17,10 +17,9 @@ from quickstudy.formats.cells import Cells, cells_of, in_order, names_of
 from quickstudy.formats.drawing import Drawing, row, told
 from quickstudy.formats.numeric import as_numbers
 from quickstudy.formats.places import number_in
-from quickstudy.formats.records import Broken, Records, Stored, all_kept
+from quickstudy.formats.records import Broken, Placed, Records, Stored, all_kept
 from quickstudy.formats.rows import READERS, Rows, files_of, missing, read_rows
 from quickstudy.formats.schema import CELL, Column, described, learned, said_of_unknown
-from quickstudy.formats.strings import Placed
 from quickstudy.registry import formats
 
 

@@ -15,9 +15,8 @@ from quickstudy.episode import Features, State, map_features
 from quickstudy.errors import ConfigError, DataError, ShapeError
 from quickstudy.formats.base import Format, Leaf
 from quickstudy.formats.drawing import Drawing, Text
-from quickstudy.formats.places import folders_or_files
 from quickstudy.formats.records import Broken, Records, Stored, all_kept
-from quickstudy.formats.rows import READERS, holds_rows, labels_and_groups, read_rows
+from quickstudy.formats.rows import READERS, groups_in, labels_of, read_rows, rows_or_files
 from quickstudy.formats.strings import cell, place_of, read
 from quickstudy.formats.text_augment import TextAugment, hidden
 from quickstudy.formats.tokens import Encoder, encoder, learned_tokenizer, tokenizer_in
@@ -86,14 +85,7 @@ class Tokens(Format):
 
     def find(self, place: Any, labelled: bool = True) -> Records:
         """The texts at a place. `place` may also be a data frame or a data set in memory."""
-        if labelled:
-            return self._rows(place, True) if holds_rows(place) else folders_or_files(place, _SUFFIXES, self.what, True)
-        places = list(place) if isinstance(place, list | tuple) else [place]
-        parts = [
-            self._rows(one, False) if holds_rows(one) else folders_or_files(one, _SUFFIXES, self.what, False)
-            for one in places
-        ]
-        return Records([item for p in parts for item in p.items], [name for p in parts for name in p.names])
+        return rows_or_files(place, labelled, self._rows, _SUFFIXES, self.what)
 
     def _rows(self, place: Any, labelled: bool) -> Records:
         rows = read_rows(place)
@@ -101,8 +93,9 @@ class Tokens(Format):
         if not texts:
             raise DataError(f"{rows.place} has no rows. Write one for each text.")
         items = [cell(text, where) for text, where in zip(texts, rows.places, strict=True)]
-        labels, groups = labels_and_groups(rows, self.label, self.group) if labelled else (None, None)
-        return Records(items, rows.places, labels, groups)
+        return Records(
+            items, rows.places, labels_of(rows, self.label) if labelled else None, groups_in(rows, self.group)
+        )
 
     def given(self, words: Sequence[str]) -> Records:
         """Places, and where nothing is at a place, texts that are written there."""
@@ -114,7 +107,7 @@ class Tokens(Format):
                 raise DataError(f"There is no file {word}. Check the path.")
             else:
                 parts.append(Records([word], [word]))
-        return Records([item for p in parts for item in p.items], [name for p in parts for name in p.names])
+        return Records.joined(parts)
 
     def of_names(self, names: Sequence[str], template: str = "{}") -> Any:
         """The names as texts, with spaces for what joins words: 'card_arrival' is 'card arrival'."""

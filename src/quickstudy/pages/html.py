@@ -79,7 +79,7 @@ table.told{margin:0}
 .told td,.told th{padding:5px 12px 5px 0;width:auto;white-space:normal;color:var(--ink);text-align:left}
 .told th{font-size:13px;font-weight:500;color:var(--muted);border-bottom:1px solid var(--line);padding-top:12px}
 .told td:first-child{white-space:normal;width:66%;color:var(--ink)}
-.told .px{width:40px}.told .wrong{color:var(--bad)}
+.told td:first-child:has(.px){width:1%}.told .px{width:40px}.told .px.wide{width:120px}.told .wrong{color:var(--bad)}
 .given .more{width:auto;font-weight:400}
 .tasks.wide{grid-template-columns:1fr}
 details{margin-top:52px;border-top:1px solid var(--line);padding-top:16px}

@@ -16,6 +16,7 @@ from quickstudy.pages.charts import PALETTE, colour
 
 _SHADES, _NO_CLASS = len(PALETTE), 255
 _LARGEST = 64  # pixels; larger images are scaled down, so that the page stays small
+_WIDEST = 3  # times as wide as high; wider ones, such as spectrograms of seconds, are narrowed
 _LONGEST = 280  # characters of a text
 _WIDE, _HIGH = 52, 24  # of a small curve, in pixels
 
@@ -38,11 +39,14 @@ def _picture(drawing: Picture, description: str) -> str:
 
     array = drawing.pixels.permute(1, 2, 0).numpy()
     picture = Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
-    picture.thumbnail((_LARGEST, _LARGEST))
+    wide = picture.width > _WIDEST * picture.height
+    if wide:
+        picture = picture.resize((_WIDEST * picture.height, picture.height), Image.Resampling.BOX)
+    picture.thumbnail((_WIDEST * _LARGEST if wide else _LARGEST, _LARGEST))
     buffer = io.BytesIO()
     picture.save(buffer, format="PNG", optimize=True)
     uri = "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
-    return f'<img class="px" src="{uri}" alt="{html.escape(description)}">'
+    return f'<img class="px{" wide" if wide else ""}" src="{uri}" alt="{html.escape(description)}">'
 
 
 @rendered.register

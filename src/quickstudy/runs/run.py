@@ -142,11 +142,13 @@ class Run:
         """
         if sampling.shots < 1:
             raise ConfigError(f"shots must be at least 1 to learn a task from, found {sampling.shots}.")
-        if (self.folder / _KEPT).exists() and (now := self.parts.source.spec.format) != self.spec.format:
-            raise DataError(
-                f"The tasks are of {now} today, but the run {self.folder} was trained on {self.spec.format}, and they "
-                "differ in their settings. Give it the data, or the tokenizer, that it was trained with."
-            )
+        if (self.folder / _KEPT).exists():
+            now, then = self.parts.source.spec, self.spec
+            if now.format != then.format or not now.target.fits(then.target):
+                raise DataError(
+                    f"The tasks are {now} today, but the run {self.folder} was trained on {then}, and they differ in "
+                    "their settings. Give it the data, the tokenizer or the tokens that it was trained with."
+                )
         source = self.parts.source.sampled(sampling)
         learner = (learner or self.parts.engine.learner).at(source.spec)
         if steps is not None:

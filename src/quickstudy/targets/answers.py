@@ -234,7 +234,7 @@ class TextAnswer(Answer):
 
     def told(self, index: int) -> str:
         text, probability = self[index]
-        return f"{text} ({100 * probability:.0f} %)"
+        return f"{text or 'nothing'} ({100 * probability:.0f} %)"
 
     def __len__(self) -> int:
         return len(self.texts)

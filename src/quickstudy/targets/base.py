@@ -43,6 +43,8 @@ class Target(ABC):
     """Whether the outputs are names that each task gives anew, so that one task's mean nothing to another."""
     density: ClassVar[bool] = False
     """Whether a network that says how sure it is gives a mean and a spread for each output."""
+    whole_only: ClassVar[bool] = False
+    """Whether an answer is about all of a record, so that answers about parts of it have no mean."""
     steps_shown: ClassVar[tuple[int | None, ...]] = (None,)
     """The inner steps that results are published for beside each other; None are the learner's own."""
     guess: ClassVar[str] = "guessing"
@@ -99,6 +101,10 @@ class Target(ABC):
 
     def learn(self, labels: Any) -> Self:
         """The same target with what the labels of all tasks teach it, such as an alphabet, before any is encoded."""
+        return self
+
+    def taking(self, labels: Any) -> Self:
+        """The same target where these labels of a new task, which may be longer than those of training, have room."""
         return self
 
     def fits(self, other: Target) -> bool:

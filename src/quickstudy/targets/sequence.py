@@ -53,6 +53,7 @@ class Transcript(Target):
         short="of the tokens wrong",
     )
     guess = "saying nothing"
+    whole_only = True
 
     def __post_init__(self) -> None:
         odd = [token for token in self.tokens if (self.words and token.split() != [token]) or not token]
@@ -90,9 +91,12 @@ class Transcript(Target):
         parts = [self.split(text) for text in labels if isinstance(text, str)]
         counts = Counter(part for one in parts for part in one)
         tokens = tuple(sorted(counts, key=lambda token: (-counts[token], token)))
-        return replace(
-            self, tokens=self.tokens or tokens, longest=self.longest or max(map(len, parts), default=1)
-        )  # fmt: skip
+        longest = min(max(map(len, parts), default=1), self.positions)  # `encode` names a text that is longer
+        return replace(self, tokens=self.tokens or tokens, longest=self.longest or longest)
+
+    def taking(self, labels: Any) -> Transcript:
+        most = replace(self, longest=0).learn([labels] if isinstance(labels, str) else labels).longest
+        return replace(self, longest=max(self.longest, most))
 
     # Texts and ids
 
@@ -114,20 +118,21 @@ class Transcript(Target):
         number = {token: i for i, token in enumerate(self.tokens, 1)}
         y = torch.zeros((len(texts), 1 + self.longest), dtype=torch.int64)
         for index, text in enumerate(texts):
+            who = getattr(text, "place", f"example {index}")
             if not isinstance(text, str) or not text.strip():
-                raise DataError(f"Example {index} must have the text that is said in it, found {text!r:.60}. Write it.")
+                raise DataError(f"There must be a text that is said in {who}, found {text!r:.60}. Write it.")
             parts = self.split(text)
             strange = [part for part in dict.fromkeys(parts) if part not in number]
             if strange:
                 raise DataError(
-                    f"The text {text!r:.80} of example {index} holds {first_of(map(repr, strange))}, which is none of "
+                    f"The text {str(text)!r:.80} of {who} holds {first_of(map(repr, strange))}, which is none of "
                     f"the {len(self.tokens)} {'words' if self.words else 'characters'} that are known "
                     f"({first_of(self.tokens)}). Write it with these, or train on texts that hold it."
                 )
             if len(parts) > self.longest:
                 raise DataError(
-                    f"The text {text!r:.80} of example {index} has {len(parts)} tokens, and {self.longest} are the "
-                    "most. Cut the recording, or train with a larger `longest`."
+                    f"The text {str(text)!r:.80} of {who} has {len(parts)} tokens, and {self.longest} are the most. "
+                    "Cut the recording and its text, or train with more positions (a smaller stride)."
                 )
             y[index, 0] = len(parts)
             y[index, 1 : 1 + len(parts)] = torch.tensor([number[part] for part in parts])

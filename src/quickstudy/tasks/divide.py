@@ -21,8 +21,12 @@ _REMEDY = "Name the labels of each split, as lists."
 _CALLED = {"train": ("train",), "val": ("val", *OTHERS_VAL), "test": ("test",)}
 
 
-def split_classes(classes: int, val: float, test: float, seed: int, least: int = 2) -> dict[str, Tensor]:
+def split_classes(
+    classes: int, val: float, test: float, seed: int, least: int = 2, what: str = "classes"
+) -> dict[str, Tensor]:
     """Class ids (C,) of each split, at random. A share above 0 gives at least `least` of them, a share of 0 none.
+
+    what: they are, if not classes.
 
     Where none are held out for validation, 'val' is 'train': it is then known that validation says nothing.
     """
@@ -33,9 +37,9 @@ def split_classes(classes: int, val: float, test: float, seed: int, least: int =
     rest = classes - sizes["val"] - sizes["test"]
     if rest < least:
         raise DataError(
-            f"{classes} classes cannot be split: val takes {sizes['val']} and test {sizes['test']}, which leaves "
+            f"{classes} {what} cannot be split: val takes {sizes['val']} and test {sizes['test']}, which leaves "
             f"{max(rest, 0)} to train on. "
-            "Add classes, lower the shares val and test (0 is allowed), or name the splits."
+            f"Add {what}, lower the shares val and test (0 is allowed), or name the splits."
         )
     order = rng.permutation(rng.key(seed, "split"), classes)
     parts = order.tensor_split([rest, rest + sizes["val"]])
@@ -103,6 +107,8 @@ def named_in(path: str) -> dict[str, list[str]] | None:
     """The labels of each split that a JSON file names, by our names of the splits; None where there is no file."""
     if not path:
         return None
+    if not Path(path).is_file():
+        raise ConfigError(f"There is no file {path} that names the splits. Check the path.")
     said: dict[str, Any] = read_json(Path(path), dict[str, Any], _REMEDY)
     named = {"val" if name in OTHERS_VAL else name: labels for name, labels in said.items()}
     others = sorted(named.keys() - set(SPLITS))

@@ -23,7 +23,7 @@ from quickstudy.tasks.arrays import class_source
 from quickstudy.tasks.classes import ClassSource
 from quickstudy.tasks.divide import named_splits, split_classes, split_places
 from quickstudy.tasks.groups import Rule, groups_of
-from quickstudy.tasks.stored import read, say_doubles
+from quickstudy.tasks.stored import read, say_alike, say_doubles
 
 
 @sources.register("folder", data="a folder of images", places=("root",))
@@ -116,6 +116,7 @@ def class_folders_source(
     labels = [label for part in kept.values() for label in part]
     say_doubles(torch.cat([part.prints for part in found.values()]), labels, names, format.what)
     members = {split: groups_of(part, root, group) for split, part in records.items()}
+    say_alike(labels)
     encoded = {split: target.encode(some) for split, some in kept.items()}
     first = starts_of({split: names for split, (_, names) in encoded.items()})
     together = stored["train"].x

@@ -128,7 +128,7 @@ def series_csv(
     The first line names the columns. Every other line is one point: the name of its series, and its value. The points
     of a series stand in the order of time, equally spaced. Series may differ in length; other columns are ignored.
 
-    path: the file, in UTF-8, with commas. series, value: the names of the two columns.
+    path: the file, in UTF-8, with commas, semicolons or tabs. series, value: the names of the two columns.
     window: how many past values an input shows at most. units: of the values, for reports.
     val, test: shares of the series held out, at random by `split_seed`. split_seed: of the random choice.
 

@@ -15,6 +15,7 @@ from quickstudy.tasks.base import Source
 from quickstudy.tasks.divide import split_classes
 from quickstudy.tasks.folder import class_folders_source
 from quickstudy.tasks.groups import Rule
+from quickstudy.tasks.stored import read, say_doubles
 from quickstudy.tasks.tables import dataset_source
 
 
@@ -113,16 +114,26 @@ def of_groups(
             f"Tasks of {target} need to know which records belong to one task, and the records at {root} do not say. "
             "Name the column that does (--tasks.group), or give the data from Python: quickstudy.tasks.tables."
         )
+    if "" in rows.groups:
+        nobody = rows.names[rows.groups.index("")]
+        raise DataError(
+            f"{nobody}: nothing says which task it belongs to, since that cell is empty. Fill it or drop the row."
+        )
     target = target.learn(rows.labels)
     if format.learns:
         names = list(dict.fromkeys(rows.groups))
-        training = {names[i] for i in split_classes(len(names), val, test, split_seed, least=1)["train"].tolist()}
+        training = {
+            names[i] for i in split_classes(len(names), val, test, split_seed, least=1, what="tasks")["train"].tolist()
+        }
         seen = [item for item, group in zip(rows.items, rows.groups, strict=True) if group in training]
         format = format.learn(seen, broken)
-    stored = format.store(rows.items, broken)
+    stored, found = read(format, rows, broken)
     say(stored.notices)
-    y, _ = target.encode([rows.labels[i] for i in stored.kept])
-    groups = [rows.groups[i] for i in stored.kept]
+    kept = rows.chosen(stored.kept)
+    y, _ = target.encode(kept.placed)
+    groups = list(kept.groups or ())
+    if all(isinstance(item, Path) for item in kept.items):
+        say_doubles(found, groups, kept.names, format.what)
     if gone := sorted(set(rows.groups) - set(groups)):
         raise DataError(f"The task {gone[0]!r} of {root} holds no readable {format.what}. Remove it.")
     return dataset_source(format.fitting(stored.x, rows.items), target, stored.x, y, groups, val, test, split_seed)

@@ -71,20 +71,47 @@ def read(format: Format, records: Records, broken: Broken) -> Read:
 
 
 def say_doubles(prints: Tensor, labels: Sequence[str], names: Sequence[str], what: str) -> None:
-    """Name, in a warning, records that are equal and of two classes: nothing can tell them apart."""
+    """Name, in a warning, records that are equal and of two classes: nothing can tell them apart; and equal ones of one
+    class: a task may ask about what it has shown.
+
+    labels: of the records, or what else tells which of them are in a task together.
+    """
     _, which, counts = prints.unique(return_inverse=True, return_counts=True)  # type: ignore[no-untyped-call]
     several = (counts[which] > 1).nonzero().flatten().tolist()
     first: dict[int, int] = {}
-    doubles = []
+    doubles, again = [], []
     for i in several:
         other = first.setdefault(int(which[i]), i)
         if labels[other] != labels[i]:
             doubles.append((other, i))
+        elif other != i:
+            again.append((other, i))
+    if again:
+        one, other = again[0]
+        _log.warning(
+            "%d %s are equal to another that may be in the same task, such as %s and %s (%s): what is asked about was "
+            "shown, then, and figures look better than they are. Take out what is a copy.",
+            len(again), what, names[one], names[other], labels[one],
+        )  # fmt: skip
     if doubles:
         one, other = doubles[0]
         _log.warning(
             "%d %s are equal to one of another class, such as %s (%s) and %s (%s): nothing can tell them apart.",
             len(doubles), what, names[one], labels[one], names[other], labels[other],
+        )  # fmt: skip
+
+
+def say_alike(labels: Sequence[str]) -> None:
+    """Name, in a warning, classes whose names differ in upper and lower case or spaces alone: they may be one."""
+    first: dict[str, str] = {}
+    alike = [
+        (other, n) for n in sorted(set(labels)) if (other := first.setdefault("".join(n.casefold().split()), n)) != n
+    ]
+    if alike:
+        _log.warning(
+            "%d classes have the name of another but for upper and lower case or spaces, such as %r and %r: they are "
+            "told apart, and one may be held out while the other is trained on. Write them alike, if they are one.",
+            len(alike), *alike[0],
         )  # fmt: skip
 
 

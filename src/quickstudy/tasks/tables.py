@@ -182,7 +182,7 @@ def dataset_source(
         y=y[order],
         starts=counts.cumsum(0) - counts,
         counts=counts,
-        splits=split_classes(len(names), val, test, split_seed, least=1),
+        splits=split_classes(len(names), val, test, split_seed, least=1, what="tasks"),
         names=tuple(names),
         spec=TaskSpec(format, target),
     )

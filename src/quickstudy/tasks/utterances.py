@@ -6,14 +6,16 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
+from unicodedata import normalize
 
 import torch
 from torch import Tensor
 
 from quickstudy import rng
-from quickstudy.episode import Episode, Examples, map_features
+from quickstudy.episode import Episode, Examples, map_features, named
 from quickstudy.errors import ConfigError, DataError
 from quickstudy.formats.distortion import Distortion
+from quickstudy.formats.places import class_folders
 from quickstudy.formats.records import Broken, say
 from quickstudy.formats.sound_augment import SoundAugment
 from quickstudy.hints import Size
@@ -22,7 +24,9 @@ from quickstudy.spec import TaskSpec
 from quickstudy.tasks.base import Sampling, Source, presence
 from quickstudy.tasks.divide import named_in, named_splits, split_classes
 from quickstudy.tasks.groups import groups_of
+from quickstudy.tasks.spelling import ids_of, parts_of, tokens_of
 from quickstudy.tasks.spoken import Spoken
+from quickstudy.tasks.stored import read, say_doubles
 
 _SAMPLING = Sampling(ways=1, shots=5, queries=10)
 _PLAIN = Distortion()
@@ -134,8 +138,12 @@ class UtteranceSource(Source):
 
 
 def _settled(**options: Any) -> dict[str, Any]:
-    """With the whole path of the file that names the splits."""
-    return options | {"splits": os.path.abspath(options["splits"]) if options["splits"] else ""}
+    """With the whole path of the file that names the splits, and the tokens: what a network's outputs stand for."""
+    said = {"splits": os.path.abspath(options["splits"]) if options["splits"] else ""}
+    if options["tokens"]:
+        return options | said
+    folders = {normalize("NFC", folder.name) for folder in class_folders(options["root"], "recordings")}
+    return options | said | {"tokens": tokens_of(parts_of(sorted(folders), options["spelled"]))}
 
 
 @sources.register("utterances", data="a folder of recorded words", places=("root",), settle=_settled)
@@ -152,6 +160,7 @@ def utterances(
     most: Size = 5,
     pause: tuple[float, float] = (0.05, 0.2),
     spelled: bool = False,
+    tokens: tuple[str, ...] = (),
     new: New = "speakers",
     splits: str = "",
     val: float = 0.2,
@@ -177,6 +186,7 @@ def utterances(
     stride: frames, of 0.01 s each, from one position at which something is said to the next.
     fewest, most: words in an utterance. pause: shortest and longest silence between two, in seconds.
     spelled: whether texts are spelled, in the letters of the folders' names, or made of whole words.
+    tokens: these letters or words; if not given, those of all folders.
     new: what val and test have that training has not: 'speakers', or, where words are spelled, 'words'.
     splits: a JSON file that names the speakers, or words, of each split: {"train": […], "val": […], "test": […]}.
     val, test: shares of them that are held out, at random by `split_seed`, where nothing names them.
@@ -190,16 +200,15 @@ def utterances(
     if new == "words" and not spelled:
         raise ConfigError("New words can only be written where texts are spelled. Add --tasks.spelled.")
     single: Any = formats.make("audio", rate=rate, seconds=word_seconds, mels=0)
-    format: Any = formats.make("audio", rate=rate, seconds=seconds, mels=mels, longer="refuse")
+    format: Any = formats.make(
+        "audio", rate=rate, seconds=seconds, mels=mels, longer="refuse", label="text", group="speaker"
+    )
     if word_seconds > seconds:
         raise ConfigError(f"A word of word_seconds={word_seconds} must fit into seconds={seconds}. Raise seconds.")
     pool = _pool(single, root, group, broken)
-    parts = [[*word, " "] if spelled else [word] for word in pool.words]
-    tokens = sorted({part for word in parts for part in word})
-    number = {token: i for i, token in enumerate(tokens, 1)}
-    ids = torch.zeros((len(parts), max(map(len, parts))), dtype=torch.int64)
-    for row, word in zip(ids, parts, strict=True):
-        row[: len(word)] = torch.tensor([number[part] for part in word])
+    parts = parts_of(pool.words, spelled)
+    tokens = tokens or tokens_of(parts)
+    ids = ids_of(parts, tokens, root)
     positions = -(-format.layout["x"].shape[-1] // stride)
     need = most * (int((ids > 0).sum(1).max()) + int((ids[:, 1:].eq(ids[:, :-1]) & (ids[:, 1:] > 0)).sum(1).max()))
     need = need if spelled else 2 * most - 1  # a blank between equal words
@@ -209,7 +218,7 @@ def utterances(
             f"{positions}. Lower stride or most, or raise seconds."
         )
     target = targets.make(
-        "sequence", tokens=tuple(tokens), longest=most * ids.shape[1], positions=positions, words=not spelled
+        "sequence", tokens=tokens, longest=most * ids.shape[1], positions=positions, words=not spelled
     )
     names = pool.speakers if new == "speakers" else pool.words
     said = named_in(splits)
@@ -219,7 +228,9 @@ def utterances(
         spaced=spelled,
         words=(fewest, most),
         gap=(round(pause[0] * rate), round(pause[1] * rate)),
-        splits=split_classes(len(names), val, test, split_seed, least=1) if said is None else named_splits(said, names),
+        splits=split_classes(len(names), val, test, split_seed, least=1, what=new)
+        if said is None
+        else named_splits(said, names),
         spec=TaskSpec(format, target),
         new=new,
         voices=voices,
@@ -234,8 +245,10 @@ def _pool(format: Any, root: str, group: str, broken: Broken) -> Spoken:
     if who is not None and "" in who:
         nobody = records.names[who.index("")]
         raise DataError(f"The pattern {group!r} says of {nobody} not who speaks. Correct the pattern, or the name.")
-    stored = format.store(records.items, broken)
+    stored, found = read(format, records, broken)
     say(stored.notices)
-    words = [str(records.labels[i]) for i in stored.kept]
+    kept, x = records.chosen(stored.kept), named(stored.x)
+    words = [normalize("NFC", str(label)) for label in kept.labels or ()]
     speakers = [_EVERYONE if who is None else who[i] for i in stored.kept]
-    return Spoken.of(stored.x["samples"], stored.x["length"], words, speakers)
+    say_doubles(found, words, kept.names, format.what)
+    return Spoken.of(x["samples"], x["length"], words, speakers)

@@ -144,6 +144,7 @@ class Outer:
         several = [{"params": [params[name] for name in names], "lr": rate} for rate, names in groups]
         self.optimizer = _made(optimizer, several or [torch.zeros(())], **given)
         self.schedule = self._schedule(options)
+        self._last = options.iterations if options.ends else None  # step after which the schedule can give no rate
         self._slots: Params | None = None  # the same tensors from one step to the next
 
     def _schedule(self, options: OuterOptions) -> Any:
@@ -239,7 +240,9 @@ class Outer:
         return json.loads(json.dumps(numbers))  # type: ignore[no-any-return]
 
     def rehearse(self) -> None:
-        """A step along nothing."""
+        """A step along nothing; where the schedule has come to its end, without it."""
+        if self.schedule is not None and self.schedule.last_epoch == self._last:
+            self.schedule = None
         nothing = {name: torch.zeros_like(value) for name, value in self.moving.items()}
         self.step(nothing, torch.zeros((), device=next(iter(self.params.values())).device))
 
