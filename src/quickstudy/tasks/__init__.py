@@ -2,6 +2,8 @@
 
 from quickstudy.tasks.arrays import arrays
 from quickstudy.tasks.audio import audio
+from quickstudy.tasks.domain_files import domains
+from quickstudy.tasks.domains import Domains
 from quickstudy.tasks.folder import folder
 from quickstudy.tasks.gaussian_process import gaussian_process
 from quickstudy.tasks.glyphs import glyphs
@@ -24,8 +26,10 @@ from quickstudy.tasks.unlabelled import unlabelled
 from quickstudy.tasks.utterances import utterances
 
 __all__ = [
+    "Domains",
     "arrays",
     "audio",
+    "domains",
     "folder",
     "gaussian_process",
     "glyphs",
