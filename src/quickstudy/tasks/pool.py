@@ -49,8 +49,8 @@ class Pool(ABC):
     def seen_as(self, format: Format) -> Self:
         """The same pool with its examples as another format has them; ConfigError where they are made up."""
         raise ConfigError(
-            f"These classes make up their examples, which cannot be made {format}. Give the source the options that make "
-            "it alike."
+            f"These classes make up their examples, which cannot be made {format}. Give the source the options that "
+            "make it alike."
         )
 
 

@@ -95,8 +95,8 @@ class RunConfig:
     min_shots: Count | None = None
     """If given, classes of training tasks have between `min_shots` and `train_shots` support examples."""
     train_support: Count | None = None
-    """If given, the shots of training classes are drawn unequally, as in Meta-Dataset: at most so many in a task, and at
-    most `train_shots` of a class."""
+    """If given, the shots of training classes are drawn unequally, as in Meta-Dataset: at most so many in a task, and
+    `train_shots` of a class."""
     train_groups: Count | None = None
     """Groups (such as alphabets) that the classes of a training task come from; the source's choice if not given."""
     unlabelled: Count = 0
