@@ -21,6 +21,7 @@ from quickstudy.tasks.sinusoid import sinusoid
 from quickstudy.tasks.structural import structural
 from quickstudy.tasks.tables import tables
 from quickstudy.tasks.texts import text
+from quickstudy.tasks.tfrecords import tfrecords
 from quickstudy.tasks.transcripts import transcripts
 from quickstudy.tasks.unlabelled import unlabelled
 from quickstudy.tasks.utterances import utterances
@@ -49,6 +50,7 @@ __all__ = [
     "table_csv",
     "tables",
     "text",
+    "tfrecords",
     "transcripts",
     "unlabelled",
     "utterances",
