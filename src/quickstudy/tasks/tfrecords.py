@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import torch
 
+from quickstudy.episode import map_features
 from quickstudy.errors import DataError
 from quickstudy.formats.base import Format
 from quickstudy.formats.records import Broken, Stored, say
@@ -59,7 +60,7 @@ def tfrecords(
     parts = [_stored(format, of, broken) for of in files.values()]
     if empty := [name for name, part in zip(names, parts, strict=True) if not part.kept]:
         raise DataError(f"The class {empty[0]!r} of {root} holds no readable images. Remove its file.")
-    x = torch.cat([part.x for part in parts])  # type: ignore[arg-type]
+    x = map_features(lambda *t: torch.cat(t), *(part.x for part in parts))
     labels = torch.arange(len(parts)).repeat_interleave(torch.tensor([len(part.kept) for part in parts]))
     chosen = _splits(said, list(files), root) if said else split_classes(len(files), val, test, split_seed)
     source = class_source(format, x, labels, names, chosen)
