@@ -11,6 +11,7 @@ from studies import (
     encoders,
     lines,
     masks,
+    many,
     memory,
     networks,
     optimizers,
@@ -49,6 +50,9 @@ STUDIES = {
     "sounds": sounds.sounds,
     "connected": connected.connected,
     "masks": masks.masks,
+    "many": many.many,
+    "many-adapters": many.adapters,
+    "many-scratch": many.scratch,
 }
 
 if __name__ == "__main__":
