@@ -11,8 +11,8 @@ from quickstudy.storage.json import read_json
 from studies.common import RESULTS, interval, slope
 from studies.encoders_page import encoders, frozen, networks
 from studies.lines_page import continued, lines
-from studies.masks_page import masks
 from studies.many_page import many, many_adapters, many_scratch
+from studies.masks_page import masks
 from studies.optimizers_page import curves, optimizers
 from studies.reading_page import calibration, gp, mixed, online, tables
 from studies.samples_page import samples
@@ -203,6 +203,7 @@ SECTIONS = {
         unlabelled, choosing,
         starts, lifelong, recall, writers, fedavg, soup, backends, domains, gp, tables, online, lines, optimizers,
         encoders, networks, frozen, texts, samples, sounds, connected, many,
+        optimizers, encoders, networks, frozen, texts, samples, sounds, connected, masks, many,
     )
 } | {"many-scratch": many_scratch, "many-adapters": many_adapters}  # fmt: skip
 

@@ -18,8 +18,8 @@ from quickstudy.learners.relation import RelationLearner, relationnet
 from quickstudy.learners.semi import semi_protonet
 
 __all__ = [
-    "DecoderLearner",
     "AdapterLearner",
+    "DecoderLearner",
     "EmbeddingLearner",
     "FEATLearner",
     "FineTuning",

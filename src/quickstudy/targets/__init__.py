@@ -1,7 +1,6 @@
 """What an answer is, one kind a file. It is the only place that knows loss, metric, direction, guessing and wording."""
 
-from quickstudy.targets.answers import Answer, ClassAnswer, MaskAnswer, NumberAnswer, TextAnswer
-from quickstudy.targets.answers import Answer, ClassAnswer, NumberAnswer, TagAnswer, TextAnswer
+from quickstudy.targets.answers import Answer, ClassAnswer, MaskAnswer, NumberAnswer, TagAnswer, TextAnswer
 from quickstudy.targets.base import Distribution, Target
 from quickstudy.targets.classes import Classes
 from quickstudy.targets.maps import LabelMaps

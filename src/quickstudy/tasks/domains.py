@@ -70,6 +70,10 @@ class Domains(Wrapped):
     def balanced(self) -> bool:
         return all(member.balanced for member in self.members.values())
 
+    @property
+    def repeats(self) -> bool:
+        return any(member.repeats for member in self.members.values())
+
     def around(self, change: Callable[[Source], Source]) -> Domains:
         return replace(self, members={name: change(member) for name, member in self.members.items()})
 
