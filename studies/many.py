@@ -107,6 +107,7 @@ class Ended(Residual):
 CANDIDATES: dict[str, tuple[str, dict[str, Any], str, int]] = {
     "cosine prototypes": ("protonet", {"distance": "cosine", "temperature": 10.0}, "as they are", 0),
     "ridge regression": ("r2d2", {}, "of length one", 300),
+    "logistic regression": ("lrd2", {}, "of length one", 300),
     "prototypes on a meta-trained change": ("protonet", {"distance": "cosine", "temperature": 10.0}, "changed", STEPS),
     "ridge regression on a meta-trained change": ("r2d2", {}, "changed", STEPS),
 }
@@ -179,15 +180,10 @@ def adapters() -> None:
     with TemporaryDirectory() as place:
         source = held_out(described(Path(place)).build())
         part = next(iter(encoders(Path(os.environ["QUICKSTUDY_DATA"])).values()))
-        for name, options in (
-            ("tsa", {"lr": 3e-4}),
-            ("tsa", {"lr": 1e-3}),
-            ("film", {"lr": 3e-3}),
-            ("film", {"lr": 1e-2}),
-        ):
-            config = replace(config_of(learners.part(name, **options), 0), model=part, validation_episodes=2)
-            run = qs.train(config, source=source, out=Path(place, f"{name} {options['lr']}"), quiet=True)
-            rows[f"{name}, {options['lr']:g}"] = measured(run, ADAPTED)
+        for name, rate in (("tsa", 3e-4), ("tsa", 1e-3), ("film", 3e-3), ("film", 1e-2)):
+            config = replace(config_of(learners.part(name, lr=rate), 0), model=part, validation_episodes=2)
+            run = qs.train(config, source=source, out=Path(place, f"{name} {rate}"), quiet=True)
+            rows[f"{name}, {rate:g}"] = measured(run, ADAPTED)
             store("many-adapters", {"seed": _SEED, "episodes": ADAPTED, "rows": rows})
 
 

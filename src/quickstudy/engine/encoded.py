@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from quickstudy.engine.core import Engine
 from quickstudy.engine.kept import on_features
-from quickstudy.episode import Params
+from quickstudy.episode import Params, leaves
 from quickstudy.errors import ConfigError, ShapeError
 from quickstudy.formats.base import Format
 from quickstudy.heads import Prototypes
@@ -74,8 +74,7 @@ class Encoder:
 
     def _sized(self, source: Source) -> Source:
         assert isinstance(source, ClassSource) and isinstance(source.pool, TensorPool)
-        assert isinstance(source.pool.x, Tensor)
-        x = self._whole(source.pool.x)
+        x = self._whole(*leaves(source.pool.x))
         format: Format = formats.make("array", shape=(x.shape[1],))
         pool = replace(source.pool, format=format, x=x)
         return replace(source, pool=pool, spec=replace(source.spec, format=format))
