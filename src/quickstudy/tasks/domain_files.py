@@ -59,7 +59,9 @@ def domains(
     format: str = "image",
     options: tuple[str, ...] = (),
 ) -> Domains:
-    """Several sources at once, each task from one of them; some may be held out whole (Triantafillou et al. 2020).
+    """Several sources at once, each task from one of them; some may be held out.
+
+    The way of Meta-Dataset (Triantafillou et al. 2020).
 
     domains: for each one word NAME=FOLDER, of images in sub-folders by class; or a file (.toml, .json) that names them
         with the options of their sources: see "Several sources at once" in the documentation.

@@ -38,9 +38,9 @@ def tfrecords(
     split_seed: int = 0,
     broken: Broken = "refuse",
 ) -> ClassSource:
-    """A domain of Meta-Dataset, in the files that its conversion writes (Triantafillou et al. 2020).
+    """A domain of Meta-Dataset, in the files that its conversion writes.
 
-    They are read without TensorFlow; every checksum is looked at.
+    See Triantafillou et al. 2020. They are read without TensorFlow; every checksum is looked at.
 
     root: the folder of the domain: 'N.tfrecords', or 'N_SHARD.tfrecords', for each class N, and dataset_spec.json,
         which names the classes and their splits.
