@@ -200,10 +200,7 @@ SECTIONS = {
     for f in (
         starts, lifelong, recall, writers, fedavg, soup, backends, domains, gp, tables, mixed, online, lines,
         optimizers, encoders, networks, frozen, texts, samples, sounds, connected, masks,
-        unlabelled, choosing,
-        starts, lifelong, recall, writers, fedavg, soup, backends, domains, gp, tables, online, lines, optimizers,
-        encoders, networks, frozen, texts, samples, sounds, connected, many,
-        optimizers, encoders, networks, frozen, texts, samples, sounds, connected, masks, many,
+        unlabelled, choosing, many,
     )
 } | {"many-scratch": many_scratch, "many-adapters": many_adapters}  # fmt: skip
 

@@ -71,6 +71,16 @@ def test_an_episode_is_the_one_of_its_domain_whatever_it_is_drawn_with() -> None
         assert name.split("/") == ["few" if level == 1 else "many", member.class_names("train", i)[0]]
 
 
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_the_domains_are_what_training_may_take_more_of(split: str) -> None:
+    source = three()
+    names = source.arms(split)
+    arms = source.arms_of(split, torch.arange(30))
+    assert names == list(source.parts(split)) and arms.shape == (30, 1)
+    for i in range(30):
+        assert source.class_names(split, i)[0].startswith(names[int(arms[i, 0])] + "/")
+
+
 @pytest.mark.parametrize(
     ("change", "match"),
     [

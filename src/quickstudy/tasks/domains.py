@@ -152,6 +152,12 @@ class Domains(Wrapped):
         names = self._taking(split) if split in SPLITS else []
         return [f"{name}/{one}" for name in names for one in self.members[name].classes(split)]
 
+    def arms(self, split: str) -> list[str]:
+        return list(self._taking(split))
+
+    def arms_of(self, split: str, indices: Tensor) -> Tensor:
+        return self._which(split, indices)[0][:, None]
+
     def class_names(self, split: str, index: int) -> list[str]:
         which, own = self._which(split, torch.tensor([index]))
         name = self._taking(split)[int(which)]
