@@ -10,6 +10,7 @@ from studies import (
     connected,
     encoders,
     lines,
+    many,
     masks,
     memory,
     networks,
@@ -49,6 +50,9 @@ STUDIES = {
     "sounds": sounds.sounds,
     "connected": connected.connected,
     "masks": masks.masks,
+    "many": many.many,
+    "many-adapters": many.adapters,
+    "many-scratch": many.scratch,
 }
 
 if __name__ == "__main__":

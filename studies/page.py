@@ -11,6 +11,7 @@ from quickstudy.storage.json import read_json
 from studies.common import RESULTS, interval, slope
 from studies.encoders_page import encoders, frozen, networks
 from studies.lines_page import continued, lines
+from studies.many_page import many, many_adapters, many_scratch
 from studies.masks_page import masks
 from studies.optimizers_page import curves, optimizers
 from studies.reading_page import calibration, gp, mixed, online, tables
@@ -199,9 +200,9 @@ SECTIONS = {
     for f in (
         starts, lifelong, recall, writers, fedavg, soup, backends, domains, gp, tables, mixed, online, lines,
         optimizers, encoders, networks, frozen, texts, samples, sounds, connected, masks,
-        unlabelled, choosing,
+        unlabelled, choosing, many,
     )
-}  # fmt: skip
+} | {"many-scratch": many_scratch, "many-adapters": many_adapters}  # fmt: skip
 
 
 def page(folder: Path = RESULTS) -> str:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     )
     from quickstudy.deploy.model import Model
     from quickstudy.engine import Engine
+    from quickstudy.engine.encoded import Encoder
     from quickstudy.episode import Episode, Examples
     from quickstudy.errors import QuickstudyError
     from quickstudy.evaluation.evaluate import Result, evaluate
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "engine": ("Engine",),
+    "engine.encoded": ("Encoder",),
     "episode": ("Episode", "Examples"),
     "errors": ("QuickstudyError",),
     "optim.optimizer": ("LearnedOptimizer",),
@@ -81,6 +83,7 @@ _PACKAGES = (
 )
 
 __all__ = [
+    "Encoder",
     "Engine",
     "Episode",
     "Examples",

@@ -125,3 +125,12 @@ def choose(keys: Tensor, population: Tensor, count: int) -> Tensor:
         taken |= taken.gather(-1, before)
         before = before.gather(-1, before)
     return torch.where(taken, top, pick).gather(-1, shuffle.argsort(dim=-1))
+
+
+def take(keys: Tensor, population: Tensor, count: int) -> Tensor:
+    """As `choose`, of populations that may be smaller: then all of [0, population) in random order, and 0 beyond."""
+    population = torch.as_tensor(population, device=keys.device).expand(keys.shape)
+    drawn = choose(keys, population.clamp(min=count), count)
+    beyond = drawn >= population[..., None]
+    drawn = drawn.gather(-1, beyond.to(torch.uint8).argsort(dim=-1, stable=True))
+    return torch.where(drawn < population[..., None], drawn, 0)

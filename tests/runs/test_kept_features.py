@@ -377,7 +377,7 @@ def test_examples_that_change_before_they_are_seen_are_encoded_each_time() -> No
     images = qs.tasks.arrays(
         torch.rand(240, 1, 8, 8), [i % 20 for i in range(240)], format=formats.make("image", size=8, channels=1)
     )
-    assert kept._classes(images) is images
+    assert kept._as_held(images)
     for changed in (replace(images, symmetries=4), replace(images, augmentation=Augment(rotate=10))):
-        assert kept._classes(changed) is None
-    assert kept._classes(qs.tasks.linear()) is None
+        assert not kept._as_held(changed)
+    assert not kept._as_held(qs.tasks.linear())

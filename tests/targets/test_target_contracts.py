@@ -26,6 +26,7 @@ LABELS: dict[str, Any] = {
     "classes": ["owl", "wren", "owl", "tern"],
     "numbers": [0.5, 2.0, -1.0, 3.0],
     "masks": _masks(),
+    "tags": [["red", "round"], [], "round; old", ["red"]],
     "sequence": ["an owl", "a wren", "terns"],
 }
 

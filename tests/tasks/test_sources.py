@@ -12,6 +12,7 @@ import pytest
 import torch
 from made_up import drawing
 from mask_files import write_concepts
+from record_files import FLAT, domain
 
 from quickstudy import rng
 from quickstudy.episode import Episode, Examples
@@ -35,6 +36,8 @@ def options(archives: Path, photos: Path, walks: Path, tmp_path: Path) -> dict[s
         "omniglot": {"root": str(archives), "split": "lake", "validation": ("Hebrew",)},
         "glyphs": {"alphabets": 30},
         "masks": {"root": str(concepts(tmp_path / "concepts")), "size": 8},
+        "domains": {"domains": (f"one={photos}", f"other={photos}"), "options": ("size", "8")},
+        "tfrecords": {"root": str(write_domain(tmp_path / "domain")), "size": 8},
         "records": {"root": str(photos), "format": "image", "options": ("size", "12")},
         "table_csv": {"path": str(rows_csv(walks.parent / "rows.csv"))},
         "unlabelled": {
@@ -45,6 +48,11 @@ def options(archives: Path, photos: Path, walks: Path, tmp_path: Path) -> dict[s
         "text": {"path": str(texts_csv(tmp_path / "texts.csv")), "vocabulary": 300},
         "series_csv": {"path": str(walks), "series": "sensor", "value": "°C"},
     }
+
+
+def write_domain(path: Path) -> Path:
+    """Eleven classes with six images each."""
+    return domain(path, 11, FLAT)
 
 
 def concepts(path: Path) -> Path:

@@ -14,6 +14,7 @@ from torch import Tensor
 from quickstudy.episode import Episode
 from quickstudy.errors import ConfigError, DataError
 from quickstudy.formats.augment import Augment
+from quickstudy.formats.base import Format
 from quickstudy.registry import formats, sources
 from quickstudy.spec import TaskSpec
 from quickstudy.tasks import arrays, tables
@@ -23,7 +24,7 @@ from quickstudy.tasks.mixture import Mixture
 from quickstudy.tasks.transformed import Transformed
 from quickstudy.tasks.wrapped import Wrapped
 
-COPIES = {"sampled", "seeded", "to", "plain"}
+COPIES = {"sampled", "seeded", "to", "plain", "seen_as", "only_for"}
 QUESTIONS = {
     name
     for name in {*vars(Source), *Source.__annotations__}
@@ -76,6 +77,17 @@ class Telltale(Source):
         self.asked.append("plain")
         return self
 
+    def seen_as(self, format: Format) -> Telltale:
+        self.asked.append("seen_as")
+        return self
+
+    def only_for(self, split: str) -> Telltale:
+        self.asked.append("only_for")
+        return self
+
+    def parts(self, split: str) -> dict[str, Source]:
+        return {f"a part of {split}": self}
+
     def known(self, split: str) -> None:
         self.asked.append("known")
 
@@ -102,6 +114,7 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "classes": ("val",),
     "arms": ("val",),
     "arms_of": ("val", torch.arange(2)),
+    "parts": ("val",),
     "class_names": ("val", 3),
 }
 
@@ -127,6 +140,8 @@ def test_every_question_is_answered_by_the_inner_source(wrapper: str, name: str)
     said, wanted = mine(*ARGUMENTS[name]), theirs(*ARGUMENTS[name])
     if name == "episodes":
         assert torch.equal(said.query.x, wanted.query.x)
+    if name == "parts":
+        said = {part: wrapped.inner for part, wrapped in said.items()}
     assert inner.asked in ([], [name, name])
     if isinstance(said, Tensor):
         assert torch.equal(said, wanted)
@@ -144,10 +159,12 @@ def test_copies_are_the_same_wrapper_around_a_copy(wrapper: str) -> None:
         (outer.seeded(5), (inner.sampling, 5)),
         (outer.to("cpu"), (inner.sampling, 17)),
         (outer.plain(), (inner.sampling, 17)),
+        (outer.seen_as(inner.spec.format), (inner.sampling, 17)),
+        (outer.only_for("test"), (inner.sampling, 17)),
     ):
         assert type(copy) is type(outer) and copy is not outer
         assert (copy.inner.sampling, copy.inner.seed) == (copy.sampling, copy.seed) == wanted
-    assert {"to cpu", "plain"} <= set(inner.asked)
+    assert {"to cpu", "plain", "seen_as", "only_for"} <= set(inner.asked)
     assert (outer.sampling, outer.seed) == (inner.sampling, 17)
 
 

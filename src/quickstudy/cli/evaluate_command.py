@@ -32,7 +32,7 @@ class Evaluate:
     queries: int | None = None
     """Query examples per class."""
     episodes: int = 1000
-    """Number of tasks."""
+    """Number of tasks; of each domain, where there are several."""
     split: str = "test"
     """Which tasks: train, val or test."""
     steps: int | None = None
@@ -85,6 +85,11 @@ def run(argv: Sequence[str]) -> int:
             task = _size(result, done.parts.source.balanced)
             moves = "" if result.steps is None else f", {result.steps} inner steps"
             note = " (transductive)" if result.transductive else ""
+            rows += [
+                [name, label, result.figure.label, result.figure.interval(one.mean, one.ci95), str(one.count)]
+                for name, one in result.domains.items()
+            ]
+            task = f"mean of {len(result.domains)} domains, {task}" if result.domains else task
             rows.append([task + moves, label, result.figure.label, str(result) + note, str(result.episodes)])
             rows += [[task, label, name, str(figure), str(figure.count)] for name, figure in result.figures.items()]
     if blind is not None:

@@ -27,11 +27,11 @@ from quickstudy.tasks.cached import read_cached, write_cached
 from quickstudy.tasks.classes import ClassSource
 from quickstudy.tasks.download import cache_folder
 from quickstudy.tasks.pool import TensorPool
-from quickstudy.tasks.wrapped import Wrapped
+from quickstudy.tasks.wrapped import changed, innermost
 
 _BATCH = 128  # examples that are encoded at once
 _SLOW = 2.0  # seconds of encoding above which features are kept on disk
-_POOLS = 4  # in memory
+_POOLS = 16  # in memory
 _PROBED = 8  # examples of a pool that are encoded again at each use, to see that the features are still theirs
 _EXACT = 1e-3, 1e-5  # by which shares of their spread and of themselves equal features differ
 _ROUNDED = 5e-2, 2e-2  # the same, in bfloat16 and where the kernels may be others
@@ -61,35 +61,32 @@ def on_features(engine: Engine, params: Params, source: Source) -> tuple[Engine,
     up, symmetries, augmentation), or where its features of an example are not all that the rest of the network sees of
     it. φ is that of the whole network.
     """
-    inner = _classes(source)
-    if inner is None or inner.spec.format != engine.learner.spec.format:
+    format = engine.learner.spec.format
+    if source.spec.format != format or not all(map(_as_held, innermost(source))):
         return engine, source
-    parts = _halves(engine.learner.network, inner.spec.format)
+    parts = _halves(engine.learner.network, format)
     if parts is None:
         return engine, source
-    assert isinstance(inner.pool, TensorPool)
-    z = _features(engine, parts, params, inner.pool)
-    if z is None:
-        return engine, source
-    format = formats.make("array", shape=tuple(z.shape[1:]))
-    pool = replace(inner.pool, format=format, x=z)
-    kept = replace(inner, pool=pool, spec=replace(inner.spec, format=format))
-    learner: Learner = replace(engine.learner, network=parts.after, spec=replace(engine.learner.spec, format=format))
-    return replace(engine, learner=learner, chosen=None), _around(source, kept)
+    kept: dict[int, Source] = {}
+    for inner in innermost(source):
+        assert isinstance(inner, ClassSource) and isinstance(inner.pool, TensorPool)
+        if id(inner) in kept:
+            continue
+        z = _features(engine, parts, params, inner.pool)
+        if z is None:
+            return engine, source
+        seen = formats.make("array", shape=tuple(z.shape[1:]))
+        pool = replace(inner.pool, format=seen, x=z)
+        kept[id(inner)] = replace(inner, pool=pool, spec=replace(inner.spec, format=seen))
+    learner: Learner = replace(engine.learner, network=parts.after, spec=replace(engine.learner.spec, format=seen))
+    return replace(engine, learner=learner, chosen=None), changed(source, lambda inner: kept[id(inner)])
 
 
-def _classes(source: Source) -> ClassSource | None:
-    """The classes behind a source, if their examples reach the network as the pool holds them."""
-    while isinstance(source, Wrapped):
-        source = source.inner
+def _as_held(source: Source) -> bool:
+    """Whether the examples of a source that wraps none reach the network as a pool holds them."""
     if not isinstance(source, ClassSource) or not isinstance(source.pool, TensorPool):
-        return None
-    changes = source.symmetries != 1 or bool(source.augmentation) or source.spec.format.prepares
-    return None if changes else source
-
-
-def _around(source: Source, kept: ClassSource) -> Source:
-    return source.around(lambda inner: _around(inner, kept)) if isinstance(source, Wrapped) else kept
+        return False
+    return source.symmetries == 1 and not source.augmentation and not source.spec.format.prepares
 
 
 def _halves(network: Network, format: Format) -> Halves | None:

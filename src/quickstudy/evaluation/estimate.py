@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -20,6 +21,12 @@ class Estimate:
     def of(cls, values: Tensor) -> Estimate:
         """The estimate from one value of each task, (n,)."""
         return cls(*confidence(values), len(values))
+
+    @classmethod
+    def together(cls, parts: Sequence[Estimate]) -> Estimate:
+        """The mean of estimates from tasks apart, each of which counts alike: its variance is Σ σ² / n²."""
+        half = math.sqrt(sum(part.ci95**2 for part in parts)) / len(parts)
+        return cls(sum(part.mean for part in parts) / len(parts), half, sum(part.count or 0 for part in parts))
 
     def __str__(self) -> str:
         digits = max(2, 1 - math.floor(math.log10(self.ci95))) if 0 < self.ci95 < math.inf else 3

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -23,6 +24,7 @@ from quickstudy.spec import check_episode
 from quickstudy.storage.provenance import commit, machine
 from quickstudy.targets.metric import Metric, metric_named
 from quickstudy.tasks.base import Sampling, Source
+from quickstudy.tasks.domains import of_domain
 from quickstudy.version import __version__
 
 _CHUNK, _LARGEST = 16, 256  # tasks evaluated at once: the least, and the most
@@ -35,7 +37,9 @@ class Result:
 
     metric: the name of the target's headline, see `figure`. transductive: predictions used the whole query set.
     support: whether the learner uses its support sets, and baseline: what one reaches who answers without a look at the
-    inputs (guessing, the mean …), over the same tasks; None where that was not measured. figures: what else the learner
+    inputs (guessing, the mean …), over the same tasks; None where that was not measured. domains: the metric of each,
+    where tasks are of several, all as many tasks; the mean is then that of domains, and the interval that of this mean,
+    for these domains. figures: what else the learner
     tells, see `Learner.figures`. remedy: against ignored support sets. `str(result)` is what a paper prints:
     '98.9 ± 0.2 %'.
     """
@@ -60,6 +64,7 @@ class Result:
     figures: dict[str, Estimate] = field(default_factory=dict)
     baseline: Estimate | None = None
     remedy: str = ""
+    domains: dict[str, Estimate] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return self.figure.interval(self.mean, self.ci95)
@@ -99,6 +104,7 @@ class Result:
         read = {
             "support": None if support is None else SupportUse.from_json(support),
             "figures": {name: Estimate(**one) for name, one in data.get("figures", {}).items()},
+            "domains": {name: Estimate(**one) for name, one in data.get("domains", {}).items()},
             "baseline": None if baseline is None else Estimate(**baseline),
         }
         return cls(**{**data, **read})
@@ -144,7 +150,7 @@ def evaluate(
     group: Group | None = None,
     compare_supports: bool = True,
 ) -> Result:
-    """Evaluate calibrated φ on episodes 0 … `episodes` − 1 of `split`.
+    """Evaluate calibrated φ on episodes 0 … `episodes` − 1 of `split`; of several domains, on so many of each.
 
     engine: its learner must be `at` the source's spec. on_progress: called with the number of tasks done so far.
     group: processes that share the tasks; each gets the whole result. compare_supports: also measure whether the
@@ -153,6 +159,16 @@ def evaluate(
     group = group or Group()
     if episodes < 1:
         raise ConfigError(f"episodes must be at least 1, found {episodes}.")
+    if parts := source.parts(split):
+        each = {}
+        for number, (name, part) in enumerate(parts.items()):
+            said = None if on_progress is None else partial(_of_several, on_progress, number, len(parts), episodes)
+            with of_domain(name):
+                each[name] = evaluate(engine, params, part, split, episodes, said, group, compare_supports)
+        result = over_domains(engine, each, source, split)
+        if not compare_supports or episodes < 2:
+            return result
+        return replace(result, support=support_use(engine, params, source, split, episodes * len(parts), group))
     engine, source = on_features(engine, params, source)
     source.check(split)
     began, values = time.perf_counter(), torch.zeros(episodes, dtype=torch.float64)
@@ -183,6 +199,31 @@ def evaluate(
         return result
     use = support_use(engine, params, source, split, episodes, group)
     return replace(result, support=use, baseline=Estimate.of(blind))
+
+
+def _of_several(tell: Any, number: int, parts: int, episodes: int, done: int) -> None:
+    """Tell how many of the asked-for tasks are done, of those of one domain after another."""
+    tell((number * episodes + done) // parts)
+
+
+def over_domains(engine: Engine, each: Mapping[str, Result], source: Source, split: str) -> Result:
+    """The Result of several domains together, each of which counts alike."""
+    parts = list(each.values())
+    values = torch.tensor([value for part in parts for value in part.values], dtype=torch.float64)
+    whole = result_of_values(engine, values, source.sampling, split, source.seed)
+    names = [name for name in parts[0].figures if all(name in part.figures for part in parts)]
+    blind = [part.baseline for part in parts if part.baseline is not None]
+    own = {name: Estimate(part.mean, part.ci95, part.episodes) for name, part in each.items()}
+    mean = Estimate.together(list(own.values()))
+    return replace(
+        whole,
+        mean=mean.mean,
+        ci95=mean.ci95,
+        domains=own,
+        seconds=sum(part.seconds for part in parts),
+        figures={name: Estimate.together([part.figures[name] for part in parts]) for name in names},
+        baseline=Estimate.together(blind) if blind else None,
+    )
 
 
 def result_of_values(engine: Engine, values: Tensor, size: Sampling, split: str, seed: int) -> Result:

@@ -254,6 +254,15 @@ class Format(ABC):
         """Whether a network for this format may take records of another one, if it says that it can."""
         return self == other
 
+    def brought(self, stored: Features, other: Format) -> Features:
+        """Compact tensors (n, …) of another format as this one stores them, so that sources of both can be mixed.
+
+        ConfigError where they cannot be.
+        """
+        if other != self:
+            raise ConfigError(f"Records that are {other} cannot be made {self}. Choose one format for all of them.")
+        return stored
+
     def fitting(self, stored: Features, records: Any = None) -> Format:
         """The format of these records, as they were given and stored: a table of fewer columns, for instance."""
         return self

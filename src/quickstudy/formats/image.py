@@ -19,6 +19,7 @@ from quickstudy.formats.decoding import SUFFIXES, Decoded, File, decode, fit, is
 from quickstudy.formats.drawing import Drawing, Picture
 from quickstudy.formats.masks import find_masks, fit_opacity, opacity, read_maps, unfit_map
 from quickstudy.formats.numeric import as_numbers
+from quickstudy.formats.pixels import brought
 from quickstudy.formats.places import folders_or_files
 from quickstudy.formats.reading import read_all, room
 from quickstudy.formats.records import Broken, Records, Stored, all_kept
@@ -153,6 +154,12 @@ class Image(Format):
         if skipped:
             notices.append(f"{len(skipped)} unreadable images left out: {' '.join(skipped)}")
         return notices
+
+    def brought(self, stored: Features, other: Format) -> Features:
+        if not isinstance(other, Image):
+            return super().brought(stored, other)
+        assert isinstance(stored, Tensor)
+        return stored if other == self else brought(stored, self.size, self.channels, self.invert != other.invert)
 
     def features(self, stored: Features, fitted: State | None = None) -> Features:
         assert isinstance(stored, Tensor)

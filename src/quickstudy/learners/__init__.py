@@ -1,5 +1,6 @@
 """Learners: the contract (`base`), one family a file, and the named algorithms as short constructors."""
 
+from quickstudy.learners.adapters import AdapterLearner, film, tsa
 from quickstudy.learners.base import IterativeLearner, Learner
 from quickstudy.learners.decoder import DecoderLearner, decoder
 from quickstudy.learners.embedding import EmbeddingLearner, lrd2, matchingnet, meta_baseline, protonet, r2d2
@@ -17,6 +18,7 @@ from quickstudy.learners.relation import RelationLearner, relationnet
 from quickstudy.learners.semi import semi_protonet
 
 __all__ = [
+    "AdapterLearner",
     "DecoderLearner",
     "EmbeddingLearner",
     "FEATLearner",
@@ -37,6 +39,7 @@ __all__ = [
     "cnp",
     "decoder",
     "feat",
+    "film",
     "finetune",
     "fomaml",
     "frozen",
@@ -58,4 +61,5 @@ __all__ = [
     "semi_protonet",
     "simpleshot",
     "snail",
+    "tsa",
 ]

@@ -1,6 +1,6 @@
 """What an answer is, one kind a file. It is the only place that knows loss, metric, direction, guessing and wording."""
 
-from quickstudy.targets.answers import Answer, ClassAnswer, MaskAnswer, NumberAnswer, TextAnswer
+from quickstudy.targets.answers import Answer, ClassAnswer, MaskAnswer, NumberAnswer, TagAnswer, TextAnswer
 from quickstudy.targets.base import Distribution, Target
 from quickstudy.targets.classes import Classes
 from quickstudy.targets.maps import LabelMaps
@@ -8,6 +8,7 @@ from quickstudy.targets.masks import Masks
 from quickstudy.targets.metric import Metric, headline, metric_named
 from quickstudy.targets.numbers import Numbers
 from quickstudy.targets.sequence import Transcript
+from quickstudy.targets.tags import Tags
 
 __all__ = [
     "Answer",
@@ -20,6 +21,8 @@ __all__ = [
     "Metric",
     "NumberAnswer",
     "Numbers",
+    "TagAnswer",
+    "Tags",
     "Target",
     "TextAnswer",
     "Transcript",

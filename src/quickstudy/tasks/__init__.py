@@ -2,6 +2,8 @@
 
 from quickstudy.tasks.arrays import arrays
 from quickstudy.tasks.audio import audio
+from quickstudy.tasks.domain_files import domains
+from quickstudy.tasks.domains import Domains
 from quickstudy.tasks.folder import folder
 from quickstudy.tasks.gaussian_process import gaussian_process
 from quickstudy.tasks.glyphs import glyphs
@@ -19,13 +21,16 @@ from quickstudy.tasks.sinusoid import sinusoid
 from quickstudy.tasks.structural import structural
 from quickstudy.tasks.tables import tables
 from quickstudy.tasks.texts import text
+from quickstudy.tasks.tfrecords import tfrecords
 from quickstudy.tasks.transcripts import transcripts
 from quickstudy.tasks.unlabelled import unlabelled
 from quickstudy.tasks.utterances import utterances
 
 __all__ = [
+    "Domains",
     "arrays",
     "audio",
+    "domains",
     "folder",
     "gaussian_process",
     "glyphs",
@@ -45,6 +50,7 @@ __all__ = [
     "table_csv",
     "tables",
     "text",
+    "tfrecords",
     "transcripts",
     "unlabelled",
     "utterances",

@@ -12,7 +12,9 @@ from torch import Tensor
 from quickstudy import rng
 from quickstudy.episode import Episode
 from quickstudy.errors import ConfigError, unknown_name
+from quickstudy.formats.base import Format
 from quickstudy.spec import TaskSpec
+from quickstudy.tasks.unequal import unequal
 
 SPLITS = ("train", "val", "test")
 
@@ -24,6 +26,9 @@ class Sampling:
     With `min_ways` or `min_shots` they vary: each task draws its ways in [min_ways, ways] and each class its shots in
     [min_shots, shots]; the tensors keep their full size and the mask says which examples exist.
 
+    support: the most support examples of a task. With it the shots of classes are drawn unequally, at most K of each,
+    as in Meta-Dataset; see `unequal`.
+
     groups: how many groups of the source (alphabets, for instance) the classes come from, equally many from each; None
     leaves it to the source. Classes of one group are hard to tell apart, several groups make tasks of many ways.
     """
@@ -34,6 +39,7 @@ class Sampling:
     min_ways: int | None = None
     min_shots: int | None = None
     groups: int | None = None
+    support: int | None = None
 
     def __post_init__(self) -> None:
         for name, low, high, least in (("ways", self.min_ways, self.ways, 2), ("shots", self.min_shots, self.shots, 1)):
@@ -45,29 +51,57 @@ class Sampling:
             raise ConfigError(
                 f"{self.ways} ways cannot come equally from {self.groups} groups. Choose a divisor of the ways."
             )
+        if self.support is not None and (self.min_shots is not None or self.support < self.ways):
+            raise ConfigError(
+                f"A support set of at most {self.support} examples must have room for one of each of {self.ways} "
+                "classes, and draws the shots itself: raise it, or lower the ways, and leave min_shots out."
+            )
         if self.queries < 1:
             raise ConfigError(f"queries must be at least 1, found {self.queries}: without one nothing is judged.")
 
     @property
     def varies(self) -> bool:
         """Whether tasks differ in their ways or shots."""
-        return self.min_ways is not None or self.min_shots is not None
+        return not self.min_ways is self.min_shots is self.support is None
+
+    @property
+    def least_ways(self) -> int:
+        """The fewest classes of a task."""
+        return self.ways if self.min_ways is None else self.min_ways
+
+    @property
+    def least_shots(self) -> int:
+        """The fewest support examples of a class."""
+        return min(self.shots, 1) if self.support is not None else self.min_shots or self.shots
 
 
-def presence(sampling: Sampling, keys: Tensor) -> tuple[Tensor, Tensor]:
-    """Which classes of each task exist, (T, N) bool, and how many shots each has, (T, N) int64, from keys (T,)."""
+def presence(
+    sampling: Sampling, keys: Tensor, most: Tensor | None = None, held: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Which classes of each task exist, (T, N) bool, and how many shots each has, (T, N) int64, from keys (T,).
+
+    most: (T,) int64, how many classes there are for each task; held: (T, N) int64, how many examples of each class may
+    be shots; as many as wanted if not given.
+    """
     size, device = (len(keys), sampling.ways), keys.device
     present = torch.ones(size, dtype=torch.bool, device=device)
     given = torch.full(size, sampling.shots, device=device)
     if sampling.min_ways is not None:
-        ways = sampling.min_ways + rng.integers(keys, sampling.ways - sampling.min_ways + 1)
+        top = sampling.ways if most is None else most.clamp(max=sampling.ways)
+        ways = sampling.min_ways + rng.integers(keys, top - sampling.min_ways + 1)
         present = torch.arange(sampling.ways, device=device) < ways[:, None]
+    if held is not None:
+        given = torch.minimum(given, held)
     if (low := sampling.min_shots) is not None:
-        given = low + rng.integers(rng.fold(keys, 1), sampling.shots - low + 1, (sampling.ways,))
+        given = low + rng.integers(rng.fold(keys, 1), given - low + 1, (sampling.ways,))
+    if sampling.support is not None:
+        given = unequal(rng.fold(keys, 1), present, given, sampling.support)
     return present, given
 
 
-def masks(sampling: Sampling, keys: Tensor) -> tuple[Tensor, Tensor]:
+def masks(
+    sampling: Sampling, keys: Tensor, most: Tensor | None = None, held: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Which of all support examples (T, N, K) and query examples (T, N, Q) exist, as `presence` says."""
     seen, asked = (
         torch.ones((len(keys), sampling.ways, count), dtype=torch.bool, device=keys.device)
@@ -75,7 +109,7 @@ def masks(sampling: Sampling, keys: Tensor) -> tuple[Tensor, Tensor]:
     )
     if not sampling.varies:
         return seen, asked
-    present, given = presence(sampling, keys)
+    present, given = presence(sampling, keys, most, held)
     shot = torch.arange(sampling.shots, device=keys.device)
     return present[..., None] & (shot < given[..., None]), asked & present[..., None]
 
@@ -115,6 +149,27 @@ class Source(ABC):
     def repeats(self) -> bool:
         """Whether two examples of a task may look alike, as rows of a table of categories may."""
         return False
+
+    def parts(self, split: str) -> dict[str, Source]:
+        """The sources that a split's tasks come from, by name, if figures are told of each; empty where it is one."""
+        return {}
+
+    def seen_as(self, format: Format) -> Source:
+        """The same tasks with their records as `format` has them, such as images of another size; ConfigError, or what
+        the format raises, if they cannot be."""
+        if format != self.spec.format:
+            raise ConfigError(
+                f"These tasks make up their examples, which are {self.spec.format}, and cannot be made {format}. "
+                "Give the source the options that make it alike."
+            )
+        return self
+
+    def only_for(self, split: str) -> Source:
+        """The same source with all of its classes in one split, and none in the others."""
+        raise ConfigError(
+            "These tasks are not drawn from fixed classes, so that all cannot be held out as the split "
+            f"{split!r}. Hold out domains that are folders, archives or arrays of classes."
+        )
 
     def known(self, split: str) -> None:
         """Raise ConfigError, suggesting the nearest name, if `split` is not one of SPLITS."""

@@ -12,12 +12,14 @@ from torch import Tensor
 from quickstudy import rng
 from quickstudy.episode import Episode, Examples, Features, joined, map_features
 from quickstudy.errors import ConfigError, DataError, unknown_name
+from quickstudy.formats.base import Format
 from quickstudy.formats.distortion import Distortion
 from quickstudy.formats.fitted import fitted_features
 from quickstudy.spec import TaskSpec
 from quickstudy.tasks.base import Sampling, Source, masks
 from quickstudy.tasks.groups import Drawn, Groups
 from quickstudy.tasks.pool import Pool, Table
+from quickstudy.tasks.tree import Tree
 from quickstudy.tasks.wrapped import Wrapped
 
 _SAMPLING, _PLAIN = Sampling(), Distortion()
@@ -33,7 +35,7 @@ class ClassSource(Source):
     symmetries: 4 adds every class turned by 90, 180 and 270 degrees as classes of their own, 8 their mirror images too
     (with `within`, whole groups are turned); only `symmetric_splits` are treated so. augmentation: applied to
     examples of the `augmented_splits` only. records: which group each record of the pool belongs to, and what tasks
-    make of that.
+    make of that. tree: all classes of a task are below one node of it.
     """
 
     pool: Pool
@@ -47,6 +49,7 @@ class ClassSource(Source):
     augmentation: Distortion = _PLAIN
     augmented_splits: tuple[str, ...] = ("train",)
     records: Groups | None = None
+    tree: Tree | None = None
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     def __post_init__(self) -> None:
@@ -82,17 +85,30 @@ class ClassSource(Source):
     def plain(self) -> ClassSource:
         return replace(self, augmentation=_PLAIN)
 
+    def seen_as(self, format: Format) -> ClassSource:
+        if format == self.spec.format:
+            return self
+        return replace(self, pool=self.pool.seen_as(format), spec=replace(self.spec, format=format))
+
+    def only_for(self, split: str) -> ClassSource:
+        every = torch.cat(list(self.splits.values())).unique()  # type: ignore[no-untyped-call]
+        return replace(self, splits={split: every})
+
     def to(self, device: torch.device | str) -> ClassSource:
         records = None if self.records is None else self.records.to(device)
-        return replace(self, pool=self.pool.to(device), records=records, device=torch.device(device))
+        tree = None if self.tree is None else self.tree.to(device)
+        return replace(self, pool=self.pool.to(device), records=records, tree=tree, device=torch.device(device))
 
     def check(self, split: str) -> None:
-        table, need = self._table(split), self.sampling.shots + self.sampling.queries
-        if self._groups:
+        table, size = self._table(split), self.sampling
+        need, ways = size.least_shots + size.queries, size.least_ways
+        if self.tree is not None:
+            self._check_tree(self.tree, split, table)
+        elif self._groups:
             self._check_groups(split, table)
-        elif (total := len(table.classes) * self._symmetries(split)) < self.sampling.ways:
+        elif (total := len(table.classes) * self._symmetries(split)) < ways:
             raise DataError(
-                f"{self.sampling.ways}-way tasks need {self.sampling.ways} classes, but the split {split!r} has "
+                f"{ways}-way tasks need {ways} classes, but the split {split!r} has "
                 f"{total}. Lower the ways (--ways, or --train-ways while training), or add classes."
             )
         if self.records is not None:
@@ -103,8 +119,8 @@ class ClassSource(Source):
             short = int((counts < need).sum())
             name = self.pool.name(int(table.classes[least]))
             raise DataError(
-                f"Class {name!r} of the split {split!r} has {int(counts[least])} examples, but {self.sampling.shots} "
-                f"shots + {self.sampling.queries} queries need {need}"
+                f"Class {name!r} of the split {split!r} has {int(counts[least])} examples, but {size.least_shots} "
+                f"shots + {size.queries} queries need {need}"
                 + (f" ({short} classes are too small)" if short > 1 else "")
                 + f". Add examples, lower the shots or queries, or leave small classes out (min_class={need})."
             )
@@ -114,13 +130,26 @@ class ClassSource(Source):
         """From how many groups a task's classes come; 0 draws from all classes alike."""
         return int(self.within) if self.sampling.groups is None else self.sampling.groups
 
+    @property
+    def _least_of_group(self) -> int:
+        """How many classes a group must have; where ways vary, those of one group may be fewer than the ways."""
+        return self.sampling.least_ways if self._groups == 1 else self.sampling.ways // self._groups
+
+    def _check_tree(self, tree: Tree, split: str, table: Table) -> None:
+        ways = self.sampling.least_ways
+        if not len(tree.fitting(table.classes, ways)):
+            raise DataError(
+                f"{ways}-way tasks need a node of the tree with {ways} classes of the split {split!r} below it, and "
+                f"there is none: the split has {len(table.classes)} classes. Lower the ways, or leave the tree out."
+            )
+
     def _check_groups(self, split: str, table: Table) -> None:
-        each = self.sampling.ways // self._groups
+        each = self._least_of_group
         fits = int((table.group_sizes >= each).sum())
         if fits < self._groups:
             largest = int(table.group_sizes.max()) if len(table.group_sizes) else 0
             raise DataError(
-                f"{self.sampling.ways}-way tasks from {self._groups} group(s) need as many groups of {each} classes, "
+                f"{self._groups * each}-way tasks from {self._groups} group(s) need as many groups of {each} classes, "
                 f"but the split {split!r} has {fits} such groups; its largest group has {largest} classes. "
                 "Lower the ways (--ways, or --train-ways while training), or add classes."
             )
@@ -134,16 +163,20 @@ class ClassSource(Source):
         if self.records is not None and self.records.rule == "within":
             own = self._of_groups(self.records, split, keys).classes
             return keys, own, None if turns == 1 else rng.integers(keys[_SYMMETRY], turns, (ways,))
+        if self.tree is not None:
+            below, _ = self.tree.draw(drawing, table.classes, self.sampling.least_ways, ways)
+            turn = None if turns == 1 else rng.integers(keys[_SYMMETRY], turns, (1,)).expand(-1, ways)
+            return keys, below, turn
         if not self._groups:
-            drawn = rng.choose(drawing, torch.tensor(len(table.classes) * turns), ways)
+            drawn = rng.take(drawing, torch.tensor(len(table.classes) * turns), ways)
             if turns == 1:
                 return keys, table.classes[drawn], None
             return keys, table.classes[drawn // turns], drawn % turns
         each = ways // self._groups
-        fits = (table.group_sizes >= each).nonzero().flatten()
+        fits = (table.group_sizes >= self._least_of_group).nonzero().flatten()
         group = fits[rng.choose(drawing, torch.tensor(len(fits)), self._groups)]
         per_group = rng.fold(drawing[:, None], torch.arange(self._groups, device=self.device))
-        drawn = table.group_starts[group, None] + rng.choose(per_group, table.group_sizes[group], each)
+        drawn = table.group_starts[group, None] + rng.take(per_group, table.group_sizes[group], each)
         if turns == 1:
             return keys, table.classes[drawn.flatten(1)], None
         turn = rng.integers(keys[_SYMMETRY], turns, (self._groups, 1)).expand(-1, -1, each)
@@ -162,7 +195,10 @@ class ClassSource(Source):
         keys, classes, turns = self._draw(split, indices)
         each = shots + queries
         if self.records is None:
-            items, there = rng.choose(rng.split(keys[_ITEMS], ways), self.pool.counts[classes], each), None
+            # What a class has too few of are shots, so queries come first.
+            draw, even = rng.split(keys[_ITEMS], ways), self._even(split)
+            items, there = (rng.choose if even else rng.take)(draw, self.pool.counts[classes], each), None
+            items = items if even else items.roll(shots, -1)
         else:
             _, items, there = self._of_groups(self.records, split, keys, classes)
 
@@ -172,7 +208,7 @@ class ClassSource(Source):
             return torch.cat([t[..., :shots].flatten(), t[..., shots:].flatten()])
 
         drawing = self._augmentation_keys(split, keys[_AUGMENT], ways * each)
-        seen, asked = masks(size, keys[_SIZES])
+        seen, asked = masks(size, keys[_SIZES], *(self._limits(split, keys, classes) if size.varies else ()))
         asked = asked if there is None else asked & there
         x = self._examples(
             split,
@@ -191,6 +227,22 @@ class ClassSource(Source):
 
         first = tasks * ways * shots
         return Episode(part(slice(first), shots, seen), part(slice(first, None), queries, asked))
+
+    def _even(self, split: str) -> bool:
+        """Whether every class has examples for all shots and queries."""
+        size, classes = self.sampling, self._table(split).classes
+        return not size.varies or int(self.pool.counts[classes].min()) >= size.shots + size.queries
+
+    def _limits(self, split: str, keys: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
+        """How many classes there are for each task (T,), and how many examples of each may be shots (T, N)."""
+        table = self._table(split)
+        total = torch.full((len(classes),), len(table.classes) * self._symmetries(split), device=classes.device)
+        if self.tree is not None:
+            total = self.tree.draw(keys[_CLASSES], table.classes, self.sampling.least_ways, self.sampling.ways)[1]
+        elif self._groups == 1:
+            first = self.pool.groups[classes[:, :1]] == self.pool.groups[table.classes]
+            total = first.sum(1)
+        return total, self.pool.counts[classes] - self.sampling.queries
 
     def _augmentation_keys(self, split: str, keys: Tensor, count: int) -> Tensor | None:
         """A key for each of the `count` examples of each task, (T, count); None where nothing is augmented."""

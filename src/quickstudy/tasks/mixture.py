@@ -44,6 +44,9 @@ class Mixture(Wrapped):
     def around(self, change: Callable[[Source], Source]) -> Mixture:
         return replace(self, first=change(self.first), second=change(self.second))
 
+    def parts(self, split: str) -> dict[str, Source]:
+        return {name: replace(self, first=part) for name, part in self.first.parts(split).items()}
+
     def check(self, split: str) -> None:
         self.first.check(split)
         if split == "train":

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from quickstudy.episode import Features, leaves, map_features
-from quickstudy.errors import DataError, ShapeError
+from quickstudy.errors import ConfigError, DataError, ShapeError
 from quickstudy.formats.base import Format
 
 
@@ -45,6 +45,13 @@ class Pool(ABC):
     @abstractmethod
     def to(self, device: torch.device | str) -> Self:
         """The same pool on another device."""
+
+    def seen_as(self, format: Format) -> Self:
+        """The same pool with its examples as another format has them; ConfigError where they are made up."""
+        raise ConfigError(
+            f"These classes make up their examples, which cannot be made {format}. Give the source the options that "
+            "make it alike."
+        )
 
 
 @dataclass(frozen=True)
@@ -103,6 +110,9 @@ class TensorPool(Pool):
 
     def name(self, index: int) -> str:
         return self.names[index]
+
+    def seen_as(self, format: Format) -> TensorPool:
+        return replace(self, format=format, x=format.brought(self.x, self.format))
 
     def to(self, device: torch.device | str) -> TensorPool:
         return replace(self, **self._moved(device))

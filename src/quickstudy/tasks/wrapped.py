@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from quickstudy.episode import Episode
+from quickstudy.formats.base import Format
 from quickstudy.spec import TaskSpec
 from quickstudy.tasks.base import Sampling, Source
 
@@ -61,6 +62,16 @@ class Wrapped(Source):
     def plain(self) -> Self:
         return self.around(lambda source: source.plain())
 
+    def parts(self, split: str) -> dict[str, Source]:
+        parts = self.inner.parts(split)
+        return {name: self.around(lambda _, part=part: part) for name, part in parts.items()}  # type: ignore[misc]
+
+    def seen_as(self, format: Format) -> Self:
+        return self.around(lambda source: source.seen_as(format))
+
+    def only_for(self, split: str) -> Self:
+        return self.around(lambda source: source.only_for(split))
+
     def known(self, split: str) -> None:
         self.inner.known(split)
 
@@ -78,3 +89,20 @@ class Wrapped(Source):
 
     def class_names(self, split: str, index: int) -> list[str]:
         return self.inner.class_names(split, index)
+
+
+def innermost(source: Source) -> list[Source]:
+    """The sources that wrap no others, of which a source is made."""
+    found: list[Source] = []
+
+    def note(inner: Source) -> Source:
+        found.append(inner)
+        return inner
+
+    changed(source, note)
+    return found
+
+
+def changed(source: Source, change: Callable[[Source], Source]) -> Source:
+    """The same source with each of its `innermost` ones changed."""
+    return source.around(lambda inner: changed(inner, change)) if isinstance(source, Wrapped) else change(source)

@@ -94,6 +94,9 @@ class RunConfig:
     """If given, training tasks have between `min_ways` and `train_ways` classes."""
     min_shots: Count | None = None
     """If given, classes of training tasks have between `min_shots` and `train_shots` support examples."""
+    train_support: Count | None = None
+    """If given, the shots of training classes are drawn unequally, as in Meta-Dataset: at most so many in a task, and
+    `train_shots` of a class."""
     train_groups: Count | None = None
     """Groups (such as alphabets) that the classes of a training task come from; the source's choice if not given."""
     unlabelled: Count = 0
@@ -232,6 +235,7 @@ class RunConfig:
             self.min_ways,
             self.min_shots,
             self.train_groups,
+            self.train_support,
         )
 
     @property
@@ -289,7 +293,7 @@ class RunConfig:
         """The same run on other tasks. What was chosen for the old ones (train_*, protocols, …) is dropped."""
         return replace(
             self, tasks=tasks, train_ways=None, train_shots=None, train_queries=None, min_ways=None, min_shots=None,
-            train_groups=None, shuffle_labels=False, target_offset=0.0, protocols=(),
+            train_support=None, train_groups=None, shuffle_labels=False, target_offset=0.0, protocols=(),
         )  # fmt: skip
 
 

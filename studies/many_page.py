@@ -1,0 +1,46 @@
+"""The section of the page on many domains."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from studies.many import HELD, QUERIES, SHOTS, WAYS
+from studies.table import percent, table
+
+
+def _row(first: list[str], one: dict[str, Any]) -> list[str]:
+    return [*first, percent(one["val"]), *(percent(one["domains"][name]) for name in HELD), percent(one["test"])]
+
+
+def many(found: dict[str, Any]) -> str:
+    """Encoders, alone and together, on domains that nothing was trained on."""
+    rows = [
+        _row([f"**{encoder}**" if [encoder, name] == list(found["chosen"]) else encoder, name], one)
+        for encoder, each in found["rows"].items()
+        for name, one in each.items()
+    ]
+    return (
+        "## Many domains\n\n"
+        "Trained on Omniglot, photographs (Tiny ImageNet), emoji and icons; tried on traffic signs, of which no track "
+        f"is in both support and query, CIFAR-10 and flaws of steel. {WAYS}-way {SHOTS}-shot tasks, {QUERIES} queries "
+        "of each class in test. The encoders are frozen; they were trained on ImageNet, which has CIFAR-10's classes. "
+        "Accuracy in %; what is in bold was chosen by classes of the training domains that were held out.\n\n"
+        + table(["encoder", "learner", "validation", *HELD, "mean of the three"], rows)
+        + f"\nOver {found['episodes']} test tasks of each domain, seed {found['seed']}.\n"
+    )
+
+
+def others(title: str, words: str) -> Any:
+    """A section of further rows."""
+
+    def section(found: dict[str, Any]) -> str:
+        rows = [_row([name], one) for name, one in found["rows"].items()]
+        columns = ["learner", "validation", *HELD, "mean of the three"]
+        told = f"\nOver {found['episodes']} test tasks of each domain, seed {found['seed']}.\n"
+        return f"### {title}\n\n{words}\n\n" + table(columns, rows) + told
+
+    return section
+
+
+many_scratch = others("From scratch", "A network that has seen the four training domains alone, as prototypes.")
+many_adapters = others("Parts of the encoder, for each task", "SqueezeNet with `tsa` and `film`, by their rates.")
