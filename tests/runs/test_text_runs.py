@@ -125,7 +125,7 @@ def test_texts_that_have_changed_leave_the_tokenizer_as_it_was(tmp_path: Path) -
     assert again.parts.source.spec.format == run.spec.format
     again.config = replace(again.config, tasks=sources.part("text", path=str(path), length=48, vocabulary=320))
     again.__dict__.pop("parts")
-    with pytest.raises(DataError, match="was trained on texts of up to 48 tokens, and they differ"):
+    with pytest.raises(DataError, match="was trained on texts of up to 48 tokens; 2 classes, and they differ"):
         again.evaluate(episodes=2)
 
 

@@ -100,7 +100,7 @@ class ReaderLearner(Learner):
         if said is not None:
             return said.mean
         logits = self._answer(params, state, x)[:, : self.spec.outputs]
-        logits = logits.view(len(logits), *self.spec.target.prediction_shape)
+        logits = logits.reshape(-1, *self.spec.target.prediction_shape)
         return logits if self.online else self.spec.target.among(logits, state)
 
     def predictive(self, params: Params, state: State, x: Features) -> Distribution | None:
