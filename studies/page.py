@@ -16,7 +16,7 @@ from studies.masks_page import masks
 from studies.optimizers_page import curves, optimizers
 from studies.reading_page import calibration, gp, mixed, online, tables
 from studies.samples_page import samples
-from studies.sentences_page import connected, sounds, texts
+from studies.sentences_page import connected, scratch, sounds, texts
 from studies.table import percent, table
 from studies.unlabelled_page import choosing, unlabelled
 
@@ -199,7 +199,7 @@ SECTIONS = {
     f.__name__: f
     for f in (
         starts, lifelong, recall, writers, fedavg, soup, backends, domains, gp, tables, mixed, online, lines,
-        optimizers, encoders, networks, frozen, texts, samples, sounds, connected, masks,
+        optimizers, encoders, networks, frozen, texts, scratch, samples, sounds, connected, masks,
         unlabelled, choosing, many,
     )
 } | {"many-scratch": many_scratch, "many-adapters": many_adapters}  # fmt: skip

@@ -40,7 +40,8 @@ class Adapted(nn.Module):
             shape = (2, weight.shape[0]) if how == "film" else (*weight.shape[:2], *[1] * (weight.dim() - 2))
             setattr(layer, _NAME, nn.Parameter(weight.new_zeros(shape)))
             layer.register_forward_hook(_modulated if how == "film" else _parallel)
-        self.map = nn.Parameter(torch.eye(size)) if how == "tsa" else None
+        like = chosen[0].weight
+        self.map = nn.Parameter(torch.eye(size, dtype=like.dtype, device=like.device)) if how == "tsa" else None
 
     def forward(self, x: Tensor) -> Tensor:
         z = cast(Tensor, self.module(x))
