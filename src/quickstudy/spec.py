@@ -12,6 +12,7 @@ import torch
 from quickstudy.episode import Episode, Examples
 from quickstudy.errors import CheckpointError, ConfigError, DataError, ShapeError, fitting_together
 from quickstudy.formats.base import Format
+from quickstudy.formats.records import Records
 from quickstudy.masked import unlabelled
 from quickstudy.registry import Part, Registry, formats, targets
 from quickstudy.targets.base import Target
@@ -68,6 +69,12 @@ class TaskSpec:
     def at(self, ways: int) -> TaskSpec:
         """The same for tasks of so many classes."""
         return replace(self, target=self.target.at(ways))
+
+    def find(self, place: Any) -> Records:
+        """The records at a place, with labels as the target has them: beside the records, or in files of their own."""
+        if self.target.grid:
+            return self.format.find_maps(place)
+        return self.format.find(place, not self.format.labels_itself)
 
     def to_json(self) -> dict[str, Any]:
         return {

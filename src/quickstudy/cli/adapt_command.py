@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import tyro
@@ -64,7 +64,8 @@ def run(argv: Sequence[str]) -> int:
     columns = {name: value for name, value in said.items() if value}
     spec, support, labels = done.learner.spec, None, None
     if options.support is not None:
-        found = support_set(spec.format.told(**columns), spec.target, options.support, options.task)
+        told = replace(spec, format=spec.format.told(**columns))
+        found = support_set(told, options.support, options.task)
         support, labels = found.items, found.labels
     began = time.perf_counter()
     further = options.unlabelled

@@ -83,8 +83,7 @@ def _show(options: Show) -> None:
 def _asked(options: Adapt | Search) -> tuple[Memory, Records]:
     """The memory of a bank, and the support set of the new task."""
     memory = memory_of_bank(Bank(options.bank, create=False), device=options.device, module=own.module())
-    spec = memory.learner.spec
-    return memory, support_set(spec.format, spec.target, options.support, options.task)
+    return memory, support_set(memory.learner.spec, options.support, options.task)
 
 
 def _search(options: Search) -> None:

@@ -11,11 +11,11 @@ from quickstudy.cli import own
 from quickstudy.deploy.model import Model
 from quickstudy.deploy.store import read_model
 from quickstudy.errors import ConfigError, first_of, unknown_name
-from quickstudy.formats.base import Format
 from quickstudy.formats.masks import IMAGES
 from quickstudy.formats.records import Records
 from quickstudy.registry import OWN, sources
 from quickstudy.runs.run import Run
+from quickstudy.spec import TaskSpec
 from quickstudy.storage.folders import RUNS, runs
 from quickstudy.targets.base import Target
 from quickstudy.tasks.base import Source
@@ -109,12 +109,10 @@ def one_task(records: Records, task: str | None, place: str, target: Target) -> 
     return records.chosen([i for i, group in enumerate(records.groups) if group == task])
 
 
-def support_set(format: Format, target: Target, place: Path, task: str | None) -> Records:
+def support_set(spec: TaskSpec, place: Path, task: str | None) -> Records:
     """The examples at a place to learn a task from; of the task called `task` where there are several."""
-    if target.grid:
-        return one_task(format.find_maps(place), task, str(place), target)
-    found = one_task(format.find(place, not format.labels_itself), task, str(place), target)
-    return found if found.labels is None or target.relabels else found._replace(labels=found.placed)
+    found = one_task(spec.find(place), task, str(place), spec.target)
+    return found if found.labels is None or spec.target.relabels else found._replace(labels=found.placed)
 
 
 def learned(model: Model) -> str:

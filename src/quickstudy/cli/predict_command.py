@@ -57,7 +57,10 @@ def run(argv: Sequence[str]) -> int:
     records = one_task(format.given(options.records), options.task, place, model.spec.target)
     pictures = options.out is not None and bool(model.spec.target.grid) and options.out.suffix.lower() != ".csv"
     if options.out is not None:
-        refuse_mixing(options.out, _TABLE) if pictures else refuse_replacing(options.out)
+        if pictures:
+            refuse_mixing(options.out, _TABLE)
+        else:
+            refuse_replacing(options.out)
         named = (Path(word) for word in options.records if os.path.exists(word))
         read = {path.resolve() for path in (*named, *records.items) if isinstance(path, Path)}
         if options.out.resolve() in read or (pictures and any(options.out.resolve() in path.parents for path in read)):

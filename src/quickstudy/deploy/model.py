@@ -241,7 +241,7 @@ def support_set(
     """
     built = learner.spec
     if built.target.grid and labels is None and isinstance(records, str | Path):
-        found = built.format.find_maps(records)
+        found = built.find(records)
         records, labels = found.items, found.labels
     opened = built.format.opened(records)
     stored = opened.store(records, broken)

@@ -41,24 +41,14 @@ def unlabelled() -> RunConfig:
     With drawings or scans of ink: --tasks.options size 28 channels 1 invert true. Other records: --tasks.format NAME.
     """
     distort = ("rotate", "10", "scale", "0.2", "shear", "0.2", "translate", "0.1", "elastic", "0.02")
-    return RunConfig(
+    return replace(
+        photos(),
         name="unlabelled",
         tasks=sources.part("unlabelled", options=("size", "64"), distort=distort),
-        model=models.part("conv4", width=64),
-        learner=learners.part("protonet"),
-        ways=5,
         shots=1,
-        queries=5,
         train_ways=64,
         train_queries=2,
-        iterations=2000,
         meta_batch=1,
-        optimizer="Muon",
-        lr=2e-3,
-        schedule="CosineAnnealingLR",
-        average=0.998,
-        validate_every=250,
-        validation_episodes=300,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Literal
 from unicodedata import normalize
 
@@ -76,30 +77,39 @@ class UtteranceSource(Source):
         return [names[index] for index in self.splits[split].tolist()]
 
     def check(self, split: str) -> None:
+        self._drawable(split)
+
+    @cached_property
+    def _checked(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """What `_drawable` has found, which does not change from one batch to the next."""
+        return {}
+
+    def _drawable(self, split: str) -> tuple[Tensor, Tensor]:
+        """The speakers of a split, (S,), and which words (every speaker, W) can be on both sides of a task of it."""
+        if split in self._checked:
+            return self._checked[split]
         self.known(split)
-        if not len(self.splits[split]):
+        own = self.splits[split].to(self.device)
+        if not len(own):
             raise DataError(f"The split {split!r} has no {self.new}. Add some, or raise its share.")
-        speakers, allowed = self._allowed(split)
+        speakers, allowed = own, self.pool.counts >= 2
+        if self.new == "words":
+            named = torch.zeros(allowed.shape[1], dtype=torch.bool, device=self.device).index_fill(0, own, True)
+            allowed = allowed & named
+            speakers = allowed.any(1).nonzero().flatten()
         poor = speakers[~allowed[speakers].any(1)]
         if len(poor):
             raise DataError(
                 f"The speaker {self.pool.speakers[int(poor[0])]!r} of the split {split!r} has no word with two "
                 "recordings, one to learn from and one to be asked about. Record more, or leave that speaker out."
             )
-
-    def _allowed(self, split: str) -> tuple[Tensor, Tensor]:
-        """The speakers of a split, (S,), and which words (every speaker, W) can be on both sides of a task of it."""
-        allowed, own = self.pool.counts >= 2, self.splits[split].to(self.device)
-        if self.new == "speakers":
-            return own, allowed
-        allowed = allowed & torch.zeros(allowed.shape[1], dtype=torch.bool, device=self.device).index_fill(0, own, True)
-        return allowed.any(1).nonzero().flatten(), allowed
+        self._checked[split] = speakers, allowed
+        return speakers, allowed
 
     def episodes(self, split: str, indices: Tensor) -> Episode:
-        self.check(split)
+        speakers, allowed = self._drawable(split)
         shots, each = self.sampling.shots, self.sampling.shots + self.sampling.queries
         keys = rng.fold(rng.key(self.seed, split, device=self.device), indices.to(self.device))
-        speakers, allowed = self._allowed(split)
         who = speakers[rng.integers(rng.fold(keys, _SPEAKER), len(speakers))]
         training = split == "train"
         factor = torch.ones(len(keys), device=self.device)
