@@ -36,13 +36,14 @@ def slope(values: Sequence[float]) -> dict[str, float]:
     return {"mean": found, "ci95": 1.96 * error, "count": len(y)}
 
 
-def in_processes(function: Callable[[Any], Any], cells: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
-    """Each cell with what `function` makes of it, in their order.
+def processes() -> int:
+    """How many run at once: QUICKSTUDY_PROCESSES, or half as many as there are processors."""
+    return int(os.environ.get("QUICKSTUDY_PROCESSES", max(1, (os.cpu_count() or 1) // 2)))
 
-    QUICKSTUDY_PROCESSES: how many at once; half as many as there are processors, if that is not set.
-    """
-    count = int(os.environ.get("QUICKSTUDY_PROCESSES", max(1, (os.cpu_count() or 1) // 2)))
-    with ProcessPoolExecutor(count, get_context("spawn")) as pool:
+
+def in_processes(function: Callable[[Any], Any], cells: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
+    """Each cell with what `function` makes of it, in their order."""
+    with ProcessPoolExecutor(processes(), get_context("spawn")) as pool:
         yield from zip(cells, pool.map(function, cells), strict=True)
 
 

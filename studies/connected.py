@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import quickstudy as qs
-from quickstudy.registry import learners, models, sources
+from quickstudy.registry import learners, models, recipes, sources
 from studies.common import in_processes, interval, store
 
 SPEAKERS = ("s001", "s002", "s004", "s006")
@@ -28,12 +28,11 @@ def config_of(root: Path, splits: Path) -> qs.RunConfig:
         "utterances", root=str(root), group="(s[0-9]+)_", rate=8000, seconds=3.0, word_seconds=0.8, splits=str(splits),
         voices=0.25, noise=0.3, time_mask=0.05, mel_mask=0.2,
     )  # fmt: skip
-    return qs.RunConfig(
-        name="connected", tasks=tasks, model=models.part("transcriber", width=64, blocks=4),
-        learner=learners.part("maml", steps=0), ways=1, shots=SHOTS, queries=QUERIES, iterations=JOINT, meta_batch=4,
-        optimizer="AdamW", lr=2e-3, optimizer_options={"weight_decay": 0.01}, schedule="OneCycleLR",
-        schedule_options={"pct_start": 0.1, "cycle_momentum": False}, clip=1.0, validate_every=JOINT // 6,
-        validation_episodes=VALIDATION, log_every=100, checkpoint_every=10 * JOINT, compile="off", seed=_SEED,
+    return replace(
+        recipes["transcripts"](), name="connected", tasks=tasks, model=models.part("transcriber", width=64, blocks=4),
+        learner=learners.part("maml", steps=0), shots=SHOTS, queries=QUERIES, iterations=JOINT,
+        validate_every=JOINT // 6, validation_episodes=VALIDATION, log_every=100, checkpoint_every=10 * JOINT,
+        compile="off", seed=_SEED,
     )  # fmt: skip
 
 

@@ -26,7 +26,7 @@ from quickstudy.heads import Head, Logistic, Prototypes, full_precision
 from quickstudy.learners.embedding import EmbeddingLearner
 from quickstudy.registry import formats, learners, models
 from quickstudy.tasks.classes import ClassSource
-from studies.texts import encoder
+from studies.texts import encoder, letters
 
 DATA = {"BANKING77": "banking77", "HWU64": "hwu64", "CLINC150": "clinc150"}
 SHOTS = (5, 10)
@@ -213,11 +213,10 @@ def told(name: str, shots: int, called: str, seed: int, start: str) -> dict[str,
 
 def words(name: str, shots: int) -> dict[str, dict[str, Said]]:
     """The same of logistic regression on runs of two to five letters within words, weighted by tf-idf."""
-    from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
 
     texts, labels = sample(name, shots, False)
-    weigh = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True)
+    weigh = letters()
     made = LogisticRegression(C=10, max_iter=1000).fit(weigh.fit_transform(texts), labels)
     asked = {part: weigh.transform(rows(name, part)[0]) for part in ("valid", "test")}
     return {USUAL: {part: made.predict_proba(x).astype(np.float16) for part, x in asked.items()}}

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from quickstudy.storage.json import read_json
-from studies.common import RESULTS, store
+from studies.common import RESULTS, processes, store
 from studies.samples import DATA, HEADS, SHOTS, USUAL, WAYS, Said, meta_trained, rows, steps, told, words
 
 WORDS, MIXED = "tf-idf", "three encoders"
@@ -186,7 +186,7 @@ class Work:
 def samples() -> None:
     """All classes of BANKING77, HWU64 and CLINC150 at once, from the published 5- and 10-shot samples."""
     env, began, written = os.environ, time.perf_counter(), 0.0
-    processes = int(env.get("QUICKSTUDY_PROCESSES", max(1, (os.cpu_count() or 2) // 2)))
+    most = processes()
     seconds, seeds = float(env.get("QUICKSTUDY_SECONDS", "inf")), int(env.get("QUICKSTUDY_SEEDS", 3))
     figures, found = Figures(), _kept()
     facts: dict[str, Any] = {}
@@ -197,9 +197,9 @@ def samples() -> None:
         told_of = {"seeds": seeds, "steps": steps(100) / 100, "seconds": time.perf_counter() - began}
         store("samples", told_of | {"others": facts, "failed": failed, "chosen": picks, "rows": found})
 
-    with TemporaryDirectory() as folder, ProcessPoolExecutor(processes, get_context("spawn"), _alone) as pool:
+    with TemporaryDirectory() as folder, ProcessPoolExecutor(most, get_context("spawn"), _alone) as pool:
         work = Work(pool, Path(folder), tries(env.get("QUICKSTUDY_CELLS", "*"), seeds))
-        work.fill(processes)
+        work.fill(most)
         while work.running:
             for done in wait(work.running, return_when=FIRST_COMPLETED).done:
                 job, at = work.running.pop(done), f"{time.perf_counter() - began:.0f} s"
@@ -217,7 +217,7 @@ def samples() -> None:
                     work.encoders[job] = str(work.folder / f"{DATA[job[0]]}-{job[1]}")
                     print("meta-trained for", *job, done.result(), at, flush=True)
             if time.perf_counter() - began < seconds:
-                work.fill(processes)
+                work.fill(most)
             if time.perf_counter() - written > _EVERY:
                 written = time.perf_counter()
                 write()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -17,25 +16,22 @@ import torch
 import quickstudy as qs
 from quickstudy.registry import formats, recipes
 from studies.common import in_processes, interval, store
+from studies.texts import EPISODES, FOLDS, QUERIES, fold_at, letters
 
-FOLDS, EPISODES, QUERIES = 5, 600, 5
-_SEED, _RUNS = 0, (2, 5)  # of letters, for tf-idf
+_SEED = 0
 
 
-def rows_of(data: Path, labels: set[str]) -> tuple[list[str], list[str]]:
+def rows_of(path: str, labels: set[str]) -> tuple[list[str], list[str]]:
     """The texts of some labels, and their labels."""
-    with (data / "all.csv").open(newline="", encoding="utf-8") as file:
+    with Path(path).open(newline="", encoding="utf-8") as file:
         found = [(row["text"], row["label"]) for row in csv.DictReader(file) if row["label"] in labels]
     return [text for text, _ in found], [label for _, label in found]
 
 
-def tf_idf(data: Path, named: dict[str, list[str]]) -> dict[str, Any]:
+def tf_idf(path: str, named: dict[str, list[str]]) -> dict[str, Any]:
     """Nearest mean by cosine of tf-idf of runs of letters, learned from training texts: tasks of the test classes."""
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    seen = TfidfVectorizer(analyzer="char_wb", ngram_range=_RUNS, sublinear_tf=True)
-    seen.fit(rows_of(data, set(named["train"]))[0])
-    texts, labels = rows_of(data, set(named["test"]))
+    seen = letters().fit(rows_of(path, set(named["train"]))[0])
+    texts, labels = rows_of(path, set(named["test"]))
     z = torch.from_numpy(np.asarray(seen.transform(texts).todense(), dtype=np.float32))
     everything = {"train": sorted(set(labels)), "val": [], "test": []}
     tasks = qs.tasks.arrays(z, labels, format=formats.make("array", shape=tuple(z.shape[1:])), splits=everything)
@@ -53,21 +49,19 @@ def tf_idf(data: Path, named: dict[str, list[str]]) -> dict[str, Any]:
 
 def fold_of(fold: int) -> dict[str, Any]:
     """The recipe `text` on the training classes of a published fold, and tf-idf."""
-    began, data = time.perf_counter(), Path(os.environ["QUICKSTUDY_DATA"]) / "text" / "protaugment" / "banking77"
-    folds = json.loads((data / "folds.json").read_text())
-    named = {part: sorted(folds[sorted(folds)[fold]][part]) for part in ("train", "valid", "test")}
+    began = time.perf_counter()
     with TemporaryDirectory() as place:
-        splits = Path(place, "splits.json")
-        splits.write_text(json.dumps(named))
+        path, splits = fold_at("BANKING77", fold, Path(place))
+        named = json.loads(Path(splits).read_text())
         plain = recipes["text"]()
-        options = plain.tasks.options | {"path": str(data / "all.csv"), "splits": str(splits)}
+        options = plain.tasks.options | {"path": path, "splits": splits}
         config = replace(plain, tasks=replace(plain.tasks, options=options), queries=QUERIES, seed=_SEED)
         run = qs.train(config, out=Path(place, "run"), quiet=True)
         found: dict[str, Any] = {}
         for shots in (1, 5):
             result = run.evaluate(shots=shots, queries=QUERIES, episodes=EPISODES, compare_supports=False, quiet=True)
             found[f"{shots}-shot"] = interval(result.values)
-    row = {"n-grams": found, "tf-idf": tf_idf(data, named), "seconds": time.perf_counter() - began}
+    row = {"n-grams": found, "tf-idf": tf_idf(path, named), "seconds": time.perf_counter() - began}
     print(fold, row, flush=True)
     return row
 

