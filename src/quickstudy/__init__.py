@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     from quickstudy.engine.encoded import Encoder
     from quickstudy.episode import Episode, Examples
     from quickstudy.errors import QuickstudyError
-    from quickstudy.evaluation.evaluate import Result, evaluate
+    from quickstudy.evaluation.evaluate import evaluate
+    from quickstudy.evaluation.result import Result
     from quickstudy.optim.optimizer import LearnedOptimizer
     from quickstudy.report import report
     from quickstudy.runs.run import Run
@@ -58,7 +59,8 @@ _HOMES = {
     "spec": ("TaskSpec",),
     "tasks.base": ("Sampling",),
     "deploy.model": ("Model",),
-    "evaluation.evaluate": ("Result", "evaluate"),
+    "evaluation.evaluate": ("evaluate",),
+    "evaluation.result": ("Result",),
     "report": ("report",),
     "runs.run": ("Run",),
     "runs.train": ("resume", "train"),

@@ -14,7 +14,8 @@ from small_runs import blobs, class_run, linear_run
 
 from quickstudy.errors import ConfigError, DataError
 from quickstudy.evaluation.estimate import confidence
-from quickstudy.evaluation.evaluate import Result, metrics_of
+from quickstudy.evaluation.evaluate import metrics_of
+from quickstudy.evaluation.result import Result
 from quickstudy.recipes.small import sinusoid_maml
 from quickstudy.registry import learners
 from quickstudy.runs.run import Run
@@ -73,7 +74,8 @@ def test_how_the_work_is_cut_up_does_not_matter(linear: Run, sinusoid: Run) -> N
         many = run.evaluate(episodes=37).values
         assert run.evaluate(episodes=5).values == pytest.approx(many[:5], rel=1e-4)
         source, engine = run.sampled(run.config.sampling)
-        single = [metrics_of(engine, run.params, source.episodes("test", torch.tensor([i]))) for i in range(20)]
+        name = source.spec.target.metric.name
+        single = [metrics_of(engine, run.params, source.episodes("test", torch.tensor([i])))[name] for i in range(20)]
         assert torch.cat(single).tolist() == pytest.approx(many[:20], rel=1e-4)
 
 

@@ -14,7 +14,7 @@ from small_runs import linear_run
 
 from quickstudy.cli import main
 from quickstudy.evaluation import evaluate as evaluation
-from quickstudy.evaluation.evaluate import Result
+from quickstudy.evaluation.result import Result
 from quickstudy.evaluation.support_use import TASKS, SupportUse
 from quickstudy.recipes.small import sinusoid_maml
 from quickstudy.registry import learners, models, sources

@@ -10,7 +10,7 @@ import torch
 
 import quickstudy as qs
 from quickstudy.errors import ConfigError, ShapeError
-from quickstudy.evaluation.evaluate import Result
+from quickstudy.evaluation.result import Result
 from quickstudy.registry import learners, models, recipes, sources
 from quickstudy.report import report
 from quickstudy.storage.json import read_json

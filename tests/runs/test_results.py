@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from quickstudy.errors import ConfigError
-from quickstudy.evaluation.evaluate import Result
+from quickstudy.evaluation.result import Result
 from quickstudy.recipes.small import linear_maml
 from quickstudy.runs.reproduce import measure, reproduce
 from quickstudy.runs.results import HEAD, main, page, verdict

@@ -17,7 +17,8 @@ from quickstudy.engine import Engine
 from quickstudy.engine.distribute import Group
 from quickstudy.episode import Examples, Params, State, task
 from quickstudy.errors import ConfigError, DataError
-from quickstudy.evaluation.evaluate import Result, evaluate
+from quickstudy.evaluation.evaluate import evaluate
+from quickstudy.evaluation.result import Result
 from quickstudy.evaluation.support_use import support_use
 from quickstudy.learners import EmbeddingLearner, Learner, protonet
 from quickstudy.models import WithContext

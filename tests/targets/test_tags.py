@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 
@@ -105,6 +106,15 @@ def test_from_a_file_of_rows_to_tags_with_probabilities(learner: str, tmp_path: 
     assert result.baseline is not None
     if learner == "r2d2":
         assert result.mean > result.baseline.mean + 0.1
+    drawn = run.parts.source.episodes("test", torch.arange(20))
+    said = run.parts.engine.predictions(run.params, drawn)
+    of_each = [average_precision(p, Examples(*(part[i] for part in drawn.query))) for i, p in enumerate(said)]
+    known = torch.stack(of_each).double()
+    known = known[~known.isnan()]
+    found = result.further["mAP"]
+    assert (found.mean, found.count) == (pytest.approx(float(known.mean())), len(known))
+    assert result.also()["mAP"] == result.figure.interval(found.mean, found.ci95)
+    assert qs.Result.from_json(json.loads(json.dumps(result.to_json()))) == result
     x = torch.randn(12, 3)
     model = run.adapt(x, ["hot" if one > 0 else "" for one in x[:, 0].tolist()])
     answer = model.predict(torch.tensor([[3.0, 0.0, 0.0], [-3.0, 0.0, 0.0]]))

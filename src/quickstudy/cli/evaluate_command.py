@@ -11,7 +11,7 @@ import tyro
 
 from quickstudy.cli.parse import Places, open_run, parse, table, warn
 from quickstudy.errors import ConfigError
-from quickstudy.evaluation.evaluate import Result
+from quickstudy.evaluation.result import Result
 from quickstudy.learners import IterativeLearner
 from quickstudy.runs.run import Run
 from quickstudy.storage.folders import refuse_replacing
@@ -91,6 +91,8 @@ def run(argv: Sequence[str]) -> int:
             ]
             task = f"mean of {len(result.domains)} domains, {task}" if result.domains else task
             rows.append([task + moves, label, result.figure.label, str(result) + note, str(result.episodes)])
+            counts = [str(one.count) for one in result.further.values()]
+            rows += [[task, label, *said, count] for said, count in zip(result.also().items(), counts, strict=True)]
             rows += [[task, label, name, str(figure), str(figure.count)] for name, figure in result.figures.items()]
     if blind is not None:
         metric = result.figure

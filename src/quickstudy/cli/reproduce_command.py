@@ -10,7 +10,7 @@ import tyro
 
 from quickstudy.cli.parse import open_run, parse, warn
 from quickstudy.cli.settings import load_recipe
-from quickstudy.evaluation.evaluate import Result
+from quickstudy.evaluation.result import Result
 from quickstudy.registry import recipes
 from quickstudy.runs.reproduce import measure, reproduce
 from quickstudy.runs.results import Stored

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -19,10 +19,10 @@ from quickstudy.engine.vectorize import tasks_of
 from quickstudy.episode import Episode, Params
 from quickstudy.errors import ConfigError
 from quickstudy.evaluation.estimate import Estimate, confidence
-from quickstudy.evaluation.support_use import TASKS, SupportUse, support_use
+from quickstudy.evaluation.result import Result
+from quickstudy.evaluation.support_use import support_use
 from quickstudy.spec import check_episode
 from quickstudy.storage.provenance import commit, machine
-from quickstudy.targets.metric import Metric, metric_named
 from quickstudy.tasks.base import Sampling, Source
 from quickstudy.tasks.domains import of_domain
 from quickstudy.version import __version__
@@ -31,100 +31,25 @@ _CHUNK, _LARGEST = 16, 256  # tasks evaluated at once: the least, and the most
 _NUMBERS = 1 << 22  # that their examples have together, where that is not the least already
 
 
-@dataclass(frozen=True)
-class Result:
-    """A metric over `episodes` tasks: mean, half-width of its 95 % confidence interval, and the value of every task.
-
-    metric: the name of the target's headline, see `figure`. transductive: predictions used the whole query set.
-    support: whether the learner uses its support sets, and baseline: what one reaches who answers without a look at the
-    inputs (guessing, the mean …), over the same tasks; None where that was not measured. domains: the metric of each,
-    where tasks are of several, all as many tasks; the mean is then that of domains, and the interval that of this mean,
-    for these domains. figures: what else the learner
-    tells, see `Learner.figures`. remedy: against ignored support sets. `str(result)` is what a paper prints:
-    '98.9 ± 0.2 %'.
-    """
-
-    metric: str
-    mean: float
-    ci95: float
-    episodes: int
-    split: str
-    ways: int
-    shots: int
-    queries: int
-    seed: int
-    transductive: bool
-    steps: int | None
-    values: list[float] = field(repr=False)
-    seconds: float = 0.0
-    commit: str = ""
-    version: str = ""
-    machine: str = ""
-    support: SupportUse | None = None
-    figures: dict[str, Estimate] = field(default_factory=dict)
-    baseline: Estimate | None = None
-    remedy: str = ""
-    domains: dict[str, Estimate] = field(default_factory=dict)
-
-    def __str__(self) -> str:
-        return self.figure.interval(self.mean, self.ci95)
-
-    @property
-    def figure(self) -> Metric:
-        """The metric: its direction, and how it reads to people."""
-        return metric_named(self.metric)
-
-    @property
-    def ignores_support(self) -> bool:
-        """Whether another task's support set served as well as a task's own, as far as the interval can tell."""
-        return self.support is not None and self.support.ignored
-
-    @property
-    def warning(self) -> str:
-        """One line for whoever reads the result, if the learner ignores its support set; '' if all is well.
-
-        Nothing is said of evaluations with 0 inner steps, which are made to ignore it.
-        """
-        if not self.ignores_support or self.steps == 0:
-            return ""
-        few = "" if self.support is None or self.support.tasks >= TASKS else " Evaluate more tasks to be surer of it."
-        return (
-            f"The learner ignores its support set: {self.support}. It guesses the task without it, or has not learned "
-            f"to use it: train longer, on more tasks, with {self.remedy}, or with weight decay (--optimizer-options "
-            f"weight_decay 0.01).{few}"
-        )
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Result:
-        """The inverse of `to_json`; results of versions that did not look at the support set have no `support`."""
-        support, baseline = data.get("support"), data.get("baseline")
-        read = {
-            "support": None if support is None else SupportUse.from_json(support),
-            "figures": {name: Estimate(**one) for name, one in data.get("figures", {}).items()},
-            "domains": {name: Estimate(**one) for name, one in data.get("domains", {}).items()},
-            "baseline": None if baseline is None else Estimate(**baseline),
-        }
-        return cls(**{**data, **read})
-
-
 def figures_of(engine: Engine, params: Params, episodes: Episode) -> tuple[Tensor, ...]:
     """The learner's own figures of every task, each (T,)."""
     learner = engine.learner.evaluated()
     return engine.map(lambda episode: tuple(learner.figures(params, episode).values()), episodes)
 
 
-def metrics_of(engine: Engine, params: Params, episodes: Episode) -> Tensor:
-    """The metric of every task (T,), after adapting as learners do after training."""
+def metrics_of(engine: Engine, params: Params, episodes: Episode) -> dict[str, Tensor]:
+    """The target's metrics of every task, each (T,), after adapting as learners do after training."""
     learner = engine.learner.evaluated()
+    names: list[str] = []
 
-    def score(episode: Episode) -> tuple[Tensor, ...]:
+    def metrics(episode: Episode) -> tuple[Tensor, ...]:
         prediction = learner.predict(params, learner.adapt(params, episode.support), episode.query.x)
-        return (learner.spec.target.score(prediction, episode.query),)
+        found = learner.spec.target.metrics(prediction, episode.query)
+        names[:] = found
+        return tuple(found.values())
 
-    return engine.map(score, episodes)[0]
+    values = engine.map(metrics, episodes)
+    return dict(zip(names, values, strict=True))
 
 
 def at_once(source: Source) -> int:
@@ -171,16 +96,18 @@ def evaluate(
         return replace(result, support=support_use(engine, params, source, split, episodes * len(parts), group))
     engine, source = on_features(engine, params, source)
     source.check(split)
-    began, values = time.perf_counter(), torch.zeros(episodes, dtype=torch.float64)
-    told = {name: torch.zeros_like(values) for name in engine.learner.evaluated().figure_names}
-    blind, count = torch.zeros_like(values), at_once(source)
+    began, count = time.perf_counter(), at_once(source)
+    blind = torch.zeros(episodes, dtype=torch.float64)
+    scored: dict[str, Tensor] = {}
+    told = {name: torch.zeros_like(blind) for name in engine.learner.evaluated().figure_names}
     with group.together("evaluation"):
         for start in range(0, episodes, count)[group.rank :: group.size]:
             indices = torch.arange(start, min(start + count, episodes), device=engine.device)
             drawn = source.episodes(split, indices)
             if start == 0:
                 check_episode(drawn, source.spec, tasks=True, partly=engine.learner.semi_supervised)
-            values[start : start + count] = metrics_of(engine, params, drawn).cpu()
+            for name, values in metrics_of(engine, params, drawn).items():
+                scored.setdefault(name, torch.zeros_like(blind))[start : start + count] = values.cpu()
             if compare_supports:
                 blind[start : start + count] = baseline_of(engine, drawn).cpu()
             if told:
@@ -188,17 +115,23 @@ def evaluate(
                     column[start : start + count] = values_of.cpu()
             if on_progress is not None:
                 on_progress(int(indices[-1]) + 1)
-    values = group.sum(values, "evaluation")
+    names = next(filter(None, group.gather(list(scored), "evaluation")))  # a process may have had no task
+    first, *others = (group.sum(scored.get(name, torch.zeros_like(blind)), "evaluation") for name in names)
     blind = group.sum(blind, "evaluation") if compare_supports else blind
     told = {name: group.sum(column, "evaluation") for name, column in told.items()}
-    known = {name: column[~column.isnan()] for name, column in told.items()}
-    figures = {name: Estimate.of(column) for name, column in known.items() if len(column)}
-    result = result_of_values(engine, values, source.sampling, split, source.seed)
-    result = replace(result, seconds=time.perf_counter() - began, figures=figures)
+    result = result_of_values(engine, first, source.sampling, split, source.seed)
+    further = _where_known(dict(zip(names[1:], others, strict=True)))
+    result = replace(result, seconds=time.perf_counter() - began, further=further, figures=_where_known(told))
     if not compare_supports or episodes < 2:
         return result
     use = support_use(engine, params, source, split, episodes, group)
     return replace(result, support=use, baseline=Estimate.of(blind))
+
+
+def _where_known(columns: Mapping[str, Tensor]) -> dict[str, Estimate]:
+    """The estimate of each figure over the tasks in which it is no NaN; without those that nowhere are."""
+    known = {name: column[~column.isnan()] for name, column in columns.items()}
+    return {name: Estimate.of(column) for name, column in known.items() if len(column)}
 
 
 def _of_several(tell: Any, number: int, parts: int, episodes: int, done: int) -> None:
@@ -211,7 +144,6 @@ def over_domains(engine: Engine, each: Mapping[str, Result], source: Source, spl
     parts = list(each.values())
     values = torch.tensor([value for part in parts for value in part.values], dtype=torch.float64)
     whole = result_of_values(engine, values, source.sampling, split, source.seed)
-    names = [name for name in parts[0].figures if all(name in part.figures for part in parts)]
     blind = [part.baseline for part in parts if part.baseline is not None]
     own = {name: Estimate(part.mean, part.ci95, part.episodes) for name, part in each.items()}
     mean = Estimate.together(list(own.values()))
@@ -221,9 +153,16 @@ def over_domains(engine: Engine, each: Mapping[str, Result], source: Source, spl
         ci95=mean.ci95,
         domains=own,
         seconds=sum(part.seconds for part in parts),
-        figures={name: Estimate.together([part.figures[name] for part in parts]) for name in names},
+        further=_in_all([part.further for part in parts]),
+        figures=_in_all([part.figures for part in parts]),
         baseline=Estimate.together(blind) if blind else None,
     )
+
+
+def _in_all(parts: Sequence[Mapping[str, Estimate]]) -> dict[str, Estimate]:
+    """The figures that are known in every domain, together."""
+    names = [name for name in parts[0] if all(name in part for part in parts)]
+    return {name: Estimate.together([part[name] for part in parts]) for name in names}
 
 
 def result_of_values(engine: Engine, values: Tensor, size: Sampling, split: str, seed: int) -> Result:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from quickstudy.evaluation.calibration import LEVELS, calibration, distributions
-from quickstudy.evaluation.evaluate import Result
+from quickstudy.evaluation.result import Result
 from quickstudy.pages.charts import Trace, line_chart
 from quickstudy.pages.html import Section, chart, charts
 from quickstudy.report.measure import SPLIT

@@ -15,7 +15,8 @@ from quickstudy.episode import Episode, Examples, Features, leaves, map_episode,
 from quickstudy.errors import ConfigError, DataError
 from quickstudy.evaluation.calibration import distributions
 from quickstudy.evaluation.estimate import Estimate
-from quickstudy.evaluation.evaluate import Result, baseline_of
+from quickstudy.evaluation.evaluate import baseline_of
+from quickstudy.evaluation.result import Result
 from quickstudy.learners import IterativeLearner
 from quickstudy.pages.pictures import letter
 from quickstudy.runs.run import Run

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from quickstudy.evaluation.estimate import Estimate
-from quickstudy.evaluation.evaluate import Result
+from quickstudy.evaluation.result import Result
 from quickstudy.pages.charts import PALETTE, Trace, line_chart
 from quickstudy.pages.html import Section, chart, charts, escape, facts, tile
 from quickstudy.registry import OWN
@@ -63,10 +63,12 @@ def header(run: Run, headline: Headline) -> str:
         what, _, why = result.warning.partition(": ")
         badge += f'<div class="warning" role="note"><b>{escape(what)}.</b> {_numbers(why[0].upper() + why[1:])}</div>'
     metrics = run.metrics
+    also = [("Also", ", ".join(map(" ".join, result.also().items())))] if result.further else []
     times = facts(
         [
             ("Tasks", str(spec)),
             ("Trained", f"{counted('step', metrics[-1]['step'])} in {_spent(run)}, seed {config.seed}"),
+            *also,
             ("Kept", f"the network of step {run.kept['step']:,}, {_why_kept(run)}"),
             ("Learner", f"{config.learner.name}, network {config.model.name}"),
             ("Code", f"quickstudy {result.version}{', commit ' + result.commit if result.commit else ''}"),

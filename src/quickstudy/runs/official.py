@@ -6,7 +6,8 @@ from pathlib import Path
 
 from quickstudy.episode import map_episode
 from quickstudy.errors import DataError, ShapeError
-from quickstudy.evaluation.evaluate import Result, metrics_of, result_of_values
+from quickstudy.evaluation.evaluate import metrics_of, result_of_values
+from quickstudy.evaluation.result import Result
 from quickstudy.runs.run import Run
 from quickstudy.tasks.base import Sampling
 from quickstudy.tasks.oneshot_runs import oneshot_runs
@@ -25,6 +26,5 @@ def official_runs(run: Run, path: str | Path) -> tuple[list[str], Result]:
     episodes = map_episode(lambda t: t.to(run.parts.engine.device), runs.episodes)
     size = Sampling(ways=episodes.support.y.shape[1], shots=1, queries=1)
     _, engine = run.sampled(size)
-    return list(runs.names), result_of_values(
-        engine, metrics_of(engine, run.params, episodes), size, "official runs", 0
-    )
+    values = metrics_of(engine, run.params, episodes)[run.learner.spec.target.metric.name]
+    return list(runs.names), result_of_values(engine, values, size, "official runs", 0)

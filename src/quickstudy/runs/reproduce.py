@@ -11,7 +11,7 @@ from typing import Any
 
 from quickstudy.episode import Params
 from quickstudy.errors import ConfigError
-from quickstudy.evaluation.evaluate import Result
+from quickstudy.evaluation.result import Result
 from quickstudy.learners import GradientLearner, Learner
 from quickstudy.runs.run import Run
 from quickstudy.runs.train import train

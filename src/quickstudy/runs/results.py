@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
 from quickstudy.errors import fitting_together
-from quickstudy.evaluation.evaluate import Result
+from quickstudy.evaluation.result import Result
 from quickstudy.storage.atomic import write_text
 from quickstudy.storage.json import read_json
 from quickstudy.training.config import Protocol

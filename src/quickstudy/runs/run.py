@@ -17,7 +17,8 @@ from quickstudy.engine import Engine, place, resolve_device
 from quickstudy.entries import prefixed
 from quickstudy.episode import Params
 from quickstudy.errors import ConfigError, DataError, RunError, unknown_name
-from quickstudy.evaluation.evaluate import Result, evaluate
+from quickstudy.evaluation.evaluate import evaluate
+from quickstudy.evaluation.result import Result
 from quickstudy.formats.records import Broken
 from quickstudy.learners import IterativeLearner, Learner
 from quickstudy.learners.ordinary import as_module
