@@ -174,9 +174,10 @@ def test_transcripts_keep_the_contract(tmp_path: Path) -> None:
     assert set(whole.spec.target.tokens) == {"la", "mi", "so"}
 
 
-def test_rows_say_what_is_wrong_with_them(tmp_path: Path) -> None:
+def test_rows_say_what_is_wrong_with_them(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path, options = transcribed(tmp_path), {"rate": 8000, "seconds": 1.0, "mels": 16}
     made = lambda **more: sources.make("transcripts", path=str(path), **options | more)  # noqa: E731
+    whole = made()
     with pytest.raises(DataError, match="no column 'who'; its first line names \\['file', 'text', 'speaker'\\]"):
         made(speaker="who")
     with pytest.raises(DataError, match=r"lasts 0.75 s, and the window is 0.5 s"):
@@ -185,6 +186,9 @@ def test_rows_say_what_is_wrong_with_them(tmp_path: Path) -> None:
     path.write_text("\n".join([*lines[:3], "s0/none.wav,la,s0", *lines[3:]]))
     with pytest.raises(DataError, match=r"line 4: there is no file 's0/none.wav'"):
         made()
+    with caplog.at_level("WARNING", "quickstudy"):
+        assert torch.equal(made(broken="skip").x["samples"], whole.x["samples"])
+    assert "1 recordings left out" in caplog.text and "line 4: there is no file 's0/none.wav'" in caplog.text
     path.write_text("\n".join([*lines[:3], "s0/1.wav,,s0", *lines[3:]]))
     with pytest.raises(DataError, match="line 4: the label is missing"):
         made()

@@ -58,32 +58,40 @@ class Clip(NamedTuple):
         return [one for one, heard in zip(windows, energy >= _QUIET * energy.max(), strict=True) if heard]
 
 
+class Absent(NamedTuple):
+    """A recording that a row names and that is not there. where: the row. name: what stands in it."""
+
+    where: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: there is no file {self.name!r:.200}. Check the path."
+
+
 def recordings_in(place: Any, file: str, label: str | None, group: str) -> Records:
     """The recordings that rows name, relative to their file; `file`, `label` and `group` are columns.
 
-    label: of what each is; None where nobody asks. Raises DataError, naming file and line, for recordings that are not
-    there, and for rows that say two things of one.
+    label: of what each is; None where nobody asks. A recording that is not there is `Absent`. Raises DataError, naming
+    file and line, for rows that say two things of one.
     """
     rows = read_rows(place)
     beside = Path(place).parent if isinstance(place, str | Path) else Path()
     named = rows.column(file, "where you train: --tasks.file")
     if not named:
         raise DataError(f"{rows.place} has no rows. Write one for each recording.")
-    items = []
-    for cell, where in zip(named, rows.places, strict=True):
-        there = None if missing(cell) else _there(beside, str(cell).strip())
-        if there is None:
-            raise DataError(f"{where}: there is no file {str(cell)!r:.200}. Check the path.")
-        items.append(there)
+    items = [_there(beside, cell, where) for cell, where in zip(named, rows.places, strict=True)]
     labels = None if label is None else labels_of(rows, label)
-    found = Records(items, [str(item) for item in items], labels, groups_in(rows, group))
+    names = [item.where if isinstance(item, Absent) else str(item) for item in items]
+    found = Records(items, names, labels, groups_in(rows, group))
     return found if label is None else _each_once(found, rows)
 
 
-def _there(beside: Path, name: str) -> Path | None:
-    """The file of that name, or of the same in another form of Unicode, or with the separators of Windows."""
+def _there(beside: Path, cell: Any, where: str) -> Path | Absent:
+    """The file that a cell names, in any form of Unicode, or with the separators of Windows."""
+    name = "" if missing(cell) else str(cell).strip()
     names = [form for one in (name, name.replace("\\", "/")) for form in (one, *(normalize(f, one) for f in _FORMS))]
-    return next((beside / one for one in names if os.path.isfile(beside / one)), None)
+    there = (beside / one for one in names if os.path.isfile(beside / one))
+    return next(there, Absent(where, name))
 
 
 def _each_once(records: Records, rows: Rows) -> Records:
@@ -91,7 +99,7 @@ def _each_once(records: Records, rows: Rows) -> Records:
     first: dict[Any, int] = {}
     twice = []
     for i, item in enumerate(records.items):
-        before = first.setdefault(os.path.realpath(item), i)
+        before = first.setdefault(item if isinstance(item, Absent) else os.path.realpath(item), i)
         said = [[part[j] for part in (records.labels, records.groups) if part is not None] for j in (before, i)]
         if said[0] != said[1]:
             raise DataError(
@@ -161,6 +169,8 @@ def clip_of(record: Any, name: str, rate: int, shortest: int) -> Clip:
 
 
 def _sound(record: Any, name: str, rate: int) -> Sound:
+    if isinstance(record, Absent):
+        raise DataError(str(record))
     if isinstance(record, str | Path | bytes) or hasattr(record, "read"):
         return decode(record, name)
     if isinstance(record, Mapping):
