@@ -14,7 +14,7 @@ import quickstudy
 ROOT = Path(quickstudy.__file__).parent
 ORDER = (
     {"errors", "hints", "packages", "version"},
-    {"episode", "rng", "files", "options", "registry", "cells", "terminal"},
+    {"episode", "rng", "files", "hub", "options", "registry", "cells", "terminal"},
     {"entries", "masked"},
     {"storage"},
     {"targets"},

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and where those that are prepared live."""
 
 from __future__ import annotations
 
@@ -14,6 +14,11 @@ from pathlib import Path
 from typing import IO
 
 from quickstudy.errors import DataError
+
+
+def cache_folder(*parts: str) -> Path:
+    """The user's cache folder for quickstudy, $XDG_CACHE_HOME/quickstudy or ~/.cache/quickstudy; not created here."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "quickstudy", *parts)
 
 
 def require_regular(path: str | Path) -> None:

@@ -16,6 +16,7 @@ from typing import Any, Generic, NamedTuple, TypeVar, get_type_hints
 
 from quickstudy.errors import ConfigError, unknown_name
 from quickstudy.hints import misfit
+from quickstudy.hub import local, on_hub
 
 F = TypeVar("F", bound=Callable[..., Any])
 R = TypeVar("R")
@@ -238,12 +239,20 @@ class Part(Generic[R]):
 
     def settled(self) -> Part[R]:
         """The part with what it reads from elsewhere among its options; it does that where a run begins."""
-        traits = self.registry.traits(self.name)
         self._complete()
-        settle = getattr(traits, "settle", None)
-        options = self.options if settle is None else settle(**self.settings())
-        given = {place: options.get(place) for place in getattr(traits, "places", ())}
-        return replace(self, options=options | {n: str(Path(v).absolute()) for n, v in given.items() if v})
+        settle = getattr(self.registry.traits(self.name), "settle", None)
+        options = self.options if settle is None else settle(**self.settings() | self._fetched())
+        given = {place: v if on_hub(v) else str(Path(v).absolute()) for place, v in self._places().items()}
+        return replace(self, options=options | given)
+
+    def _places(self) -> dict[str, str]:
+        """The options that name files, where they are given."""
+        names = getattr(self.registry.traits(self.name), "places", ())
+        return {name: place for name in names if (place := self.options.get(name))}
+
+    def _fetched(self) -> dict[str, str]:
+        """The options that name data sets of the hub, as the folders with their copies."""
+        return {name: local(place) for name, place in self._places().items() if on_hub(place)}
 
     def _complete(self) -> None:
         """ConfigError where an option is missing."""
@@ -254,7 +263,7 @@ class Part(Generic[R]):
     def build(self, *arguments: Any) -> R:
         """What it makes; ConfigError where an option is missing."""
         self._complete()
-        return self.registry[self.name](*arguments, **self.options)
+        return self.registry[self.name](*arguments, **self.options | self._fetched())
 
 
 OWN = "own"

@@ -13,6 +13,7 @@ from quickstudy.episode import Episode, Examples
 from quickstudy.errors import CheckpointError, ConfigError, DataError, ShapeError, fitting_together
 from quickstudy.formats.base import Format
 from quickstudy.formats.records import Records
+from quickstudy.hub import local
 from quickstudy.masked import unlabelled
 from quickstudy.registry import Part, Registry, formats, targets
 from quickstudy.targets.base import Target
@@ -71,7 +72,11 @@ class TaskSpec:
         return replace(self, target=self.target.at(ways))
 
     def find(self, place: Any) -> Records:
-        """The records at a place, with labels as the target has them: beside the records, or in files of their own."""
+        """The records at a place, with labels as the target has them: beside the records, or in files of their own.
+
+        place: as the format takes it, or a data set of the hub, see `quickstudy.hub.local`.
+        """
+        place = local(place)
         if self.target.grid:
             return self.format.find_maps(place)
         return self.format.find(place, not self.format.labels_itself)

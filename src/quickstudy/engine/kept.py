@@ -17,6 +17,7 @@ from quickstudy.engine.core import Engine
 from quickstudy.engine.told import digest, told
 from quickstudy.entries import prefixed
 from quickstudy.episode import Features, Params, leaves, map_features
+from quickstudy.files import cache_folder
 from quickstudy.formats.base import Format
 from quickstudy.learners import Learner, Network
 from quickstudy.learners.halves import Halves, halves
@@ -25,7 +26,6 @@ from quickstudy.storage.tensors import checksum, pack
 from quickstudy.tasks.base import Source
 from quickstudy.tasks.cached import read_cached, write_cached
 from quickstudy.tasks.classes import ClassSource
-from quickstudy.tasks.download import cache_folder
 from quickstudy.tasks.pool import TensorPool
 from quickstudy.tasks.wrapped import changed, innermost
 

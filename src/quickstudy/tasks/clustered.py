@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from quickstudy.episode import Features, leaves, map_features
 from quickstudy.errors import DataError
+from quickstudy.files import cache_folder
 from quickstudy.formats.base import Format
 from quickstudy.formats.passing import arguments
 from quickstudy.formats.records import say
@@ -17,7 +18,6 @@ from quickstudy.registry import models, targets
 from quickstudy.spec import TaskSpec
 from quickstudy.storage.tensors import checksum
 from quickstudy.tasks.cached import read_cached, write_cached
-from quickstudy.tasks.download import cache_folder
 from quickstudy.tasks.partitions import partitions
 from quickstudy.tasks.stored import prints
 

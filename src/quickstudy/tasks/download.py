@@ -1,8 +1,7 @@
-"""Where fetched and prepared files live, and how they get there."""
+"""Fetching files that are needed."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from quickstudy.errors import DataError
@@ -12,11 +11,6 @@ from quickstudy.terminal import console, words
 
 class DownloadError(DataError):
     """A file that is needed is not here and could not be fetched."""
-
-
-def cache_folder(*parts: str) -> Path:
-    """The user's cache folder for quickstudy, $XDG_CACHE_HOME/quickstudy or ~/.cache/quickstudy; not created here."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "quickstudy", *parts)
 
 
 def download(url: str, path: Path, md5: str, timeout: float = 20.0) -> None:

@@ -210,7 +210,8 @@ def starts_of(parts: dict[str, tuple[str, ...]]) -> dict[str, int]:
             if name in seen:
                 raise DataError(
                     f"The class {name!r} is in both {seen[name]!r} and {split!r}, but held-out classes must be new "
-                    "ones. Give one folder or file with all classes in it, and they are split for you."
+                    "ones. Give one folder or file with all classes in it, that of 'train' alone for instance, and "
+                    "they are split for you."
                 )
             seen[name] = split
         starts[split] = total

@@ -14,11 +14,12 @@ import torch
 from torch import Tensor
 
 from quickstudy.errors import DataError
+from quickstudy.files import cache_folder
 from quickstudy.formats.decoding import decode, fit
 from quickstudy.formats.progress import with_progress
 from quickstudy.storage.archive import Archive, archive
 from quickstudy.tasks.cached import read_cached, write_cached
-from quickstudy.tasks.download import cache_folder, download
+from quickstudy.tasks.download import download
 
 URL = "https://github.com/brendenlake/omniglot/raw/master/python/{}.zip"
 MD5 = {

@@ -18,12 +18,12 @@ from torch import Tensor
 from quickstudy import rng
 from quickstudy.episode import Features, leaves, named, of_names
 from quickstudy.errors import QuickstudyError
+from quickstudy.files import cache_folder
 from quickstudy.formats.base import Format
 from quickstudy.formats.reading import placing
 from quickstudy.formats.records import Broken, Records, Stored
 from quickstudy.storage.json import read_json, write_json
 from quickstudy.storage.tensors import checksum
-from quickstudy.tasks.download import cache_folder
 
 _VERSION = 1  # of how quickstudy's own formats read files
 _MANY, _LARGE = 1000, 20_000_000  # files, or bytes of them, from which on it takes long to read them

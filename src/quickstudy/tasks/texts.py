@@ -55,9 +55,10 @@ def text(
 ) -> ClassSource:
     """Your own texts: rows with a text and a label, or a folder for each class.
 
-    path: a file (.csv, .jsonl, .parquet), a folder that `save_to_disk` of the library datasets wrote, or a folder with
-        a sub-folder of .txt files for each class. A folder with a file, or a folder, called 'train' holds the splits:
-        'train', 'val' and 'test', with classes of their own; one that is missing is cut from the training classes.
+    path: a file (.csv, .jsonl, .parquet), a folder that `save_to_disk` of the library datasets wrote, a data set of the
+        Hugging Face hub ('hf://OWNER/NAME/SPLIT'), or a folder with a sub-folder of .txt files for each class. A folder
+        with a file, or a folder, called 'train' holds the splits: 'train', 'val' and 'test', with classes of their own;
+        one that is missing is cut from the training classes.
     text, label: the columns of the text and of its class.
     group: the column of what texts belong to, such as their writer; left out where there is none. groups: whether no
         group is in both support and query of a task ('apart'), or each task is of one group ('within').
