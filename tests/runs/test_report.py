@@ -5,20 +5,26 @@ from __future__ import annotations
 import json
 import re
 import sys
-from dataclasses import replace
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from quickstudy.episode import Episode
 from quickstudy.errors import DataError, MissingExtra
 from quickstudy.recipes.small import linear_maml, sinusoid_maml
 from quickstudy.registry import learners, models, sources
 from quickstudy.report import AdaptedTask, report
+from quickstudy.report.build import affordable
 from quickstudy.report.mistakes import worst_pairs
 from quickstudy.runs.run import Run
 from quickstudy.runs.train import train
+from quickstudy.tasks.base import Source
+from quickstudy.tasks.wrapped import Wrapped
 from quickstudy.training.config import RunConfig
 
 EPISODES = 12
@@ -215,3 +221,27 @@ def test_without_matplotlib_the_error_names_the_extra(glyphs: Run, monkeypatch: 
 def test_worst_pairs_name_each_pair_once() -> None:
     counts = [[5, 3, 0], [4, 2, 0], [0, 1, 7]]
     assert worst_pairs(counts) == [(1, 0, 4), (2, 1, 1)]
+
+
+@dataclass(frozen=True)
+class Slow(Wrapped):
+    """Tasks that take a fifth of a second each."""
+
+    of: Source
+
+    @property
+    def inner(self) -> Source:
+        return self.of
+
+    def around(self, change: Callable[[Source], Source]) -> Slow:
+        return Slow(change(self.of))
+
+    def episodes(self, split: str, indices: torch.Tensor) -> Episode:
+        time.sleep(0.2 * len(indices))
+        return self.of.episodes(split, indices)
+
+
+def test_where_tasks_take_long_a_report_is_made_of_fewer(glyphs: Run) -> None:
+    assert affordable(glyphs) == 600
+    slow = Run(glyphs.folder, source=Slow(glyphs.parts.source))
+    assert 48 <= affordable(slow) <= 300

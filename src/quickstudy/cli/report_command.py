@@ -19,8 +19,8 @@ class Report:
 
     run: tyro.conf.Positional[str]
     """A run: its folder, or its name under runs/."""
-    episodes: int = 600
-    """Unseen tasks behind the headline figure."""
+    episodes: int | None = None
+    """Unseen tasks behind the headline figure; 600 if not given, or as many as a minute allows."""
     tasks: Places = field(default_factory=Places)
     """Where the tasks' files lie today."""
     device: str | None = None

@@ -21,22 +21,25 @@ from quickstudy.storage.json import write_json
 from quickstudy.training.config import RunConfig
 from quickstudy.training.progress import Progress
 
-_CURVE_EPISODES = 100
+_EPISODES, _LEAST = 600, 48  # test tasks behind the main number: as a rule, and where they take long
+_SECONDS = 60.0  # that these may take
 _LONGEST = 300  # characters of a setting
 
 
 def report(
     run: Run,
     *,
-    episodes: int = 600,
-    curve_episodes: int = _CURVE_EPISODES,
+    episodes: int | None = None,
+    curve_episodes: int | None = None,
     adapted: AdaptedTask | None = None,
     quiet: bool = True,
 ) -> Path:
     """Write report.html, one page that needs nothing else, and report.json with its numbers into the run's folder.
 
-    episodes: test tasks behind the main number. curve_episodes: behind every other one. adapted: a task learned after
-    training, shown in a section of its own. Returns the path of the page; raises MissingExtra without matplotlib.
+    episodes: test tasks behind the main number; if not given, 600, or where these would take more than a minute as many
+    as it allows, and 48 at least. curve_episodes: behind every other one, 100 if not given, or a sixth of these.
+    adapted: a task learned after training, shown in a section of its own. Returns the path of the page; raises
+    MissingExtra without matplotlib.
     """
     require_matplotlib()
     if not run.metrics:
@@ -44,8 +47,10 @@ def report(
             f"{run.folder} has no metrics of a training to report on: it was averaged from other models, or its "
             "metrics.jsonl is gone. Evaluate it."
         )
-    few = min(episodes, curve_episodes)
     with Progress(f"Report on {run.config.name}", 6, quiet=quiet) as progress:
+        most = affordable(run) if episodes is None else _EPISODES
+        few = min(episodes or most, curve_episodes or most // 6)
+        episodes = episodes or most
         trained = run.evaluate(episodes=episodes)
         progress.update(1, "untrained network")
         untrained = run.evaluate(episodes=min(episodes, 2 * few), params=run.untrained(), compare_supports=False)
@@ -76,6 +81,14 @@ def report(
         path = _write(run, headline, parts)
         progress.update(6)
     return path
+
+
+def affordable(run: Run) -> int:
+    """How many test tasks can be evaluated in a minute: at most so many as are evaluated as a rule."""
+    run.evaluate(episodes=2, compare_supports=False)  # what is compiled or read once is no part of it
+    tried = 8
+    taken = run.evaluate(episodes=tried, compare_supports=False).seconds
+    return max(_LEAST, min(_EPISODES, int(tried * _SECONDS / max(taken, 1e-6))))
 
 
 def _write(run: Run, headline: sections.Headline, parts: list[Section]) -> Path:
