@@ -154,7 +154,7 @@ def backends() -> None:
 def domains() -> None:
     """Parts are alphabets, each with members that train a prototypical network on its own tasks; unseen alphabets."""
     from quickstudy.averaging import Episodic
-    from quickstudy.training.outer import OuterOptions
+    from quickstudy.training.options import OuterOptions
 
     source = qs.tasks.omniglot(split="lake", within=True, evaluation="all")
     assert isinstance(source, ClassSource)

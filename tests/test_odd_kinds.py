@@ -25,7 +25,7 @@ from quickstudy.targets.classes import Classes
 from quickstudy.targets.metric import Metric, announce
 from quickstudy.tasks import arrays, tables
 from quickstudy.tasks.base import Sampling, Source
-from quickstudy.training.build import build_learner
+from quickstudy.training.learner import build_learner
 
 
 @pytest.fixture(autouse=True)

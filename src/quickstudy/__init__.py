@@ -45,8 +45,9 @@ if TYPE_CHECKING:
     from quickstudy.runs.train import resume, train
     from quickstudy.spec import TaskSpec
     from quickstudy.tasks.base import Sampling
-    from quickstudy.training.config import Protocol, RunConfig
+    from quickstudy.training.config import RunConfig
     from quickstudy.training.loop import Interrupted
+    from quickstudy.training.protocol import Protocol
 
     load = Model.load
 
@@ -64,8 +65,9 @@ _HOMES = {
     "report": ("report",),
     "runs.run": ("Run",),
     "runs.train": ("resume", "train"),
-    "training.config": ("Protocol", "RunConfig"),
+    "training.config": ("RunConfig",),
     "training.loop": ("Interrupted",),
+    "training.protocol": ("Protocol",),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 _PACKAGES = (

@@ -18,7 +18,7 @@ from quickstudy.deploy.model import Model, adapt
 from quickstudy.errors import CheckpointError, ConfigError, DataError, ShapeError
 from quickstudy.registry import formats, learners, models, sources, targets
 from quickstudy.spec import TaskSpec
-from quickstudy.training.build import build_learner
+from quickstudy.training.learner import build_learner
 
 CLASSES, NUMBERS = targets.make("classes", ways=3), targets.make("numbers", units="°C")
 

@@ -27,7 +27,8 @@ from quickstudy.runs.run import Run
 from quickstudy.runs.train import resume, train
 from quickstudy.storage.tensors import load_tensors, save_tensors
 from quickstudy.targets.answers import ClassAnswer, NumberAnswer
-from quickstudy.training.config import Protocol, RunConfig
+from quickstudy.training.config import RunConfig
+from quickstudy.training.protocol import Protocol
 
 SEEN = [1.0, 3.0, 2.0, 5.0, 4.0, 7.0, 6.0]
 X, Y = torch.tensor([[0.0, 1.0], [1.0, 0.0], [1.0, 1.0], [0.0, 2.0]]), ["a", "b", "b", "a"]

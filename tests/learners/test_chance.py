@@ -26,7 +26,7 @@ from quickstudy.learners.probe import probe, vmaps
 from quickstudy.registry import formats, learners
 from quickstudy.runs.train import resume, train
 from quickstudy.spec import TaskSpec
-from quickstudy.training.build import build_learner
+from quickstudy.training.learner import build_learner
 
 ROWS = formats.make("array", shape=(6,))
 CPU = torch.device("cpu")

@@ -24,7 +24,7 @@ from quickstudy.memory.health import merge
 from quickstudy.memory.runs import adapted, as_memory, search
 from quickstudy.registry import formats, targets
 from quickstudy.spec import TaskSpec
-from quickstudy.training.build import build_learner
+from quickstudy.training.learner import build_learner
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,7 +25,8 @@ from quickstudy.runs.run import Run
 from quickstudy.runs.train import train
 from quickstudy.storage.json import read_json, write_json
 from quickstudy.testing import check_source
-from quickstudy.training.config import Protocol, RunConfig
+from quickstudy.training.config import RunConfig
+from quickstudy.training.protocol import Protocol
 
 
 def run_of(learner: str, **changes: Any) -> RunConfig:

@@ -19,7 +19,8 @@ from quickstudy.registry import learners
 from quickstudy.runs.run import Run
 from quickstudy.runs.train import resume, train
 from quickstudy.training.config import RunConfig
-from quickstudy.training.outer import Outer, OuterOptions
+from quickstudy.training.options import OuterOptions
+from quickstudy.training.outer import Outer
 
 
 def network() -> nn.Sequential:

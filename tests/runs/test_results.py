@@ -15,7 +15,8 @@ from quickstudy.recipes.small import linear_maml
 from quickstudy.runs.reproduce import measure, reproduce
 from quickstudy.runs.results import HEAD, main, page, verdict
 from quickstudy.runs.run import Run
-from quickstudy.training.config import Protocol, RunConfig
+from quickstudy.training.config import RunConfig
+from quickstudy.training.protocol import Protocol
 
 ROOT = Path(__file__).parents[2]
 

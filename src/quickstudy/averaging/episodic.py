@@ -15,7 +15,8 @@ from quickstudy.errors import ConfigError, DataError
 from quickstudy.metagrads.base import detached
 from quickstudy.tasks.base import Source
 from quickstudy.tasks.classes import ClassSource
-from quickstudy.training.outer import Outer, OuterOptions
+from quickstudy.training.options import OuterOptions
+from quickstudy.training.outer import Outer
 
 
 @dataclass(frozen=True, eq=False)

@@ -28,8 +28,8 @@ from quickstudy.spec import TaskSpec, check_examples
 from quickstudy.targets.answers import Answer
 from quickstudy.targets.base import Distribution
 from quickstudy.targets.maps import LabelMaps
-from quickstudy.training.build import restored_learner
 from quickstudy.training.config import RunConfig
+from quickstudy.training.learner import restored_learner
 
 _log = logging.getLogger("quickstudy")
 _RESTORE = "Restore it from a copy, or adapt anew."

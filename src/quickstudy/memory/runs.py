@@ -24,8 +24,8 @@ from quickstudy.memory.solved import Solved
 from quickstudy.runs.run import Run
 from quickstudy.spec import TaskSpec
 from quickstudy.storage.json import fitting
-from quickstudy.training.build import build_learner, restored_learner
 from quickstudy.training.config import RunConfig
+from quickstudy.training.learner import build_learner, restored_learner
 
 _DESCRIBED = 64  # training tasks against whose mean descriptions are measured
 

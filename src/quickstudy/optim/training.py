@@ -18,7 +18,8 @@ from quickstudy.learners.descent import begin, descend, task_parameters
 from quickstudy.metagrads.antithetic import added, both_sides, estimate, noise
 from quickstudy.metagrads.base import detached
 from quickstudy.optim.problems import Problems
-from quickstudy.training.outer import Outer, OuterOptions
+from quickstudy.training.options import OuterOptions
+from quickstudy.training.outer import Outer
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from quickstudy.registry import Part, learners, models, recipes, sources
-from quickstudy.training.config import Protocol, RunConfig
+from quickstudy.training.config import RunConfig
+from quickstudy.training.protocol import Protocol
 
 _SCHEDULE = {"pct_start": 0.05, "cycle_momentum": False}
 

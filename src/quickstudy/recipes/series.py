@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from quickstudy.registry import learners, models, recipes, sources
-from quickstudy.training.config import Protocol, RunConfig
+from quickstudy.training.config import RunConfig
+from quickstudy.training.protocol import Protocol
 
 
 @recipes.register("lines-lstm")

@@ -16,7 +16,8 @@ from quickstudy.learners import GradientLearner, Learner
 from quickstudy.runs.run import Run
 from quickstudy.runs.train import train
 from quickstudy.storage.atomic import write_text
-from quickstudy.training.config import Protocol, RunConfig
+from quickstudy.training.config import RunConfig
+from quickstudy.training.protocol import Protocol
 
 UNTRAINED = "untrained network"
 _UNTRAINED_EPISODES = 200

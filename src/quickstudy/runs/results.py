@@ -11,8 +11,8 @@ from quickstudy.errors import fitting_together
 from quickstudy.evaluation.result import Result
 from quickstudy.storage.atomic import write_text
 from quickstudy.storage.json import read_json
-from quickstudy.training.config import Protocol
 from quickstudy.training.progress import duration
+from quickstudy.training.protocol import Protocol
 
 HEAD = """<!-- Made by `python -m quickstudy.runs.results` of results/*.json. Do not edit. -->
 

@@ -27,8 +27,9 @@ from quickstudy.storage.json import read_json
 from quickstudy.storage.tensors import load_tensors
 from quickstudy.tasks.base import Sampling, Source
 from quickstudy.training import splits
-from quickstudy.training.build import Parts, build, calibrated, initial_params, restored_learner
+from quickstudy.training.build import Parts, build, calibrated, initial_params
 from quickstudy.training.config import RunConfig
+from quickstudy.training.learner import restored_learner
 from quickstudy.training.metrics import read_metrics
 from quickstudy.training.progress import Progress
 from quickstudy.version import __version__

@@ -15,7 +15,8 @@ from quickstudy.storage.folders import check_name
 from quickstudy.storage.tensors import FORMAT
 from quickstudy.tasks.base import Sampling
 from quickstudy.training.choice import Choose
-from quickstudy.training.outer import OuterOptions
+from quickstudy.training.options import OuterOptions
+from quickstudy.training.protocol import Protocol, tuples
 
 PARTS: dict[str, registry.Registry[Any, Any]] = {
     "tasks": registry.sources,
@@ -25,6 +26,11 @@ PARTS: dict[str, registry.Registry[Any, Any]] = {
 
 
 Init = Literal["given", "fresh"]
+_CHOICES = {"init": Init, "choose": Choose, "vectorize": Vectorize, "compile": Compile, "precision": Precision}
+_AT_LEAST_ONE = (
+    "shots", "batch", "calibration_episodes", "meta_batch", "validate_every", "validation_episodes", "checkpoint_every",
+    "log_every",
+)  # fmt: skip
 _MOST = 1 << 24  # examples at once; of images of 28 x 28 pixels, 50 GB
 
 
@@ -33,36 +39,6 @@ class _Stored(TypedDict):
 
     name: str
     options: dict[str, Any]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Protocol:
-    """One figure of a published evaluation: what is measured, and what others report.
-
-    steps: inner steps at evaluation (None: the learner's). published: the figure in `source`, in % for accuracy.
-    target: what this recipe means to reach; `error` says that figure and target are error rates (100 − accuracy).
-    gain: what it means to reach, in points above the untrained network. scratch_rates: inner rates of which the
-    untrained network is given its best on validation tasks; empty leaves it the learner's own.
-    """
-
-    name: str
-    ways: int = 5
-    shots: int = 1
-    queries: int = 15
-    episodes: int = 1000
-    steps: int | None = None
-    split: str = "test"
-    published: float | None = None
-    source: str = ""
-    target: float | None = None
-    error: bool = False
-    gain: float | None = None
-    scratch_rates: tuple[float, ...] = ()
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Protocol:
-        """The inverse of `asdict`, of what has the fields of a protocol."""
-        return cls(**{name: _tuples(value) for name, value in data.items()})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,25 +156,10 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         check_name(self.name)
-        for name in (
-            "shots",
-            "batch",
-            "calibration_episodes",
-            "meta_batch",
-            "validate_every",
-            "validation_episodes",
-            "checkpoint_every",
-            "log_every",
-        ):
+        for name in _AT_LEAST_ONE:
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, found {getattr(self, name)}.")
-        for name, kind in (
-            ("init", Init),
-            ("choose", Choose),
-            ("vectorize", Vectorize),
-            ("compile", Compile),
-            ("precision", Precision),
-        ):
+        for name, kind in _CHOICES.items():
             if getattr(self, name) not in get_args(kind):
                 raise unknown_name(f"value of {name}", getattr(self, name), get_args(kind))
         _ = self.outer  # checks what it is given
@@ -280,13 +241,13 @@ class RunConfig:
         for name, value in data.items():
             if name in PARTS:
                 _require(name, value, _Stored)
-                values[name] = Part(PARTS[name], value["name"], {n: _tuples(v) for n, v in value["options"].items()})
+                values[name] = Part(PARTS[name], value["name"], {n: tuples(v) for n, v in value["options"].items()})
             elif name == "protocols":
                 _require(name, value, list[Protocol])
                 values[name] = tuple(map(Protocol.from_json, value))
             else:
                 _require(name, value, hints[name])
-                values[name] = _tuples(value) if name == "trainable" else value
+                values[name] = tuples(value) if name == "trainable" else value
         return cls(**values)
 
     def with_tasks(self, tasks: Part[Any]) -> RunConfig:
@@ -295,11 +256,6 @@ class RunConfig:
             self, tasks=tasks, train_ways=None, train_shots=None, train_queries=None, min_ways=None, min_shots=None,
             train_support=None, train_groups=None, shuffle_labels=False, target_offset=0.0, protocols=(),
         )  # fmt: skip
-
-
-def _tuples(value: Any) -> Any:
-    """JSON has no tuples; options that are sequences are tuples everywhere."""
-    return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
 
 
 def _require(name: str, value: Any, hint: Any) -> None:
