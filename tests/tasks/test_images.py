@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import logging
+import shutil
 import struct
 import sys
 import zlib
@@ -200,6 +201,22 @@ def test_given_splits_are_kept_and_missing_ones_are_cut_from_training(photos: Pa
     (tmp_path / "test" / "class0").symlink_to(photos / "class0")
     with pytest.raises(DataError, match="class 'class0' is in both 'train' and 'test'"):
         folder(root=str(tmp_path), size=16)
+
+
+def test_a_class_may_be_called_train(photos: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Such as that of locomotives; while folders of files alone that are all called as splits are no classes."""
+    whole = tmp_path / "whole"
+    shutil.copytree(photos, whole)
+    for name, new in (("class8", "train"), ("class9", "test")):
+        (whole / name).rename(whole / new)
+    with caplog.at_level("INFO", "quickstudy"):
+        source = folder(root=str(whole), size=16)
+    assert {source.pool.name(i) for i in range(10)} == {*(f"class{i}" for i in range(8)), "train", "test"}
+    assert "it is read as the class 'train'" in caplog.text
+    for name in [f"class{i}" for i in range(8)]:
+        shutil.rmtree(whole / name)
+    with pytest.raises(DataError, match="train has no sub-folders"):
+        folder(root=str(whole), size=16)
 
 
 def test_folder_refuses_options_that_do_not_exist(photos: Path) -> None:

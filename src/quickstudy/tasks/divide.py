@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch import Tensor
 from quickstudy import rng
 from quickstudy.errors import ConfigError, DataError
 from quickstudy.formats.records import say
+from quickstudy.formats.rows import holds_rows
 from quickstudy.storage.json import fitting, read_json
 from quickstudy.tasks.base import SPLITS
 
@@ -54,10 +55,28 @@ def split_places(root: str | Path, suffixes: Sequence[str] = ()) -> dict[str, Pa
     """Where the records of each split lie: in `root`, in folders, or files, that are called 'train', 'val' and 'test'.
 
     Where nothing is called 'train', all records lie at `root` itself, as 'train'. 'val' may be called 'valid',
-    'validation' or 'dev'. suffixes: of files that hold many records each.
+    'validation' or 'dev'. A folder 'train' that holds files alone, beside classes, is the class of that name. suffixes:
+    of files that hold many records each.
     """
     found = named_places(root, suffixes)
-    return found if "train" in found else {"train": Path(root)}
+    if "train" not in found or _is_class(found["train"], Path(root)):
+        return {"train": Path(root)}
+    return found
+
+
+def _is_class(folder: Path, root: Path) -> bool:
+    """Whether a folder that is called as a split is a class: it holds files alone, and other folders are beside it."""
+    if not folder.is_dir() or holds_rows(folder) or any(path.is_dir() for path in _seen(folder)):
+        return False
+    parts = {name for names in _CALLED.values() for name in names}
+    if all(path.name in parts for path in _seen(root) if path.is_dir()):
+        return False
+    say([f"{folder} holds files alone, beside folders of classes: it is read as the class {folder.name!r}."])
+    return True
+
+
+def _seen(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.iterdir() if not path.name.startswith("."))
 
 
 def named_places(root: str | Path, suffixes: Sequence[str] = ()) -> dict[str, Path]:
