@@ -13,6 +13,7 @@ from torch import Tensor
 
 import quickstudy as qs
 from quickstudy.errors import ConfigError, DataError
+from quickstudy.registry import sources
 from quickstudy.tasks.classes import ClassSource
 from quickstudy.tasks.folder import folder
 
@@ -99,6 +100,9 @@ def test_a_class_of_one_group_cannot_be_split() -> None:
     source = qs.tasks.arrays(
         torch.randn(60, 2), [i % 6 for i in range(60)], groups=[i % 6 for i in range(60)], val=0, test=0
     )
+    uneven = spoken(2, 3, own=True).sampled(qs.Sampling(ways=2, shots=5, queries=1))
+    with pytest.raises(DataError, match="has groups of 3, 3 examples: of these no choice gives 5 shots and leaves"):
+        uneven.check("train")
     with pytest.raises(DataError, match="All examples of the class '0' .* are of one group"):
         source.sampled(SIZE).check("train")
     with pytest.raises(ConfigError, match="'apart' or 'within', found 'near'"):
@@ -123,3 +127,16 @@ def test_a_pattern_in_the_names_of_files_says_the_group(tmp_path: Path, caplog: 
     assert "The groups of 1 of 55 records are not known" in caplog.text and "other.png" in caplog.text
     with pytest.raises(ConfigError, match=r"'track\(' is no regular expression"):
         folder(**options, group="track(")
+
+
+def test_a_column_of_groups_that_one_split_alone_has(tmp_path: Path) -> None:
+    """Records of the others are of unknown groups, which is refused where they are tested on."""
+    pytest.importorskip("tokenizers")
+    for split, classes, column in (("train", "abcdef", True), ("test", "ghij", False)):
+        rows = [f"{c} {i} said,{c}" + f",{i % 3}" * column for c in classes for i in range(6)]
+        (tmp_path / f"{split}.csv").write_text("\n".join(["text,label" + ",who" * column, *rows]) + "\n")
+    options = ("group", "who", "vocabulary", "300")
+    source = sources.make("records", root=str(tmp_path), format="text", options=options)
+    with pytest.raises(DataError, match="'test' has records of which nobody knows the group"):
+        source.sampled(qs.Sampling(2, 1, 2)).check("test")
+    source.sampled(qs.Sampling(2, 1, 2)).check("train")

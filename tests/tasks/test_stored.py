@@ -85,6 +85,20 @@ def test_other_files_or_formats_are_read(tmp_path: Path, decoded: list[str]) -> 
     assert len(decoded) == 19
 
 
+def test_a_format_is_all_that_it_holds(tmp_path: Path) -> None:
+    """Another tokenizer, which a format does not print, gives other numbers for the same files."""
+    pytest.importorskip("tokenizers")
+    for i, text in enumerate(["where is my card", "what does it cost", "my card is lost", "cards and costs", "is it"]):
+        (tmp_path / f"{i}.txt").write_text(text)
+    taught = (["where is my card"] * 9, ["what does it cost, and is it lost"] * 9)
+    one, other = (formats.make("text", vocabulary=300).learn(texts) for texts in taught)
+    some = one.find([tmp_path / f"{i}.txt" for i in range(5)], labelled=False)
+    first, second = read(one, some, "refuse"), read(other, some, "refuse")
+    plain = other.store(some.items)
+    assert all(torch.equal(second.stored.x[name], plain.x[name]) for name in plain.x)
+    assert any(not torch.equal(second.stored.x[name], first.stored.x[name]) for name in plain.x)
+
+
 def test_what_is_skipped_is_skipped_again_and_said_again(tmp_path: Path, decoded: list[str]) -> None:
     some = records(tmp_path)
     some.items[1].write_bytes(b"no image")

@@ -112,7 +112,7 @@ class ClassSource(Source):
                 f"{total}. Lower the ways (--ways, or --train-ways while training), or add classes."
             )
         if self.records is not None:
-            self.records.check(split, table.classes, self.pool)
+            self.records.check(split, table.classes, self.pool, size.shots)
         counts = self.pool.counts[table.classes]
         least = int(counts.argmin())
         if int(counts[least]) < need:

@@ -142,7 +142,7 @@ def _together(
     """The groups of all records that were kept, in their order; None if they have none."""
     if all(part is None for part in members.values()):
         return None
-    groups = [(part or [])[i] for split, part in members.items() for i in stored[split].kept]
+    groups = [part[i] if part else "" for split, part in members.items() for i in stored[split].kept]
     unknown = [name for name, group in zip(names, groups, strict=True) if not group]
     if unknown:
         say([f"The groups of {len(unknown)} of {len(names)} records are not known, the first of {unknown[0]}."])

@@ -145,8 +145,9 @@ class Groups:
         items = draw.topk(size.shots + size.queries, dim=2).indices
         return Drawn(classes, items, torch.ones_like(items[..., size.shots :], dtype=torch.bool))
 
-    def check(self, split: str, ids: Tensor, pool: Pool) -> None:
-        """Raise DataError, naming a class, where a held-out split has records of unknown groups, or too few groups."""
+    def check(self, split: str, ids: Tensor, pool: Pool, shots: int) -> None:
+        """Raise DataError, naming a class, where a held-out split has records of unknown groups, or where no choice of
+        groups gives so many shots and leaves a query."""
         rows, exists = self._rows(ids, pool)
         of, nobody = self.of[rows], ids[(self.unknown[rows] & exists).any(1)]
         if split != "train" and len(nobody):
@@ -160,6 +161,18 @@ class Groups:
             raise DataError(
                 f"All examples of the class {pool.name(int(ids[alone][0]))!r} of the split {split!r} are of one group, "
                 "and a group is in support or in query. Add examples of other groups, or leave the class out."
+            )
+        sizes = torch.zeros((len(ids), self.count), dtype=torch.int64, device=ids.device)
+        sizes = sizes.scatter_add_(1, of, exists.long())
+        smallest = torch.where(sizes > 0, sizes, torch.iinfo(torch.int64).max).amin(1)
+        few = sizes.sum(1) - smallest < shots
+        if self.rule == "apart" and bool(few.any()):
+            worst = int(few.nonzero()[0])
+            own = ", ".join(map(str, sizes[worst][sizes[worst] > 0].sort(descending=True).values[:8].tolist()))
+            raise DataError(
+                f"The class {pool.name(int(ids[worst]))!r} of the split {split!r} has groups of {own} examples: of "
+                f"these no choice gives {shots} shots and leaves a query in another group. Lower the shots, or add "
+                "examples of other groups."
             )
 
 

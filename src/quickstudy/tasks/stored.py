@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import shutil
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict
@@ -148,7 +150,8 @@ def _key(format: Format, items: Sequence[Any], broken: Broken) -> str | None:
     if len(items) < _MANY and sum(state.st_size for state in states) < _LARGE:
         return None
     files = [f"{os.path.abspath(i)}\0{s.st_size}\0{s.st_mtime_ns}" for i, s in zip(items, states, strict=True)]
-    return checksum(os.fsencode("\n".join(files)), f"{_VERSION} {format!r} {broken}")[:32]
+    every = json.dumps([_VERSION, type(format).__name__, asdict(format), broken], sort_keys=True)  # type: ignore[call-overload]
+    return checksum(os.fsencode("\n".join(files)), every)[:32]
 
 
 def _from_disk(folder: Path) -> Read | None:
