@@ -210,6 +210,15 @@ def test_words_of_a_command_name_folders(place: Path) -> None:
         domains(domains=words, held_out=("sings",))
 
 
+def test_records_that_are_trained_on_and_held_out_are_named(place: Path, caplog: pytest.LogCaptureFixture) -> None:
+    options = ("size", "8")
+    domains(domains=(f"one={place / 'tiles'}", f"two={place / 'tiles'}"), options=options)
+    assert "which is held out for" not in caplog.text
+    caplog.clear()
+    domains(domains=(f"one={place / 'tiles'}", f"two={place / 'tiles'}"), held_out=("two",), options=options)
+    assert "32 of 32 records of the domain 'two', which is held out for 'test', are in 'one', too" in caplog.text
+
+
 def test_a_domain_of_one_class_is_refused_by_name(place: Path) -> None:
     picture(place / "lone" / "only" / "1.png", 3)
     words = (f"tiles={place / 'tiles'}", f"lone={place / 'lone'}")

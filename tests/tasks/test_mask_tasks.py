@@ -159,3 +159,33 @@ def test_shots_may_vary(concepts: Path) -> None:
     source = at(concepts, val=0.0, test=0.0).sampled(Sampling(2, 3, 2, min_shots=1))
     counts = source.episodes("train", torch.arange(40)).support.mask.sum(1)
     assert counts.unique().tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize("ways", [2, 3])
+def test_frames_of_one_film_are_on_one_side_of_a_task(tmp_path: Path, ways: int) -> None:
+    for number, (name, shade) in enumerate(SHADES.items()):
+        for i in range(6):
+            image, mask = drawing(10 * number + i, shade)
+            save(tmp_path / "a" / name / "images" / f"film{i % 3}_{i}.png", image)
+            save(tmp_path / "a" / name / "masks" / f"film{i % 3}_{i}.png", mask)
+    source = at(tmp_path / "a", ways, 2, 2, val=0.0, test=0.0, group="film([0-9]+)_")
+    check_source(source, ("train",))
+    assert source.records is not None and source.records.count == 3
+    every = source.spec.format.features(source.x)
+    tasks = source.episodes("train", torch.arange(30))
+    sides = [(part.x.flatten(2)[:, :, None] == every.flatten(1)).all(-1).long().argmax(-1) for part in tasks]  # type: ignore[union-attr]
+    for given, asked in zip(*(source.records.of[side] for side in sides), strict=True):
+        assert not set(given.tolist()) & set(asked.tolist())
+    with pytest.raises(DataError, match="of the split 'train' are of one group"):
+        at(tmp_path / "a", val=0.0, test=0.0, group="(film)").check("train")
+    with pytest.raises(DataError, match="'test' has records of which nobody knows the group"):
+        at(tmp_path / "a", val=0.2, test=0.2, group="film([0-1])_").check("test")
+
+
+def test_images_that_are_there_twice_are_named(concepts: Path, caplog: pytest.LogCaptureFixture) -> None:
+    at(concepts)
+    assert "are equal to another" not in caplog.text
+    for part in ("images", "masks"):
+        (concepts / "cat" / part / "again.png").write_bytes((concepts / "cat" / part / "0.png").read_bytes())
+    at(concepts)
+    assert "1 images are equal to another that may be in the same task" in caplog.text

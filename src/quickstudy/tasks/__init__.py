@@ -8,7 +8,7 @@ from quickstudy.tasks.folder import folder
 from quickstudy.tasks.gaussian_process import gaussian_process
 from quickstudy.tasks.glyphs import glyphs
 from quickstudy.tasks.linear import linear
-from quickstudy.tasks.masks import masks
+from quickstudy.tasks.mask_files import masks
 from quickstudy.tasks.mixed_tables import mixed_tables
 from quickstudy.tasks.networks import networks
 from quickstudy.tasks.omniglot import omniglot

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import logging
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import torch
+from torch import Tensor
 
 from quickstudy.errors import ConfigError, DataError, unknown_name
 from quickstudy.files import require_regular
@@ -18,10 +22,13 @@ from quickstudy.storage.json import read_json
 from quickstudy.tasks.base import Source
 from quickstudy.tasks.classes import ClassSource
 from quickstudy.tasks.domains import Domains, Weights, of_domain
+from quickstudy.tasks.pool import TensorPool
+from quickstudy.tasks.stored import prints
 from quickstudy.tasks.tree import read_tree
 
 _REMEDY = "Write one object for each domain, with the options of its source."
 _SUFFIXES = (".toml", ".json")
+_log = logging.getLogger("quickstudy")
 
 
 @dataclass(frozen=True)
@@ -85,7 +92,27 @@ def domains(
     for one in described:
         with of_domain(one.name):
             members[one.name] = _made(replace(one, held=held.get(one.name, "")), shared)
+    _say_shared(members, held)
     return Domains(members=members, held=held, weights=weights)
+
+
+def _say_shared(members: Mapping[str, Source], held: Mapping[str, str]) -> None:
+    """Name, in a warning, domains that are held out and have records that another one has, too."""
+    seen = {name: pool for name, source in members.items() if (pool := _prints(source)) is not None}
+    for name, own in seen.items():
+        for other, theirs in seen.items():
+            if held.get(name) != held.get(other) and name in held and (count := int(torch.isin(own, theirs).sum())):
+                _log.warning(
+                    "%d of %d records of the domain %r, which is held out for %r, are in %r, too: it is no new one, "
+                    "and figures look better than they are. Take them out of one of both.",
+                    count, len(own), name, held[name], other,
+                )  # fmt: skip
+
+
+def _prints(source: Source) -> Tensor | None:
+    """Fingerprints of all records of a source; None where it has no pool of them."""
+    pool = source.pool if isinstance(source, ClassSource) else None
+    return prints(pool.x) if isinstance(pool, TensorPool) else None
 
 
 def _made(one: Described, shared: Format) -> Source:

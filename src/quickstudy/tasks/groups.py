@@ -145,23 +145,25 @@ class Groups:
         items = draw.topk(size.shots + size.queries, dim=2).indices
         return Drawn(classes, items, torch.ones_like(items[..., size.shots :], dtype=torch.bool))
 
+    def check_shown(self, split: str, shows: Tensor, names: Sequence[str]) -> None:
+        """DataError where the images that show a concept, shows (C, n) bool, are of unknown groups in a held-out split,
+        or all of one group. names: of the concepts."""
+        for name, there in zip(names, shows, strict=True):
+            if split != "train" and bool((there & self.unknown).any()):
+                raise DataError(_unknown(split, name))
+            if bool(there.any()) and len(self.of[there].unique()) == 1:  # type: ignore[no-untyped-call]
+                raise DataError(_of_one(split, name))
+
     def check(self, split: str, ids: Tensor, pool: Pool, shots: int) -> None:
         """Raise DataError, naming a class, where a held-out split has records of unknown groups, or where no choice of
         groups gives so many shots and leaves a query."""
         rows, exists = self._rows(ids, pool)
         of, nobody = self.of[rows], ids[(self.unknown[rows] & exists).any(1)]
         if split != "train" and len(nobody):
-            raise DataError(
-                f"The split {split!r} has records of which nobody knows the group, the first in the class "
-                f"{pool.name(int(nobody[0]))!r}: one group might be in support and query alike, and figures look "
-                "better than they are. Name the groups, or train on such records only."
-            )
+            raise DataError(_unknown(split, pool.name(int(nobody[0]))))
         alone = (of.eq(of[:, :1]) | ~exists).all(1)
         if self.rule == "apart" and bool(alone.any()):
-            raise DataError(
-                f"All examples of the class {pool.name(int(ids[alone][0]))!r} of the split {split!r} are of one group, "
-                "and a group is in support or in query. Add examples of other groups, or leave the class out."
-            )
+            raise DataError(_of_one(split, pool.name(int(ids[alone][0]))))
         sizes = torch.zeros((len(ids), self.count), dtype=torch.int64, device=ids.device)
         sizes = sizes.scatter_add_(1, of, exists.long())
         smallest = torch.where(sizes > 0, sizes, torch.iinfo(torch.int64).max).amin(1)
@@ -174,6 +176,21 @@ class Groups:
                 f"these no choice gives {shots} shots and leaves a query in another group. Lower the shots, or add "
                 "examples of other groups."
             )
+
+
+def _unknown(split: str, name: str) -> str:
+    return (
+        f"The split {split!r} has records of which nobody knows the group, the first in the class {name!r}: one group "
+        "might be in support and query alike, and figures look better than they are. Name the groups, or train on such "
+        "records only."
+    )
+
+
+def _of_one(split: str, name: str) -> str:
+    return (
+        f"All examples of the class {name!r} of the split {split!r} are of one group, and a group is in support or in "
+        "query. Add examples of other groups, or leave the class out."
+    )
 
 
 def _chosen(keys: Tensor, side: Tensor, of: Tensor, exists: Tensor, shots: int, queries: int) -> tuple[Tensor, Tensor]:

@@ -11,22 +11,19 @@ from torch import Tensor
 
 from quickstudy import rng
 from quickstudy.episode import Episode, Examples, Features, leaves, map_features
-from quickstudy.errors import ConfigError, DataError, first_of
-from quickstudy.formats.augment import Augment
+from quickstudy.errors import ConfigError, DataError
 from quickstudy.formats.distortion import Distortion
-from quickstudy.formats.records import Broken, say
-from quickstudy.registry import formats, sources, targets
 from quickstudy.spec import TaskSpec
-from quickstudy.targets.maps import IGNORED, LabelMaps
-from quickstudy.tasks.base import SPLITS, Sampling, Source, presence
-from quickstudy.tasks.divide import split_classes
-from quickstudy.tasks.pasted import Photographs, photographs_at
-from quickstudy.tasks.stored import read
+from quickstudy.targets.maps import IGNORED
+from quickstudy.tasks.base import Sampling, Source, presence
+from quickstudy.tasks.groups import Groups
+from quickstudy.tasks.pasted import Photographs
 
 _PLAIN, _SAMPLING = Distortion(), Sampling(ways=2, shots=5, queries=5)
-_CONCEPTS, _IMAGES, _SIZES, _AUGMENT, _PASTE, _OTHERS = range(6)
-_POSITIVE = (1 << 62) - 1
-_IGNORE = 255
+_CONCEPTS, _IMAGES, _SIZES, _AUGMENT, _PASTE, _OTHERS, _SIDES = range(7)
+_ATTEMPTS = 24
+IGNORE = 255
+"""The id of pixels that count nowhere."""
 _AT_ONCE = 256  # maps
 
 
@@ -38,7 +35,7 @@ class MaskSource(Source):
     show, 0 for the background and IGNORED. splits: the concepts (S,) of each split, numbers in `names`. Shots and
     queries count images: the first shows the first concept, the second the second, and so on in turn, and no image is
     in a task twice. ignore: the id of pixels that count nowhere. augmentation: of training examples. photographs: what
-    images are pasted on, if they are.
+    images are pasted on, if they are. records: which group each image is of; no group is in both support and query.
     """
 
     x: Features
@@ -48,9 +45,10 @@ class MaskSource(Source):
     spec: TaskSpec
     sampling: Sampling = _SAMPLING
     seed: int = 0
-    ignore: int = _IGNORE
+    ignore: int = IGNORE
     augmentation: Distortion = _PLAIN
     photographs: Photographs | None = None
+    records: Groups | None = None
 
     @property
     def balanced(self) -> bool:
@@ -72,13 +70,15 @@ class MaskSource(Source):
     def to(self, device: torch.device | str) -> MaskSource:
         splits = {split: ids.to(device) for split, ids in self.splits.items()}
         photographs = None if self.photographs is None else self.photographs.to(device)
-        x = map_features(lambda t: t.to(device), self.x)
-        return replace(self, x=x, maps=self.maps.to(device), splits=splits, photographs=photographs)
+        x, records = map_features(lambda t: t.to(device), self.x), self.records and self.records.to(device)
+        return replace(
+            self, x=x, maps=self.maps.to(device), splits=splits, photographs=photographs, records=records
+        )  # fmt: skip
 
     @cached_property
     def shows(self) -> Tensor:
         """Which concepts each image shows, (C, n) bool."""
-        return _shown(self.maps, len(self.names))
+        return shown(self.maps, len(self.names))
 
     def check(self, split: str) -> None:
         self.known(split)
@@ -99,6 +99,8 @@ class MaskSource(Source):
                 f"{f' ({len(short)} concepts have too few)' if len(short) > 1 else ''}. Add images, lower the shots or "
                 f"queries, or leave small concepts out (--tasks.min-class {need})."
             )
+        if self.records is not None:
+            self.records.check_shown(split, self.shows[ids], [self.names[i] for i in ids.tolist()])
 
     def classes(self, split: str) -> list[str]:
         return [self.names[i] for i in self.splits[split].tolist()]
@@ -152,7 +154,7 @@ class MaskSource(Source):
         assert self.photographs is not None
         each = self.photographs.distractors
         allowed = self.shows[self.splits[split]].any(0) & ~self.shows[concepts].any(1)
-        order = rng.bits(rng.fold(keys, _OTHERS), (len(self.maps),)) >> 1 & _POSITIVE
+        order = rng.bits(rng.fold(keys, _OTHERS), (len(self.maps),))
         chosen = torch.where(allowed, order, -1).topk(images.shape[1] * each, dim=1)
         if bool((chosen.values < 0).any()):
             raise DataError(
@@ -165,10 +167,13 @@ class MaskSource(Source):
         """The images of each task, (T, K + Q): at random, each one that shows the concept whose turn it is."""
         size, count = self.sampling, concepts.shape[1]
         turns = [*(i % count for i in range(size.shots)), *(i % count for i in range(size.queries))]
-        order = rng.bits(rng.fold(keys, _IMAGES), (len(self.maps),)) >> 1 & _POSITIVE
+        order = rng.bits(rng.fold(keys, _IMAGES), (len(self.maps),))
+        sides = None if self.records is None else self._sides(split, self.records, concepts, keys)
         drawn = []
-        for turn in turns:
+        for place, turn in enumerate(turns):
             chances = torch.where(self.shows[concepts[:, turn]], order, -1)
+            if sides is not None:
+                chances = torch.where(sides == (place < size.shots), chances, -1)
             most, image = chances.max(1)
             if bool((most < 0).any()):
                 short = int(concepts[int((most < 0).nonzero()[0]), turn])
@@ -180,6 +185,25 @@ class MaskSource(Source):
             drawn.append(image)
         return torch.stack(drawn, 1)
 
+    def _sides(self, split: str, groups: Groups, concepts: Tensor, keys: Tensor) -> Tensor:
+        """Which images may be in the support set of each task, (T, n) bool; the others may be asked about."""
+        size, count = self.sampling, concepts.shape[1]
+        allowed = torch.zeros((len(keys), len(self.maps)), dtype=torch.bool, device=keys.device)
+        shown, left = self.shows[concepts], torch.arange(len(keys), device=keys.device)
+        for attempt in range(_ATTEMPTS):
+            draw = rng.bits(rng.fold(rng.fold(keys[left], _SIDES), attempt), (groups.count,)) & 1
+            side = draw.bool()[:, groups.of]
+            given, asked = (shown[left] & one[:, None] for one in (side, ~side))
+            well = (given.sum(2) >= -(-size.shots // count)).all(1) & (asked.sum(2) >= -(-size.queries // count)).all(1)
+            allowed[left[well]] = side[well]
+            left = left[~well]
+            if not len(left):
+                return allowed
+        raise DataError(
+            f"The images of a task in the split {split!r} are of so few groups that none is left for {size.shots} "
+            f"shots on one side and {size.queries} queries on the other. Add images of other groups, or lower both."
+        )
+
     def _labels(self, concepts: Tensor, images: Tensor) -> Tensor:
         """The ids of each pixel in its task, (T, K + Q, height, width)."""
         new = torch.zeros((len(concepts), len(self.names) + 1), dtype=torch.int64, device=concepts.device)
@@ -190,72 +214,7 @@ class MaskSource(Source):
         return new.gather(1, maps.flatten(1)).view_as(maps)
 
 
-@sources.register("masks", data="images and their masks", places=("root", "photographs"))
-def masks(
-    *,
-    root: str,
-    size: int = 64,
-    photographs: str = "",
-    distractors: int = 0,
-    val: float = 0.2,
-    test: float = 0.2,
-    split_seed: int = 0,
-    broken: Broken = "refuse",
-    min_class: int = 0,
-    flip: float = 0.0,
-    rotate: float = 0.0,
-    scale: float = 0.0,
-    shear: float = 0.0,
-    translate: float = 0.0,
-    elastic: float = 0.0,
-) -> MaskSource:
-    """Your own masks: images, and for each a picture that says what its pixels show.
-
-    A task is a few images of one concept (or of several: --ways 3) and their masks; all else is background.
-
-    root: a folder with `images` and `masks`, of equal names, and a file classes.txt that names the values of masks; or
-        with a sub-folder for each concept, with `images` and `masks` in it, or with images that are transparent where
-        the concept is not.
-    size: of a side, in pixels, that images and masks are brought to.
-    photographs: a folder of pictures that transparent images are pasted on, each at a random place and size.
-    distractors: how many others are pasted beside each, as background.
-    val, test: shares of the concepts that are held out, at random by `split_seed`.
-    split_seed: which these are.
-    broken: whether an image or mask that cannot be read stops everything ('refuse') or is left out ('skip').
-    min_class: concepts that fewer images show are left out, which is said; their pixels are background.
-    flip: share of training images that are mirrored.
-    rotate, scale, shear, translate, elastic: distortion of training images, and of their masks; see `Augment`.
-
-    Raises DataError, naming the file, for masks of another size than their image, and for values that have no name.
-    """
-    format, target = formats.make("image", size=size), targets.make("masks", size=size, ignore=_IGNORE)
-    found = format.find_maps(root)
-    if found.labels is None:
-        raise DataError(f"{root} has no masks.")
-    stored = read(format, found, broken).stored
-    some = found.chosen(stored.kept)
-    maps, kept, left_out = format.maps(some.items, some.labels, broken)
-    say([*stored.notices, *([f"{len(left_out)} masks left out: {first_of(left_out)}"] if left_out else [])])
-    if not kept:
-        raise DataError(f"None of the {format.what} in {root} could be read. Give others.")
-    x = map_features(lambda t: t[kept], stored.x)
-    paste = None
-    if photographs:
-        paste = photographs_at(photographs, format, some.chosen(kept), distractors, val, test, split_seed)
-    elif distractors:
-        raise ConfigError("distractors are pasted on photographs, and there are none. Give --tasks.photographs.")
-    return MaskSource(
-        x=x,
-        maps=maps.ids,
-        names=maps.names,
-        splits=_splits(maps, root, val, test, split_seed, min_class),
-        spec=TaskSpec(format, target),
-        augmentation=Augment(rotate, scale, shear, translate, elastic, flip=flip),
-        photographs=paste,
-    )
-
-
-def _shown(maps: Tensor, count: int) -> Tensor:
+def shown(maps: Tensor, count: int) -> Tensor:
     """Which of `count` classes there are in each map of (n, height, width), (C, n) bool."""
     there = torch.zeros((len(maps), count), dtype=torch.bool, device=maps.device)
     for rows in torch.arange(len(maps), device=maps.device).split(_AT_ONCE):  # type: ignore[no-untyped-call]
@@ -263,18 +222,3 @@ def _shown(maps: Tensor, count: int) -> Tensor:
         there[rows] = torch.zeros_like(there[rows]).scatter_(1, flat.clamp(min=0), True)
     there[:, 0] &= (maps == 0).flatten(1).any(1)
     return there.T.contiguous()
-
-
-def _splits(maps: LabelMaps, root: str, val: float, test: float, seed: int, least: int) -> dict[str, Tensor]:
-    """The concepts of each split; those that too few images show are of none."""
-    shown = _shown(maps.ids, len(maps.names))
-    counts, blank = shown.sum(1), int((~shown[1:].any(0)).sum())
-    ids = torch.tensor([i for i in range(1, len(maps.names)) if counts[i] >= max(least, 1)], dtype=torch.int64)
-    small = [name for i, name in enumerate(maps.names) if i and counts[i] < max(least, 1)]
-    notices = [f"{len(small)} concepts left out, which fewer than {max(least, 1)} images show: {first_of(small)}"]
-    notices = (notices if small else []) + ([f"{blank} images show nothing but background."] if blank else [])
-    say(notices)
-    if not len(ids):
-        raise DataError(f"The masks in {root} show nothing but background. Give masks that hold a concept.")
-    chosen = split_classes(len(ids), val, test, seed, least=1)
-    return {split: ids[chosen[split]] for split in SPLITS}
