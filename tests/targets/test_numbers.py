@@ -10,6 +10,7 @@ from torch import Tensor
 
 from quickstudy.episode import Examples
 from quickstudy.errors import DataError, ShapeError
+from quickstudy.formats.records import Placed
 from quickstudy.registry import targets
 from quickstudy.targets.base import Distribution, Units
 
@@ -54,6 +55,8 @@ def test_single_numbers_become_a_column(labels: Any) -> None:
 def test_labels_that_are_no_numbers_are_refused() -> None:
     with pytest.raises(DataError, match="labels must be numbers"):
         ONE.encode(["high", "low"])
+    with pytest.raises(DataError, match=r"prices\.csv, line 3: labels must be numbers.*found '€1,200'"):
+        ONE.encode(["7", Placed("€1,200", "prices.csv, line 3")])
     with pytest.raises(DataError, match="in 1 examples, first in example 2"):
         ONE.encode([0.0, 1.0, float("nan")])
     with pytest.raises(ShapeError, match=r"y has the shape \(3,\) after its first 1 axes, expected \(2,\)"):

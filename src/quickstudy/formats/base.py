@@ -122,12 +122,17 @@ class Format(ABC):
         return self
 
     def told(self, **columns: Any) -> Format:
-        """This format with other columns to read: `label` and `group` by their names, and those to `exclude`."""
-        known = {field.name for field in fields(self)}  # type: ignore[arg-type]
+        """This format with other columns to read: `label` and `group` by their names, and those to `exclude`, of which
+        one may be given alone."""
+        known = {field.name: field.default for field in fields(self)}  # type: ignore[arg-type]
         strange = [name for name in columns if name not in known]
         if strange:
             raise ConfigError(f"{self.what.capitalize()} have no {strange[0]} to be told. Leave it out.")
-        return replace(self, **columns) if columns else self  # type: ignore[type-var]
+        given = {
+            name: (one,) if isinstance(one, str) and isinstance(known[name], tuple) else one
+            for name, one in columns.items()
+        }
+        return replace(self, **given) if given else self  # type: ignore[type-var]
 
     @property
     def cuts(self) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from quickstudy.errors import DataError, ShapeError
-from quickstudy.formats.rows import missing
+from quickstudy.gaps import missing
 
 
 class Cells(NamedTuple):

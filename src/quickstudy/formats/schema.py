@@ -15,7 +15,8 @@ from torch import Tensor
 
 from quickstudy.errors import CheckpointError, DataError, first_of
 from quickstudy.formats.records import Placed
-from quickstudy.formats.rows import missing
+from quickstudy.formats.written import written_otherwise
+from quickstudy.gaps import missing
 from quickstudy.hints import misfit
 
 Kind = Literal["number", "category", "boolean", "date", "nothing"]
@@ -169,7 +170,8 @@ def _finite(number: float, where: str) -> float:
 def learned(name: str, cells: Sequence[Any], places: Sequence[str], category: bool = False) -> Column:
     """What a column is, of some rows of it; category: it holds categories, whatever it looks like.
 
-    What tells nothing is said, through logging. Raises DataError, naming the place, where most cells are numbers.
+    What tells nothing is said, through logging, and what looks like numbers or dates but is not written so. Raises
+    DataError, naming the place, where most cells are numbers, or dates, and some are not.
     """
     known = [
         (plain(cell), place_of(cell, place))
@@ -185,16 +187,21 @@ def learned(name: str, cells: Sequence[Any], places: Sequence[str], category: bo
             if len(set(numbers)) > 1 or len(known) < len(cells):
                 return _measured(name, kind, known, numbers)  # type: ignore[arg-type]
             break
-        if kind == "number" and 2 * len(numbers) > len(known):
+        if kind != "boolean" and 2 * len(numbers) > len(known):
             cell, place = next(pair for pair, number in zip(known, read, strict=True) if number is None)
             raise DataError(
-                f"{place}, column {name!r}: the value {cell!r:.60} is not a number, but {len(numbers)} of {len(known)} "
+                f"{place}, column {name!r}: the value {cell!r:.60} is not a {kind}, but {len(numbers)} of {len(known)} "
                 "cells of this column are. Correct it, empty it, or say that the column holds categories (categories)."
             )
     else:
         counts = Counter(_written(cell) for cell, _ in known)
         if len(counts) > 1 or 0 < len(known) < len(cells):
-            if len(counts) == len(known) > 8:
+            if how := "" if category else written_otherwise(list(counts)):
+                _log.warning(
+                    "The column %r holds categories, but looks like %s. Or say that it holds categories (categories).",
+                    name, how,
+                )  # fmt: skip
+            elif len(counts) == len(known) > 8:
                 _log.warning(
                     "The column %r has another value in each of %d rows, so that it tells rows apart and nothing else. "
                     "If it is a name or an id, leave it out (exclude).",
