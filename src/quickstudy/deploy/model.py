@@ -27,7 +27,7 @@ from quickstudy.registry import OWN, models
 from quickstudy.spec import TaskSpec, check_examples
 from quickstudy.targets.answers import Answer
 from quickstudy.targets.base import Distribution
-from quickstudy.targets.maps import LabelMaps
+from quickstudy.targets.maps import BACKGROUND, LabelMaps
 from quickstudy.training.config import RunConfig
 from quickstudy.training.learner import restored_learner
 
@@ -293,6 +293,12 @@ def with_maps(format: Format, stored: Stored, records: Any, labels: Any, broken:
     maps, kept, left_out = format.maps(records, labels, broken)
     if left_out:
         say([f"{len(left_out)} masks left out: {first_of(left_out)}"])
+    there = set(maps.ids.unique().tolist())  # type: ignore[no-untyped-call]
+    unseen = [name for i, name in enumerate(maps.names) if i not in there and name != BACKGROUND]
+    if len(unseen) == len(set(maps.names) - {BACKGROUND}):
+        raise DataError(f"The masks show nothing but {BACKGROUND}. Give one at least that shows what is to be found.")
+    if unseen:
+        say([f"Classes that no mask shows are left out of all answers: {first_of(unseen)}"])
     x = map_features(lambda t: t[kept], stored.x)
     return Stored(x, [stored.kept[i] for i in kept], stored.notices), maps
 

@@ -47,7 +47,7 @@ def _png(values: Tensor, coloured: bool = False) -> bytes:
     if coloured:
         picture.putpalette([part for i in range(_MOST) for part in _colour(i)])
     buffer = io.BytesIO()
-    picture.save(buffer, format="PNG", optimize=True)
+    picture.save(buffer, format="PNG")
     return buffer.getvalue()
 
 
