@@ -258,3 +258,8 @@ def test_masks_may_be_skipped_and_other_formats_have_none(tmp_path: Path) -> Non
     assert kept == [1] and len(maps) == 1 and len(left_out) == 1
     with pytest.raises(ConfigError, match="pixels of images"):
         formats.make("table", columns=2).find_maps(tmp_path)
+
+
+def test_values_below_0_name_no_class() -> None:
+    with pytest.raises(DataError, match="holds the value -1, but pixels name classes from 0 on"):
+        IMAGE.maps([np.zeros((8, 8, 3), np.uint8)], [np.full((8, 8), -1)])

@@ -123,3 +123,11 @@ def test_from_a_file_of_rows_to_tags_with_probabilities(learner: str, tmp_path: 
         assert [name for name, _ in answer[0]] == ["hot"] and answer[1] == [] and answer.told(1) == "no tag"
     with pytest.raises(DataError, match="'cold'"):
         run.adapt(x, ["cold"] * 12)
+
+
+def test_commas_in_names_are_said(caplog: pytest.LogCaptureFixture) -> None:
+    assert Tags().learn(["dog, ball", "cat"]).names == ("cat", "dog, ball")
+    assert "1 of 2 tags have a comma" in caplog.text and "'dog; ball'" in caplog.text
+    caplog.clear()
+    Tags().learn(["dog; ball", "cat"])
+    assert not caplog.text

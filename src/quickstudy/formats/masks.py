@@ -168,6 +168,11 @@ def _of_array(label: Any, name: str) -> Tensor:
         raise DataError(f"{name} is {label!r:.60}, which is no array of whole numbers. Give one, or a file.") from error
     if values.is_floating_point():
         raise DataError(f"{name} is floating point, but its pixels name classes. Round it: mask.round().int().")
+    if values.numel() and int(values.min()) < 0:
+        raise DataError(
+            f"{name} holds the value {int(values.min())}, but pixels name classes from 0 on. Give pixels that nobody "
+            f"has labelled the value {_UNLABELLED}."
+        )
     return values.to(torch.int32) * (255 if values.dtype == torch.bool else 1)
 
 

@@ -104,8 +104,8 @@ class ClassSource(Source):
         need, ways = size.least_shots + size.queries, size.least_ways
         if not len(table.classes):
             raise DataError(
-                f"There are no classes of the split {split!r}. Hold some out where the tasks are made (--tasks.{split}, "
-                f"or a folder {split!r}), or take another split (--split)."
+                f"There are no classes of the split {split!r}. Hold some out for it where tasks are made (--tasks."
+                f"{split}, or a folder {split!r}), or take another split (--split)."
             )
         if self.tree is not None:
             self._check_tree(self.tree, split, table)
