@@ -261,5 +261,6 @@ def test_masks_may_be_skipped_and_other_formats_have_none(tmp_path: Path) -> Non
 
 
 def test_values_below_0_name_no_class() -> None:
-    with pytest.raises(DataError, match="holds the value -1, but pixels name classes from 0 on"):
-        IMAGE.maps([np.zeros((8, 8, 3), np.uint8)], [np.full((8, 8), -1)])
+    frame = np.zeros((8, 8, 3), np.uint8)
+    with pytest.raises(DataError, match="mask of image 2 holds the value -1, but pixels name classes from 0 on"):
+        IMAGE.maps([frame, frame], [np.full((8, 8), 1), np.full((8, 8), -1)])

@@ -112,11 +112,12 @@ def read_maps(
     if len(labels) != len(records):
         raise DataError(f"There are {len(records)} images but {len(labels)} masks. Give one mask for each image.")
     left_out: list[str] = []
-    pairs = list(zip(records, labels, strict=True))
-    read = list(read_all(pairs, lambda pair: _read(*pair, size), broken, left_out, "Reading masks"))
+    called = [name_of(one) if name_of(one) != name_of(None) else f"image {i + 1}" for i, one in enumerate(records)]
+    each = list(zip(records, labels, called, strict=True))
+    read = list(read_all(each, lambda one: _read(*one, size), broken, left_out, "Reading masks"))
     kept = [index for index, _ in read]
     values = torch.stack([value for _, value in read]) if read else torch.zeros(0, size, size, dtype=torch.int32)
-    told, places = [_told(labels[i]) for i in kept], [name_of(records[i]) for i in kept]
+    told, places = [_told(labels[i]) for i in kept], [called[i] for i in kept]
     return _by_name(values, told, places), kept, left_out
 
 
@@ -124,7 +125,7 @@ def _told(label: Any) -> MaskFile:
     return label if isinstance(label, MaskFile) else MaskFile(None)
 
 
-def _read(record: File, label: Any, size: int) -> Tensor:
+def _read(record: File, label: Any, called: str, size: int) -> Tensor:
     """The values (size, size) of one mask; IGNORED where its image does not reach."""
     own = oriented(record)
     if isinstance(label, MaskFile):
@@ -134,14 +135,14 @@ def _read(record: File, label: Any, size: int) -> Tensor:
             _require_edges(values, name)
     else:
         is_file = isinstance(label, str | Path | bytes) or is_picture(label)
-        name = name_of(label) if is_file else f"The mask of {name_of(record)}"
+        name = name_of(label) if isinstance(label, str | Path) else f"The mask of {called}"
         values = _values(label) if is_file else _of_array(label, name)
         if is_file:
             _require_edges(values, name)
     if values.dim() != 2 or (values.shape[1], values.shape[0]) != own:
         found = " x ".join(map(str, reversed(values.shape)))
         raise DataError(
-            f"{name} is {found} pixels, but its image {name_of(record)} is {own[0]} x {own[1]}. A mask has the size of "
+            f"{name} is {found} pixels, but its image {called} is {own[0]} x {own[1]}. A mask has the size of "
             "its image: bring it there without smoothing (nearest neighbour), or find the mask that belongs to it."
         )
     return fit_map(values, size)
