@@ -270,4 +270,14 @@ def test_a_typing_error_among_dates_is_no_category() -> None:
 
 
 def test_one_column_to_leave_out_may_be_given_alone() -> None:
-    assert Table().told(exclude="id", label="price").exclude == ("id",)
+    told = Table().told(exclude="id", label=("a", 2), categories=[3])
+    assert isinstance(told, Table)
+    assert (told.exclude, told.label, told.categories) == (("id",), "('a', 2)", ("3",))
+
+
+def test_numbers_far_from_all_that_were_learned_are_said() -> None:
+    table = Table(mixed=True).learn([{"size": float(i), "town": "ab"[i % 2]} for i in range(9)])
+    near, far = ([{"size": size, "town": "a"}] for size in (20.0, 4000.0))
+    assert table.doubts(table.store(near).x, {}) == ""
+    assert "'size' up to 1548 spreads" in table.doubts(table.store(far).x, {})
+    assert table.doubts(table.store([{"size": None, "town": "x"}]).x, {}) == ""

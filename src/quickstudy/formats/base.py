@@ -123,15 +123,16 @@ class Format(ABC):
 
     def told(self, **columns: Any) -> Format:
         """This format with other columns to read: `label` and `group` by their names, and those to `exclude`, of which
-        one may be given alone."""
+        one may be given alone. Names of a data frame's columns need not be texts."""
         known = {field.name: field.default for field in fields(self)}  # type: ignore[arg-type]
         strange = [name for name in columns if name not in known]
         if strange:
             raise ConfigError(f"{self.what.capitalize()} have no {strange[0]} to be told. Leave it out.")
-        given = {
-            name: (one,) if isinstance(one, str) and isinstance(known[name], tuple) else one
-            for name, one in columns.items()
-        }
+        given: dict[str, Any] = {}
+        for name, one in columns.items():
+            if isinstance(known[name], tuple):
+                one = tuple(map(str, one if isinstance(one, list | tuple | set) else [one]))
+            given[name] = str(one) if isinstance(known[name], str) else one
         return replace(self, **given) if given else self  # type: ignore[type-var]
 
     @property

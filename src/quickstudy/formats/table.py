@@ -19,7 +19,16 @@ from quickstudy.formats.numeric import as_numbers
 from quickstudy.formats.places import number_in
 from quickstudy.formats.records import Broken, Placed, Records, Stored, all_kept, say
 from quickstudy.formats.rows import READERS, Rows, files_of, groups_in, read_rows
-from quickstudy.formats.schema import CELL, Column, described, learned, plain, said_of_unknown
+from quickstudy.formats.schema import (
+    CELL,
+    Column,
+    described,
+    learned,
+    plain,
+    said_of_far,
+    said_of_idle,
+    said_of_unknown,
+)
 from quickstudy.gaps import missing
 from quickstudy.registry import formats
 
@@ -159,7 +168,9 @@ class Table(Format):
         names = self._open(cells.names, "The table") if cells.named else list(cells.names)
         if not self.mixed and not self.categories and cells.complete(names):
             return self
-        schema = tuple(learned(n, cells.columns[n], cells.places, n in self.categories) for n in names)
+        idle: list[str] = []
+        schema = tuple(learned(n, cells.columns[n], cells.places, n in self.categories, idle) for n in names)
+        say(said_of_idle(idle))
         if all(column.kind == "nothing" for column in schema):
             raise DataError(
                 f"No column of the table ({', '.join(names)}) varies, so that there is nothing to learn from. Give "
@@ -224,6 +235,10 @@ class Table(Format):
     def features(self, stored: Features, fitted: State | None = None) -> Features:
         assert isinstance(stored, Tensor)
         return stored if stored.is_floating_point() else stored.to(torch.float32)
+
+    def doubts(self, stored: Features, fitted: State) -> str:
+        assert isinstance(stored, Tensor)
+        return said_of_far(self.schema, stored) if self.schema else ""
 
     def fitting(self, stored: Features, records: Any = None) -> Format:
         assert isinstance(stored, Tensor)
