@@ -187,3 +187,7 @@ def test_classes_that_no_mask_shows_are_said_and_a_blank_folder_is_refused(
         save(file, np.zeros((SIZE, SIZE)))
     with pytest.raises(DataError, match="nothing but background"):
         run.adapt(root)
+    save(root / "masks" / "1.png", np.full((SIZE, SIZE), 2))
+    (root / "classes.txt").write_text("0 background\n1 thing\n2 void\n")
+    with pytest.raises(DataError, match=r"images.1\.\w+ labels no pixel"):
+        run.adapt(root)

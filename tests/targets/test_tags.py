@@ -14,6 +14,7 @@ from torch import nn
 import quickstudy as qs
 from quickstudy.episode import Examples
 from quickstudy.errors import ConfigError, DataError, ShapeError
+from quickstudy.formats.records import Placed
 from quickstudy.registry import learners, sources
 from quickstudy.targets.tags import Tags, average_precision
 
@@ -131,3 +132,8 @@ def test_commas_in_names_are_said(caplog: pytest.LogCaptureFixture) -> None:
     caplog.clear()
     Tags().learn(["dog; ball", "cat"])
     assert not caplog.text
+
+
+def test_labels_of_a_file_are_named_by_their_line() -> None:
+    with pytest.raises(DataError, match=r"^t\.csv, line 4 has the tag 'blue', which is none of"):
+        SEEN.encode([Placed("red", "t.csv, line 3"), Placed("blue", "t.csv, line 4")])

@@ -93,15 +93,15 @@ class Tags(Target):
         number = {name: i for i, name in enumerate(self.names)}
         y = torch.zeros(len(labels), len(self.names))
         for i, label in enumerate(labels):
-            given = _listed(label)
+            given, where = _listed(label), getattr(label, "place", f"Example {i}")
             if given is None:
                 raise DataError(
-                    f"Example {i} has no tags that can be read (found {label!r:.60}). Give a list of names, empty "
+                    f"{where} has no tags that can be read (found {label!r:.60}). Give a list of names, empty "
                     "where none is true of it, or a text with semicolons between them."
                 )
             if strange := [name for name in given if name not in number]:
                 raise DataError(
-                    f"Example {i} has the tag {strange[0]!r}, which is none of {first_of(self.names)}. Correct it, or "
+                    f"{where} has the tag {strange[0]!r}, which is none of {first_of(self.names)}. Correct it, or "
                     "train on tasks that have it."
                 )
             y[i, [number[name] for name in given]] = 1.0
