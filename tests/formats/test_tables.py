@@ -98,3 +98,10 @@ def test_files_of_another_kind_are_called_so(tmp_path: Path, name: str, held: by
 def test_cells_may_stand_between_bars(tmp_path: Path) -> None:
     found = formats.make("table").find(written(tmp_path / "t.csv", "a|label\n1,5|x\n2|y\n"))
     assert found.labels == ["x", "y"] and [one["a"] for one in found.items] == ["1,5", "2"]
+
+
+def test_columns_of_a_frame_may_be_called_by_numbers() -> None:
+    frame = pytest.importorskip("pandas").DataFrame(ROWS)
+    table = formats.make("table")
+    fitted = table.fitting(table.store(frame).x, frame)
+    assert fitted.names == ("0", "1") and fitted.store(frame[[1, 0]]).x.tolist() == ROWS
