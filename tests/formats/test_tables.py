@@ -100,6 +100,7 @@ def test_cells_may_stand_between_bars(tmp_path: Path) -> None:
     assert found.labels == ["x", "y"] and [one["a"] for one in found.items] == ["1,5", "2"]
 
 
+@pytest.mark.filterwarnings("error")
 def test_columns_of_a_frame_may_be_called_by_numbers() -> None:
     frame = pytest.importorskip("pandas").DataFrame(ROWS)
     table = formats.make("table")

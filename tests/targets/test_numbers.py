@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -110,3 +111,10 @@ def test_an_answer_is_in_the_units_that_the_format_learned() -> None:
     assert answer.row(0) == (100.0, 110.0, 5.0, 20.0) and answer.told(0) == "100 ± 5, 110 ± 20"
     assert answer.columns == ("value 1 (m)", "value 2 (m)", "spread 1 (m)", "spread 2 (m)")
     assert TWO.answer(said, ()).values.tolist() == [[0.0, 1.0]]
+
+
+@pytest.mark.filterwarnings("error")
+def test_labels_of_a_frame_that_may_not_be_written_to_are_read_without_a_warning() -> None:
+    labels = np.arange(3.0)
+    labels.flags.writeable = False
+    assert ONE.encode(labels)[0].flatten().tolist() == [0, 1, 2]
