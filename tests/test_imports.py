@@ -13,7 +13,7 @@ import quickstudy
 
 ROOT = Path(quickstudy.__file__).parent
 ORDER = (
-    {"errors", "hints", "packages", "version"},
+    {"errors", "gaps", "hints", "packages", "version"},
     {"episode", "rng", "files", "hub", "options", "registry", "cells", "terminal"},
     {"entries", "masked"},
     {"storage"},

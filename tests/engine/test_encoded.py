@@ -84,3 +84,8 @@ def test_images_and_texts_in_one_run(tmp_path: Path) -> None:
     assert min(one.mean for one in result.domains.values()) > 0.6
     model = run.adapt(reader.features(["a gull and a gull", "a hawk and a hawk"]), ["gull", "hawk"])
     assert model.predict(reader.features(["a gull and a gull 3"])).names == ["gull"]
+
+
+def test_records_that_are_none_of_the_encoders_are_refused() -> None:
+    with pytest.raises(ShapeError, match="records has size 9 along axis 1, expected 1"):
+        encoder().features(torch.rand(3, 9, 4, 4))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,40 @@ def test_names_alone_are_of_0_1_2_and_a_void_0_leaves_a_background_without_pixel
     maps = read(tmp_path)
     assert maps.names == ("background", "sky", "road")
     assert maps.ids[0, ::4, ::4].tolist() == [[IGNORED, 1], [2, 1]]
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "0: background\n1: cell\n4: void\n",
+        "0,background\n1,cell\n4,ignore\n",
+        "# of the laboratory\n0 = Background\n1\tcell\n4 = Void\n",
+        "0 _background_\n1 cell\n4 _ignore_\n",
+    ],
+)
+def test_values_and_names_may_be_parted_in_any_usual_way(tmp_path: Path, written: str) -> None:
+    pair(tmp_path, "a", np.kron(np.array([[0, 1], [4, 1]]), np.ones((4, 4))))
+    (tmp_path / "classes.txt").write_text(written)
+    maps = read(tmp_path)
+    assert maps.names == ("background", "cell") and maps.ids[0, ::4, ::4].tolist() == [[0, 1], [IGNORED, 1]]
+
+
+def test_thin_lines_of_several_classes_are_no_smoothing(tmp_path: Path) -> None:
+    mask = np.repeat(np.arange(8) // 2, 8).reshape(8, 8)
+    mask[:, 3], mask[:, 6] = 5, 7
+    pair(tmp_path, "a", mask)
+    assert read(tmp_path).names == ("background", "1", "2", "3", "5", "7")
+
+
+def test_white_that_counts_as_unlabelled_and_masks_of_no_image_are_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pair(tmp_path, "one", np.kron(np.array([[0, 1], [1, 0]]), np.ones((4, 4))))
+    pair(tmp_path, "white", np.kron(np.array([[0, 255], [255, 0]]), np.ones((4, 4))))
+    save(tmp_path / "masks" / "lost.png", np.zeros((8, 8)))
+    assert read(tmp_path).names == ("background", "1")
+    assert "1 masks left out, which have no image" in caplog.text and "lost.png" in caplog.text
+    assert "1 masks are black and white" in caplog.text and "white.jpg" in caplog.text
 
 
 def test_without_names_values_are_classes_255_is_unlabelled_and_black_and_white_is_a_foreground(tmp_path: Path) -> None:
@@ -162,6 +197,27 @@ def _opaque(root: Path) -> None:
     save(root / "cat" / "a.png", np.zeros((8, 8, 3)))
 
 
+def _opaque_with_alpha(root: Path) -> None:
+    """As screenshots are saved."""
+    save(root / "cat" / "a.png", np.full((8, 8, 4), 255))
+
+
+def _white(size: int) -> Any:
+    """A white disc on black, as an image."""
+    across = np.arange(size) - size / 2
+    return Pillow.fromarray(np.where(across[:, None] ** 2 + across**2 < (size / 3) ** 2, 255, 0).astype(np.uint8))
+
+
+def _smoothed(root: Path) -> None:
+    pair(root / "cat", "a", np.asarray(_white(64).resize((32, 32), Pillow.Resampling.BILINEAR)))
+
+
+def _once_jpeg(root: Path) -> None:
+    saved = io.BytesIO()
+    _white(32).save(saved, "JPEG", quality=90)
+    pair(root, "a", np.asarray(Pillow.open(saved)))
+
+
 def _no_masks(root: Path) -> None:
     save(root / "images" / "a.png", np.zeros((8, 8, 3)))
 
@@ -181,6 +237,9 @@ def _half_named(root: Path) -> None:
         (_jpeg, "changes values"),
         (_unnamed, "b.jpg holds the value 4, which no class has"),
         (_opaque, "has no transparent part"),
+        (_opaque_with_alpha, "has no transparent part"),
+        (_smoothed, "nowhere fill two by two pixels: it was smoothed"),
+        (_once_jpeg, "nowhere fill two by two pixels: it was smoothed, or saved as JPEG"),
         (_no_masks, "but no masks"),
         (_half_named, "does not begin with a value"),
     ],
@@ -199,3 +258,9 @@ def test_masks_may_be_skipped_and_other_formats_have_none(tmp_path: Path) -> Non
     assert kept == [1] and len(maps) == 1 and len(left_out) == 1
     with pytest.raises(ConfigError, match="pixels of images"):
         formats.make("table", columns=2).find_maps(tmp_path)
+
+
+def test_values_below_0_name_no_class() -> None:
+    frame = np.zeros((8, 8, 3), np.uint8)
+    with pytest.raises(DataError, match="mask of image 2 holds the value -1, but pixels name classes from 0 on"):
+        IMAGE.maps([frame, frame], [np.full((8, 8), 1), np.full((8, 8), -1)])

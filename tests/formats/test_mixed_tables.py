@@ -14,6 +14,7 @@ import torch
 
 from quickstudy.errors import ConfigError, DataError, QuickstudyError, ShapeError
 from quickstudy.formats import Table
+from quickstudy.formats.schema import learned as column_of
 from quickstudy.registry import targets
 from quickstudy.spec import TaskSpec
 from quickstudy.testing import check_format
@@ -207,3 +208,76 @@ def test_whatever_is_in_the_cells_is_read_or_refused_in_words(seed: int) -> None
         except QuickstudyError as error:
             said.append(str(error))
     assert read > 30 and min(map(len, said[1:])) > 30
+
+
+def test_a_column_without_a_name_is_neither_a_task_nor_used(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """pandas writes the numbers of rows so."""
+    file = tmp_path / "t.csv"
+    file.write_text(",size,label\n" + "".join(f"{i},{i % 3},{i}\n" for i in range(9)))
+    found = Table(mixed=True).find(file)
+    assert found.groups is None and list(found.items[0]) == ["size"]
+    assert "a column without a name" in caplog.text and "left out" in caplog.text
+
+
+def test_new_columns_in_a_file_are_said_and_missing_ones_are_refused(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    known = Table(mixed=True).learn([{"a": "x", "b": 1.0}, {"a": "y", "b": 2.0}])
+    file = tmp_path / "new.csv"
+    file.write_text("b,more,a\n1,2,x\n")
+    with caplog.at_level("INFO", "quickstudy"):
+        assert known.find(file, labelled=False).items == [{"a": "x", "b": "1"}]
+    assert "not used: more" in caplog.text
+    file.write_text("b\n1\n")
+    with pytest.raises(DataError, match="has no column 'a', which there was where this was learned.*empty where"):
+        known.find(file, labelled=False)
+
+
+@pytest.mark.parametrize("gap", ["NA", "nan", "?", ""])
+def test_what_is_a_gap_elsewhere_is_no_label(tmp_path: Path, gap: str) -> None:
+    file = tmp_path / "t.csv"
+    file.write_text(f"a,label\n1,x\n2,{gap}\n")
+    with pytest.raises(DataError, match=r"line 3: the label is missing.*drop the row"):
+        Table(mixed=True).find(file)
+
+
+@pytest.mark.parametrize(
+    ("cells", "said"),
+    [
+        (["$1,200.50", "$85.00", "$3.10"], "looks like numbers"),
+        (["71,5 m²", "8 m²"], "looks like numbers"),
+        (["80%", "81%", "80%"], "looks like numbers"),
+        (["24.12.2024", "1.1.2025"], "looks like dates"),
+        (["H1", "H2"], ""),
+        (["10-20", "20-30"], ""),
+        (["1.2.3", "1.2.4"], ""),
+        (["5 km", "5 kg"], ""),
+    ],
+)
+def test_numbers_and_dates_that_are_written_otherwise_are_said(
+    caplog: pytest.LogCaptureFixture, cells: list[str], said: str
+) -> None:
+    assert column_of("c", cells, ["row"] * len(cells)).kind == "category"
+    assert said in caplog.text and bool(said) == bool(caplog.text)
+    caplog.clear()
+    column_of("c", cells, ["row"] * len(cells), category=True)
+    assert not caplog.text
+
+
+def test_a_typing_error_among_dates_is_no_category() -> None:
+    with pytest.raises(DataError, match="row 3, column 'sold': the value '2024-13-01' is not a date, but 2 of 3"):
+        column_of("sold", ["2024-01-01", "2024-01-02", "2024-13-01"], ["row 1", "row 2", "row 3"])
+
+
+def test_one_column_to_leave_out_may_be_given_alone() -> None:
+    told = Table().told(exclude="id", label=("a", 2), categories=[3])
+    assert isinstance(told, Table)
+    assert (told.exclude, told.label, told.categories) == (("id",), "('a', 2)", ("3",))
+
+
+def test_numbers_far_from_all_that_were_learned_are_said() -> None:
+    table = Table(mixed=True).learn([{"size": float(i), "town": "ab"[i % 2]} for i in range(9)])
+    near, far = ([{"size": size, "town": "a"}] for size in (20.0, 4000.0))
+    assert table.doubts(table.store(near).x, {}) == ""
+    assert "'size' up to 1548 spreads" in table.doubts(table.store(far).x, {})
+    assert table.doubts(table.store([{"size": None, "town": "x"}]).x, {}) == ""

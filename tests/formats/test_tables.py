@@ -79,3 +79,30 @@ def test_only_narrower_tables_are_accepted() -> None:
     wide, narrow = formats.make("table", columns=4), formats.make("table", columns=3)
     assert wide.accepts(narrow) and wide.accepts(wide) and not narrow.accepts(wide)
     assert not wide.accepts(formats.make("array", shape=(3,)))
+
+
+@pytest.mark.parametrize(
+    ("name", "held", "words"),
+    [
+        ("t.xlsx", b"PK\x03\x04rest", "is an archive, as spreadsheets are.*Save its table as CSV"),
+        ("t.csv.gz", b"\x1f\x8brest", "is compressed"),
+        ("t.json", b'[{"a": 1, "label": "x"}]', r"looks like JSON.*\.jsonl"),
+    ],
+)
+def test_files_of_another_kind_are_called_so(tmp_path: Path, name: str, held: bytes, words: str) -> None:
+    (tmp_path / name).write_bytes(held)
+    with pytest.raises(DataError, match=words):
+        formats.make("table").find(tmp_path / name)
+
+
+def test_cells_may_stand_between_bars(tmp_path: Path) -> None:
+    found = formats.make("table").find(written(tmp_path / "t.csv", "a|label\n1,5|x\n2|y\n"))
+    assert found.labels == ["x", "y"] and [one["a"] for one in found.items] == ["1,5", "2"]
+
+
+@pytest.mark.filterwarnings("error")
+def test_columns_of_a_frame_may_be_called_by_numbers() -> None:
+    frame = pytest.importorskip("pandas").DataFrame(ROWS)
+    table = formats.make("table")
+    fitted = table.fitting(table.store(frame).x, frame)
+    assert fitted.names == ("0", "1") and fitted.store(frame[[1, 0]]).x.tolist() == ROWS

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -143,6 +144,8 @@ def test_a_model_learns_from_records_without_labels(tmp_path: Path) -> None:
     run = qs.train(config, out=tmp_path / "r", module=nn.Identity(), source=source(), quiet=True)
     x = 3 * torch.eye(12)[[0, 1, 0, 1, 0]] + 0.5 * torch.randn(5, 12)
     by_none = run.adapt(x, ["a", "b", None, None, None])
+    of_frame = run.adapt(x, np.array(["a", "b", np.nan, None, np.nan], dtype=object))  # as a column of pandas has it
+    assert all(torch.equal(value, of_frame.state[name]) for name, value in by_none.state.items())
     by_records = run.adapt(x[:2], ["a", "b"], unlabelled=x[2:])
     assert torch.equal(by_none.state["prototypes"], by_records.state["prototypes"])
     assert not torch.equal(by_none.state["prototypes"], run.adapt(x[:2], ["a", "b"]).state["prototypes"])

@@ -146,7 +146,7 @@ def test_what_cannot_be_learned_from_is_said(made: Path, tmp_path: Path) -> None
     images = sorted((root / "images").iterdir())
     blank = np.zeros((SIZE, SIZE), int)
     for labels, error, words in (
-        ([blank] * 3, DataError, "of one class"),
+        ([blank] * 3, DataError, "nothing but background"),
         ([blank + 1] * 2, DataError, "3 images but 2 masks"),
         ([blank[:4]] * 3, DataError, f"8 x 4 pixels, but its image .* is {SIZE} x {SIZE}"),
         ([blank.astype(float)] * 3, DataError, "floating point"),
@@ -174,3 +174,20 @@ def test_a_network_without_maps_is_refused(made: Path) -> None:
     config = replace(small(made / "all"), model=models.part("conv4", width=4))
     with pytest.raises(ConfigError, match="--model unet or --model squeezenet"):
         train(config, out=made / "never", quiet=True)
+
+
+def test_classes_that_no_mask_shows_are_said_and_a_blank_folder_is_refused(
+    made: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run, root = qs.Run(made / "run"), support(tmp_path / "mine")
+    (root / "classes.txt").write_text("0 background\n1 thing\n2 other\n")
+    run.adapt(root)
+    assert "no mask shows are left out of all answers: other" in caplog.text
+    for file in (root / "masks").iterdir():
+        save(file, np.zeros((SIZE, SIZE)))
+    with pytest.raises(DataError, match="nothing but background"):
+        run.adapt(root)
+    save(root / "masks" / "1.png", np.full((SIZE, SIZE), 2))
+    (root / "classes.txt").write_text("0 background\n1 thing\n2 void\n")
+    with pytest.raises(DataError, match=r"images.1\.\w+ labels no pixel"):
+        run.adapt(root)

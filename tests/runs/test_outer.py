@@ -23,3 +23,25 @@ def test_how_a_gradient_lies_in_memory_changes_nothing(optimizer: str) -> None:
     assert found[0]["network.weight"].abs().sum() > 0
     for other in found[1:]:
         assert all(torch.equal(value, other[name]) for name, value in found[0].items())
+
+
+@pytest.mark.parametrize("iterations", [1, 2, 10, 19, 20, 21, 40])
+def test_one_cycle_rises_in_any_number_of_steps(iterations: int) -> None:
+    """PyTorch's own divides by zero where the rise is one step long: 5 % of 20."""
+    config = RunConfig(
+        name="x",
+        model=models.part("mlp"),
+        learner=learners.part("maml"),
+        lr=0.5,
+        iterations=iterations,
+        schedule="OneCycleLR",
+        schedule_options={"pct_start": 0.05, "cycle_momentum": False},
+    )
+    outer = Outer({"network.weight": torch.zeros(2)}, config.outer)
+    rates = outer.rates
+    for _ in range(iterations - 1):
+        outer.step({"network.weight": torch.ones(2)}, torch.ones(()))
+        rates += outer.rates
+    assert all(0 < rate <= 0.5 for rate in rates)
+    if iterations >= 20:
+        assert max(rates) > 0.99 * 0.5 and rates[-1] < rates[0]

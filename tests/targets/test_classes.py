@@ -67,6 +67,8 @@ def test_names_are_numbered_by_size_and_then_by_the_alphabet(
 def test_labels_that_are_no_names_are_refused_by_their_example() -> None:
     with pytest.raises(DataError, match="no label for example 1"):
         THREE.encode(["a", math.nan])
+    with pytest.raises(DataError, match="no label for example 0"):
+        THREE.encode([pytest.importorskip("pandas").NA, "a"])
     with pytest.raises(DataError, match=r"names the class 0\.5 for example 1, which looks like a quantity"):
         THREE.encode([1.0, 0.5])
     with pytest.raises(DataError, match="both written '1'"):

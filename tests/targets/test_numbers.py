@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from quickstudy.episode import Examples
 from quickstudy.errors import DataError, ShapeError
+from quickstudy.formats.records import Placed
 from quickstudy.registry import targets
 from quickstudy.targets.base import Distribution, Units
 
@@ -54,6 +56,8 @@ def test_single_numbers_become_a_column(labels: Any) -> None:
 def test_labels_that_are_no_numbers_are_refused() -> None:
     with pytest.raises(DataError, match="labels must be numbers"):
         ONE.encode(["high", "low"])
+    with pytest.raises(DataError, match=r"prices\.csv, line 3: labels must be numbers.*found '€1,200'"):
+        ONE.encode(["7", Placed("€1,200", "prices.csv, line 3")])
     with pytest.raises(DataError, match="in 1 examples, first in example 2"):
         ONE.encode([0.0, 1.0, float("nan")])
     with pytest.raises(ShapeError, match=r"y has the shape \(3,\) after its first 1 axes, expected \(2,\)"):
@@ -107,3 +111,10 @@ def test_an_answer_is_in_the_units_that_the_format_learned() -> None:
     assert answer.row(0) == (100.0, 110.0, 5.0, 20.0) and answer.told(0) == "100 ± 5, 110 ± 20"
     assert answer.columns == ("value 1 (m)", "value 2 (m)", "spread 1 (m)", "spread 2 (m)")
     assert TWO.answer(said, ()).values.tolist() == [[0.0, 1.0]]
+
+
+@pytest.mark.filterwarnings("error")
+def test_labels_of_a_frame_that_may_not_be_written_to_are_read_without_a_warning() -> None:
+    labels = np.arange(3.0)
+    labels.flags.writeable = False
+    assert ONE.encode(labels)[0].flatten().tolist() == [0, 1, 2]

@@ -14,6 +14,7 @@ from torch import nn
 import quickstudy as qs
 from quickstudy.episode import Examples
 from quickstudy.errors import ConfigError, DataError, ShapeError
+from quickstudy.formats.records import Placed
 from quickstudy.registry import learners, sources
 from quickstudy.targets.tags import Tags, average_precision
 
@@ -123,3 +124,16 @@ def test_from_a_file_of_rows_to_tags_with_probabilities(learner: str, tmp_path: 
         assert [name for name, _ in answer[0]] == ["hot"] and answer[1] == [] and answer.told(1) == "no tag"
     with pytest.raises(DataError, match="'cold'"):
         run.adapt(x, ["cold"] * 12)
+
+
+def test_commas_in_names_are_said(caplog: pytest.LogCaptureFixture) -> None:
+    assert Tags().learn(["dog, ball", "cat"]).names == ("cat", "dog, ball")
+    assert "1 of 2 tags have a comma" in caplog.text and "'dog; ball'" in caplog.text
+    caplog.clear()
+    Tags().learn(["dog; ball", "cat"])
+    assert not caplog.text
+
+
+def test_labels_of_a_file_are_named_by_their_line() -> None:
+    with pytest.raises(DataError, match=r"^t\.csv, line 4 has the tag 'blue', which is none of"):
+        SEEN.encode([Placed("red", "t.csv, line 3"), Placed("blue", "t.csv, line 4")])

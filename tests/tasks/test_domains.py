@@ -273,3 +273,5 @@ def test_tasks_lie_below_one_node_of_a_tree(tmp_path: Path) -> None:
         path.write_text(text)
         with pytest.raises(DataError, match=match):
             read_tree(path, source.pool.names)
+    with pytest.raises(DataError, match=r"no file .*none\.json with a tree"):
+        read_tree(tmp_path / "none.json", source.pool.names)

@@ -287,6 +287,8 @@ def test_pictures_bytes_frames_and_files_are_the_same_image(tmp_path: Path) -> N
         path.read_bytes(),
         [path.read_bytes()],
         [frame],
+        frame,
+        frame[None],
         str(path),
         [io.BytesIO(path.read_bytes())],
     ):

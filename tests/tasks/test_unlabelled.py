@@ -61,7 +61,7 @@ def test_without_labelled_classes_some_records_are_held_out(tmp_path: Path) -> N
     assert (len(train), len(held)) == (30, 10) and not train & held
     episode = source.episodes("val", torch.arange(2))
     assert not torch.equal(episode.support.x.repeat_interleave(2, 1), episode.query.x)
-    with pytest.raises(DataError, match="the split 'test' has 0"):
+    with pytest.raises(DataError, match="no classes of the split 'test'. Hold some out for it"):
         source.episodes("test", torch.arange(1))
 
 
@@ -176,3 +176,15 @@ def test_from_files_alone_to_a_run(tmp_path: Path, capsys: pytest.CaptureFixture
     words += ["--train-ways", "8", "--queries", "2", "--validation-episodes", "2", "--out", str(tmp_path / "run")]
     assert main(["train", "unlabelled", *words, "--ways", "3"]) == 0
     assert "no class is held out for testing" in capsys.readouterr().out
+
+
+def test_the_recipe_takes_other_records_as_the_documentation_has_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("tokenizers")
+    (tmp_path / "t.csv").write_text("text\n" + "\n".join(f"sentence {i} about {i * i}" for i in range(30)) + "\n")
+    words = ["--tasks.root", str(tmp_path / "t.csv"), "--tasks.format", "text", "--tasks.distort", "drop", "0.3"]
+    words += ["--model", "ngrams", "--iterations", "2", "--train-ways", "8", "--ways", "3", "--queries", "2"]
+    words += ["--validation-episodes", "2", "--no-report", "--out", str(tmp_path / "run")]
+    assert main(["train", "unlabelled", *words]) == 0
+    capsys.readouterr()

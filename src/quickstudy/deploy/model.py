@@ -27,7 +27,7 @@ from quickstudy.registry import OWN, models
 from quickstudy.spec import TaskSpec, check_examples
 from quickstudy.targets.answers import Answer
 from quickstudy.targets.base import Distribution
-from quickstudy.targets.maps import LabelMaps
+from quickstudy.targets.maps import BACKGROUND, IGNORED, LabelMaps
 from quickstudy.training.config import RunConfig
 from quickstudy.training.learner import restored_learner
 
@@ -293,6 +293,17 @@ def with_maps(format: Format, stored: Stored, records: Any, labels: Any, broken:
     maps, kept, left_out = format.maps(records, labels, broken)
     if left_out:
         say([f"{len(left_out)} masks left out: {first_of(left_out)}"])
+    void = (maps.ids == IGNORED).flatten(1).all(1).nonzero().flatten().tolist()
+    if void:
+        record = records[kept[void[0]]]
+        name = str(record) if isinstance(record, str | Path) else f"example {kept[void[0]]}"
+        raise DataError(f"The mask of {name} labels no pixel: all are to be ignored. Drop it, or label some.")
+    there = set(maps.ids.unique().tolist())  # type: ignore[no-untyped-call]
+    unseen = [name for i, name in enumerate(maps.names) if i not in there and name != BACKGROUND]
+    if len(unseen) == len(set(maps.names) - {BACKGROUND}):
+        raise DataError(f"The masks show nothing but {BACKGROUND}. Give one at least that shows what is to be found.")
+    if unseen:
+        say([f"Classes that no mask shows are left out of all answers: {first_of(unseen)}"])
     x = map_features(lambda t: t[kept], stored.x)
     return Stored(x, [stored.kept[i] for i in kept], stored.notices), maps
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from quickstudy.errors import DataError
+from quickstudy.gaps import missing
 from quickstudy.masked import UNLABELLED
 from quickstudy.targets.base import Target
 
@@ -19,9 +20,10 @@ def one_by_one(labels: Any) -> list[Any]:
 
 
 def partly_encoded(target: Target, labels: Any, partly: bool) -> tuple[Tensor, tuple[str, ...]]:
-    """What the target makes of labels. partly: some may be None, as the learner learns from such examples."""
-    told = labels if isinstance(labels, list | tuple) else ()
-    known = [i for i, label in enumerate(told) if label is not None]
+    """What the target makes of labels. partly: some may be None, or what pandas writes for it, as the learner learns
+    from such examples."""
+    told = labels if isinstance(labels, list | tuple) else one_by_one(labels) if hasattr(labels, "tolist") else ()
+    known = [i for i, label in enumerate(told) if hasattr(label, "__len__") or not missing(label)]
     if len(known) == len(told) or not partly:
         return target.encode(labels)
     if not known:

@@ -32,12 +32,23 @@ def write_masks(folder: Path, names: Sequence[str], maps: Tensor, records: Seque
     if twice is not None:
         raise ConfigError(f"Two images would both become {twice}. Predict from one folder at a time.")
     for file, one, record in zip(files, maps, records, strict=True):
-        own = format.as_given(one, record)
-        sure, ids = own.max(dim=0)
-        write_atomically(file, _png(ids.to(torch.uint8), coloured=True))
+        sure, ids = _likeliest(one, record, format)
+        write_atomically(file, _png(ids, coloured=True))
         doubt = ((1 - sure).clamp(0, 1) * 255).round().to(torch.uint8)
         write_atomically(file.with_name(file.stem + _DOUBT), _png(doubt))
     return files
+
+
+def _likeliest(maps: Tensor, record: Any, format: Format) -> tuple[Tensor, Tensor]:
+    """Probability and number (uint8) of the likeliest of N classes for each pixel of a record, (height, width); one
+    class after another, as photographs are large."""
+    sure = format.as_given(maps[:1], record)[0]
+    ids = torch.zeros(sure.shape, dtype=torch.uint8)
+    for number in range(1, len(maps)):
+        own = format.as_given(maps[number : number + 1], record)[0]
+        ids[own > sure] = number
+        sure = torch.maximum(sure, own)
+    return sure, ids
 
 
 def _png(values: Tensor, coloured: bool = False) -> bytes:
@@ -47,7 +58,7 @@ def _png(values: Tensor, coloured: bool = False) -> bytes:
     if coloured:
         picture.putpalette([part for i in range(_MOST) for part in _colour(i)])
     buffer = io.BytesIO()
-    picture.save(buffer, format="PNG", optimize=True)
+    picture.save(buffer, format="PNG")
     return buffer.getvalue()
 
 

@@ -80,8 +80,12 @@ class Encoder:
         return replace(source, pool=pool, spec=replace(source.spec, format=format))
 
     def features(self, records: Any) -> Tensor:
-        """The features (n, size) of records as the format takes them: of a new task, for `run.adapt`."""
+        """The features (n, size) of records as the format takes them: of a new task, for `run.adapt`.
+
+        ShapeError for records that are none of the format.
+        """
         x = self.format.features(self.format.store(records).x)
+        self.format.check(x, 1, "records")
         with torch.no_grad():
             return self._whole(self._learner.embed(self._params, x))
 

@@ -122,12 +122,18 @@ class Format(ABC):
         return self
 
     def told(self, **columns: Any) -> Format:
-        """This format with other columns to read: `label` and `group` by their names, and those to `exclude`."""
-        known = {field.name for field in fields(self)}  # type: ignore[arg-type]
+        """This format with other columns to read: `label` and `group` by their names, and those to `exclude`, of which
+        one may be given alone. Names of a data frame's columns need not be texts."""
+        known = {field.name: field.default for field in fields(self)}  # type: ignore[arg-type]
         strange = [name for name in columns if name not in known]
         if strange:
             raise ConfigError(f"{self.what.capitalize()} have no {strange[0]} to be told. Leave it out.")
-        return replace(self, **columns) if columns else self  # type: ignore[type-var]
+        given: dict[str, Any] = {}
+        for name, one in columns.items():
+            if isinstance(known[name], tuple):
+                one = tuple(map(str, one if isinstance(one, list | tuple | set) else [one]))
+            given[name] = str(one) if isinstance(known[name], str) else one
+        return replace(self, **given) if given else self  # type: ignore[type-var]
 
     @property
     def cuts(self) -> str:

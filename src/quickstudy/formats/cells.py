@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from quickstudy.errors import DataError, ShapeError
-from quickstudy.formats.rows import missing
+from quickstudy.gaps import missing
 
 
 class Cells(NamedTuple):
@@ -103,12 +103,11 @@ def _listed(records: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[
 
 def _numeric(frame: Any, names: Sequence[str]) -> Any:
     """The columns of a data frame, in the order of `names`; DataError for one that is no number."""
-    gone = [name for name in names if name not in frame.columns]
+    held = {str(name): name for name in frame.columns}
+    gone = [name for name in names if name not in held]
     if gone:
-        raise DataError(
-            f"The frame has no column {gone[0]!r}, which the model was trained with; it has {list(frame.columns)}."
-        )
-    chosen = frame[list(names)] if names else frame
+        raise DataError(f"The frame has no column {gone[0]!r}, which the model was trained with; it has {list(held)}.")
+    chosen = frame[[held[name] for name in names]] if names else frame
     for name in chosen.columns:
         if chosen[name].dtype.kind not in "biuf":
             raise DataError(

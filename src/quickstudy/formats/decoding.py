@@ -69,6 +69,11 @@ def is_frame(one: Any) -> bool:
     )
 
 
+def is_frames(several: Any) -> bool:
+    """Whether it is such arrays, of one size, in one array (n, height, width, 3 or 4)."""
+    return len(getattr(several, "shape", ())) == 4 and len(several) > 0 and is_frame(several[0])
+
+
 def name_of(file: File) -> str:
     """What a file is called, for people."""
     if isinstance(file, str | Path):

@@ -15,7 +15,18 @@ from quickstudy.episode import Features, State
 from quickstudy.errors import ConfigError, DataError, MissingExtra, ShapeError, first_of
 from quickstudy.formats.augment import Augment, augment, augment_maps, dihedral, views
 from quickstudy.formats.base import Format, Leaf
-from quickstudy.formats.decoding import SUFFIXES, Decoded, File, decode, fit, is_frame, is_picture, name_of, oriented
+from quickstudy.formats.decoding import (
+    SUFFIXES,
+    Decoded,
+    File,
+    decode,
+    fit,
+    is_frame,
+    is_frames,
+    is_picture,
+    name_of,
+    oriented,
+)
 from quickstudy.formats.drawing import Drawing, Picture
 from quickstudy.formats.masks import find_masks, fit_opacity, opacity, read_maps, unfit_map
 from quickstudy.formats.numeric import as_numbers
@@ -85,8 +96,10 @@ class Image(Format):
         """Files as uint8 (n, C, size, size), or tensors as they are. One path is a file, or all files of a folder."""
         if isinstance(records, str | Path):
             records = self.find(records, labelled=False).items
-        if isinstance(records, bytes) or is_picture(records):
+        if isinstance(records, bytes) or is_picture(records) or is_frame(records):
             records = [records]
+        if is_frames(records) and records.shape[1:] != self.input_shape:
+            records = list(records)
         if isinstance(records, Sequence) and all(map(self._is_file, records)):
             return self._read(records, broken)
         x = as_numbers(records)

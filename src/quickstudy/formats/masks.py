@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from quickstudy.errors import DataError, first_of
+from quickstudy.formats.class_names import VOID, names_of_values
 from quickstudy.formats.decoding import SUFFIXES, File, fit, is_picture, name_of, oriented, pillow
 from quickstudy.formats.places import folders_or_files
 from quickstudy.formats.reading import read_all
@@ -19,9 +21,12 @@ from quickstudy.formats.records import Broken, Records
 from quickstudy.targets.maps import BACKGROUND, IGNORED, LabelMaps, named
 
 IMAGES, MASKS, NAMES = "images", "masks", "classes.txt"
-_VOID = ("void", "ignore", "ignored", "unlabelled", "unlabeled")
 _UNLABELLED, _OPAQUE = 255, 128
+_BLENDED = 3  # values that fill no two by two pixels: more, and most of all, are edges that were smoothed
 _LOSSY = (".jpg", ".jpeg", ".jfif", ".jpe", ".webp", ".avif", ".heic", ".heif")
+
+
+_log = logging.getLogger("quickstudy")
 
 
 class MaskFile(NamedTuple):
@@ -81,7 +86,7 @@ def _pairs(folder: Path, concept: str, what: str) -> list[tuple[Path, MaskFile]]
         if stem in masks:
             raise DataError(f"{masks[stem]} and {path} are both masks of one image. Keep one of them.")
         masks[stem] = path
-    names = _names(folder / NAMES)
+    names = names_of_values(folder / NAMES)
     pairs = []
     for image in images:
         stem = image.relative_to(folder / IMAGES).with_suffix("").as_posix()
@@ -90,28 +95,10 @@ def _pairs(folder: Path, concept: str, what: str) -> list[tuple[Path, MaskFile]]
                 f"{image} has no mask: there is none called {stem} in {folder / MASKS}. Add it, or move the image "
                 f"away{f'; there is {first_of(sorted(masks))}' if masks else ''}."
             )
-        pairs.append((image, MaskFile(masks[stem], "" if names else concept, names)))
+        pairs.append((image, MaskFile(masks.pop(stem), "" if names else concept, names)))
+    if masks:
+        _log.warning("%d masks left out, which have no image: %s.", len(masks), first_of(masks.values()))
     return pairs
-
-
-def _names(path: Path) -> tuple[tuple[int, str], ...]:
-    """The names of values in a file: '1 cell' in each line, or names alone, of 0, 1, 2 and so on."""
-    if not path.exists():
-        return ()
-    try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read as text in UTF-8 ({error}). Write '1 cell' in each line.") from error
-    cells = [line.replace("\t", " ").split(" ", 1) for line in lines]
-    numbered = [len(cell) == 2 and cell[0].isdecimal() for cell in cells]
-    if any(numbered) and not all(numbered):
-        line = lines[numbered.index(False)]
-        raise DataError(f"{path}: the line {line!r:.60} does not begin with a value, as '1 cell' does. Correct it.")
-    named = [(int(value), name.strip()) for value, name in cells] if any(numbered) else list(enumerate(lines))
-    twice = [value for value, _ in named]
-    if len(set(twice)) < len(twice):
-        raise DataError(f"{path} names the value {max(twice, key=twice.count)} twice. Keep one line of it.")
-    return tuple(named)
 
 
 def read_maps(
@@ -125,11 +112,12 @@ def read_maps(
     if len(labels) != len(records):
         raise DataError(f"There are {len(records)} images but {len(labels)} masks. Give one mask for each image.")
     left_out: list[str] = []
-    pairs = list(zip(records, labels, strict=True))
-    read = list(read_all(pairs, lambda pair: _read(*pair, size), broken, left_out, "Reading masks"))
+    called = [name_of(one) if name_of(one) != name_of(None) else f"image {i + 1}" for i, one in enumerate(records)]
+    each = list(zip(records, labels, called, strict=True))
+    read = list(read_all(each, lambda one: _read(*one, size), broken, left_out, "Reading masks"))
     kept = [index for index, _ in read]
     values = torch.stack([value for _, value in read]) if read else torch.zeros(0, size, size, dtype=torch.int32)
-    told, places = [_told(labels[i]) for i in kept], [name_of(records[i]) for i in kept]
+    told, places = [_told(labels[i]) for i in kept], [called[i] for i in kept]
     return _by_name(values, told, places), kept, left_out
 
 
@@ -137,23 +125,40 @@ def _told(label: Any) -> MaskFile:
     return label if isinstance(label, MaskFile) else MaskFile(None)
 
 
-def _read(record: File, label: Any, size: int) -> Tensor:
+def _read(record: File, label: Any, called: str, size: int) -> Tensor:
     """The values (size, size) of one mask; IGNORED where its image does not reach."""
     own = oriented(record)
     if isinstance(label, MaskFile):
         values = (opacity(record) >= _OPAQUE).to(torch.int32) if label.path is None else _values(label.path)
         name = name_of(record if label.path is None else label.path)
+        if not label.names:
+            _require_edges(values, name)
     else:
         is_file = isinstance(label, str | Path | bytes) or is_picture(label)
-        name = name_of(label) if is_file else f"The mask of {name_of(record)}"
+        name = name_of(label) if isinstance(label, str | Path) else f"The mask of {called}"
         values = _values(label) if is_file else _of_array(label, name)
+        if is_file:
+            _require_edges(values, name)
     if values.dim() != 2 or (values.shape[1], values.shape[0]) != own:
         found = " x ".join(map(str, reversed(values.shape)))
         raise DataError(
-            f"{name} is {found} pixels, but its image {name_of(record)} is {own[0]} x {own[1]}. A mask has the size of "
+            f"{name} is {found} pixels, but its image {called} is {own[0]} x {own[1]}. A mask has the size of "
             "its image: bring it there without smoothing (nearest neighbour), or find the mask that belongs to it."
         )
     return fit_map(values, size)
+
+
+def _require_edges(values: Tensor, name: str) -> None:
+    """DataError for values (height, width) that blend into each other, as smoothing and JPEG leave them."""
+    corner = values[:-1, :-1]
+    solid = (corner == values[1:, :-1]) & (corner == values[:-1, 1:]) & (corner == values[1:, 1:])
+    found, filled = (len(some.flatten().bincount().nonzero()) for some in (values, corner[solid]))
+    if found - filled > max(_BLENDED, found / 2):
+        raise DataError(
+            f"{name} holds {found} values, of which {found - filled} nowhere fill two by two pixels: it was smoothed, "
+            "or saved as JPEG, so that values at the edges name no class. Save it anew without that; if these are "
+            f"classes, name them in {NAMES}."
+        )
 
 
 def _of_array(label: Any, name: str) -> Tensor:
@@ -164,6 +169,11 @@ def _of_array(label: Any, name: str) -> Tensor:
         raise DataError(f"{name} is {label!r:.60}, which is no array of whole numbers. Give one, or a file.") from error
     if values.is_floating_point():
         raise DataError(f"{name} is floating point, but its pixels name classes. Round it: mask.round().int().")
+    if values.numel() and int(values.min()) < 0:
+        raise DataError(
+            f"{name} holds the value {int(values.min())}, but pixels name classes from 0 on. Give pixels that nobody "
+            f"has labelled the value {_UNLABELLED}."
+        )
     return values.to(torch.int32) * (255 if values.dtype == torch.bool else 1)
 
 
@@ -173,14 +183,15 @@ def fit_opacity(alpha: Tensor, size: int) -> Tensor:
 
 
 def opacity(record: File) -> Tensor:
-    """The alpha channel of an image, (height, width) uint8; DataError where it has none."""
+    """The alpha channel of an image, (height, width) uint8; DataError where nothing of it is transparent."""
     with pillow(record) as image:
-        if image.mode not in ("LA", "PA", "La", "RGBA", "RGBa") and "transparency" not in image.info:
+        alpha = torch.tensor(np.asarray(image.convert("RGBA").getchannel("A")))
+        if int(alpha.min()) >= _OPAQUE:
             raise DataError(
                 f"{name_of(record)} is {image.mode} and has no transparent part, so that nothing says which of its "
                 f"pixels show what. Put it into a folder {IMAGES} and its mask into {MASKS} beside it."
             )
-        return torch.tensor(np.asarray(image.convert("RGBA").getchannel("A")))
+        return alpha
 
 
 def _values(file: File) -> Tensor:
@@ -232,6 +243,18 @@ def unfit_map(maps: Tensor, own: tuple[int, int]) -> Tensor:
     return F.interpolate(cut[None], (height, width), mode="bilinear")[0]
 
 
+def _say_of_white(values: Tensor, places: Sequence[str]) -> None:
+    """Say which of the masks (n, height, width) that do hold other values are black and white."""
+    white = (values == _UNLABELLED).flatten(1).any(1)
+    white &= ((values == _UNLABELLED) | (values == 0) | (values == IGNORED)).flatten(1).all(1)
+    if bool(white.any()):
+        _log.warning(
+            "%d masks are black and white, but others hold other values: 255 is left out in all of them, as pixels "
+            "that nobody has labelled (%s). If it is a class, name it in %s.",
+            int(white.sum()), first_of(places[i] for i in white.nonzero().flatten().tolist()), NAMES,
+        )  # fmt: skip
+
+
 def _by_name(values: Tensor, told: Sequence[MaskFile], places: Sequence[str]) -> LabelMaps:
     """Maps with one numbering for all, of values (n, size, size) which each example's own names explain."""
     names, ids = [BACKGROUND], torch.full(values.shape, IGNORED, dtype=torch.int16)
@@ -239,9 +262,10 @@ def _by_name(values: Tensor, told: Sequence[MaskFile], places: Sequence[str]) ->
     for concept, given in dict.fromkeys(keys):
         rows = [i for i, key in enumerate(keys) if key == (concept, given)]
         some = values[rows]
-        void = [value for value, name in given if name.lower() in _VOID]
+        void = [value for value, name in given if name.lower() in VOID]
         if _UNLABELLED not in dict(given) and not set(some.unique().tolist()) <= {IGNORED, 0, 255}:  # type: ignore[no-untyped-call]
             void.append(_UNLABELLED)
+            _say_of_white(some, [places[i] for i in rows])
         unknown = (some == IGNORED) | torch.isin(some, torch.tensor(void, dtype=some.dtype))
         if concept:
             own = LabelMaps((some > 0).to(torch.int16), (BACKGROUND, concept))

@@ -54,7 +54,7 @@ def as_numbers(x: Any, name: str = "x", features: bool = True) -> Tensor:
             f"{name} must have an axis of features after that of examples, found shape {tuple(tensor.shape)}. "
             "Where each example is one number, give them as a column: x[:, None]."
         )
-    require_range(tensor if isinstance(x, Tensor) else torch.from_numpy(np.asarray(array, dtype=np.float64)), name)
+    require_range(tensor if isinstance(x, Tensor) else torch.from_numpy(np.require(array, np.float64, "W")), name)
     tensor = tensor if tensor.dtype == torch.uint8 else tensor.to(torch.float32)
     bad = (~torch.isfinite(tensor)).flatten(1).any(dim=1) if tensor.dim() > 1 else ~torch.isfinite(tensor)
     if bool(bad.any()):

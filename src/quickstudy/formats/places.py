@@ -15,7 +15,8 @@ from quickstudy.files import require_regular
 from quickstudy.formats.records import Records
 
 _OF_SYSTEMS = ("Thumbs.db", "desktop.ini", "Icon\r")
-_MARKS = (",", ";", "\t")  # of the first lines of tables, and of those that spreadsheets write where , is decimal
+_PACKED = {b"PK\x03\x04": "an archive, as spreadsheets are", b"\x1f\x8b": "compressed"}  # by their first bytes
+_MARKS = (",", ";", "\t", "|")  # of the first lines of tables, and of those that spreadsheets write where , is decimal
 _log = logging.getLogger("quickstudy")
 
 
@@ -153,6 +154,10 @@ def _text(path: str | Path) -> str:
         data = Path(path).read_bytes()
     except OSError as error:
         raise ConfigError(f"{path} cannot be read ({error.strerror}). Give the path of a CSV file.") from error
+    if packed := next((what for mark, what in _PACKED.items() if data.startswith(mark)), ""):
+        raise DataError(f"{path} is {packed}, and no text. Save its table as CSV.")
+    if data[:64].lstrip()[:1] in (b"[", b"{"):
+        raise DataError(f"{path} looks like JSON. Write an object on each line, in a file that ends in .jsonl.")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -164,7 +169,7 @@ def _text(path: str | Path) -> str:
 
 
 def _mark(text: str) -> str:
-    """What separates the columns: of commas, semicolons and tabs that which makes most of the first line."""
+    """What separates the columns: of commas, semicolons, tabs and bars that which makes most of the first line."""
     first = re.split("[\r\n]", text, maxsplit=1)[0]
     return max(_MARKS, key=lambda mark: len(next(csv.reader([first], delimiter=mark), [])))
 

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from quickstudy.errors import DataError, ShapeError
 from quickstudy.formats.records import Records, say
-from quickstudy.formats.rows import Rows, groups_in, labels_of, missing, read_rows
+from quickstudy.formats.rows import Rows, groups_in, labels_of, read_rows
 from quickstudy.formats.sound import Sound, decode, loudest, resampled
+from quickstudy.gaps import missing
 
 _FORMS: tuple[Literal["NFC", "NFD"], ...] = ("NFC", "NFD")
 _SLACK = 0.01  # by which samples may leave [-1, 1]

@@ -12,6 +12,7 @@ from quickstudy.errors import ConfigError, DataError, MissingExtra
 from quickstudy.files import require_regular
 from quickstudy.formats.places import column, folders_or_files, read_csv
 from quickstudy.formats.records import Records
+from quickstudy.gaps import missing
 
 _SAVED, _SPLIT = "dataset_info.json", "dataset_dict.json"  # what save_to_disk writes for one data set, and for several
 
@@ -107,7 +108,7 @@ def labels_of(rows: Rows, label: str, option: str = "--tasks.label") -> list[str
 
 def groups_in(rows: Rows, group: str) -> list[str] | None:
     """What each row belongs to, '' where its cell is empty; None where there is no column `group`."""
-    if group not in rows.columns:
+    if not group or group not in rows.columns:
         return None
     return [_word(cell, where) for cell, where in zip(rows.read(group), rows.places, strict=True)]
 
@@ -122,14 +123,6 @@ def _word(cell: Any, where: str) -> str:
     except UnicodeEncodeError as error:
         raise DataError(f"{where}: the name {word!r:.60} is not Unicode ({error.reason}). Correct it.") from error
     return word
-
-
-def missing(cell: Any) -> bool:
-    """Whether a cell holds nothing: None, NaN, or what pandas writes for nothing."""
-    try:
-        return cell is None or bool(cell != cell)
-    except TypeError:  # pandas.NA, of which nothing is true
-        return True
 
 
 def _csv(path: Path) -> Rows:

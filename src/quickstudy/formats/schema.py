@@ -15,7 +15,8 @@ from torch import Tensor
 
 from quickstudy.errors import CheckpointError, DataError, first_of
 from quickstudy.formats.records import Placed
-from quickstudy.formats.rows import missing
+from quickstudy.formats.written import written_otherwise
+from quickstudy.gaps import missing
 from quickstudy.hints import misfit
 
 Kind = Literal["number", "category", "boolean", "date", "nothing"]
@@ -30,6 +31,7 @@ _TRUTH = {"false": False, "true": True}
 _DAY = 86400.0
 _EPOCH = date(1970, 1, 1).toordinal()
 _LARGEST = 1e18
+_FAR = 30  # spreads
 _log = logging.getLogger("quickstudy")
 
 
@@ -166,10 +168,14 @@ def _finite(number: float, where: str) -> float:
     return number
 
 
-def learned(name: str, cells: Sequence[Any], places: Sequence[str], category: bool = False) -> Column:
+def learned(
+    name: str, cells: Sequence[Any], places: Sequence[str], category: bool = False, idle: list[str] | None = None
+) -> Column:
     """What a column is, of some rows of it; category: it holds categories, whatever it looks like.
 
-    What tells nothing is said, through logging. Raises DataError, naming the place, where most cells are numbers.
+    That it tells nothing goes to `idle`; what tells rows apart alone, or looks like numbers or dates but is not written
+    so, is said through logging. Raises DataError, naming the place, where most cells are numbers, or dates, and some
+    are not.
     """
     known = [
         (plain(cell), place_of(cell, place))
@@ -185,16 +191,21 @@ def learned(name: str, cells: Sequence[Any], places: Sequence[str], category: bo
             if len(set(numbers)) > 1 or len(known) < len(cells):
                 return _measured(name, kind, known, numbers)  # type: ignore[arg-type]
             break
-        if kind == "number" and 2 * len(numbers) > len(known):
+        if kind != "boolean" and 2 * len(numbers) > len(known):
             cell, place = next(pair for pair, number in zip(known, read, strict=True) if number is None)
             raise DataError(
-                f"{place}, column {name!r}: the value {cell!r:.60} is not a number, but {len(numbers)} of {len(known)} "
+                f"{place}, column {name!r}: the value {cell!r:.60} is not a {kind}, but {len(numbers)} of {len(known)} "
                 "cells of this column are. Correct it, empty it, or say that the column holds categories (categories)."
             )
     else:
         counts = Counter(_written(cell) for cell, _ in known)
         if len(counts) > 1 or 0 < len(known) < len(cells):
-            if len(counts) == len(known) > 8:
+            if how := "" if category else written_otherwise(list(counts)):
+                _log.warning(
+                    "The column %r holds categories, but looks like %s. Or say that it holds categories (categories).",
+                    name, how,
+                )  # fmt: skip
+            elif len(counts) == len(known) > 8:
                 _log.warning(
                     "The column %r has another value in each of %d rows, so that it tells rows apart and nothing else. "
                     "If it is a name or an id, leave it out (exclude).",
@@ -204,8 +215,8 @@ def learned(name: str, cells: Sequence[Any], places: Sequence[str], category: bo
             number_of = {value: float(i) for i, value in enumerate(values)}
             column = Column(name=name, kind="category", values=values)
             return _scaled(column, [number_of[_written(cell)] for cell, _ in known])
-    said = f"is {_written(known[0][0])!r:.40} in every row" if known else "is empty"
-    _log.warning("The column %r %s, so that it tells nothing: it is not used.", name, said)
+    if idle is not None:
+        idle.append(f"{name!r} is {f'{_written(known[0][0])!r:.40} in every row' if known else 'empty'}")
     return Column(name=name, kind="nothing")
 
 
@@ -232,6 +243,25 @@ def said_of_unknown(unknown: Sequence[str]) -> list[str]:
         return []
     what = first_of(list(dict.fromkeys(unknown)))
     return [f"Cells left out, as if they were empty, whose category was never seen ({len(unknown)}): {what}"]
+
+
+def said_of_idle(idle: Sequence[str]) -> list[str]:
+    """What is said of columns that tell nothing; nothing where there are none."""
+    return [f"Columns left out, since they tell nothing ({len(idle)}): {first_of(idle)}"] if idle else []
+
+
+def said_of_far(schema: Sequence[Column], coded: Tensor) -> str:
+    """What is said of numbers and dates in cells (n, columns, CELL) that are far from all that were learned; '' where
+    none are."""
+    far = (coded[..., 0].abs() * (coded[..., 1] == 0)).amax(0) if len(coded) else coded.new_zeros(len(schema))
+    told = [
+        f"{column.name!r} up to {spreads:.0f} spreads"
+        for column, spreads in zip(schema, far.tolist(), strict=True)
+        if column.kind in ("number", "date") and spreads > _FAR
+    ]
+    return (
+        f"Far from all that was learned, so that answers say little (another unit?): {first_of(told)}" if told else ""
+    )
 
 
 def described(schema: Sequence[Column]) -> str:

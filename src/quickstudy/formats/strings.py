@@ -9,7 +9,7 @@ from typing import Any
 from quickstudy.errors import DataError, ShapeError
 from quickstudy.files import require_regular
 from quickstudy.formats.records import Broken, Placed
-from quickstudy.formats.rows import missing
+from quickstudy.gaps import missing
 
 
 def cell(held: Any, place: str) -> Placed:

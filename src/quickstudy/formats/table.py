@@ -17,9 +17,19 @@ from quickstudy.formats.cells import Cells, cells_of, in_order, names_of
 from quickstudy.formats.drawing import Drawing, row, told
 from quickstudy.formats.numeric import as_numbers
 from quickstudy.formats.places import number_in
-from quickstudy.formats.records import Broken, Placed, Records, Stored, all_kept
-from quickstudy.formats.rows import READERS, Rows, files_of, missing, read_rows
-from quickstudy.formats.schema import CELL, Column, described, learned, said_of_unknown
+from quickstudy.formats.records import Broken, Placed, Records, Stored, all_kept, say
+from quickstudy.formats.rows import READERS, Rows, files_of, groups_in, read_rows
+from quickstudy.formats.schema import (
+    CELL,
+    Column,
+    described,
+    learned,
+    plain,
+    said_of_far,
+    said_of_idle,
+    said_of_unknown,
+)
+from quickstudy.gaps import missing
 from quickstudy.registry import formats
 
 
@@ -106,13 +116,17 @@ class Table(Format):
         labels = groups = None
         if labelled:
             cells = rows.column(self.label, "where you train: --tasks.label; where you adapt: --target")
-            labels = ["" if missing(cell) else str(cell).strip() for cell in cells]
-            if "" in labels:
-                raise DataError(f"{rows.places[labels.index('')]}: the label is missing. Fill it or drop the row.")
-        if self.group in rows.columns:  # without that column, all rows are of one task
-            groups = ["" if missing(cell) else str(cell).strip() for cell in rows.read(self.group)]
+            labels = [_label(cell, place) for cell, place in zip(cells, rows.places, strict=True)]
+        groups = groups_in(rows, self.group)
         names = list(self.names) or [*self._open(rows.columns, rows.place), *self.exclude]
-        held = {n: rows.column(n, "a run needs the columns that it was trained with") for n in names}
+        if gone := next((name for name in names if name not in rows.columns), None):
+            raise DataError(
+                f"{rows.place} has no column {gone!r}, which there was where this was learned; it has {rows.columns}. "
+                f"Add it{', empty where nobody knows it,' if self.mixed else ''} or learn anew without it."
+            )
+        if self.names:
+            say(self._unused(rows.columns))
+        held = {name: rows.read(name) for name in names}
         columns = [self._numbers(name, cells, rows) for name, cells in held.items()]
         items = [dict(zip(names, cells, strict=True)) for cells in zip(*columns, strict=True)]
         return Records(items, list(rows.places), labels, groups)
@@ -123,7 +137,9 @@ class Table(Format):
             strange = [name for name in getattr(self, option) if name not in columns]
             if strange:
                 raise DataError(f"{place} has no column {strange[0]!r} ({option}); it has {list(columns)}. Correct it.")
-        names = [name for name in columns if name not in {self.label, self.group, *self.exclude}]
+        names = [name for name in columns if name not in {self.label, self.group, *self.exclude, ""}]
+        if "" in columns:
+            say([f"{place} has a column without a name, as numbers of rows are written: it is left out."])
         if not names:
             raise DataError(f"{place} has no column but {list(columns)}, so that there is nothing to learn from.")
         return names
@@ -152,7 +168,9 @@ class Table(Format):
         names = self._open(cells.names, "The table") if cells.named else list(cells.names)
         if not self.mixed and not self.categories and cells.complete(names):
             return self
-        schema = tuple(learned(n, cells.columns[n], cells.places, n in self.categories) for n in names)
+        idle: list[str] = []
+        schema = tuple(learned(n, cells.columns[n], cells.places, n in self.categories, idle) for n in names)
+        say(said_of_idle(idle))
         if all(column.kind == "nothing" for column in schema):
             raise DataError(
                 f"No column of the table ({', '.join(names)}) varies, so that there is nothing to learn from. Give "
@@ -206,13 +224,21 @@ class Table(Format):
         unknown: list[str] = []
         coded = [column.coded(held[column.name], cells.places, unknown) for column in self.schema]
         said = said_of_unknown(unknown)
-        if extra := [n for n in held if n not in {*self.names, self.label, self.group, *self.exclude}]:
-            said.append(f"Columns that were not there where the schema was learned are not used: {', '.join(extra)}")
+        said += self._unused(held)
         return Stored(torch.stack(coded, dim=1), list(range(len(cells.places))), said)
+
+    def _unused(self, columns: Iterable[str]) -> list[str]:
+        """What is said of columns that were not there where this was learned; nothing where there are none."""
+        extra = [name for name in columns if name not in {*self.names, self.label, self.group, *self.exclude, ""}]
+        return [f"Columns that were not there where this was learned are not used: {', '.join(extra)}"] if extra else []
 
     def features(self, stored: Features, fitted: State | None = None) -> Features:
         assert isinstance(stored, Tensor)
         return stored if stored.is_floating_point() else stored.to(torch.float32)
+
+    def doubts(self, stored: Features, fitted: State) -> str:
+        assert isinstance(stored, Tensor)
+        return said_of_far(self.schema, stored) if self.schema else ""
 
     def fitting(self, stored: Features, records: Any = None) -> Format:
         assert isinstance(stored, Tensor)
@@ -254,6 +280,15 @@ class Table(Format):
 def _is_features(records: Any) -> bool:
     """Whether these are cells (n, columns, 3) already."""
     return isinstance(records, Tensor) and records.dim() == 3 and records.shape[-1] == CELL
+
+
+def _label(cell: Any, place: str) -> str:
+    """A label as it is written; DataError where the cell is a gap, as it would be in any other column."""
+    if plain(cell) is None:
+        found = "" if missing(cell) or not str(cell).strip() else f" ({str(cell).strip()!r} is a gap)"
+        named = " If that is the name of a class, call it otherwise." if found else ""
+        raise DataError(f"{place}: the label is missing{found}. Fill it or drop the row.{named}")
+    return str(cell).strip()
 
 
 def _placed(cells: Sequence[Any], rows: Rows) -> list[Any]:

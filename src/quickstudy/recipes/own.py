@@ -44,7 +44,7 @@ def unlabelled() -> RunConfig:
     return replace(
         photos(),
         name="unlabelled",
-        tasks=sources.part("unlabelled", options=("size", "64"), distort=distort),
+        tasks=sources.part("unlabelled", distort=distort),
         shots=1,
         train_ways=64,
         train_queries=2,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from quickstudy.episode import Examples, Params, State
 from quickstudy.errors import DataError, ShapeError
+from quickstudy.gaps import missing
 from quickstudy.masked import class_means, one_hot
 from quickstudy.registry import targets
 from quickstudy.targets.answers import ClassAnswer
@@ -176,13 +176,13 @@ def _listed(labels: Any) -> list[Hashable]:
         raise ShapeError(f"y must have one axis, found shape {array.shape}. Turn one-hot labels into y.argmax(1).")
     given: list[Hashable] = array.tolist() if isinstance(array, np.ndarray) else list(labels)
     for i, label in enumerate(given):
-        if label is None or (isinstance(label, float) and math.isnan(label)):
+        if not isinstance(label, Hashable):
+            raise DataError(f"y holds {label!r:.60} for example {i}, which is no name. Give texts or whole numbers.")
+        if missing(label):
             raise DataError(f"y has no label for example {i} (found {label}). Drop the example or label it.")
         if isinstance(label, float) and not label.is_integer():
             raise DataError(
                 f"y names the class {label!r} for example {i}, which looks like a quantity. Give class names as texts "
                 "or whole numbers; for targets that are numbers, train on tasks of numbers (maml, r2d2, incontext …)."
             )
-        if not isinstance(label, Hashable):
-            raise DataError(f"y holds {label!r:.60} for example {i}, which is no name. Give texts or whole numbers.")
     return given

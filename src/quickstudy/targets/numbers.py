@@ -64,17 +64,22 @@ class Numbers(Target):
 
     def encode(self, labels: Any) -> tuple[Tensor, tuple[str, ...]]:
         """Numbers (n, *shape); where one label is (1,), also (n,)."""
+        import numpy as np
+
         try:
             if hasattr(labels, "to_numpy"):  # of a data frame
                 labels = labels.to_numpy()
             read = labels
             if isinstance(labels, list | tuple):
                 read = [_of_text(i, label) if isinstance(label, str) else label for i, label in enumerate(labels)]
+            elif isinstance(labels, np.ndarray) and not labels.flags.writeable:  # of which PyTorch warns
+                read = labels.copy()
             # At once: a list of numbers would be float32 first, and lose what is too large or too small.
             y = torch.as_tensor(read, dtype=torch.float64 if isinstance(read, list | tuple) else None)
         except (TypeError, ValueError, RuntimeError) as error:
+            shape = ", ".join(map(str, ("n", *self.shape)))
             raise DataError(
-                f"The tasks have targets that are numbers, so labels must be numbers (n, *{self.shape}), found "
+                f"The tasks have targets that are numbers, so labels must be numbers ({shape}), found "
                 f"{labels!r:.80} ({error}). To tell classes apart, train on tasks of classes."
             ) from error
         y = y[:, None] if self.shape == (1,) and y.dim() == 1 else y
@@ -156,8 +161,12 @@ class Numbers(Target):
 
 
 def _of_text(index: int, label: str) -> float:
-    """The number that a label of a file writes."""
+    """The number that a label of a file writes; DataError, naming where that is known, for any other text."""
     try:
         return float(label)
     except ValueError:
-        raise ValueError(f"that of example {index} is {label!r}") from None
+        raise DataError(
+            f"{getattr(label, 'place', f'Example {index}')}: labels must be numbers, as the run's targets are, found "
+            f"{str(label)!r:.60}. Write digits and a decimal point alone, as in 1200.5, or drop the row. To tell "
+            "classes apart, use a run on tasks of classes."
+        ) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,6 +19,7 @@ from quickstudy.targets.base import Distribution, Target, Units
 from quickstudy.targets.metric import Metric
 
 _SEPARATOR = ";"
+_log = logging.getLogger("quickstudy")
 
 
 @targets.register("tags")
@@ -62,7 +64,13 @@ class Tags(Target):
             return self
         if columns := _columns(labels):
             return replace(self, names=tuple(f"tag {i + 1}" for i in range(columns)))
-        return replace(self, names=tuple(sorted({name for label in labels for name in _listed(label) or ()})))
+        names = tuple(sorted({name for label in labels for name in _listed(label) or ()}))
+        if commas := [name for name in names if "," in name]:
+            _log.warning(
+                "%d of %d tags have a comma in their name, such as %r. If these are several tags, part them by "
+                "semicolons: %r.", len(commas), len(names), commas[0], commas[0].replace(",", ";"),
+            )  # fmt: skip
+        return replace(self, names=names)
 
     def check(self, y: Tensor, name: str, lead: int) -> None:
         if tuple(y.shape[lead:]) != self.shape:
@@ -85,15 +93,15 @@ class Tags(Target):
         number = {name: i for i, name in enumerate(self.names)}
         y = torch.zeros(len(labels), len(self.names))
         for i, label in enumerate(labels):
-            given = _listed(label)
+            given, where = _listed(label), getattr(label, "place", f"Example {i}")
             if given is None:
                 raise DataError(
-                    f"Example {i} has no tags that can be read (found {label!r:.60}). Give a list of names, empty "
+                    f"{where} has no tags that can be read (found {label!r:.60}). Give a list of names, empty "
                     "where none is true of it, or a text with semicolons between them."
                 )
             if strange := [name for name in given if name not in number]:
                 raise DataError(
-                    f"Example {i} has the tag {strange[0]!r}, which is none of {first_of(self.names)}. Correct it, or "
+                    f"{where} has the tag {strange[0]!r}, which is none of {first_of(self.names)}. Correct it, or "
                     "train on tasks that have it."
                 )
             y[i, [number[name] for name in given]] = 1.0

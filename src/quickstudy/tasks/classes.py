@@ -102,6 +102,11 @@ class ClassSource(Source):
     def check(self, split: str) -> None:
         table, size = self._table(split), self.sampling
         need, ways = size.least_shots + size.queries, size.least_ways
+        if not len(table.classes):
+            raise DataError(
+                f"There are no classes of the split {split!r}. Hold some out for it where tasks are made (--tasks."
+                f"{split}, or a folder {split!r}), or take another split (--split)."
+            )
         if self.tree is not None:
             self._check_tree(self.tree, split, table)
         elif self._groups:

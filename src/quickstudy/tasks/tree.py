@@ -52,6 +52,8 @@ def read_tree(path: str | Path, names: Sequence[str]) -> Tree:
 
     names: of all classes, by id; each must stand in the tree. DataError for others, and for names it does not know.
     """
+    if not Path(path).is_file():
+        raise DataError(f"There is no file {path} with a tree of classes. Check the path.")
     said: dict[str, Any] = read_json(Path(path), dict[str, Any], _REMEDY)
     number = {name: i for i, name in enumerate(names)}
     nodes: list[list[str]] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import math
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -34,7 +35,7 @@ def _made(constructor: Any, *arguments: Any, **options: Any) -> Any:
     """What the constructor of a torch class makes; a ConfigError where it refuses its arguments."""
     try:
         return constructor(*arguments, **options)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, ArithmeticError) as error:
         raise ConfigError(
             f"{constructor.__name__} cannot be used with the options {options}: {error}. Change optimizer_options or "
             "schedule_options, or choose another optimizer or schedule."
@@ -97,7 +98,11 @@ class Outer:
         takes = inspect.signature(schedule).parameters
         implied = {"T_max": options.iterations, "total_steps": options.iterations, "max_lr": self.rates}
         implied = {name: value for name, value in implied.items() if name in takes}
-        return _made(schedule, self.optimizer, **{**implied, **options.schedule_options})
+        given = {**implied, **options.schedule_options}
+        if "pct_start" in takes and given.get("pct_start", takes["pct_start"].default) * options.iterations == 1:
+            # A rise of one step has no length, by which OneCycleLR divides; the first rates stay those of its two ends.
+            given["pct_start"] = math.nextafter(1 / options.iterations, 1)
+        return _made(schedule, self.optimizer, **given)
 
     @property
     def rates(self) -> list[float]:

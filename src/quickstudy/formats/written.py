@@ -1,0 +1,37 @@
+"""Numbers and dates that are written as people write them, and not as they are read: '$1,200', '71,5 m²', '24.12.2024'.
+
+They are not guessed at, since 1,200 is one number in New York and another in Berlin; whoever wrote them is told.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+_SPACE = " \u00a0\u202f"
+_NUMBER = re.compile(
+    rf"(?P<before>[^\w.,+-]*)[+-]?(?P<digits>\d{{1,3}}(?:[.,'{_SPACE}]\d{{3}})+(?:[.,]\d+)?|\d+(?:[.,]\d+)?)"
+    rf"(?P<after>[{_SPACE}]?[^\d{_SPACE}]*)"
+)
+_DATE = re.compile(r"(\d{1,2}[./-]\d{1,2}[./-](\d{2}|\d{4})|\d{4}[./-]\d{1,2}[./-]\d{1,2})(\D.*)?")
+
+
+def written_otherwise(texts: Sequence[str]) -> str:
+    """What texts look like that are neither read as numbers nor as dates, and how to write them; '' for any others.
+
+    >>> written_otherwise(["$1,200.50", "$850.00"])
+    "numbers that are written otherwise, such as '$1,200.50'. Write digits and a decimal point alone, as in 1200.5"
+    >>> written_otherwise(["red", "green"])
+    ''
+    """
+    dates = [text for text in texts if _DATE.fullmatch(text)]
+    if 2 * len(dates) > len(texts):
+        return f"dates that are written otherwise, such as {dates[0]!r:.40}. Write them as 2024-12-31"
+    numbers = [(text, found) for text in texts if (found := _NUMBER.fullmatch(text))]
+    units = {(found["before"], found["after"]) for _, found in numbers}
+    if len(numbers) < len(texts) or len(units) > 1 or len(texts) < 2:
+        return ""
+    return (
+        f"numbers that are written otherwise, such as {numbers[0][0]!r:.40}. Write digits and a decimal point alone, "
+        "as in 1200.5"
+    )
