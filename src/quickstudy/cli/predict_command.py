@@ -15,6 +15,7 @@ from quickstudy.deploy.model import Model
 from quickstudy.deploy.pictures import write_masks
 from quickstudy.errors import DataError
 from quickstudy.formats.records import Broken, Records, say
+from quickstudy.hub import local
 from quickstudy.storage.atomic import cell_text, write_csv
 from quickstudy.storage.folders import refuse_mixing, refuse_replacing
 from quickstudy.targets.answers import Answer
@@ -33,7 +34,8 @@ class Predict:
     model: tyro.conf.Positional[Path]
     """Folder of the adapted model."""
     records: tyro.conf.Positional[tuple[str, ...]]
-    """Files, or folders of them; one CSV file of rows, or of the values of a series so far; or texts themselves."""
+    """Files, or folders of them; one CSV file of rows, or of the values of a series so far; a data set of the hub
+    (hf://OWNER/NAME/SPLIT); or texts themselves."""
     out: Path | None = None
     """CSV file to write: where each record comes from, and all that is said of it. Of masks, a folder: a PNG file for
     each image, one of its doubt, and a table, predictions.csv."""
@@ -54,7 +56,7 @@ def run(argv: Sequence[str]) -> int:
     if not options.records:
         raise DataError(f"No {format.what} were given. Name files or folders after the model.")
     place = ", ".join(options.records)
-    records = one_task(format.given(options.records), options.task, place, model.spec.target)
+    records = one_task(format.given([str(local(word)) for word in options.records]), options.task, place, model.spec.target)
     pictures = options.out is not None and bool(model.spec.target.grid) and options.out.suffix.lower() != ".csv"
     if options.out is not None:
         if pictures:
