@@ -56,7 +56,9 @@ def run(argv: Sequence[str]) -> int:
     if not options.records:
         raise DataError(f"No {format.what} were given. Name files or folders after the model.")
     place = ", ".join(options.records)
-    records = one_task(format.given([str(local(word)) for word in options.records]), options.task, place, model.spec.target)
+    records = one_task(
+        format.given([str(local(word)) for word in options.records]), options.task, place, model.spec.target
+    )
     pictures = options.out is not None and bool(model.spec.target.grid) and options.out.suffix.lower() != ".csv"
     if options.out is not None:
         if pictures:

@@ -44,6 +44,8 @@ def decode(file: str | Path | bytes | IO[bytes], name: str = "", max_seconds: fl
         require_regular(file)
         if not Path(file).exists():
             raise DataError(f"There is no file {name}. Check the path.")
+        if not os.path.getsize(file):
+            raise DataError(f"{name} is empty: it has 0 bytes. Replace or remove it.")
         file = str(file)
     try:
         with soundfile.SoundFile(io.BytesIO(file) if isinstance(file, bytes) else file) as source:
@@ -55,12 +57,16 @@ def decode(file: str | Path | bytes | IO[bytes], name: str = "", max_seconds: fl
                     f"{name} lasts {promised / rate:.0f} s, more than the limit of {max_seconds:.0f} s: it was not "
                     "decoded. Cut it into pieces."
                 )
-            blocks = [
-                torch.from_numpy(block).mean(1)
-                for block in source.blocks(blocksize=_BLOCK, dtype="float32", always_2d=True)
-            ]
+            # blocks() of soundfile seeks after each, and where it seeks within an MP3 file, what follows is distorted
+            source.seekable = lambda: False
+            blocks = []
+            while len(block := source.read(_BLOCK, dtype="float32", always_2d=True)):
+                blocks.append(torch.from_numpy(block).mean(1))
     except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:
-        raise DataError(f"{name} cannot be read as a recording ({error}). Replace or remove it.") from error
+        raise DataError(
+            f"{name} cannot be read as a recording ({error}). Replace or remove it, or convert it to one of "
+            f"{', '.join(SUFFIXES)}."
+        ) from error
     promised = max(promised, _announced(file, promised))
     samples = torch.cat(blocks) if blocks else torch.zeros(0)
     if len(samples) < promised:

@@ -162,7 +162,7 @@ class Tokens(Format):
 
     def _compact(self, records: Mapping[str, Any]) -> Features:
         """Tensors that are ids and a mask already."""
-        tensors = {name: torch.as_tensor(value) for name, value in self.named(records).items()}
+        tensors = {name: torch.as_tensor(value) for name, value in self.named(dict(records)).items()}
         for name, tensor in tensors.items():
             if tensor.is_floating_point():
                 raise ShapeError(f"x[{name!r}] must be whole numbers, found {tensor.dtype}. Convert it.")

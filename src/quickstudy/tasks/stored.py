@@ -27,7 +27,7 @@ from quickstudy.formats.records import Broken, Records, Stored
 from quickstudy.storage.json import read_json, write_json
 from quickstudy.storage.tensors import checksum
 
-_VERSION = 1  # of how quickstudy's own formats read files
+_VERSION = 2  # of how quickstudy's own formats read files
 _MANY, _LARGE = 1000, 20_000_000  # files, or bytes of them, from which on it takes long to read them
 _UNUSED = 60 * 86400.0  # seconds after which what was not used is removed
 _ROWS = 4096
