@@ -42,9 +42,9 @@ class Audio(Format):
     In memory: arrays (samples,) or (n, samples) in [-1, 1] or int16, at `rate`; pairs (samples, rate); mappings with
     'array' and 'sampling_rate', as Hugging Face has them; or a column of files. As files: one recording for each
     example, in one sub-folder for each class; or rows (CSV, JSON Lines, Parquet) that name the files, beside them, and
-    say what each is. Channels are averaged. A shorter clip lies in the middle, with zeros around it, whatever the length of the window; of a
-    longer one the loudest window is taken, and a question about it is answered by the mean of the predictions for all
-    its windows, each half over the last, that are not silent.
+    say what each is. Channels are averaged. A shorter clip lies in the middle, with zeros around it, whatever the
+    length of the window; of a longer one the loudest window is taken, and a question about it is answered by the mean
+    of the predictions for all its windows, each half over the last, that are not silent.
 
     rate: samples a second, to which all is brought. seconds: of the window. mels: bands of frequencies. frame, hop:
     length of a frame and distance to the next, in seconds. normalise: every clip is brought to
