@@ -225,3 +225,23 @@ def test_a_real_speech_embedding(tmp_path: Path) -> None:
         windows = torch.stack([mels[i : i + 76] for i in range(0, len(mels) - 75, 8)])[..., None]
         expected = torch.from_numpy(second.run(None, {"input_1": windows.numpy()})[0]).flatten(1).mean(0)
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-3)
+
+
+def test_rows_name_recordings_their_classes_and_who_speaks(tmp_path: Path) -> None:
+    folder(tmp_path / "clips", classes=3, each=4)
+    rows = [
+        f"clips/{path.parent.name}/{path.name};{path.parent.name};voice {int(path.stem) % 2}\n"
+        for path in sorted((tmp_path / "clips").rglob("*.wav"))
+    ]
+    path = tmp_path / "said.csv"
+    path.write_text("name;word;who\n" + "".join(rows))
+    options: dict[str, Any] = {**OPTIONS, "val": 0, "test": 0, "file": "name", "label": "word"}
+    source = audio(root=str(path), group="who", **options)
+    assert source.classes("train") == ["tone00", "tone01", "tone02"]
+    assert source.records is not None and source.records.names == ("voice 0", "voice 1")
+    with pytest.raises(DataError, match=r"no column 'speaker'.*--tasks\.group"):
+        audio(root=str(path), group="speaker", **options)
+    with pytest.raises(DataError, match=r"There is no file or folder .*none\.mp3"):
+        audio(root=str(tmp_path / "none.mp3"), **options)
+    with pytest.raises(DataError, match=r"cats/1\.wav"):
+        audio(root=str(tmp_path / "clips" / "tone00"), **options)

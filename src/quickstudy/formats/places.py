@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from unicodedata import normalize
 
 from quickstudy.errors import ConfigError, DataError, first_of
 from quickstudy.files import require_regular
@@ -68,10 +69,11 @@ def _say_left_out(paths: Sequence[Path], suffixes: Sequence[str], what: str) -> 
     return counts
 
 
-def class_folders(root: str | Path, what: str = "files") -> list[Path]:
+def class_folders(root: str | Path, what: str = "files", suffix: str = ".png") -> list[Path]:
     """The sub-folders of `root`, one a class, sorted by name; raises DataError if there are fewer than two."""
     folders = sorted(path for path in _folder(root).iterdir() if path.is_dir() and not path.name.startswith("."))
-    layout = f"Put the {what} of each class in a sub-folder of its own: cats/1.png, cats/2.png, dogs/1.png, …"
+    shown = f"cats/1{suffix}, cats/2{suffix}, dogs/1{suffix}, …"
+    layout = f"Put the {what} of each class in a sub-folder of its own: {shown}"
     if not folders:
         raise DataError(f"{root} has no sub-folders. {layout}")
     if len(folders) == 1:
@@ -90,7 +92,7 @@ def _folder(path: str | Path) -> Path:
 def _by_class(root: Path, suffixes: Sequence[str], what: str) -> Records:
     paths: list[Path] = []
     labels: list[str] = []
-    folders = class_folders(root, what)
+    folders = class_folders(root, what, suffixes[0])
     below = {folder: sorted(_below(folder)) for folder in folders}
     counts = set(_say_left_out([path for files in below.values() for path in files], suffixes, what))
     for folder, found in below.items():
@@ -100,7 +102,7 @@ def _by_class(root: Path, suffixes: Sequence[str], what: str) -> Records:
                 f"The class folder {folder} holds no readable {what} ({', '.join(suffixes)}). Add some or remove it."
             )
         paths += files
-        labels += [folder.name] * len(files)
+        labels += [normalize("NFC", folder.name)] * len(files)  # what looks alike is alike
     deeper = [path for path in paths if len(path.relative_to(root).parts) > 2]
     if deeper:
         _log.warning(

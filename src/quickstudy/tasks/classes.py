@@ -102,6 +102,11 @@ class ClassSource(Source):
     def check(self, split: str) -> None:
         table, size = self._table(split), self.sampling
         need, ways = size.least_shots + size.queries, size.least_ways
+        if not len(table.classes):
+            raise DataError(
+                f"The split {split!r} has no classes: none were held out for it. Hold some out (--tasks.{split} above "
+                "0), and train anew."
+            )
         if self.tree is not None:
             self._check_tree(self.tree, split, table)
         elif self._groups:
