@@ -70,6 +70,12 @@ def test_channels_are_averaged_and_it_is_said(tmp_path: Path) -> None:
     assert (RAW.features(stored.x)[0] - (left + right) / 2).abs().max() < 1e-4
 
 
+@pytest.mark.parametrize(("samples", "rate"), [(torch.full((8000,), 0.5), 16000), (torch.zeros(8000), 44100)])
+def test_silence_of_another_rate_is_silence(samples: Tensor, rate: int, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"a\.wav is silent"):
+        SHORT.store([save(tmp_path / "a.wav", samples, rate)])
+
+
 def test_channels_that_cancel_each_other_are_said(tmp_path: Path) -> None:
     left = tone(300.0, 0.5)
     with pytest.raises(DataError, match="its 2 channels cancel each other"):

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -15,6 +16,7 @@ from quickstudy.errors import ConfigError, DataError, ShapeError
 from quickstudy.formats import Text
 from quickstudy.formats.text_augment import TextAugment
 from quickstudy.registry import formats
+from quickstudy.tasks import arrays
 
 library = pytest.importorskip("tokenizers")
 
@@ -207,3 +209,20 @@ def test_words_that_are_meant_as_places_are_no_texts(word: str) -> None:
         learned().given([word])
     words = ["and/or", "/help", "./b is wrong", "mail.me", "where is ../b?"]
     assert list(learned().given(words).items) == words
+
+
+def test_columns_lists_and_paths_of_texts_are_one_source_and_names_of_files_none(tmp_path: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    labels = [f"class {i % 6}" for i in range(24)]
+    words = [f"{label} is number {i}" for i, label in enumerate(labels)]
+    (tmp_path / "a.csv").write_text("text\n" + "\n".join(words) + "\n")
+    expected = arrays(words, labels).pool.x
+    for held, format in (
+        (pandas.Series(words), None), (np.array(words), None), (np.array(words, dtype=object), None),
+        (tmp_path / "a.csv", formats.make("text")),
+    ):  # fmt: skip
+        found = arrays(held, labels, format=format).pool.x
+        assert isinstance(found, dict) and isinstance(expected, dict)
+        assert all(torch.equal(found[name], expected[name]) for name in expected)
+    with pytest.raises(ConfigError, match=r"x names files, such as .*Say what they hold"):
+        arrays([str(tmp_path / "a.csv")] * 24, labels)

@@ -171,7 +171,7 @@ def clip_of(record: Any, name: str, rate: int, shortest: int) -> Clip:
             f"{name} lasts {len(samples) / rate:.3g} s, and one frame is {shortest / rate:.3g} s. Give longer "
             "recordings, or shorter frames."
         )
-    if float(samples.max() - samples.min()) < 1 / 32768:
+    if any(float(x.max() - x.min()) < 1 / 32768 for x in (sound.samples, samples)):  # filters ring where silence ends
         why = f", or its {sound.channels} channels cancel each other" if sound.channels > 1 else ""
         raise DataError(f"{name} is silent: there is nothing to hear in it{why}. Record it again, or remove it.")
     peak = float(samples.abs().max())

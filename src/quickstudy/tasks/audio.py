@@ -41,7 +41,7 @@ def audio(
     time_mask: float = 0.0,
     mel_mask: float = 0.0,
 ) -> ClassSource:
-    """Your own recordings: a folder with one sub-folder for each class, or rows that say what each is.
+    """Your own recordings: a sub-folder for each class, or rows that name them.
 
     WAV, FLAC, OGG, MP3 … files of any rate become log-mel spectrograms (1, mels, frames) of a window of `seconds`; see
     the format `audio`. What was converted or left out is said once, through logging. Extra 'audio'.
