@@ -14,7 +14,7 @@ from quickstudy.cli.parse import one_task, open_model, parse, table
 from quickstudy.deploy.model import Model
 from quickstudy.deploy.pictures import write_masks
 from quickstudy.errors import DataError
-from quickstudy.formats.records import Broken, Records, say
+from quickstudy.formats.records import Broken, Records, say, summed
 from quickstudy.hub import local
 from quickstudy.storage.atomic import cell_text, write_csv
 from quickstudy.storage.folders import refuse_mixing, refuse_replacing
@@ -72,12 +72,14 @@ def run(argv: Sequence[str]) -> int:
     asked = {} if options.steps is None else {"steps": options.steps}
     columns: tuple[str, ...] = ()
     rows: list[tuple[Any, ...]] = []
-    for names, answer, items in _answers(model, records, options.broken, asked):
+    notices: list[str] = []
+    for names, answer, items in _answers(model, records, options.broken, asked, notices):
         columns = answer.columns
         if pictures and options.out is not None and answer.maps is not None:
             options.out.mkdir(parents=True, exist_ok=True)
             write_masks(options.out, names, answer.maps, items, format)
         rows += [(name, *row) for name, row in zip(names, answer.rows(), strict=True)]
+    say(summed(notices, len(rows)))
     if not rows:
         raise DataError(f"None of the {format.what} in {place} could be read. Give others.")
     if options.out is None:
@@ -92,13 +94,16 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _answers(
-    model: Model, records: Records, broken: Broken, asked: dict[str, int]
+    model: Model, records: Records, broken: Broken, asked: dict[str, int], notices: list[str]
 ) -> Iterator[tuple[list[str], Answer, list[Any]]]:
-    """What each answer is about, the answers, and the records, for a batch of records at a time."""
+    """What each answer is about, the answers, and the records, for a batch of records at a time.
+
+    notices: what was done to records is put there.
+    """
     format = model.spec.format
     for start in range(0, len(records.items), _BATCH):
         stored = format.query(records.items[start : start + _BATCH], broken)
-        say(stored.notices)
+        notices += stored.notices
         if stored.kept:
             names = [records.names[start + i] for i in stored.kept]
             items = [records.items[start + i] for i in stored.kept]

@@ -121,20 +121,24 @@ def read_csv(path: str | Path) -> tuple[list[str], list[list[str]], list[int]]:
     rows: list[list[str]] = []
     numbers: list[int] = []
     text = _text(path)
+    told = re.match('sep=([^\r\n"])\r?\n', text)  # a line of spreadsheets that says what separates the columns
+    text = text[told.end() :] if told else text
     before = csv.field_size_limit(len(text) + 1)
     try:
-        lines = csv.reader(io.StringIO(text, newline=""), delimiter=_mark(text), strict=True)
+        lines = csv.reader(io.StringIO(text, newline=""), delimiter=told[1] if told else _mark(text), strict=True)
+        before_names = 1 if told else 0
         columns = [name.strip() for name in next(lines, [])]
         for cells in lines:
             if not cells:
                 continue
+            number = before_names + lines.line_num
             if len(cells) != len(columns):
                 raise DataError(
-                    f"{path}, line {lines.line_num}: {len(cells)} cells, but {len(columns)} columns. Correct it: a "
+                    f"{path}, line {number}: {len(cells)} cells, but {len(columns)} columns. Correct it: a "
                     'text with a comma in it stands in quotation marks, "so, for instance".'
                 )
             rows.append(cells)
-            numbers.append(lines.line_num)
+            numbers.append(number)
     except csv.Error as error:
         raise DataError(
             f"{path}, line {len(rows) + 2} or after it: a cell is not as CSV files have it ({error}). A "
