@@ -104,8 +104,7 @@ class ClassSource(Source):
         need, ways = size.least_shots + size.queries, size.least_ways
         if not len(table.classes):
             raise DataError(
-                f"The split {split!r} has no classes: none were held out for it. Hold some out (--tasks.{split} above "
-                "0), and train anew."
+                f"The split {split!r} has no classes: none were held out for it. Hold some out, and train anew."
             )
         if self.tree is not None:
             self._check_tree(self.tree, split, table)
