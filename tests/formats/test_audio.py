@@ -445,6 +445,16 @@ def test_a_file_that_was_cut_off_is_refused(suffix: str, tmp_path: Path) -> None
     assert len(decode(whole, "whole").samples) == 3200
 
 
+@pytest.mark.parametrize("cut", [1, 20, 600])
+def test_an_ogg_file_that_ends_within_a_page_is_refused(cut: int, tmp_path: Path) -> None:
+    whole = save(tmp_path / "a.ogg", tone(300.0, 2.0)).read_bytes()
+    (tmp_path / "cut.ogg").write_bytes(whole[:-cut])
+    for held in (tmp_path / "cut.ogg", whole[:-cut]):
+        with pytest.raises(DataError, match="cut is truncated: its last page is cut off|cannot be read"):
+            decode(held, "cut")
+    assert len(decode(whole, "whole").samples) == 16000
+
+
 def test_files_are_found_in_other_forms_of_their_names(tmp_path: Path) -> None:
     for name in ("gr\u00fcn", "la"):
         save(tmp_path / "w" / f"{name}.wav", tone(300.0))

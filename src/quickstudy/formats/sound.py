@@ -18,6 +18,7 @@ MAX_SECONDS = 3600.0
 _RATES = (1000, 400_000)  # Hz
 _BLOCK = 1 << 16  # samples of each channel that are decoded at once
 _UNKNOWN = 0x7FFF0000  # bytes, or more: of a file that was written before its length was known
+_PAGE = 65_307  # bytes of the largest page of an Ogg file
 _ALIKE = 0.99  # share of the largest energy that counts as the largest
 
 
@@ -73,7 +74,28 @@ def decode(file: str | Path | bytes | IO[bytes], name: str = "", max_seconds: fl
         raise DataError(
             f"{name} is truncated: it announces {promised} samples and holds {len(samples)}. Replace or remove it."
         )
+    if _page_is_cut(file):
+        raise DataError(f"{name} is truncated: its last page is cut off. Replace or remove it.")
     return Sound(samples, rate, channels)
+
+
+def _page_is_cut(file: str | bytes | IO[bytes]) -> bool:
+    """Whether an Ogg file ends within a page; what is there of it is decoded without a word."""
+    if isinstance(file, bytes):
+        end = file[-_PAGE:]
+    elif isinstance(file, str):
+        with open(file, "rb") as opened:
+            opened.seek(max(0, os.path.getsize(file) - _PAGE))
+            end = opened.read()
+    else:
+        return False
+    at = end.rfind(b"OggS\0")
+    if at < 0:
+        return False
+    page = end[at:]
+    if len(page) < 27 or len(page) < 27 + page[26]:
+        return True
+    return len(page) < 27 + page[26] + sum(page[27 : 27 + page[26]])
 
 
 def _announced(file: str | bytes | IO[bytes], read: int) -> int:
