@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from onnx_written import INTS, field, node, value
-from sounds import folder, save, tone
+from sounds import folder, save, tone, transcribed
 from torch import Tensor
 
 import quickstudy as qs
@@ -245,3 +246,17 @@ def test_rows_name_recordings_their_classes_and_who_speaks(tmp_path: Path) -> No
         audio(root=str(tmp_path / "none.mp3"), **options)
     with pytest.raises(DataError, match=r"cats/1\.wav"):
         audio(root=str(tmp_path / "clips" / "tone00"), **options)
+
+
+def test_every_figure_of_an_evaluation_is_of_the_task_it_names(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tasks = sources.part("transcripts", path=str(transcribed(tmp_path)), rate=8000, seconds=1.0, mels=16)
+    config = replace(
+        qs.recipes.transcripts(), tasks=tasks, shots=2, queries=2, iterations=1, validation_episodes=2, meta_batch=1,
+        train_shots=None, train_queries=None, device="cpu", compile="off",
+    )  # fmt: skip
+    run = train(config, out=tmp_path / "r", quiet=True)
+    assert main(["evaluate", str(run.folder), "--episodes", "2"]) == 0
+    rows = [line for line in capsys.readouterr().out.splitlines() if "trained" in line and "rate" in line]
+    assert len(rows) == 2 and all(line.startswith("2-shot, 10 inner steps") for line in rows), rows

@@ -126,7 +126,7 @@ class ClassSource(Source):
                 f"Class {name!r} of the split {split!r} has {int(counts[least])} examples, but {size.least_shots} "
                 f"shots + {size.queries} queries need {need}"
                 + (f" ({short} classes are too small)" if short > 1 else "")
-                + f". Add examples, lower the shots or queries, or leave small classes out (min_class={need})."
+                + f". Add examples, lower the shots or queries, or leave small classes out (--tasks.min-class {need})."
             )
 
     @property
