@@ -43,7 +43,14 @@ def test_adapting_says_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> N
     assert "such as example 1 (a) and example 3 (b): nothing can tell them apart" in caplog.text
 
 
-@pytest.mark.parametrize("label", ["", "  ", None, float("nan")])
+def test_blank_labels_are_said(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "quickstudy"):
+        qs.tasks.arrays(torch.randn(40, 3), ["", " b", "c", "d", "e", "f", "g", "h"] * 5)
+        say_doubtful(torch.randn(3, 2), torch.tensor([0, 1, 0]), (" ", "a"), None, [0, 1, 2], "inputs")
+    assert [text.split(",")[0] for text in caplog.messages] == ["5 labels are blank", "2 labels are blank"]
+
+
+@pytest.mark.parametrize("label", [None, float("nan")])
 def test_a_label_of_nothing_is_no_class(label: object) -> None:
     with pytest.raises(DataError, match="y has no label for example 1"):
         targets.make("classes").encode(["a", label, "b"])

@@ -42,11 +42,12 @@ def say_doubtful(x: Features, y: Tensor, names: Sequence[str], records: Any, kep
 
     x: compact tensors (n, …). y: classes (n,). records: as they were given; kept: which of them are in the set, first.
     """
-    say_alike(names)
     given = records if isinstance(records, list | tuple) else ()
     rows = (y != UNLABELLED).nonzero().flatten().tolist()
     called = [_called(given, kept[i] if i < len(kept) else len(given)) for i in rows]
-    say_contrary(prints(x)[rows], [names[i] for i in y[rows].tolist()], called, what)
+    labels = [names[i] for i in y[rows].tolist()]
+    say_alike(labels)
+    say_contrary(prints(x)[rows], labels, called, what)
 
 
 def _called(given: Sequence[Any], index: int) -> str:

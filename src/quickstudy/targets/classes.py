@@ -176,8 +176,8 @@ def _listed(labels: Any) -> list[Hashable]:
         raise ShapeError(f"y must have one axis, found shape {array.shape}. Turn one-hot labels into y.argmax(1).")
     given: list[Hashable] = array.tolist() if isinstance(array, np.ndarray) else list(labels)
     for i, label in enumerate(given):
-        if label is None or (isinstance(label, float) and math.isnan(label)) or _blank(label):
-            raise DataError(f"y has no label for example {i} (found {label!r}). Drop the example or label it.")
+        if label is None or (isinstance(label, float) and math.isnan(label)):
+            raise DataError(f"y has no label for example {i} (found {label}). Drop the example or label it.")
         if isinstance(label, float) and not label.is_integer():
             raise DataError(
                 f"y names the class {label!r} for example {i}, which looks like a quantity. Give class names as texts "
@@ -186,7 +186,3 @@ def _listed(labels: Any) -> list[Hashable]:
         if not isinstance(label, Hashable):
             raise DataError(f"y holds {label!r:.60} for example {i}, which is no name. Give texts or whole numbers.")
     return given
-
-
-def _blank(label: Any) -> bool:
-    return isinstance(label, str) and not label.strip()

@@ -25,6 +25,7 @@ from quickstudy.tasks.classes import ClassSource
 from quickstudy.tasks.divide import named_splits, split_classes
 from quickstudy.tasks.groups import Groups, Rule
 from quickstudy.tasks.pool import TensorPool
+from quickstudy.tasks.stored import say_alike
 
 _PLAIN = Distortion()
 _log = logging.getLogger("quickstudy")
@@ -93,6 +94,7 @@ def arrays(
     ids, names = target.encode(y)
     if len(names) < 2:
         raise DataError(f"y has {len(names)} different labels; telling classes apart needs at least two.")
+    say_alike([names[i] for i in ids.tolist()])
     chosen = split_classes(len(names), val, test, split_seed) if splits is None else named_splits(splits, names)
     if format.learns:
         format = format.learn(list(compress(items_of(x), torch.isin(ids, chosen["train"]).tolist())))

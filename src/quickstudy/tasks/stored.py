@@ -114,7 +114,10 @@ def _equal(prints: Tensor, labels: Sequence[str]) -> tuple[list[tuple[int, int]]
 
 
 def say_alike(labels: Sequence[str]) -> None:
-    """Name, in a warning, classes whose names differ in upper and lower case or spaces alone: they may be one."""
+    """Name, in a warning, classes whose names differ in upper and lower case or spaces alone, as they may be one; and
+    count labels that are blank, as they may be missing."""
+    if blank := sum(not label.strip() for label in labels):
+        _log.warning("%d labels are blank, and taken for the name of a class. Fill them, or drop what has none.", blank)
     first: dict[str, str] = {}
     alike = [
         (other, n) for n in sorted(set(labels)) if (other := first.setdefault("".join(n.casefold().split()), n)) != n
