@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from sounds import folder, save, tone
+from sounds import folder, save, soundfile, tone
 from torch import Tensor
 
 from quickstudy import rng
@@ -70,6 +70,34 @@ def test_channels_are_averaged_and_it_is_said(tmp_path: Path) -> None:
     assert (RAW.features(stored.x)[0] - (left + right) / 2).abs().max() < 1e-4
 
 
+@pytest.mark.parametrize(("samples", "rate"), [(torch.full((8000,), 0.5), 16000), (torch.zeros(8000), 44100)])
+def test_silence_of_another_rate_is_silence(samples: Tensor, rate: int, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"a\.wav is silent"):
+        SHORT.store([save(tmp_path / "a.wav", samples, rate)])
+
+
+def test_channels_that_cancel_each_other_are_said(tmp_path: Path) -> None:
+    left = tone(300.0, 0.5)
+    with pytest.raises(DataError, match="its 2 channels cancel each other"):
+        RAW.store([save(tmp_path / "x.wav", torch.stack([left, -left], 1))])
+
+
+def test_an_mp3_of_many_blocks_is_what_it_is_when_read_at_once(tmp_path: Path) -> None:
+    noise = 0.1 * torch.randn(400_000, generator=torch.Generator().manual_seed(0))
+    path = save(tmp_path / "x.mp3", noise * (torch.arange(400_000) // 3000 % 5 == 0), 16000)
+    whole, _ = soundfile.read(path, dtype="float32")
+    torch.testing.assert_close(decode(path).samples, torch.from_numpy(whole), rtol=0, atol=1e-5)
+
+
+def test_a_column_of_a_data_frame_is_its_files(tmp_path: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    path = str(save(tmp_path / "x.wav", tone(440.0)))
+    frame = pandas.DataFrame({"file": [path, path]})
+    assert torch.equal(features(SHORT, frame.file), features(SHORT, [path, path]))
+    with pytest.raises(DataError, match="Give that column"):
+        SHORT.store(frame)
+
+
 def test_files_bytes_and_arrays_in_every_form_are_one(tmp_path: Path) -> None:
     samples = tone(440.0)
     path = save(tmp_path / "x.wav", samples)
@@ -78,6 +106,8 @@ def test_files_bytes_and_arrays_in_every_form_are_one(tmp_path: Path) -> None:
         [path], [str(path)], [path.read_bytes()], [io.BytesIO(path.read_bytes())], path.read_bytes(), [samples],
         [samples.numpy()], [samples.tolist()], samples[None], samples.numpy()[None], [(samples.numpy(), 8000)],
         [{"array": samples.numpy(), "sampling_rate": 8000, "path": None}], [whole], whole[None], tmp_path,
+        (samples.numpy(), 8000), {"array": samples.numpy(), "sampling_rate": 8000}, np.array([str(path)]),
+        np.array([path], dtype=object),
     ]  # fmt: skip
     for form in forms:
         torch.testing.assert_close(features(SHORT, form), features(SHORT, [path]), rtol=0, atol=0.05)
@@ -115,7 +145,7 @@ def test_broken_files_are_refused_by_name(tmp_path: Path) -> None:
     bad = tmp_path / "bad.flac"
     for data in (b"", b"not a sound", whole[: len(whole) // 2]):
         bad.write_bytes(data)
-        with pytest.raises(DataError, match=r"bad\.flac (cannot be read as a recording|is truncated)"):
+        with pytest.raises(DataError, match=r"bad\.flac (cannot be read as a recording|is truncated|is empty)"):
             SHORT.store([bad])
     with pytest.raises(DataError, match="There is no file"):
         SHORT.store([tmp_path / "absent.wav"])
@@ -137,6 +167,8 @@ def test_broken_files_are_refused_by_name(tmp_path: Path) -> None:
         ([None], DataError, "is no recording"),
         (3, DataError, "found int"),
         ({"samples": torch.zeros(2, 3)}, ShapeError, "Stored recordings must have"),
+        ({"file": "x.wav"}, ShapeError, "Stored recordings must have"),
+        (np.array([["x.wav"]]), DataError, "is no recording"),
     ],
 )
 def test_arrays_that_are_no_recordings_are_refused(records: Any, error: type[Exception], said: str) -> None:
@@ -290,6 +322,7 @@ def test_a_question_about_a_longer_clip_is_answered_by_the_mean_over_its_windows
     torch.testing.assert_close(said.spread[1], each.spread[1:].square().mean(0).sqrt())
     with pytest.raises(ConfigError, match="takes no 'steps'"):
         SHORT.ask(predict, stored.x, {}, steps=3)
+    assert len(SHORT.ask(predict, SHORT.query([]).x, {}).mean) == 0
 
 
 # Distortions
@@ -410,6 +443,16 @@ def test_a_file_that_was_cut_off_is_refused(suffix: str, tmp_path: Path) -> None
         streamed = whole[:4] + b"\xff" * 4 + whole[8:]  # as is written where the length is not known yet
         assert len(decode(streamed, "streamed").samples) == 3200
     assert len(decode(whole, "whole").samples) == 3200
+
+
+@pytest.mark.parametrize("cut", [1, 20, 600])
+def test_an_ogg_file_that_ends_within_a_page_is_refused(cut: int, tmp_path: Path) -> None:
+    whole = save(tmp_path / "a.ogg", tone(300.0, 2.0)).read_bytes()
+    (tmp_path / "cut.ogg").write_bytes(whole[:-cut])
+    for held in (tmp_path / "cut.ogg", whole[:-cut]):
+        with pytest.raises(DataError, match="cut is truncated: its last page is cut off|cannot be read"):
+            decode(held, "cut")
+    assert len(decode(whole, "whole").samples) == 16000
 
 
 def test_files_are_found_in_other_forms_of_their_names(tmp_path: Path) -> None:

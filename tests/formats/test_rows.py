@@ -12,6 +12,7 @@ from quickstudy.cli.parse import one_task
 from quickstudy.errors import ConfigError, DataError
 from quickstudy.formats import Audio, Tokens
 from quickstudy.formats.base import Format
+from quickstudy.formats.records import summed
 from quickstudy.formats.rows import holds_rows, labels_of, read_rows
 from quickstudy.targets import Transcript
 
@@ -110,6 +111,18 @@ def test_csv_files_of_spreadsheets(mark: str, encoding: str, tmp_path: Path) -> 
     assert columns(path) == EXPECTED
 
 
+def test_a_line_that_says_what_separates_the_columns_is_none_of_them(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"sep=;\r\ntext;label\r\nwhere, and when?;a\r\n")
+    rows = read_rows(path)
+    assert (rows.columns, rows.column("text", ""), rows.places) == (
+        ["text", "label"], ["where, and when?"], [f"{path}, line 3"],
+    )  # fmt: skip
+    path.write_bytes(b"sep=|\ntext|label\na|b|c\n")
+    with pytest.raises(DataError, match="line 3: 3 cells, but 2 columns"):
+        read_rows(path)
+
+
 def test_a_quotation_mark_that_nothing_closes_swallows_no_rows(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text('text,label\n"wo,a\n"wie",b\nwer,a\n')
@@ -162,3 +175,8 @@ def test_one_task_of_the_rows_to_predict_from(tmp_path: Path) -> None:
     assert found.groups == ["anna", "ben"]
     assert one_task(found, "ben", "a.csv", Transcript()).items == ["wer"]
     assert Tokens().find(tmp_path / "a.csv", labelled=False).groups is None
+
+
+def test_notices_on_parts_are_one_on_all() -> None:
+    parts = ["2 of 9 texts are long.", "1 texts left out: a.txt", "3 of 9 texts are long.", "1 of 4 texts are odd."]
+    assert summed(parts, 22) == ["5 of 22 texts are long.", "1 of 22 texts are odd.", "1 texts left out: a.txt"]

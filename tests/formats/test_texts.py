@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -15,6 +16,7 @@ from quickstudy.errors import ConfigError, DataError, ShapeError
 from quickstudy.formats import Text
 from quickstudy.formats.text_augment import TextAugment
 from quickstudy.registry import formats
+from quickstudy.tasks import arrays
 
 library = pytest.importorskip("tokenizers")
 
@@ -180,3 +182,47 @@ def test_as_many_tokens_are_hidden_as_was_said_and_never_the_first() -> None:
 def test_not_all_tokens_can_be_hidden() -> None:
     with pytest.raises(ConfigError, match=r"drop must lie in \[0, 1\), found 1"):
         TextAugment(drop=1.0)
+
+
+def test_a_path_is_all_texts_that_are_there_and_no_table_is_read_as_one_text(tmp_path: Path) -> None:
+    format, rows = learned(), tmp_path / "a.csv"
+    rows.write_text("text\nwhere?\nwhen?\n")
+    (tmp_path / "b").mkdir()
+    for name, text in (("1.txt", "where?"), ("2.txt", "when?")):
+        (tmp_path / "b" / name).write_text(text)
+    expected = format.store(["where?", "when?"]).x["input_ids"]
+    for place in (rows, tmp_path / "b"):
+        assert torch.equal(format.store(place).x["input_ids"], expected)
+    with pytest.raises(DataError, match=r"a\.csv holds rows.*Give it by itself"):
+        format.store([rows, tmp_path / "b" / "1.txt"])
+    (tmp_path / "c.json").write_text('[{"text": "where?"}, {"text": "when?"}]')
+    for held in ([tmp_path / "c.json"], format.given([str(tmp_path / "c.json")]).items):
+        with pytest.raises(DataError, match=r"c\.json is read neither as rows .* nor as a text"):
+            format.store(held)
+    with pytest.raises(ShapeError, match=r"has the tensors 'text', expected 'input_ids'"):
+        format.store({"text": "where?"})
+
+
+@pytest.mark.parametrize("word", ["./b/", "b/", "../b", "~/b", "b.xlsx", "b.json", "my b.csv"])
+def test_words_that_are_meant_as_places_are_no_texts(word: str) -> None:
+    with pytest.raises(DataError, match="There is no file .*Check the path"):
+        learned().given([word])
+    words = ["and/or", "/help", "./b is wrong", "mail.me", "where is ../b?"]
+    assert list(learned().given(words).items) == words
+
+
+def test_columns_lists_and_paths_of_texts_are_one_source_and_names_of_files_none(tmp_path: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    labels = [f"class {i % 6}" for i in range(24)]
+    words = [f"{label} is number {i}" for i, label in enumerate(labels)]
+    (tmp_path / "a.csv").write_text("text\n" + "\n".join(words) + "\n")
+    expected = arrays(words, labels).pool.x
+    for held, format in (
+        (pandas.Series(words), None), (np.array(words), None), (np.array(words, dtype=object), None),
+        (tmp_path / "a.csv", formats.make("text")),
+    ):  # fmt: skip
+        found = arrays(held, labels, format=format).pool.x
+        assert isinstance(found, dict) and isinstance(expected, dict)
+        assert all(torch.equal(found[name], expected[name]) for name in expected)
+    with pytest.raises(ConfigError, match=r"x names files, such as .*Say what they hold"):
+        arrays([str(tmp_path / "a.csv")] * 24, labels)

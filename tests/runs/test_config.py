@@ -13,7 +13,7 @@ from mask_files import write_concepts
 from PIL import Image
 from small_runs import linear_run
 
-from quickstudy import registry
+from quickstudy import recipes, registry
 from quickstudy.entries import trainable
 from quickstudy.errors import CheckpointError, ConfigError, QuickstudyError
 from quickstudy.registry import learners, models, sources
@@ -25,6 +25,11 @@ from quickstudy.training.config import RunConfig
 def stored(config: RunConfig) -> Any:
     """The config as it lies in config.json."""
     return json.loads(json.dumps(config.to_json()))
+
+
+@pytest.mark.parametrize("name", registry.recipes)
+def test_every_recipe_is_a_function_of_its_name(name: str) -> None:
+    assert getattr(recipes, name.replace("-", "_"))() == registry.recipes[name]()
 
 
 @pytest.mark.parametrize("name", registry.recipes)

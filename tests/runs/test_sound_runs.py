@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from onnx_written import INTS, field, node, value
-from sounds import folder, save, tone
+from sounds import folder, save, tone, transcribed
 from torch import Tensor
 
 import quickstudy as qs
@@ -225,3 +226,37 @@ def test_a_real_speech_embedding(tmp_path: Path) -> None:
         windows = torch.stack([mels[i : i + 76] for i in range(0, len(mels) - 75, 8)])[..., None]
         expected = torch.from_numpy(second.run(None, {"input_1": windows.numpy()})[0]).flatten(1).mean(0)
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-3)
+
+
+def test_rows_name_recordings_their_classes_and_who_speaks(tmp_path: Path) -> None:
+    folder(tmp_path / "clips", classes=3, each=4)
+    rows = [
+        f"clips/{path.parent.name}/{path.name};{path.parent.name};voice {int(path.stem) % 2}\n"
+        for path in sorted((tmp_path / "clips").rglob("*.wav"))
+    ]
+    path = tmp_path / "said.csv"
+    path.write_text("name;word;who\n" + "".join(rows))
+    options: dict[str, Any] = {**OPTIONS, "val": 0, "test": 0, "file": "name", "label": "word"}
+    source = audio(root=str(path), group="who", **options)
+    assert source.classes("train") == ["tone00", "tone01", "tone02"]
+    assert source.records is not None and source.records.names == ("voice 0", "voice 1")
+    with pytest.raises(DataError, match=r"no column 'speaker'.*--tasks\.group"):
+        audio(root=str(path), group="speaker", **options)
+    with pytest.raises(DataError, match=r"There is no file or folder .*none\.mp3"):
+        audio(root=str(tmp_path / "none.mp3"), **options)
+    with pytest.raises(DataError, match=r"cats/1\.wav"):
+        audio(root=str(tmp_path / "clips" / "tone00"), **options)
+
+
+def test_every_figure_of_an_evaluation_is_of_the_task_it_names(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tasks = sources.part("transcripts", path=str(transcribed(tmp_path)), rate=8000, seconds=1.0, mels=16)
+    config = replace(
+        qs.recipes.transcripts(), tasks=tasks, shots=2, queries=2, iterations=1, validation_episodes=2, meta_batch=1,
+        train_shots=None, train_queries=None, device="cpu", compile="off",
+    )  # fmt: skip
+    run = train(config, out=tmp_path / "r", quiet=True)
+    assert main(["evaluate", str(run.folder), "--episodes", "2"]) == 0
+    rows = [line for line in capsys.readouterr().out.splitlines() if "trained" in line and "rate" in line]
+    assert len(rows) == 2 and all(line.startswith("2-shot, 10 inner steps") for line in rows), rows

@@ -80,6 +80,18 @@ def test_files_are_splits_and_so_are_names_in_a_file(tmp_path: Path) -> None:
         text(path=str(tmp_path))
 
 
+def test_of_files_a_pattern_in_their_names_is_the_group(tmp_path: Path) -> None:
+    """Never is it asked for and not kept."""
+    for word in ("card", "loan"):
+        for i in range(8):
+            path = tmp_path / word / f"writer{i % 4}-{i}.txt"
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(f"{word} {i}")
+    source = text(path=str(tmp_path), vocabulary=320, val=0, test=0, group="writer([0-9])-")
+    assert source.records is not None and source.records.names == ("0", "1", "2", "3")
+    assert text(path=str(tmp_path), vocabulary=320, val=0, test=0).records is None
+
+
 def test_columns_that_are_not_there_are_told(tmp_path: Path) -> None:
     path = str(written(tmp_path / "a.csv"))
     for option, flag in (("text", "--tasks.text"), ("label", "--tasks.label"), ("group", "--tasks.group")):
@@ -161,3 +173,15 @@ def test_strings_in_memory_are_texts(tmp_path: Path) -> None:
         ["a lost card", "my card is lost", "open an account", "please open it"], ["lost", "lost", "open", "open"]
     )
     assert model.predict("the card that I lost").names == ["lost"]
+
+
+def test_what_was_not_held_out_is_not_measured_and_adapting_is_proposed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = train(small(written(tmp_path / "a.csv"), val=0.0, test=0.0), out=tmp_path / "r", quiet=True)
+    for command in (["evaluate", "r"], ["report", "r"]):
+        assert main(command) == 2
+        assert "The split 'test' has no classes: none were held out" in capsys.readouterr().err
+    assert main(["train", "--resume", str(run.folder), "--no-report"]) == 0
+    assert "Next: quickstudy adapt" in capsys.readouterr().out

@@ -6,7 +6,10 @@ import pytest
 import torch
 
 from quickstudy import rng
+from quickstudy.errors import ConfigError
 from quickstudy.formats.augment import Augment, augment, dihedral
+from quickstudy.formats.distortion import Distortion
+from quickstudy.formats.sound_augment import SoundAugment
 
 STRONG = Augment(rotate=20, scale=0.2, shear=0.2, translate=0.1, elastic=0.03, thickness=0.5)
 
@@ -68,3 +71,13 @@ def test_the_symmetries_are_closed_and_every_one_has_an_inverse(images: torch.Te
         row = [next(k for k in range(8) if torch.equal(p, every[k])) for p in products]
         assert sorted(row) == list(range(8))  # a row of the group's table is a permutation: closed, with an inverse
     assert [k for k in range(8) if torch.equal(dihedral(every[1], torch.tensor([k])), one)] == [3]
+
+
+@pytest.mark.parametrize(
+    ("kind", "wrong"),
+    [(Augment, {"rotate": -1.0}), (Augment, {"translate": 1.5}), (Augment, {"scale": float("nan")}),
+     (SoundAugment, {"time_mask": 1.5}), (SoundAugment, {"shift": 5.0}), (SoundAugment, {"gain": float("inf")})],
+)  # fmt: skip
+def test_amounts_that_cannot_be_are_refused(kind: type[Distortion], wrong: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match=f"The distortion {next(iter(wrong))} must be at least 0"):
+        kind(**wrong)

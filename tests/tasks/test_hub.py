@@ -65,6 +65,8 @@ def test_trained_on_by_name_fetched_once_and_read_without_a_network(tmp_path: Pa
     assert '"hf://me/cards/train"' in (tmp_path / "a" / "config.json").read_text()
     adapted = quickstudy("adapt a --support hf://me/cards/test --out m", tmp_path, address)
     assert adapted.returncode == 0 and "7 classes from 35 texts" in adapted.stdout, adapted.stderr
+    asked_about = quickstudy("predict m hf://me/cards/test --out p.csv", tmp_path, address)
+    assert "Wrote 35 predictions" in asked_about.stdout, asked_about.stderr
     gone = quickstudy(TRAIN.format(place="hf://me/others", name="f"), tmp_path, address)
     assert gone.returncode and "me/others could not be had from the hub" in gone.stderr
     assert "Traceback" not in "".join(one.stderr for one in (both, none, config, gone))

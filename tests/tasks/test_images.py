@@ -178,6 +178,13 @@ def test_folders_without_classes_are_refused(tmp_path: Path) -> None:
         folder(root=str(tmp_path))
 
 
+def test_a_class_is_the_same_in_every_form_of_its_name(tmp_path: Path) -> None:
+    for split, name in (("train", "caf\u00e9"), ("train", "tea"), ("test", "cafe\u0301"), ("test", "milk")):
+        save(tmp_path / split / name / "1.png", grey())
+    with pytest.raises(DataError, match="is in both 'train' and 'test'"):
+        folder(root=str(tmp_path), val=0)
+
+
 def test_too_few_images_or_classes_are_named_with_the_numbers(photos: Path) -> None:
     source = folder(root=str(photos), size=16)
     few = source.sampled(Sampling(ways=2, shots=5, queries=4))

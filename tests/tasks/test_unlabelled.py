@@ -61,7 +61,7 @@ def test_without_labelled_classes_some_records_are_held_out(tmp_path: Path) -> N
     assert (len(train), len(held)) == (30, 10) and not train & held
     episode = source.episodes("val", torch.arange(2))
     assert not torch.equal(episode.support.x.repeat_interleave(2, 1), episode.query.x)
-    with pytest.raises(DataError, match="no classes of the split 'test'. Hold some out for it"):
+    with pytest.raises(DataError, match="The split 'test' has no classes"):
         source.episodes("test", torch.arange(1))
 
 

@@ -13,6 +13,7 @@ from quickstudy.cli.parse import learned, next_predict, open_run, parse, support
 from quickstudy.deploy.domain import Shift
 from quickstudy.errors import ConfigError
 from quickstudy.formats.records import Broken
+from quickstudy.hub import local
 from quickstudy.storage.folders import refuse_occupied
 from quickstudy.terminal import tell
 
@@ -69,7 +70,7 @@ def run(argv: Sequence[str]) -> int:
         support, labels = found.items, found.labels
     began = time.perf_counter()
     further = options.unlabelled
-    extra = None if further is None else spec.format.find(further, labelled=False).items
+    extra = None if further is None else spec.format.find(local(further), labelled=False).items
     model = done.adapt(
         support, labels, options.broken, unlabelled=extra, shift=options.shift, shift_steps=options.shift_steps,
         classes=options.classes, template=options.template, **columns,

@@ -90,10 +90,11 @@ def run(argv: Sequence[str]) -> int:
                 for name, one in result.domains.items()
             ]
             task = f"mean of {len(result.domains)} domains, {task}" if result.domains else task
-            rows.append([task + moves, label, result.figure.label, str(result) + note, str(result.episodes)])
+            told = task + moves
+            rows.append([told, label, result.figure.label, str(result) + note, str(result.episodes)])
             counts = [str(one.count) for one in result.further.values()]
-            rows += [[task, label, *said, count] for said, count in zip(result.also().items(), counts, strict=True)]
-            rows += [[task, label, name, str(figure), str(figure.count)] for name, figure in result.figures.items()]
+            rows += [[told, label, *said, count] for said, count in zip(result.also().items(), counts, strict=True)]
+            rows += [[told, label, name, str(figure), str(figure.count)] for name, figure in result.figures.items()]
     if blind is not None:
         metric = result.figure
         rows.append([task, target.guess, metric.label, metric.interval(blind.mean, blind.ci95), str(blind.count)])

@@ -14,7 +14,8 @@ from quickstudy.cli.parse import one_task, open_model, parse, table
 from quickstudy.deploy.model import Model
 from quickstudy.deploy.pictures import write_masks
 from quickstudy.errors import DataError
-from quickstudy.formats.records import Broken, Records, say
+from quickstudy.formats.records import Broken, Records, say, summed
+from quickstudy.hub import local
 from quickstudy.storage.atomic import cell_text, write_csv
 from quickstudy.storage.folders import refuse_mixing, refuse_replacing
 from quickstudy.targets.answers import Answer
@@ -33,7 +34,8 @@ class Predict:
     model: tyro.conf.Positional[Path]
     """Folder of the adapted model."""
     records: tyro.conf.Positional[tuple[str, ...]]
-    """Files, or folders of them; one CSV file of rows, or of the values of a series so far; or texts themselves."""
+    """Files, or folders of them; one CSV file of rows, or of the values of a series so far; a data set of the hub
+    (hf://OWNER/NAME/SPLIT); or texts themselves."""
     out: Path | None = None
     """CSV file to write: where each record comes from, and all that is said of it. Of masks, a folder: a PNG file for
     each image, one of its doubt, and a table, predictions.csv."""
@@ -54,7 +56,9 @@ def run(argv: Sequence[str]) -> int:
     if not options.records:
         raise DataError(f"No {format.what} were given. Name files or folders after the model.")
     place = ", ".join(options.records)
-    records = one_task(format.given(options.records), options.task, place, model.spec.target)
+    records = one_task(
+        format.given([str(local(word)) for word in options.records]), options.task, place, model.spec.target
+    )
     pictures = options.out is not None and bool(model.spec.target.grid) and options.out.suffix.lower() != ".csv"
     if options.out is not None:
         if pictures:
@@ -68,12 +72,14 @@ def run(argv: Sequence[str]) -> int:
     asked = {} if options.steps is None else {"steps": options.steps}
     columns: tuple[str, ...] = ()
     rows: list[tuple[Any, ...]] = []
-    for names, answer, items in _answers(model, records, options.broken, asked):
+    notices: list[str] = []
+    for names, answer, items in _answers(model, records, options.broken, asked, notices):
         columns = answer.columns
         if pictures and options.out is not None and answer.maps is not None:
             options.out.mkdir(parents=True, exist_ok=True)
             write_masks(options.out, names, answer.maps, items, format)
         rows += [(name, *row) for name, row in zip(names, answer.rows(), strict=True)]
+    say(summed(notices, len(rows)))
     if not rows:
         raise DataError(f"None of the {format.what} in {place} could be read. Give others.")
     if options.out is None:
@@ -88,13 +94,16 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _answers(
-    model: Model, records: Records, broken: Broken, asked: dict[str, int]
+    model: Model, records: Records, broken: Broken, asked: dict[str, int], notices: list[str]
 ) -> Iterator[tuple[list[str], Answer, list[Any]]]:
-    """What each answer is about, the answers, and the records, for a batch of records at a time."""
+    """What each answer is about, the answers, and the records, for a batch of records at a time.
+
+    notices: what was done to records is put there.
+    """
     format = model.spec.format
     for start in range(0, len(records.items), _BATCH):
         stored = format.query(records.items[start : start + _BATCH], broken)
-        say(stored.notices)
+        notices += stored.notices
         if stored.kept:
             names = [records.names[start + i] for i in stored.kept]
             items = [records.items[start + i] for i in stored.kept]

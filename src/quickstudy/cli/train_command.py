@@ -9,7 +9,7 @@ import tyro
 
 import quickstudy as qs
 from quickstudy.cli import own
-from quickstudy.cli.parse import Places, find_run, next_line, parse, warn
+from quickstudy.cli.parse import Places, find_run, parse, warn
 from quickstudy.cli.settings import Settings, chosen_parts, load_recipe
 from quickstudy.engine.distribute import join
 from quickstudy.errors import ConfigError, MissingExtra
@@ -94,7 +94,8 @@ def _finish(done: Run, report: bool) -> int:
     )
     tell(f"Trained {done.config.name} in {duration(seconds)}; kept the model of step {kept['step']}, {why}.")
     tasks = done.parts.source
-    if report and tasks.classes("train") and not tasks.classes("test"):
+    untested = bool(tasks.classes("train")) and not tasks.classes("test")
+    if report and untested:
         tell("There is no report page, as no class is held out for testing.")
     elif report:
         try:
@@ -103,5 +104,6 @@ def _finish(done: Run, report: bool) -> int:
         except MissingExtra as error:
             complain(f"There is no report page: {error}")
     tell(f"Run: {done.folder}")
-    tell(next_line("evaluate", done.folder))
+    words = ("adapt", done.folder, "--support", "new", "--out", "my-model") if untested else ("evaluate", done.folder)
+    tell(f"Next: {own.proposed(*words)}")
     return 0

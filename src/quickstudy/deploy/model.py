@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from quickstudy.deploy.domain import Shift, shifted
-from quickstudy.deploy.partly import one_by_one, partly_encoded
+from quickstudy.deploy.partly import one_by_one, partly_encoded, say_doubtful
 from quickstudy.deploy.store import read_model, write_model
 from quickstudy.engine import place, resolve_device
 from quickstudy.entries import reference
@@ -276,6 +276,8 @@ def support_set(
         raise DataError(f"There are {count} support examples but {len(y)} labels. Give one label for each.")
     if built.target.relabels and len(names) < 2:
         raise DataError(f"All support examples are of one class ({', '.join(names)}). Give at least two classes.")
+    if built.target.relabels and y.dim() == 1 and len(leaves(stored.x)[0]) == count:
+        say_doubtful(stored.x, y, names, records, stored.kept, format.what)
     spec = TaskSpec(format, target).at(len(names))
     mask = torch.ones(count, dtype=torch.bool, device=like.device)
     support = Examples(moved(features, like), leaves(moved(y, like))[0], mask)

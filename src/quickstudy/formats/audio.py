@@ -16,7 +16,7 @@ from quickstudy.errors import ConfigError, DataError, ShapeError, unknown_name
 from quickstudy.formats.base import Format, Leaf
 from quickstudy.formats.drawing import Curve, Drawing, Picture
 from quickstudy.formats.reading import read_all
-from quickstudy.formats.recording import Clip, as_clips, clip_of, recordings_in
+from quickstudy.formats.recording import Clip, as_clips, clip_of, is_clip, recordings_in
 from quickstudy.formats.records import Broken, Records, Stored, all_kept
 from quickstudy.formats.rows import READERS, rows_or_files
 from quickstudy.formats.sound import SUFFIXES
@@ -39,12 +39,12 @@ _POINTS = 100  # of a curve
 class Audio(Format):
     """Recordings as log-mel spectrograms (n, 1, mels, frames), or as samples (n, rate · seconds) where mels is 0.
 
-    In memory: arrays (samples,) or (n, samples) in [-1, 1] or int16, at `rate`; pairs (samples, rate); or mappings with
-    'array' and 'sampling_rate', as Hugging Face has them. As files: one recording for each example, in one sub-folder
-    for each class; or rows (CSV, JSON Lines, Parquet) that name the files, beside them, and say what each is. Channels
-    are averaged. A shorter clip lies in the middle, with zeros around it, whatever the length of the window; of a
-    longer one the loudest window is taken, and a question about it is answered by the mean of the predictions for all
-    its windows, each half over the last, that are not silent.
+    In memory: arrays (samples,) or (n, samples) in [-1, 1] or int16, at `rate`; pairs (samples, rate); mappings with
+    'array' and 'sampling_rate', as Hugging Face has them; or a column of files. As files: one recording for each
+    example, in one sub-folder for each class; or rows (CSV, JSON Lines, Parquet) that name the files, beside them, and
+    say what each is. Channels are averaged. A shorter clip lies in the middle, with zeros around it, whatever the
+    length of the window; of a longer one the loudest window is taken, and a question about it is answered by the mean
+    of the predictions for all its windows, each half over the last, that are not silent.
 
     rate: samples a second, to which all is brought. seconds: of the window. mels: bands of frequencies. frame, hop:
     length of a frame and distance to the next, in seconds. normalise: every clip is brought to
@@ -140,7 +140,7 @@ class Audio(Format):
     def _stored(self, records: Any, broken: Broken, cut: Callable[[Clip], list[Tensor]]) -> Stored:
         if isinstance(records, str | Path):
             records = self.find(records, labelled=False).items
-        if isinstance(records, Mapping):
+        if isinstance(records, Mapping) and not is_clip(records):
             return self._compact(records)
         pieces: list[Tensor] = []
         owners: list[int] = []
@@ -186,10 +186,11 @@ class Audio(Format):
 
     def _compact(self, records: Mapping[str, Any]) -> Stored:
         """What was stored before."""
-        if not set(_COMPACT) <= records.keys() or records["samples"].shape[1:] != (self.samples,):
+        found = {name: tuple(getattr(value, "shape", ())) for name, value in records.items()}
+        if not set(_COMPACT) <= records.keys() or found["samples"][1:] != (self.samples,):
             raise ShapeError(
-                f"Stored recordings must have 'samples' (n, {self.samples}) and 'length' (n,), found "
-                f"{ {name: tuple(value.shape) for name, value in records.items()} }. Give files, or a list of arrays."
+                f"Stored recordings must have 'samples' (n, {self.samples}) and 'length' (n,), found {found}. Give "
+                "files, or a list of arrays."
             )
         return all_kept(dict(records))
 
@@ -223,7 +224,7 @@ class Audio(Format):
         """What is said of clips: the mean of the predictions for their windows."""
         assert isinstance(stored, Mapping)
         owner = stored.get("record")
-        if asked or owner is None:
+        if asked or owner is None or not len(owner):
             return super().ask(predict, stored, fitted, **asked)
         parts = [
             predict(self.features({name: stored[name][start : start + _BATCH] for name in _COMPACT}, fitted))

@@ -32,6 +32,8 @@ class Augment(Distortion):
         flip: share of the images that are mirrored, left to right.
     """
 
+    shares = ("translate", "elastic", "thickness", "flip")
+
     rotate: float = 0.0
     scale: float = 0.0
     shear: float = 0.0

@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from unicodedata import normalize
 
 from quickstudy.errors import ConfigError, DataError, first_of
 from quickstudy.files import require_regular
@@ -69,10 +70,11 @@ def _say_left_out(paths: Sequence[Path], suffixes: Sequence[str], what: str) -> 
     return counts
 
 
-def class_folders(root: str | Path, what: str = "files") -> list[Path]:
+def class_folders(root: str | Path, what: str = "files", suffix: str = ".png") -> list[Path]:
     """The sub-folders of `root`, one a class, sorted by name; raises DataError if there are fewer than two."""
     folders = sorted(path for path in _folder(root).iterdir() if path.is_dir() and not path.name.startswith("."))
-    layout = f"Put the {what} of each class in a sub-folder of its own: cats/1.png, cats/2.png, dogs/1.png, …"
+    shown = f"cats/1{suffix}, cats/2{suffix}, dogs/1{suffix}, …"
+    layout = f"Put the {what} of each class in a sub-folder of its own: {shown}"
     if not folders:
         raise DataError(f"{root} has no sub-folders. {layout}")
     if len(folders) == 1:
@@ -91,7 +93,7 @@ def _folder(path: str | Path) -> Path:
 def _by_class(root: Path, suffixes: Sequence[str], what: str) -> Records:
     paths: list[Path] = []
     labels: list[str] = []
-    folders = class_folders(root, what)
+    folders = class_folders(root, what, suffixes[0])
     below = {folder: sorted(_below(folder)) for folder in folders}
     counts = set(_say_left_out([path for files in below.values() for path in files], suffixes, what))
     for folder, found in below.items():
@@ -101,7 +103,7 @@ def _by_class(root: Path, suffixes: Sequence[str], what: str) -> Records:
                 f"The class folder {folder} holds no readable {what} ({', '.join(suffixes)}). Add some or remove it."
             )
         paths += files
-        labels += [folder.name] * len(files)
+        labels += [normalize("NFC", folder.name)] * len(files)  # what looks alike is alike
     deeper = [path for path in paths if len(path.relative_to(root).parts) > 2]
     if deeper:
         _log.warning(
@@ -120,20 +122,24 @@ def read_csv(path: str | Path) -> tuple[list[str], list[list[str]], list[int]]:
     rows: list[list[str]] = []
     numbers: list[int] = []
     text = _text(path)
+    told = re.match('sep=([^\r\n"])\r?\n', text)  # a line of spreadsheets that says what separates the columns
+    text = text[told.end() :] if told else text
     before = csv.field_size_limit(len(text) + 1)
     try:
-        lines = csv.reader(io.StringIO(text, newline=""), delimiter=_mark(text), strict=True)
+        lines = csv.reader(io.StringIO(text, newline=""), delimiter=told[1] if told else _mark(text), strict=True)
+        before_names = 1 if told else 0
         columns = [name.strip() for name in next(lines, [])]
         for cells in lines:
             if not cells:
                 continue
+            number = before_names + lines.line_num
             if len(cells) != len(columns):
                 raise DataError(
-                    f"{path}, line {lines.line_num}: {len(cells)} cells, but {len(columns)} columns. Correct it: a "
+                    f"{path}, line {number}: {len(cells)} cells, but {len(columns)} columns. Correct it: a "
                     'text with a comma in it stands in quotation marks, "so, for instance".'
                 )
             rows.append(cells)
-            numbers.append(lines.line_num)
+            numbers.append(number)
     except csv.Error as error:
         raise DataError(
             f"{path}, line {len(rows) + 2} or after it: a cell is not as CSV files have it ({error}). A "

@@ -115,10 +115,21 @@ def _each_once(records: Records, rows: Rows) -> Records:
     return records.chosen(list(first.values()))
 
 
+def is_clip(record: Any) -> bool:
+    """Whether samples come with their rate: as a pair, or as Hugging Face's data sets have them."""
+    if isinstance(record, Mapping):
+        return {"array", "sampling_rate"} <= record.keys()
+    return isinstance(record, tuple) and len(record) == 2 and isinstance(record[1], Real)
+
+
 def as_clips(records: Any) -> list[tuple[Any, str]]:
     """Records one by one, and what each is called."""
-    if isinstance(records, bytes) or hasattr(records, "read"):
+    if isinstance(records, bytes) or hasattr(records, "read") or is_clip(records):
         records = [records]
+    if getattr(getattr(records, "dtype", None), "kind", "") in ("O", "U"):
+        records = records.tolist()  # a column of files
+    if hasattr(records, "columns"):
+        raise DataError("Recordings lie in one column of a data frame, found all of it. Give that column.")
     if isinstance(records, Tensor) or hasattr(records, "__array__"):
         array = records if isinstance(records, Tensor) else torch.as_tensor(records)
         if array.dim() != 2:
@@ -161,8 +172,9 @@ def clip_of(record: Any, name: str, rate: int, shortest: int) -> Clip:
             f"{name} lasts {len(samples) / rate:.3g} s, and one frame is {shortest / rate:.3g} s. Give longer "
             "recordings, or shorter frames."
         )
-    if float(samples.max() - samples.min()) < 1 / 32768:
-        raise DataError(f"{name} is silent: there is nothing to hear in it. Record it again, or remove it.")
+    if any(float(x.max() - x.min()) < 1 / 32768 for x in (sound.samples, samples)):  # filters ring where silence ends
+        why = f", or its {sound.channels} channels cancel each other" if sound.channels > 1 else ""
+        raise DataError(f"{name} is silent: there is nothing to hear in it{why}. Record it again, or remove it.")
     peak = float(samples.abs().max())
     if peak > 1 + _SLACK:
         samples, done = samples / peak, [*done, "louder than full scale, and made softer"]
@@ -175,7 +187,7 @@ def _sound(record: Any, name: str, rate: int) -> Sound:
     if isinstance(record, str | Path | bytes) or hasattr(record, "read"):
         return decode(record, name)
     if isinstance(record, Mapping):
-        if not {"array", "sampling_rate"} <= record.keys():
+        if not is_clip(record):
             raise DataError(f"{name} must have 'array' and 'sampling_rate', found {', '.join(map(str, record))}.")
         return _samples(record["array"], name, record["sampling_rate"])
     if isinstance(record, tuple) and len(record) == 2:

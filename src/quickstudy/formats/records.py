@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -83,3 +84,15 @@ def say(notices: Sequence[str]) -> None:
 def moved(x: Features, like: Tensor) -> Features:
     """Compact tensors where `like` is; floating-point ones in its precision."""
     return map_features(lambda t: t.to(like) if t.is_floating_point() else t.to(like.device), x)
+
+
+def summed(notices: Sequence[str], total: int) -> list[str]:
+    """Notices on parts of `total` records as such on all: '3 of 9 texts are …', '1 of 9 texts are …' give one of 4."""
+    counts: dict[str, int] = {}
+    rest: list[str] = []
+    for notice in notices:
+        if counted := re.fullmatch("([0-9]+) of [0-9]+ (.*)", notice, re.DOTALL):
+            counts[counted[2]] = counts.get(counted[2], 0) + int(counted[1])
+        else:
+            rest.append(notice)
+    return [f"{count} of {total} {what}" for what, count in counts.items()] + rest

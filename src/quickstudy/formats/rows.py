@@ -89,6 +89,8 @@ def rows_or_files(
                 f"{place} is a file that is not read as rows. Give one of {', '.join(READERS)}, or a folder with a "
                 f"sub-folder of {what} for each class."
             )
+        if isinstance(place, str | Path) and not Path(place).exists():
+            raise DataError(f"There is no file or folder {place}. Check the path.")
         return rows(place, True) if holds_rows(place) else folders_or_files(place, suffixes, what, True)
     places = list(place) if isinstance(place, list | tuple) else [place]
     return Records.joined(

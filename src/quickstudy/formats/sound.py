@@ -18,6 +18,7 @@ MAX_SECONDS = 3600.0
 _RATES = (1000, 400_000)  # Hz
 _BLOCK = 1 << 16  # samples of each channel that are decoded at once
 _UNKNOWN = 0x7FFF0000  # bytes, or more: of a file that was written before its length was known
+_PAGE = 65_307  # bytes of the largest page of an Ogg file
 _ALIKE = 0.99  # share of the largest energy that counts as the largest
 
 
@@ -44,6 +45,8 @@ def decode(file: str | Path | bytes | IO[bytes], name: str = "", max_seconds: fl
         require_regular(file)
         if not Path(file).exists():
             raise DataError(f"There is no file {name}. Check the path.")
+        if not os.path.getsize(file):
+            raise DataError(f"{name} is empty: it has 0 bytes. Replace or remove it.")
         file = str(file)
     try:
         with soundfile.SoundFile(io.BytesIO(file) if isinstance(file, bytes) else file) as source:
@@ -55,19 +58,44 @@ def decode(file: str | Path | bytes | IO[bytes], name: str = "", max_seconds: fl
                     f"{name} lasts {promised / rate:.0f} s, more than the limit of {max_seconds:.0f} s: it was not "
                     "decoded. Cut it into pieces."
                 )
-            blocks = [
-                torch.from_numpy(block).mean(1)
-                for block in source.blocks(blocksize=_BLOCK, dtype="float32", always_2d=True)
-            ]
+            # blocks() of soundfile seeks after each, and where it seeks within an MP3 file, what follows is distorted
+            source.seekable = lambda: False
+            blocks = []
+            while len(block := source.read(_BLOCK, dtype="float32", always_2d=True)):
+                blocks.append(torch.from_numpy(block).mean(1))
     except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:
-        raise DataError(f"{name} cannot be read as a recording ({error}). Replace or remove it.") from error
+        raise DataError(
+            f"{name} cannot be read as a recording ({error}). Replace or remove it, or convert it to one of "
+            f"{', '.join(SUFFIXES)}."
+        ) from error
     promised = max(promised, _announced(file, promised))
     samples = torch.cat(blocks) if blocks else torch.zeros(0)
     if len(samples) < promised:
         raise DataError(
             f"{name} is truncated: it announces {promised} samples and holds {len(samples)}. Replace or remove it."
         )
+    if _page_is_cut(file):
+        raise DataError(f"{name} is truncated: its last page is cut off. Replace or remove it.")
     return Sound(samples, rate, channels)
+
+
+def _page_is_cut(file: str | bytes | IO[bytes]) -> bool:
+    """Whether an Ogg file ends within a page; what is there of it is decoded without a word."""
+    if isinstance(file, bytes):
+        end = file[-_PAGE:]
+    elif isinstance(file, str):
+        with open(file, "rb") as opened:
+            opened.seek(max(0, os.path.getsize(file) - _PAGE))
+            end = opened.read()
+    else:
+        return False
+    at = end.rfind(b"OggS\0")
+    if at < 0:
+        return False
+    page = end[at:]
+    if len(page) < 27 or len(page) < 27 + page[26]:
+        return True
+    return len(page) < 27 + page[26] + sum(page[27 : 27 + page[26]])
 
 
 def _announced(file: str | bytes | IO[bytes], read: int) -> int:

@@ -36,6 +36,8 @@ class SoundAugment(Distortion):
         mel_mask: broadest band of frequencies that is blanked, as a share of all (Park et al. 2019).
     """
 
+    shares = ("shift", "warp", "time_mask", "mel_mask")
+
     shift: float = 0.0
     speed: float = 0.0
     gain: float = 0.0

@@ -50,7 +50,10 @@ def log_mels(samples: Tensor, rate: int, mels: int, frame: int, hop: int) -> Ten
     """
     fft = fft_size(frame)
     window = torch.hann_window(frame, dtype=samples.dtype, device=samples.device)
-    spectrum = torch.fft.rfft(samples.unfold(-1, frame, hop) * window, n=fft)
+    frames = samples.unfold(-1, frame, hop) * window
+    if not frames.numel():  # of which there is no transform
+        return samples.new_zeros((*frames.shape[:-2], mels, frames.shape[-2]))
+    spectrum = torch.fft.rfft(frames, n=fft)
     power = (spectrum.real.square() + spectrum.imag.square()) / window.square().sum()
     filters = mel_filters(mels, fft, rate).to(samples)
     bands: Tensor = (power @ filters + FLOOR).log().transpose(-1, -2)

@@ -9,7 +9,11 @@ from typing import Any
 from quickstudy.errors import DataError, ShapeError
 from quickstudy.files import require_regular
 from quickstudy.formats.records import Broken, Placed
+from quickstudy.formats.rows import READERS
 from quickstudy.gaps import missing
+
+OTHERS = (".json", ".xlsx", ".xls", ".ods", ".docx", ".doc", ".odt", ".pdf", ".gz", ".zip")
+"""Suffixes of files that hold texts, but neither as rows that are read here, nor one text alone."""
 
 
 def cell(held: Any, place: str) -> Placed:
@@ -66,6 +70,13 @@ def _text(item: Any, index: int) -> str:
 
 def _file(path: Path) -> str:
     require_regular(path)
+    if path.suffix.lower() in READERS:
+        raise DataError(f"{path} holds rows, and stands where one text does. Give it by itself, not in a list.")
+    if path.suffix.lower() in OTHERS:
+        raise DataError(
+            f"{path} is read neither as rows ({', '.join(READERS)}) nor as a text (.txt). Save it as one of these: a "
+            "table as 'CSV UTF-8', for instance."
+        )
     try:
         return path.read_text(encoding="utf-8-sig")
     except OSError as error:

@@ -17,7 +17,7 @@ from quickstudy.formats.base import Format, Leaf
 from quickstudy.formats.drawing import Drawing, Text
 from quickstudy.formats.records import Broken, Records, Stored, all_kept
 from quickstudy.formats.rows import READERS, groups_in, labels_of, read_rows, rows_or_files
-from quickstudy.formats.strings import cell, place_of, read
+from quickstudy.formats.strings import OTHERS, cell, place_of, read
 from quickstudy.formats.text_augment import TextAugment, hidden
 from quickstudy.formats.tokens import Encoder, encoder, learned_tokenizer, tokenizer_in
 from quickstudy.hints import Size, Within
@@ -103,7 +103,7 @@ class Tokens(Format):
         for word in words:
             if os.path.exists(word):
                 parts.append(self.find(word, labelled=False))
-            elif Path(word).suffix.lower() in (*READERS, *_SUFFIXES):
+            elif _meant_as_place(word):
                 raise DataError(f"There is no file {word}. Check the path.")
             else:
                 parts.append(Records([word], [word]))
@@ -118,14 +118,14 @@ class Tokens(Format):
     def learn(self, records: Any, broken: Broken = "refuse") -> Format:
         if self.tokenizer:
             return self
-        texts, _, _ = read(records, broken)
+        texts, _, _ = read(self._items(records), broken)
         return replace(self, tokenizer=learned_tokenizer(texts, self.vocabulary))
 
     def store(self, records: Any, broken: Broken = "refuse") -> Stored:
-        """Texts as ids (n, length), int16 or int32, and a mask. One string is one text."""
+        """Texts as ids (n, length), int16 or int32, and a mask. One string is one text; a `Path`, all texts there."""
         if isinstance(records, Mapping):
             return all_kept(self._compact(records))
-        texts, kept, left_out = read(records, broken)
+        texts, kept, left_out = read(self._items(records), broken)
         made = self.encoder
         dtype = torch.int16 if made.vocabulary <= _SHORT else torch.int32
         ids = torch.full((len(texts), self.length), made.padding, dtype=dtype)
@@ -156,9 +156,13 @@ class Tokens(Format):
             notices.append(f"{len(left_out)} unreadable texts left out: {' '.join(left_out)}")
         return Stored({_IDS: ids, _MASK: mask}, kept, notices)
 
+    def _items(self, records: Any) -> Any:
+        """The texts at a place, where records are one."""
+        return self.find(records, labelled=False).items if isinstance(records, Path) else records
+
     def _compact(self, records: Mapping[str, Any]) -> Features:
         """Tensors that are ids and a mask already."""
-        tensors = self.named({name: torch.as_tensor(value) for name, value in records.items()})
+        tensors = {name: torch.as_tensor(value) for name, value in self.named(dict(records)).items()}
         for name, tensor in tensors.items():
             if tensor.is_floating_point():
                 raise ShapeError(f"x[{name!r}] must be whole numbers, found {tensor.dtype}. Convert it.")
@@ -182,3 +186,10 @@ class Tokens(Format):
         assert isinstance(x, Mapping)
         there: Tensor = x[_IDS][x[_MASK] > 0]
         return Text(self.encoder.tokenizer.decode(there.tolist(), skip_special_tokens=True).strip())
+
+
+def _meant_as_place(word: str) -> bool:
+    """Whether a word of a command names a file or a folder, rather than being a text."""
+    if Path(word).suffix.lower() in (*READERS, *_SUFFIXES, *OTHERS):
+        return True
+    return len(word.split()) == 1 and (word.endswith(os.sep) or word.startswith(("./", "../", "~/")))

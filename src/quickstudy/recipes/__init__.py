@@ -1,6 +1,6 @@
 """Recipes: plain functions that return a whole run, with every number needed to repeat what we publish."""
 
-from quickstudy.recipes.audio import audio, audio_embedding
+from quickstudy.recipes.audio import audio, audio_embedding, transcripts
 from quickstudy.recipes.demo import demo, demo_glyphs
 from quickstudy.recipes.omniglot import (
     omniglot_lake,
@@ -55,5 +55,6 @@ __all__ = [
     "tables_incontext",
     "tables_numbers",
     "text",
+    "transcripts",
     "unlabelled",
 ]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Hashable, Mapping, Sequence
 from itertools import compress
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,6 +25,7 @@ from quickstudy.tasks.classes import ClassSource
 from quickstudy.tasks.divide import named_splits, split_classes
 from quickstudy.tasks.groups import Groups, Rule
 from quickstudy.tasks.pool import TensorPool
+from quickstudy.tasks.stored import say_alike
 
 _PLAIN = Distortion()
 _log = logging.getLogger("quickstudy")
@@ -65,8 +68,10 @@ def arrays(
         raise ConfigError(f"These are tasks of classes, and {target} are none. Use quickstudy.tasks.tables for them.")
     if format is None and has_names(x):
         format = formats.make("table")
-    if format is None and isinstance(x, list | tuple) and x and all(isinstance(one, str) for one in x):
+    if format is None and _are_texts(x):
         format = formats.make("text")
+    if format is not None and isinstance(x, Path):
+        x = format.find(x, labelled=False).items
     if format is None:
         whole = _whole(x)
         x = as_numbers(x)
@@ -89,6 +94,7 @@ def arrays(
     ids, names = target.encode(y)
     if len(names) < 2:
         raise DataError(f"y has {len(names)} different labels; telling classes apart needs at least two.")
+    say_alike([names[i] for i in ids.tolist()])
     chosen = split_classes(len(names), val, test, split_seed) if splits is None else named_splits(splits, names)
     if format.learns:
         format = format.learn(list(compress(items_of(x), torch.isin(ids, chosen["train"]).tolist())))
@@ -110,6 +116,21 @@ def arrays(
         groups=None if groups is None else ["" if group is None else str(group) for group in groups],
         rule=rule,
     )
+
+
+def _are_texts(x: Any) -> bool:
+    """Whether x is a list or a column of strings; ConfigError where these are names of files, of which it is not known
+    what they hold."""
+    column = getattr(getattr(x, "dtype", None), "kind", "") in ("O", "U") and x.ndim == 1
+    items = x.tolist() if column else x
+    if not isinstance(items, list | tuple) or not items or not all(isinstance(one, str) for one in items):
+        return False
+    if all(os.path.isfile(one) for one in items):
+        raise ConfigError(
+            f"x names files, such as {items[0]}. Say what they hold: format=quickstudy.formats.Image(size=84), or "
+            "quickstudy.formats.Audio(); of files of texts give paths, pathlib.Path(…), and formats.Tokens()."
+        )
+    return True
 
 
 def _whole(x: Any) -> str:

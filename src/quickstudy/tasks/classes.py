@@ -104,8 +104,7 @@ class ClassSource(Source):
         need, ways = size.least_shots + size.queries, size.least_ways
         if not len(table.classes):
             raise DataError(
-                f"There are no classes of the split {split!r}. Hold some out for it where tasks are made (--tasks."
-                f"{split}, or a folder {split!r}), or take another split (--split)."
+                f"The split {split!r} has no classes: none were held out for it. Hold some out, and train anew."
             )
         if self.tree is not None:
             self._check_tree(self.tree, split, table)
@@ -127,7 +126,7 @@ class ClassSource(Source):
                 f"Class {name!r} of the split {split!r} has {int(counts[least])} examples, but {size.least_shots} "
                 f"shots + {size.queries} queries need {need}"
                 + (f" ({short} classes are too small)" if short > 1 else "")
-                + f". Add examples, lower the shots or queries, or leave small classes out (min_class={need})."
+                + f". Add examples, lower the shots or queries, or leave small classes out (--tasks.min-class {need})."
             )
 
     @property

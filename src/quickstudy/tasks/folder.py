@@ -16,7 +16,9 @@ from quickstudy.errors import ConfigError, DataError, first_of
 from quickstudy.formats.augment import Augment
 from quickstudy.formats.base import Format
 from quickstudy.formats.distortion import Distortion
+from quickstudy.formats.places import column
 from quickstudy.formats.records import Broken, Records, Stored, say
+from quickstudy.formats.rows import holds_rows, read_rows
 from quickstudy.registry import formats, sources, targets
 from quickstudy.targets.base import Target
 from quickstudy.tasks.arrays import class_source
@@ -192,6 +194,14 @@ def learned(
         seen = torch.isin(ids, rest["train"]).tolist()
         format = format.learn(list(compress(records["train"].items, seen)), broken)
     return format, places, records, rest
+
+
+def column_or_pattern(root: str, suffixes: Sequence[str], group: str) -> tuple[str, str]:
+    """What says which group records belong to: where they are rows, a column, and of files a pattern in their names."""
+    rows = [place for place in split_places(root, suffixes).values() if holds_rows(place)]
+    for place in rows if group else ():
+        column(read_rows(place).columns, group, place, "--tasks.group")
+    return (group, "") if rows else ("", group)
 
 
 def labels_of(records: Records, kept: list[int] | None = None) -> list[str]:

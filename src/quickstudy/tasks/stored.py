@@ -27,7 +27,7 @@ from quickstudy.formats.records import Broken, Records, Stored
 from quickstudy.storage.json import read_json, write_json
 from quickstudy.storage.tensors import checksum
 
-_VERSION = 1  # of how quickstudy's own formats read files
+_VERSION = 2  # of how quickstudy's own formats read files
 _MANY, _LARGE = 1000, 20_000_000  # files, or bytes of them, from which on it takes long to read them
 _UNUSED = 60 * 86400.0  # seconds after which what was not used is removed
 _ROWS = 4096
@@ -78,16 +78,7 @@ def say_doubles(prints: Tensor, labels: Sequence[str], names: Sequence[str], wha
 
     labels: of the records, or what else tells which of them are in a task together.
     """
-    _, which, counts = prints.unique(return_inverse=True, return_counts=True)  # type: ignore[no-untyped-call]
-    several = (counts[which] > 1).nonzero().flatten().tolist()
-    first: dict[int, int] = {}
-    doubles, again = [], []
-    for i in several:
-        other = first.setdefault(int(which[i]), i)
-        if labels[other] != labels[i]:
-            doubles.append((other, i))
-        elif other != i:
-            again.append((other, i))
+    again, _ = _equal(prints, labels)
     if again:
         one, other = again[0]
         _log.warning(
@@ -95,6 +86,12 @@ def say_doubles(prints: Tensor, labels: Sequence[str], names: Sequence[str], wha
             "shown, then, and figures look better than they are. Take out what is a copy.",
             len(again), what, names[one], names[other], labels[one],
         )  # fmt: skip
+    say_contrary(prints, labels, names, what)
+
+
+def say_contrary(prints: Tensor, labels: Sequence[str], names: Sequence[str], what: str) -> None:
+    """Name, in a warning, records that are equal and of two classes."""
+    _, doubles = _equal(prints, labels)
     if doubles:
         one, other = doubles[0]
         _log.warning(
@@ -103,8 +100,24 @@ def say_doubles(prints: Tensor, labels: Sequence[str], names: Sequence[str], wha
         )  # fmt: skip
 
 
+def _equal(prints: Tensor, labels: Sequence[str]) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+    """Pairs of equal records: of one class, and of two; each with the first that is like it."""
+    _, which, counts = prints.unique(return_inverse=True, return_counts=True)  # type: ignore[no-untyped-call]
+    first: dict[int, int] = {}
+    again: list[tuple[int, int]] = []
+    doubles: list[tuple[int, int]] = []
+    for i in (counts[which] > 1).nonzero().flatten().tolist():
+        other = first.setdefault(int(which[i]), i)
+        if other != i:
+            (again if labels[other] == labels[i] else doubles).append((other, i))
+    return again, doubles
+
+
 def say_alike(labels: Sequence[str]) -> None:
-    """Name, in a warning, classes whose names differ in upper and lower case or spaces alone: they may be one."""
+    """Name, in a warning, classes whose names differ in upper and lower case or spaces alone, as they may be one; and
+    count labels that are blank, as they may be missing."""
+    if blank := sum(not label.strip() for label in labels):
+        _log.warning("%d labels are blank, and taken for the name of a class. Fill them, or drop what has none.", blank)
     first: dict[str, str] = {}
     alike = [
         (other, n) for n in sorted(set(labels)) if (other := first.setdefault("".join(n.casefold().split()), n)) != n
@@ -112,7 +125,7 @@ def say_alike(labels: Sequence[str]) -> None:
     if alike:
         _log.warning(
             "%d classes have the name of another but for upper and lower case or spaces, such as %r and %r: they are "
-            "told apart, and one may be held out while the other is trained on. Write them alike, if they are one.",
+            "told apart, as two classes. Write them alike, if they are one.",
             len(alike), *alike[0],
         )  # fmt: skip
 

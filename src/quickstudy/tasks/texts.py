@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from quickstudy.formats.places import column
 from quickstudy.formats.records import Broken
-from quickstudy.formats.rows import holds_rows, read_rows
+from quickstudy.formats.rows import READERS
 from quickstudy.formats.text_augment import TextAugment
 from quickstudy.hints import Size
 from quickstudy.registry import formats, sources, targets
 from quickstudy.tasks.classes import ClassSource
-from quickstudy.tasks.divide import named_in, split_places
-from quickstudy.tasks.folder import class_folders_source, learned
+from quickstudy.tasks.divide import named_in
+from quickstudy.tasks.folder import class_folders_source, column_or_pattern, learned
 from quickstudy.tasks.groups import Rule
 
 
@@ -60,8 +59,9 @@ def text(
         with a file, or a folder, called 'train' holds the splits: 'train', 'val' and 'test', with classes of their own;
         one that is missing is cut from the training classes.
     text, label: the columns of the text and of its class.
-    group: the column of what texts belong to, such as their writer; left out where there is none. groups: whether no
-        group is in both support and query of a task ('apart'), or each task is of one group ('within').
+    group: the column of what texts belong to, such as their writer; of files, a pattern (a regular expression) in their
+        names below `path`. groups: whether no group is in both support and query of a task ('apart'), or each task is
+        of one group ('within').
     min_class: classes with fewer texts are left out, which is said.
     tokenizer: a tokenizer.json, or the folder of the model that the texts are for; if not given, the texts of the
         training classes teach one, of at most `vocabulary` tokens.
@@ -74,12 +74,10 @@ def text(
 
     Raises DataError, naming file and line, for texts that are empty or not in UTF-8, and for labels that are missing.
     """
-    format = _format(text=text, label=label, group=group, tokenizer=tokenizer, vocabulary=vocabulary, length=length)
-    for place in split_places(path, format.row_files).values():
-        if group and holds_rows(place):
-            column(read_rows(place).columns, group, place, "--tasks.group")
+    held, pattern = column_or_pattern(path, tuple(READERS), group)
+    format = _format(text=text, label=label, group=held, tokenizer=tokenizer, vocabulary=vocabulary, length=length)
     named = named_in(splits)
     return class_folders_source(
         format, path, val, test, split_seed, broken, augmentation=TextAugment(drop), splits=named, min_class=min_class,
-        groups=groups,
+        group=pattern, groups=groups,
     )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -125,7 +126,7 @@ def _distortion(format: Format, amounts: dict[str, Any]) -> Distortion:
         return Distortion()
     if format.distortion is None:
         raise ConfigError(f"{format.what.capitalize()} cannot be distorted. Leave distort out (--tasks.method cactus).")
-    known = format.distortion.__dataclass_fields__
+    known = [one.name for one in fields(format.distortion)]
     for name in amounts:
         if name not in known:
             raise ConfigError(f"{format.what.capitalize()} have no distortion {name!r}, only {', '.join(known)}.")
@@ -135,7 +136,7 @@ def _distortion(format: Format, amounts: dict[str, Any]) -> Distortion:
 def _require_copies(how: Distortion, format: Format, instead: str = "Or take clusters: --tasks.method cactus.") -> None:
     """ConfigError where nothing tells copies of a record apart."""
     if not how:
-        known = "" if format.distortion is None else f" ({', '.join(format.distortion.__dataclass_fields__)})"
+        known = "" if format.distortion is None else f" ({', '.join(one.name for one in fields(format.distortion))})"
         raise ConfigError(
             f"The examples of a class are copies of one of the {format.what}, and nothing distorts them: there is "
             f"nothing to learn. Say how: --tasks.distort NAME VALUE …{known}. {instead}"

@@ -152,7 +152,7 @@ def _settled(**options: Any) -> dict[str, Any]:
     said = {"splits": os.path.abspath(options["splits"]) if options["splits"] else ""}
     if options["tokens"]:
         return options | said
-    folders = {normalize("NFC", folder.name) for folder in class_folders(options["root"], "recordings")}
+    folders = {normalize("NFC", folder.name) for folder in class_folders(options["root"], "recordings", ".wav")}
     return options | said | {"tokens": tokens_of(parts_of(sorted(folders), options["spelled"]))}
 
 
