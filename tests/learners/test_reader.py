@@ -20,6 +20,7 @@ from quickstudy.episode import Episode, Examples, Features, Params, State, map_e
 from quickstudy.errors import ConfigError, ModelError
 from quickstudy.learners.reader import ReaderLearner
 from quickstudy.models.readers import MemoryAugmented, Recurrent, Snail
+from quickstudy.models.readers.kernel import KernelHints
 from quickstudy.models.readers.ridge import RidgeHints
 from quickstudy.registry import formats, learners, models, sources
 from quickstudy.spec import TaskSpec
@@ -279,6 +280,32 @@ def test_hints_are_what_ridge_regression_on_the_other_examples_says() -> None:
         torch.testing.assert_close(own[i], wanted)
     wanted = torch.cat([one @ solved(mask, strength) for strength in strengths], dim=1)
     torch.testing.assert_close(hints(weights, z), wanted)
+
+
+def test_hints_are_what_kernel_regression_on_the_other_rows_says() -> None:
+    """Against regressions that are solved anew without each row; one of the rows is padding."""
+    hints = KernelHints().double()
+    z, y = torch.randn(7, 3, 2, dtype=torch.float64), torch.randn(7, 2, dtype=torch.float64)
+    mask = torch.tensor([1, 1, 0, 1, 1, 1, 1], dtype=torch.bool)
+    own, kept = hints.fit(z, torch.where(mask[:, None], y, 0.0), mask)
+    apart = (z[:, None] - z).square().sum(3).sqrt().sum(2)
+    size = apart[mask][:, mask].sum() / 30 + 1e-6
+    widths, strengths = hints.change().exp() * torch.tensor([[1.0, 3.0], [0.1, 0.1]], dtype=torch.float64)
+
+    def said(rows: Tensor, at: Tensor) -> Tensor:
+        each = []
+        for width, strength in zip(widths, strengths, strict=True):
+            kernel = (-apart / (width * size)).exp() + 10
+            eye = torch.eye(int(rows.sum()), dtype=torch.float64)
+            each.append(kernel[at][:, rows] @ torch.linalg.solve(kernel[rows][:, rows] + strength * eye, y[rows]))
+        return torch.cat(each, dim=1)
+
+    for i in mask.nonzero().flatten().tolist():
+        others = mask.clone()
+        others[i] = False
+        torch.testing.assert_close(own[i : i + 1], said(others, torch.tensor([i])))
+    assert not own[2].any()
+    torch.testing.assert_close(hints(kept, z), said(mask, torch.arange(7)))
 
 
 @pytest.mark.parametrize("mode", ["vmap", "loop"])

@@ -7,7 +7,6 @@ from functools import partial
 from typing import cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from quickstudy.episode import Features, State
@@ -15,8 +14,9 @@ from quickstudy.formats.base import Format
 from quickstudy.formats.passing import arguments
 from quickstudy.models.readers.attention import Attention
 from quickstudy.models.readers.base import Learned, Reader, at_least_one, perceptron, shape_of
-from quickstudy.models.readers.ridge import RidgeHints
+from quickstudy.models.readers.hints import Hints
 
+_CERTAIN = 6.0  # by which the mean of all hints of a class goes into its logit at first
 _REGISTERS = 2  # rows that are always there, so that an empty support set can be read too
 _MOST = 1 << 25  # numbers that attention holds at once where nothing is learned; of more, rows are read in chunks
 
@@ -57,14 +57,14 @@ class Axial(Reader):
     not vary over the support set are not looked at.
 
     State: keys and values of every layer, 'keys.<i>' and 'values.<i>' (C + 1, heads, R + n, width / heads), 'mask' of
-    the rows and 'there' of the columns; with hints 'ridge'.
+    the rows and 'there' of the columns; with hints what `Hints` keeps.
     """
 
     def __init__(
         self, encoder: nn.Module, format: Format, inputs: int, outputs: int, *,
         width: int = 64, layers: int = 4, heads: int = 4, classes: bool = True, hints: bool = False,
     ) -> None:  # fmt: skip
-        """encoder: to cells (n, C, D), or to (n, C), cells of one number. hints: see `RidgeHints`."""
+        """encoder: to cells (n, C, D), or to (n, C), cells of one number. hints: see `RidgeHints`, `KernelHints`."""
         super().__init__(encoder, inputs, outputs)
         at_least_one(width=width, layers=layers, heads=heads)
         shape = shape_of(encoder, format)
@@ -73,10 +73,7 @@ class Axial(Reader):
         self.registers = Learned(_REGISTERS, 2, width)  # of cells, and of labels
         self.layers = nn.ModuleList(AxialLayer(width, heads) for _ in range(layers))
         self.after, self.head = nn.LayerNorm(width), nn.Linear(width, outputs)
-        self.hints = RidgeHints() if hints else None
-        self.hinted = nn.Linear(RidgeHints.count * inputs, width) if hints else None
-        mean = 2.0 if classes else 1 / RidgeHints.count
-        self.trust = Learned(RidgeHints.count, 1, mean=mean) if hints else None
+        self.hints = Hints(inputs, outputs, width, _CERTAIN if classes else 1.0) if hints else None
 
     def embed(self, x: Features) -> Tensor:
         given, named = arguments(self.encoder, x)
@@ -89,9 +86,9 @@ class Axial(Reader):
     def read(self, z: Tensor, y: Tensor, mask: Tensor) -> State:
         varies = _vary(z, mask)
         told, state = self.label(y), cast(State, {"varies": varies})
-        if self.hints is not None and self.hinted is not None:
-            hints, state["ridge"] = self.hints.fit(_flat(z, varies), y, mask)
-            told = told + self.hinted(hints)
+        if self.hints is not None:
+            hinted, kept = self.hints.fit(_varying(z, varies), y, mask)
+            told, state = told + hinted, state | kept
         registers = self.registers().to(told.dtype)
         cells = torch.cat([registers[:, :1].expand(-1, z.shape[1], -1), self.cell(z)])
         h = torch.cat([cells, torch.cat([registers[:, 1], told])[:, None]], dim=1)
@@ -111,11 +108,9 @@ class Axial(Reader):
     def _answer(self, state: State, z: Tensor) -> Tensor:
         """(m, outputs) for cells z (m, C, D)."""
         asking, start = self.asking().expand(z.shape[0], -1), z.new_zeros(())
-        if self.hints is not None and self.hinted is not None and self.trust is not None:
-            hints = self.hints(state["ridge"], _flat(z, state["varies"]))
-            asking = asking + self.hinted(hints)
-            start = (hints.unflatten(1, (RidgeHints.count, self.inputs)) * self.trust()).sum(1)
-            start = F.pad(start, (0, self.outputs - self.inputs))
+        if self.hints is not None:
+            hinted, start = self.hints(state, _varying(z, state["varies"]))
+            asking = asking + hinted
         there, cells = _with_label(state["varies"]), self.cell(z)
         h = torch.cat([cells, asking.to(cells.dtype)[:, None]], dim=1)
         for index, layer in enumerate(self._each()):
@@ -150,6 +145,6 @@ def _with_label(varies: Tensor) -> Tensor:
     return torch.cat([varies, varies.new_ones(1)])
 
 
-def _flat(z: Tensor, varies: Tensor) -> Tensor:
-    """The cells that count of each row, one after another."""
-    return torch.where(varies[:, None], z, 0.0).flatten(1)
+def _varying(z: Tensor, varies: Tensor) -> Tensor:
+    """The cells (n, C, D) of each row, zeros where they do not count."""
+    return torch.where(varies[:, None], z, 0.0)

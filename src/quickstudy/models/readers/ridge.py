@@ -38,22 +38,30 @@ class RidgeHints(nn.Module):
         gram, known = z @ z.T, mask.to(z.dtype)
         size = gram.diagonal().sum() / known.sum().clamp(min=1)
         strengths = self.change().exp() * z.new_tensor([math.log(s) for s in _STRENGTHS]).exp()
-        eye = torch.eye(len(z), dtype=z.dtype, device=z.device)
-        inverse = torch.linalg.inv(gram + (strengths * size + 1e-6)[:, None, None] * eye)
-        dual = inverse @ y
-        left_out = y - dual / inverse.diagonal(dim1=1, dim2=2)[..., None]
-        return self._joined(left_out * known[:, None]), z.T @ dual
+        hints, dual = left_out(gram, strengths * size + 1e-6, y)
+        return by_row(hints) * known[:, None], z.T @ dual
 
     def forward(self, weights: Tensor, z: Tensor) -> Tensor:
         """Hints (m, count · outputs) for queries z (m, D)."""
         with torch.autocast(z.device.type, enabled=False):
-            return self._joined(self._with_one(z.to(weights.dtype)) @ weights)
+            return by_row(self._with_one(z.to(weights.dtype)) @ weights)
 
     @staticmethod
     def _with_one(z: Tensor) -> Tensor:
         return torch.cat([z, torch.ones_like(z[:, :1])], dim=1)
 
-    @staticmethod
-    def _joined(hints: Tensor) -> Tensor:
-        """(count, n, outputs) to (n, count · outputs)."""
-        return hints.transpose(0, 1).flatten(1)
+
+def left_out(gram: Tensor, strengths: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """What regressions on all the others say of each example, and their dual weights, each (count, n, outputs).
+
+    gram: (n, n), or (count, n, n), one for each of the strengths (count,). y (n, outputs), 0 for padding.
+    """
+    eye = torch.eye(len(y), dtype=y.dtype, device=y.device)
+    inverse = torch.linalg.inv(gram + strengths[:, None, None] * eye)
+    dual = inverse @ y
+    return y - dual / inverse.diagonal(dim1=1, dim2=2)[..., None], dual
+
+
+def by_row(hints: Tensor) -> Tensor:
+    """(count, n, outputs) to (n, count · outputs)."""
+    return hints.transpose(0, 1).flatten(1)
