@@ -67,8 +67,8 @@ def axial(
     module: any encoder to cells, (n, *features) to (n, C, D), such as the model 'cells'; or to (n, C), cells of one
     number. width, layers, heads: of the transformer.
     limit: the most classes; the tasks' ways if not given. hints: every example is told what ridge and kernel
-    regressions on the others, in closed form, say of it. standardise: scale inputs that are numbers alone by the support set; labels that
-    are numbers always are.
+    regressions on the others, in closed form, say of it. standardise: scale inputs that are numbers alone by the
+    support set; labels that are numbers always are.
     norm: what BatchNorm layers normalise by: 'running' averages over training tasks, or the 'batch' at hand.
     """
     inputs, outputs, most = _sizes(spec, limit)
