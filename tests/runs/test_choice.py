@@ -115,6 +115,15 @@ def test_a_resumed_run_chooses_as_one_that_never_stopped(
     assert not all(torch.equal(plain.params[name], value) for name, value in whole.params.items())
 
 
+@pytest.mark.parametrize("how", ["alignment", "exp3"])
+def test_gradients_of_training_classes_are_not_taken_for_validation_s(how: Any) -> None:
+    made = source().sampled(Sampling(2, 1, 1))
+    leaking = replace(made, splits=made.splits | {"val": made.splits["train"]})
+    with pytest.raises(ConfigError, match="nothing is held out"):
+        Choice(leaking, how, 4, 0)
+    assert Choice(made, how, 4, 0).aligned and Choice(leaking, "loss", 4, 0).arms  # which never asks
+
+
 def test_tasks_of_no_known_classes_are_refused(tmp_path: Path) -> None:
     sinusoids = replace(
         qs.recipes.sinusoid_maml(), choose="loss", iterations=1, validation_episodes=1, calibration_episodes=1

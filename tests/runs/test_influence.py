@@ -122,6 +122,21 @@ def test_tasks_of_no_known_domain_are_refused(tmp_path: Path) -> None:
         influence(run.parts.training_engine, run.params, sinusoid, (sinusoid, "val"))
 
 
+def test_training_classes_are_not_taken_for_held_out_ones(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = qs.tasks.arrays(torch.randn(90, 4), [f"c{i // 6}" for i in range(90)], val=0)
+    run = trained(tmp_path / "r", source)
+    parts = run.parts
+    with pytest.raises(ConfigError, match="The val tasks are of training classes: nothing is held out"):
+        influence(parts.training_engine, run.params, parts.training, (parts.source, "val"))
+    (tmp_path / "nothing_held_out.py").write_text(
+        "import torch, quickstudy as qs\nfrom torch import nn\ndef module(): return nn.Linear(4, 4)\n"
+        "def source(): return qs.tasks.arrays(torch.ones(90, 4), [f'c{i // 6}' for i in range(90)], val=0)\n"
+    )
+    assert main(["tasks", str(run.folder), "--import", str(tmp_path / "nothing_held_out.py")]) > 0
+    assert "nothing is held out" in " ".join(capsys.readouterr().err.split())
+    assert not (run.folder / "tasks.json").exists()
+
+
 def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for c in range(9):
         (tmp_path / "data" / f"c{c}").mkdir(parents=True)

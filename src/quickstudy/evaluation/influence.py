@@ -13,7 +13,7 @@ from quickstudy.engine import Engine
 from quickstudy.episode import Episode, Params
 from quickstudy.errors import ConfigError, DataError
 from quickstudy.evaluation.estimate import Estimate
-from quickstudy.tasks.base import Source
+from quickstudy.tasks.base import Source, held_out
 
 _SCANNED, _CHUNK = 1 << 17, 512  # tasks that are looked through for those of an arm, and at once
 _AT_ONCE = 16  # held-out tasks
@@ -63,11 +63,17 @@ def influence(
     engine: of the training tasks. held: the source of the held-out tasks and their split. step: its length, as a share
     of the length of what training moves of φ; the same for all arms. most: of arms on each side; more are drawn from
     at random, by the source's seed. A arms cost A · draws meta-gradients of `tasks` tasks, and with B held-out ones
-    (A + 1) · B · tasks evaluations of a task. Raises ConfigError where nothing tells arms apart.
+    (A + 1) · B · tasks evaluations of a task. Raises ConfigError where nothing tells arms
+    apart, and where a class of the held-out split was trained on.
     """
     if tasks < 2 or draws < 2:
         raise ConfigError(f"An interval takes at least 2 tasks and 2 draws, found {tasks} and {draws}.")
     source, split = held
+    if not held_out(source, split):
+        raise ConfigError(
+            f"The {split} tasks are of training classes: nothing is held out that a step could help. Train with "
+            "classes held out (most sources: --tasks.val 0.2), or look at another split with classes of its own."
+        )
     mine = _arms(training, "train", draws, tasks, most)
     theirs = _arms(source, split, draws, -(-tasks // draws), most)
     shape = (len(theirs), -1)

@@ -10,7 +10,7 @@ from torch import Tensor
 from quickstudy import rng
 from quickstudy.episode import Params
 from quickstudy.errors import ConfigError
-from quickstudy.tasks.base import Source
+from quickstudy.tasks.base import Source, held_out
 
 Choose = Literal["uniform", "loss", "alignment", "exp3"]
 """By what: nothing; the loss; or the alignment of a task's gradient with that of validation tasks, by moving averages
@@ -46,9 +46,14 @@ class Choice:
                 f"choose={how!r} needs training tasks of several classes or domains that are known by name, and these "
                 "tasks are not. Leave it out."
             )
+        self.source, self.how, self.candidates, self.arms = source, how, candidates, arms
+        if self.aligned and not held_out(source):
+            raise ConfigError(
+                f"choose={how!r} follows gradients of validation tasks, and these are of training classes: nothing is "
+                "held out. Hold classes out (most sources: --tasks.val 0.2), or take choose='loss'."
+            )
         if candidates < 2:
             raise ConfigError(f"There must be 2 candidates or more to choose from, found {candidates}.")
-        self.source, self.how, self.candidates, self.arms = source, how, candidates, arms
         self.key = rng.key(seed, "choice")
         self.score = torch.zeros(len(arms), dtype=torch.float64)
         self.seen = torch.zeros(len(arms), dtype=torch.int64)
