@@ -48,10 +48,10 @@ def choosing(found: dict[str, Any]) -> str:
     text = f"""## Which tasks to train on
 
 A small prototypical network from scratch, {found["steps"]} steps of two 5-way 1-shot tasks, each of one of four
-domains; what comes more often is a domain whose tasks have a high loss, or whose gradients agree with those of
-validation tasks (other classes of these domains), by moving averages or by a bandit. 5-way 5-shot accuracy in % on
-three domains that are new; no track of a traffic sign is in both support and query. The difference is paired by task
-and seed.
+domains; what comes more often is a domain whose tasks have a high loss, or are in steps whose gradient agrees with
+that of validation tasks (other classes of these domains), by moving averages or by a bandit. 5-way 5-shot accuracy
+in % on three domains that are new; no track of a traffic sign is in both support and query. The difference is paired
+by task and seed.
 
 """
     above = [how for how, row in found["rows"].items() if "by seed" in row and over_seeds(row["by seed"]) > 0]

@@ -9,7 +9,7 @@ from quickstudy.episode import Examples
 from quickstudy.errors import DataError
 
 UNLABELLED = -1
-"""The class id of a support example that is there but whose class is not told."""
+"""The class id of an example that is there but whose class is not told: of a support set, or of a new domain."""
 _LARGEST = 1e18  # the square of a float32 is one
 _MANY = 1 << 20  # examples times classes, above which these are not held as a matrix
 _ROUNDING = 8.0  # times the relative precision: a spread this small beside the mean is no spread

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 import quickstudy as qs
 from quickstudy.deploy.domain import affine, entropy, shifted
+from quickstudy.entries import CENTRE, EMBEDDING_MEAN, SPREAD, WHITENING
 from quickstudy.episode import Examples
 from quickstudy.errors import ConfigError
 from quickstudy.registry import learners
@@ -67,6 +68,25 @@ def test_a_learner_with_an_inner_loop_follows_too(tmp_path: Path) -> None:
     x, more = torch.randn(4, 8), torch.randn(10, 8)
     model = run.adapt(x, list("aabb"), unlabelled=more, shift="entropy", shift_steps=2)
     assert not torch.equal(model.params["network.1.weight"], run.params["network.1.weight"])
+
+
+@pytest.mark.parametrize("shift", ["statistics", "entropy"])
+def test_whitening_within_classes_takes_labels_and_stays_that_of_training(shift: Any, tmp_path: Path) -> None:
+    run = trained(tmp_path / "r", network(), "simpleshot", shrinkage=0.1)
+    x, more = torch.randn(4, 8), 5 + 2 * torch.randn(20, 8)
+    found = run.adapt(x, list("aabb"), unlabelled=more, shift=shift).params
+    learned = run.params[WHITENING]
+    assert torch.equal(found[WHITENING], learned) and not torch.allclose(learned, torch.eye(6), atol=0.1)
+    with torch.no_grad():
+        mean = run.learner.embed(found, more).mean(0)  # type: ignore[attr-defined]
+    torch.testing.assert_close(found[EMBEDDING_MEAN], mean)
+
+
+def test_what_descriptions_of_tasks_are_measured_against_is_not_lost(tmp_path: Path) -> None:
+    run = trained(tmp_path / "r", nn.Sequential(nn.Linear(8, 6), nn.LayerNorm(6), nn.Linear(6, 2)), "memory", steps=1)
+    x, more = torch.randn(4, 8), torch.randn(9, 8)
+    found = run.adapt(x, list("aabb"), unlabelled=more, shift="entropy", shift_steps=1).params
+    assert torch.equal(found[CENTRE], run.params[CENTRE]) and torch.equal(found[SPREAD], run.params[SPREAD])
 
 
 @pytest.mark.parametrize(

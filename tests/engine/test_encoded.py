@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,12 @@ def test_features_take_the_place_of_records_in_the_same_tasks() -> None:
     direct = one.module(seen.query.x.flatten(0, 1)).view(5, -1, 6)
     assert torch.allclose(told.query.x[..., :6], direct, atol=1e-6) and not told.query.x[..., 6:].any()
     assert torch.allclose(one.features(seen.query.x[0]), told.query.x[0], atol=1e-6)
+
+
+def test_records_go_where_the_encoder_is() -> None:
+    elsewhere = replace(encoder(), device="meta")  # where numbers have a place and a shape, and no value
+    found = elsewhere.features(torch.rand(3, 1, 4, 4))
+    assert found.device.type == "meta" and found.shape == (3, 8)
 
 
 def test_what_has_no_features_that_last_is_refused() -> None:

@@ -8,11 +8,12 @@ import torch.nn.functional as F
 from small_tasks import IMAGES, VALUES, VECTORS, convolutional, episodes, generator, perceptron, random_params
 from torch import Tensor, nn
 
-from quickstudy.entries import TEACHER, prefixed, with_prefix
+from quickstudy.entries import TEACHER, WHITENING, prefixed, with_prefix
 from quickstudy.episode import Episode, Examples, Params
 from quickstudy.errors import ConfigError
 from quickstudy.learners import baseline_plus_plus, finetune, rfs, simpleshot
 from quickstudy.learners.pretrained import whitening
+from quickstudy.masked import UNLABELLED
 from quickstudy.testing import check_learner
 
 EPISODE = episodes(VECTORS, tasks=None)
@@ -49,6 +50,17 @@ def test_whitening_makes_the_covariance_within_classes_the_identity() -> None:
     even = whitening(shifted, y, 1.0)
     torch.testing.assert_close(even, even[0, 0] * torch.eye(4).double())
     assert torch.equal(whitening(x, torch.arange(60), 0.0), torch.eye(4).double())
+
+
+def test_examples_of_no_told_class_whiten_nothing() -> None:
+    learner = simpleshot(perceptron(VECTORS, 4), VECTORS, classes=7, shrinkage=0.1)
+    params = random_params(learner.init(generator()))
+    whole = [episodes(VECTORS, tasks=None, seed=seed) for seed in (5, 6)]
+    untold = [e._replace(query=e.query._replace(y=torch.full_like(e.query.y, UNLABELLED))) for e in whole]
+    learned = learner.calibrate(params, whole)
+    torch.testing.assert_close(learner.calibrate(params, whole + untold)[WHITENING], learned[WHITENING])
+    assert learner.calibrate(learned, untold)[WHITENING] is learned[WHITENING]
+    assert WHITENING not in learner.calibrate(params, untold)
 
 
 def test_simpleshot_whitens_by_training_classes_and_so_any_linear_map_before_it_changes_nothing() -> None:

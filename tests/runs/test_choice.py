@@ -66,16 +66,39 @@ def test_arms_that_had_more_come_more_often_and_all_come() -> None:
     assert float(choice.probabilities.min()) >= 0.2 / len(choice.arms) - 1e-12
 
 
-def test_the_bandit_divides_rewards_by_probabilities() -> None:
+@pytest.mark.parametrize(("within", "candidates"), [(True, 2), (True, 8), (False, 4)])
+def test_rewards_of_the_bandit_are_unbiased_for_every_arm_however_often_it_is_taken(
+    within: bool, candidates: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("quickstudy.training.choice._FORGETS", 1.0)
+    inner = source(within).sampled(Sampling(2, 1, 1))
+    choice = Choice(inner, "exp3", candidates, 0)
+    count, places = len(choice.arms), 20_000
+    start = 20 * torch.linspace(0, 1, count, dtype=torch.float64)
+    choice.score = start.clone()
+    expected = 0.8 * (0.1 * start).softmax(0) + 0.2 / count
+    torch.testing.assert_close(choice.probabilities, expected)
+    taken = choice.indices(0, places)
+    choice.learned(taken, torch.zeros(places), torch.tensor(0.5))
+    share = choice.seen / places
+    assert float(share.max() / share.min()) > 1.5  # arms are not alike
+    reward = (choice.score - start) * count / places
+    torch.testing.assert_close(reward, torch.full_like(reward, 0.75), rtol=0.1, atol=0.0)
+
+
+def test_the_bandit_s_probability_is_that_of_the_tasks_on_offer() -> None:
+    """Of candidates 0 … 3, by hand."""
     inner = source(within=True).sampled(Sampling(2, 1, 1))
     choice = Choice(inner, "exp3", 4, 0)
-    arm = int(inner.arms_of("train", torch.tensor([0]))[0, 0])
-    count = len(choice.arms)
-    choice.learned(torch.tensor([0]), torch.zeros(1), torch.tensor(0.5))
-    assert math.isclose(float(choice.score[arm]), 0.75 / (1 / count * count))
-    score = choice.score * 0.1
-    expected = 0.8 * score.softmax(0) + 0.2 / count
-    torch.testing.assert_close(choice.probabilities, expected)
+    choice.score = torch.linspace(0, 9, len(choice.arms), dtype=torch.float64)
+    before, p = choice.score.clone(), choice.probabilities
+    arms = inner.arms_of("train", torch.arange(4))[:, 0]
+    arm = int(arms[2])
+    of_the_arm = float(p[arms[arms == arm]].sum() / p[arms].sum())
+    often = (inner.arms_of("train", torch.arange(1 << 14))[:, 0] == arm).double().mean()
+    choice.learned(torch.tensor([2]), torch.zeros(1), torch.tensor(0.5))
+    added = 0.75 / (of_the_arm * (1 - (1 - float(often)) ** 4) * len(choice.arms))
+    assert float(choice.score[arm]) == pytest.approx(0.995 * float(before[arm]) + added, rel=1e-4)
 
 
 def test_uniform_choice_is_the_stream_as_it_was() -> None:
@@ -113,6 +136,15 @@ def test_a_resumed_run_chooses_as_one_that_never_stopped(
     assert all(torch.equal(part.params[name], value) for name, value in whole.params.items())
     plain = qs.train(replace(wanted, choose="uniform"), out=tmp_path / "u", module=network, source=source(), quiet=True)
     assert not all(torch.equal(plain.params[name], value) for name, value in whole.params.items())
+
+
+@pytest.mark.parametrize("how", ["alignment", "exp3"])
+def test_gradients_of_training_classes_are_not_taken_for_validation_s(how: Any) -> None:
+    made = source().sampled(Sampling(2, 1, 1))
+    leaking = replace(made, splits=made.splits | {"val": made.splits["train"]})
+    with pytest.raises(ConfigError, match="nothing is held out"):
+        Choice(leaking, how, 4, 0)
+    assert Choice(made, how, 4, 0).aligned and Choice(leaking, "loss", 4, 0).arms  # which never asks
 
 
 def test_tasks_of_no_known_classes_are_refused(tmp_path: Path) -> None:

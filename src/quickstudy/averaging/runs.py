@@ -19,9 +19,9 @@ from quickstudy.evaluation.evaluate import evaluate
 from quickstudy.runs.run import Run
 from quickstudy.runs.train import describe, keep
 from quickstudy.storage.folders import take_folder
+from quickstudy.tasks.base import held_out
 from quickstudy.tasks.classes import ClassSource
 from quickstudy.tasks.transformed import Transformed
-from quickstudy.training import splits
 from quickstudy.training.build import Parts, build, calibrated, initial_params
 from quickstudy.training.config import RunConfig
 
@@ -161,6 +161,6 @@ def _store(
     params = calibrated(parts, config, params)
     result = evaluate(parts.engine, params, parts.source, "val", config.validation_episodes, compare_supports=False)
     describe(folder, config, parts.source)
-    seen = {"validation": result.mean, "validation_ci95": result.ci95, "held_out": splits.held_out(parts.source)}
+    seen = {"validation": result.mean, "validation_ci95": result.ci95, "held_out": held_out(parts.source)}
     keep(folder, parts, params, {"step": step, **seen, **facts})
     return Run(folder) if like is None else Run(folder, like._module, like._source)

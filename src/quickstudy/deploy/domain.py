@@ -12,6 +12,7 @@ from quickstudy.entries import PARAMETER
 from quickstudy.episode import Episode, Examples, Features, Params, leaves
 from quickstudy.errors import ConfigError
 from quickstudy.learners import Learner
+from quickstudy.masked import UNLABELLED
 
 Shift = Literal["none", "statistics", "entropy"]
 """What of φ follows unlabelled inputs: nothing; the statistics of normalisation layers; their weights as well, so that
@@ -24,14 +25,15 @@ def shifted(learner: Learner, params: Params, support: Examples, x: Features, sh
     """φ for a domain that is known by a task's support set and by inputs x (m, …) without labels.
 
     'statistics' takes the mean and variance of BatchNorm layers, and the mean embedding of pretrained encoders, over
-    these instead of over the training tasks (Li et al. 2017; Schneider et al. 2020). 'entropy' also moves the scales
-    and offsets of normalisation layers by `steps` of Adam, so that the answers for x have less entropy; the task is
-    learned anew in each (TENT, Wang et al. 2021). Raises ConfigError where the network has no such layers.
+    these instead of over the training tasks (Li et al. 2017; Schneider et al. 2020); pretrained encoders take x alone.
+    What takes labels to measure, as whitening within classes does, stays that of the training tasks. 'entropy' also
+    moves the scales and offsets of normalisation layers by `steps` of Adam, so that answers for x have less entropy;
+    the task is learned anew in each (TENT, Wang et al. 2021). Raises ConfigError where the network has no such layers.
     """
     learner.spec.target.require_classes("adaptation to unlabelled inputs", "Leave it out: --shift none.")
     count = len(leaves(x)[0])
     mask = torch.ones(count, dtype=torch.bool, device=support.mask.device)
-    here = [Episode(support, Examples(x, support.y.new_zeros(count), mask))]
+    here = [Episode(support, Examples(x, support.y.new_full((count,), UNLABELLED), mask))]
     found = learner.calibrate(params, here)
     moving = affine(learner, found) if shift == "entropy" else {}
     if shift == "entropy" and not moving:

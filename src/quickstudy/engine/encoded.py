@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from quickstudy.engine.core import Engine
 from quickstudy.engine.kept import on_features
-from quickstudy.episode import Params, leaves
+from quickstudy.episode import Params, leaves, map_features
 from quickstudy.errors import ConfigError, ShapeError
 from quickstudy.formats.base import Format
 from quickstudy.heads import Prototypes
@@ -80,12 +80,13 @@ class Encoder:
         return replace(source, pool=pool, spec=replace(source.spec, format=format))
 
     def features(self, records: Any) -> Tensor:
-        """The features (n, size) of records as the format takes them: of a new task, for `run.adapt`.
+        """The features (n, size) of records as the format takes them, on `device`: of a new task, for `run.adapt`.
 
         ShapeError for records that are none of the format.
         """
         x = self.format.features(self.format.store(records).x)
         self.format.check(x, 1, "records")
+        x = map_features(lambda t: t.to(self.device), x)
         with torch.no_grad():
             return self._whole(self._learner.embed(self._params, x))
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Estimate:
-    """mean: over `count` tasks. ci95: half-width of its 95 % confidence interval; NaN for a single task."""
+    """mean: over `count` tasks, or draws of them. ci95: half-width of its 95 % confidence interval; NaN for one."""
 
     mean: float
     ci95: float
@@ -21,6 +21,19 @@ class Estimate:
     def of(cls, values: Tensor) -> Estimate:
         """The estimate from one value of each task, (n,)."""
         return cls(*confidence(values), len(values))
+
+    @classmethod
+    def of_draws(cls, values: Tensor, comparisons: int = 1) -> Estimate:
+        """The estimate from one value of each of a few independent draws, (n,): the interval is Student's.
+
+        comparisons: how many such means are looked at together. Their intervals are then as wide as makes all of them
+        cover at once with 95 %, however they depend on each other (Bonferroni; Dunn 1961).
+        """
+        values, count = values.double(), len(values)
+        half = (
+            student(0.05 / comparisons, count - 1) * float(values.std()) / math.sqrt(count) if count > 1 else math.nan
+        )
+        return cls(float(values.mean()), half, count)
 
     @classmethod
     def together(cls, parts: Sequence[Estimate]) -> Estimate:
@@ -38,3 +51,26 @@ def confidence(values: Tensor) -> tuple[float, float]:
     values = values.double()
     half = 1.96 * float(values.std()) / math.sqrt(len(values)) if len(values) > 1 else float("nan")
     return float(values.mean()), half
+
+
+def student(tail: float, freedom: int) -> float:
+    """The t > 0 that Student's distribution exceeds in size with the probability `tail`, in (0, 1).
+
+    freedom: its degrees, 1 or more. Bisection over θ of the finite series in t = √freedom · tan θ (Abramowitz & Stegun
+    1964, 26.7.3 and 26.7.4).
+
+    >>> [round(student(0.05, count), 3) for count in (1, 2, 7)]
+    [12.706, 4.303, 2.365]
+    """
+    low, high = 0.0, math.pi / 2
+    for _ in range(60):
+        angle = (low + high) / 2
+        odd = freedom % 2
+        term, total = math.cos(angle) if odd else 1.0, 0.0
+        for power in range(odd, freedom - 1, 2):
+            total += term
+            term *= (power + 1) / (power + 2) * math.cos(angle) ** 2
+        inside = math.sin(angle) * total
+        inside = 2 / math.pi * (angle + inside) if odd else inside
+        low, high = (angle, high) if 1 - inside > tail else (low, angle)
+    return math.sqrt(freedom) * math.tan(low)

@@ -13,19 +13,20 @@ from quickstudy.engine import Engine
 from quickstudy.episode import Episode, Params
 from quickstudy.errors import ConfigError, DataError
 from quickstudy.evaluation.estimate import Estimate
-from quickstudy.learners import Learner
-from quickstudy.tasks.base import Source
+from quickstudy.tasks.base import Source, held_out
 
-_SCANNED, _CHUNK = 1 << 14, 512  # tasks that are looked through for those of an arm, and at once
+_SCANNED, _CHUNK = 1 << 17, 512  # tasks that are looked through for those of an arm, and at once
+_AT_ONCE = 16  # held-out tasks
 
 
 @dataclass(frozen=True)
 class Influence:
     """How the loss of held-out tasks changes by a step on training tasks of one class or domain; below 0 it helps.
 
-    train, held: names of training arms (A,) and held-out ones (B,). change: by both, over held-out tasks, which are the
-    same for all arms; total: over all of them. loss: of the tasks of each training arm, and held_loss: of each held-out
-    one, before any step.
+    train, held: names of training arms (A,) and held-out ones (B,). change: by both, with intervals over draws of
+    training and held-out tasks, each pair by itself; total: over all held-out ones, with intervals that hold for all A
+    arms at once. Held-out tasks are the same for all arms. loss: of the tasks of each training arm, and held_loss: of
+    each held-out one, before any step, over tasks. All of it is about one φ: another training run may say otherwise.
     """
 
     train: tuple[str, ...]
@@ -37,7 +38,8 @@ class Influence:
 
     @property
     def hurting(self) -> list[str]:
-        """Training arms whose steps raise the loss of held-out tasks, over all of them, beyond the 95 % interval."""
+        """Training arms whose steps raise the loss of held-out tasks, over all of them, beyond the interval of `total`:
+        where no arm does so, any is named in at most one of forty such studies."""
         return [name for name in self.train if self.total[name].mean - self.total[name].ci95 > 0]
 
 
@@ -47,50 +49,73 @@ def influence(
     training: Source,
     held: tuple[Source, str],
     tasks: int = 16,
+    draws: int = 8,
     step: float = 0.01,
     most: int = 40,
     on_progress: Callable[[int], None] | None = None,
 ) -> Influence:
     """One step down the meta-gradient of `tasks` tasks of each training arm, from φ, and what that does to the loss of
     as many tasks of each arm of a held-out split: to first order this is the alignment of the two gradients (TracIn,
-    Pruthi et al. 2020), but here losses are measured.
+    Pruthi et al. 2020), but here losses are measured. Each of `draws` takes a step from φ anew, on other tasks,
+    and looks at its own share of the held-out ones, one of each arm at least: intervals are Student's over draws, and
+    hence over both, and `Estimate.of_draws` corrects them for the number of training arms.
 
     engine: of the training tasks. held: the source of the held-out tasks and their split. step: its length, as a share
     of the length of what training moves of φ; the same for all arms. most: of arms on each side; more are drawn from
-    at random, by the source's seed. Raises ConfigError where nothing tells arms apart.
+    at random, by the source's seed. A arms cost A · draws meta-gradients of `tasks` tasks, and with B held-out ones
+    (A + 1) · B · tasks evaluations of a task. Raises ConfigError where nothing tells arms
+    apart, and where a class of the held-out split was trained on.
     """
-    if tasks < 2:
-        raise ConfigError(f"tasks must be at least 2 for an interval, found {tasks}.")
+    if tasks < 2 or draws < 2:
+        raise ConfigError(f"An interval takes at least 2 tasks and 2 draws, found {tasks} and {draws}.")
     source, split = held
-    mine = _arms(training, "train", tasks, most)
-    theirs = _arms(source, split, tasks, most)
+    if not held_out(source, split):
+        raise ConfigError(
+            f"The {split} tasks are of training classes: nothing is held out that a step could help. Train with "
+            "classes held out (most sources: --tasks.val 0.2), or look at another split with classes of its own."
+        )
+    mine = _arms(training, "train", draws, tasks, most)
+    theirs = _arms(source, split, draws, -(-tasks // draws), most)
+    shape = (len(theirs), -1)
     judging = engine.learner if source.spec == training.spec else engine.learner.at(source.spec)
-    before = {name: _losses(engine, judging, params, source.episodes(split, at)) for name, at in theirs.items()}
-    loss: dict[str, Estimate] = {}
+
+    def losses(phi: Params, draw: int) -> Tensor:
+        """The loss of the queries of each held-out task of a draw, by its arm (B, n), after adapting; on the CPU."""
+
+        def judged(task: Episode) -> tuple[Tensor, ...]:
+            return (judging.judge(phi, judging.adapt(phi, task.support), task.query)[0],)
+
+        parts = torch.cat([at[draw] for at in theirs.values()]).split(_AT_ONCE)  # type: ignore[no-untyped-call]
+        found = [engine.map(judged, source.episodes(split, part))[0] for part in parts]
+        return torch.cat(found).double().cpu().view(shape)
+
+    before = [losses(params, draw) for draw in range(draws)]
     moving = {name: value for name, value in params.items() if engine.learner.moves(name)}
     length = step * torch.stack([value.square().sum() for value in moving.values()]).sum().sqrt()
+    loss: dict[str, Estimate] = {}
     change: dict[str, dict[str, Estimate]] = {}
     total: dict[str, Estimate] = {}
-    for number, (name, at) in enumerate(mine.items()):
-        grads, own, _ = engine.gradients(params, training.episodes("train", at), at.to(engine.device))
-        size = torch.nn.utils.get_total_norm(grads.values())
-        moved = params | {n: params[n] - length * grads[n] / size.clamp(min=1e-30) for n in grads}
-        after = {
-            other: _losses(engine, judging, moved, source.episodes(split, where)) - before[other]
-            for other, where in theirs.items()
-        }
-        change[name] = {other: Estimate.of(value) for other, value in after.items()}
-        total[name] = Estimate.of(torch.cat(list(after.values())))
-        loss[name] = Estimate.of(own.detach().cpu())
+    for number, (name, drawn) in enumerate(mine.items()):
+        own, after = [], []
+        for draw, at in enumerate(drawn):
+            grads, losing, _ = engine.gradients(params, training.episodes("train", at), at.to(engine.device))
+            size = torch.nn.utils.get_total_norm(grads.values())
+            moved = params | {n: params[n] - length * grads[n] / size.clamp(min=1e-30) for n in grads}
+            own.append(losing.detach().cpu())
+            after.append((losses(moved, draw) - before[draw]).mean(1))
+        changes = torch.stack(after)  # (draws, B)
+        change[name] = {other: Estimate.of_draws(changes[:, i]) for i, other in enumerate(theirs)}
+        total[name] = Estimate.of_draws(changes.mean(1), len(mine))
+        loss[name] = Estimate.of(torch.cat(own))
         if on_progress is not None:
             on_progress(number + 1)
-    held_loss = {name: Estimate.of(value) for name, value in before.items()}
+    held_loss = {name: Estimate.of(values) for name, values in zip(theirs, torch.cat(before, 1), strict=True)}
     return Influence(tuple(mine), tuple(theirs), change, total, loss, held_loss)
 
 
-def _arms(source: Source, split: str, tasks: int, most: int) -> dict[str, Tensor]:
-    """The first `tasks` tasks of each arm of a split, by its name: all of whose classes are of it, or where there are
-    none, some."""
+def _arms(source: Source, split: str, draws: int, tasks: int, most: int) -> dict[str, Tensor]:
+    """The first tasks of each arm of a split (draws, tasks), by its name: all of whose classes are of it, or where
+    these are too few, some."""
     names = source.arms(split)
     if not names:
         raise ConfigError(f"Nothing tells which classes or domains the {split} tasks are of, so none can be compared.")
@@ -100,18 +125,13 @@ def _arms(source: Source, split: str, tasks: int, most: int) -> dict[str, Tensor
     found: dict[str, Tensor] = {}
     for arm in chosen:
         alone, among = ((of == arm).all(1)), ((of == arm).any(1))
-        places = (alone if int(alone.sum()) >= tasks else among).nonzero().flatten()[:tasks]
-        if len(places) == tasks:
-            found[names[arm]] = places
+        count = draws * tasks
+        places = (alone if int(alone.sum()) >= count else among).nonzero().flatten()[:count]
+        if len(places) == count:
+            found[names[arm]] = places.view(draws, tasks)
     if not found:
-        raise DataError(f"No class or domain of {split} has {tasks} tasks among the first {_SCANNED}. Take fewer.")
+        raise DataError(
+            f"No class or domain of {split} has {draws * tasks} tasks among the first {_SCANNED}. Take fewer, or fewer "
+            "draws."
+        )
     return found
-
-
-def _losses(engine: Engine, learner: Learner, params: Params, episodes: Episode) -> Tensor:
-    """The loss of every task's queries (T,) after adapting, on the CPU."""
-
-    def judged(task: Episode) -> tuple[Tensor, ...]:
-        return (learner.judge(params, learner.adapt(params, task.support), task.query)[0],)
-
-    return engine.map(judged, episodes)[0].double().cpu()

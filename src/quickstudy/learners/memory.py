@@ -99,12 +99,14 @@ class MemoryLearner(GradientLearner):
             super()._check_outputs(shape)
 
     def calibrate(self, params: Params, episodes: list[Episode]) -> Params:
-        """Also the mean and the spread of descriptions over `episodes`, against which all are measured."""
-        params = {name: v for name, v in super().calibrate(params, episodes).items() if name not in (CENTRE, SPREAD)}
+        """Also the mean and the spread of descriptions over `episodes`, against which all are measured; both stay where
+        there is one episode, which has no spread."""
+        params = super().calibrate(params, episodes)
+        if len(episodes) < 2:
+            return params
+        params = {name: v for name, v in params.items() if name not in (CENTRE, SPREAD)}
         with torch.no_grad():
             descriptions = torch.stack([self.description(params, episode.support) for episode in episodes])
-        if len(descriptions) < 2:
-            return params
         return params | {CENTRE: descriptions.mean(0), SPREAD: descriptions.std(0).clamp(min=1e-6)}
 
     def description(self, params: Params, support: Examples) -> Tensor:

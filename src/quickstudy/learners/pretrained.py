@@ -29,7 +29,7 @@ from quickstudy.learners.base import IterativeLearner, Learner
 from quickstudy.learners.classifiers import Classifier, Linear
 from quickstudy.learners.descent import begin, descend, task_parameters
 from quickstudy.learners.moments import Moments
-from quickstudy.masked import masked_mean
+from quickstudy.masked import UNLABELLED, masked_mean
 
 _FAINTEST = 1e-8  # of the largest variance: less is rounding
 
@@ -118,7 +118,8 @@ class PretrainedEmbedding(Pretraining):
             raise ConfigError(f"shrinkage must lie in [0, 1], where 1 whitens nothing; found {self.shrinkage}.")
 
     def calibrate(self, params: Params, episodes: list[Episode]) -> Params:
-        params = super().calibrate(params, episodes)
+        """Also the mean of embeddings, and whitening by those of known classes; where no class is told, it stays."""
+        before, params = params.get(WHITENING), super().calibrate(params, episodes)
         if not self.centre and self.shrinkage == 1:
             return params
         with torch.no_grad():
@@ -126,7 +127,11 @@ class PretrainedEmbedding(Pretraining):
             taken: Params = {EMBEDDING_MEAN: z.mean(dim=0)} if self.centre else {}
             if self.shrinkage < 1:
                 y, mask = (torch.cat([getattr(episode.query, part) for episode in episodes]) for part in ("y", "mask"))
-                taken[WHITENING] = whitening(z[mask], y[mask], self.shrinkage)
+                told = mask & (y != UNLABELLED)
+                if bool(told.any()):
+                    taken[WHITENING] = whitening(z[told], y[told], self.shrinkage)
+                elif before is not None:
+                    taken[WHITENING] = before
         return params | taken
 
     def _transform(self, params: Params, z: Tensor) -> Tensor:

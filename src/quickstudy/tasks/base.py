@@ -206,3 +206,8 @@ class Source(ABC):
     def class_names(self, split: str, index: int) -> list[str]:
         """The names of the classes of one episode, in the order of their ids; empty where they have none."""
         return []
+
+
+def held_out(source: Source, split: str = "val") -> bool:
+    """Whether the classes of a split are new ones. If not, it says nothing about new tasks and can choose nothing."""
+    return not set(source.classes(split)) & set(source.classes("train"))

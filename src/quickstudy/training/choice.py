@@ -10,14 +10,15 @@ from torch import Tensor
 from quickstudy import rng
 from quickstudy.episode import Params
 from quickstudy.errors import ConfigError
-from quickstudy.tasks.base import Source
+from quickstudy.tasks.base import Source, held_out
 
 Choose = Literal["uniform", "loss", "alignment", "exp3"]
-"""By what: nothing; the loss; or the alignment of a task's gradient with that of validation tasks, by moving averages
-or by a bandit."""
+"""By what: nothing; the loss of a task; or the alignment of the gradient of a step, over all of its tasks, with that of
+validation tasks, by moving averages or by a bandit."""
 _REMEMBERS = 0.9  # of a moving average, at each task of a class
 _EXPLORES = 0.2  # the share of choices that are uniform
 _RATE, _FORGETS = 0.1, 0.995  # of the bandit, whose rewards change as φ does
+_COUNTED = 1 << 14  # tasks of the source, of which it is counted how often an arm comes
 
 
 class ChoiceStored(TypedDict):
@@ -33,8 +34,13 @@ class Choice:
     Of `candidates` tasks that the source draws for each place in a step, one is taken by the mean probability of its
     arms, so that tasks stay what the source makes of their indices. 'loss' and 'alignment' take the softmax of the
     moving average of what an arm's tasks had, in units of its spread over arms; 'exp3' is the bandit of Auer et al.
-    (2002), with rewards in [0, 1] that are divided by how probable the arm was. All of them explore: a share of the
-    choices is uniform.
+    (2002), with rewards in [0, 1] that are divided by how probable it was that a task of the arm was taken. All of them
+    explore: a share of the choices is uniform.
+
+    That probability is not the arm's own, since candidates may have none of it. With C for the candidates, a reward of
+    arm a is divided by P(a taken | C) P(a in C), so that it has no bias, as EXP3 asks: E 1{a taken} / P(a taken | C) is
+    E 1{a in C} = P(a in C). The first factor is exact; the second is 1 − (1 − f)ⁿ for n candidates, where f is the
+    share of the source's tasks that are of a, counted once. EXP3's bound of the regret does not carry over.
 
     score: (A,) float64 of each arm. seen: (A,) int64, how many tasks of it were learned from.
     """
@@ -46,12 +52,22 @@ class Choice:
                 f"choose={how!r} needs training tasks of several classes or domains that are known by name, and these "
                 "tasks are not. Leave it out."
             )
+        self.source, self.how, self.candidates, self.arms = source, how, candidates, arms
+        if self.aligned and not held_out(source):
+            raise ConfigError(
+                f"choose={how!r} follows gradients of validation tasks, and these are of training classes: nothing is "
+                "held out. Hold classes out (most sources: --tasks.val 0.2), or take choose='loss'."
+            )
         if candidates < 2:
             raise ConfigError(f"There must be 2 candidates or more to choose from, found {candidates}.")
-        self.source, self.how, self.candidates, self.arms = source, how, candidates, arms
         self.key = rng.key(seed, "choice")
         self.score = torch.zeros(len(arms), dtype=torch.float64)
         self.seen = torch.zeros(len(arms), dtype=torch.int64)
+        if how == "exp3":
+            of = source.arms_of("train", torch.arange(_COUNTED)).cpu().sort(1).values
+            first = torch.cat([torch.ones(_COUNTED, 1, dtype=torch.bool), of[:, 1:] != of[:, :-1]], 1)
+            share = (of[first].bincount(minlength=len(arms)).double() + 1) / (_COUNTED + 1)  # never 0
+            self.offered = 1 - (1 - share) ** candidates  # (A,), P(a in C)
 
     @property
     def aligned(self) -> bool:
@@ -75,25 +91,33 @@ class Choice:
         """The training tasks of a step (count,), on the CPU."""
         if self.how == "uniform":
             return torch.arange(step * count, (step + 1) * count)
-        drawn = torch.arange(count * self.candidates) + step * count * self.candidates
-        of = self.source.arms_of("train", drawn).cpu().view(count, self.candidates, -1)
+        drawn, _, chances = self._candidates(torch.arange(count) + step * count)
+        at = rng.uniform(rng.fold(self.key, drawn[:, 0])).double()[:, None]
+        place = torch.searchsorted(chances.cumsum(1), at).clamp(max=self.candidates - 1)
+        return drawn.gather(1, place)[:, 0]
+
+    def _candidates(self, places: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Of places (T,), counted over all steps: the candidates (T, n), their arms (T, n, M) and how probable it is
+        that each is taken (T, n)."""
+        drawn = places[:, None] * self.candidates + torch.arange(self.candidates)
+        of = self.source.arms_of("train", drawn.flatten()).cpu().view(*drawn.shape, -1)
         weight = self.probabilities[of].mean(-1)
-        ends = (weight / weight.sum(1, keepdim=True)).cumsum(1)
-        at = rng.uniform(rng.fold(self.key, drawn.view(count, -1)[:, 0])).double()[:, None]
-        place = torch.searchsorted(ends, at).clamp(max=self.candidates - 1)
-        return drawn.view(count, -1).gather(1, place)[:, 0]
+        return drawn, of, weight / weight.sum(1, keepdim=True)
 
     def learned(self, indices: Tensor, loss: Tensor, alignment: Tensor | None) -> None:
-        """What tasks (T,) had: their losses (T,), or the cosine of their common gradient with validation's, ()."""
+        """What the tasks of a step (T,) had: their losses (T,), or the cosine of their common gradient with that of
+        validation, (), which counts for the arms of all of them."""
         if self.how == "uniform":
             return
         own = loss.detach().cpu().double() if alignment is None else alignment.cpu().double().expand(len(indices))
-        probabilities = self.probabilities
-        for arms, reward in zip(self.source.arms_of("train", indices.cpu()).cpu(), own, strict=True):
-            arms = arms.unique()
+        _, of, chances = self._candidates(indices.cpu() // self.candidates)
+        for seen, chance, taken, reward in zip(of, chances, indices.cpu() % self.candidates, own, strict=True):
+            arms = seen[taken].unique()
             if self.how == "exp3":
+                among = (seen[..., None] == arms).any(1).double()  # which candidates are of which arms
+                chance = chance @ among * self.offered[arms]
                 self.score *= _FORGETS
-                self.score[arms] += (1 + reward) / 2 / (probabilities[arms] * len(self.arms))
+                self.score[arms] += (1 + reward) / 2 / (chance * len(self.arms))
             else:
                 first = self.seen[arms] == 0
                 moved = _REMEMBERS * self.score[arms] + (1 - _REMEMBERS) * reward

@@ -91,8 +91,8 @@ class RunConfig:
     """The folder of a finished run of the same network and learner, for learners that imitate its answers."""
     choose: Choose = "uniform"
     """Which training tasks come more often: all alike ('uniform'), those of classes or domains with a high 'loss', or
-    whose gradients agree with those of validation tasks ('alignment'; 'exp3' is a bandit with this reward). Both of the
-    latter cost as much as a second batch in each step."""
+    that were in steps whose gradient agrees with that of validation tasks ('alignment'; 'exp3' is a bandit with this
+    reward). Both of the latter cost as much as a second batch in each step."""
     candidates: Count = 8
     """Of how many tasks one is chosen."""
     trainable: tuple[str, ...] = ()

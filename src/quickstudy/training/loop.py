@@ -21,6 +21,7 @@ from quickstudy.episode import Episode, Params
 from quickstudy.errors import ProcessLost, RunError, TrainingError
 from quickstudy.evaluation.evaluate import evaluate
 from quickstudy.storage.checkpoint import load_checkpoint, save_checkpoint
+from quickstudy.tasks.base import held_out
 from quickstudy.training.best import Best, Facts
 from quickstudy.training.build import Parts, calibrated, initial_params, unfilled_params
 from quickstudy.training.choice import Choice, alignment
@@ -29,7 +30,7 @@ from quickstudy.training.metrics import MetricsLog
 from quickstudy.training.outer import Outer
 from quickstudy.training.plans import PlanLog
 from quickstudy.training.progress import Progress
-from quickstudy.training.splits import ON_TRAINING_CLASSES, held_out
+from quickstudy.training.splits import ON_TRAINING_CLASSES
 from quickstudy.training.start import beginning
 from quickstudy.training.stop import StopRequests
 from quickstudy.training.whole import WholeStep

@@ -29,11 +29,6 @@ class _Names(TypedDict):
     test: list[str]
 
 
-def held_out(source: Source) -> bool:
-    """Whether validation classes are new ones. If not, validation says nothing about new tasks and chooses nothing."""
-    return not set(source.classes("val")) & set(source.classes("train"))
-
-
 def store(folder: Path, source: Source) -> None:
     """Write the class names of each split; nothing for sources that make up their tasks."""
     names = {split: source.classes(split) for split in SPLITS}
