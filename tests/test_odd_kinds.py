@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 import quickstudy as qs
-from quickstudy.deploy.model import adapt, support_set
+from quickstudy.deploy.adapt import Given, adapt
+from quickstudy.deploy.support import support_set
 from quickstudy.episode import Episode, Features, State, leaves
 from quickstudy.errors import ConfigError, DataError, ShapeError
 from quickstudy.formats.base import Format, Leaf
@@ -143,7 +144,9 @@ def test_constants_of_inputs_do_not_scale_answers() -> None:
     formats.register("standardised")(Standardised)
     learner = build_learner(config(learner=learners.part("r2d2")), TaskSpec(Standardised(), targets.make("numbers")))
     params = learner.init(torch.Generator().manual_seed(0))
-    model = adapt(config(learner=learners.part("r2d2")), learner, params, points()[0][:8], torch.arange(8.0))
+    model = adapt(
+        config(learner=learners.part("r2d2")), learner, params, Given(records=points()[0][:8], labels=torch.arange(8.0))
+    )
     answer = model.predict(points()[0][:8])
     assert answer.columns == ("value",) and model.fitted.keys() == {"mean", "spread"}
     x = model.spec.format.features(points()[0][:8], model.fitted)

@@ -14,7 +14,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 import quickstudy as qs
-from quickstudy.deploy.model import Model, adapt
+from quickstudy.deploy.adapt import Given, adapt
+from quickstudy.deploy.model import Model
 from quickstudy.errors import CheckpointError, ConfigError, DataError, ShapeError
 from quickstudy.registry import formats, learners, models, sources, targets
 from quickstudy.spec import TaskSpec
@@ -29,7 +30,7 @@ def learned(
     """A model adapted by an untrained network, as a run would do it."""
     config = qs.RunConfig(name="m", model=models.part(model), learner=learners.part(learner, **options))
     built = build_learner(config, spec)
-    return adapt(config, built, built.init(torch.Generator().manual_seed(0)), records, labels)
+    return adapt(config, built, built.init(torch.Generator().manual_seed(0)), Given(records=records, labels=labels))
 
 
 def sine_models() -> list[tuple[Model, Tensor]]:
@@ -38,7 +39,9 @@ def sine_models() -> list[tuple[Model, Tensor]]:
     built = build_learner(config, TaskSpec(formats.make("array", shape=(1,)), NUMBERS))
     params = built.init(torch.Generator().manual_seed(0))
     x = torch.linspace(-4, 4, 10)[:, None]
-    adapted = [adapt(config, built, params, x, y) for y in (3 * torch.sin(x), -3 * torch.sin(x + 1))]
+    adapted = [
+        adapt(config, built, params, Given(records=x, labels=y)) for y in (3 * torch.sin(x), -3 * torch.sin(x + 1))
+    ]
     return [(model, model(x)) for model in adapted]
 
 

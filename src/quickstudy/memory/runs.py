@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from quickstudy import registry
-from quickstudy.deploy.model import Model, support_set
+from quickstudy.deploy.model import Model
+from quickstudy.deploy.support import support_set
 from quickstudy.engine import place, resolve_device
 from quickstudy.entries import PARAMETER, prefixed, reference
 from quickstudy.episode import Examples, Params, State, task

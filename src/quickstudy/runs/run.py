@@ -11,8 +11,9 @@ from typing import Any, NotRequired, TypedDict
 
 from torch import nn
 
+from quickstudy.deploy.adapt import Given, adapt
 from quickstudy.deploy.domain import Shift
-from quickstudy.deploy.model import Model, adapt
+from quickstudy.deploy.model import Model
 from quickstudy.engine import Engine, place, resolve_device
 from quickstudy.entries import prefixed
 from quickstudy.episode import Params
@@ -235,7 +236,8 @@ class Run:
             "trained_at_commit": self.kept.get("commit", ""),
             "version": __version__,
         }
-        return adapt(
-            self.config, learner, self.params, records, labels, provenance, broken, unlabelled, shift, shift_steps,
-            classes, template,
+        given = Given(
+            records=records, labels=labels, broken=broken, unlabelled=unlabelled, shift=shift, shift_steps=shift_steps,
+            classes=classes, template=template,
         )  # fmt: skip
+        return adapt(self.config, learner, self.params, given, provenance)

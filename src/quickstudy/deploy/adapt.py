@@ -1,0 +1,76 @@
+"""Learning one new task: from what a user gives to an adapted model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from quickstudy.deploy.domain import Shift, shifted
+from quickstudy.deploy.model import Model
+from quickstudy.deploy.support import support_set
+from quickstudy.engine import place
+from quickstudy.entries import reference
+from quickstudy.episode import Params, leaves, map_features
+from quickstudy.errors import ConfigError
+from quickstudy.formats.records import Broken, moved
+from quickstudy.learners import Learner
+from quickstudy.training.config import RunConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Given:
+    """What one new task is learned from.
+
+    records: what the format takes: files, arrays, rows, or the seen values of a series, which is its own labels.
+    labels: one for each: class names, or numbers. broken: what to do with a record that cannot be read. unlabelled:
+    further records without labels, for learners that are `semi_supervised`; a class name that is None says the same of
+    one of `records`. shift: what of φ follows them first, as inputs of a new domain; see `shifted`. shift_steps: of
+    'entropy'. classes: names that are examples of their classes themselves, put into the template, for texts; `records`
+    are then not needed.
+    """
+
+    records: Any = None
+    labels: Any = None
+    broken: Broken = "refuse"
+    unlabelled: Any = None
+    shift: Shift = "none"
+    shift_steps: int = 10
+    classes: Sequence[str] = ()
+    template: str = "{}"
+
+
+def adapt(
+    config: RunConfig, learner: Learner, params: Params, given: Given, provenance: Mapping[str, Any] | None = None
+) -> Model:
+    """Learn one new task.
+
+    params: calibrated φ. Classes are numbered in the order of their names. Models of tables take fewer columns than
+    they were built for.
+    """
+    built, like = learner.spec, reference(params)
+    shift, unlabelled, classes = given.shift, given.unlabelled, list(given.classes)
+    if shift != "none" and unlabelled is None:
+        raise ConfigError(f"shift={shift!r} follows unlabelled inputs, and there are none. Give them: unlabelled=….")
+    extra: list[tuple[Any, Any]] = [(built.format.of_names(classes, given.template), classes)] if classes else []
+    records, labels = (given.records, given.labels) if given.records is not None or not extra else extra.pop()
+    if unlabelled is not None and shift == "none" and not learner.semi_supervised:
+        raise ConfigError(
+            f"The learner {config.learner.name!r} makes nothing of support examples without a label. Leave unlabelled "
+            "out, let φ follow them (shift='statistics'), or train one that learns from them: --learner semi-protonet."
+        )
+    if unlabelled is not None and learner.semi_supervised:
+        extra.append((unlabelled, None))
+    support, names, fitted, spec = support_set(learner, config, records, labels, like, given.broken, extra)
+    learner = (learner if spec == built else learner.at(spec)).evaluated()
+    told: dict[str, Any] = {"support": len(support.mask)} | ({"classes": classes} if classes else {})
+    with torch.no_grad():
+        if shift != "none":
+            domain = spec.format.store(unlabelled, given.broken).x
+            x = moved(spec.format.features(map_features(lambda t: t.to(like.device), domain), fitted), like)
+            params = shifted(learner, params, support, x, shift, given.shift_steps)
+            told |= {"shift": shift, "unlabelled": len(leaves(x)[0]), "transductive": True}
+        state = place(learner.adapt(params, support), like.device, learner.inner_loop)
+    return Model(config, learner, params, state, names, fitted, built, {**(provenance or {}), **told})
