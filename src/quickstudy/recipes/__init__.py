@@ -1,6 +1,5 @@
 """Recipes: plain functions that return a whole run, with every number needed to repeat what we publish."""
 
-from quickstudy.recipes.audio import audio, audio_embedding, transcripts
 from quickstudy.recipes.demo import demo, demo_glyphs
 from quickstudy.recipes.omniglot import (
     omniglot_lake,
@@ -9,7 +8,7 @@ from quickstudy.recipes.omniglot import (
     omniglot_maml_5w1s,
     omniglot_protonet,
 )
-from quickstudy.recipes.own import forecast, masks, photos, rows, rows_numbers, unlabelled
+from quickstudy.recipes.own import forecast, masks, photos, rows, rows_numbers, text, unlabelled
 from quickstudy.recipes.readers import (
     gp_incontext,
     omniglot_incontext,
@@ -23,7 +22,7 @@ from quickstudy.recipes.readers import (
 )
 from quickstudy.recipes.series import lines_lstm
 from quickstudy.recipes.small import linear_maml, sinusoid_maml, sinusoid_metasgd, sinusoid_metasgd_baseline
-from quickstudy.recipes.texts import text
+from quickstudy.recipes.sound import audio, audio_embedding, transcripts
 
 __all__ = [
     "audio",
