@@ -17,8 +17,9 @@ from studies.common import in_processes, interval, store
 
 SPEAKERS = ("s001", "s002", "s004", "s006")
 EPISODES, VALIDATION, SHOTS, QUERIES = 150, 20, 5, 10
-JOINT, TRIED = 600, 30
+JOINT, META, TRIED = 600, 300, 30
 SETTINGS = (("sgd", 0.01, 20), ("sgd", 0.03, 20), ("adam", 1e-3, 20), ("adam", 3e-3, 20), ("adam", 3e-3, 40))
+TRAINED, LONGER = 5, (5, 10, 20)
 _SEED = 0
 
 
@@ -33,6 +34,14 @@ def config_of(root: Path, splits: Path) -> qs.RunConfig:
         learner=learners.part("maml", steps=0), shots=SHOTS, queries=QUERIES, iterations=JOINT,
         validate_every=JOINT // 6, validation_episodes=VALIDATION, log_every=100, checkpoint_every=10 * JOINT,
         compile="off", seed=_SEED,
+    )  # fmt: skip
+
+
+def meta_config_of(joint: qs.RunConfig, start: Path) -> qs.RunConfig:
+    """The same network trained further for what its gradient steps make of it, with a rate for each tensor."""
+    return replace(
+        joint, name="connected-steps", start=str(start), iterations=META, lr=5e-4, validate_every=META // 6,
+        learner=learners.part("maml", steps=TRAINED, eval_steps=10, lr=0.01, learn_rates=True, rates="tensor"),
     )  # fmt: skip
 
 
@@ -55,12 +64,25 @@ def fold_of(speaker: str) -> dict[str, Any]:
             found = run.evaluate(split=split, episodes=count, compare_supports=False, quiet=True)
             return interval(found.values)
 
+        def trained(split: str, count: int, steps: int) -> dict[str, float]:
+            learner = replace(meta.config.learner, options={**meta.config.learner.options, "eval_steps": steps})
+            config = replace(meta.config, learner=learner, start=str(meta.folder), iterations=0)
+            run = qs.train(config, out=Path(place, f"{split} trained {steps}"), quiet=True)
+            return interval(run.evaluate(split=split, episodes=count, compare_supports=False, quiet=True).values)
+
         tried = {setting: error("val", TRIED, *setting) for setting in SETTINGS}
         best = min(tried, key=lambda setting: tried[setting]["mean"])
+        meta = qs.train(meta_config_of(joint, whole.folder), out=Path(place, "meta"), quiet=True)
+        longer = {steps: trained("val", TRIED, steps) for steps in LONGER}
+        steps = min(longer, key=lambda number: longer[number]["mean"])
         found = {
             "not adapted": error("test", EPISODES, "sgd", 0.01, 0),
             "adapted": error("test", EPISODES, *best),
+            "trained": trained("test", EPISODES, steps),
             "setting": list(best),
+            "trained steps": steps,
+            "trained validation": [[number, one] for number, one in longer.items()],
+            "trained step": meta.kept["step"],
             "validation": [[*setting, one] for setting, one in tried.items()],
             "step": whole.kept["step"],
             "seconds": time.perf_counter() - began,
