@@ -96,4 +96,14 @@ def connected() -> None:
     rows: dict[str, Any] = {}
     for speaker, row in in_processes(fold_of, SPEAKERS):
         rows[speaker] = row
-        store("connected", {"seed": _SEED, "episodes": EPISODES, "shots": SHOTS, "queries": QUERIES, "rows": rows})
+        store(
+            "connected",
+            {
+                "seed": _SEED,
+                "episodes": EPISODES,
+                "shots": SHOTS,
+                "queries": QUERIES,
+                "trained on": TRAINED,
+                "rows": rows,
+            },
+        )

@@ -89,7 +89,7 @@ them. The commit of each row stands in `studies/results/sounds.json`.
     return text + f"\nOver {found['episodes']} test tasks each, seed {found['seed']}.\n"
 
 
-_CONNECTED = ("not adapted", "adapted")
+_CONNECTED = {"not adapted": "not adapted", "adapted": "plain steps", "trained": "meta-trained steps"}
 
 
 def connected(found: dict[str, Any]) -> str:
@@ -103,6 +103,9 @@ def connected(found: dict[str, Any]) -> str:
         "network that writes them down. Two speakers are trained on, as they are and played faster and slower, one "
         f"chooses, and one was never heard: {found['shots']} utterances of theirs are learned from, others, of other "
         "recordings, are asked about. Errors in % of the digits said.\n\n"
-        + table(["speaker", *_CONNECTED], rows)
+        + table(["speaker", *_CONNECTED.values()], rows)
+        + "\nPlain steps are gradient steps from one network for all voices, their rule, rate and number chosen on the "
+        "third speaker. Meta-trained ones begin from that network, which is trained further by MAML, with a rate for "
+        f"each tensor, for what {found['trained on']} steps make of it.\n"
         + f"\nOver {found['episodes']} test tasks of {found['queries']} utterances each, seed {found['seed']}.\n"
     )
