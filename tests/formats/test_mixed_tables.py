@@ -92,6 +92,21 @@ def test_parquet_and_tabs_hold_the_same_rows(place: Path, tmp_path: Path) -> Non
         assert [float(label) for label in found.labels or []] == [10, 11.5, 12, 13]
 
 
+def test_where_semicolons_separate_columns_commas_are_decimal(place: Path, tmp_path: Path) -> None:
+    """As spreadsheets of many countries write tables: the same numbers, and the same texts."""
+    (path := tmp_path / "semicolons.csv").write_text(
+        TEXT.replace(",", ";").replace("11.5", "11,5").replace("22", "22,0")
+    )
+    table, other = learned(place), learned(path)
+    assert table == other
+    assert torch.equal(cells(table, table.find(place).items), cells(table, table.find(path).items))
+    assert table.find(path).labels == ["10", "11.5", "12", "13"]
+    (tmp_path / "b.csv").write_text('a;t\n1,5;"x, y"\n"1.250,25";1,2,3\n-2;4,5 m\n')
+    assert [list(row.values()) for row in Table().find(tmp_path / "b.csv", labelled=False).items] == [
+        [1.5, "x, y"], [1250.25, "1,2,3"], [-2.0, "4,5 m"],
+    ]  # fmt: skip
+
+
 def test_what_differs_from_the_schema_is_said_or_refused(place: Path) -> None:
     table = learned(place)
     row = {"age": 22, "town": "Bonn", "member": True, "since": date(2024, 3, 1), "constant": "x"}

@@ -226,7 +226,7 @@ def test_a_csv_file_is_read_as_it_stands(walks: Path, tmp_path: Path) -> None:
         ("series,value\na,1\na,\n", r"line 3: the value '' is not a number"),
         ("series,value\na,NaN\n", r"line 2: the value is NaN. Fill it"),
         ("series,value\na,1\na,2,5\n", r"line 3: 3 cells, but 2 columns"),
-        ("series;value\na;1,5\n", r"line 2: the value '1,5' is not a number. Write numbers with a decimal point"),
+        ('series,value\na,"1,5"\n', r"line 2: the value '1,5' is not a number. Write numbers with a decimal point"),
         ('series,value\n"a,1\n"b,2\n', r"line 2 or after it: a cell is not as CSV files have it"),
         ("", "no column 'series'; its first line names none"),
         ("series,value\n", "no line below the names"),

@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 from unicodedata import normalize
 
 from quickstudy.errors import ConfigError, DataError, first_of
@@ -114,8 +115,18 @@ def _by_class(root: Path, suffixes: Sequence[str], what: str) -> Records:
     return Records(paths, [str(path) for path in paths], labels)
 
 
-def read_csv(path: str | Path) -> tuple[list[str], list[list[str]], list[int]]:
-    """The columns' names, the cells of every line, and the lines' numbers; empty lines are passed over.
+class Lines(NamedTuple):
+    """What a CSV file holds. columns: their names. rows: the cells of every line that is not empty, and numbers: which
+    these are. commas: numbers have decimal commas, as where semicolons separate the columns."""
+
+    columns: list[str]
+    rows: list[list[str]]
+    numbers: list[int]
+    commas: bool
+
+
+def read_csv(path: str | Path) -> Lines:
+    """The lines of a CSV file, whose columns are separated by commas, semicolons or tabs.
 
     Raises ConfigError for a file that cannot be opened, DataError, naming the line, for one that is no table.
     """
@@ -126,7 +137,8 @@ def read_csv(path: str | Path) -> tuple[list[str], list[list[str]], list[int]]:
     text = text[told.end() :] if told else text
     before = csv.field_size_limit(len(text) + 1)
     try:
-        lines = csv.reader(io.StringIO(text, newline=""), delimiter=told[1] if told else _mark(text), strict=True)
+        mark = told[1] if told else _mark(text)
+        lines = csv.reader(io.StringIO(text, newline=""), delimiter=mark, strict=True)
         before_names = 1 if told else 0
         columns = [name.strip() for name in next(lines, [])]
         for cells in lines:
@@ -150,7 +162,7 @@ def read_csv(path: str | Path) -> tuple[list[str], list[list[str]], list[int]]:
     if len(set(columns)) < len(columns):
         twice = next(name for name in columns if columns.count(name) > 1)
         raise DataError(f"{path} has two columns called {twice!r}. Rename one.")
-    return columns, rows, numbers
+    return Lines(columns, rows, numbers, mark == ";")
 
 
 def _text(path: str | Path) -> str:

@@ -12,6 +12,7 @@ from quickstudy.errors import ConfigError, DataError, MissingExtra
 from quickstudy.files import require_regular
 from quickstudy.formats.places import column, folders_or_files, read_csv
 from quickstudy.formats.records import Records
+from quickstudy.formats.written import with_point
 from quickstudy.gaps import missing
 
 _SAVED, _SPLIT = "dataset_info.json", "dataset_dict.json"  # what save_to_disk writes for one data set, and for several
@@ -20,13 +21,20 @@ _SAVED, _SPLIT = "dataset_info.json", "dataset_dict.json"  # what save_to_disk w
 class Rows(NamedTuple):
     """Rows that are read a column at a time. columns: their names. places: of each row, for messages: 'a.csv, line 3'.
 
-    read: all cells of a column that is there, None where a row has none. place: where they lie.
+    read: all cells of a column that is there, None where a row has none. place: where they lie. commas: numbers are
+    written with decimal commas.
     """
 
     place: str
     columns: list[str]
     places: Sequence[str]
     read: Callable[[str], list[Any]]
+    commas: bool = False
+
+    def quantities(self, name: str) -> list[Any]:
+        """All cells of a column that is there, in which numbers are written with decimal points."""
+        cells = self.read(name)
+        return list(map(with_point, cells)) if self.commas else cells
 
     def column(self, name: str, how: str) -> list[Any]:
         """The cells of the column `name`; DataError, naming the columns there are, where there is none.
@@ -128,11 +136,10 @@ def _word(cell: Any, where: str) -> str:
 
 
 def _csv(path: Path) -> Rows:
-    columns, rows, lines = read_csv(path)
+    columns, rows, lines, commas = read_csv(path)
     at = {name: i for i, name in enumerate(columns)}
-    return Rows(
-        str(path), columns, [f"{path}, line {line}" for line in lines], lambda name: [cells[at[name]] for cells in rows]
-    )
+    places = [f"{path}, line {line}" for line in lines]
+    return Rows(str(path), columns, places, lambda name: [cells[at[name]] for cells in rows], commas)
 
 
 def _jsonl(path: Path) -> Rows:

@@ -16,6 +16,7 @@ from quickstudy.formats.base import Axis, Format, Leaf
 from quickstudy.formats.drawing import Curve, Drawing
 from quickstudy.formats.places import column, number_in, one_file, read_csv, require_lines
 from quickstudy.formats.records import Broken, Records, Stored
+from quickstudy.formats.written import with_point
 from quickstudy.hints import Within, misfit
 from quickstudy.masked import mean_and_spread
 from quickstudy.registry import formats
@@ -63,7 +64,7 @@ class Series(Format):
     def find(self, place: str | Path | Sequence[str | Path], labelled: bool = True) -> Records:
         """One item a series: its values, in the order of the file. A file without a column of names is one series."""
         path = one_file(place)
-        columns, rows, lines = read_csv(path)
+        columns, rows, lines, commas = read_csv(path)
         named = self.series in columns or labelled
         which = column(columns, self.series, path, "where you train: --tasks.series") if named else None
         what = column(columns, self.value, path, "where you train: --tasks.value")
@@ -71,7 +72,8 @@ class Series(Format):
         values: dict[str, list[float]] = {}
         for cells, line in zip(rows, lines, strict=True):
             name = path.stem if which is None else cells[which].strip()
-            values.setdefault(name, []).append(number_in(cells[what], f"{path}, line {line}"))
+            cell = with_point(cells[what]) if commas else cells[what]
+            values.setdefault(name, []).append(number_in(cell, f"{path}, line {line}"))
         return Records(list(values.values()), list(values), groups=list(values))
 
     def store(self, records: Any, broken: Broken = "refuse") -> Stored:

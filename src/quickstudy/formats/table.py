@@ -115,7 +115,8 @@ class Table(Format):
             raise DataError(f"{rows.place} has no rows. Write one for each record.")
         labels = groups = None
         if labelled:
-            cells = rows.column(self.label, "where you train: --tasks.label; where you adapt: --target")
+            rows.column(self.label, "where you train: --tasks.label; where you adapt: --target")
+            cells = rows.quantities(self.label)
             labels = [_label(cell, place) for cell, place in zip(cells, rows.places, strict=True)]
         groups = groups_in(rows, self.group)
         names = list(self.names) or [*self._open(rows.columns, rows.place), *self.exclude]
@@ -126,7 +127,7 @@ class Table(Format):
             )
         if self.names:
             say(self._unused(rows.columns))
-        held = {name: rows.read(name) for name in names}
+        held = {name: rows.quantities(name) for name in names}
         columns = [self._numbers(name, cells, rows) for name, cells in held.items()]
         items = [dict(zip(names, cells, strict=True)) for cells in zip(*columns, strict=True)]
         return Records(items, list(rows.places), labels, groups)

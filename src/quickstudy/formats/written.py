@@ -1,6 +1,7 @@
 """Numbers and dates that are written as people write them, and not as they are read: '$1,200', '71,5 m²', '24.12.2024'.
 
-They are not guessed at, since 1,200 is one number in New York and another in Berlin; whoever wrote them is told.
+They are not guessed at, since 1,200 is one number in New York and another in Berlin; whoever wrote them is told. Only
+where semicolons separate columns is a comma known to be a decimal one.
 """
 
 from __future__ import annotations
@@ -13,7 +14,19 @@ _NUMBER = re.compile(
     rf"(?P<before>[^\w.,+-]*)[+-]?(?P<digits>\d{{1,3}}(?:[.,'{_SPACE}]\d{{3}})+(?:[.,]\d+)?|\d+(?:[.,]\d+)?)"
     rf"(?P<after>[{_SPACE}]?[^\d{_SPACE}]*)"
 )
+_COMMA = re.compile(r"\s*[+-]?(\d+|\d{1,3}(\.\d{3})+),\d+(e[+-]?\d+)?\s*", re.IGNORECASE)
 _DATE = re.compile(r"(\d{1,2}[./-]\d{1,2}[./-](\d{2}|\d{4})|\d{4}[./-]\d{1,2}[./-]\d{1,2})(\D.*)?")
+
+
+def with_point(cell: str) -> str:
+    """A number that is written with a decimal comma, with a point; anything else as it is.
+
+    >>> with_point("-71,5"), with_point("1.234,50"), with_point("a, b")
+    ('-71.5', '1234.50', 'a, b')
+    """
+    if not _COMMA.fullmatch(cell):
+        return cell
+    return cell.replace(".", "").replace(",", ".")
 
 
 def written_otherwise(texts: Sequence[str]) -> str:
