@@ -19,8 +19,9 @@ import quickstudy as qs
 from quickstudy.engine import Engine
 from quickstudy.episode import Episode, Params, map_features, task
 from quickstudy.errors import QuickstudyError
-from quickstudy.formats.base import Format, Leaf
+from quickstudy.formats.base import Format
 from quickstudy.formats.records import Broken, Stored, all_kept
+from quickstudy.formats.shown import Leaf
 from quickstudy.learners.given import as_given
 from quickstudy.learners.maml_family import maml
 from quickstudy.registry import formats, learners

@@ -16,9 +16,10 @@ from quickstudy.deploy.adapt import Given, adapt
 from quickstudy.deploy.support import support_set
 from quickstudy.episode import Episode, Features, State, leaves
 from quickstudy.errors import ConfigError, DataError, ShapeError
-from quickstudy.formats.base import Format, Leaf
+from quickstudy.formats.base import Format
 from quickstudy.formats.drawing import Drawing, Text
 from quickstudy.formats.records import Broken, Stored, all_kept
+from quickstudy.formats.shown import Leaf
 from quickstudy.learners import Network
 from quickstudy.registry import formats, learners, models, sources, targets
 from quickstudy.spec import TaskSpec

@@ -78,7 +78,7 @@ class TaskSpec:
         """
         place = local(place)
         if self.target.grid:
-            return self.format.find_maps(place)
+            return self.format.pixels.find(place)
         return self.format.find(place, not self.format.labels_itself)
 
     def to_json(self) -> dict[str, Any]:

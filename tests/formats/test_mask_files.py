@@ -35,8 +35,8 @@ def pair(folder: Path, name: str, mask: Any) -> None:
 
 
 def read(folder: Path) -> Any:
-    found = IMAGE.find_maps(folder)
-    maps, kept, _ = IMAGE.maps(found.items, found.labels)
+    found = IMAGE.pixels.find(folder)
+    maps, kept, _ = IMAGE.pixels.maps(found.items, found.labels)
     assert kept == list(range(len(found.items)))
     return maps
 
@@ -107,9 +107,9 @@ def test_folders_are_concepts_and_transparency_is_a_mask(tmp_path: Path) -> None
     pair(tmp_path / "cat", "a", np.kron(np.array([[0, 1], [1, 5]]), np.ones((4, 4))))
     alpha = np.kron(np.array([[255, 0], [127, 128]]), np.ones((4, 4)))
     save(tmp_path / "dog" / "x.png", np.dstack([np.full((8, 8, 3), 50), alpha]))
-    found = IMAGE.find_maps(tmp_path)
+    found = IMAGE.pixels.find(tmp_path)
     assert found.groups == ["cat", "dog"]
-    maps = IMAGE.maps(found.items, found.labels)[0]
+    maps = IMAGE.pixels.maps(found.items, found.labels)[0]
     assert maps.names == ("background", "cat", "dog")
     assert maps.ids[:, ::4, ::4].tolist() == [[[0, 1], [1, 1]], [[2, 0], [0, 2]]]
 
@@ -253,14 +253,14 @@ def test_what_cannot_be_right_is_refused_by_name(tmp_path: Path, make: Any, word
 def test_masks_may_be_skipped_and_other_formats_have_none(tmp_path: Path) -> None:
     pair(tmp_path, "b", np.zeros((8, 6)))
     _other_size(tmp_path)
-    found = IMAGE.find_maps(tmp_path)
-    maps, kept, left_out = IMAGE.maps(found.items, found.labels, "skip")
+    found = IMAGE.pixels.find(tmp_path)
+    maps, kept, left_out = IMAGE.pixels.maps(found.items, found.labels, "skip")
     assert kept == [1] and len(maps) == 1 and len(left_out) == 1
     with pytest.raises(ConfigError, match="pixels of images"):
-        formats.make("table", columns=2).find_maps(tmp_path)
+        formats.make("table", columns=2).pixels.find(tmp_path)
 
 
 def test_values_below_0_name_no_class() -> None:
     frame = np.zeros((8, 8, 3), np.uint8)
     with pytest.raises(DataError, match="mask of image 2 holds the value -1, but pixels name classes from 0 on"):
-        IMAGE.maps([frame, frame], [np.full((8, 8), 1), np.full((8, 8), -1)])
+        IMAGE.pixels.maps([frame, frame], [np.full((8, 8), 1), np.full((8, 8), -1)])

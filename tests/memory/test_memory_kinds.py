@@ -14,8 +14,9 @@ from torch import Tensor, nn
 import quickstudy as qs
 from quickstudy.episode import Examples, Features
 from quickstudy.errors import DataError, ShapeError
-from quickstudy.formats.base import Format, Leaf
+from quickstudy.formats.base import Format
 from quickstudy.formats.records import Broken, Records, Stored, all_kept
+from quickstudy.formats.shown import Leaf
 from quickstudy.learners import memory
 from quickstudy.learners.describe import LENGTH
 from quickstudy.memory import Bank, Entry, Memory

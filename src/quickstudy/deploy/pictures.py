@@ -42,10 +42,10 @@ def write_masks(folder: Path, names: Sequence[str], maps: Tensor, records: Seque
 def _likeliest(maps: Tensor, record: Any, format: Format) -> tuple[Tensor, Tensor]:
     """Probability and number (uint8) of the likeliest of N classes for each pixel of a record, (height, width); one
     class after another, as photographs are large."""
-    sure = format.as_given(maps[:1], record)[0]
+    sure = format.pixels.as_given(maps[:1], record)[0]
     ids = torch.zeros(sure.shape, dtype=torch.uint8)
     for number in range(1, len(maps)):
-        own = format.as_given(maps[number : number + 1], record)[0]
+        own = format.pixels.as_given(maps[number : number + 1], record)[0]
         ids[own > sure] = number
         sure = torch.maximum(sure, own)
     return sure, ids

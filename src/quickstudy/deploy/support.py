@@ -88,7 +88,7 @@ def _with_maps(format: Format, stored: Stored, records: Any, labels: Any, broken
     if len(stored.kept) < len(records):
         records = [records[i] for i in stored.kept]
         labels = labels.chosen(stored.kept) if isinstance(labels, LabelMaps) else [labels[i] for i in stored.kept]
-    maps, kept, left_out = format.maps(records, labels, broken)
+    maps, kept, left_out = format.pixels.maps(records, labels, broken)
     if left_out:
         say([f"{len(left_out)} masks left out: {first_of(left_out)}"])
     void = (maps.ids == IGNORED).flatten(1).all(1).nonzero().flatten().tolist()

@@ -2,11 +2,12 @@
 
 from quickstudy.formats.array import Array
 from quickstudy.formats.audio import Audio
-from quickstudy.formats.base import Format, Leaf
+from quickstudy.formats.base import Format
 from quickstudy.formats.drawing import Curve, Drawing, Picture, Row, Text
 from quickstudy.formats.image import Image
 from quickstudy.formats.records import Records, Stored
 from quickstudy.formats.series import Series
+from quickstudy.formats.shown import Leaf
 from quickstudy.formats.table import Table
 from quickstudy.formats.text import Tokens
 

@@ -13,12 +13,13 @@ from torch import Tensor
 
 from quickstudy.episode import Features, State
 from quickstudy.errors import ConfigError, DataError, ShapeError, unknown_name
-from quickstudy.formats.base import Format, Leaf
+from quickstudy.formats.base import Format
 from quickstudy.formats.drawing import Curve, Drawing, Picture
 from quickstudy.formats.reading import read_all
 from quickstudy.formats.recording import Clip, as_clips, clip_of, is_clip, recordings_in
 from quickstudy.formats.records import Broken, Records, Stored, all_kept
 from quickstudy.formats.rows import READERS, rows_or_files
+from quickstudy.formats.shown import Leaf
 from quickstudy.formats.sound import SUFFIXES
 from quickstudy.formats.sound_augment import SoundAugment, distort, disturb
 from quickstudy.formats.spectrogram import centred, fft_size, in_the_middle, log_mels, mel_filters, standardised

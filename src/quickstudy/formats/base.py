@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -14,41 +14,21 @@ from torch import Tensor
 from quickstudy.episode import Features, State
 from quickstudy.errors import ConfigError, DataError, ShapeError
 from quickstudy.formats.distortion import Distortion
-from quickstudy.formats.drawing import Drawing
 from quickstudy.formats.records import Broken, Records, Stored
+from quickstudy.formats.shown import Shown
 from quickstudy.targets.base import Distribution, Units
-from quickstudy.targets.maps import LabelMaps
+
+if TYPE_CHECKING:
+    from quickstudy.formats.maps_of_pixels import Pixels
 
 
-class Leaf(NamedTuple):
-    """One tensor of the features: the shape of one example, and its type. below: whole numbers lie in [0, below)."""
-
-    shape: tuple[int, ...]
-    dtype: torch.dtype = torch.float32
-    below: int | None = None
-
-
-class Axis(NamedTuple):
-    """Where the examples of one task lie on an axis. title: of the axis. support: (n,). query: (m,).
-
-    note: what a reader must know of the queries, as a sentence.
-    """
-
-    title: str
-    support: Tensor
-    query: Tensor
-    note: str = ""
-
-
-class Format(ABC):
+class Format(Shown):
     """How records of one kind become features. A frozen dataclass: its fields are its JSON; registered in `formats`.
 
     Records go through `store`, once, to compact tensors, and through `features`, on the device and for a batch at a
     time, to what networks take. What `store` is given may already be tensors: compact ones, or features.
     """
 
-    what: ClassVar[str] = "inputs"
-    """What records are called, for people."""
     place: ClassVar[str] = "file"
     """Where a record comes from, as a column of a table is called."""
     row_files: ClassVar[tuple[str, ...]] = ()
@@ -62,20 +42,6 @@ class Format(ABC):
     distortion: ClassVar[type[Distortion] | None] = None
     """What says how far `disturbed` and `distorted` may go; None where they mean nothing."""
 
-    @property
-    @abstractmethod
-    def layout(self) -> Mapping[str, Leaf]:
-        """The tensors that features consist of: one is given to a network as it is, several by their names."""
-
-    @property
-    def input_shape(self) -> tuple[int, ...]:
-        """The shape of one example where features are one tensor; () where they are several."""
-        return next(iter(self.layout.values())).shape if len(self.layout) == 1 else ()
-
-    def __str__(self) -> str:
-        """What it is, in a sentence: 'images of 28 x 28 pixels'."""
-        return f"{self.what} of the shape {self.input_shape}" if self.input_shape else self.what
-
     # From records to features
 
     def find(self, place: str | Path | Sequence[str | Path], labelled: bool = True) -> Records:
@@ -85,27 +51,10 @@ class Format(ABC):
         """
         raise ConfigError(f"Records of {self} cannot be read from files. Give them from Python, as tensors.")
 
-    def find_maps(self, place: str | Path) -> Records:
-        """The records at a place whose labels say the class of each of their pixels: what `maps` takes."""
-        raise self._no_pixels()
-
-    def maps(self, records: Any, labels: Any, broken: Broken = "refuse") -> tuple[LabelMaps, list[int], list[str]]:
-        """Labels of the pixels of records, as files or arrays, over the squares that records become.
-
-        And which of the records have them, and what was left out. Raises DataError, naming the record.
-        """
-        raise self._no_pixels()
-
-    def opacity(self, records: Any) -> Tensor:
-        """How far stored records cover what is behind them, (n, height, width) uint8: 255 hides it."""
-        raise self._no_pixels()
-
-    def as_given(self, maps: Tensor, record: Any) -> Tensor:
-        """Maps of numbers (C, height, width) over a stored record as maps over the record as it was given."""
-        return maps
-
-    def _no_pixels(self) -> ConfigError:
-        return ConfigError(f"Masks are of the pixels of images, and these are {self}. Choose tasks of images.")
+    @property
+    def pixels(self) -> Pixels:
+        """What can be done with the labels of pixels; ConfigError where records have none."""
+        raise ConfigError(f"Masks are of the pixels of images, and these are {self}. Choose tasks of images.")
 
     def given(self, words: Sequence[str]) -> Records:
         """The records that a user names in a command: places, or, where that can be, the records themselves."""
@@ -283,13 +232,6 @@ class Format(ABC):
         """Small random distortions of examples x (n, …), by their keys (n,)."""
         raise self._undistorted("Distortions")
 
-    def moved(self, x: Features, maps: Tensor, keys: Tensor, how: Any, fill: int) -> tuple[Features, Tensor]:
-        """`distorted` examples, and the maps of labels (n, height, width) over them, moved alike.
-
-        fill: the label of what is moved in from outside.
-        """
-        raise self._undistorted("Distortions")
-
     def turned(self, x: Features, which: Tensor) -> Features:
         """One of the `symmetries`, (n,) int64, of each example."""
         raise self._undistorted("Symmetries")
@@ -318,42 +260,6 @@ class Format(ABC):
             f"{what} need square images (C, S, S), and these are {self}. Leave them out, or say that x are images: "
             "format=quickstudy.formats.Image(size=S, channels=C)."
         )
-
-    # What people see
-
-    @property
-    def example(self) -> str:
-        """What one record is called in a sentence: 'row', with an s for several."""
-        return "example"
-
-    @property
-    def whole(self) -> str:
-        """What the records of one task belong to: 'table'."""
-        return "task"
-
-    def draw(self, x: Features) -> Drawing | None:
-        """One example, without an axis of examples, as a picture, curve, row or text; None if there is none."""
-        return None
-
-    def coordinates(self, x: Features) -> Tensor | None:
-        """Examples as points on a line (n, 1) or in a plane (n, 2), where that is what they are."""
-        return None
-
-    def from_coordinates(self, points: Tensor) -> Features:
-        """The inverse of `coordinates`."""
-        return points
-
-    @property
-    def directions(self) -> tuple[str, ...]:
-        """What the directions of `coordinates` are called."""
-        return ("x",) if self.input_shape == (1,) else ("feature 1", "feature 2")
-
-    def axis(self, support: Features, query: Features) -> Axis | None:
-        """Where the examples of one task lie on a line, if they do: by their coordinate, or one after another."""
-        known, asked = self.coordinates(support), self.coordinates(query)
-        if known is None or asked is None or known.shape[1] != 1:
-            return None
-        return Axis(self.directions[0], known[:, 0], asked[:, 0], "The given dots are all that it was shown.")
 
 
 def _check_shape(name: str, actual: tuple[int, ...], expected: tuple[int, ...], lead: int) -> None:

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from quickstudy.episode import Features, State
 from quickstudy.errors import ConfigError, DataError, MissingExtra, ShapeError, first_of
-from quickstudy.formats.augment import Augment, augment, augment_maps, dihedral, views
-from quickstudy.formats.base import Format, Leaf
+from quickstudy.formats.augment import Augment, augment, dihedral, views
+from quickstudy.formats.base import Format
 from quickstudy.formats.decoding import (
     SUFFIXES,
     Decoded,
@@ -25,17 +25,16 @@ from quickstudy.formats.decoding import (
     is_frames,
     is_picture,
     name_of,
-    oriented,
 )
 from quickstudy.formats.drawing import Drawing, Picture
-from quickstudy.formats.masks import find_masks, fit_opacity, opacity, read_maps, unfit_map
+from quickstudy.formats.maps_of_pixels import Pixels
 from quickstudy.formats.numeric import as_numbers
 from quickstudy.formats.pixels import brought
 from quickstudy.formats.places import folders_or_files
 from quickstudy.formats.reading import read_all, room
 from quickstudy.formats.records import Broken, Records, Stored, all_kept
+from quickstudy.formats.shown import Leaf
 from quickstudy.registry import formats
-from quickstudy.targets.maps import LabelMaps
 
 _SLACK = 0.01  # by which resampling may leave the range
 
@@ -78,19 +77,9 @@ class Image(Format):
     def find(self, place: str | Path | Sequence[str | Path], labelled: bool = True) -> Records:
         return folders_or_files(place, SUFFIXES, self.what, labelled)
 
-    def find_maps(self, place: str | Path) -> Records:
-        return find_masks(place, self.what)
-
-    def maps(self, records: Any, labels: Any, broken: Broken = "refuse") -> tuple[LabelMaps, list[int], list[str]]:
-        if isinstance(labels, LabelMaps):
-            return labels, list(range(len(labels))), []
-        return read_maps(records, labels, self.size, broken)
-
-    def opacity(self, records: Any) -> Tensor:
-        return torch.stack([fit_opacity(opacity(record), self.size) for record in records])
-
-    def as_given(self, maps: Tensor, record: Any) -> Tensor:
-        return unfit_map(maps, oriented(record))
+    @property
+    def pixels(self) -> Pixels:
+        return Pixels(self.size, self.what)
 
     def store(self, records: Any, broken: Broken = "refuse") -> Stored:
         """Files as uint8 (n, C, size, size), or tensors as they are. One path is a file, or all files of a folder."""
@@ -181,10 +170,6 @@ class Image(Format):
     def distorted(self, x: Features, keys: Tensor, how: Augment) -> Features:
         assert isinstance(x, Tensor)
         return augment(x, keys, how)
-
-    def moved(self, x: Features, maps: Tensor, keys: Tensor, how: Augment, fill: int) -> tuple[Features, Tensor]:
-        assert isinstance(x, Tensor)
-        return augment(x, keys, how), augment_maps(maps, keys, how, fill)
 
     def turned(self, x: Features, which: Tensor) -> Features:
         assert isinstance(x, Tensor)

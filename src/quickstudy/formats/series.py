@@ -12,10 +12,11 @@ from torch import Tensor
 
 from quickstudy.episode import Features, State, leaves
 from quickstudy.errors import ConfigError, DataError, ShapeError
-from quickstudy.formats.base import Axis, Format, Leaf
+from quickstudy.formats.base import Format
 from quickstudy.formats.drawing import Curve, Drawing
 from quickstudy.formats.places import column, number_in, one_file, read_csv, require_lines
 from quickstudy.formats.records import Broken, Records, Stored
+from quickstudy.formats.shown import Axis, Leaf
 from quickstudy.formats.written import with_point
 from quickstudy.hints import Within, misfit
 from quickstudy.masked import mean_and_spread

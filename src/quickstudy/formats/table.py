@@ -12,7 +12,7 @@ from torch import Tensor
 
 from quickstudy.episode import Features, State
 from quickstudy.errors import ConfigError, DataError, ShapeError
-from quickstudy.formats.base import Format, Leaf
+from quickstudy.formats.base import Format
 from quickstudy.formats.cells import Cells, cells_of, in_order, names_of
 from quickstudy.formats.drawing import Drawing, row, told
 from quickstudy.formats.numeric import as_numbers
@@ -29,6 +29,7 @@ from quickstudy.formats.schema import (
     said_of_idle,
     said_of_unknown,
 )
+from quickstudy.formats.shown import Leaf
 from quickstudy.gaps import missing
 from quickstudy.registry import formats
 

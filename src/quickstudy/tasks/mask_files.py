@@ -64,12 +64,12 @@ def masks(
     Raises DataError, naming the file, for masks of another size than their image, and for values that have no name.
     """
     format, target = formats.make("image", size=size), targets.make("masks", size=size, ignore=IGNORE)
-    found = format.find_maps(root)
+    found = format.pixels.find(root)
     if found.labels is None:
         raise DataError(f"{root} has no masks.")
     stored, prints = read(format, found, broken)
     some = found.chosen(stored.kept)
-    maps, kept, left_out = format.maps(some.items, some.labels, broken)
+    maps, kept, left_out = format.pixels.maps(some.items, some.labels, broken)
     say([*stored.notices, *([f"{len(left_out)} masks left out: {first_of(left_out)}"] if left_out else [])])
     if not kept:
         raise DataError(f"None of the {format.what} in {root} could be read. Give others.")

@@ -136,7 +136,7 @@ class MaskSource(Source):
             x = self.spec.format.features(map_features(lambda t: t[images.flatten()], self.x))
         if split == "train" and self.augmentation:
             drawing = rng.split(rng.fold(keys, _AUGMENT), shape[1]).flatten()
-            x, flat = self.spec.format.moved(x, y.flatten(0, 1), drawing, self.augmentation, self.ignore)
+            x, flat = self.spec.format.pixels.distorted(x, y.flatten(0, 1), drawing, self.augmentation, self.ignore)
             y = flat.view_as(y)
         x = map_features(lambda t: t.view(*shape, *t.shape[1:]), x)
         there = torch.ones(shape, dtype=torch.bool, device=y.device)

@@ -86,5 +86,5 @@ def photographs_at(
         raise DataError(f"distractors cannot be negative, found {distractors}.")
     splits = split_classes(len(stored.kept), val, test, split_seed, least=1)
     return Photographs(
-        x=leaves(stored.x)[0], splits=splits, opacity=format.opacity(pasted.items), distractors=distractors
+        x=leaves(stored.x)[0], splits=splits, opacity=format.pixels.opacity(pasted.items), distractors=distractors
     )
