@@ -103,7 +103,6 @@ def connected() -> None:
                 "episodes": EPISODES,
                 "shots": SHOTS,
                 "queries": QUERIES,
-                "trained on": TRAINED,
                 "rows": rows,
             },
         )

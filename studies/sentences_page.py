@@ -5,6 +5,7 @@ from __future__ import annotations
 from statistics import mean, stdev
 from typing import Any
 
+from studies.connected import TRAINED
 from studies.table import percent, table
 from studies.texts import FOLDS
 
@@ -106,6 +107,6 @@ def connected(found: dict[str, Any]) -> str:
         + table(["speaker", *_CONNECTED.values()], rows)
         + "\nPlain steps are gradient steps from one network for all voices, their rule, rate and number chosen on the "
         "third speaker. Meta-trained ones begin from that network, which is trained further by MAML, with a rate for "
-        f"each tensor, for what {found['trained on']} steps make of it.\n"
+        f"each tensor, for what {TRAINED} steps make of it.\n"
         + f"\nOver {found['episodes']} test tasks of {found['queries']} utterances each, seed {found['seed']}.\n"
     )

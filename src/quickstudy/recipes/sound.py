@@ -64,8 +64,7 @@ def audio_embedding() -> RunConfig:
 def transcripts() -> RunConfig:
     """Your own recordings with their texts, by speaker: `--tasks.path said.csv`. Half an hour on two cores.
 
-    One network for all speakers, which takes ten gradient steps on the utterances of a new one. To train these steps,
-    too: --start RUN --learner.steps 5 --learner.learn-rates --learner.rates tensor --iterations 300 --lr 5e-4.
+    One network for all speakers, which takes ten gradient steps on the utterances of a new one.
     """
     return RunConfig(
         name="transcripts",
