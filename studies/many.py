@@ -107,7 +107,7 @@ class Ended(Residual):
 CANDIDATES: dict[str, tuple[str, dict[str, Any], str, int]] = {
     "cosine prototypes": ("protonet", {"distance": "cosine", "temperature": 10.0}, "as they are", 0),
     "ridge regression": ("r2d2", {}, "of length one", 300),
-    "logistic regression": ("lrd2", {}, "of length one", 300),
+    **{f"logistic regression, λ = {by:g}": ("lrd2", {"regularisation": by}, "of length one", 0) for by in (1.0, 0.1)},
     "prototypes on a meta-trained change": ("protonet", {"distance": "cosine", "temperature": 10.0}, "changed", STEPS),
     "ridge regression on a meta-trained change": ("r2d2", {}, "changed", STEPS),
 }
