@@ -173,3 +173,12 @@ def test_a_model_of_something_else_is_refused_by_name(tmp_path: Path) -> None:
 
 def test_sources_are_named_through_their_registry() -> None:
     assert {"records", "table_csv", "folder", "series_csv"} <= set(sources)
+
+
+def test_numbers_that_are_all_alike_are_said(caplog: pytest.LogCaptureFixture) -> None:
+    spec = TaskSpec(formats.make("array", shape=(1,)), NUMBERS)
+    x = torch.linspace(-1, 1, 5)[:, None]
+    learned("r2d2", spec, x, 2 * x)
+    assert "are alike" not in caplog.text
+    learned("r2d2", spec, x, torch.full((5, 1), 5.0))
+    assert "All labels of the support set are alike" in caplog.text

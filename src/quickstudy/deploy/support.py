@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from quickstudy.registry import OWN, models
 from quickstudy.spec import TaskSpec, check_examples
 from quickstudy.targets.maps import BACKGROUND, IGNORED, LabelMaps
 from quickstudy.training.config import RunConfig
+
+_log = logging.getLogger("quickstudy")
 
 
 def support_set(
@@ -74,6 +77,8 @@ def support_set(
         raise DataError(f"All support examples are of one class ({', '.join(names)}). Give at least two classes.")
     if built.target.relabels and y.dim() == 1 and len(leaves(stored.x)[0]) == count:
         say_doubtful(stored.x, y, names, records, stored.kept, format.what)
+    if target.density and len(y) > 1 and bool((y == y[:1]).all()):
+        _log.warning("All labels of the support set are alike, so that no more than that can be learned of them.")
     spec = TaskSpec(format, target).at(len(names))
     mask = torch.ones(count, dtype=torch.bool, device=like.device)
     support = Examples(moved(features, like), leaves(moved(y, like))[0], mask)
