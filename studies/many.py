@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import quickstudy as qs
+from quickstudy.evaluation.estimate import Estimate
 from quickstudy.registry import formats, learners, models, sources
 from quickstudy.tasks import Domains
 from quickstudy.tasks.base import Source
@@ -80,21 +81,57 @@ def _without_test(source: Source) -> Source:
     return replace(source, splits={split: source.splits[split] for split in ("train", "val")})
 
 
+DRESSED = ("as they are", "roots", "roots, centred")
+
+
+def dressed(source: Domains, how: str) -> Domains:
+    """Features of length 1: of what they are, of their roots, or of these less the mean over what is trained on.
+
+    The mean is of the training classes, every domain counting alike (Wang et al. 2019; roots: Yang, Liu & Xu 2021).
+    """
+    roots = {name: _features(m) for name, m in source.members.items()}
+    if how != "as they are":
+        roots = {name: F.normalize(x.sign() * x.abs().sqrt(), dim=1) for name, x in roots.items()}
+    if how == "roots, centred":
+        known = [roots[name][_training_rows(m)].mean(0) for name, m in source.members.items() if name not in HELD]
+        roots = {name: x - torch.stack(known).mean(0) for name, x in roots.items()}
+    return _with_features(source, {name: F.normalize(x, dim=1) for name, x in roots.items()})
+
+
 def together(parts: Sequence[Domains]) -> Domains:
-    """The features of several encoders side by side, each of length 1."""
-    found: dict[str, Source] = {}
-    for name in parts[0].members:
-        each = []
-        for part in parts:
-            member = part.members[name]
-            assert isinstance(member, ClassSource) and isinstance(member.pool, TensorPool)
-            assert isinstance(member.pool.x, Tensor)
-            each.append(F.normalize(member.pool.x, dim=1))
-        x = torch.cat(each, dim=1)
-        format: Any = formats.make("array", shape=(x.shape[1],))
-        pool = replace(member.pool, format=format, x=x)
-        found[name] = replace(member, pool=pool, spec=replace(member.spec, format=format))
-    return replace(parts[0], members=found)
+    """The features of several encoders side by side."""
+    each = [{name: _features(m) for name, m in part.members.items()} for part in parts]
+    return _with_features(parts[0], {name: torch.cat([x[name] for x in each], dim=1) for name in each[0]})
+
+
+def _features(member: Source) -> Tensor:
+    assert isinstance(member, ClassSource) and isinstance(member.pool, TensorPool)
+    assert isinstance(member.pool.x, Tensor)
+    return member.pool.x
+
+
+def _training_rows(member: Source) -> Tensor:
+    assert isinstance(member, ClassSource) and isinstance(member.pool, TensorPool)
+    pool, ids = member.pool, member.splits["train"].tolist()
+    return torch.cat([pool.rows[int(pool.starts[i]) : int(pool.starts[i] + pool.counts[i])] for i in ids])
+
+
+def _with_features(source: Domains, x: dict[str, Tensor]) -> Domains:
+    members: dict[str, Source] = {}
+    for name, member in source.members.items():
+        assert isinstance(member, ClassSource) and isinstance(member.pool, TensorPool)
+        format: Any = formats.make("array", shape=(x[name].shape[1],))
+        pool = replace(member.pool, format=format, x=x[name])
+        members[name] = replace(member, pool=pool, spec=replace(member.spec, format=format))
+    return replace(source, members=members)
+
+
+def without(source: Domains, name: str) -> Domains:
+    """Trained on the other domains; of this one there are classes for validation alone."""
+    member = source.members[name]
+    assert isinstance(member, ClassSource)
+    members = {**source.members, name: replace(member, splits={"val": member.splits["val"]})}
+    return replace(source, members=members, held={**source.held, name: "val"})
 
 
 class Ended(Residual):
@@ -104,13 +141,12 @@ class Ended(Residual):
         return F.normalize(super().forward(z), dim=1)
 
 
-CANDIDATES: dict[str, tuple[str, dict[str, Any], str, int]] = {
-    "cosine prototypes": ("protonet", {"distance": "cosine", "temperature": 10.0}, "as they are", 0),
-    "ridge regression": ("r2d2", {}, "of length one", 300),
-    **{f"logistic regression, λ = {by:g}": ("lrd2", {"regularisation": by}, "of length one", 0) for by in (1.0, 0.1)},
-    "prototypes on a meta-trained change": ("protonet", {"distance": "cosine", "temperature": 10.0}, "changed", STEPS),
-    "ridge regression on a meta-trained change": ("r2d2", {}, "changed", STEPS),
+CANDIDATES: dict[str, tuple[str, dict[str, Any]]] = {
+    "cosine prototypes": ("protonet", {"distance": "cosine", "temperature": 10.0}),
+    **{f"ridge regression, λ = {by:g}": ("r2d2", {"regularisation": by}) for by in (1.0, 0.1)},
+    **{f"logistic regression, λ = {by:g}": ("lrd2", {"regularisation": by}) for by in (1.0, 0.1, 0.01)},
 }
+TRAINED_ON = "prototypes on a meta-trained change"
 
 
 def config_of(learner: Any, iterations: int, **options: Any) -> qs.RunConfig:
@@ -129,25 +165,42 @@ def measured(run: Any, episodes: int = EPISODES) -> dict[str, Any]:
     return {"val": {"mean": val.mean, "ci95": val.ci95, "count": val.episodes}, "test": mean, "domains": rows}
 
 
-class Unit(nn.Module):
-    """Features of length 1, as they are otherwise."""
-
-    def forward(self, z: Tensor) -> Tensor:
-        return F.normalize(z, dim=1)
-
-
 def on_features(source: Domains, folder: Path) -> dict[str, Any]:
-    """Every candidate on features that are kept."""
-    width, found = source.spec.format.input_shape[0], {}
-    for i, (name, (learner, options, network, steps)) in enumerate(CANDIDATES.items()):
-        torch.manual_seed(_SEED)
-        modules = {"as they are": nn.Identity(), "of length one": Unit(), "changed": Ended(width)}
-        config = config_of(learners.part(learner, **options), steps, lr=5e-4, device="cpu", compile="off")
-        run = qs.train(config, module=modules[network], source=source, out=folder / f"{width}-{i}", quiet=True)
+    """Every candidate that trains nothing, on features that are kept."""
+    found = {}
+    for i, (name, (learner, options)) in enumerate(CANDIDATES.items()):
+        config = config_of(learners.part(learner, **options), 0, device="cpu", compile="off")
+        run = qs.train(config, module=nn.Identity(), source=source, out=folder / str(i), quiet=True)
         found[name] = measured(run)
-        told = {one: round(100 * row["mean"], 1) for one, row in found[name]["domains"].items()}
-        print(f"   {name}: val {100 * found[name]['val']['mean']:.1f}, {told}", flush=True)
+        _say(name, found[name])
     return found
+
+
+def changed(source: Domains, folder: Path) -> dict[str, Any]:
+    """Prototypes on a change of features that is meta-trained. Validation is on domains that it was not trained on:
+    it is trained anew without each of them."""
+    learner, options = CANDIDATES["cosine prototypes"]
+    config = config_of(learners.part(learner, **options), STEPS, lr=5e-4, device="cpu", compile="off")
+
+    def trained(on: Domains, name: str) -> Any:
+        torch.manual_seed(_SEED)
+        module = Ended(source.spec.format.input_shape[0])
+        return qs.train(config, module=module, source=on, out=folder / name, quiet=True)
+
+    found = measured(trained(source, "all"))
+    others = []
+    for name in [name for name in source.members if name not in HELD]:
+        run = trained(without(source, name), name)
+        others.append(run.evaluate(split="val", episodes=VALIDATION, compare_supports=False).domains[name])
+    mean = Estimate.together(others)
+    found["val"] = {"mean": mean.mean, "ci95": mean.ci95, "count": mean.count}
+    _say(TRAINED_ON, found)
+    return found
+
+
+def _say(name: str, found: dict[str, Any]) -> None:
+    told = {one: round(100 * row["mean"], 1) for one, row in found["domains"].items()}
+    print(f"   {name}: val {100 * found['val']['mean']:.1f}, test {100 * found['test']['mean']:.1f} {told}", flush=True)
 
 
 def many() -> None:
@@ -162,10 +215,15 @@ def many() -> None:
             features = encoder.source(source).to("cpu")
             assert isinstance(features, Domains)
             parts[name] = features
-        for name, one in {**parts, "both, side by side": together(list(parts.values()))}.items():
-            print(name, flush=True)
-            rows[name] = on_features(one, Path(place, name.split()[0]))
-            store("many", {"seed": _SEED, "episodes": EPISODES, "steps": STEPS, "chosen": chosen(rows), "rows": rows})
+        for how in DRESSED:
+            each = {name: dressed(part, how) for name, part in parts.items()}
+            for name, one in {**each, "both, side by side": together(list(each.values()))}.items():
+                print(f"{name}, {how}", flush=True)
+                rows[f"{name}, {how}"] = on_features(one, Path(place, f"{name} {how}"))
+                if name not in each and how == DRESSED[-1]:
+                    rows[f"{name}, {how}"][TRAINED_ON] = changed(one, Path(place, f"changed {how}"))
+                found = {"seed": _SEED, "episodes": EPISODES, "steps": STEPS, "chosen": chosen(rows), "rows": rows}
+                store("many", found)
 
 
 def chosen(rows: dict[str, Any]) -> tuple[str, str]:
