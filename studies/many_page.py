@@ -38,10 +38,10 @@ def many(found: dict[str, Any]) -> str:
         "Trained on Omniglot, photographs (Tiny ImageNet), emoji and icons; tried on traffic signs, of which no track "
         f"is in both support and query, CIFAR-10 and flaws of steel. {WAYS}-way {SHOTS}-shot tasks, {QUERIES} queries "
         "of each class in test. The encoders are frozen; they were trained on ImageNet, which has CIFAR-10's classes. "
-        f"Of {len(every)} ways the best of each encoder on validation are shown, and prototypes. Features are of length "
-        "1, as they are, of their roots, or of these less the training classes' mean. Accuracy in %; what is in bold was "
-        "chosen by validation, which is on classes of the training domains that were held out; for what is meta-trained, "
-        "of each domain after training on the others.\n\n"
+        f"Of {len(every)} ways the best of each encoder on validation are shown, and prototypes. Features are of "
+        "length 1, as they are, of their roots, or of these less the training classes' mean. Accuracy in %; what is in "
+        "bold was chosen by validation, which is on classes of the training domains that were held out; for what is "
+        "meta-trained, of each domain after training on the others.\n\n"
         + table(["encoder", "learner", "validation", *HELD, "mean of the three"], rows)
         + f"\nOver {found['episodes']} test tasks of each domain, seed {found['seed']}.\n"
     )
