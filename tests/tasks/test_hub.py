@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hub_server import hub_of
 
+import quickstudy as qs
 from quickstudy import hub
 from quickstudy.errors import ConfigError
 from quickstudy.registry import sources
@@ -67,6 +68,8 @@ def test_trained_on_by_name_fetched_once_and_read_without_a_network(tmp_path: Pa
     assert adapted.returncode == 0 and "7 classes from 35 texts" in adapted.stdout, adapted.stderr
     asked_about = quickstudy("predict m hf://me/cards/test --out p.csv", tmp_path, address)
     assert "Wrote 35 predictions" in asked_about.stdout, asked_about.stderr
+    model = qs.Run(tmp_path / "a").adapt("hf://me/cards/test", label="label")
+    assert sorted(model.names) == sorted(CLASSES)
     gone = quickstudy(TRAIN.format(place="hf://me/others", name="f"), tmp_path, address)
     assert gone.returncode and "me/others could not be had from the hub" in gone.stderr
     assert "Traceback" not in "".join(one.stderr for one in (both, none, config, gone))

@@ -16,7 +16,7 @@ from quickstudy.formats.base import Format
 from quickstudy.formats.cells import Cells, cells_of, in_order, names_of
 from quickstudy.formats.drawing import Drawing, row, told
 from quickstudy.formats.numeric import as_numbers
-from quickstudy.formats.places import number_in
+from quickstudy.formats.places import column, number_in
 from quickstudy.formats.records import Broken, Placed, Records, Stored, all_kept, say
 from quickstudy.formats.rows import READERS, Rows, files_of, groups_in, read_rows
 from quickstudy.formats.schema import (
@@ -116,7 +116,7 @@ class Table(Format):
             raise DataError(f"{rows.place} has no rows. Write one for each record.")
         labels = groups = None
         if labelled:
-            rows.column(self.label, "where you train: --tasks.label; where you adapt: --target")
+            column(rows.columns, self.label, rows.place, "where you train: --tasks.label; where you adapt: --target")
             cells = rows.quantities(self.label)
             labels = [_label(cell, place) for cell, place in zip(cells, rows.places, strict=True)]
         groups = groups_in(rows, self.group)

@@ -228,7 +228,7 @@ class Run:
         if columns:
             learner = learner.at(replace(learner.spec, format=learner.spec.format.told(**columns)))
         if labels is None and "label" in columns:
-            found = learner.spec.format.find(records)
+            found = learner.spec.find(records)
             records, labels = found.items, found.labels
         provenance = {
             "run": str(self.folder),
