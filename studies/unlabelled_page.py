@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any
 
+import torch
+
+from quickstudy.evaluation.estimate import Estimate
 from studies.table import percent, table
 
 
@@ -68,8 +71,7 @@ by task and seed.
 
 def over_seeds(values: Sequence[float]) -> float:
     """The lower end of the 95 % interval of a mean over few seeds, by Student's t; −∞ for one."""
-    count = len(values)
-    if count < 2:
+    if len(values) < 2:
         return -math.inf
-    wide = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}.get(count, 2.571)
-    return mean(values) - wide * stdev(values) / math.sqrt(count)
+    found = Estimate.of_draws(torch.tensor(values, dtype=torch.float64))
+    return found.mean - found.ci95
