@@ -23,7 +23,7 @@ from quickstudy.tasks.base import Sampling, Source
 from quickstudy.tasks.masks import MaskSource
 from studies.common import interval, store
 
-STEPS, EPISODES, SIZE, HELD_OUT, WIDTH = 2500, 200, 64, 200, 64
+STEPS, EPISODES, SIZE, HELD_OUT, WIDTH = 1800, 200, 64, 200, 64
 REGULARISATIONS, LOGISTIC = (0.1, 1.0, 10.0), 0.3
 _SEED = 0
 _CONCEPTS = 1195

@@ -1,6 +1,6 @@
 """Real tables of mixed columns: a network that has only seen made-up ones, beside methods that are tuned on each.
 
-Every answer is written down as it comes, to `runs/tables/SET.jsonl`: the study can be stopped at any time and goes on
+Every answer is written down as it comes, to `runs/answers-of-tables/SET.jsonl`: the study can be stopped at any time and goes on
 from there, and several processes may do different sets at once, `python -m studies.tables 'car prices' pigs`. All of it
 takes some six hours of one core, nearly all of them for tuning.
 """
@@ -25,7 +25,7 @@ from studies.table_sets import MOST, SETS, TableSet
 
 SPLITS, ROWS, TRIALS = 100, 64, 50
 WORST = -1.0  # of R² in one split: a method that is off by far is off by far
-KEPT = Path("runs/tables")
+KEPT = Path("runs/answers-of-tables")
 _FOLDS = 4
 
 

@@ -21,7 +21,9 @@ from quickstudy.spec import TaskSpec
 
 _SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 _SCALE = 8.0  # of the regression's values, which lie in [0, 1], to logits, at first
-_SPARSE = 8  # side of maps from which on every second place is kept of the support set, along each axis
+_SPARSE = 8
+"""The side of maps from which on every second place of the support set is used, along each axis: a regression says the
+same of a quarter of them (on 60 validation tasks of emoji its IoU is 60.6, of all places 60.3) and costs a fifth."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,14 +64,20 @@ class DecoderLearner(Learner):
 
     def _fitted(self, params: Params, z: Tensor, support: Examples) -> State:
         """What is kept of a support set with features z: the regression, and features of places with their classes."""
-        target = self.spec.target
+        target, (n, _, height, width) = self.spec.target, z.shape
+        step = 2 if min(height, width) >= _SPARSE else 1
+
+        def some(each: Tensor) -> Tensor:
+            return each.view(n, height, width)[:, ::step, ::step].flatten()
+
         with full_precision(z) as z:
-            places = target.labels(support, z)
-            fitted = self.head.fit(prefixed(HEAD, params), target.rows(z), places, self.spec.each)
-            step = 2 if min(z.shape[-2:]) >= _SPARSE else 1
+            every = target.labels(support, z)
+            y = some(every.y)
+            places = Examples(z.new_zeros(len(y), 0), y, some(every.mask))
+            keys = target.rows(z[:, :, ::step, ::step])
+            fitted = self.head.fit(prefixed(HEAD, params), keys, places, self.spec.each)
             members = one_hot(places.y, self.spec.ways) & places.mask[:, None]
-            members = members.view(len(z), *z.shape[-2:], -1)[:, ::step, ::step].flatten(0, 2)
-            return fitted | {"keys": target.rows(z[:, :, ::step, ::step]), "members": members.to(z.dtype)}
+            return fitted | {"keys": keys, "members": members.to(z.dtype)}
 
     def _both(self, params: Params, state: State, x: Features, z: Tensor) -> tuple[Tensor, Tensor]:
         """The logits of the regression, and those of the decoder, for images x with features z."""
