@@ -85,6 +85,8 @@ class RecipeTraits(Traits):
 
 _HOMES = tuple(f"quickstudy.{name}" for name in ("targets", "formats", "models", "tasks", "learners", "recipes"))
 """The packages that register parts, each after those it imports."""
+_ALSO = ("quickstudy.rl", "quickstudy.packages")
+"""What registers parts of several kinds, and is imported after a home."""
 
 
 class _Entry(NamedTuple, Generic[R, T]):
@@ -114,7 +116,8 @@ class Registry(Mapping[str, Callable[..., R]], Generic[R, T]):
                 importlib.import_module(package)
             spec = importlib.import_module(home).__spec__
             if not getattr(spec, "_initializing", False):
-                importlib.import_module("quickstudy.packages")
+                for package in _ALSO:
+                    importlib.import_module(package)
                 self._home = ""
         return self._entries
 

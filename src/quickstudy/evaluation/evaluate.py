@@ -95,6 +95,7 @@ def evaluate(
             return result
         return replace(result, support=support_use(engine, params, source, split, episodes * len(parts), group))
     engine, source = on_features(engine, params, source)
+    source = source.under(engine.learner.evaluated(), params)
     source.check(split)
     began, count = time.perf_counter(), at_once(source)
     blind = torch.zeros(episodes, dtype=torch.float64)

@@ -8,6 +8,7 @@ from quickstudy.formats.image import Image
 from quickstudy.formats.records import Records, Stored
 from quickstudy.formats.series import Series
 from quickstudy.formats.shown import Leaf
+from quickstudy.formats.steps import Steps
 from quickstudy.formats.table import Table
 from quickstudy.formats.text import Tokens
 
@@ -23,6 +24,7 @@ __all__ = [
     "Records",
     "Row",
     "Series",
+    "Steps",
     "Stored",
     "Table",
     "Text",

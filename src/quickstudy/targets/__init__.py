@@ -1,5 +1,6 @@
 """What an answer is, one kind a file. It is the only place that knows loss, metric, direction, guessing and wording."""
 
+from quickstudy.targets.actions import Actions
 from quickstudy.targets.answers import Answer, ClassAnswer, MaskAnswer, NumberAnswer, TagAnswer, TextAnswer
 from quickstudy.targets.base import Distribution, Target
 from quickstudy.targets.classes import Classes
@@ -11,6 +12,7 @@ from quickstudy.targets.sequence import Transcript
 from quickstudy.targets.tags import Tags
 
 __all__ = [
+    "Actions",
     "Answer",
     "ClassAnswer",
     "Classes",

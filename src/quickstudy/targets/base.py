@@ -119,6 +119,10 @@ class Target(ABC):
         """ConfigError that `who` needs numbers, with what to use instead."""
         raise ConfigError(f"{who} needs targets that are numbers, but those of these tasks are {self}. {instead}")
 
+    def require_actions(self, who: str, instead: str) -> Any:
+        """The target of agents; ConfigError that `who` needs actions, with what to use instead."""
+        raise ConfigError(f"{who} acts in environments, but the targets of these tasks are {self}. {instead}")
+
     # What examples hold
 
     @abstractmethod

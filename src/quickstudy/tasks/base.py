@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
 from quickstudy import rng
-from quickstudy.episode import Episode
+from quickstudy.episode import Episode, Params
 from quickstudy.errors import ConfigError, unknown_name
 from quickstudy.formats.base import Format
 from quickstudy.spec import TaskSpec
@@ -198,6 +198,10 @@ class Source(ABC):
     def arms_of(self, split: str, indices: Tensor) -> Tensor:
         """Of which arms episodes `indices` (T,) are: numbers into `arms`, (T, M) int64; without making the episodes."""
         raise ConfigError("Nothing tells which classes or domains these tasks are of.")
+
+    def under(self, learner: Any, params: Params) -> Self:
+        """The same source as it is for a learner with this φ: where what is seen depends on what is done."""
+        return self
 
     def plain(self) -> Self:
         """The same source without augmentation: training tasks as they would be if they were evaluated."""

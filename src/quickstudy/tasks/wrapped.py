@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
-from quickstudy.episode import Episode
+from quickstudy.episode import Episode, Params
 from quickstudy.formats.base import Format
 from quickstudy.spec import TaskSpec
 from quickstudy.tasks.base import Sampling, Source
@@ -49,6 +49,9 @@ class Wrapped(Source):
 
     def episodes(self, split: str, indices: Tensor) -> Episode:
         return self.inner.episodes(split, indices)
+
+    def under(self, learner: Any, params: Params) -> Self:
+        return self.around(lambda source: source.under(learner, params))
 
     def sampled(self, sampling: Sampling) -> Self:
         return self.around(lambda source: source.sampled(sampling))

@@ -115,6 +115,8 @@ def check_group(config: RunConfig, group: Group) -> None:
     """Refuse processes that cannot train `config` together: more of them than tasks, or with different settings."""
     if group.size > 1 and config.choose != "uniform":
         raise ConfigError(f"choose={config.choose!r} is for one process, and {group.size} were started. Leave it out.")
+    if group.size > 1 and config.parts > 1:
+        raise ConfigError(f"parts={config.parts} is for one process, and {group.size} were started. Leave it out.")
     if config.meta_batch < group.size:
         many = f"{config.meta_batch} task{'s' if config.meta_batch > 1 else ''}"
         pooled = (
@@ -139,6 +141,7 @@ def calibrated(parts: Parts, config: RunConfig, params: Params) -> Params:
     """φ as it is used on new tasks: with BatchNorm statistics over training tasks, which are not augmented for it."""
     params = {name: value.detach() for name, value in params.items()}
     engine, training = on_features(parts.training_engine, params, parts.training.plain())
+    training = training.under(engine.learner, params)
     indices = torch.arange(config.calibration_episodes, device=parts.engine.device) + _CALIBRATION
     episodes = list(tasks_of(training.episodes("train", indices)))
     with parts.engine.autocast():

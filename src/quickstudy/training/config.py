@@ -28,8 +28,8 @@ PARTS: dict[str, registry.Registry[Any, Any]] = {
 Init = Literal["given", "fresh"]
 _CHOICES = {"init": Init, "choose": Choose, "vectorize": Vectorize, "compile": Compile, "precision": Precision}
 _AT_LEAST_ONE = (
-    "shots", "batch", "calibration_episodes", "meta_batch", "validate_every", "validation_episodes", "checkpoint_every",
-    "log_every",
+    "shots", "batch", "calibration_episodes", "meta_batch", "reuse", "parts", "validate_every", "validation_episodes",
+    "checkpoint_every", "log_every",
 )  # fmt: skip
 _MOST = 1 << 24  # examples at once; of images of 28 x 28 pixels, 50 GB
 
@@ -109,6 +109,10 @@ class RunConfig:
     """Outer steps."""
     meta_batch: Count = 4
     """Tasks per outer step (T)."""
+    reuse: Count = 1
+    """How often the tasks of an outer step are gone through, each time with steps of the optimizer."""
+    parts: Count = 1
+    """In how many parts, each a step of the optimizer, the tasks of an outer step are taken."""
     optimizer: str = "Adam"
     """Outer optimizer: the name of a class in torch.optim; "Muon" takes convolutions too."""
     lr: float = 1e-3
@@ -159,6 +163,8 @@ class RunConfig:
         for name in _AT_LEAST_ONE:
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, found {getattr(self, name)}.")
+        if self.parts > self.meta_batch:
+            raise ConfigError(f"{self.meta_batch} tasks cannot be taken in {self.parts} parts. Lower the parts.")
         for name, kind in _CHOICES.items():
             if getattr(self, name) not in get_args(kind):
                 raise unknown_name(f"value of {name}", getattr(self, name), get_args(kind))
@@ -178,8 +184,9 @@ class RunConfig:
 
     @property
     def outer(self) -> OuterOptions:
-        """How φ moves."""
-        return OuterOptions(**{one.name: getattr(self, one.name) for one in fields(OuterOptions)})
+        """How φ moves: of its steps there are `reuse` times `parts` to each outer step."""
+        options = {one.name: getattr(self, one.name) for one in fields(OuterOptions)}
+        return OuterOptions(**options | {"iterations": self.iterations * self.reuse * self.parts})
 
     @property
     def sampling(self) -> Sampling:

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from quickstudy.engine import Engine, Tuner, trains_on
 from quickstudy.engine.core import Gradients
 from quickstudy.engine.distribute import Group
 from quickstudy.engine.kept import on_features
-from quickstudy.episode import Episode, Params
+from quickstudy.episode import Episode, Params, map_episode
 from quickstudy.errors import ProcessLost, RunError, TrainingError
 from quickstudy.evaluation.evaluate import evaluate
 from quickstudy.storage.checkpoint import load_checkpoint, save_checkpoint
@@ -177,9 +178,23 @@ class Training:
         indices = self.choice.indices(self.step, self.config.meta_batch).to(self.engine.device)
 
         def tasks(mine: Tensor) -> tuple[Episode, Tensor]:
-            self._latest = self.training.episodes("train", mine), rng.fold(self._key, mine)
+            source = self.training.under(self.engine.learner, self.outer.params)
+            self._latest = source.episodes("train", mine), rng.fold(self._key, mine)
             return self._latest
 
+        if self.config.reuse == self.config.parts == 1:
+            return self._moved(indices, tasks)
+        episodes, keys = tasks(self.group.share(indices))
+        found = []
+        for _ in range(self.config.reuse):
+            for part in torch.arange(len(keys), device=keys.device).tensor_split(self.config.parts):
+                some = map_episode(itemgetter(part), episodes), keys[part]
+                found.append(self._moved(indices if self.config.parts == 1 else indices[part], partial(_given, some)))
+        losses, metrics = zip(*found, strict=True)
+        return torch.stack(losses).mean(), torch.stack(metrics).mean()
+
+    def _moved(self, indices: Tensor, tasks: Callable[[Tensor], tuple[Episode, Tensor]]) -> tuple[Tensor, Tensor]:
+        """The loss and metric of one outer step along the meta-gradient of these tasks."""
         self._planned()
         if self.group.size == 1 and self.whole.fits(self.tuner.engine) and not self.choice.aligned:
             moved = self.whole(self.tuner.engine, *tasks(indices))
@@ -203,7 +218,8 @@ class Training:
         indices = _OF_VALIDATION + first + torch.arange(count, device=self.engine.device)
         engine, source = self.parts.engine, self.parts.source
         keys = rng.fold(self._key, indices)
-        return alignment(grads, engine.gradients(self.outer.params, source.episodes("val", indices), keys)[0])
+        episodes = source.under(engine.learner, self.outer.params).episodes("val", indices)
+        return alignment(grads, engine.gradients(self.outer.params, episodes, keys)[0])
 
     def _refresh(self, indices: Tensor) -> None:
         """Let buffers follow φ that a call in training changes; all processes do so by the step's first task."""
@@ -285,3 +301,8 @@ class Training:
         window = [[float(loss), float(metric)] for loss, metric in self.window]
         facts = {"seconds": self.seconds, "best": best, "window": window, "choice": self.choice.stored()}
         save_checkpoint(self.folder, self.outer, self.step, facts)
+
+
+def _given(episodes: tuple[Episode, Tensor], _: Tensor) -> tuple[Episode, Tensor]:
+    """Tasks that are at hand, whichever are asked for."""
+    return episodes

@@ -1,0 +1,76 @@
+"""Steps: what an agent sees when it is to act."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from quickstudy.episode import Features
+from quickstudy.errors import ConfigError
+from quickstudy.formats.base import Format
+from quickstudy.formats.drawing import Drawing, row
+from quickstudy.formats.numeric import as_numbers
+from quickstudy.formats.records import Broken, Stored, all_kept
+from quickstudy.formats.shown import Leaf
+from quickstudy.registry import formats
+
+_BESIDE = 2  # the reward before, and whether an episode begins
+
+
+@formats.register("steps")
+@dataclass(frozen=True, kw_only=True)
+class Steps(Format):
+    """What is seen at each step of an environment: numbers (n, D), or planes (n, C, height, width).
+
+    observation: the shape of what is seen. past: how many numbers tell what was done at the step before. They are put
+    beside what is seen, as are the reward that followed and 1 where an episode begins, all 0 where nothing came before:
+    an agent that remembers learns from them. Beside planes they are planes of one number each. 0 leaves them out.
+
+    >>> Steps(observation=(3,), past=2).input_shape
+    (7,)
+    """
+
+    observation: tuple[int, ...]
+    past: int = 0
+
+    what = "observations"
+
+    def __post_init__(self) -> None:
+        if len(self.observation) not in (1, 3) or self.past < 0:
+            raise ConfigError(
+                f"What is seen at a step is numbers (D,) or planes (C, height, width), found {self.observation}. "
+                "Flatten it, or give it an axis of channels."
+            )
+
+    @property
+    def layout(self) -> Mapping[str, Leaf]:
+        first, *rest = self.observation
+        return {"x": Leaf((first + (self.past + _BESIDE if self.past else 0), *rest))}
+
+    def seen(self, observation: Tensor, action: Tensor, reward: Tensor, first: Tensor) -> Features:
+        """Features of steps (*lead,): observation (*lead, …), action (*lead, past), reward and first (*lead,)."""
+        if not self.past:
+            return observation
+        beside = torch.cat([action, reward[..., None], first[..., None].to(action.dtype)], -1).to(observation.dtype)
+        if len(self.observation) == 3:
+            return torch.cat([observation, beside[..., None, None].expand(*beside.shape, *self.observation[1:])], -3)
+        return torch.cat([observation, beside], -1)
+
+    def store(self, records: Any, broken: Broken = "refuse") -> Stored:
+        return all_kept(as_numbers(records, features=True))
+
+    @property
+    def example(self) -> str:
+        return "step"
+
+    @property
+    def whole(self) -> str:
+        return "environment"
+
+    def draw(self, x: Features) -> Drawing | None:
+        assert isinstance(x, Tensor)
+        return row([""] * x.numel(), x.flatten().tolist()) if x.dim() == 1 else None

@@ -1,0 +1,87 @@
+"""The contract of an agent: a learner that collects what it learns from."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from quickstudy.episode import Episode, Examples, Features, Params, State
+from quickstudy.errors import ConfigError
+from quickstudy.learners.base import Learner
+from quickstudy.rl.play import Memory, Played, Stage
+from quickstudy.rl.returns import advantages, standardised
+from quickstudy.tasks.base import Sampling
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agent(Learner):
+    """A learner that acts. What it collects of a task is outside of every gradient.
+
+    discount: γ, what a reward a step later is worth. trace: λ of generalised advantage estimates.
+    """
+
+    discount: float = 0.99
+    trace: float = 0.95
+
+    def __post_init__(self) -> None:
+        self.spec.target.require_actions(type(self).__name__, "Use a learner that does not act: 'maml', 'protonet'.")
+        if not 0 <= self.discount <= 1 or not 0 <= self.trace <= 1:
+            raise ConfigError(
+                f"discount and trace are shares, found {self.discount} and {self.trace}. Give numbers from 0 to 1."
+            )
+
+    @property
+    def actions(self) -> Any:
+        """The target, which knows distributions over actions."""
+        return self.spec.target.require_actions(type(self).__name__, "")
+
+    @property
+    def exchangeable(self) -> bool:
+        return False
+
+    @abstractmethod
+    def collected(self, params: Params, stage: Stage, sampling: Sampling) -> Episode:
+        """What it learns from in the tasks of a stage, and what it is judged by: leaves with a task axis."""
+
+    @abstractmethod
+    def memory(self, params: Params, count: int, device: torch.device) -> Memory:
+        """What is remembered before the first step of a task, in `count` lanes."""
+
+    @abstractmethod
+    def act(self, params: Params, state: State, memory: Memory, x: Features, first: Tensor) -> tuple[Memory, Tensor]:
+        """The memory after one step in each lane, and a prediction (n, outputs). x: features (n, …). first: (n,) bool,
+        where an episode begins. state: ψ, of all lanes alike."""
+
+
+def gathered(stage: Stage, played: Played, discount: float = 1.0, trace: float = 1.0, across: bool = False) -> Examples:
+    """What was played as examples, with advantages by generalised estimates; leaves (n, T, …).
+
+    across: episodes of a trial are one for the agent, which remembers: values and advantages look beyond their ends,
+    and nothing follows on the last alone. If not, an episode's end is the end, and where its time was up, what would
+    have followed counts by its value. Advantages are not standardised.
+    """
+    actions = stage.spec.target.require_actions("Collecting", "")
+    values = actions.value(played.prediction)
+    following = torch.cat([played.mask[:, 1:], torch.zeros_like(played.mask[:, :1])], 1)
+    later = torch.cat([values[:, 1:], torch.zeros_like(values[:, :1])], 1)
+    if across:
+        goes_on, after = following, torch.where(following, later, 0.0)
+    else:
+        over = played.ended | played.timed
+        goes_on = following & ~over
+        after = torch.where(over, played.after, torch.where(following, later, 0.0))
+    reward = torch.where(played.mask, played.reward, 0.0)
+    advantage = advantages(reward, values, after, goes_on, discount, trace)
+    chance = actions.log_prob(played.prediction, played.action)
+    y = actions.label(played.action, reward, played.episode, chance, advantage, advantage + values)
+    return Examples(played.x, torch.where(played.mask[..., None], y, 0.0), played.mask)
+
+
+def with_standard_advantages(target: Any, examples: Examples) -> Examples:
+    """The same examples with advantages of mean 0 and deviation 1, over all tasks together."""
+    told = target.outcome(examples.y)
+    return examples._replace(y=target.label(*told._replace(advantage=standardised(told.advantage, examples.mask))))

@@ -1,0 +1,141 @@
+"""RL²: an agent whose memory is the learning algorithm."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from quickstudy.episode import Episode, Examples, Features, Params, State, map_features
+from quickstudy.hints import Size
+from quickstudy.learners.network import Network
+from quickstudy.masked import masked_mean
+from quickstudy.models.readers.base import features_of
+from quickstudy.registry import learners
+from quickstudy.rl.agents.base import Agent, gathered, with_standard_advantages
+from quickstudy.rl.play import Memory, Stage
+from quickstudy.spec import TaskSpec
+from quickstudy.tasks.base import Sampling
+
+
+class GatedPolicy(nn.Module):
+    """A gated recurrent unit (Cho et al. 2014) over what an encoder makes of each step, and a linear layer after it.
+
+    Called with {'x': (n, …)}, the steps of one trial in their order, it gives (n, outputs) from an empty memory; with
+    {'x': (n, …), 'h': (n, width)} one step in each of n lanes, the new h beside the outputs. 'first' (n,) empties the
+    memory before a step where it is given.
+    """
+
+    def __init__(self, encoder: nn.Module, features: int, outputs: int, width: int) -> None:
+        super().__init__()
+        self.encoder, self.width = encoder, width
+        self.enter, self.again = nn.Linear(features, 3 * width), nn.Linear(width, 3 * width)
+        self.head = nn.Linear(width, outputs)
+
+    def _after(self, entering: Tensor, h: Tensor) -> Tensor:
+        r, z, n = entering.chunk(3, -1)
+        again_r, again_z, again_n = self.again(h).chunk(3, -1)
+        z = torch.sigmoid(z + again_z)
+        new = torch.tanh(n + torch.sigmoid(r + again_r) * again_n)
+        return new + z * (h - new)
+
+    def forward(self, request: dict[str, Any]) -> Any:
+        entering = self.enter(self.encoder(request["x"]).flatten(1))
+        if "h" in request:
+            h = self._after(entering, request["h"])
+            return self.head(h), h
+        h, states, first = entering.new_zeros(self.width), [], request.get("first")
+        for t in range(len(entering)):
+            h = h if first is None else torch.where(first[t], 0.0, h)
+            h = self._after(entering[t], h)
+            states.append(h)
+        return self.head(torch.stack(states))
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecurrentAgent(Agent):
+    """φ is a network with a memory, ψ is nothing: what is known of a task is what is remembered of its steps.
+
+    Trained by proximal policy optimisation (Schulman et al. 2017) on whole trials (Duan et al. 2016). clip: how much
+    likelier or less likely an action may become before nothing more is gained. entropy, value: weights of these terms.
+    unit: what the network's value is told in. wiped: the memory is emptied where an episode begins, which is what an
+    agent is worth that learns nothing from one for the next.
+    """
+
+    clip: float = 0.2
+    entropy: float = 0.01
+    value: float = 0.5
+    wiped: bool = False
+
+    def init(self, generator: torch.Generator) -> Params:
+        return self.network.init(generator)
+
+    def collected(self, params: Params, stage: Stage, sampling: Sampling) -> Episode:
+        def policy(memory: Memory, x: Features, first: Tensor) -> tuple[Memory, Tensor]:
+            return self.act(params, {}, memory, x, first)
+
+        played = stage.play(policy, self.memory(params, len(stage.keys), stage.keys.device), sampling.queries)
+        whole = gathered(stage, played, self.discount, self.trace, across=not self.wiped)
+        nothing = Examples(
+            map_features(lambda t: torch.zeros_like(t[:, :1]), whole.x), torch.zeros_like(whole.y[:, :1]),
+            torch.zeros_like(whole.mask[:, :1]),
+        )  # fmt: skip
+        return Episode(nothing, with_standard_advantages(self.actions, whole))
+
+    def memory(self, params: Params, count: int, device: torch.device) -> Memory:
+        module: Any = self.network.module
+        return {"h": torch.zeros(count, module.width, device=device)}
+
+    def act(self, params: Params, state: State, memory: Memory, x: Features, first: Tensor) -> tuple[Memory, Tensor]:
+        h = torch.where(first[:, None], 0.0, memory["h"]) if self.wiped else memory["h"]
+        prediction, after = self.network(params, {"x": x, "h": h})  # type: ignore[dict-item]
+        return {"h": after}, prediction
+
+    def adapt(self, params: Params, support: Examples) -> State:
+        return {}
+
+    def predict(self, params: Params, state: State, x: Features) -> Tensor:
+        """Of the steps of one trial in their order."""
+        return self.network(params, {"x": x})  # type: ignore[dict-item]
+
+    def judge(self, params: Params, state: State, query: Examples) -> tuple[Tensor, Tensor]:
+        target, prediction = self.actions, self.predict(params, state, query.x)
+        told = target.outcome(query.y)
+        return clipped_loss(self, target, prediction, told, query.mask), target.score(prediction, query)
+
+
+def clipped_loss(agent: Any, target: Any, prediction: Tensor, told: Any, mask: Tensor) -> Tensor:
+    """The loss of proximal policy optimisation over real steps: a scalar.
+
+    −min(r A, clip(r, 1 − ε, 1 + ε) A) for the ratio r of the action's probability to that when it was taken, plus
+    value · ½ (V − return)² − entropy · H.
+    """
+    ratio = (target.log_prob(prediction, told.action) - told.log_prob).exp()
+    gain = torch.minimum(ratio * told.advantage, ratio.clamp(1 - agent.clip, 1 + agent.clip) * told.advantage)
+    miss = 0.5 * (target.value(prediction) - told.value).square()
+    return masked_mean(agent.value * miss - gain - agent.entropy * target.entropy(prediction), mask)
+
+
+@learners.register("rl2")
+def rl2(
+    module: nn.Module,
+    spec: TaskSpec,
+    *,
+    width: Size = 64,
+    discount: float = 0.99,
+    trace: float = 0.95,
+    clip: float = 0.2,
+    entropy: float = 0.01,
+    value: float = 0.5,
+) -> RecurrentAgent:
+    """RL² (Duan et al. 2016): a recurrent network that acts, and whose memory over a trial is what it has learned.
+
+    module: an encoder of single steps, (n, …) to (n, D). width: of the memory. discount: γ. trace: λ of advantage
+    estimates. clip, entropy, value: of proximal policy optimisation.
+    """
+    policy = GatedPolicy(module, features_of(module, spec.format), spec.outputs, width)
+    return RecurrentAgent(
+        network=Network(policy), spec=spec, discount=discount, trace=trace, clip=clip, entropy=entropy, value=value
+    )

@@ -1,0 +1,84 @@
+"""The contract of an environment: a family of tasks as pure functions of tensors, thousands side by side."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from quickstudy.episode import State
+from quickstudy.errors import ConfigError
+from quickstudy.targets import Target
+
+
+class Step(NamedTuple):
+    """What follows an action in each of n lanes. state: after it. reward: (n,). ended: (n,) bool, where the episode is
+    over by the environment's own rules; that its time is up is not one of them."""
+
+    state: State
+    reward: Tensor
+    ended: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Environment(ABC):
+    """A family of tasks that an agent can act in. A frozen dataclass: what tasks differ in is drawn for each of them.
+
+    All tensors have a leading axis of lanes, n: environments side by side, each of a task of its own or of the same.
+    Everything is a pure function of its arguments: chance comes from `keys` (n,) int64, see `quickstudy.rng`, so that
+    the same keys bring the same on every device and in every batch.
+
+    horizon: steps of an episode, after which its time is up.
+    """
+
+    horizon: int
+
+    def __post_init__(self) -> None:
+        if self.horizon < 1:
+            raise ConfigError(f"An episode has 1 step or more, found horizon={self.horizon}. Raise it.")
+
+    @property
+    @abstractmethod
+    def actions(self) -> Target:
+        """The target 'actions': what can be done."""
+
+    @property
+    @abstractmethod
+    def observation(self) -> tuple[int, ...]:
+        """The shape of what is seen in one lane."""
+
+    @abstractmethod
+    def task(self, split: str, keys: Tensor) -> State:
+        """What tells tasks apart, such as where a goal is: tensors (n, …), drawn by keys (n,)."""
+
+    @abstractmethod
+    def reset(self, task: State, keys: Tensor) -> State:
+        """The state at the beginning of an episode, tensors (n, …)."""
+
+    def anew(self, task: State, state: State, where: Tensor, keys: Tensor) -> State:
+        """The state where an episode begins in the lanes `where` (n,) bool, and goes on in the others."""
+        return chosen(where, self.reset(task, keys), state)
+
+    @abstractmethod
+    def observe(self, task: State, state: State) -> Tensor:
+        """What the agent sees, (n, *observation)."""
+
+    @abstractmethod
+    def step(self, task: State, state: State, action: Tensor, keys: Tensor) -> Step:
+        """What an action (n,), or (n, D) of numbers, leads to; those outside of what is allowed are cut to it."""
+
+    def tasks(self, split: str) -> list[str]:
+        """The names of all tasks of a split, where there are so few that agents can know each; empty where tasks are
+        drawn from infinitely many, so that none is in two splits."""
+        return []
+
+
+def chosen(condition: Tensor, one: State, other: State) -> State:
+    """Of two states, the first in lanes where the condition (n,) holds."""
+    return {
+        name: torch.where(condition.view(-1, *[1] * (value.dim() - 1)), value, other[name])
+        for name, value in one.items()
+    }

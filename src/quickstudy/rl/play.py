@@ -1,0 +1,122 @@
+"""Playing: an agent acts in many environments at once, one episode after another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from quickstudy import rng
+from quickstudy.episode import Features, State, map_features
+from quickstudy.errors import DataError
+from quickstudy.rl.environment import Environment
+from quickstudy.spec import TaskSpec
+
+Memory = dict[str, Tensor]
+"""What an agent remembers in each lane, tensors (n, …)."""
+Policy = Callable[[Memory, Features, Tensor], tuple[Memory, Tensor]]
+"""(memory, features of one step (n, …), which lanes begin an episode (n,)) to the memory after it and a prediction
+(n, outputs)."""
+_ACTIONS, _STEPS, _RESETS = range(3)
+
+
+class Played(NamedTuple):
+    """Steps of n lanes, T of each.
+
+    x: features, leaves (n, T, …). prediction: (n, T, outputs), as it was when the agent acted. action: (n, T) or (n, T,
+    D). reward: (n, T). episode: (n, T), the number of each step's episode. ended, timed: (n, T) bool, whether its
+    episode is over with it, by its own rules or because its time was up. mask: (n, T) bool, False after the last
+    episode of a trial. after: (n, T), the value of what would have followed a step where time was up; 0 elsewhere.
+    """
+
+    x: Features
+    prediction: Tensor
+    action: Tensor
+    reward: Tensor
+    episode: Tensor
+    ended: Tensor
+    timed: Tensor
+    mask: Tensor
+    after: Tensor
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Tasks that can be acted in. task: of n lanes, (n, …). keys: (n,): all chance comes from them. spec: of steps."""
+
+    environment: Environment
+    task: State
+    keys: Tensor
+    spec: TaskSpec
+
+    @property
+    def _format(self) -> Any:
+        """The format 'steps'."""
+        return self.spec.format
+
+    def play(self, policy: Policy, memory: Memory, episodes: int, label: int = 0, greedy: bool = False) -> Played:
+        """So many episodes of each lane, one after another, without gradients.
+
+        label: of the play; others of the same stage have other chance. greedy: the likeliest actions instead of drawn
+        ones. Raises DataError, naming the environment, for rewards that are no finite numbers.
+        """
+        with torch.no_grad():
+            return self._played(policy, memory, episodes, rng.fold(self.keys, label), greedy)
+
+    def _played(self, policy: Policy, memory: Memory, episodes: int, keys: Tensor, greedy: bool) -> Played:
+        environment, task, count = self.environment, self.task, len(keys)
+        actions, format = self.spec.target.require_actions("Playing", ""), self._format
+        state = environment.reset(task, rng.fold(keys, _RESETS))
+        reward = torch.zeros(count, device=keys.device)
+        before = reward.new_zeros(count, actions.coding)
+        first = torch.ones_like(reward, dtype=torch.bool)
+        clock, episode = torch.zeros_like(keys), torch.zeros_like(keys)
+        rows: list[tuple[Any, ...]] = []
+        for t in range(episodes * environment.horizon):
+            there = episode < episodes
+            if t % environment.horizon == 0 and not bool(there.any()):
+                break
+            own = rng.fold(keys, 3 + t)
+            x = format.seen(environment.observe(task, state), before, reward, first)
+            memory, prediction = policy(memory, x, first)
+            action = actions.best(prediction) if greedy else actions.sample(prediction, rng.fold(own, _ACTIONS))
+            step = environment.step(task, state, action, rng.fold(own, _STEPS))
+            clock = clock + 1
+            timed = (clock >= environment.horizon) & ~step.ended
+            over = step.ended | timed
+            after = self._value_after(policy, memory, step.state, action, step.reward, timed, prediction)
+            rows.append((x, prediction, action, step.reward, episode, step.ended, timed, there, after))
+            before, reward, first = actions.code(action, step.reward.dtype), step.reward, over
+            if environment.horizon == 1 or bool(over.any()):
+                state = environment.anew(task, step.state, over, rng.fold(own, _RESETS))
+                clock, episode = torch.where(over, 0, clock), torch.where(over, episode + 1, episode)
+            else:
+                state = step.state
+        return self._checked(rows)
+
+    def _value_after(
+        self, policy: Policy, memory: Memory, state: State, action: Tensor, reward: Tensor, timed: Tensor, like: Tensor
+    ) -> Tensor:
+        """The value of what would have followed where time was up, (n,); 0 elsewhere."""
+        if not bool(timed.any()):
+            return torch.zeros_like(reward)
+        actions = self.spec.target.require_actions("Playing", "")
+        x = self._format.seen(
+            self.environment.observe(self.task, state), actions.code(action, reward.dtype), reward,
+            torch.zeros_like(timed),
+        )  # fmt: skip
+        return torch.where(timed, actions.value(policy(memory, x, torch.zeros_like(timed))[1]), 0.0)
+
+    def _checked(self, rows: list[tuple[Any, ...]]) -> Played:
+        x, *rest = zip(*rows, strict=True)
+        played = Played(map_features(lambda *t: torch.stack(t, 1), x[0], *x[1:]), *(torch.stack(r, 1) for r in rest))
+        if not bool(torch.isfinite(played.reward[played.mask]).all()):
+            where = int((~torch.isfinite(played.reward) & played.mask).nonzero()[0][1])
+            raise DataError(
+                f"{type(self.environment).__name__} gave a reward that is no finite number, in step {where + 1} of a "
+                "trial. Mend the environment: nothing can be learned from it."
+            )
+        return played

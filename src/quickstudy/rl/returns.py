@@ -1,0 +1,42 @@
+"""What steps are worth: discounted returns, and advantages over what was expected."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def discounted(rewards: Tensor, goes_on: Tensor, discount: float, after: Tensor | None = None) -> Tensor:
+    """Σ_k γᵏ r_{t+k} of each step (n, T), up to the first step after which nothing goes on.
+
+    goes_on: (n, T) bool, whether the next column follows on a step. after: (n,), the value of what follows the last.
+    """
+    total = torch.zeros_like(rewards[:, 0]) if after is None else after
+    found = []
+    for t in range(rewards.shape[1] - 1, -1, -1):
+        total = rewards[:, t] + discount * torch.where(goes_on[:, t], total, 0.0)
+        found.append(total)
+    return torch.stack(found[::-1], 1)
+
+
+def advantages(
+    rewards: Tensor, values: Tensor, after: Tensor, goes_on: Tensor, discount: float, trace: float
+) -> Tensor:
+    """Generalised advantage estimates (Schulman et al. 2016), (n, T): Σ_k (γλ)ᵏ δ_{t+k} with the errors
+    δ_t = r_t + γ V(s_{t+1}) − V(s_t).
+
+    values: V(s_t), (n, T). after: V(s_{t+1}), (n, T): 0 where an episode has ended, and the value of what would have
+    followed where only its time was up. goes_on: (n, T) bool, whether the next column follows on a step, so that its
+    advantage counts here too. discount: γ. trace: λ; 1 gives returns less values, 0 only δ.
+    """
+    errors = rewards + discount * after - values
+    return discounted(errors, goes_on, discount * trace)
+
+
+def standardised(advantage: Tensor, mask: Tensor) -> Tensor:
+    """Advantages of mean 0 and deviation 1 over the real steps of all tasks; 0 elsewhere."""
+    real = mask.to(advantage.dtype)
+    count = real.sum().clamp(min=1)
+    mean = (advantage * real).sum() / count
+    centred = (advantage - mean) * real
+    return centred / ((centred.square().sum() / count).sqrt() + 1e-8)

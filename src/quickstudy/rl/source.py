@@ -1,0 +1,88 @@
+"""Environments as a task source: what an agent collects in them is the support set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from quickstudy import rng
+from quickstudy.episode import Episode, Features, Params
+from quickstudy.errors import ConfigError
+from quickstudy.registry import formats
+from quickstudy.rl.agents.base import Agent, gathered
+from quickstudy.rl.environment import Environment
+from quickstudy.rl.play import Memory, Stage
+from quickstudy.spec import TaskSpec
+from quickstudy.tasks.base import Sampling
+from quickstudy.tasks.made_up import MadeUpSource
+
+_TASK, _PLAY = range(2)
+_SAMPLING = Sampling(ways=1, shots=1, queries=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnvironmentSource(MadeUpSource):
+    """Each task is an environment of a family; shots and queries count episodes in it.
+
+    What is seen depends on who acts. `under` says who; else it is one that does anything with equal chance.
+    """
+
+    environment: Environment
+    agent: Agent | None = None
+    params: Params | None = None
+
+    @classmethod
+    def of(cls, environment: Environment, past: bool) -> EnvironmentSource:
+        """past: steps tell what was done before, and what that brought."""
+        actions: Any = environment.actions
+        format: Any = formats.make("steps", observation=environment.observation, past=actions.coding if past else 0)
+        return cls(environment=environment, spec=TaskSpec(format, actions), sampling=_SAMPLING)
+
+    def sampled(self, sampling: Sampling) -> Self:
+        if sampling.varies:
+            raise ConfigError(
+                "Tasks that are environments all have the same number of episodes. Leave out min_shots, min_ways and "
+                "support."
+            )
+        actions: Any = self.spec.target
+        spec = replace(self.spec, target=replace(actions, episodes=sampling.queries))
+        return replace(self, sampling=replace(sampling, ways=1), spec=spec)
+
+    def under(self, learner: Any, params: Params) -> Self:
+        if not isinstance(learner, Agent):
+            raise ConfigError(
+                f"{type(learner).__name__} does not act, and what is seen in environments depends on what is done. Use "
+                "a learner for agents: 'rl2', 'maml-rl'."
+            )
+        return replace(self, agent=learner, params=params)
+
+    def classes(self, split: str) -> list[str]:
+        return self.environment.tasks(split)
+
+    def stage(self, split: str, indices: Tensor) -> Stage:
+        """The tasks of these episodes, to be acted in."""
+        keys = self.keys(split, indices)
+        task = self.environment.task(split, rng.fold(keys, _TASK))
+        return Stage(self.environment, task, rng.fold(keys, _PLAY), self.spec)
+
+    def episodes(self, split: str, indices: Tensor) -> Episode:
+        stage = self.stage(split, indices)
+        if self.agent is not None and self.params is not None:
+            return self.agent.collected(self.params, stage, self.sampling)
+        return anyhow(stage, self.sampling)
+
+
+def anyhow(stage: Stage, sampling: Sampling) -> Episode:
+    """What someone sees who does anything with equal chance."""
+    outputs = stage.spec.outputs
+
+    def policy(memory: Memory, x: Features, first: Tensor) -> tuple[Memory, Tensor]:
+        return memory, torch.zeros(len(first), outputs, device=first.device)
+
+    support, query = (
+        stage.play(policy, {}, count, label) for label, count in enumerate((max(sampling.shots, 1), sampling.queries))
+    )
+    return Episode(gathered(stage, support), gathered(stage, query))
