@@ -1,7 +1,8 @@
 """Meta-reinforcement learning: tasks are environments, and what an agent collects in them is the support set."""
 
 from quickstudy.rl.agents import recurrent
-from quickstudy.rl.environments import Bandit, Environment, Step
+from quickstudy.rl.environment import Environment, Step
+from quickstudy.rl.environments import Bandit, GridWorld, PointRobot, TabularMDP
 from quickstudy.rl.source import EnvironmentSource
 
-__all__ = ["Bandit", "Environment", "EnvironmentSource", "Step", "recurrent"]
+__all__ = ["Bandit", "Environment", "EnvironmentSource", "GridWorld", "PointRobot", "Step", "TabularMDP", "recurrent"]

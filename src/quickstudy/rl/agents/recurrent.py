@@ -15,6 +15,7 @@ from quickstudy.masked import masked_mean
 from quickstudy.models.readers.base import features_of
 from quickstudy.registry import learners
 from quickstudy.rl.agents.base import Agent, gathered, with_standard_advantages
+from quickstudy.rl.agents.gated import gated, gated_sequence
 from quickstudy.rl.play import Memory, Stage
 from quickstudy.spec import TaskSpec
 from quickstudy.tasks.base import Sampling
@@ -24,8 +25,8 @@ class GatedPolicy(nn.Module):
     """A gated recurrent unit (Cho et al. 2014) over what an encoder makes of each step, and a linear layer after it.
 
     Called with {'x': (n, …)}, the steps of one trial in their order, it gives (n, outputs) from an empty memory; with
-    {'x': (n, …), 'h': (n, width)} one step in each of n lanes, the new h beside the outputs. 'first' (n,) empties the
-    memory before a step where it is given.
+    {'x': (n, …), 'h': (n, width)} one step in each of n lanes, the new h beside the outputs. 'stays' (n,) of 0 and 1, if
+    given, is what the memory is multiplied by before each step.
     """
 
     def __init__(self, encoder: nn.Module, features: int, outputs: int, width: int) -> None:
@@ -34,24 +35,14 @@ class GatedPolicy(nn.Module):
         self.enter, self.again = nn.Linear(features, 3 * width), nn.Linear(width, 3 * width)
         self.head = nn.Linear(width, outputs)
 
-    def _after(self, entering: Tensor, h: Tensor) -> Tensor:
-        r, z, n = entering.chunk(3, -1)
-        again_r, again_z, again_n = self.again(h).chunk(3, -1)
-        z = torch.sigmoid(z + again_z)
-        new = torch.tanh(n + torch.sigmoid(r + again_r) * again_n)
-        return new + z * (h - new)
-
     def forward(self, request: dict[str, Any]) -> Any:
         entering = self.enter(self.encoder(request["x"]).flatten(1))
+        weight, bias = self.again.weight, self.again.bias
         if "h" in request:
-            h = self._after(entering, request["h"])
+            h = gated(entering, request["h"], weight, bias)
             return self.head(h), h
-        h, states, first = entering.new_zeros(self.width), [], request.get("first")
-        for t in range(len(entering)):
-            h = h if first is None else torch.where(first[t], 0.0, h)
-            h = self._after(entering[t], h)
-            states.append(h)
-        return self.head(torch.stack(states))
+        stays = request["stays"] if "stays" in request else torch.ones_like(entering[:, 0])
+        return self.head(gated_sequence(entering, weight, bias, stays))
 
 
 @dataclass(frozen=True, kw_only=True)

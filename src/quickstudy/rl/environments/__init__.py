@@ -1,6 +1,8 @@
 """Families of tasks that agents can act in, one a file."""
 
-from quickstudy.rl.environment import Environment, Step
 from quickstudy.rl.environments.bandits import Bandit
+from quickstudy.rl.environments.gridworld import GridWorld
+from quickstudy.rl.environments.mdp import TabularMDP
+from quickstudy.rl.environments.point import PointRobot
 
-__all__ = ["Bandit", "Environment", "Step"]
+__all__ = ["Bandit", "GridWorld", "PointRobot", "TabularMDP"]

@@ -1,0 +1,71 @@
+"""A grid with a goal that is not seen until it is reached."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from quickstudy import rng
+from quickstudy.episode import State
+from quickstudy.hints import Size
+from quickstudy.registry import sources, targets
+from quickstudy.rl.environment import Environment, Step
+from quickstudy.rl.source import EnvironmentSource
+from quickstudy.targets import Target
+
+_STEPS = ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1))
+
+
+@dataclass(frozen=True, kw_only=True)
+class GridWorld(Environment):
+    """A grid of size by size cells, of which one is the goal: any but the corner where episodes begin (Zintgraf et al.
+    2020, but there the goal is not next to that corner).
+
+    Each step the agent stays or moves up, down, left or right, against a wall nowhere, and gets 1 on the goal and
+    `penalty` elsewhere. It sees its row and column, in [0, 1]. An episode ends after `horizon` steps alone. There are
+    only size² − 1 tasks, so all splits have the same.
+    """
+
+    size: int = 5
+    penalty: float = -0.1
+    horizon: int = 15
+
+    @property
+    def actions(self) -> Target:
+        made: Target = targets.make("actions", count=len(_STEPS), names=("stay", "up", "down", "left", "right"))
+        return made
+
+    @property
+    def observation(self) -> tuple[int, ...]:
+        return (2,)
+
+    def tasks(self, split: str) -> list[str]:
+        cells = (divmod(cell, self.size) for cell in range(1, self.size**2))
+        return [f"goal in row {row + 1}, column {column + 1}" for row, column in cells]
+
+    def task(self, split: str, keys: Tensor) -> State:
+        return {"goal": 1 + rng.integers(keys, self.size**2 - 1)}
+
+    def reset(self, task: State, keys: Tensor) -> State:
+        return {"place": torch.zeros((len(keys), 2), dtype=torch.int64, device=keys.device)}
+
+    def observe(self, task: State, state: State) -> Tensor:
+        return state["place"].float() / max(self.size - 1, 1)
+
+    def step(self, task: State, state: State, action: Tensor, keys: Tensor) -> Step:
+        moves = torch.tensor(_STEPS, device=action.device)
+        place = (state["place"] + moves[action]).clamp(0, self.size - 1)
+        there = place[:, 0] * self.size + place[:, 1] == task["goal"]
+        return Step({"place": place}, torch.where(there, 1.0, self.penalty), torch.zeros_like(there))
+
+
+@sources.register("gridworld")
+def gridworld(*, size: Size = 5, penalty: float = -0.1, horizon: Size = 15, past: bool = True) -> EnvironmentSource:
+    """A grid of size by size cells with a goal that is not seen: 1 for each step on it, `penalty` for any other.
+
+    horizon: steps of an episode. past: the agent sees what it did last and what that brought, which one that remembers
+    needs.
+    """
+    return EnvironmentSource.of(GridWorld(size=size, penalty=penalty, horizon=horizon), past)
