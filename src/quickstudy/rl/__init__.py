@@ -1,8 +1,18 @@
 """Meta-reinforcement learning: tasks are environments, and what an agent collects in them is the support set."""
 
-from quickstudy.rl.agents import recurrent
+from quickstudy.rl.agents import gradient, recurrent
 from quickstudy.rl.environment import Environment, Step
 from quickstudy.rl.environments import Bandit, GridWorld, PointRobot, TabularMDP
 from quickstudy.rl.source import EnvironmentSource
 
-__all__ = ["Bandit", "Environment", "EnvironmentSource", "GridWorld", "PointRobot", "Step", "TabularMDP", "recurrent"]
+__all__ = [
+    "Bandit",
+    "Environment",
+    "EnvironmentSource",
+    "GridWorld",
+    "PointRobot",
+    "Step",
+    "TabularMDP",
+    "gradient",
+    "recurrent",
+]

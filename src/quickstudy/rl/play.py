@@ -52,6 +52,11 @@ class Stage:
     keys: Tensor
     spec: TaskSpec
 
+    def lanes(self, count: int) -> Stage:
+        """Each task so many times in a row, with chance of its own."""
+        task = {name: value.repeat_interleave(count, 0) for name, value in self.task.items()}
+        return Stage(self.environment, task, rng.split(self.keys, count).flatten(), self.spec)
+
     @property
     def _format(self) -> Any:
         """The format 'steps'."""

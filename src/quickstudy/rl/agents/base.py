@@ -12,6 +12,7 @@ from torch import Tensor
 from quickstudy.episode import Episode, Examples, Features, Params, State
 from quickstudy.errors import ConfigError
 from quickstudy.learners.base import Learner
+from quickstudy.masked import masked_mean
 from quickstudy.rl.play import Memory, Played, Stage
 from quickstudy.rl.returns import advantages, standardised
 from quickstudy.tasks.base import Sampling
@@ -85,3 +86,15 @@ def with_standard_advantages(target: Any, examples: Examples) -> Examples:
     """The same examples with advantages of mean 0 and deviation 1, over all tasks together."""
     told = target.outcome(examples.y)
     return examples._replace(y=target.label(*told._replace(advantage=standardised(told.advantage, examples.mask))))
+
+
+def clipped_loss(agent: Any, target: Any, prediction: Tensor, told: Any, mask: Tensor) -> Tensor:
+    """The loss of proximal policy optimisation over real steps: a scalar.
+
+    −min(r A, clip(r, 1 − ε, 1 + ε) A) for the ratio r of the action's probability to that when it was taken, plus
+    value · ½ (V − return)² − entropy · H.
+    """
+    ratio = (target.log_prob(prediction, told.action) - told.log_prob).exp()
+    gain = torch.minimum(ratio * told.advantage, ratio.clamp(1 - agent.clip, 1 + agent.clip) * told.advantage)
+    miss = 0.5 * (target.value(prediction) - told.value).square()
+    return masked_mean(agent.value * miss - gain - agent.entropy * target.entropy(prediction), mask)

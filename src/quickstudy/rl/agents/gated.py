@@ -64,7 +64,7 @@ class _Sequence(torch.autograd.Function):
         ctx.set_materialize_grads(False)
 
     @staticmethod
-    @once_differentiable  # type: ignore[misc]
+    @once_differentiable
     def backward(ctx: Any, above: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
         if above is None:
             return None, None, None, None
@@ -98,5 +98,7 @@ class _Sequence(torch.autograd.Function):
             entering.movedim(in_dims[0], 1) if in_dims[0] is not None else entering[:, None].expand(-1, count, -1)
         )
         stays = stays.movedim(in_dims[3], 1) if in_dims[3] is not None else stays[:, None].expand(-1, count)
-        found: tuple[Tensor, ...] = _Sequence.apply(entering.contiguous(), weight, bias, stays)  # type: ignore[no-untyped-call]
+        found: tuple[Tensor, ...] = _Sequence.apply(  # type: ignore[no-untyped-call]
+            entering.contiguous(), weight, bias, stays
+        )
         return found, (1,) * len(found)

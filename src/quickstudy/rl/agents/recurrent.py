@@ -11,10 +11,9 @@ from torch import Tensor, nn
 from quickstudy.episode import Episode, Examples, Features, Params, State, map_features
 from quickstudy.hints import Size
 from quickstudy.learners.network import Network
-from quickstudy.masked import masked_mean
 from quickstudy.models.readers.base import features_of
 from quickstudy.registry import learners
-from quickstudy.rl.agents.base import Agent, gathered, with_standard_advantages
+from quickstudy.rl.agents.base import Agent, clipped_loss, gathered, with_standard_advantages
 from quickstudy.rl.agents.gated import gated, gated_sequence
 from quickstudy.rl.play import Memory, Stage
 from quickstudy.spec import TaskSpec
@@ -25,8 +24,8 @@ class GatedPolicy(nn.Module):
     """A gated recurrent unit (Cho et al. 2014) over what an encoder makes of each step, and a linear layer after it.
 
     Called with {'x': (n, …)}, the steps of one trial in their order, it gives (n, outputs) from an empty memory; with
-    {'x': (n, …), 'h': (n, width)} one step in each of n lanes, the new h beside the outputs. 'stays' (n,) of 0 and 1, if
-    given, is what the memory is multiplied by before each step.
+    {'x': (n, …), 'h': (n, width)} one step in each of n lanes, the new h beside the outputs. 'stays' (n,) of 0 and 1,
+    if given, is what the memory is multiplied by before each step.
     """
 
     def __init__(self, encoder: nn.Module, features: int, outputs: int, width: int) -> None:
@@ -95,18 +94,6 @@ class RecurrentAgent(Agent):
         target, prediction = self.actions, self.predict(params, state, query.x)
         told = target.outcome(query.y)
         return clipped_loss(self, target, prediction, told, query.mask), target.score(prediction, query)
-
-
-def clipped_loss(agent: Any, target: Any, prediction: Tensor, told: Any, mask: Tensor) -> Tensor:
-    """The loss of proximal policy optimisation over real steps: a scalar.
-
-    −min(r A, clip(r, 1 − ε, 1 + ε) A) for the ratio r of the action's probability to that when it was taken, plus
-    value · ½ (V − return)² − entropy · H.
-    """
-    ratio = (target.log_prob(prediction, told.action) - told.log_prob).exp()
-    gain = torch.minimum(ratio * told.advantage, ratio.clamp(1 - agent.clip, 1 + agent.clip) * told.advantage)
-    miss = 0.5 * (target.value(prediction) - told.value).square()
-    return masked_mean(agent.value * miss - gain - agent.entropy * target.entropy(prediction), mask)
 
 
 @learners.register("rl2")

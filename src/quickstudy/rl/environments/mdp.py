@@ -20,9 +20,11 @@ _MEANS, _CHANCES = range(2)
 
 @dataclass(frozen=True, kw_only=True)
 class TabularMDP(Environment):
-    """`states` states and `choices` actions (Duan et al. 2016, section 3.2): of each pair the mean reward is normal with
-    mean 1 and variance 1, and where it leads to is drawn from a flat Dirichlet distribution. Rewards have variance 1
-    around their mean. Episodes begin in the first state, and end after `horizon` steps. The state is seen.
+    """`states` states and `choices` actions (Duan et al. 2016, section 3.2).
+
+    Of each pair the mean reward is normal with mean 1 and variance 1, and where it leads to is drawn from a flat
+    Dirichlet distribution. Rewards have variance 1 around their mean. Episodes begin in the first state, and end after
+    `horizon` steps. The state is seen.
     """
 
     states: int = 10

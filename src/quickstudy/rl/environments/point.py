@@ -22,7 +22,8 @@ Goals = Literal["square", "half-circle"]
 
 @dataclass(frozen=True, kw_only=True)
 class PointRobot(Environment):
-    """A point that moves by up to `reach` in each direction a step, from the origin, and sees where it is.
+    """A point that moves by up to `reach` in each direction a step, from the origin, and sees where it is. Actions of 1
+    are moves of `reach`.
 
     goals: of a task, uniform in the square [−½, ½]² (Finn et al. 2017), or on the upper half of the unit circle
     (Rakelly et al. 2019). The reward is less the distance to the goal after the step; or, where `radius` is given, 1
@@ -36,7 +37,7 @@ class PointRobot(Environment):
 
     @property
     def actions(self) -> Target:
-        made: Target = targets.make("actions", size=2, low=-self.reach, high=self.reach, names=("x", "y"))
+        made: Target = targets.make("actions", size=2, names=("x", "y"))
         return made
 
     @property
@@ -56,7 +57,7 @@ class PointRobot(Environment):
         return state["place"]
 
     def step(self, task: State, state: State, action: Tensor, keys: Tensor) -> Step:
-        place = state["place"] + action.clamp(-self.reach, self.reach)
+        place = state["place"] + self.reach * action.clamp(-1, 1)
         far = (place - task["goal"]).norm(dim=1)
         reward = torch.where(far < self.radius, 1 - far, 0.0) if self.radius else -far
         return Step({"place": place}, reward, torch.zeros_like(far, dtype=torch.bool))
