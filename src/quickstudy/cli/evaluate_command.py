@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
+from quickstudy.cli.agents import compared
 from quickstudy.cli.parse import Places, open_run, parse, table, warn
 from quickstudy.errors import ConfigError
 from quickstudy.evaluation.result import Result
@@ -95,6 +96,9 @@ def run(argv: Sequence[str]) -> int:
             counts = [str(one.count) for one in result.further.values()]
             rows += [[told, label, *said, count] for said, count in zip(result.also().items(), counts, strict=True)]
             rows += [[told, label, name, str(figure), str(figure.count)] for name, figure in result.figures.items()]
+    if result.references:
+        compared(f"{done.config.name}, {options.split} tasks, seed {result.seed}", results)
+        return _written(options, results)
     if blind is not None:
         metric = result.figure
         rows.append([task, target.guess, metric.label, metric.interval(blind.mean, blind.ci95), str(blind.count)])
@@ -104,6 +108,11 @@ def run(argv: Sequence[str]) -> int:
         rows,
     )
     warn(warning)
+    return _written(options, results)
+
+
+def _written(options: Evaluate, results: Sequence[dict[str, Any]]) -> int:
+    """The end of the command, with the results in a file if that is asked for."""
     if options.out is not None:
         write_json(options.out, results)
         tell(f"Wrote {options.out}")

@@ -125,8 +125,25 @@ def evaluate(
     result = replace(result, seconds=time.perf_counter() - began, further=further, figures=_where_known(told))
     if not compare_supports or episodes < 2:
         return result
+    if rivals := source.others():
+        found = {name: _of_another(engine, one, split, episodes) for name, one in rivals.items()}
+        if (most := source.optimum()) is not None:
+            found["the best there is"] = {result.metric: Estimate(most, 0.0, 0)}
+        return replace(result, references=found)
     use = support_use(engine, params, source, split, episodes, group)
     return replace(result, support=use, baseline=Estimate.of(blind))
+
+
+def _of_another(engine: Engine, source: Source, split: str, episodes: int) -> dict[str, Estimate]:
+    """The target's metrics of the same tasks as another than the learner meets them."""
+    target, count = engine.learner.spec.target, at_once(source)
+    scored: dict[str, list[float]] = {}
+    for start in range(0, episodes, count):
+        indices = torch.arange(start, min(start + count, episodes), device=engine.device)
+        for one in tasks_of(source.episodes(split, indices)):
+            for metric, value in target.metrics(target.baseline(one.support, one.query), one.query).items():
+                scored.setdefault(metric, []).append(float(value))
+    return _where_known({metric: torch.tensor(values, dtype=torch.float64) for metric, values in scored.items()})
 
 
 def _where_known(columns: Mapping[str, Tensor]) -> dict[str, Estimate]:

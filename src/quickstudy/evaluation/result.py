@@ -21,6 +21,8 @@ class Result:
     where tasks are of several, all as many tasks; the mean is then that of domains, and the interval that of this mean,
     for these domains. further: the target's other metrics, in the unit of the
     headline, each over the tasks in which it is known. figures: what else the learner tells, see `Learner.figures`.
+    references: the same metrics of others in the same tasks, by who that is, where what is seen depends on what is
+    done; and the optimum where it can be computed, of which count is 0.
     remedy: against ignored support sets. `str(result)` is what a paper prints: '98.9 ± 0.2 %'.
     """
 
@@ -43,6 +45,7 @@ class Result:
     support: SupportUse | None = None
     further: dict[str, Estimate] = field(default_factory=dict)
     figures: dict[str, Estimate] = field(default_factory=dict)
+    references: dict[str, dict[str, Estimate]] = field(default_factory=dict)
     baseline: Estimate | None = None
     remedy: str = ""
     domains: dict[str, Estimate] = field(default_factory=dict)
@@ -90,6 +93,10 @@ class Result:
         read = {
             "support": None if support is None else SupportUse.from_json(support),
             **{part: {name: Estimate(**one) for name, one in data.get(part, {}).items()} for part in several},
+            "references": {
+                who: {name: Estimate(**one) for name, one in each.items()}
+                for who, each in data.get("references", {}).items()
+            },
             "baseline": None if baseline is None else Estimate(**baseline),
         }
         return cls(**{**data, **read})

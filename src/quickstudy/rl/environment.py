@@ -70,6 +70,11 @@ class Environment(ABC):
     def step(self, task: State, state: State, action: Tensor, keys: Tensor) -> Step:
         """What an action (n,), or (n, D) of numbers, leads to; those outside of what is allowed are cut to it."""
 
+    def optimum(self, episodes: int) -> float | None:
+        """The expected return of an episode, the mean over so many of a trial, of the best agent that there can be;
+        None where it is not known."""
+        return None
+
     def tasks(self, split: str) -> list[str]:
         """The names of all tasks of a split, where there are so few that agents can know each; empty where tasks are
         drawn from infinitely many, so that none is in two splits."""

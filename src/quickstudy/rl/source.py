@@ -16,7 +16,7 @@ from quickstudy.rl.agents.base import Agent, gathered
 from quickstudy.rl.environment import Environment
 from quickstudy.rl.play import Memory, Stage
 from quickstudy.spec import TaskSpec
-from quickstudy.tasks.base import Sampling
+from quickstudy.tasks.base import Sampling, Source
 from quickstudy.tasks.made_up import MadeUpSource
 
 _TASK, _PLAY = range(2)
@@ -58,6 +58,17 @@ class EnvironmentSource(MadeUpSource):
                 "a learner for agents: 'rl2', 'maml-rl'."
             )
         return replace(self, agent=learner, params=params)
+
+    def others(self) -> dict[str, Source]:
+        if self.agent is None:
+            return {}
+        return {
+            self.agent.forgets: replace(self, agent=self.agent.blank()),
+            self.spec.target.guess: replace(self, agent=None, params=None),
+        }
+
+    def optimum(self) -> float | None:
+        return self.environment.optimum(self.sampling.queries)
 
     def classes(self, split: str) -> list[str]:
         return self.environment.tasks(split)

@@ -203,6 +203,15 @@ class Source(ABC):
         """The same source as it is for a learner with this φ: where what is seen depends on what is done."""
         return self
 
+    def others(self) -> dict[str, Source]:
+        """The same tasks as others than the learner meet them, by who that is, where what is seen depends on what is
+        done: what the learner is held against then."""
+        return {}
+
+    def optimum(self) -> float | None:
+        """The headline of the best that can be done in these tasks on average, where that can be computed."""
+        return None
+
     def plain(self) -> Self:
         """The same source without augmentation: training tasks as they would be if they were evaluated."""
         return self

@@ -53,6 +53,12 @@ class Wrapped(Source):
     def under(self, learner: Any, params: Params) -> Self:
         return self.around(lambda source: source.under(learner, params))
 
+    def others(self) -> dict[str, Source]:
+        return {name: self.around(lambda _, one=one: one) for name, one in self.inner.others().items()}  # type: ignore[misc]
+
+    def optimum(self) -> float | None:
+        return self.inner.optimum()
+
     def sampled(self, sampling: Sampling) -> Self:
         return self.around(lambda source: source.sampled(sampling))
 

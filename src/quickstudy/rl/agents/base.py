@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -27,6 +27,8 @@ class Agent(Learner):
 
     discount: float = 0.99
     trace: float = 0.95
+    forgets: ClassVar[str]
+    """What `blank` is called."""
 
     def __post_init__(self) -> None:
         self.spec.target.require_actions(type(self).__name__, "Use a learner that does not act: 'maml', 'protonet'.")
@@ -43,6 +45,10 @@ class Agent(Learner):
     @property
     def exchangeable(self) -> bool:
         return False
+
+    @abstractmethod
+    def blank(self) -> Self:
+        """The same agent as it is when it makes nothing of what it has been through in a task."""
 
     @abstractmethod
     def collected(self, params: Params, stage: Stage, sampling: Sampling) -> Episode:

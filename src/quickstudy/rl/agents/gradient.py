@@ -51,6 +51,11 @@ class PolicyGradientAgent(GradientLearner, Agent):
             raise ConfigError(f"The unit of advantages must be positive, found {self.unit}.")
         GradientLearner.__post_init__(self)
 
+    forgets = "not adapted"
+
+    def blank(self) -> PolicyGradientAgent:
+        return self.with_steps(0)
+
     # Collecting
 
     def collected(self, params: Params, stage: Stage, sampling: Sampling) -> Episode:

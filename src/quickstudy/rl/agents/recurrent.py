@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -58,6 +58,11 @@ class RecurrentAgent(Agent):
     entropy: float = 0.01
     value: float = 0.5
     wiped: bool = False
+
+    forgets = "its memory wiped"
+
+    def blank(self) -> RecurrentAgent:
+        return replace(self, wiped=True)
 
     def init(self, generator: torch.Generator) -> Params:
         return self.network.init(generator)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,10 +13,12 @@ from quickstudy import rng
 from quickstudy.episode import State
 from quickstudy.registry import sources, targets
 from quickstudy.rl.environment import Environment, Step
+from quickstudy.rl.optimal import bernoulli_optimal
 from quickstudy.rl.source import EnvironmentSource
 from quickstudy.targets import Target
 
 Pays = Literal["bernoulli", "gaussian"]
+_MOST = 1_000_000  # ways in which pulls can have gone, that are valued in seconds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +43,12 @@ class Bandit(Environment):
     @property
     def observation(self) -> tuple[int, ...]:
         return (1,)
+
+    def optimum(self, episodes: int) -> float | None:
+        ways = math.comb(episodes + 2 * self.arms - 1, episodes)  # how so many pulls can have gone
+        if self.pays != "bernoulli" or ways > _MOST:
+            return None
+        return bernoulli_optimal(self.arms, episodes) / episodes
 
     def task(self, split: str, keys: Tensor) -> State:
         draw = rng.uniform if self.pays == "bernoulli" else rng.normal

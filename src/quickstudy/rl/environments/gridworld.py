@@ -12,9 +12,11 @@ from quickstudy.episode import State
 from quickstudy.hints import Size
 from quickstudy.registry import sources, targets
 from quickstudy.rl.environment import Environment, Step
+from quickstudy.rl.optimal import belief_optimal
 from quickstudy.rl.source import EnvironmentSource
 from quickstudy.targets import Target
 
+_LARGEST = 5  # cells to a side of grids that are searched in seconds
 _STEPS = ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1))
 
 
@@ -44,6 +46,11 @@ class GridWorld(Environment):
     def tasks(self, split: str) -> list[str]:
         cells = (divmod(cell, self.size) for cell in range(1, self.size**2))
         return [f"goal in row {row + 1}, column {column + 1}" for row, column in cells]
+
+    def optimum(self, episodes: int) -> float | None:
+        if self.size > _LARGEST:
+            return None
+        return belief_optimal(self.size, self.horizon, episodes, self.penalty) / episodes
 
     def task(self, split: str, keys: Tensor) -> State:
         return {"goal": 1 + rng.integers(keys, self.size**2 - 1)}
