@@ -16,7 +16,7 @@ def linear_values(seen: Tensor, returns: Tensor, mask: Tensor) -> Tensor:
     (T, n, H) bool.
     """
     tasks, lanes, steps = returns.shape
-    time = (torch.arange(steps, device=seen.device) / 100).to(seen.dtype).expand(tasks, lanes, steps)[..., None]
+    time = (torch.arange(steps, device=seen.device) / steps).to(seen.dtype).expand(tasks, lanes, steps)[..., None]
     whole = torch.cat([seen, seen.square(), time, time.square(), time**3, torch.ones_like(time)], -1)
     z = (whole * mask[..., None]).flatten(1, 2).double()
     wanted = (returns * mask).flatten(1).double()

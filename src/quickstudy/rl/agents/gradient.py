@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -23,15 +24,18 @@ from quickstudy.rl.returns import advantages, discounted
 from quickstudy.spec import TaskSpec
 from quickstudy.tasks.base import Sampling
 
+Surrogate = Literal["lvc", "dice"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class PolicyGradientAgent(GradientLearner, Agent):
     """ψ are a policy's parameters after inner steps along the policy gradient, each on episodes that were played with
     the parameters before it (Finn et al. 2017, section 4.3).
 
-    The support set holds the steps of all inner steps' episodes, one inner step's after the other's. The inner loss is
-    the advantage times how much likelier an action is than it was when it was taken, whose second derivative is what
-    MAML needs (Rothfuss et al. 2019, where it is called LVC). Values are a regression within each task.
+    The support set holds the steps of all inner steps' episodes, one inner step's after the other's. Values are a
+    regression within each task. All surrogates have the policy gradient as their first derivative. surrogate: 'dice'
+    has the right second derivative in the mean, too (Foerster et al. 2018; with advantages, Farquhar et al. 2019), and
+    'lvc' leaves out what actions and those before them contribute together, which varies most (Rothfuss et al. 2019).
 
     unit: what advantages are told in within the inner loop, about what an episode brings: they are not standardised
     there, so that steps become shorter where there is less to gain. clip: of the outer loss, as in proximal policy
@@ -39,6 +43,7 @@ class PolicyGradientAgent(GradientLearner, Agent):
     episodes with what was gained after the last step (Stadie et al. 2018). entropy: weight of it in the outer loss.
     """
 
+    surrogate: Surrogate = "lvc"
     unit: float = 1.0
     clip: float = 0.2
     explore: float = 0.0
@@ -141,6 +146,12 @@ class PolicyGradientAgent(GradientLearner, Agent):
 
         return self.one_step(params, state, Examples(map_features(own, support.x), own(support.y), own(support.mask)))
 
+    def inner_loss(self, params: Params, task: Params, support: Examples, count: Tensor) -> Tensor:
+        prediction = self.network(params, support.x, task, count)
+        if self.surrogate == "lvc":
+            return self.actions.loss(prediction, support)  # type: ignore[no-any-return]
+        return dice(self.actions, prediction, support)
+
     def judge(self, params: Params, state: State, query: Examples) -> tuple[Tensor, Tensor]:
         target, prediction = self.actions, self.predict(params, state, query.x)
         loss = clipped_loss(self, target, prediction, target.outcome(query.y), query.mask)
@@ -158,6 +169,16 @@ class PolicyGradientAgent(GradientLearner, Agent):
         return loss - self.explore * masked_mean(ratio * told.value, support.mask[:count]), score
 
 
+def dice(target: Any, prediction: Tensor, examples: Examples) -> Tensor:
+    """Less the mean of (□ of a step and those before it in its episode − □ of those before it) times its advantage,
+    where □ = exp(Σ log π − its value): 0, with derivatives of any order that estimate those of the expected return."""
+    told = target.outcome(examples.y)
+    chance = torch.where(examples.mask, target.log_prob(prediction, told.action) - told.log_prob, 0.0)
+    within = (told.episode[:, None] == told.episode[None]).to(chance.dtype).tril()
+    until = within @ chance
+    return -masked_mean((until.exp() - (until - chance).exp()) * told.advantage, examples.mask)
+
+
 @learners.register("maml-rl", head=True)
 def maml_rl(
     module: nn.Module,
@@ -171,19 +192,21 @@ def maml_rl(
     inner: tuple[str, ...] = (),
     discount: float = 0.99,
     trace: float = 1.0,
+    surrogate: Surrogate = "lvc",
     unit: float = 1.0,
     clip: float = 0.2,
     entropy: float = 0.0,
     explore: float = 0.0,
 ) -> PolicyGradientAgent:
-    """MAML for policies (Finn et al. 2017), with an unbiased second order (Rothfuss et al. 2019).
+    """MAML for policies (Finn et al. 2017), of the second order.
 
     With --reuse above 1 it is ProMP but for the penalty on the inner steps; with `explore` it is E-MAML (Stadie et al.
     2018). module: a policy that ends in `spec.outputs` outputs. Shots are the episodes that an inner step sees.
 
     lr, steps: rate and number of inner steps. eval_steps: steps after training; as many as `steps` if not given. rule:
     how the inner loop moves. learn_rates: meta-learn the rates. inner: patterns of the parameters that it moves; all if
-    not given. discount: γ. trace: λ of advantage estimates. unit: what advantages are told in within the inner loop,
+    not given. discount: γ. trace: λ of advantage estimates. surrogate: what is differentiated
+    twice, see `PolicyGradientAgent`. unit: what advantages are told in within the inner loop,
     about what an episode brings. clip: of the ratio in the outer loss. entropy: its weight there. explore: weight of
     what the first episodes are credited with for what is gained after adapting.
     """
@@ -198,6 +221,7 @@ def maml_rl(
         eval_steps=eval_steps,
         discount=discount,
         trace=trace,
+        surrogate=surrogate,
         unit=unit,
         clip=clip,
         entropy=entropy,
