@@ -13,7 +13,7 @@ from quickstudy.deploy.model import Model
 from quickstudy.deploy.support import support_set
 from quickstudy.engine import place
 from quickstudy.entries import reference
-from quickstudy.episode import Params, leaves, map_features
+from quickstudy.episode import Examples, Params, leaves, map_features
 from quickstudy.errors import ConfigError
 from quickstudy.formats.records import Broken, moved
 from quickstudy.learners import Learner
@@ -51,6 +51,9 @@ def adapt(
     they were built for.
     """
     built, like = learner.spec, reference(params)
+    met = learner.evaluated().met(params, given.records, config.shots, config.seed)
+    if met is not None:
+        return _of_met(config, learner.evaluated(), params, met, provenance or {})
     shift, unlabelled, classes = given.shift, given.unlabelled, list(given.classes)
     if shift != "none" and unlabelled is None:
         raise ConfigError(f"shift={shift!r} follows unlabelled inputs, and there are none. Give them: unlabelled=….")
@@ -74,3 +77,11 @@ def adapt(
             told |= {"shift": shift, "unlabelled": len(leaves(x)[0]), "transductive": True}
         state = place(learner.adapt(params, support), like.device, learner.inner_loop)
     return Model(config, learner, params, state, names, fitted, built, {**(provenance or {}), **told})
+
+
+def _of_met(config: RunConfig, learner: Learner, params: Params, met: Examples, provenance: Mapping[str, Any]) -> Model:
+    """The model of one who has collected its support set itself."""
+    with torch.no_grad():
+        state = place(learner.adapt(params, met), met.y.device, learner.inner_loop)
+    told = {**provenance, "support": int(met.mask.sum())}
+    return Model(config, learner, params, state, built=learner.spec, provenance=told)

@@ -123,6 +123,21 @@ class Model:
         said = self.spec.format.ask(self._said, x, self.fitted, **asked)
         return self.spec.target.answer(said, self.names, self.spec.format.units(self.fitted))
 
+    @cached_property
+    def _actor(self) -> Any:
+        return self.learner.acting(self.params, self.state)
+
+    def act(self, observation: Any, reward: float = 0.0, first: bool = False) -> Any:
+        """What an agent does next, see `quickstudy.rl.acting.Actor`; it remembers what came before.
+
+        For several environments at once, or threads, make an actor for each: model.actor().
+        """
+        return self._actor.act(observation, reward, first)
+
+    def actor(self) -> Any:
+        """One that acts as `act` does, with a memory of its own."""
+        return self.learner.acting(self.params, self.state)
+
     def save(self, folder: str | Path) -> Path:
         """Write model.safetensors into `folder`, which must not hold a model or a run yet."""
         return write_model(

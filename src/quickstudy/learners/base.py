@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -55,6 +55,14 @@ class Learner(ABC):
         """Mean and spread of the labels of inputs x, each (n, *label); None from learners that do not say how sure they
         are, and where there is no density over labels."""
         return None
+
+    def met(self, params: Params, place: Any, episodes: int, seed: int) -> Examples | None:
+        """What it collects itself in `episodes` of an environment, as a support set; None where records are given."""
+        return None
+
+    def acting(self, params: Params, state: State) -> Any:
+        """One that acts in the task known as `state`, one step after another; ConfigError where none does."""
+        raise ConfigError(f"{type(self).__name__} does not act: it answers. Ask it by model.predict(records).")
 
     def predicts_with(self, params: Params, state: State) -> tuple[Params, State]:
         """φ and ψ without entries that `predict` does not look at, which need not be shipped (default: all of them)."""

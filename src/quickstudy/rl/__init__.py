@@ -3,6 +3,7 @@
 from quickstudy.rl.agents import gradient, recurrent
 from quickstudy.rl.environment import Environment, Step
 from quickstudy.rl.environments import Bandit, GridWorld, PointRobot, TabularMDP
+from quickstudy.rl.fixed import only
 from quickstudy.rl.source import EnvironmentSource
 
 __all__ = [
@@ -14,5 +15,6 @@ __all__ = [
     "Step",
     "TabularMDP",
     "gradient",
+    "only",
     "recurrent",
 ]

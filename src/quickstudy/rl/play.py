@@ -62,16 +62,18 @@ class Stage:
         """The format 'steps'."""
         return self.spec.format
 
-    def play(self, policy: Policy, memory: Memory, episodes: int, label: int = 0, greedy: bool = False) -> Played:
+    def play(
+        self, policy: Policy, memory: Memory, episodes: int, label: int = 0, greedy: bool = False, apart: bool = False
+    ) -> Played:
         """So many episodes of each lane, one after another, without gradients.
 
         label: of the play; others of the same stage have other chance. greedy: the likeliest actions instead of drawn
-        ones. Raises DataError, naming the environment, for rewards that are no finite numbers.
+        ones. apart: an episode's first step tells nothing of the episode before. Raises DataError, naming the environment, for rewards that are no finite numbers.
         """
         with torch.no_grad():
-            return self._played(policy, memory, episodes, rng.fold(self.keys, label), greedy)
+            return self._played(policy, memory, episodes, rng.fold(self.keys, label), greedy, apart)
 
-    def _played(self, policy: Policy, memory: Memory, episodes: int, keys: Tensor, greedy: bool) -> Played:
+    def _played(self, policy: Policy, memory: Memory, episodes: int, keys: Tensor, greedy: bool, apart: bool) -> Played:
         environment, task, count = self.environment, self.task, len(keys)
         actions, format = self.spec.target.require_actions("Playing", ""), self._format
         state = environment.reset(task, rng.fold(keys, _RESETS))
@@ -95,6 +97,8 @@ class Stage:
             after = self._value_after(policy, memory, step.state, action, step.reward, timed, prediction)
             rows.append((x, prediction, action, step.reward, episode, step.ended, timed, there, after))
             before, reward, first = actions.code(action, step.reward.dtype), step.reward, over
+            if apart:
+                before, reward = torch.where(over[:, None], 0.0, before), torch.where(over, 0.0, reward)
             if environment.horizon == 1 or bool(over.any()):
                 state = environment.anew(task, step.state, over, rng.fold(own, _RESETS))
                 clock, episode = torch.where(over, 0, clock), torch.where(over, episode + 1, episode)

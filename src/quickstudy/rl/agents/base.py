@@ -9,10 +9,12 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor
 
-from quickstudy.episode import Episode, Examples, Features, Params, State
+from quickstudy import rng
+from quickstudy.episode import Episode, Examples, Features, Params, State, map_episode
 from quickstudy.errors import ConfigError
 from quickstudy.learners.base import Learner
 from quickstudy.masked import masked_mean
+from quickstudy.rl.environment import Environment
 from quickstudy.rl.play import Memory, Played, Stage
 from quickstudy.rl.returns import advantages, standardised
 from quickstudy.tasks.base import Sampling
@@ -54,9 +56,41 @@ class Agent(Learner):
     def collected(self, params: Params, stage: Stage, sampling: Sampling) -> Episode:
         """What it learns from in the tasks of a stage, and what it is judged by: leaves with a task axis."""
 
+    def met(self, params: Params, place: Any, episodes: int, seed: int) -> Examples:
+        """The steps of so many episodes in an environment, acting with φ as it learns."""
+        if not isinstance(place, Environment):
+            raise ConfigError(
+                f"An agent is adapted to an environment (quickstudy.rl.Environment), found {place!r:.60}. Give one: "
+                "run.adapt(quickstudy.rl.only(family, …))."
+            )
+        self._require_fitting(place)
+        device = next(iter(params.values())).device
+        keys = rng.fold(rng.key(seed, "adapt", device=device), torch.zeros(1, dtype=torch.int64, device=device))
+        stage = Stage(place, place.task("test", keys), keys, self.spec)
+        return map_episode(lambda t: t[0], self.lived(params, stage, Sampling(1, episodes, 1))).support
+
+    def _require_fitting(self, place: Environment) -> None:
+        """ConfigError, naming both, for an environment that shows or takes other things than those of training."""
+        steps: Any = self.spec.format
+        if place.observation != steps.observation or not self.actions.fits(place.actions):
+            raise ConfigError(
+                f"The agent was trained where it sees {steps.observation} and does {self.actions}, but this "
+                f"environment shows {place.observation} and takes {place.actions}. Give one like those of training, or "
+                "train anew."
+            )
+
     @abstractmethod
-    def memory(self, params: Params, count: int, device: torch.device) -> Memory:
-        """What is remembered before the first step of a task, in `count` lanes."""
+    def lived(self, params: Params, stage: Stage, sampling: Sampling) -> Episode:
+        """As `collected`, but all that it has been through is in the support set."""
+
+    def acting(self, params: Params, state: State) -> Any:
+        from quickstudy.rl.acting import Actor  # which needs agents
+
+        return Actor(self, params, state)
+
+    @abstractmethod
+    def memory(self, state: State, count: int, device: torch.device) -> Memory:
+        """What is remembered before a step, in `count` lanes of the task known as `state`; {} is one that is new."""
 
     @abstractmethod
     def act(self, params: Params, state: State, memory: Memory, x: Features, first: Tensor) -> tuple[Memory, Tensor]:

@@ -25,12 +25,12 @@ def gated(entering: Tensor, h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return torch.lerp(candidate, h, z)
 
 
-def gated_sequence(entering: Tensor, weight: Tensor, bias: Tensor, stays: Tensor) -> Tensor:
-    """`gated` over the steps of a sequence from 0: (T, width) for entering (T, 3 width).
+def gated_sequence(entering: Tensor, weight: Tensor, bias: Tensor, stays: Tensor, begin: Tensor) -> Tensor:
+    """`gated` over the steps of a sequence from `begin` (width,), a constant: (T, width) for entering (T, 3 width).
 
     stays: (T,) of 0 and 1, what the state is multiplied by before each step. Differentiable once.
     """
-    states: Tensor = _Sequence.apply(entering, weight, bias, stays)[0]  # type: ignore[no-untyped-call]
+    states: Tensor = _Sequence.apply(entering, weight, bias, stays, begin)[0]  # type: ignore[no-untyped-call]
     return states
 
 
@@ -38,17 +38,16 @@ class _Sequence(torch.autograd.Function):
     """States (T, …, width), and what the backward pass needs; time comes first, lanes are in between."""
 
     @staticmethod
-    def forward(entering: Tensor, weight: Tensor, bias: Tensor, stays: Tensor) -> tuple[Tensor, ...]:
+    def forward(entering: Tensor, weight: Tensor, bias: Tensor, stays: Tensor, begin: Tensor) -> tuple[Tensor, ...]:
         count, width = len(entering), weight.shape[1]
         states = entering.new_empty((count, *entering.shape[1:-1], width))
-        before = torch.zeros_like(states)
+        before = torch.empty_like(states)
         gates = entering.new_empty((count, *entering.shape[1:-1], 2 * width))
         candidates, again = torch.empty_like(states), torch.empty_like(states)
         transposed = weight.T
         for t in range(count):
             h = before[t]
-            if t:
-                torch.mul(states[t - 1], stays[t][..., None], out=h)
+            torch.mul(states[t - 1] if t else begin, stays[t][..., None], out=h)
             told = torch.addmm(bias, h.reshape(-1, width), transposed).view(*h.shape[:-1], 3 * width)
             torch.add(entering[t, ..., : 2 * width], told[..., : 2 * width], out=gates[t]).sigmoid_()
             again[t] = told[..., 2 * width :]
@@ -58,7 +57,7 @@ class _Sequence(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        _, weight, _, stays = inputs
+        _, weight, _, stays, _ = inputs
         ctx.save_for_backward(weight, stays, *output[1:])
         ctx.mark_non_differentiable(*output[1:])
         ctx.set_materialize_grads(False)
@@ -67,7 +66,7 @@ class _Sequence(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, above: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
         if above is None:
-            return None, None, None, None
+            return None, None, None, None, None
         weight, stays, before, gates, candidates, again = ctx.saved_tensors
         width = weight.shape[1]
         told = gates.new_empty(*gates.shape[:-1], 3 * width)
@@ -86,19 +85,20 @@ class _Sequence(torch.autograd.Function):
             below = torch.addmm((slope * z).view(-1, width), told[t].view(-1, 3 * width), weight).view_as(slope)
             below *= stays[t][..., None]
         flat = told.view(-1, 3 * width)
-        return entering, flat.T @ before.reshape(-1, width), flat.sum(0), None
+        return entering, flat.T @ before.reshape(-1, width), flat.sum(0), None, None
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, ...], *given: Tensor) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
         if in_dims[1] is not None or in_dims[2] is not None:
             raise ModelError("A recurrent agent's weights are the same for all tasks of a batch. Use vectorize='loop'.")
-        entering, weight, bias, stays = given
+        entering, weight, bias, stays, begin = given
         count = info.batch_size
         entering = (
             entering.movedim(in_dims[0], 1) if in_dims[0] is not None else entering[:, None].expand(-1, count, -1)
         )
         stays = stays.movedim(in_dims[3], 1) if in_dims[3] is not None else stays[:, None].expand(-1, count)
+        begin = begin.movedim(in_dims[4], 0) if in_dims[4] is not None else begin.expand(count, -1)
         found: tuple[Tensor, ...] = _Sequence.apply(  # type: ignore[no-untyped-call]
-            entering.contiguous(), weight, bias, stays
+            entering.contiguous(), weight, bias, stays, begin
         )
         return found, (1,) * len(found)

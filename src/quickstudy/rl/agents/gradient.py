@@ -75,6 +75,9 @@ class PolicyGradientAgent(GradientLearner, Agent):
         query = self._played(params, state, stage.lanes(sampling.queries), sampling.queries, self.steps)
         return Episode(self._credited(parts, query), with_standard_advantages(self.actions, query))
 
+    def lived(self, params: Params, stage: Stage, sampling: Sampling) -> Episode:
+        return self.collected(params, stage, sampling)
+
     def _played(self, params: Params, state: State, wide: Stage, lanes: int, label: int) -> Examples:
         """An episode in each lane of every task, (T, lanes · horizon, …)."""
 
@@ -123,7 +126,7 @@ class PolicyGradientAgent(GradientLearner, Agent):
         told = target.outcome(whole.y)
         return whole._replace(y=target.label(*told._replace(value=credit[:, None].expand_as(told.value))))
 
-    def memory(self, params: Params, count: int, device: torch.device) -> Memory:
+    def memory(self, state: State, count: int, device: torch.device) -> Memory:
         return {}
 
     def act(self, params: Params, state: State, memory: Memory, x: Features, first: Tensor) -> tuple[Memory, Tensor]:

@@ -23,9 +23,9 @@ from quickstudy.tasks.base import Sampling
 class GatedPolicy(nn.Module):
     """A gated recurrent unit (Cho et al. 2014) over what an encoder makes of each step, and a linear layer after it.
 
-    Called with {'x': (n, …)}, the steps of one trial in their order, it gives (n, outputs) from an empty memory; with
-    {'x': (n, …), 'h': (n, width)} one step in each of n lanes, the new h beside the outputs. 'stays' (n,) of 0 and 1,
-    if given, is what the memory is multiplied by before each step.
+    Called with {'x': (n, …), 'begin': (width,)}, the steps of one trial in their order and the memory before them, it
+    gives (n, outputs) and the memories after the steps, (n, width); with {'x': (n, …), 'h': (n, width)} the same of one
+    step in each of n lanes. 'stays' (n,) of 0 and 1, if given, is what the memory is multiplied by before each step.
     """
 
     def __init__(self, encoder: nn.Module, features: int, outputs: int, width: int) -> None:
@@ -41,12 +41,13 @@ class GatedPolicy(nn.Module):
             h = gated(entering, request["h"], weight, bias)
             return self.head(h), h
         stays = request["stays"] if "stays" in request else torch.ones_like(entering[:, 0])
-        return self.head(gated_sequence(entering, weight, bias, stays))
+        h = gated_sequence(entering, weight, bias, stays, request["begin"])
+        return self.head(h), h
 
 
 @dataclass(frozen=True, kw_only=True)
 class RecurrentAgent(Agent):
-    """φ is a network with a memory, ψ is nothing: what is known of a task is what is remembered of its steps.
+    """φ is a network with a memory, and ψ what is remembered of the steps of a task.
 
     Trained by proximal policy optimisation (Schulman et al. 2017) on whole trials (Duan et al. 2016). clip: how much
     likelier or less likely an action may become before nothing more is gained. entropy, value: weights of these terms.
@@ -67,21 +68,35 @@ class RecurrentAgent(Agent):
     def init(self, generator: torch.Generator) -> Params:
         return self.network.init(generator)
 
-    def collected(self, params: Params, stage: Stage, sampling: Sampling) -> Episode:
+    def _whole(self, params: Params, stage: Stage, episodes: int) -> Examples:
+        """The steps of whole trials."""
+
         def policy(memory: Memory, x: Features, first: Tensor) -> tuple[Memory, Tensor]:
             return self.act(params, {}, memory, x, first)
 
-        played = stage.play(policy, self.memory(params, len(stage.keys), stage.keys.device), sampling.queries)
-        whole = gathered(stage, played, self.discount, self.trace, across=not self.wiped)
+        played = stage.play(policy, self.memory({}, len(stage.keys), stage.keys.device), episodes, apart=self.wiped)
+        return gathered(stage, played, self.discount, self.trace, across=not self.wiped)
+
+    def lived(self, params: Params, stage: Stage, sampling: Sampling) -> Episode:
+        whole = self._whole(params, stage, sampling.shots)
+        return Episode(whole, whole)
+
+    def collected(self, params: Params, stage: Stage, sampling: Sampling) -> Episode:
+        whole = self._whole(params, stage, sampling.queries)
         nothing = Examples(
             map_features(lambda t: torch.zeros_like(t[:, :1]), whole.x), torch.zeros_like(whole.y[:, :1]),
             torch.zeros_like(whole.mask[:, :1]),
         )  # fmt: skip
         return Episode(nothing, with_standard_advantages(self.actions, whole))
 
-    def memory(self, params: Params, count: int, device: torch.device) -> Memory:
+    @property
+    def _width(self) -> int:
         module: Any = self.network.module
-        return {"h": torch.zeros(count, module.width, device=device)}
+        return int(module.width)
+
+    def memory(self, state: State, count: int, device: torch.device) -> Memory:
+        h = state["h"] if state else torch.zeros(self._width, device=device)
+        return {"h": h.expand(count, -1)}
 
     def act(self, params: Params, state: State, memory: Memory, x: Features, first: Tensor) -> tuple[Memory, Tensor]:
         h = torch.where(first[:, None], 0.0, memory["h"]) if self.wiped else memory["h"]
@@ -89,11 +104,17 @@ class RecurrentAgent(Agent):
         return {"h": after}, prediction
 
     def adapt(self, params: Params, support: Examples) -> State:
-        return {}
+        """What is remembered after the steps of the support set: 'h' (width,)."""
+        empty = support.y.new_zeros(self._width)
+        _, h = self.network(params, {"x": support.x, "begin": empty})  # type: ignore[dict-item]
+        count = support.mask.sum()
+        last = h.index_select(0, (count - 1).clamp(min=0).view(1))[0]
+        return {"h": torch.where(count > 0, last, empty).detach()}
 
     def predict(self, params: Params, state: State, x: Features) -> Tensor:
         """Of the steps of one trial in their order."""
-        return self.network(params, {"x": x})  # type: ignore[dict-item]
+        prediction: Tensor = self.network(params, {"x": x, "begin": state["h"]})[0]  # type: ignore[dict-item]
+        return prediction
 
     def judge(self, params: Params, state: State, query: Examples) -> tuple[Tensor, Tensor]:
         target, prediction = self.actions, self.predict(params, state, query.x)

@@ -1,0 +1,222 @@
+"""Agents as they are used: trained, stopped and resumed, evaluated, adapted, saved, and acting."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import quickstudy as qs
+from quickstudy.cli import main
+from quickstudy.engine import Engine
+from quickstudy.episode import State, task
+from quickstudy.errors import ConfigError, DataError, ShapeError
+from quickstudy.registry import learners, models, sources
+from quickstudy.rl import Bandit, GridWorld, PointRobot, only
+from quickstudy.rl.environment import Step
+from quickstudy.rl.play import Stage
+from quickstudy.rl.source import EnvironmentSource
+
+PLAIN: dict[str, Any] = {
+    "ways": 1, "validate_every": 10, "validation_episodes": 20, "compile": "off", "clip": 0.5, "device": "cpu", "meta_batch": 16,
+}  # fmt: skip
+
+
+def remembers(tasks: str = "bandit", iterations: int = 10, queries: int = 6, **options: Any) -> qs.RunConfig:
+    return qs.RunConfig(
+        name="agent", tasks=sources.part(tasks), model=models.part("mlp", width=8, depth=1),
+        learner=learners.part("rl2", width=8, trace=1.0, discount=1.0), shots=3, queries=queries,
+        iterations=iterations, **PLAIN | options,
+    )  # fmt: skip
+
+
+def descends(iterations: int = 4, learner: Mapping[str, Any] = {}, **options: Any) -> qs.RunConfig:
+    return qs.RunConfig(
+        name="agent", tasks=sources.part("point-robot", horizon=20), model=models.part("mlp", width=8),
+        learner=learners.part("maml-rl", steps=2, unit=10.0, **learner), shots=3, queries=2, iterations=iterations,
+        **PLAIN | {"meta_batch": 4} | options,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> qs.Run:
+    return qs.train(remembers(), out=tmp_path_factory.mktemp("rl") / "run", quiet=True)
+
+
+# Playing
+
+
+@pytest.mark.parametrize("config", [remembers("gridworld", queries=2), descends()], ids=["rl2", "maml-rl"])
+def test_what_is_learned_from_is_what_was_played(config: qs.RunConfig) -> None:
+    """Predictions for the steps of the query set are those by which the actions were taken."""
+    source = config.tasks.build().sampled(config.sampling)
+    learner = config.learner.build(config.model.build(source.spec, config.learner.name != "rl2"), source.spec)
+    params = learner.init(torch.Generator().manual_seed(0))
+    episodes = source.under(learner, params).episodes("train", torch.arange(3))
+    for index in range(3):
+        one = task(episodes, index)
+        said = learner.predict(params, learner.adapt(params, one.support), one.query.x)
+        told = source.spec.target.outcome(one.query.y)
+        chance = source.spec.target.log_prob(said, told.action)
+        torch.testing.assert_close(chance[one.query.mask], told.log_prob[one.query.mask], atol=1e-4, rtol=1e-4)
+
+
+def test_episodes_are_those_of_their_indices_whatever_stands_beside_them() -> None:
+    config = descends()
+    source = config.tasks.build().sampled(config.sampling)
+    learner = config.learner.build(config.model.build(source.spec), source.spec)
+    mine = source.under(learner, learner.init(torch.Generator().manual_seed(0)))
+    many, one = mine.episodes("val", torch.tensor([4, 9, 2])), mine.episodes("val", torch.tensor([9]))
+    done = slice(0, 5)  # what was done and paid; advantages and credits are in units of the tasks played together
+    torch.testing.assert_close(many.support.y[1:2, :60, done], one.support.y[:, :60, done])  # before ψ moves
+    assert not torch.equal(mine.episodes("train", torch.tensor([9])).support.y, one.support.y)
+
+
+class Ends(GridWorld):
+    """Ends an episode by itself where the goal is reached."""
+
+    def step(self, task: State, state: State, action: Tensor, keys: Tensor) -> Step:
+        after = super().step(task, state, action, keys)
+        return after._replace(ended=after.reward > 0)
+
+
+def test_an_end_is_no_time_limit_and_a_trial_stops_after_its_episodes() -> None:
+    """Rightwards on a row of 3: the goal next to the start ends episodes at once, the one that is never reached runs
+    against the time limit of 4 steps, whose value counts what would have followed."""
+    environment = Ends(size=3, horizon=4)
+    spec = EnvironmentSource.of(environment, past=False).spec
+    state = {"goal": torch.tensor([1, 8])}
+    stage = Stage(environment, state, torch.arange(2), spec)
+
+    def right(memory: State, x: Any, first: Tensor) -> tuple[State, Tensor]:
+        said = torch.full((len(first), 6), -50.0)
+        said[:, 4], said[:, 5] = 50.0, 7.0
+        return memory, said
+
+    played = stage.play(right, {}, 2)
+    assert played.mask.sum(1).tolist() == [2, 8]
+    assert played.ended[0, :2].all() and not played.timed[0, :2].any()
+    assert played.timed[1].nonzero().flatten().tolist() == [3, 7] and not played.ended[1].any()
+    assert played.after[1].tolist() == [0, 0, 0, 7, 0, 0, 0, 7] and not played.after[0, :2].any()
+    assert played.episode[1].tolist() == [0] * 4 + [1] * 4
+
+
+def test_rewards_that_are_no_numbers_are_refused() -> None:
+    class Broken(Bandit):
+        def step(self, task: State, state: State, action: Tensor, keys: Tensor) -> Step:
+            return super().step(task, state, action, keys)._replace(reward=torch.full((len(keys),), torch.nan))
+
+    source = EnvironmentSource.of(Broken(), past=True).sampled(qs.Sampling(1, 1, 2))
+    with pytest.raises(DataError, match=r"Broken gave a reward .* in step 1"):
+        source.episodes("train", torch.arange(2))
+
+
+# Training
+
+
+@pytest.mark.parametrize(
+    "config",
+    [remembers(reuse=2, parts=2, validate_every=5), descends(reuse=2, validate_every=2)],
+    ids=["rl2", "maml-rl"],
+)
+def test_resuming_is_the_same_as_never_having_stopped(config: qs.RunConfig, tmp_path: Path) -> None:
+    whole = qs.train(config, out=tmp_path / "whole", quiet=True)
+    half = replace(config, iterations=config.iterations // 2)
+    qs.train(half, out=tmp_path / "half", quiet=True)
+    again = qs.resume(tmp_path / "half", iterations=config.iterations, quiet=True)
+    for name, value in whole.params.items():
+        assert torch.equal(value, again.params[name]), name
+
+
+def test_an_agent_learns_which_arm_pays(tmp_path: Path) -> None:
+    """Two arms that pay nearly the same each time: after some pulls the better one is known, by memory alone."""
+    config = remembers(iterations=60, lr=0.01, reuse=3, parts=2, meta_batch=256, clip=0.0, validate_every=60)
+    config = replace(config, tasks=sources.part("bandit", arms=2, pays="gaussian", noise=0.1))
+    result = qs.train(config, out=tmp_path / "run", quiet=True).evaluate(episodes=1000)
+    first, last = (result.further[f"return in episode {i}"] for i in (1, 6))
+    assert abs(first.mean) < 0.15  # means of arms are 0 before anything is known
+    assert last.mean > 0.25  # of two, the better one's is 0.56 on average
+    for name in ("its memory wiped", "acting at random"):
+        other = result.references[name]["return in episode 6"]
+        assert last.mean - last.ci95 > other.mean + other.ci95
+
+
+def test_the_second_order_reaches_what_acted_before(tmp_path: Path) -> None:
+    """The meta-gradient through the inner steps is not the one that takes them for constants."""
+    config = descends()
+    source = config.tasks.build().sampled(config.sampling)
+    learner = config.learner.build(config.model.build(source.spec), source.spec)
+    params = learner.init(torch.Generator().manual_seed(0))
+    episodes = source.under(learner, params).episodes("train", torch.arange(4))
+    cpu = torch.device("cpu")
+    exact = Engine(learner, cpu).gradients(params, episodes)[0]
+    looped = Engine(learner, cpu, vectorize="loop").gradients(params, episodes)[0]
+    first = Engine(learner, cpu, metagrad="first_order").gradients(params, episodes)[0]
+    for name, value in exact.items():
+        torch.testing.assert_close(value, looped[name], atol=1e-5, rtol=1e-3)
+    assert any(not torch.allclose(value, first[name], rtol=1e-2) for name, value in exact.items())
+
+
+# Using
+
+
+def test_an_adapted_agent_acts_and_is_saved(run: qs.Run, tmp_path: Path) -> None:
+    model = run.adapt(only(Bandit(arms=5), arms=[0.0, 0, 1, 0, 0]))
+    assert model.provenance["support"] == 3
+    paid = (0.0, 1.0, 0.0, 1.0)
+    done = [model.act([1.0], reward) for reward in paid]
+    assert all(action in range(5) for action in done)
+    other = qs.Model.load(model.save(tmp_path / "model"))
+    assert [other.act([1.0], reward) for reward in paid] == done
+    assert [model.actor().act([1.0]), other.actor().act([1.0])] == [done[0]] * 2  # each with a memory of its own
+
+
+def test_an_agent_of_numbers_acts_within_its_bounds(tmp_path: Path) -> None:
+    run = qs.train(descends(iterations=1), out=tmp_path / "run", quiet=True)
+    action = run.adapt(only(PointRobot(horizon=20), goal=[9.0, 9.0])).act([0.0, 0.0])
+    assert len(action) == 2 and all(-1 <= number <= 1 for number in action)
+
+
+def test_what_agents_cannot_take_is_refused(run: qs.Run) -> None:
+    with pytest.raises(ConfigError, match=r"sees \(1,\) and does 5 actions, but this environment"):
+        run.adapt(PointRobot())
+    with pytest.raises(ConfigError, match="adapted to an environment"):
+        run.adapt(torch.zeros(3, 1), ["a", "b", "a"])
+    with pytest.raises(ConfigError, match="arms"):
+        only(Bandit(), arm=[1.0])
+    model = run.adapt(Bandit())
+    with pytest.raises(ShapeError, match=r"sees \(1,\) at each step"):
+        model.act([1.0, 2.0])
+    with pytest.raises(DataError, match="reward"):
+        model.act([1.0], reward=float("nan"))
+    config = remembers()
+    with pytest.raises(ConfigError, match="does not act"):
+        qs.train(replace(config, learner=learners.part("maml")), quiet=True)
+    with pytest.raises(ConfigError, match="same number of episodes"):
+        qs.train(replace(config, min_shots=1), quiet=True)
+    with pytest.raises(ConfigError, match="acts in environments"):
+        learners["rl2"](torch.nn.Linear(1, 2), sources.make("sinusoid").spec)
+
+
+def test_the_command_shows_who_else_was_there(run: qs.Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", str(run.folder), "--episodes", "20"]) == 0
+    told = capsys.readouterr().out
+    for row in ("trained", "its memory wiped", "acting at random", "the best there is"):
+        assert row in told
+    assert "episode 6" in told and "computed" in told
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unknown(Bandit):
+    """Of which the optimum is not known."""
+
+    arms: int = 40
+
+
+def test_no_optimum_is_told_where_none_is_known() -> None:
+    assert EnvironmentSource.of(Unknown(), past=True).sampled(qs.Sampling(1, 1, 30)).optimum() is None
