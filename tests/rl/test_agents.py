@@ -23,7 +23,8 @@ from quickstudy.rl.play import Stage
 from quickstudy.rl.source import EnvironmentSource
 
 PLAIN: dict[str, Any] = {
-    "ways": 1, "validate_every": 10, "validation_episodes": 20, "compile": "off", "clip": 0.5, "device": "cpu", "meta_batch": 16,
+    "ways": 1, "validate_every": 10, "validation_episodes": 20, "compile": "off", "clip": 0.5, "device": "cpu",
+    "meta_batch": 16,
 }  # fmt: skip
 
 

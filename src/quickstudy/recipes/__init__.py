@@ -1,5 +1,6 @@
 """Recipes: plain functions that return a whole run, with every number needed to repeat what we publish."""
 
+from quickstudy.recipes.agents import rl_bandit, rl_gridworld, rl_point_maml
 from quickstudy.recipes.demo import demo, demo_glyphs
 from quickstudy.recipes.omniglot import (
     omniglot_lake,
@@ -43,6 +44,9 @@ __all__ = [
     "omniglot_mann",
     "omniglot_protonet",
     "photos",
+    "rl_bandit",
+    "rl_gridworld",
+    "rl_point_maml",
     "rows",
     "rows_numbers",
     "sinusoid_incontext",

@@ -68,7 +68,8 @@ class Stage:
         """So many episodes of each lane, one after another, without gradients.
 
         label: of the play; others of the same stage have other chance. greedy: the likeliest actions instead of drawn
-        ones. apart: an episode's first step tells nothing of the episode before. Raises DataError, naming the environment, for rewards that are no finite numbers.
+        ones. apart: an episode's first step tells nothing of the episode before. Raises DataError, naming the
+        environment, for rewards that are no finite numbers.
         """
         with torch.no_grad():
             return self._played(policy, memory, episodes, rng.fold(self.keys, label), greedy, apart)

@@ -1,0 +1,64 @@
+"""Agents: trained over many environments, to learn a new one from a few episodes in it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from quickstudy.registry import Part, learners, models, recipes, sources
+from quickstudy.training.config import RunConfig
+
+
+def _remembering(name: str, tasks: Part[Any], episodes: int, **options: Any) -> RunConfig:
+    """RL² on whole trials: each step's data is gone through three times, in four parts."""
+    given = {"iterations": 600, "meta_batch": 1024, "reuse": 3, "parts": 4, "lr": 2e-3, "clip": 0.5} | options
+    return RunConfig(
+        name=name,
+        tasks=tasks,
+        model=models.part("mlp", width=32, depth=1),
+        learner=learners.part("rl2", width=64, discount=1.0, trace=1.0, entropy=0.01, value=0.1),
+        ways=1,
+        shots=episodes,
+        queries=episodes,
+        schedule="CosineAnnealingLR",
+        validate_every=100,
+        validation_episodes=1000,
+        checkpoint_every=100,
+        compile="off",
+        **given,
+    )
+
+
+@recipes.register("rl-bandit")
+def rl_bandit() -> RunConfig:
+    """RL² on bandits of five arms, ten pulls each (Duan et al. 2016)."""
+    return _remembering("rl-bandit", sources.part("bandit", arms=5), episodes=10)
+
+
+@recipes.register("rl-gridworld")
+def rl_gridworld() -> RunConfig:
+    """RL² on a grid of 5 by 5 cells with a hidden goal, four episodes of 15 steps (Zintgraf et al. 2020)."""
+    return _remembering("rl-gridworld", sources.part("gridworld"), episodes=4)
+
+
+@recipes.register("rl-point-maml")
+def rl_point_maml() -> RunConfig:
+    """MAML for policies: a point that must find its goal from two policy gradients (Finn et al. 2017)."""
+    return RunConfig(
+        name="rl-point-maml",
+        tasks=sources.part("point-robot"),
+        model=models.part("mlp", width=64),
+        learner=learners.part("maml-rl", lr=0.1, steps=2, learn_rates=True, unit=10.0),
+        ways=1,
+        shots=10,
+        queries=10,
+        iterations=300,
+        meta_batch=20,
+        lr=2e-3,
+        clip=0.5,
+        schedule="CosineAnnealingLR",
+        validate_every=50,
+        validation_episodes=40,
+        checkpoint_every=50,
+        log_every=10,
+        compile="off",
+    )
