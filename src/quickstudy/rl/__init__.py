@@ -2,6 +2,7 @@
 
 from quickstudy.rl.agents import recurrent
 from quickstudy.rl.environments import Bandit, Environment, Step
+from quickstudy.rl.gym import GymEnvironment
 from quickstudy.rl.source import EnvironmentSource
 
-__all__ = ["Bandit", "Environment", "EnvironmentSource", "Step", "recurrent"]
+__all__ = ["Bandit", "Environment", "EnvironmentSource", "GymEnvironment", "Step", "recurrent"]
