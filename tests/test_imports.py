@@ -14,9 +14,9 @@ import quickstudy
 ROOT = Path(quickstudy.__file__).parent
 ORDER = (
     {"errors", "gaps", "hints", "packages", "version"},
-    {"episode", "rng", "files", "hub", "options", "registry", "cells", "terminal"},
+    {"episode", "rng", "files", "hub", "modules", "options", "registry", "cells", "terminal"},
     {"entries", "masked"},
-    {"storage"},
+    {"storage", "simulators"},
     {"targets"},
     {"formats"},
     {"spec"},

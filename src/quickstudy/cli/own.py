@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
@@ -17,6 +16,7 @@ from torch import nn
 
 from quickstudy.errors import ConfigError
 from quickstudy.files import require_regular
+from quickstudy.modules import executed
 from quickstudy.registry import OWN
 from quickstudy.tasks.base import Source
 from quickstudy.training.config import RunConfig
@@ -85,26 +85,6 @@ def load(name: str) -> ModuleType:
         place = getattr(known, "__file__", None) or "Python itself"
         raise ConfigError(f"{path} would hide the module {called!r}, which lies in {place}. Rename the file.")
     return executed(path, called)
-
-
-def executed(path: Path, called: str) -> ModuleType:
-    """The module made by executing a Python file. Its neighbours can be imported while it is."""
-    spec = importlib.util.spec_from_file_location(called, path.resolve())
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    before = sys.modules.get(called)
-    sys.modules[called] = module  # before it runs, as dataclasses and pickle look themselves up there
-    sys.path.insert(0, str(path.resolve().parent))
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        sys.modules.pop(called)
-        if before is not None:
-            sys.modules[called] = before
-        raise
-    finally:
-        sys.path.pop(0)
-    return module
 
 
 def _made(function: str, kind: type) -> Any:

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 from quickstudy import registry
-from quickstudy.cli import own
 from quickstudy.errors import ConfigError, unknown_name
+from quickstudy.modules import executed
 from quickstudy.options import pairs
 from quickstudy.registry import Part
 from quickstudy.training.config import PARTS, RunConfig
@@ -33,7 +33,7 @@ def load_recipe(name: str) -> RunConfig:
 
 
 def _recipe_file(path: Path) -> RunConfig:
-    recipe = getattr(own.executed(path, path.stem.replace("-", "_")), "recipe", None)
+    recipe = getattr(executed(path, path.stem.replace("-", "_")), "recipe", None)
     config = recipe() if callable(recipe) else None
     if not isinstance(config, RunConfig):
         raise ConfigError(

@@ -4,6 +4,7 @@ from quickstudy.rl.agents import gradient, recurrent
 from quickstudy.rl.environment import Environment, Step
 from quickstudy.rl.environments import Bandit, GridWorld, PointRobot, TabularMDP
 from quickstudy.rl.fixed import only
+from quickstudy.rl.gym import GymEnvironment
 from quickstudy.rl.source import EnvironmentSource
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "Environment",
     "EnvironmentSource",
     "GridWorld",
+    "GymEnvironment",
     "PointRobot",
     "Step",
     "TabularMDP",
