@@ -15,7 +15,7 @@ from quickstudy.errors import ConfigError
 from quickstudy.registry import sources, targets
 from quickstudy.rl.environment import Environment, Step
 from quickstudy.rl.environments.idm import LENGTH, STANDSTILL
-from quickstudy.rl.environments.traffic import Drivers, distances, moved, order, wishes
+from quickstudy.rl.environments.traffic import Drivers, distances, moved, order, touched, wishes
 from quickstudy.rl.source import EnvironmentSource
 from quickstudy.targets import Target
 
@@ -150,10 +150,14 @@ class Highway(Environment):
         faster = (action == FASTER).to(speed.dtype) - (action == SLOWER).to(speed.dtype)
         target = (state["target"] + STEP * faster).clamp(SLOWEST, FASTEST)
         apart, side = distances(state["x"], drivers.ring), 2 * state["turn"][:, None] - 1
-        wish = wishes(apart, order(apart, lane, drivers.ring), speed, lane, side, drivers) > 0
+        now = order(apart, lane, drivers.ring)
+        struck = touched(now, now.ahead - LENGTH)  # before others can make way
+        wish = wishes(apart, now, speed, lane, side, drivers) > 0
         wish[:, 0] = False
         lane = torch.where(wish, lane + side, lane)
-        x, speed, hit = moved(state["x"], speed, order(apart, lane, drivers.ring), target, _RESPONSE, _LIMITS, drivers)
+        now = order(apart, lane, drivers.ring)
+        x, speed, hit = moved(state["x"], speed, now, target, _RESPONSE, _LIMITS, drivers)
+        hit = hit | struck
         after = state | {"x": x, "speed": speed, "lane": lane, "target": target, "turn": 1 - state["turn"]}
         pace = (1 - (speed[:, 0] - task["pays"]).abs() / _WIDTH).clamp(min=0)
         place = 1 - (lane[:, 0] / (task["lanes"] - 1) - task["side"]).abs()

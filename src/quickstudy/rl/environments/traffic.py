@@ -58,6 +58,12 @@ def order(apart: Tensor, lane: Tensor, ring: Tensor) -> Order:
     return Order(leader, torch.empty_like(leader).scatter_(1, leader, own), ahead)
 
 
+def touched(now: Order, gap: Tensor) -> Tensor:
+    """Whether car 0 and the one ahead of it or behind it overlap, (n,), where these are the gaps (n, N) to leaders."""
+    beside = (now.leader == 0) | (torch.arange(gap.shape[1], device=gap.device) == 0)
+    return (beside & (gap < 0)).any(1)
+
+
 def wishes(apart: Tensor, now: Order, speed: Tensor, lane: Tensor, side: Tensor, drivers: Drivers) -> Tensor:
     """What each car gains by changing to the lane on a side (n, 1), -1 or 1, by MOBIL: (n, N); -∞ where it must not."""
     looked = lane + side
@@ -91,13 +97,12 @@ def moved(
     seconds, its acceleration within limits. Speeds change by Euler's rule and places by the mean of two speeds.
     """
     dt, gap = SECONDS / PARTS, now.ahead - LENGTH
-    beside = (now.leader == 0) | (torch.arange(x.shape[1], device=x.device) == 0)
-    hit = torch.zeros_like(target, dtype=torch.bool)
+    hit = touched(now, gap)
     for _ in range(PARTS):
         pull = acceleration(speed, gap, speed - speed.gather(1, now.leader), drivers.desired, drivers.headway)
         own = ((target - speed[:, 0]) / response).clamp(*limits)
         after = (speed + dt * torch.cat([own[:, None], pull[:, 1:]], 1)).clamp(min=0)
         way, speed = 0.5 * dt * (speed + after), after
         x, gap = x + way, gap + way.gather(1, now.leader) - way
-        hit = hit | (beside & (gap < 0)).any(1)
+        hit = hit | touched(now, gap)
     return torch.where(x >= drivers.ring, x - drivers.ring, x), speed, hit

@@ -77,7 +77,7 @@ class Shoot(Game):
         struck = low & (col[:, _BOMB] == col[:, 0])
         dropped = ~falls & (draw(keys, 2, _DROPS) == 0)
         who = 1 + draw(keys, 3, 3)[:, None]
-        kind[:, _BOMB] = torch.where(dropped, REST, torch.where(low & (tick > 0), NOTHING, kind[:, _BOMB]))
+        kind[:, _BOMB] = torch.where(dropped, REST, torch.where(low, NOTHING, kind[:, _BOMB]))
         row[:, _BOMB] = torch.where(dropped, row.gather(1, who)[:, 0] + 1, row[:, _BOMB])
         col[:, _BOMB] = torch.where(dropped, col.gather(1, who)[:, 0], col[:, _BOMB])
         return struck
