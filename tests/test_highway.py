@@ -152,7 +152,7 @@ def test_wishes_are_those_that_loops_over_cars_find(side: int) -> None:
 
 
 def by_hand(highway: Highway, x: list[float], lane: list[int], speed: float = 20.0) -> tuple[State, State]:
-    """One road of three lanes and 700 m with its cars, all as fast as each other; what pays is 20 m/s, and the right side."""
+    """A road of three lanes and 700 m with its cars, all as fast; what pays is 20 m/s, and the right side."""
     task = {
         name: torch.tensor([value])
         for name, value in (

@@ -206,11 +206,12 @@ def highway(
     horizon: int = 40,
     past: bool = True,
 ) -> EnvironmentSource:
-    """A highway whose traffic and rules differ from task to task; an episode is `horizon` seconds, or a collision.
+    """A highway whose traffic and rules differ from task to task: each draws them from ranges.
 
     cars: others on the road. density: cars for each kilometre of a lane. lanes: the fewest and the most. wanted: speeds
-    that others want, m/s. headway: their time gap, seconds. politeness: of their changes of lanes. pays: the speed that
-    does, m/s. Tasks draw from these ranges. past: the agent sees what it did last and what that brought.
+    that others want, m/s. headway: their time gap, seconds. politeness: how much they mind what others lose by their
+    changes of lanes. pays: the speed that does, m/s. horizon: seconds of an episode, which a collision ends earlier.
+    past: the agent sees what it did last and what that brought, which one that is to find out the rules needs.
     """
     made = Highway(
         cars=cars, density=density, lanes=lanes, wanted=wanted, headway=headway, politeness=politeness, pays=pays,
