@@ -12,6 +12,7 @@ from torch import Tensor
 from quickstudy import rng
 from quickstudy.episode import State
 from quickstudy.errors import ConfigError
+from quickstudy.hints import Size
 from quickstudy.registry import sources, targets
 from quickstudy.rl.environment import Environment, Step
 from quickstudy.rl.environments.idm import LENGTH, STANDSTILL
@@ -196,14 +197,14 @@ class Highway(Environment):
 @sources.register("highway")
 def highway(
     *,
-    cars: int = 20,
+    cars: Size = 20,
     density: Range = (5.0, 20.0),
     lanes: tuple[int, int] = (2, MOST_LANES),
     wanted: Range = (18.0, 30.0),
     headway: Range = (0.8, 2.0),
     politeness: Range = (0.0, 1.0),
     pays: Range = (12.0, 32.0),
-    horizon: int = 40,
+    horizon: Size = 40,
     past: bool = True,
 ) -> EnvironmentSource:
     """A highway whose traffic and rules differ from task to task: each draws them from ranges.

@@ -12,6 +12,7 @@ from torch import Tensor
 from quickstudy import rng
 from quickstudy.episode import State
 from quickstudy.errors import ConfigError
+from quickstudy.hints import Size
 from quickstudy.registry import sources, targets
 from quickstudy.rl.environment import Environment, Step
 from quickstudy.rl.environments.arcade.board import HORIZON, KINDS, MOVES, NOTHING, SIZE, STILL, Game
@@ -120,7 +121,7 @@ def _of(state: State, lanes: Tensor) -> State:
 
 @sources.register("arcade")
 def arcade(
-    *, games: tuple[Name, ...] = ("catch", "cross", "snake", "bricks", "shoot"), horizon: int = HORIZON,
+    *, games: tuple[Name, ...] = ("catch", "cross", "snake", "bricks", "shoot"), horizon: Size = HORIZON,
     past: bool = True,
 ) -> EnvironmentSource:  # fmt: skip
     """Five small games on 10 × 10 cells, each with rules that differ from task to task: other speeds, sticky actions,
