@@ -253,6 +253,7 @@ def test_bricks_bounce_by_where_the_paddle_is_met() -> None:
     state, paid, _ = act("bricks", start, RIGHT, *[STILL] * 5, STILL)
     assert paid[:6] == [0] * 6 and paid[6] == pytest.approx(0.12), "by columns 3, 2, 1, 0, 1 to brick 2"
     assert at(state, 3)[0] == 3 and state["down"][0, 3] == 1
+    assert ((state["kind"] == ONE) | (state["kind"] == OTHER)).sum() == 10, "a brick is followed by another"
     straight = board("bricks", [*paddle, (3, 3, 7, REST), *wall], down=(3, -1), right=(3, 0))
     assert act("bricks", straight, STILL)[1] == pytest.approx([0.12])
 

@@ -244,7 +244,10 @@ def test_no_car_passes_through_another_whatever_the_own_one_does() -> None:
         assert ((step.state["x"] >= 0) & (step.state["x"] < highway._ring(task)[:, None])).all()
         assert ((step.state["lane"] >= 0) & (step.state["lane"] < task["lanes"][:, None])).all()
         assert (step.reward >= 0).all() and (step.reward <= 1).all()
-        changes += int((step.state["lane"] != state["lane"])[:, 1:].sum())
+        side = (step.state["lane"] - state["lane"])[:, 1:]
+        assert (side * (2 * state["turn"][:, None] - 1) >= 0).all(), "to the left and to the right in turn"
+        assert torch.equal(step.state["turn"], 1 - state["turn"])
+        changes += int(side.abs().sum())
         ended += int(step.ended.sum())
         state = highway.anew(task, step.state, step.ended, rng.fold(own, 1))
     assert changes > 1000 and ended > 100
@@ -268,6 +271,9 @@ def test_tasks_are_in_their_ranges_and_none_is_in_two_splits() -> None:
     for name, (low, high) in {"wanted": (18, 30), "density": (5, 20), "pays": (12, 32), "headway": (0.8, 2)}.items():
         drawn = tasks["test"][name]
         assert low <= drawn.min() < low + 0.05 * (high - low) and high - 0.05 * (high - low) < drawn.max() <= high
+    now = stage(2000)
+    share = now.environment.reset(now.task, now.keys)["wanted"] / now.task["wanted"][:, None]
+    assert (share.min().item(), share.max().item()) == pytest.approx((0.8, 1.2), abs=0.001), "of drivers of a task"
     drawn = [{tuple(row) for row in torch.stack([*one.values()], 1).tolist()} for one in tasks.values()]
     assert len(set.union(*drawn)) == sum(map(len, drawn)) == 6000
 
