@@ -1,0 +1,133 @@
+"""The arcade: five games, each under many rules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from quickstudy import rng
+from quickstudy.episode import State
+from quickstudy.errors import ConfigError
+from quickstudy.hints import Size
+from quickstudy.registry import sources, targets
+from quickstudy.rl.environment import Environment, Step
+from quickstudy.rl.environments.arcade.board import HORIZON, KINDS, MOVES, NOTHING, SIZE, STILL, Game
+from quickstudy.rl.environments.arcade.bricks import Bricks
+from quickstudy.rl.environments.arcade.catch import Catch
+from quickstudy.rl.environments.arcade.cross import Cross
+from quickstudy.rl.environments.arcade.rules import combinations, rules
+from quickstudy.rl.environments.arcade.shoot import Shoot
+from quickstudy.rl.environments.arcade.snake import Snake
+from quickstudy.rl.source import EnvironmentSource
+from quickstudy.targets import Target
+
+Name = Literal["catch", "cross", "snake", "bricks", "shoot"]
+GAMES: dict[Name, Game] = {
+    "catch": Catch(), "cross": Cross(), "snake": Snake(), "bricks": Bricks(), "shoot": Shoot(),
+}  # fmt: skip
+_STICKS, _GAME = range(2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arcade(Environment):
+    """Small games with dynamics of their own on a board of 10 × 10 cells, under rules that have to be found out.
+
+    A task is a game with: how fast things move (once in 1, 2 or 3 steps), sticky actions (with a probability of 0, 0.1
+    or 0.25 the move before is made again, Machado et al. 2018), a permutation of the controls, one of the colours, and
+    which of two kinds of things pays. What pays brings a reward, and the other kind costs as much, scaled so that the
+    return of 100 steps lies in about [-1, 1]; doing anything is worth about 0. Which combinations of rules are for
+    training, validation and tests is a pure function of them, see `rules.combinations`: none is in two splits.
+
+    Seen are four planes (4, 10, 10), one for each kind of thing; what a thing is doing is not seen, so that a memory
+    helps. Five actions: still, left, right, up, down, in the task's order.
+
+    games: those that tasks are of.
+    """
+
+    games: tuple[Name, ...] = ("catch", "cross", "snake", "bricks", "shoot")
+    horizon: int = HORIZON
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "games", tuple(self.games))
+        if not self.games or len(set(self.games)) < len(self.games) or not set(self.games) <= set(GAMES):
+            raise ConfigError(
+                f"An arcade has one game or more of {', '.join(GAMES)}, each once, found {self.games}. Correct games."
+            )
+
+    @property
+    def actions(self) -> Target:
+        made: Target = targets.make("actions", count=MOVES)
+        return made
+
+    @property
+    def observation(self) -> tuple[int, ...]:
+        return (KINDS, SIZE, SIZE)
+
+    def task(self, split: str, keys: Tensor) -> State:
+        held = combinations(split, tuple(list(GAMES).index(name) for name in self.games)).to(keys.device)
+        return rules(held[rng.integers(keys, len(held))])
+
+    def _each(self, task: State, play: Callable[[Game, Tensor], State]) -> State:
+        """What `play` says of the lanes (m,) of each game, in the lanes' order."""
+        lanes, said = [], []
+        for number, game in enumerate(GAMES.values()):
+            mine = (task["game"] == number).nonzero()[:, 0]
+            if len(mine):
+                lanes.append(mine)
+                said.append(play(game, mine))
+        back = torch.cat(lanes).argsort()
+        return {name: torch.cat([one[name] for one in said])[back] for name in said[0]}
+
+    def reset(self, task: State, keys: Tensor) -> State:
+        begun = self._each(task, lambda game, lanes: game.reset(_of(task, lanes), keys[lanes]))
+        return begun | {"last": torch.full_like(keys, STILL)}
+
+    def step(self, task: State, state: State, action: Tensor, keys: Tensor) -> Step:
+        again = rng.uniform(rng.fold(keys, _STICKS)) < task["sticky"]
+        wanted = task["controls"].gather(1, action.clamp(0, MOVES - 1)[:, None])[:, 0]
+        move, keys = torch.where(again, state["last"], wanted), rng.fold(keys, _GAME)
+
+        def played(game: Game, lanes: Tensor) -> State:
+            step = game.step(_of(task, lanes), _of(state, lanes), move[lanes], keys[lanes])
+            return step.state | {"reward": step.reward, "ended": step.ended}
+
+        after = self._each(task, played)
+        reward, ended = after.pop("reward"), after.pop("ended")
+        return Step(after | {"clock": state["clock"] + 1, "last": move}, reward, ended)
+
+    def observe(self, task: State, state: State) -> Tensor:
+        """Each thing in the plane of its kind, as the task's colours have them."""
+        kind, count = state["kind"], KINDS * SIZE * SIZE
+        plane = task["colours"].gather(1, kind.clamp(min=0))
+        cell = (plane * SIZE + state["row"]) * SIZE + state["col"]
+        cell = torch.where(kind == NOTHING, count, cell)
+        seen = torch.zeros(len(kind), count + 1, device=kind.device).scatter_(1, cell, 1.0)
+        return seen[:, :count].reshape(-1, *self.observation)
+
+    def oracle(self, task: State, state: State) -> Tensor:
+        """Good actions (n,) of one who knows what cannot be seen; sticky ones are not reckoned with."""
+        best = self._each(task, lambda game, lanes: {"move": game.oracle(_of(task, lanes), _of(state, lanes))})["move"]
+        return (task["controls"] == best[:, None]).to(torch.uint8).argmax(1)
+
+
+def _of(state: State, lanes: Tensor) -> State:
+    return {name: value[lanes] for name, value in state.items()}
+
+
+@sources.register("arcade")
+def arcade(
+    *, games: tuple[Name, ...] = ("catch", "cross", "snake", "bricks", "shoot"), horizon: Size = HORIZON,
+    past: bool = True,
+) -> EnvironmentSource:  # fmt: skip
+    """Five small games on 10 × 10 cells, each with rules that differ from task to task: other speeds, sticky actions,
+    swapped controls, permuted colours, other rewards.
+
+    games: which of catch, cross, snake, bricks and shoot. horizon: steps of an episode. past: the agent sees what it
+    did last and what that brought, which one that is to find out the rules needs.
+    """
+    return EnvironmentSource.of(Arcade(games=games, horizon=horizon), past)
