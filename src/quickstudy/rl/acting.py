@@ -9,16 +9,15 @@ from torch import Tensor
 
 from quickstudy.episode import Params, State
 from quickstudy.errors import DataError, ShapeError
-from quickstudy.rl.agents.base import Agent
 
 
 class Actor:
     """An agent in one environment. It remembers what it has done, so each has its own, and no two threads share one.
 
-    learner: at the task's spec. params, state: φ and ψ.
+    learner: an `Agent` at the task's spec. params, state: φ and ψ.
     """
 
-    def __init__(self, learner: Agent, params: Params, state: State) -> None:
+    def __init__(self, learner: Any, params: Params, state: State) -> None:
         self.learner, self.params, self.state = learner, params, state
         self._device = next(iter(params.values())).device
         self.forget()

@@ -14,6 +14,7 @@ from quickstudy.episode import Episode, Examples, Features, Params, State, map_e
 from quickstudy.errors import ConfigError
 from quickstudy.learners.base import Learner
 from quickstudy.masked import masked_mean
+from quickstudy.rl.acting import Actor
 from quickstudy.rl.environment import Environment
 from quickstudy.rl.play import Memory, Played, Stage
 from quickstudy.rl.returns import advantages, standardised
@@ -84,8 +85,6 @@ class Agent(Learner):
         """As `collected`, but all that it has been through is in the support set."""
 
     def acting(self, params: Params, state: State) -> Any:
-        from quickstudy.rl.acting import Actor  # which needs agents
-
         return Actor(self, params, state)
 
     @abstractmethod

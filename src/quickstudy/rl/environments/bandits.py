@@ -74,6 +74,7 @@ def bandit(*, arms: int = 5, pays: Pays = "bernoulli", noise: float = 1.0, past:
     """Bandits of `arms` arms: an episode is one pull, and a trial of so many pulls is --queries.
 
     arms: of each task. pays: 1 or 0 with a probability for each arm (bernoulli), or a mean for each arm with noise
-    (gaussian). noise: its standard deviation. past: the agent sees what it did last and what that brought, which one that remembers needs.
+    (gaussian). noise: its standard deviation. past: the agent sees what it did last and what that brought, which one
+    that remembers needs.
     """
     return EnvironmentSource.of(Bandit(arms=arms, pays=pays, noise=noise), past)
