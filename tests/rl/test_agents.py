@@ -21,6 +21,7 @@ from quickstudy.rl import Bandit, GridWorld, PointRobot, only
 from quickstudy.rl.environment import Step
 from quickstudy.rl.play import Stage
 from quickstudy.rl.source import EnvironmentSource
+from quickstudy.testing import check_source
 
 PLAIN: dict[str, Any] = {
     "ways": 1, "validate_every": 10, "validation_episodes": 20, "compile": "off", "clip": 0.5, "device": "cpu",
@@ -100,7 +101,8 @@ def test_an_end_is_no_time_limit_and_a_trial_stops_after_its_episodes() -> None:
         return memory, said
 
     played = stage.play(right, {}, 2)
-    assert played.mask.sum(1).tolist() == [2, 8]
+    assert played.mask.sum(1).tolist() == [2, 8] and played.mask.shape == (2, 8)
+    assert stage.lanes(1).play(right, {}, 2).mask.shape == (2, 8)
     assert played.ended[0, :2].all() and not played.timed[0, :2].any()
     assert played.timed[1].nonzero().flatten().tolist() == [3, 7] and not played.ended[1].any()
     assert played.after[1].tolist() == [0, 0, 0, 7, 0, 0, 0, 7] and not played.after[0, :2].any()
@@ -221,3 +223,25 @@ class Unknown(Bandit):
 
 def test_no_optimum_is_told_where_none_is_known() -> None:
     assert EnvironmentSource.of(Unknown(), past=True).sampled(qs.Sampling(1, 1, 30)).optimum() is None
+
+
+@pytest.mark.parametrize("tasks", ["bandit", "gridworld", "tabular-mdp", "point-robot", "highway", "arcade"])
+def test_environments_keep_the_contract_of_a_source(tasks: str) -> None:
+    options = {} if tasks == "bandit" else {"horizon": 5}
+    check_source(sources.make(tasks, **options).sampled(qs.Sampling(1, 2, 2)))
+
+
+def test_values_are_told_in_units() -> None:
+    """With a unit of 10 and a tenth of the value, what is learned from is the same."""
+    source = sources.make("gridworld").sampled(qs.Sampling(1, 1, 2))
+    parts = []
+    for unit in (1.0, 10.0):
+        learner = learners["rl2"](torch.nn.Linear(source.spec.input_shape[0], 8), source.spec, unit=unit)
+        params = learner.init(torch.Generator().manual_seed(0))
+        for name in ("network.head.weight", "network.head.bias"):
+            params[name] = torch.cat([params[name][:-1], params[name][-1:] / unit])
+        parts.append(
+            source.spec.target.outcome(source.under(learner, params).episodes("train", torch.arange(4)).query.y)
+        )
+    torch.testing.assert_close(parts[0].advantage, parts[1].advantage, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(parts[0].value, 10 * parts[1].value, atol=1e-4, rtol=1e-4)

@@ -55,7 +55,7 @@ def metrics_of(engine: Engine, params: Params, episodes: Episode) -> dict[str, T
 def at_once(source: Source) -> int:
     """How many tasks of a source are evaluated at once: more where they are small."""
     size, layout = source.sampling, source.spec.format.layout.values()
-    numbers = size.ways * (size.shots + size.queries) * sum(math.prod(leaf.shape) for leaf in layout)
+    numbers = size.ways * (size.shots + size.queries) * source.longest * sum(math.prod(leaf.shape) for leaf in layout)
     return max(_CHUNK, min(_LARGEST, _NUMBERS // max(1, numbers)))
 
 

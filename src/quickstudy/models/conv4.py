@@ -7,10 +7,13 @@ from collections import OrderedDict
 import torch
 from torch import Tensor, nn
 
+from quickstudy.errors import ConfigError
 from quickstudy.hints import Size
 from quickstudy.models.head import NormLayer, image_channels, make_norm, outputs_of
 from quickstudy.registry import models
 from quickstudy.spec import TaskSpec
+
+_LEAST = 16  # pixels that are one after four halvings
 
 
 class SpatialMean(nn.Module):
@@ -43,7 +46,12 @@ def conv4(
     2017), or by strides and average over space at the end (MAML's Omniglot network).
     norm_layer: what follows each convolution: BatchNorm, GroupNorm with at most 8 groups, or nothing.
     """
-    channels = image_channels(spec, "conv4")
+    channels, side = image_channels(spec, "conv4"), min(spec.input_shape[1:])
+    if pool and side < _LEAST:
+        raise ConfigError(
+            f"conv4 halves images four times, and of {side} pixels nothing is left. Leave the pooling out (pool=False, "
+            "--model.no-pool), or choose larger images."
+        )
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     for index in range(4):
         layers[f"block{index + 1}"] = _block(channels if index == 0 else width, width, pool, norm_layer)

@@ -105,7 +105,7 @@ class Stage:
                 clock, episode = torch.where(over, 0, clock), torch.where(over, episode + 1, episode)
             else:
                 state = step.state
-        return self._checked(rows)
+        return self._checked(rows, episodes * environment.horizon)
 
     def _value_after(
         self, policy: Policy, memory: Memory, state: State, action: Tensor, reward: Tensor, timed: Tensor, like: Tensor
@@ -120,9 +120,16 @@ class Stage:
         )  # fmt: skip
         return torch.where(timed, actions.value(policy(memory, x, torch.zeros_like(timed))[1]), 0.0)
 
-    def _checked(self, rows: list[tuple[Any, ...]]) -> Played:
+    def _checked(self, rows: list[tuple[Any, ...]], steps: int) -> Played:
+        """All steps of trials, padded where every lane has ended before: shapes do not depend on what happens."""
+
+        def stacked(*values: Tensor) -> Tensor:
+            found = torch.stack(values, 1)
+            lacking = found.new_zeros((len(found), steps - found.shape[1], *found.shape[2:]))
+            return torch.cat([found, lacking], 1) if steps > found.shape[1] else found
+
         x, *rest = zip(*rows, strict=True)
-        played = Played(map_features(lambda *t: torch.stack(t, 1), x[0], *x[1:]), *(torch.stack(r, 1) for r in rest))
+        played = Played(map_features(stacked, x[0], *x[1:]), *(stacked(*column) for column in rest))
         if not bool(torch.isfinite(played.reward[played.mask]).all()):
             where = int((~torch.isfinite(played.reward) & played.mask).nonzero()[0][1])
             raise DataError(

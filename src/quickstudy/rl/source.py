@@ -51,6 +51,14 @@ class EnvironmentSource(MadeUpSource):
         spec = replace(self.spec, target=replace(actions, episodes=sampling.queries))
         return replace(self, sampling=replace(sampling, ways=1), spec=spec)
 
+    @property
+    def longest(self) -> int:
+        return self.environment.horizon
+
+    @property
+    def repeats(self) -> bool:
+        return True
+
     def under(self, learner: Any, params: Params) -> Self:
         if not isinstance(learner, Agent):
             raise ConfigError(

@@ -150,6 +150,11 @@ class Source(ABC):
         """Whether two examples of a task may look alike, as rows of a table of categories may."""
         return False
 
+    @property
+    def longest(self) -> int:
+        """The most examples that one shot or query is: the steps of an episode, where that is what they count."""
+        return 1
+
     def parts(self, split: str) -> dict[str, Source]:
         """The sources that a split's tasks come from, by name, if figures are told of each; empty where it is one."""
         return {}

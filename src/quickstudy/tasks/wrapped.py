@@ -47,6 +47,10 @@ class Wrapped(Source):
     def repeats(self) -> bool:
         return self.inner.repeats
 
+    @property
+    def longest(self) -> int:
+        return self.inner.longest
+
     def episodes(self, split: str, indices: Tensor) -> Episode:
         return self.inner.episodes(split, indices)
 

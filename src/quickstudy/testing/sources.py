@@ -78,8 +78,8 @@ def _check_sizes(episode: Episode, source: Source, where: str) -> None:
         )
         return
     for part, low, high in (
-        (episode.support, size.min_shots or size.shots, size.shots),
-        (episode.query, size.queries, size.queries),
+        (episode.support, size.min_shots or size.shots, size.shots * source.longest),
+        (episode.query, size.queries, size.queries * source.longest),
     ):
         y = part.y if source.spec.ways else torch.zeros_like(part.mask, dtype=torch.int64)
         counts = torch.bincount(y[part.mask], minlength=ways)

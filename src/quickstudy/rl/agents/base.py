@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
@@ -25,11 +26,13 @@ from quickstudy.tasks.base import Sampling
 class Agent(Learner):
     """A learner that acts. What it collects of a task is outside of every gradient.
 
-    discount: γ, what a reward a step later is worth. trace: λ of generalised advantage estimates.
+    discount: γ, what a reward a step later is worth. trace: λ of generalised advantage estimates. unit: about what an
+    episode brings, in which it tells values, or advantages.
     """
 
     discount: float = 0.99
     trace: float = 0.95
+    unit: float = 1.0
     forgets: ClassVar[str]
     """What `blank` is called."""
 
@@ -39,6 +42,8 @@ class Agent(Learner):
             raise ConfigError(
                 f"discount and trace are shares, found {self.discount} and {self.trace}. Give numbers from 0 to 1."
             )
+        if not 0 < self.unit < math.inf:
+            raise ConfigError(f"The unit of values must be a positive number, found {self.unit}.")
 
     @property
     def actions(self) -> Any:
@@ -97,15 +102,17 @@ class Agent(Learner):
         where an episode begins. state: ψ, of all lanes alike."""
 
 
-def gathered(stage: Stage, played: Played, discount: float = 1.0, trace: float = 1.0, across: bool = False) -> Examples:
+def gathered(
+    stage: Stage, played: Played, discount: float = 1.0, trace: float = 1.0, unit: float = 1.0, across: bool = False
+) -> Examples:
     """What was played as examples, with advantages by generalised estimates; leaves (n, T, …).
 
-    across: episodes of a trial are one for the agent, which remembers: values and advantages look beyond their ends,
-    and nothing follows on the last alone. If not, an episode's end is the end, and where its time was up, what would
-    have followed counts by its value. Advantages are not standardised.
+    unit: what predictions tell values in. across: episodes of a trial are one for the agent, which remembers: values
+    and advantages look beyond their ends, and nothing follows on the last alone. If not, an episode's end is the end,
+    and where its time was up, what would have followed counts by its value. Advantages are not standardised.
     """
     actions = stage.spec.target.require_actions("Collecting", "")
-    values = actions.value(played.prediction)
+    values = unit * actions.value(played.prediction)
     following = torch.cat([played.mask[:, 1:], torch.zeros_like(played.mask[:, :1])], 1)
     later = torch.cat([values[:, 1:], torch.zeros_like(values[:, :1])], 1)
     if across:
@@ -113,11 +120,11 @@ def gathered(stage: Stage, played: Played, discount: float = 1.0, trace: float =
     else:
         over = played.ended | played.timed
         goes_on = following & ~over
-        after = torch.where(over, played.after, torch.where(following, later, 0.0))
+        after = torch.where(over, unit * played.after, torch.where(following, later, 0.0))
     reward = torch.where(played.mask, played.reward, 0.0)
     advantage = advantages(reward, values, after, goes_on, discount, trace)
     chance = actions.log_prob(played.prediction, played.action)
-    y = actions.label(played.action, reward, played.episode, chance, advantage, advantage + values)
+    y = actions.label(played.action, reward, played.episode, chance, advantage, (advantage + values) / unit)
     return Examples(played.x, torch.where(played.mask[..., None], y, 0.0), played.mask)
 
 

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from quickstudy.episode import Episode, Examples, Features, Params, State, leaves, map_features
-from quickstudy.errors import ConfigError
 from quickstudy.hints import Steps
 from quickstudy.inner import RULES, Partition
 from quickstudy.learners.gradient import GradientLearner
@@ -37,14 +36,13 @@ class PolicyGradientAgent(GradientLearner, Agent):
     has the right second derivative in the mean, too (Foerster et al. 2018; with advantages, Farquhar et al. 2019), and
     'lvc' leaves out what actions and those before them contribute together, which varies most (Rothfuss et al. 2019).
 
-    unit: what advantages are told in within the inner loop, about what an episode brings: they are not standardised
-    there, so that steps become shorter where there is less to gain. clip: of the outer loss, as in proximal policy
+    Advantages of inner steps are in units of `unit` and not standardised, so that steps become shorter where there is
+    less to gain. clip: of the outer loss, as in proximal policy
     optimisation. explore: weight of the term that credits the first
     episodes with what was gained after the last step (Stadie et al. 2018). entropy: weight of it in the outer loss.
     """
 
     surrogate: Surrogate = "lvc"
-    unit: float = 1.0
     clip: float = 0.2
     explore: float = 0.0
     entropy: float = 0.0
@@ -52,8 +50,6 @@ class PolicyGradientAgent(GradientLearner, Agent):
 
     def __post_init__(self) -> None:
         Agent.__post_init__(self)
-        if not self.unit > 0:
-            raise ConfigError(f"The unit of advantages must be positive, found {self.unit}.")
         GradientLearner.__post_init__(self)
 
     forgets = "not adapted"

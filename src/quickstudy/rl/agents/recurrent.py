@@ -51,8 +51,8 @@ class RecurrentAgent(Agent):
 
     Trained by proximal policy optimisation (Schulman et al. 2017) on whole trials (Duan et al. 2016). clip: how much
     likelier or less likely an action may become before nothing more is gained. entropy, value: weights of these terms.
-    unit: what the network's value is told in. wiped: the memory is emptied where an episode begins, which is what an
-    agent is worth that learns nothing from one for the next.
+    wiped: the memory is emptied where an episode begins, which is what an agent is worth that learns nothing from one
+    for the next.
     """
 
     clip: float = 0.2
@@ -75,7 +75,7 @@ class RecurrentAgent(Agent):
             return self.act(params, {}, memory, x, first)
 
         played = stage.play(policy, self.memory({}, len(stage.keys), stage.keys.device), episodes, apart=self.wiped)
-        return gathered(stage, played, self.discount, self.trace, across=not self.wiped)
+        return gathered(stage, played, self.discount, self.trace, self.unit, across=not self.wiped)
 
     def lived(self, params: Params, stage: Stage, sampling: Sampling) -> Episode:
         whole = self._whole(params, stage, sampling.shots)
@@ -130,6 +130,7 @@ def rl2(
     width: Size = 64,
     discount: float = 0.99,
     trace: float = 0.95,
+    unit: float = 1.0,
     clip: float = 0.2,
     entropy: float = 0.01,
     value: float = 0.5,
@@ -137,9 +138,17 @@ def rl2(
     """RL² (Duan et al. 2016): a recurrent network that acts, and whose memory over a trial is what it has learned.
 
     module: an encoder of single steps, (n, …) to (n, D). width: of the memory. discount: γ. trace: λ of advantage
-    estimates. clip, entropy, value: of proximal policy optimisation.
+    estimates. unit: about what a trial brings, in which values are learned: of others, their error outweighs what is to
+    be gained. clip, entropy, value: of proximal policy optimisation.
     """
     policy = GatedPolicy(module, features_of(module, spec.format), spec.outputs, width)
     return RecurrentAgent(
-        network=Network(policy), spec=spec, discount=discount, trace=trace, clip=clip, entropy=entropy, value=value
+        network=Network(policy),
+        spec=spec,
+        discount=discount,
+        trace=trace,
+        unit=unit,
+        clip=clip,
+        entropy=entropy,
+        value=value,
     )
