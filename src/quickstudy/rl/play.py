@@ -121,7 +121,7 @@ class Stage:
         return torch.where(timed, actions.value(policy(memory, x, torch.zeros_like(timed))[1]), 0.0)
 
     def _checked(self, rows: list[tuple[Any, ...]], steps: int) -> Played:
-        """All steps of trials, padded where every lane has ended before: shapes do not depend on what happens."""
+        """All steps of trials, padded where a lane has ended before: neither shapes nor padding depend on other lanes."""
 
         def stacked(*values: Tensor) -> Tensor:
             found = torch.stack(values, 1)
@@ -130,6 +130,7 @@ class Stage:
 
         x, *rest = zip(*rows, strict=True)
         played = Played(map_features(stacked, x[0], *x[1:]), *(stacked(*column) for column in rest))
+        played = played._replace(x=map_features(lambda t: t * _as(played.mask, t), played.x))
         if not bool(torch.isfinite(played.reward[played.mask]).all()):
             where = int((~torch.isfinite(played.reward) & played.mask).nonzero()[0][1])
             raise DataError(
@@ -137,3 +138,8 @@ class Stage:
                 "trial. Mend the environment: nothing can be learned from it."
             )
         return played
+
+
+def _as(mask: Tensor, like: Tensor) -> Tensor:
+    """The mask with as many axes as another tensor, which it is multiplied with."""
+    return mask.view(*mask.shape, *[1] * (like.dim() - mask.dim()))
