@@ -70,10 +70,14 @@ Real tables that scikit-learn and statsmodels carry, with categories and gaps am
 {found["rows each"]} rows drawn at random to learn from, up to {found["asked"]} others to tell, over {found["splits"]}
 such splits. *In context* are the recipes `tables` and `tables-numbers`, trained on made-up tables alone; they answer in
 one forward pass, and nothing was chosen on these tables. Of the others, logistic and ridge regression choose their
-strength by inner cross-validation of each split, and gradient boosting takes the best of {found["trials"]} random
-trials of it.
+strength by inner cross-validation of each split, and gradient boosting (LightGBM) takes the best of {found["trials"]}
+random trials of it.
 
 """
+    if found["left"]:
+        text += (
+            f"Of {len(found['left'])} further sets not every method is measured yet: {', '.join(found['left'])}.\n\n"
+        )
     for kind, what in (("classes", "accuracy in %"), ("numbers", "R² in %")):
         mean = found["mean"][kind]
         rows = [

@@ -1,8 +1,10 @@
 """Real tables of mixed columns: a network that has only seen made-up ones, beside methods that are tuned on each.
 
-Every answer is written down as it comes, to `runs/answers-of-tables/SET.jsonl`: the study can be stopped at any time and goes on
-from there, and several processes may do different sets at once, `python -m studies.tables 'car prices' pigs`. All of it
-takes some six hours of one core, nearly all of them for tuning.
+Every answer is written down as it comes, to `runs/answers-of-tables/SET.jsonl`: the study can be stopped at any time
+and goes on from there, and several processes may do different sets at once, `python -m studies.tables 'car prices'
+pigs`. All of it takes some three hours of one core, nearly all for tuning. What the rivals of the network reach
+does not depend on it: `python -m studies.tables store` keeps it with the results, and with it those of all sets that are
+complete.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import json
 import logging
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +21,15 @@ import numpy as np
 import torch
 
 import quickstudy as qs
-from studies.common import interval, store
+from quickstudy.storage.json import read_json
+from studies.common import RESULTS, interval, store
 from studies.reading import trained
 from studies.table_sets import MOST, SETS, TableSet
 
 SPLITS, ROWS, TRIALS = 100, 64, 50
 WORST = -1.0  # of R² in one split: a method that is off by far is off by far
 KEPT = Path("runs/answers-of-tables")
+RIVALS_KEPT = RESULTS / "mixed-rivals.json"
 _FOLDS = 4
 
 
@@ -149,9 +153,7 @@ def measured(name: str, runs: dict[bool, qs.Run], splits: int = SPLITS) -> dict[
     kind: TableSet = SETS[name]
     columns, answers = kind.rows()
     KEPT.mkdir(parents=True, exist_ok=True)
-    path = KEPT / f"{name}.jsonl"
-    known = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-    figures = {(one["method"], one["split"]): one["figure"] for one in known}
+    figures = _known(name)
     for number in range(splits):
         seen, rest = split_of(len(answers), number, answers, kind.classes)
         x, y = columns.iloc[seen].reset_index(drop=True), [answers[i] for i in seen]
@@ -166,11 +168,38 @@ def measured(name: str, runs: dict[bool, qs.Run], splits: int = SPLITS) -> dict[
                 else:
                     said = RIVALS[method](x, kind.classes).fit(x, y).predict(asked)
             figures[method, number] = score(said, true, kind.classes)
-            with path.open("a") as file:
+            with (KEPT / f"{name}.jsonl").open("a") as file:
                 file.write(json.dumps({"method": method, "split": number, "figure": figures[method, number]}) + "\n")
     found = {method: [figures[method, number] for number in range(splits)] for method in ("in context", *RIVALS)}
     print(name, {method: round(float(np.mean(values)), 4) for method, values in found.items()}, flush=True)
     return found
+
+
+def _known(name: str) -> dict[tuple[str, int], float]:
+    """The figures of one set that are known, by method and split."""
+    kept = read_json(RIVALS_KEPT)["figures"].get(name, {}) if RIVALS_KEPT.exists() else {}
+    figures = {(method, split): figure for method, row in kept.items() for split, figure in enumerate(row)}
+    path = KEPT / f"{name}.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    return figures | {(one["method"], one["split"]): one["figure"] for one in lines}
+
+
+def complete() -> list[str]:
+    """The sets of which every figure is known."""
+    wanted = {(method, split) for method in ("in context", *RIVALS) for split in range(SPLITS)}
+    return [name for name in SETS if wanted <= set(_known(name))]
+
+
+def keep() -> None:
+    """What the rivals reach, and the result over the sets that are complete."""
+    figures = {
+        name: {method: [round(known[method, split], 5) for split in range(SPLITS)] for method in RIVALS}
+        for name in SETS
+        if all((method, SPLITS - 1) in (known := _known(name)) for method in RIVALS)
+    }
+    store(RIVALS_KEPT.stem, {"splits": SPLITS, "rows each": ROWS, "trials": TRIALS, "figures": figures})
+    if complete():
+        mixed(complete())
 
 
 def readers() -> dict[bool, qs.Run]:
@@ -178,23 +207,24 @@ def readers() -> dict[bool, qs.Run]:
     return {True: trained("tables"), False: trained("tables-numbers")}
 
 
-def mixed() -> None:
+def mixed(names: Sequence[str] = tuple(SETS)) -> None:
     """Accuracy, or R², on the rest of real tables after 64 rows."""
     logging.disable(logging.WARNING)  # which columns do not vary in a split
     torch.set_num_threads(1)
     runs = readers()
-    rows = {name: measured(name, runs) for name in SETS}
+    rows = {name: measured(name, runs) for name in names}
     methods, means = ["in context", *RIVALS], {}
     for asked in (True, False):
-        names = [name for name in SETS if SETS[name].classes == asked]
+        those = [name for name in names if SETS[name].classes == asked]
         means["classes" if asked else "numbers"] = {
-            m: interval([float(np.mean([rows[n][m][s] for n in names])) for s in range(SPLITS)]) for m in methods
+            m: interval([float(np.mean([rows[n][m][s] for n in those])) for s in range(SPLITS)]) for m in methods
         }
     found = {
         name: {"classes": SETS[name].classes, "figures": {m: interval(values) for m, values in row.items()}}
         for name, row in rows.items()
     }
-    told = {"splits": SPLITS, "rows each": ROWS, "asked": MOST, "trials": TRIALS, "worst": WORST}
+    left = [name for name in SETS if name not in names]
+    told = {"left": left, "splits": SPLITS, "rows each": ROWS, "asked": MOST, "trials": TRIALS, "worst": WORST}
     of_runs = {"runs": {run.config.name: run.kept["commit"] for run in runs.values()}}
     store("mixed", told | of_runs | {"rows": found, "mean": means})
 
@@ -202,5 +232,8 @@ def mixed() -> None:
 if __name__ == "__main__":
     logging.disable(logging.WARNING)  # which columns do not vary in a split
     torch.set_num_threads(1)
-    for given in sys.argv[1:] or SETS:
-        measured(given, readers())
+    if sys.argv[1:] == ["store"]:
+        keep()
+    else:
+        for given in sys.argv[1:] or SETS:
+            measured(given, readers())

@@ -245,3 +245,27 @@ def test_values_are_told_in_units() -> None:
         )
     torch.testing.assert_close(parts[0].advantage, parts[1].advantage, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(parts[0].value, 10 * parts[1].value, atol=1e-4, rtol=1e-4)
+
+
+def test_an_agent_is_adapted_to_an_environment_of_gymnasium_by_its_id(tmp_path: Path) -> None:
+    gymnasium = pytest.importorskip("gymnasium")
+    config = replace(
+        remembers(iterations=1), tasks=sources.part("gym", id="cartpole", horizon=20, past=True, workers=0)
+    )
+    run = qs.train(config, out=tmp_path / "run", quiet=True)
+    place = ["--environment", "CartPole-v1", "--episodes", "2", "--out", str(tmp_path / "model")]
+    assert main(["adapt", str(run.folder), *place]) == 0
+    model, world = qs.Model.load(tmp_path / "model"), gymnasium.make("CartPole-v1")
+    seen, reward, steps = world.reset(seed=0)[0], 0.0, 0
+    for _ in range(10):
+        seen, reward, ended, _, _ = world.step(model.act(seen, reward, first=not steps))
+        steps += 1
+        if ended:
+            break
+    assert steps > 3
+    with pytest.raises(ConfigError, match="sees"):
+        run.adapt("Pendulum-v1")
+    with pytest.raises(ConfigError, match="Episodes are of environments"):
+        qs.train(replace(qs.recipes.sinusoid_maml(), iterations=0), out=tmp_path / "s", quiet=True).adapt(
+            torch.zeros(3, 1), torch.zeros(3, 1), episodes=3
+        )

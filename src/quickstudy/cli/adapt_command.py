@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import tyro
 
@@ -14,6 +15,7 @@ from quickstudy.deploy.domain import Shift
 from quickstudy.errors import ConfigError
 from quickstudy.formats.records import Broken
 from quickstudy.hub import local
+from quickstudy.runs.run import Run
 from quickstudy.storage.folders import refuse_occupied
 from quickstudy.terminal import tell
 
@@ -29,6 +31,11 @@ class Adapt:
     support: Path | None = None
     """The examples, as the run's format has them: a folder with one sub-folder of files for each class, whose name is
     the class; a file of rows with their labels (CSV, TSV, Parquet); or a CSV file of the seen values of a series."""
+    environment: str | None = None
+    """For agents, what to act in instead of examples: an id of Gymnasium, a Python file with a function make(), or the
+    name of a task source of environments."""
+    episodes: int | None = None
+    """Episodes in the environment; the run's shots if not given."""
     classes: tuple[str, ...] = ()
     """Names of classes that are examples of them, for runs on texts; with these, other examples need not be given."""
     template: str = "{}"
@@ -59,10 +66,12 @@ def run(argv: Sequence[str]) -> int:
     options = parse(Adapt, "adapt", argv)
     refuse_occupied(options.out)
     done = open_run(options.run, options.device)
+    if options.environment is not None:
+        return _acting(done, options)
     if options.support is None and not options.classes:
         raise ConfigError("Give the examples of each class (--support), or, of texts, names of classes (--classes).")
     said = {"label": options.target, "exclude": options.exclude, "categories": options.categories}
-    columns = {name: value for name, value in said.items() if value}
+    columns: dict[str, Any] = {name: value for name, value in said.items() if value}
     spec, support, labels = done.learner.spec, None, None
     if options.support is not None:
         told = replace(spec, format=spec.format.told(**columns))
@@ -79,4 +88,17 @@ def run(argv: Sequence[str]) -> int:
     model.save(options.out)
     tell(f"{learned(model)} in {1000 * took:.0f} ms: {options.out}")
     tell(next_predict(options.out, options.support or Path("new"), options.task))
+    return 0
+
+
+def _acting(done: Run, options: Adapt) -> int:
+    """Adapt an agent to an environment."""
+    if options.support is not None or options.classes:
+        raise ConfigError("An agent collects its own examples: leave --support and --classes out, or --environment.")
+    began = time.perf_counter()
+    model = done.adapt(options.environment, episodes=options.episodes)
+    took = time.perf_counter() - began
+    model.save(options.out)
+    tell(f"Learned from {model.provenance['support']} steps in {took:.1f} s: {options.out}")
+    tell(f'Next, in Python: quickstudy.Model.load("{options.out}").act(observation, reward)')
     return 0

@@ -29,7 +29,7 @@ class Given:
     further records without labels, for learners that are `semi_supervised`; a class name that is None says the same of
     one of `records`. shift: what of φ follows them first, as inputs of a new domain; see `shifted`. shift_steps: of
     'entropy'. classes: names that are examples of their classes themselves, put into the template, for texts; `records`
-    are then not needed.
+    are then not needed. episodes: of an environment, which agents are given as `records`.
     """
 
     records: Any = None
@@ -40,6 +40,7 @@ class Given:
     shift_steps: int = 10
     classes: Sequence[str] = ()
     template: str = "{}"
+    episodes: int | None = None
 
 
 def adapt(
@@ -51,9 +52,11 @@ def adapt(
     they were built for.
     """
     built, like = learner.spec, reference(params)
-    met = learner.evaluated().met(params, given.records, config.shots, config.seed)
+    met = learner.evaluated().met(params, given.records, given.episodes or config.shots, config.seed)
     if met is not None:
         return _of_met(config, learner.evaluated(), params, met, provenance or {})
+    if given.episodes is not None:
+        raise ConfigError("Episodes are of environments, for agents. Leave them out: records are given.")
     shift, unlabelled, classes = given.shift, given.unlabelled, list(given.classes)
     if shift != "none" and unlabelled is None:
         raise ConfigError(f"shift={shift!r} follows unlabelled inputs, and there are none. Give them: unlabelled=….")

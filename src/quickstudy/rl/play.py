@@ -121,7 +121,7 @@ class Stage:
         return torch.where(timed, actions.value(policy(memory, x, torch.zeros_like(timed))[1]), 0.0)
 
     def _checked(self, rows: list[tuple[Any, ...]], steps: int) -> Played:
-        """All steps of trials, padded where a lane has ended before: neither shapes nor padding depend on other lanes."""
+        """All steps of trials, padded where a lane has ended before: nothing of it depends on other lanes."""
 
         def stacked(*values: Tensor) -> Tensor:
             found = torch.stack(values, 1)

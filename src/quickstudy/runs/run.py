@@ -206,6 +206,7 @@ class Run:
         shift_steps: int = 10,
         classes: Sequence[str] = (),
         template: str = "{}",
+        episodes: int | None = None,
         **columns: Any,
     ) -> Model:
         """Learn a new task from support records and their labels; one way for every kind of data.
@@ -217,8 +218,10 @@ class Run:
         as inputs of a new domain that φ is to follow: by its 'statistics', or also by the 'entropy' of what it says of
         them, in `shift_steps` steps. Such a model is `transductive`. classes: names that are examples of their classes
         themselves, each put into the `template`, for texts: with an encoder that knows what words mean, no other
-        example is needed. columns: of rows, what `Format.told` takes, such as `exclude=("id",)`; with `label="price"`
-        and no labels, they are that column of a file or data frame.
+        example is needed. episodes: for agents, of the environment that they are given as records, a
+        `quickstudy.rl.Environment`, an id of Gymnasium or a Python file; the run's shots if not given. columns: of
+        rows, what `Format.told` takes, such as `exclude=("id",)`; with `label="price"` and no labels, they are that
+        column of a file or data frame.
 
         >>> model = run.adapt("train.csv", label="price", exclude=("id",))  # doctest: +SKIP
         """
@@ -238,6 +241,6 @@ class Run:
         }
         given = Given(
             records=records, labels=labels, broken=broken, unlabelled=unlabelled, shift=shift, shift_steps=shift_steps,
-            classes=classes, template=template,
+            classes=classes, template=template, episodes=episodes,
         )  # fmt: skip
         return adapt(self.config, learner, self.params, given, provenance)

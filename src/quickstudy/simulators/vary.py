@@ -84,9 +84,13 @@ class Variations:
         names = [one.name for one in self.all]
         if len(set(names)) < len(names):
             raise ConfigError(f"vary names one thing twice, found {', '.join(names)}. Name each once.")
-        if not names and not self.level:
+
+    def require_some(self) -> None:
+        """ConfigError where nothing varies."""
+        if not self.all and not self.level:
             raise ConfigError(
-                f"All tasks would be the same: nothing varies. Say in what they differ by vary: {_FORMS}."
+                f"All tasks would be the same: nothing varies. Say in what they differ by vary: {_FORMS}. If there is "
+                "to be one environment, and no task beside it, say so: alone."
             )
 
     @classmethod

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import torch
@@ -15,6 +16,7 @@ from quickstudy.episode import Episode, Examples, Features, Params, State, map_e
 from quickstudy.errors import ConfigError
 from quickstudy.learners.base import Learner
 from quickstudy.masked import masked_mean
+from quickstudy.registry import sources
 from quickstudy.rl.acting import Actor
 from quickstudy.rl.environment import Environment
 from quickstudy.rl.play import Memory, Played, Stage
@@ -63,12 +65,11 @@ class Agent(Learner):
         """What it learns from in the tasks of a stage, and what it is judged by: leaves with a task axis."""
 
     def met(self, params: Params, place: Any, episodes: int, seed: int) -> Examples:
-        """The steps of so many episodes in an environment, acting with φ as it learns."""
-        if not isinstance(place, Environment):
-            raise ConfigError(
-                f"An agent is adapted to an environment (quickstudy.rl.Environment), found {place!r:.60}. Give one: "
-                "run.adapt(quickstudy.rl.only(family, …))."
-            )
+        """The steps of so many episodes in an environment, acting with φ as it learns.
+
+        place: an `Environment`, the name of a task source of environments, an id of Gymnasium, or a Python file.
+        """
+        place = _environment(place)
         self._require_fitting(place)
         device = next(iter(params.values())).device
         keys = rng.fold(rng.key(seed, "adapt", device=device), torch.zeros(1, dtype=torch.int64, device=device))
@@ -100,6 +101,19 @@ class Agent(Learner):
     def act(self, params: Params, state: State, memory: Memory, x: Features, first: Tensor) -> tuple[Memory, Tensor]:
         """The memory after one step in each lane, and a prediction (n, outputs). x: features (n, …). first: (n,) bool,
         where an episode begins. state: ψ, of all lanes alike."""
+
+
+def _environment(place: Any) -> Environment:
+    if isinstance(place, str | Path):
+        name = str(place)
+        made: Any = sources.make(name) if name in sources else sources.make("gym", id=name, alone=True)
+        place = getattr(made, "environment", place)
+    if not isinstance(place, Environment):
+        raise ConfigError(
+            f"An agent is adapted to an environment, found {place!r:.60}. Give a quickstudy.rl.Environment, an id of "
+            "Gymnasium or a Python file with a function make(): run.adapt('CartPole-v1')."
+        )
+    return place
 
 
 def gathered(

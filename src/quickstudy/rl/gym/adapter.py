@@ -77,6 +77,8 @@ class GymEnvironment(Environment):
         return self.facts.shape
 
     def tasks(self, split: str) -> list[str]:
+        if not self._variations.all and not self._variations.level:
+            return [self.maker.id]
         return names(self._variations, split)
 
     def task(self, split: str, keys: Tensor) -> State:

@@ -26,6 +26,7 @@ def gym(
     vary: tuple[str, ...] = (),
     horizon: int | None = None,
     level: bool = False,
+    alone: bool = False,
     workers: int | None = None,
     past: bool = False,
 ) -> EnvironmentSource:
@@ -36,12 +37,15 @@ def gym(
     0.3 0.7' (between two numbers), 'size 5..9' (whole numbers) and 'mode 0|4|8' (one of these); of an id it names
     attributes of the environment, within others after a dot. horizon: steps of an episode; of the environment, if not
     given. level: every episode of a task begins from the same seed, its own: for environments that draw a level by it.
-    workers: processes that simulators run in; if not given, one for each processor where a step is slow, else none.
-    past: the agent sees what it did last and what that brought, which one that remembers needs.
+    alone: there is one task, the environment as it is: what agents without meta-training learn in. workers: processes
+    that simulators run in; if not given, one for each processor where a step is slow, else none. past: the agent sees
+    what it did last and what that brought, which one that remembers needs.
     """
     family = FAMILIES.get(id)
-    texts = vary or (family.vary if family else ())
-    variations = Variations.of(texts, level or (family is not None and family.level))
+    texts = () if alone else vary or (family.vary if family else ())
+    variations = Variations.of(texts, level or (family is not None and family.level and not alone))
+    if not alone:
+        variations.require_some()
     maker = Maker(id, variations)
     steps = horizon if horizon is not None else family.horizon if family else _limit(maker)
     return EnvironmentSource.of(GymEnvironment(maker=maker, horizon=steps, workers=workers), past)
