@@ -3,7 +3,7 @@
 Every answer is written down as it comes, to `runs/answers-of-tables/SET.jsonl`: the study can be stopped at any time
 and goes on from there, and several processes may do different sets at once, `python -m studies.tables 'car prices'
 pigs`. All of it takes some three hours of one core, nearly all for tuning. What the rivals of the network reach
-does not depend on it: `python -m studies.tables store` keeps it with the results, and with it those of all sets that are
+does not depend on it: `python -m studies.tables store` keeps it with the results, and those of all sets that are
 complete.
 """
 

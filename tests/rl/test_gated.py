@@ -9,21 +9,24 @@ from torch import Tensor
 from quickstudy.errors import ModelError
 from quickstudy.rl.agents.gated import gated, gated_sequence
 
-STEPS, WIDTH = 7, 4
+STEPS, WIDTH, FEATURES = 7, 4, 3
 
 
 def drawn() -> tuple[Tensor, ...]:
+    """z, the weights of what enters and of the state, which steps keep the state, and what it begins with."""
     draw = torch.Generator().manual_seed(0)
-    shapes = (STEPS, 3 * WIDTH), (3 * WIDTH, WIDTH), (3 * WIDTH,)
-    entering, weight, bias = (torch.randn(s, generator=draw, dtype=torch.float64, requires_grad=True) for s in shapes)
+    shapes = (STEPS, FEATURES), (3 * WIDTH, FEATURES), (3 * WIDTH,), (3 * WIDTH, WIDTH), (3 * WIDTH,)
+    moving = (torch.randn(shape, generator=draw, dtype=torch.float64, requires_grad=True) for shape in shapes)
     stays = torch.tensor([1.0, 1, 1, 0, 1, 1, 1], dtype=torch.float64)
-    return entering, weight, bias, stays, torch.linspace(-1, 1, WIDTH, dtype=torch.float64)
+    return *moving, stays, torch.linspace(-1, 1, WIDTH, dtype=torch.float64)
 
 
-def by_steps(entering: Tensor, weight: Tensor, bias: Tensor, stays: Tensor, begin: Tensor) -> Tensor:
+def by_steps(
+    z: Tensor, enter: Tensor, entering: Tensor, weight: Tensor, bias: Tensor, stays: Tensor, begin: Tensor
+) -> Tensor:
     h, states = begin, []
-    for t in range(len(entering)):
-        h = gated(entering[t], h * stays[t], weight, bias)
+    for t in range(len(z)):
+        h = gated(z[t] @ enter.T + entering, h * stays[t], weight, bias)
         states.append(h)
     return torch.stack(states)
 
@@ -33,13 +36,13 @@ def test_a_sequence_is_its_steps() -> None:
 
 
 def test_the_unit_is_that_of_torch() -> None:
-    _, weight, bias, _, _ = drawn()
-    cell = torch.nn.GRUCell(3, WIDTH, dtype=torch.float64)
+    _, enter, entering, weight, bias, _, _ = drawn()
+    cell = torch.nn.GRUCell(FEATURES, WIDTH, dtype=torch.float64)
     with torch.no_grad():
-        cell.weight_hh.copy_(weight)
-        cell.bias_hh.copy_(bias)
-    x, h = torch.randn(5, 3, dtype=torch.float64), torch.randn(5, WIDTH, dtype=torch.float64)
-    torch.testing.assert_close(gated(x @ cell.weight_ih.T + cell.bias_ih, h, weight, bias), cell(x, h))
+        for own, given in zip(cell.parameters(), (enter, weight, entering, bias), strict=True):
+            own.copy_(given)
+    x, h = torch.randn(5, FEATURES, dtype=torch.float64), torch.randn(5, WIDTH, dtype=torch.float64)
+    torch.testing.assert_close(gated(x @ enter.T + entering, h, weight, bias), cell(x, h))
 
 
 def test_its_gradient_is_that_of_finite_differences() -> None:
@@ -48,16 +51,18 @@ def test_its_gradient_is_that_of_finite_differences() -> None:
 
 
 def test_tasks_at_once_are_tasks_one_by_one() -> None:
-    _, weight, bias, stays, begin = drawn()
-    entering = torch.randn(5, STEPS, 3 * WIDTH, dtype=torch.float64, requires_grad=True)
+    _, *rest = drawn()
+    z = torch.randn(5, STEPS, FEATURES, dtype=torch.float64, requires_grad=True)
     both = []
     for function in (gated_sequence, by_steps):
-        found = torch.func.vmap(function, in_dims=(0, None, None, None, None))(entering, weight, bias, stays, begin)
-        both.append((found, *torch.autograd.grad(found.square().sum(), (entering, weight, bias))))
+        found = torch.func.vmap(function, in_dims=(0, *[None] * 6))(z, *rest)
+        both.append((found, *torch.autograd.grad(found.square().sum(), (z, *rest[:4]))))
     torch.testing.assert_close(both[0], both[1])
 
 
 def test_weights_of_each_task_are_refused() -> None:
-    entering, weight, bias, stays, begin = drawn()
+    z, enter, entering, weight, *rest = drawn()
     with pytest.raises(ModelError, match="vectorize='loop'"):
-        torch.func.vmap(gated_sequence, in_dims=(None, 0, None, None, None))(entering, weight[None], bias, stays, begin)
+        torch.func.vmap(gated_sequence, in_dims=(None, None, None, 0, *[None] * 3))(
+            z, enter, entering, weight[None], *rest
+        )

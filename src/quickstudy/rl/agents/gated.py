@@ -25,40 +25,48 @@ def gated(entering: Tensor, h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return torch.lerp(candidate, h, z)
 
 
-def gated_sequence(entering: Tensor, weight: Tensor, bias: Tensor, stays: Tensor, begin: Tensor) -> Tensor:
-    """`gated` over the steps of a sequence from `begin` (width,), a constant: (T, width) for entering (T, 3 width).
+def gated_sequence(
+    z: Tensor, enter: Tensor, entering: Tensor, weight: Tensor, bias: Tensor, stays: Tensor, begin: Tensor
+) -> Tensor:
+    """`gated` over the steps of a sequence z (T, features) from `begin` (width,), a constant: (T, width).
 
+    enter, entering: (3 width, features) and (3 width,), of what an input gives; weight, bias: of what the state gives.
     stays: (T,) of 0 and 1, what the state is multiplied by before each step. Differentiable once.
     """
-    states: Tensor = _Sequence.apply(entering, weight, bias, stays, begin)[0]  # type: ignore[no-untyped-call]
+    states: Tensor = _Sequence.apply(z, enter, entering, weight, bias, stays, begin)[0]  # type: ignore[no-untyped-call]
     return states
 
 
 class _Sequence(torch.autograd.Function):
-    """States (T, …, width), and what the backward pass needs; time comes first, lanes are in between."""
+    """States (T, …, width), and what the backward pass needs; time comes first, lanes are in between.
+
+    What inputs give is made here as well: it is large, and so never laid out anew.
+    """
 
     @staticmethod
-    def forward(entering: Tensor, weight: Tensor, bias: Tensor, stays: Tensor, begin: Tensor) -> tuple[Tensor, ...]:
-        count, width = len(entering), weight.shape[1]
-        states = entering.new_empty((count, *entering.shape[1:-1], width))
-        before = torch.empty_like(states)
-        gates = entering.new_empty((count, *entering.shape[1:-1], 2 * width))
-        candidates, again = torch.empty_like(states), torch.empty_like(states)
+    def forward(
+        z: Tensor, enter: Tensor, entering: Tensor, weight: Tensor, bias: Tensor, stays: Tensor, begin: Tensor
+    ) -> tuple[Tensor, ...]:
+        width, lanes = weight.shape[1], z.shape[:-1]
+        given = torch.addmm(entering, z.reshape(-1, z.shape[-1]), enter.T).view(*lanes, 3 * width)
+        states = given.new_empty((*lanes, width))
+        before, candidates, again = (torch.empty_like(states) for _ in range(3))
+        gates = given.new_empty((*lanes, 2 * width))
         transposed = weight.T
-        for t in range(count):
+        for t in range(len(given)):
             h = before[t]
             torch.mul(states[t - 1] if t else begin, stays[t][..., None], out=h)
             told = torch.addmm(bias, h.reshape(-1, width), transposed).view(*h.shape[:-1], 3 * width)
-            torch.add(entering[t, ..., : 2 * width], told[..., : 2 * width], out=gates[t]).sigmoid_()
+            torch.add(given[t, ..., : 2 * width], told[..., : 2 * width], out=gates[t]).sigmoid_()
             again[t] = told[..., 2 * width :]
-            torch.addcmul(entering[t, ..., 2 * width :], gates[t, ..., :width], again[t], out=candidates[t]).tanh_()
+            torch.addcmul(given[t, ..., 2 * width :], gates[t, ..., :width], again[t], out=candidates[t]).tanh_()
             torch.lerp(candidates[t], h, gates[t, ..., width:], out=states[t])
         return states, before, gates, candidates, again
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        _, weight, _, stays, _ = inputs
-        ctx.save_for_backward(weight, stays, *output[1:])
+        z, enter, _, weight, _, stays, _ = inputs
+        ctx.save_for_backward(z, enter, weight, stays, *output[1:])
         ctx.mark_non_differentiable(*output[1:])
         ctx.set_materialize_grads(False)
 
@@ -66,39 +74,37 @@ class _Sequence(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, above: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
         if above is None:
-            return None, None, None, None, None
-        weight, stays, before, gates, candidates, again = ctx.saved_tensors
+            return (None,) * 7
+        z, enter, weight, stays, before, gates, candidates, again = ctx.saved_tensors
         width = weight.shape[1]
-        told = gates.new_empty(*gates.shape[:-1], 3 * width)
-        entering = torch.empty_like(told)
+        given = gates.new_empty(*gates.shape[:-1], 3 * width)
+        told = torch.empty_like(given)
         below = torch.zeros_like(above[0])
         for t in range(len(above) - 1, -1, -1):
             slope = above[t] + below
-            r, z = gates[t].chunk(2, -1)
-            candidate = torch.ops.aten.tanh_backward(torch.addcmul(slope, slope, z, value=-1), candidates[t])
-            entering[t, ..., width : 2 * width] = slope * (before[t] - candidates[t])
-            entering[t, ..., :width] = candidate * again[t]
-            entering[t, ..., : 2 * width] = torch.ops.aten.sigmoid_backward(entering[t, ..., : 2 * width], gates[t])
-            entering[t, ..., 2 * width :] = candidate
-            told[t, ..., : 2 * width] = entering[t, ..., : 2 * width]
+            r, keeps = gates[t].chunk(2, -1)
+            candidate = torch.ops.aten.tanh_backward(torch.addcmul(slope, slope, keeps, value=-1), candidates[t])
+            given[t, ..., :width] = candidate * again[t]
+            given[t, ..., width : 2 * width] = slope * (before[t] - candidates[t])
+            given[t, ..., : 2 * width] = torch.ops.aten.sigmoid_backward(given[t, ..., : 2 * width], gates[t])
+            given[t, ..., 2 * width :] = candidate
+            told[t, ..., : 2 * width] = given[t, ..., : 2 * width]
             torch.mul(candidate, r, out=told[t, ..., 2 * width :])
-            below = torch.addmm((slope * z).view(-1, width), told[t].view(-1, 3 * width), weight).view_as(slope)
+            below = torch.addmm((slope * keeps).view(-1, width), told[t].view(-1, 3 * width), weight).view_as(slope)
             below *= stays[t][..., None]
-        flat = told.view(-1, 3 * width)
-        return entering, flat.T @ before.reshape(-1, width), flat.sum(0), None, None
+        flat, of_state = given.view(-1, 3 * width), told.view(-1, 3 * width)
+        into = (flat @ enter).view_as(z) if ctx.needs_input_grad[0] else None
+        of_enter = flat.T @ z.reshape(-1, z.shape[-1]), flat.sum(0)
+        return into, *of_enter, of_state.T @ before.reshape(-1, width), of_state.sum(0), None, None
 
     @staticmethod
-    def vmap(info: Any, in_dims: tuple[int | None, ...], *given: Tensor) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
-        if in_dims[1] is not None or in_dims[2] is not None:
+    def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Tensor) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
+        if any(axis is not None for axis in in_dims[1:5]):
             raise ModelError("A recurrent agent's weights are the same for all tasks of a batch. Use vectorize='loop'.")
-        entering, weight, bias, stays, begin = given
+        z, *weights, stays, begin = inputs
         count = info.batch_size
-        entering = (
-            entering.movedim(in_dims[0], 1) if in_dims[0] is not None else entering[:, None].expand(-1, count, -1)
-        )
-        stays = stays.movedim(in_dims[3], 1) if in_dims[3] is not None else stays[:, None].expand(-1, count)
-        begin = begin.movedim(in_dims[4], 0) if in_dims[4] is not None else begin.expand(count, -1)
-        found: tuple[Tensor, ...] = _Sequence.apply(  # type: ignore[no-untyped-call]
-            entering.contiguous(), weight, bias, stays, begin
-        )
+        z = z.movedim(in_dims[0], 1).contiguous() if in_dims[0] is not None else z[:, None].expand(-1, count, -1)
+        stays = stays.movedim(in_dims[5], 1) if in_dims[5] is not None else stays[:, None].expand(-1, count)
+        begin = begin.movedim(in_dims[6], 0) if in_dims[6] is not None else begin.expand(count, -1)
+        found: tuple[Tensor, ...] = _Sequence.apply(z, *weights, stays, begin)  # type: ignore[no-untyped-call]
         return found, (1,) * len(found)

@@ -35,13 +35,13 @@ class GatedPolicy(nn.Module):
         self.head = nn.Linear(width, outputs)
 
     def forward(self, request: dict[str, Any]) -> Any:
-        entering = self.enter(self.encoder(request["x"]).flatten(1))
+        z = self.encoder(request["x"]).flatten(1)
         weight, bias = self.again.weight, self.again.bias
         if "h" in request:
-            h = gated(entering, request["h"], weight, bias)
+            h = gated(self.enter(z), request["h"], weight, bias)
             return self.head(h), h
-        stays = request["stays"] if "stays" in request else torch.ones_like(entering[:, 0])
-        h = gated_sequence(entering, weight, bias, stays, request["begin"])
+        stays = request["stays"] if "stays" in request else torch.ones_like(z[:, 0])
+        h = gated_sequence(z, self.enter.weight, self.enter.bias, weight, bias, stays, request["begin"])
         return self.head(h), h
 
 
