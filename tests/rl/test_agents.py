@@ -14,7 +14,7 @@ from torch import Tensor
 import quickstudy as qs
 from quickstudy.cli import main
 from quickstudy.engine import Engine
-from quickstudy.episode import State, task
+from quickstudy.episode import State, leaves, task
 from quickstudy.errors import ConfigError, DataError, ShapeError
 from quickstudy.registry import learners, models, sources
 from quickstudy.rl import Bandit, GridWorld, PointRobot, only
@@ -22,6 +22,7 @@ from quickstudy.rl.environment import Step
 from quickstudy.rl.play import Stage
 from quickstudy.rl.source import EnvironmentSource
 from quickstudy.testing import check_source
+from quickstudy.training.build import build
 
 PLAIN: dict[str, Any] = {
     "ways": 1, "validate_every": 10, "validation_episodes": 20, "compile": "off", "clip": 0.5, "device": "cpu",
@@ -269,3 +270,15 @@ def test_an_agent_is_adapted_to_an_environment_of_gymnasium_by_its_id(tmp_path: 
         qs.train(replace(qs.recipes.sinusoid_maml(), iterations=0), out=tmp_path / "s", quiet=True).adapt(
             torch.zeros(3, 1), torch.zeros(3, 1), episodes=3
         )
+
+
+@pytest.mark.parametrize("config", [remembers("gridworld", queries=2), descends()], ids=["rl2", "maml-rl"])
+def test_training_keeps_the_order_of_steps(config: qs.RunConfig) -> None:
+    """What a run trains and is evaluated on are the source's own episodes: shuffled steps teach a memory nothing."""
+    parts = build(config)
+    learner, params = parts.engine.learner, parts.engine.learner.init(torch.Generator().manual_seed(0))
+    for source, sampling in ((parts.training, config.train_sampling), (parts.source, config.sampling)):
+        own = config.tasks.build().seeded(config.seed).sampled(sampling).under(learner, params)
+        seen = source.under(learner, params).episodes("train", torch.arange(2))
+        for ours, theirs in zip(leaves(own.episodes("train", torch.arange(2))), leaves(seen), strict=True):
+            assert torch.equal(ours, theirs)

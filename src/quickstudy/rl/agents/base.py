@@ -54,7 +54,7 @@ class Agent(Learner):
 
     @property
     def exchangeable(self) -> bool:
-        return False
+        return True  # steps have an order of their own, and nothing may change it
 
     @abstractmethod
     def blank(self) -> Self:

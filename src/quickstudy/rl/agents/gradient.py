@@ -130,10 +130,6 @@ class PolicyGradientAgent(GradientLearner, Agent):
 
     # Learning
 
-    @property
-    def exchangeable(self) -> bool:
-        return False
-
     def one_step(self, params: Params, state: State, examples: Examples) -> State:
         """ψ after one more step, on the episodes that were played for it."""
         return GradientLearner.step(self, params, state, examples)
