@@ -162,8 +162,14 @@ class Learner(ABC):
 
     @property
     def exchangeable(self) -> bool:
-        """True if the order of the support examples does not matter. The others are given them in random order."""
+        """True if the order of the support examples does not matter. The others are given them in random order, unless
+        they are `ordered`."""
         return True
+
+    @property
+    def ordered(self) -> bool:
+        """True if examples have an order of their own, as steps have, which nothing may change."""
+        return False
 
     @property
     def symmetric(self) -> bool:

@@ -99,10 +99,10 @@ def build(
             )
         shaped = PartlyLabelled.of(shaped, config.unlabelled, config.distractors)
         training = PartlyLabelled.of(training, config.unlabelled, config.distractors)
-    ordered = not learner.exchangeable
-    shaped = transformed(shaped, shuffle_order=ordered)
+    shuffled = not learner.exchangeable and not learner.ordered
+    shaped = transformed(shaped, shuffle_order=shuffled)
     training = transformed(
-        training, shuffle_labels=config.shuffle_labels, target_offset=config.target_offset, shuffle_order=ordered
+        training, shuffle_labels=config.shuffle_labels, target_offset=config.target_offset, shuffle_order=shuffled
     )
     return Parts(shaped, training, _engine(learner, device, config), stored)
 

@@ -54,7 +54,11 @@ class Agent(Learner):
 
     @property
     def exchangeable(self) -> bool:
-        return True  # steps have an order of their own, and nothing may change it
+        return False
+
+    @property
+    def ordered(self) -> bool:
+        return True
 
     @abstractmethod
     def blank(self) -> Self:
