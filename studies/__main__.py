@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from studies import (
+    agents,
     averages,
     choosing,
     connected,
@@ -27,6 +28,7 @@ from studies import (
 )
 
 STUDIES = {
+    "agents": agents.agents,
     "starts": memory.starts,
     "lifelong": memory.lifelong,
     "recall": recall.recall,

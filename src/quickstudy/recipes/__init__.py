@@ -1,6 +1,6 @@
 """Recipes: plain functions that return a whole run, with every number needed to repeat what we publish."""
 
-from quickstudy.recipes.agents import rl_bandit, rl_gridworld, rl_point_maml
+from quickstudy.recipes.agents import rl_bandit, rl_gridworld, rl_mdp, rl_point_maml
 from quickstudy.recipes.demo import demo, demo_glyphs
 from quickstudy.recipes.omniglot import (
     omniglot_lake,
@@ -46,6 +46,7 @@ __all__ = [
     "photos",
     "rl_bandit",
     "rl_gridworld",
+    "rl_mdp",
     "rl_point_maml",
     "rows",
     "rows_numbers",

@@ -8,21 +8,22 @@ from quickstudy.registry import Part, learners, models, recipes, sources
 from quickstudy.training.config import RunConfig
 
 
-def _remembering(name: str, tasks: Part[Any], episodes: int, **options: Any) -> RunConfig:
-    """RL² on whole trials: each step's data is gone through three times, in four parts."""
-    given = {"iterations": 600, "meta_batch": 1024, "reuse": 3, "parts": 4, "lr": 2e-3, "clip": 0.5} | options
+def _remembering(name: str, tasks: Part[Any], episodes: int, unit: float, **options: Any) -> RunConfig:
+    """RL² on whole trials: each step's data is gone through three times, in four parts. unit: about what a trial
+    brings."""
+    given = {"iterations": 300, "meta_batch": 1024, "reuse": 3, "parts": 4, "lr": 2e-3, "clip": 0.5} | options
     return RunConfig(
         name=name,
         tasks=tasks,
         model=models.part("mlp", width=32, depth=1),
-        learner=learners.part("rl2", width=64, discount=1.0, trace=1.0, entropy=0.01, value=0.1),
+        learner=learners.part("rl2", width=64, discount=1.0, trace=1.0, unit=unit),
         ways=1,
         shots=episodes,
         queries=episodes,
         schedule="CosineAnnealingLR",
-        validate_every=100,
+        validate_every=50,
         validation_episodes=1000,
-        checkpoint_every=100,
+        checkpoint_every=50,
         compile="off",
         **given,
     )
@@ -31,13 +32,19 @@ def _remembering(name: str, tasks: Part[Any], episodes: int, **options: Any) -> 
 @recipes.register("rl-bandit")
 def rl_bandit() -> RunConfig:
     """RL² on bandits of five arms, ten pulls each (Duan et al. 2016)."""
-    return _remembering("rl-bandit", sources.part("bandit", arms=5), episodes=10)
+    return _remembering("rl-bandit", sources.part("bandit", arms=5), episodes=10, unit=5.0)
 
 
 @recipes.register("rl-gridworld")
 def rl_gridworld() -> RunConfig:
     """RL² on a grid of 5 by 5 cells with a hidden goal, four episodes of 15 steps (Zintgraf et al. 2020)."""
-    return _remembering("rl-gridworld", sources.part("gridworld"), episodes=4)
+    return _remembering("rl-gridworld", sources.part("gridworld"), episodes=4, unit=10.0)
+
+
+@recipes.register("rl-mdp")
+def rl_mdp() -> RunConfig:
+    """RL² on random decision processes of ten states and five actions, ten episodes of ten steps (Duan et al. 2016)."""
+    return _remembering("rl-mdp", sources.part("tabular-mdp"), episodes=10, unit=50.0, meta_batch=512)
 
 
 @recipes.register("rl-point-maml")
