@@ -8,6 +8,7 @@ from typing import Any
 
 from quickstudy.storage.atomic import write_atomically
 from quickstudy.storage.json import read_json
+from studies.agents_page import agents
 from studies.common import RESULTS, interval, slope
 from studies.encoders_page import encoders, frozen, networks
 from studies.lines_page import continued, lines
@@ -200,7 +201,7 @@ SECTIONS = {
     for f in (
         starts, lifelong, recall, writers, fedavg, soup, backends, domains, gp, tables, mixed, online, lines,
         optimizers, encoders, networks, frozen, texts, scratch, samples, sounds, connected, masks,
-        unlabelled, choosing, many,
+        unlabelled, choosing, many, agents,
     )
 } | {"many-scratch": many_scratch, "many-adapters": many_adapters}  # fmt: skip
 
