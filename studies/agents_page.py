@@ -35,9 +35,9 @@ def agents(found: dict[str, Any]) -> str:
     """What agents make of their first episodes."""
     text = f"""## Agents
 
-The return of an episode over {found["episodes"]} test environments, the mean of {len(found["seeds"])} seeds of training;
-intervals are those of one seed. The best there is is computed: of bandits over all that can have been seen, of the grid
-over all walks; of the grid all 24 goals are met in training.
+The return of an episode over {found["episodes"]} test environments, the mean of {len(found["seeds"])} seeds of
+training; intervals are those of one seed. The best there is is computed: of bandits over all that can have been seen,
+of the grid over all walks. All 24 goals of the grid are met in training.
 """
     text += "".join(_trial(name, found[recipe]) for recipe, name in _NAMES.items() if recipe in found)
     if point := found.get("rl-point-maml"):

@@ -8,15 +8,19 @@ from quickstudy.registry import Part, learners, models, recipes, sources
 from quickstudy.training.config import RunConfig
 
 
-def _remembering(name: str, tasks: Part[Any], episodes: int, unit: float, **options: Any) -> RunConfig:
-    """RL² on whole trials: each step's data is gone through three times, in four parts. unit: about what a trial
-    brings."""
+def _remembering(
+    name: str, tasks: Part[Any], episodes: int, unit: float, horizon: float = 1.0, **options: Any
+) -> RunConfig:
+    """RL² on whole trials: each step's data is gone through three times, in four parts.
+
+    unit: about what values are. horizon: γ and λ; below 1 where what is far ahead is mostly noise.
+    """
     given = {"iterations": 300, "meta_batch": 1024, "reuse": 3, "parts": 4, "lr": 2e-3, "clip": 0.5} | options
     return RunConfig(
         name=name,
         tasks=tasks,
         model=models.part("mlp", width=32, depth=1),
-        learner=learners.part("rl2", width=64, discount=1.0, trace=1.0, unit=unit),
+        learner=learners.part("rl2", width=64, discount=horizon, trace=horizon, unit=unit),
         ways=1,
         shots=episodes,
         queries=episodes,
@@ -44,7 +48,7 @@ def rl_gridworld() -> RunConfig:
 @recipes.register("rl-mdp")
 def rl_mdp() -> RunConfig:
     """RL² on random decision processes of ten states and five actions, ten episodes of ten steps (Duan et al. 2016)."""
-    return _remembering("rl-mdp", sources.part("tabular-mdp"), episodes=10, unit=50.0, meta_batch=512)
+    return _remembering("rl-mdp", sources.part("tabular-mdp"), episodes=10, unit=5.0, horizon=0.9, lr=5e-3)
 
 
 @recipes.register("rl-point-maml")
