@@ -20,6 +20,7 @@ COMMANDS = {
     "evaluate": "measure a run on tasks it has never seen",
     "tasks": "which training classes or domains help which held-out ones, and which hurt",
     "adapt": "learn a new task: a folder with one sub-folder per class, a CSV file of rows, or a time series",
+    "watch": "an agent in a new environment, before and after it has learned, as an animated picture",
     "predict": "name classes, tell numbers or forecast with an adapted model",
     "memory": "remember solved tasks, and start new ones from the nearest: build, list, show, search, adapt, prune …",
     "average": "make one run of several, by a greedy soup or a mean",

@@ -70,6 +70,13 @@ class Environment(ABC):
     def step(self, task: State, state: State, action: Tensor, keys: Tensor) -> Step:
         """What an action (n,), or (n, D) of numbers, leads to; those outside of what is allowed are cut to it."""
 
+    def picture(self, task: State, state: State) -> Tensor:
+        """What lanes look like to people, (n, height, width, 3) in [0, 1]; ConfigError where nothing draws them."""
+        raise ConfigError(
+            f"{type(self).__name__} cannot be drawn: nothing says what it looks like. Give it a method picture(task, "
+            "state)."
+        )
+
     def optimum(self, episodes: int) -> float | None:
         """The expected return of an episode, the mean over so many of a trial, of the best agent that there can be;
         None where it is not known."""

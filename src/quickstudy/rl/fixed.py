@@ -43,6 +43,9 @@ class Fixed(Environment):
     def observe(self, task: State, state: State) -> Tensor:
         return self.environment.observe(task, state)
 
+    def picture(self, task: State, state: State) -> Tensor:
+        return self.environment.picture(task, state)
+
     def step(self, task: State, state: State, action: Tensor, keys: Tensor) -> Step:
         return self.environment.step(task, state, action, keys)
 

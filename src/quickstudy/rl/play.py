@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -55,7 +55,10 @@ class Stage:
     def lanes(self, count: int) -> Stage:
         """Each task so many times in a row, with chance of its own."""
         task = {name: value.repeat_interleave(count, 0) for name, value in self.task.items()}
-        return Stage(self.environment, task, rng.split(self.keys, count).flatten(), self.spec)
+        return replace(self, task=task, keys=rng.split(self.keys, count).flatten())
+
+    def saw(self, state: State, episode: Tensor, reward: Tensor, there: Tensor) -> None:
+        """Told of each step: the state before it, and the episode (n,), reward (n,) and lanes (n,) that it is of."""
 
     @property
     def _format(self) -> Any:
@@ -96,6 +99,7 @@ class Stage:
             timed = (clock >= environment.horizon) & ~step.ended
             over = step.ended | timed
             after = self._value_after(policy, memory, step.state, action, step.reward, timed, prediction)
+            self.saw(state, episode, step.reward, there)
             rows.append((x, prediction, action, step.reward, episode, step.ended, timed, there, after))
             before, reward, first = actions.code(action, step.reward.dtype), step.reward, over
             if apart:

@@ -13,10 +13,12 @@ from quickstudy.hints import Size
 from quickstudy.registry import sources, targets
 from quickstudy.rl.environment import Environment, Step
 from quickstudy.rl.optimal import belief_optimal
+from quickstudy.rl.pictures import AGENT, WALL, cells, discs
 from quickstudy.rl.source import EnvironmentSource
 from quickstudy.targets import Target
 
 _LARGEST = 5  # cells to a side of grids that are searched in seconds
+_CELL = 24  # pixels
 _STEPS = ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1))
 
 
@@ -60,6 +62,15 @@ class GridWorld(Environment):
 
     def observe(self, task: State, state: State) -> Tensor:
         return state["place"].float() / max(self.size - 1, 1)
+
+    def picture(self, task: State, state: State) -> Tensor:
+        lane, goal = torch.arange(len(task["goal"])), task["goal"]
+        planes = torch.zeros(len(goal), 3, self.size, self.size)
+        planes[lane, 2, goal // self.size, goal % self.size] = 1.0
+        picture = cells(planes, _CELL)
+        y, x = (state["place"].cpu().float() * _CELL + _CELL / 2).unbind(1)
+        picture[:, ::_CELL] = picture[:, :, ::_CELL] = torch.tensor(WALL)
+        return discs(picture, x, y, 0.35 * _CELL, AGENT)
 
     def step(self, task: State, state: State, action: Tensor, keys: Tensor) -> Step:
         moves = torch.tensor(_STEPS, device=action.device)

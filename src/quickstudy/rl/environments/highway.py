@@ -17,6 +17,7 @@ from quickstudy.registry import sources, targets
 from quickstudy.rl.environment import Environment, Step
 from quickstudy.rl.environments.idm import LENGTH, STANDSTILL
 from quickstudy.rl.environments.traffic import Drivers, distances, moved, order, touched, wishes
+from quickstudy.rl.pictures import AGENT, OTHER, WALL, boxes, canvas
 from quickstudy.rl.source import EnvironmentSource
 from quickstudy.targets import Target
 
@@ -29,6 +30,7 @@ _AT_FIRST, _SLOW = 20.0, 5.0  # m/s
 _RESPONSE, _LIMITS = 0.6, (-5.0, 4.0)  # s, and m/s²
 _WIDTH = 10.0  # m/s, this far from the speed that pays nothing is paid for it
 _PACE, _SIDE = 0.8, 0.2
+_WIDE, _LONG = 16, 120  # pixels of a lane, and of what is seen to one side
 _SIGHT = 100.0  # m
 _UNIT = 20.0  # m/s, of differences of speed
 _SPREAD = 0.2  # how far the speeds that drivers of one task want lie apart
@@ -182,6 +184,19 @@ class Highway(Environment):
         beside = torch.stack([lane[:, 0], task["lanes"] - 1 - lane[:, 0]], 1) / (MOST_LANES - 1)
         own = torch.stack([speed[:, 0], state["target"]], 1) / FASTEST
         return torch.cat([own, beside, around.flatten(1)], 1)
+
+    def picture(self, task: State, state: State) -> Tensor:
+        """From above, 100 m to either side of the own car, which stays in the middle."""
+        x, lane, ring = (one.cpu().float() for one in (state["x"], state["lane"], self._ring(task)))
+        picture = canvas(len(x), 4 * _WIDE, 2 * _LONG, torch.device("cpu"))
+        beyond = torch.arange(4 * _WIDE)[None] >= _WIDE * task["lanes"].cpu()[:, None]
+        picture = torch.where(beyond[:, :, None, None], torch.tensor(WALL), picture)
+        ahead = (x - x[:, :1] + ring[:, None] / 2) % ring[:, None] - ring[:, None] / 2
+        for car in range(x.shape[1] - 1, -1, -1):
+            across = _WIDE * (lane[:, car] + 0.5)
+            colour = OTHER if car else AGENT
+            picture = boxes(picture, _LONG * (1 + ahead[:, car] / _SIGHT), across, 10.0, 8.0, colour)
+        return picture
 
     def read(self, x: Tensor) -> Seen:
         """What an observation (n, 22 or more) says; what follows it, as of the past, is left out."""

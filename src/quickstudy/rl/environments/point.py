@@ -14,9 +14,11 @@ from quickstudy.episode import State
 from quickstudy.hints import Size
 from quickstudy.registry import sources, targets
 from quickstudy.rl.environment import Environment, Step
+from quickstudy.rl.pictures import AGENT, GOAL, canvas, discs
 from quickstudy.rl.source import EnvironmentSource
 from quickstudy.targets import Target
 
+_PIXELS = 160
 Goals = Literal["square", "half-circle"]
 
 
@@ -55,6 +57,13 @@ class PointRobot(Environment):
 
     def observe(self, task: State, state: State) -> Tensor:
         return state["place"]
+
+    def picture(self, task: State, state: State) -> Tensor:
+        picture = canvas(len(state["place"]), _PIXELS, _PIXELS, state["place"].device)
+        for place, radius, colour in ((task["goal"], 6.0, GOAL), (state["place"], 4.0, AGENT)):
+            x, y = (_PIXELS / 2 + 0.4 * _PIXELS * place / (0.5 if self.goals == "square" else 1.0)).unbind(1)
+            picture = discs(picture, x, _PIXELS - y, radius, colour)
+        return picture
 
     def step(self, task: State, state: State, action: Tensor, keys: Tensor) -> Step:
         place = state["place"] + self.reach * action.clamp(-1, 1)

@@ -22,6 +22,7 @@ from quickstudy.rl.environments.arcade.cross import Cross
 from quickstudy.rl.environments.arcade.rules import combinations, rules
 from quickstudy.rl.environments.arcade.shoot import Shoot
 from quickstudy.rl.environments.arcade.snake import Snake
+from quickstudy.rl.pictures import cells
 from quickstudy.rl.source import EnvironmentSource
 from quickstudy.targets import Target
 
@@ -29,6 +30,7 @@ Name = Literal["catch", "cross", "snake", "bricks", "shoot"]
 GAMES: dict[Name, Game] = {
     "catch": Catch(), "cross": Cross(), "snake": Snake(), "bricks": Bricks(), "shoot": Shoot(),
 }  # fmt: skip
+_CELL = 16  # pixels
 _STICKS, _GAME = range(2)
 
 
@@ -108,6 +110,9 @@ class Arcade(Environment):
         cell = torch.where(kind == NOTHING, count, cell)
         seen = torch.zeros(len(kind), count + 1, device=kind.device).scatter_(1, cell, 1.0)
         return seen[:, :count].reshape(-1, *self.observation)
+
+    def picture(self, task: State, state: State) -> Tensor:
+        return cells(self.observe(task, state).cpu(), _CELL)
 
     def oracle(self, task: State, state: State) -> Tensor:
         """Good actions (n,) of one who knows what cannot be seen; sticky ones are not reckoned with."""
