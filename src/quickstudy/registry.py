@@ -36,13 +36,15 @@ T = TypeVar("T", bound=Traits)
 class LearnerTraits(Traits):
     """head: its network ends in one output for each class or number. pretrains: it trains on all classes at once.
 
-    context: its network has a context vector beside the input. dense: it answers for each pixel, of masks alone.
+    context: its network has a context vector beside the input. dense: it answers for each pixel, of masks alone. acts:
+    it learns from what it does in environments.
     """
 
     head: bool = False
     pretrains: bool = False
     context: bool = False
     dense: bool = False
+    acts: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,8 +16,9 @@ from quickstudy.cli import main
 from quickstudy.engine import Engine
 from quickstudy.episode import State, leaves, task
 from quickstudy.errors import ConfigError, DataError, ShapeError
-from quickstudy.registry import learners, models, sources
+from quickstudy.registry import learners, models, sources, targets
 from quickstudy.rl import Bandit, GridWorld, PointRobot, only
+from quickstudy.rl.baselines import linear_values
 from quickstudy.rl.environment import Step
 from quickstudy.rl.play import Stage
 from quickstudy.rl.source import EnvironmentSource
@@ -174,6 +175,8 @@ def test_an_adapted_agent_acts_and_is_saved(run: qs.Run, tmp_path: Path) -> None
     assert model.provenance["support"] == 3
     paid = (0.0, 1.0, 0.0, 1.0)
     done = [model.act([1.0], reward) for reward in paid]
+    with pytest.raises(DataError, match="learns from rewards"):
+        model.act([1.0])
     assert all(action in range(5) for action in done)
     other = qs.Model.load(model.save(tmp_path / "model"))
     assert [other.act([1.0], reward) for reward in paid] == done
@@ -282,3 +285,38 @@ def test_training_keeps_the_order_of_steps(config: qs.RunConfig) -> None:
         seen = source.under(learner, params).episodes("train", torch.arange(2))
         for ours, theirs in zip(leaves(own.episodes("train", torch.arange(2))), leaves(seen), strict=True):
             assert torch.equal(ours, theirs)
+
+
+def test_what_the_last_step_brought_is_not_forgotten(run: qs.Run) -> None:
+    """A single pull that paid, and one that did not, make two agents."""
+    states = [run.adapt(only(Bandit(arms=5), arms=[chance] * 5), episodes=1).state for chance in (0.0, 1.0)]
+    assert torch.equal(states[0]["h"], states[1]["h"])  # the memory is told at the step that follows
+    assert [float(state["paid"]) for state in states] == [0.0, 1.0]
+    assert states[0]["done"].sum() == 1
+
+
+def test_what_an_estimator_would_leave_out_is_refused() -> None:
+    config = descends(learner={"explore": 1.0})
+    with pytest.raises(ConfigError, match="would leave the rest out"):
+        qs.train(replace(config, metagrad="first_order"), quiet=True)
+
+
+def test_layers_that_make_another_policy_are_refused() -> None:
+    source = sources.make("arcade").sampled(qs.Sampling(1, 1, 1))
+    with pytest.raises(ConfigError, match="BatchNorm"):
+        learners["rl2"](torch.nn.Sequential(torch.nn.BatchNorm2d(11), torch.nn.Flatten()), source.spec)
+    with pytest.raises(ConfigError, match="past=True"):
+        learners["rl2"](torch.nn.Flatten(), sources.make("point-robot").spec)
+
+
+def test_anything_is_done_with_equal_chance() -> None:
+    target = targets.make("actions", size=2, low=0.0, high=4.0)
+    drawn = target.anything(torch.arange(4000))
+    assert 0 <= float(drawn.min()) < 0.1 and 3.9 < float(drawn.max()) < 4 and abs(float(drawn.mean()) - 2) < 0.1
+
+
+def test_few_steps_are_not_explained_away() -> None:
+    """With more numbers in what is seen than steps, values that fit each return would leave no advantage."""
+    returns = torch.randn(1, 2, 6, generator=torch.Generator().manual_seed(0))
+    values = linear_values(torch.randn(1, 2, 6, 40), returns, torch.ones(1, 2, 6, dtype=torch.bool))
+    assert float((returns - values).std()) > 0.3 * float(returns.std())

@@ -342,5 +342,6 @@ def test_several_episodes_of_all_games_follow_each_other() -> None:
     assert played.x.shape[2:] == (KINDS + MOVES + 2, SIZE, SIZE) and torch.isfinite(played.reward).all()
     assert (played.episode[:, -1] >= 2).all() and played.ended.any() and played.timed.any()
     first = played.x[:, :, -1, 0, 0].bool()
-    assert torch.equal(first[:, 1:], (played.ended | played.timed)[:, :-1]) and first[:, 0].all()
+    over, there = (played.ended | played.timed)[:, :-1], played.mask[:, 1:]
+    assert torch.equal(first[:, 1:][there], over[there]) and first[:, 0].all()
     assert set(now.task["game"].tolist()) == set(ALL)

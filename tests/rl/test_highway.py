@@ -296,6 +296,7 @@ def test_several_episodes_follow_each_other() -> None:
     assert played.x.shape[2] == 22 + 5 + 2 and torch.isfinite(played.x).all()
     assert (played.episode[:, -1] >= 2).all() and played.timed.any() and played.ended.any()
     begins = torch.cat([torch.ones(40, 1), (played.ended | played.timed)[:, :-1].float()], 1)
+    begins = begins * played.mask
     assert torch.equal(played.x[..., -1], begins)
     target = played.x[..., 1] * 35
     torch.testing.assert_close(target[begins.bool()], torch.full_like(target[begins.bool()], 20.0))

@@ -14,6 +14,7 @@ def test_two_pulls_of_two_arms_by_hand() -> None:
     """½ at first; then 2/3 again after a success, and ½ from the other arm after a failure."""
     assert bernoulli_optimal(2, 2) == pytest.approx(0.5 + 0.5 * 2 / 3 + 0.5 * 0.5)
     assert bernoulli_optimal(1, 7) == pytest.approx(3.5)
+    assert bernoulli_optimal(20, 3) == pytest.approx(bernoulli_optimal(3, 3))  # a fourth arm is never needed
 
 
 @pytest.mark.parametrize(("arms", "pulls"), [(2, 5), (3, 4)])

@@ -68,6 +68,8 @@ def run(argv: Sequence[str]) -> int:
     done = open_run(options.run, options.device)
     if options.environment is not None:
         return _acting(done, options)
+    if options.episodes is not None:
+        raise ConfigError("Episodes are of an environment. Name it (--environment), or leave --episodes out.")
     if options.support is None and not options.classes:
         raise ConfigError("Give the examples of each class (--support), or, of texts, names of classes (--classes).")
     said = {"label": options.target, "exclude": options.exclude, "categories": options.categories}
@@ -93,8 +95,9 @@ def run(argv: Sequence[str]) -> int:
 
 def _acting(done: Run, options: Adapt) -> int:
     """Adapt an agent to an environment."""
-    if options.support is not None or options.classes:
-        raise ConfigError("An agent collects its own examples: leave --support and --classes out, or --environment.")
+    own = (options.support, options.unlabelled, options.task, options.target)
+    if any(one is not None for one in own) or options.classes or options.exclude or options.shift != "none":
+        raise ConfigError("An agent collects its own examples: give --environment and --episodes alone.")
     began = time.perf_counter()
     model = done.adapt(options.environment, episodes=options.episodes)
     took = time.perf_counter() - began

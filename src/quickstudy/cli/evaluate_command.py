@@ -17,6 +17,7 @@ from quickstudy.learners import IterativeLearner
 from quickstudy.runs.run import Run
 from quickstudy.storage.folders import refuse_replacing
 from quickstudy.storage.json import write_json
+from quickstudy.tasks.base import held_out
 from quickstudy.terminal import tell
 
 
@@ -65,7 +66,7 @@ def run(argv: Sequence[str]) -> int:
     target = learner.spec.target
     several = options.steps is None and isinstance(learner, IterativeLearner)
     all_steps = target.steps_shown if several else (options.steps,)
-    rows, results, warning, blind = [], [], "", None
+    rows, results, warning, blind, others = [], [], "", None, False
     for steps in all_steps:
         for label, params in [("trained", None), *([("untrained", done.untrained())] if options.untrained else [])]:
             result = done.evaluate(
@@ -82,6 +83,7 @@ def run(argv: Sequence[str]) -> int:
             )
             warning = result.warning or warning
             blind = result.baseline or blind
+            others = bool(result.references) or others
             results.append({"network": label, **result.to_json()})
             task = _size(result, done.parts.source.balanced)
             moves = "" if result.steps is None else f", {result.steps} inner steps"
@@ -96,8 +98,10 @@ def run(argv: Sequence[str]) -> int:
             counts = [str(one.count) for one in result.further.values()]
             rows += [[told, label, *said, count] for said, count in zip(result.also().items(), counts, strict=True)]
             rows += [[told, label, name, str(figure), str(figure.count)] for name, figure in result.figures.items()]
-    if result.references:
+    if others:
         compared(f"{done.config.name}, {options.split} tasks, seed {result.seed}", results)
+        if not held_out(done.parts.source, options.split) and options.split != "train":
+            tell("There are so few tasks that all of them were met in training.")
         return _written(options, results)
     if blind is not None:
         metric = result.figure

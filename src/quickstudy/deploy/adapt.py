@@ -52,8 +52,15 @@ def adapt(
     they were built for.
     """
     built, like = learner.spec, reference(params)
+    if given.episodes is not None and given.episodes < 1:
+        raise ConfigError(f"An agent lives through 1 episode or more, found episodes={given.episodes}. Raise it.")
     met = learner.evaluated().met(params, given.records, given.episodes or config.shots, config.seed)
     if met is not None:
+        if given.labels is not None or given.unlabelled is not None or given.classes or given.shift != "none":
+            raise ConfigError(
+                "An agent learns from what it does in the environment alone. Leave labels, unlabelled records, classes "
+                "and shift out."
+            )
         return _of_met(config, learner.evaluated(), params, met, provenance or {})
     if given.episodes is not None:
         raise ConfigError("Episodes are of environments, for agents. Leave them out: records are given.")

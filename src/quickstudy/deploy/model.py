@@ -127,16 +127,16 @@ class Model:
     def _actor(self) -> Any:
         return self.learner.acting(self.params, self.state)
 
-    def act(self, observation: Any, reward: float = 0.0, first: bool = False) -> Any:
+    def act(self, observation: Any, reward: float | None = None, first: bool = False) -> Any:
         """What an agent does next, see `quickstudy.rl.acting.Actor`; it remembers what came before.
 
         For several environments at once, or threads, make an actor for each: model.actor().
         """
         return self._actor.act(observation, reward, first)
 
-    def actor(self) -> Any:
-        """One that acts as `act` does, with a memory of its own."""
-        return self.learner.acting(self.params, self.state)
+    def actor(self, greedy: bool = False, seed: int = 0) -> Any:
+        """One that acts as `act` does, with a memory of its own. greedy: by the likeliest actions. seed: of others."""
+        return self.learner.acting(self.params, self.state, greedy=greedy, seed=seed)
 
     def save(self, folder: str | Path) -> Path:
         """Write model.safetensors into `folder`, which must not hold a model or a run yet."""

@@ -104,6 +104,7 @@ class Engine:
             self.plan.compiled == "parts"
             and isinstance(estimator, Unrolled)
             and isinstance(self.learner, IterativeLearner)
+            and not self.learner.beyond
         ):
             estimator = Recompute()  # the same gradient, in parts
         if isinstance(estimator, Recompute) and estimator.order == "auto":

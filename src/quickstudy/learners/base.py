@@ -60,7 +60,12 @@ class Learner(ABC):
         """What it collects itself in `episodes` of an environment, as a support set; None where records are given."""
         return None
 
-    def acting(self, params: Params, state: State) -> Any:
+    @property
+    def beyond(self) -> bool:
+        """True if its loss is more than `judge` says of the queries, so that estimators must differentiate `score`."""
+        return False
+
+    def acting(self, params: Params, state: State, **options: Any) -> Any:
         """One that acts in the task known as `state`, one step after another; ConfigError where none does."""
         raise ConfigError(f"{type(self).__name__} does not act: it answers. Ask it by model.predict(records).")
 

@@ -193,6 +193,11 @@ def steps_of(learner: Learner, estimator: str) -> IterativeLearner:
             f"The estimator {estimator!r} needs a learner that adapts to training tasks, and {type(learner).__name__} "
             "trains by ordinary classification, without any. Use 'unrolled', which is its plain gradient."
         )
+    if learner.beyond:
+        raise ConfigError(
+            f"The loss of {type(learner).__name__}, as it is set, is more than that of the queries, and the estimator "
+            f"{estimator!r} would leave the rest out. Use 'unrolled'."
+        )
     if not isinstance(learner, IterativeLearner):
         raise ConfigError(
             f"The estimator {estimator!r} needs a learner that adapts in steps, and {type(learner).__name__} does "

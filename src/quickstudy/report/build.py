@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from quickstudy.errors import RunError
+from quickstudy.errors import ConfigError, RunError
 from quickstudy.pages.charts import require_matplotlib
 from quickstudy.pages.html import Section, page
 from quickstudy.report import measure, sections
@@ -41,6 +41,11 @@ def report(
     adapted: a task learned after training, shown in a section of its own. Returns the path of the page; raises
     MissingExtra without matplotlib.
     """
+    if run.learner.ordered:
+        raise ConfigError(
+            "There is no report page of agents. See quickstudy evaluate, which shows them beside others, and "
+            "quickstudy watch."
+        )
     require_matplotlib()
     if not run.metrics:
         raise RunError(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from quickstudy import rng
 from quickstudy.episode import Params, State
 from quickstudy.errors import DataError, ShapeError
 
@@ -14,36 +16,44 @@ from quickstudy.errors import DataError, ShapeError
 class Actor:
     """An agent in one environment. It remembers what it has done, so each has its own, and no two threads share one.
 
-    learner: an `Agent` at the task's spec. params, state: φ and ψ.
+    learner: an `Agent` at the task's spec. params, state: φ and ψ. greedy: the likeliest actions, instead of actions
+    drawn as in training and evaluation. seed: of what is drawn.
     """
 
-    def __init__(self, learner: Any, params: Params, state: State) -> None:
-        self.learner, self.params, self.state = learner, params, state
+    def __init__(self, learner: Any, params: Params, state: State, greedy: bool = False, seed: int = 0) -> None:
+        self.learner, self.params, self.state, self.greedy, self.seed = learner, params, state, greedy, seed
         self._device = next(iter(params.values())).device
         self.forget()
 
     def forget(self) -> None:
         """Go back to what was known when it was adapted."""
         self._memory = self.learner.memory(self.state, 1, self._device)
-        self._done = torch.zeros(1, self.learner.actions.coding, device=self._device)
-        self._begins = True
+        nothing = torch.zeros(self.learner.actions.coding, device=self._device)
+        self._done = self.state.get("done", nothing)[None]
+        self._paid, self._begins = float(self.state.get("paid", 0.0)), True
+        self._count = 0
 
-    def act(self, observation: Any, reward: float = 0.0, first: bool = False) -> Any:
+    def act(self, observation: Any, reward: float | None = None, first: bool = False) -> Any:
         """What to do next: the number of an action, or a list of numbers.
 
-        observation: what is seen, as in training. reward: what the action before has brought. first: whether an episode
-        begins; the first call always begins one. The likeliest action is chosen.
+        observation: what is seen, as in training. reward: what the action before has brought; an agent that remembers
+        must be told, but for the first step. first: whether an episode begins; the first call always begins one.
         """
-        x, target, format = self._seen(observation), self.learner.actions, self.learner.spec.format
+        x, target = self._seen(observation), self.learner.actions
+        steps: Any = self.learner.spec.format
+        if reward is not None and not math.isfinite(reward):
+            raise DataError(f"The reward must be a finite number, found {reward}. Mend the environment.")
+        if reward is None and not self._begins and steps.past:
+            raise DataError("This agent learns from rewards. Say what the action before has brought: act(x, reward).")
+        reward = self._paid if self._begins else 0.0 if reward is None else reward
         begins = torch.tensor([first or self._begins], device=self._device)
         paid = torch.tensor([reward], dtype=torch.float32, device=self._device)
-        if not bool(torch.isfinite(paid)):
-            raise DataError(f"The reward must be a finite number, found {reward}. Mend the environment.")
-        steps: Any = format
         with torch.no_grad():
             seen = steps.seen(x, self._done, paid, begins)
             self._memory, said = self.learner.act(self.params, self.state, self._memory, seen, begins)
-            action = target.best(said)
+            key = rng.fold(rng.key(self.seed, "act", device=self._device), self._count)[None]
+            action = target.best(said) if self.greedy else target.sample(said, key)
+        self._count += 1
         self._done, self._begins = target.code(action), False
         return action.item() if target.count else action[0].clamp(target.low, target.high).tolist()
 

@@ -5,19 +5,23 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+_STEPS = 5
 _RIDGE = 1e-5  # of the mean square of features
 
 
 def linear_values(seen: Tensor, returns: Tensor, mask: Tensor) -> Tensor:
     """Values (T, n, H) of steps by ridge regression within each task (Duan et al. 2016b): on what is seen, its squares,
-    and powers of the time.
+    and powers of the time; on the time alone where there are fewer than 5 steps for each of these numbers.
 
     seen: (T, n, H, D) of n episodes of H steps each. returns: (T, n, H), the discounted sums of what followed. mask:
     (T, n, H) bool.
     """
     tasks, lanes, steps = returns.shape
     time = (torch.arange(steps, device=seen.device) / steps).to(seen.dtype).expand(tasks, lanes, steps)[..., None]
-    whole = torch.cat([seen, seen.square(), time, time.square(), time**3, torch.ones_like(time)], -1)
+    when = torch.cat([time, time.square(), time**3, torch.ones_like(time)], -1)
+    whole = torch.cat([seen, seen.square(), when], -1)
+    if lanes * steps < _STEPS * whole.shape[-1]:  # what is fitted to so few would say each return itself
+        whole = when
     z = (whole * mask[..., None]).flatten(1, 2).double()
     wanted = (returns * mask).flatten(1).double()
     gram = z.mT @ z

@@ -43,6 +43,9 @@ class Fixed(Environment):
     def observe(self, task: State, state: State) -> Tensor:
         return self.environment.observe(task, state)
 
+    def tasks(self, split: str) -> list[str]:
+        return ["this one"]
+
     def picture(self, task: State, state: State) -> Tensor:
         return self.environment.picture(task, state)
 

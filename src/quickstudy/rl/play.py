@@ -66,18 +66,18 @@ class Stage:
         return self.spec.format
 
     def play(
-        self, policy: Policy, memory: Memory, episodes: int, label: int = 0, greedy: bool = False, apart: bool = False
+        self, policy: Policy, memory: Memory, episodes: int, label: int = 0, anyhow: bool = False, apart: bool = False
     ) -> Played:
         """So many episodes of each lane, one after another, without gradients.
 
-        label: of the play; others of the same stage have other chance. greedy: the likeliest actions instead of drawn
-        ones. apart: an episode's first step tells nothing of the episode before. Raises DataError, naming the
-        environment, for rewards that are no finite numbers.
+        label: of the play; others of the same stage have other chance. anyhow: do anything with equal chance, whatever
+        the policy says. apart: an episode's first step tells nothing of the episode before. Raises DataError, naming
+        the environment, for rewards that are no finite numbers.
         """
         with torch.no_grad():
-            return self._played(policy, memory, episodes, rng.fold(self.keys, label), greedy, apart)
+            return self._played(policy, memory, episodes, rng.fold(self.keys, label), anyhow, apart)
 
-    def _played(self, policy: Policy, memory: Memory, episodes: int, keys: Tensor, greedy: bool, apart: bool) -> Played:
+    def _played(self, policy: Policy, memory: Memory, episodes: int, keys: Tensor, anyhow: bool, apart: bool) -> Played:
         environment, task, count = self.environment, self.task, len(keys)
         actions, format = self.spec.target.require_actions("Playing", ""), self._format
         state = environment.reset(task, rng.fold(keys, _RESETS))
@@ -93,7 +93,8 @@ class Stage:
             own = rng.fold(keys, 3 + t)
             x = format.seen(environment.observe(task, state), before, reward, first)
             memory, prediction = policy(memory, x, first)
-            action = actions.best(prediction) if greedy else actions.sample(prediction, rng.fold(own, _ACTIONS))
+            draw = rng.fold(own, _ACTIONS)
+            action = actions.anything(draw) if anyhow else actions.sample(prediction, draw)
             step = environment.step(task, state, action, rng.fold(own, _STEPS))
             clock = clock + 1
             timed = (clock >= environment.horizon) & ~step.ended
@@ -141,7 +142,7 @@ class Stage:
                 f"{type(self.environment).__name__} gave a reward that is no finite number, in step {where + 1} of a "
                 "trial. Mend the environment: nothing can be learned from it."
             )
-        return played
+        return played._replace(reward=torch.where(played.mask, played.reward, 0.0))
 
 
 def _as(mask: Tensor, like: Tensor) -> Tensor:

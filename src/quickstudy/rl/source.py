@@ -102,6 +102,7 @@ def anyhow(stage: Stage, sampling: Sampling) -> Episode:
         return memory, torch.zeros(len(first), outputs, device=first.device)
 
     support, query = (
-        stage.play(policy, {}, count, label) for label, count in enumerate((max(sampling.shots, 1), sampling.queries))
+        stage.play(policy, {}, count, label, anyhow=True)
+        for label, count in enumerate((max(sampling.shots, 1), sampling.queries))
     )
     return Episode(gathered(stage, support), gathered(stage, query))

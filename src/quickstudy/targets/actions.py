@@ -183,8 +183,14 @@ class Actions(Target):
         if self.size:
             mean, spread = self._normal(prediction)
             return mean + spread.exp() * rng.normal(keys, (self.size,))
-        noise = -torch.log(-torch.log(rng.uniform(keys, (self.count,), 2.0**-25, 1.0)))
+        noise = -torch.log(-torch.log(rng.uniform(keys, (self.count,)).clamp(2.0**-25, 1 - 2.0**-24)))
         return (prediction[..., :-1] + noise).argmax(-1)
+
+    def anything(self, keys: Tensor) -> Tensor:
+        """Actions with equal chance for all, by keys (*lead,): (*lead,), or (*lead, D) in [low, high)."""
+        if self.size:
+            return rng.uniform(keys, (self.size,), self.low, self.high)
+        return rng.integers(keys, self.count)
 
     def best(self, prediction: Tensor) -> Tensor:
         """The likeliest actions: (*lead,), or (*lead, D)."""

@@ -115,8 +115,16 @@ def check_group(config: RunConfig, group: Group) -> None:
     """Refuse processes that cannot train `config` together: more of them than tasks, or with different settings."""
     if group.size > 1 and config.choose != "uniform":
         raise ConfigError(f"choose={config.choose!r} is for one process, and {group.size} were started. Leave it out.")
-    if group.size > 1 and config.parts > 1:
-        raise ConfigError(f"parts={config.parts} is for one process, and {group.size} were started. Leave it out.")
+    if group.size > 1 and (config.parts > 1 or config.reuse > 1):
+        raise ConfigError(
+            f"reuse={config.reuse} and parts={config.parts} are for one process, and {group.size} were started. Leave "
+            "them out."
+        )
+    if group.size > 1 and learners.traits(config.learner.name).acts:
+        raise ConfigError(
+            f"The learner {config.learner.name!r} acts, and what it learns from is told in units of all tasks that are "
+            f"played together: it trains in one process, and {group.size} were started. Start one."
+        )
     if config.meta_batch < group.size:
         many = f"{config.meta_batch} task{'s' if config.meta_batch > 1 else ''}"
         pooled = (

@@ -72,6 +72,7 @@ class Training:
         self.plans = PlanLog(folder, self.group.leads)
         self._key = rng.key(config.seed, "estimator", device=self.engine.device)
         self._latest: tuple[Episode, Tensor]  # of the last step
+        self._midway = False  # some of a step's tasks have moved φ already, so that it is of no step
         self.tuner = Tuner(self.engine, config.compile, run=self._run)
         self.tuner.decided = self.plans.decided or not self.group.leads  # the others follow the leader's plan
         self.choice = Choice(self.training, config.choose, config.candidates, config.seed)
@@ -107,7 +108,11 @@ class Training:
 
         Raises Interrupted, after saving, when asked to stop, and TrainingError when the loss is not finite.
         """
-        left = self.config.average**self.config.iterations if self.config.average else 0.0
+        left = (
+            self.config.average ** (self.config.iterations * self.config.reuse * self.config.parts)
+            if self.config.average
+            else 0.0
+        )
         if left > _STALE:
             _log.warning(
                 "After %d steps the moving average of φ (--average %g) is still %.0f %% the untrained φ. Lower it, or "
@@ -185,11 +190,13 @@ class Training:
         if self.config.reuse == self.config.parts == 1:
             return self._moved(indices, tasks)
         episodes, keys = tasks(self.group.share(indices))
-        found = []
+        found: list[tuple[Tensor, Tensor]] = []
         for _ in range(self.config.reuse):
             for part in torch.arange(len(keys), device=keys.device).tensor_split(self.config.parts):
                 some = map_episode(itemgetter(part), episodes), keys[part]
+                self._midway = bool(found)
                 found.append(self._moved(indices if self.config.parts == 1 else indices[part], partial(_given, some)))
+        self._midway = False
         losses, metrics = zip(*found, strict=True)
         return torch.stack(losses).mean(), torch.stack(metrics).mean()
 
@@ -273,9 +280,11 @@ class Training:
         what = (
             f"The loss of training episode {bad[0]}" if bad else f"The meta-gradient over episodes {indices.tolist()}"
         )
-        self._save()
+        if not self._midway:
+            self._save()
+        saved = "The last checkpoint is as it was" if self._midway else "φ from before this step is saved"
         raise TrainingError(
-            f"{what} (seed {self.config.seed}, step {self.step}) is not finite. φ from before this step is saved. "
+            f"{what} (seed {self.config.seed}, step {self.step}) is not finite. {saved}. "
             f"Try a lower outer rate (--lr, now {self._lr():g}), a lower inner rate or fewer inner steps "
             "(--learner.lr, --learner.steps), a bound on the meta-gradient (--clip 10), or look at the episode itself: "
             f"source.episodes('train', torch.tensor([{bad[0] if bad else int(indices[0])}]))."

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from quickstudy import rng
 from quickstudy.episode import Episode, Examples, Features, Params, State, map_episode
@@ -44,6 +45,12 @@ class Agent(Learner):
             raise ConfigError(
                 f"discount and trace are shares, found {self.discount} and {self.trace}. Give numbers from 0 to 1."
             )
+        for network in self.networks.values():
+            if any(isinstance(layer, _BatchNorm) for layer in network.module.modules()):
+                raise ConfigError(
+                    "An agent sees one step at a time when it acts and many when it learns, so BatchNorm layers would "
+                    "make another policy of it. Use others, such as GroupNorm (--model.norm-layer group)."
+                )
         if not 0 < self.unit < math.inf:
             raise ConfigError(f"The unit of values must be a positive number, found {self.unit}.")
 
@@ -94,8 +101,8 @@ class Agent(Learner):
     def lived(self, params: Params, stage: Stage, sampling: Sampling) -> Episode:
         """As `collected`, but all that it has been through is in the support set."""
 
-    def acting(self, params: Params, state: State) -> Any:
-        return Actor(self, params, state)
+    def acting(self, params: Params, state: State, **options: Any) -> Any:
+        return Actor(self, params, state, **options)
 
     @abstractmethod
     def memory(self, state: State, count: int, device: torch.device) -> Memory:

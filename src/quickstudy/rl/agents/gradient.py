@@ -59,7 +59,8 @@ class PolicyGradientAgent(GradientLearner, Agent):
 
     # Collecting
 
-    def collected(self, params: Params, stage: Stage, sampling: Sampling) -> Episode:
+    def _on_the_way(self, params: Params, stage: Stage, sampling: Sampling) -> tuple[list[Examples], State]:
+        """What is played for each inner step, and ψ after the last."""
         count, device = len(stage.keys), stage.keys.device
         nothing = Examples(torch.empty(0), torch.empty(0), torch.empty(0, dtype=torch.bool, device=device))
         state = {name: value.expand(count, *value.shape) for name, value in self.start(params, nothing).items()}
@@ -68,11 +69,18 @@ class PolicyGradientAgent(GradientLearner, Agent):
             parts.append(self._played(params, state, stage.lanes(sampling.shots), sampling.shots, step))
             with torch.no_grad():
                 state = torch.func.vmap(partial(self.one_step, params))(state, parts[-1])
+        return parts, state
+
+    def collected(self, params: Params, stage: Stage, sampling: Sampling) -> Episode:
+        parts, state = self._on_the_way(params, stage, sampling)
         query = self._played(params, state, stage.lanes(sampling.queries), sampling.queries, self.steps)
         return Episode(self._credited(parts, query), with_standard_advantages(self.actions, query))
 
     def lived(self, params: Params, stage: Stage, sampling: Sampling) -> Episode:
-        return self.collected(params, stage, sampling)
+        if not self.steps:
+            return self.collected(params, stage, sampling)
+        parts, _ = self._on_the_way(params, stage, sampling)
+        return Episode(self._credited(parts, parts[-1]), parts[-1])
 
     def _played(self, params: Params, state: State, wide: Stage, lanes: int, label: int) -> Examples:
         """An episode in each lane of every task, (T, lanes · horizon, …)."""
@@ -147,6 +155,10 @@ class PolicyGradientAgent(GradientLearner, Agent):
             return self.actions.loss(prediction, support)  # type: ignore[no-any-return]
         return dice(self.actions, prediction, support)
 
+    @property
+    def beyond(self) -> bool:
+        return self.explore > 0
+
     def judge(self, params: Params, state: State, query: Examples) -> tuple[Tensor, Tensor]:
         target, prediction = self.actions, self.predict(params, state, query.x)
         loss = clipped_loss(self, target, prediction, target.outcome(query.y), query.mask)
@@ -174,7 +186,7 @@ def dice(target: Any, prediction: Tensor, examples: Examples) -> Tensor:
     return -masked_mean((until.exp() - (until - chance).exp()) * told.advantage, examples.mask)
 
 
-@learners.register("maml-rl", head=True)
+@learners.register("maml-rl", head=True, acts=True)
 def maml_rl(
     module: nn.Module,
     spec: TaskSpec,

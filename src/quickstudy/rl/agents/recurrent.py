@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from quickstudy.episode import Episode, Examples, Features, Params, State, map_features
+from quickstudy.errors import ConfigError
 from quickstudy.hints import Size
 from quickstudy.learners.network import Network
 from quickstudy.models.readers.base import features_of
@@ -104,12 +105,16 @@ class RecurrentAgent(Agent):
         return {"h": after}, prediction
 
     def adapt(self, params: Params, support: Examples) -> State:
-        """What is remembered after the steps of the support set: 'h' (width,)."""
+        """What is remembered after the steps of the support set, 'h' (width,), and what was done in the last of them
+        and what that brought, which the memory is told at the step that follows: 'done' (coding,) and 'paid' ()."""
         empty = support.y.new_zeros(self._width)
         _, h = self.network(params, {"x": support.x, "begin": empty})  # type: ignore[dict-item]
         count = support.mask.sum()
         last = h.index_select(0, (count - 1).clamp(min=0).view(1))[0]
-        return {"h": torch.where(count > 0, last, empty).detach()}
+        told = self.actions.outcome(support.y.index_select(0, (count - 1).clamp(min=0).view(1)))
+        known = (count > 0).to(h.dtype)
+        done, paid = known * self.actions.code(told.action, h.dtype)[0], known * told.reward[0]
+        return {"h": torch.where(count > 0, last, empty).detach(), "done": done, "paid": paid}
 
     def predict(self, params: Params, state: State, x: Features) -> Tensor:
         """Of the steps of one trial in their order."""
@@ -122,7 +127,7 @@ class RecurrentAgent(Agent):
         return clipped_loss(self, target, prediction, told, query.mask), target.score(prediction, query)
 
 
-@learners.register("rl2")
+@learners.register("rl2", acts=True)
 def rl2(
     module: nn.Module,
     spec: TaskSpec,
@@ -138,9 +143,14 @@ def rl2(
     """RL² (Duan et al. 2016): a recurrent network that acts, and whose memory over a trial is what it has learned.
 
     module: an encoder of single steps, (n, …) to (n, D). width: of the memory. discount: γ. trace: λ of advantage
-    estimates. unit: about what a trial brings, in which values are learned: of others, their error outweighs what is to
-    be gained. clip, entropy, value: of proximal policy optimisation.
+    estimates. unit: about what an episode brings, in which values are learned: of others, their error outweighs what is
+    to be gained. clip, entropy, value: of proximal policy optimisation.
     """
+    if not getattr(spec.format, "past", 1):
+        raise ConfigError(
+            "rl2 learns from what it did last and what that brought, and these steps do not tell it. Tell it: "
+            "past=True (--tasks.past)."
+        )
     policy = GatedPolicy(module, features_of(module, spec.format), spec.outputs, width)
     return RecurrentAgent(
         network=Network(policy),

@@ -45,7 +45,7 @@ class Bandit(Environment):
         return (1,)
 
     def optimum(self, episodes: int) -> float | None:
-        ways = math.comb(episodes + 2 * self.arms - 1, episodes)  # how so many pulls can have gone
+        ways = math.comb(episodes + 2 * min(self.arms, episodes) - 1, episodes)  # how so many pulls can have gone
         if self.pays != "bernoulli" or ways > _MOST:
             return None
         return bernoulli_optimal(self.arms, episodes) / episodes

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from quickstudy import rng
 from quickstudy.episode import State
+from quickstudy.errors import ConfigError
 from quickstudy.hints import Size
 from quickstudy.registry import sources, targets
 from quickstudy.rl.environment import Environment, Step
@@ -17,7 +18,7 @@ from quickstudy.rl.pictures import AGENT, WALL, cells, discs
 from quickstudy.rl.source import EnvironmentSource
 from quickstudy.targets import Target
 
-_LARGEST = 5  # cells to a side of grids that are searched in seconds
+_LARGEST, _LONGEST = 5, 16  # cells to a side, and steps, of grids that are searched in seconds
 _CELL = 24  # pixels
 _STEPS = ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1))
 
@@ -36,6 +37,11 @@ class GridWorld(Environment):
     penalty: float = -0.1
     horizon: int = 15
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.size < 2:
+            raise ConfigError(f"A grid has 2 cells to a side or more, found size={self.size}. Raise it.")
+
     @property
     def actions(self) -> Target:
         made: Target = targets.make("actions", count=len(_STEPS), names=("stay", "up", "down", "left", "right"))
@@ -50,7 +56,7 @@ class GridWorld(Environment):
         return [f"goal in row {row + 1}, column {column + 1}" for row, column in cells]
 
     def optimum(self, episodes: int) -> float | None:
-        if self.size > _LARGEST:
+        if self.size > _LARGEST or self.horizon > _LONGEST:
             return None
         return belief_optimal(self.size, self.horizon, episodes, self.penalty) / episodes
 
@@ -64,7 +70,7 @@ class GridWorld(Environment):
         return state["place"].float() / max(self.size - 1, 1)
 
     def picture(self, task: State, state: State) -> Tensor:
-        lane, goal = torch.arange(len(task["goal"])), task["goal"]
+        lane, goal = torch.arange(len(task["goal"])), task["goal"].cpu()
         planes = torch.zeros(len(goal), 3, self.size, self.size)
         planes[lane, 2, goal // self.size, goal % self.size] = 1.0
         picture = cells(planes, _CELL)

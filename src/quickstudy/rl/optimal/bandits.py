@@ -13,9 +13,9 @@ def bernoulli_optimal(arms: int, pulls: int) -> float:
 
     What has been seen of an arm are its successes and failures, and the chance of a success then is (s + 1) / (s + f +
     2). All ways in which t pulls can have gone are valued from the last pull to the first: of 5 arms and 10 pulls,
-    184,756. In float64.
+    184,756. In float64. Arms beyond the number of pulls add nothing.
     """
-    parts, value, known = 2 * arms, torch.zeros(1, dtype=torch.float64), None
+    parts, value, known = 2 * min(arms, pulls), torch.zeros(1, dtype=torch.float64), None
     for count in range(pulls, -1, -1):
         rows = _compositions(count, parts)
         if count < pulls:
