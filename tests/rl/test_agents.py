@@ -320,3 +320,28 @@ def test_few_steps_are_not_explained_away() -> None:
     returns = torch.randn(1, 2, 6, generator=torch.Generator().manual_seed(0))
     values = linear_values(torch.randn(1, 2, 6, 40), returns, torch.ones(1, 2, 6, dtype=torch.bool))
     assert float((returns - values).std()) > 0.3 * float(returns.std())
+
+
+def test_the_best_there_is_begins_with_nothing_known() -> None:
+    """Who has been through other episodes before those that count can be better than it."""
+    source = sources.make("bandit", arms=2).sampled(qs.Sampling(1, 3, 4))
+    knows = learners["maml-rl"](torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(5, 3)), source.spec)
+    begins = learners["rl2"](torch.nn.Flatten(), source.spec)
+    assert source.under(knows, {}).optimum() is None
+    assert source.under(begins, {}).optimum() == pytest.approx(source.environment.optimum(4))
+
+
+def test_a_learner_that_cannot_act_leaves_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="does not act"):
+        qs.train(replace(remembers(), learner=learners.part("maml")), out=tmp_path / "run", quiet=True)
+    assert not (tmp_path / "run").exists()
+
+
+def test_numbers_that_are_none_are_refused(run: qs.Run) -> None:
+    with pytest.raises(ShapeError, match="of the shape"):
+        only(Bandit(arms=5), arms=[0.1, 0.2])
+    model = run.adapt(Bandit(arms=5))
+    with pytest.raises(DataError, match="An observation is numbers"):
+        model.act("a")
+    with pytest.raises(DataError, match="reward"):
+        model.act([1.0], "x")  # type: ignore[arg-type]

@@ -47,7 +47,8 @@ def test_the_command_writes_an_animated_picture(
     with Image.open(out) as film:
         assert getattr(film, "n_frames", 1) > 1 and film.size[0] > film.size[1] > 200
     assert "as it learns: returns" in capsys.readouterr().out
-    assert main(["watch", str(run.folder), "--out", str(out)]) == 2  # what is there is not replaced
+    assert main(["watch", str(run.folder), "--out", str(out)]) == 0  # it may be made anew
+    assert main(["watch", str(run.folder), "--out", str(tmp_path / "watch.json")]) == 2
 
 
 @pytest.mark.parametrize("name", ["gridworld", "point-robot", "highway", "arcade"])

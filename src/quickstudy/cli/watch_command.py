@@ -12,7 +12,6 @@ from quickstudy.cli.parse import open_run, parse
 from quickstudy.errors import ConfigError
 from quickstudy.rl.agents.base import Agent
 from quickstudy.rl.watching import before_and_after, returns, source_of, write_gif
-from quickstudy.storage.folders import refuse_replacing
 from quickstudy.terminal import tell
 
 
@@ -32,7 +31,10 @@ class Watch:
 
 def run(argv: Sequence[str]) -> int:
     options = parse(Watch, "watch", argv)
-    refuse_replacing(options.out)
+    if options.out.suffix.lower() != ".gif":
+        raise ConfigError(f"What is written is an animated GIF, found --out {options.out}. Let its name end in .gif.")
+    if options.task < 0:
+        raise ConfigError(f"Tasks are counted from 0, found --task {options.task}.")
     done = open_run(options.run, None)
     learner = done.learner.evaluated()
     if not isinstance(learner, Agent):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, SupportsFloat
 
 import torch
 from torch import Tensor
@@ -41,7 +41,7 @@ class Actor:
         """
         x, target = self._seen(observation), self.learner.actions
         steps: Any = self.learner.spec.format
-        if reward is not None and not math.isfinite(reward):
+        if reward is not None and not (isinstance(reward, SupportsFloat) and math.isfinite(reward)):
             raise DataError(f"The reward must be a finite number, found {reward}. Mend the environment.")
         if reward is None and not self._begins and steps.past:
             raise DataError("This agent learns from rewards. Say what the action before has brought: act(x, reward).")
@@ -58,7 +58,12 @@ class Actor:
         return action.item() if target.count else action[0].clamp(target.low, target.high).tolist()
 
     def _seen(self, observation: Any) -> Tensor:
-        x = torch.as_tensor(observation, dtype=torch.float32, device=self._device)
+        try:
+            x = torch.as_tensor(observation, dtype=torch.float32, device=self._device)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise DataError(
+                f"An observation is numbers, found {observation!r:.60}. Give what the agent sees."
+            ) from error
         steps: Any = self.learner.spec.format
         if tuple(x.shape) != steps.observation:
             raise ShapeError(

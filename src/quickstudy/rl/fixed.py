@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from quickstudy.episode import State
-from quickstudy.errors import unknown_name
+from quickstudy.errors import ShapeError, unknown_name
 from quickstudy.rl.environment import Environment, Step
 from quickstudy.targets import Target
 
@@ -65,5 +65,11 @@ def only(environment: Environment, **given: Any) -> Fixed:
     for name, value in given.items():
         if name not in drawn:
             raise unknown_name("part of a task", name, drawn)
-        values[name] = torch.as_tensor(value, dtype=drawn[name].dtype).reshape(drawn[name].shape[1:])
+        shape = tuple(drawn[name].shape[1:])
+        try:
+            values[name] = torch.as_tensor(value, dtype=drawn[name].dtype).reshape(shape)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise ShapeError(
+                f"{name} of a task is numbers of the shape {shape}, found {value!r:.60}. Correct it."
+            ) from error
     return Fixed(horizon=environment.horizon, environment=environment, given=values)

@@ -76,6 +76,8 @@ class EnvironmentSource(MadeUpSource):
         }
 
     def optimum(self) -> float | None:
+        if self.agent is not None and self.agent.prepared:
+            return None  # what is computed begins with nothing known
         return self.environment.optimum(self.sampling.queries)
 
     def classes(self, split: str) -> list[str]:

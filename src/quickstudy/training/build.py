@@ -49,6 +49,7 @@ class Parts:
 
     def check(self) -> None:
         """Refuse data that cannot give the tasks, and a source of the user's whose first episode is not as it says."""
+        self.training.under(self.engine.learner, {})  # refuses a learner that does not act, where one must
         for source, split in ((self.training, "train"), (self.source, "val")):
             source.check(split)
             first = source.episodes(split, torch.zeros(1, dtype=torch.int64, device=self.engine.device))

@@ -38,6 +38,8 @@ class Agent(Learner):
     unit: float = 1.0
     forgets: ClassVar[str]
     """What `blank` is called."""
+    prepared: ClassVar[bool]
+    """Whether it has been through other episodes of a task before those that count."""
 
     def __post_init__(self) -> None:
         self.spec.target.require_actions(type(self).__name__, "Use a learner that does not act: 'maml', 'protonet'.")

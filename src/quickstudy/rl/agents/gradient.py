@@ -52,7 +52,7 @@ class PolicyGradientAgent(GradientLearner, Agent):
         Agent.__post_init__(self)
         GradientLearner.__post_init__(self)
 
-    forgets = "not adapted"
+    forgets, prepared = "not adapted", True
 
     def blank(self) -> PolicyGradientAgent:
         return self.with_steps(0)

@@ -61,7 +61,7 @@ class RecurrentAgent(Agent):
     value: float = 0.5
     wiped: bool = False
 
-    forgets = "its memory wiped"
+    forgets, prepared = "its memory wiped", False
 
     def blank(self) -> RecurrentAgent:
         return replace(self, wiped=True)

@@ -19,6 +19,7 @@ from quickstudy.rl.source import EnvironmentSource
 from quickstudy.targets import Target
 
 _LARGEST, _LONGEST = 5, 16  # cells to a side, and steps, of grids that are searched in seconds
+_SIDE = 50  # cells, of which each is a task with a name
 _CELL = 24  # pixels
 _STEPS = ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1))
 
@@ -39,8 +40,8 @@ class GridWorld(Environment):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.size < 2:
-            raise ConfigError(f"A grid has 2 cells to a side or more, found size={self.size}. Raise it.")
+        if not 2 <= self.size <= _SIDE:
+            raise ConfigError(f"A grid has from 2 to {_SIDE} cells to a side, found size={self.size}. Change it.")
 
     @property
     def actions(self) -> Target:
