@@ -12,7 +12,7 @@ from quickstudy.registry import learners
 
 
 @pytest.mark.parametrize(
-    "name", [n for n in learners if n != "memory" and not learners.traits(n).dense]
+    "name", [n for n in learners if n != "memory" and not learners.traits(n).dense and not learners.traits(n).acts]
 )  # memory fits its one layer in closed form
 def test_one_task_by_itself_is_captured(name: str) -> None:
     learner, batch = build(name), episodes(VECTORS, 1)

@@ -31,7 +31,7 @@ from quickstudy.models import FiLM
 from quickstudy.registry import formats, learners, models
 from quickstudy.spec import TaskSpec
 
-EVERY = [name for name in learners if not learners.traits(name).dense]
+EVERY = [name for name in learners if not learners.traits(name).dense and not learners.traits(name).acts]
 CASES = [(name, VECTORS) for name in EVERY] + [(name, VALUES) for name in REGRESSION]
 
 

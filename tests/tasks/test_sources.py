@@ -47,6 +47,8 @@ def options(archives: Path, photos: Path, walks: Path, tmp_path: Path) -> dict[s
         },
         "text": {"path": str(texts_csv(tmp_path / "texts.csv")), "vocabulary": 300},
         "series_csv": {"path": str(walks), "series": "sensor", "value": "°C"},
+        "gym": {"id": "cartpole", "horizon": 5, "workers": 0},
+        **{name: {"horizon": 5} for name in ("arcade", "gridworld", "highway", "point-robot", "tabular-mdp")},
     }
 
 
@@ -92,6 +94,8 @@ def test_every_registered_source_keeps_the_contract(
 ) -> None:
     if name == "text":
         pytest.importorskip("tokenizers")
+    if name == "gym":
+        pytest.importorskip("gymnasium")
     if name == "audio":
         pytest.importorskip("soundfile")
         options[name] = {"root": str(importlib.import_module("sounds").folder(tmp_path / "sounds")), "mels": 16}

@@ -24,7 +24,7 @@ from quickstudy.tasks.mixture import Mixture
 from quickstudy.tasks.transformed import Transformed
 from quickstudy.tasks.wrapped import Wrapped
 
-COPIES = {"sampled", "seeded", "to", "plain", "seen_as", "only_for"}
+COPIES = {"sampled", "seeded", "to", "plain", "seen_as", "only_for", "under"}
 QUESTIONS = {
     name
     for name in {*vars(Source), *Source.__annotations__}
@@ -58,6 +58,20 @@ class Telltale(Source):
     @property
     def repeats(self) -> bool:
         return True
+
+    @property
+    def longest(self) -> int:
+        return 9
+
+    def under(self, learner: Any, params: Any) -> Telltale:
+        self.asked.append("under")
+        return self
+
+    def others(self) -> dict[str, Source]:
+        return {"another": self}
+
+    def optimum(self) -> float | None:
+        return 0.25
 
     def episodes(self, split: str, indices: Tensor) -> Episode:
         self.asked.append("episodes")
@@ -116,12 +130,14 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "arms_of": ("val", torch.arange(2)),
     "parts": ("val",),
     "class_names": ("val", 3),
+    "others": (),
+    "optimum": (),
 }
 
 
 def test_the_base_of_wrappers_overrides_all_that_a_source_has() -> None:
     assert {*QUESTIONS, *COPIES} <= {name for name in vars(Wrapped) if not name.startswith("_")}
-    asked = {"spec", "sampling", "seed", "balanced", "repeats", *ARGUMENTS}
+    asked = {"spec", "sampling", "seed", "balanced", "repeats", "longest", *ARGUMENTS}
     assert asked == QUESTIONS, "a new question needs arguments above"
     overridden = {name for name in {*QUESTIONS, *COPIES} if name in vars(Telltale) or name in Telltale.__annotations__}
     assert overridden == {*QUESTIONS, *COPIES}, "the source below must answer it otherwise than by default"
@@ -140,7 +156,7 @@ def test_every_question_is_answered_by_the_inner_source(wrapper: str, name: str)
     said, wanted = mine(*ARGUMENTS[name]), theirs(*ARGUMENTS[name])
     if name == "episodes":
         assert torch.equal(said.query.x, wanted.query.x)
-    if name == "parts":
+    if name in ("parts", "others"):
         said = {part: wrapped.inner for part, wrapped in said.items()}
     assert inner.asked in ([], [name, name])
     if isinstance(said, Tensor):
@@ -161,10 +177,11 @@ def test_copies_are_the_same_wrapper_around_a_copy(wrapper: str) -> None:
         (outer.plain(), (inner.sampling, 17)),
         (outer.seen_as(inner.spec.format), (inner.sampling, 17)),
         (outer.only_for("test"), (inner.sampling, 17)),
+        (outer.under(None, {}), (inner.sampling, 17)),
     ):
         assert type(copy) is type(outer) and copy is not outer
         assert (copy.inner.sampling, copy.inner.seed) == (copy.sampling, copy.seed) == wanted
-    assert {"to cpu", "plain", "seen_as", "only_for"} <= set(inner.asked)
+    assert {"to cpu", "plain", "seen_as", "only_for", "under"} <= set(inner.asked)
     assert (outer.sampling, outer.seed) == (inner.sampling, 17)
 
 

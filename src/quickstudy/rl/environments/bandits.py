@@ -71,7 +71,7 @@ class Bandit(Environment):
 
 @sources.register("bandit")
 def bandit(*, arms: int = 5, pays: Pays = "bernoulli", noise: float = 1.0, past: bool = True) -> EnvironmentSource:
-    """Bandits of `arms` arms: an episode is one pull, and a trial of so many pulls is --queries.
+    """Environments: bandits, of which an episode is one pull.
 
     arms: of each task. pays: 1 or 0 with a probability for each arm (bernoulli), or a mean for each arm with noise
     (gaussian). noise: its standard deviation. past: the agent sees what it did last and what that brought, which one

@@ -88,7 +88,7 @@ class GridWorld(Environment):
 
 @sources.register("gridworld")
 def gridworld(*, size: Size = 5, penalty: float = -0.1, horizon: Size = 15, past: bool = True) -> EnvironmentSource:
-    """A grid of size by size cells with a goal that is not seen: 1 for each step on it, `penalty` for any other.
+    """Environments: a grid with a goal that is not seen, and 1 for each step on it.
 
     size: cells to a side. penalty: the reward of a step elsewhere. horizon: steps of an episode. past: the agent sees
     what it did last and what that brought, which one that remembers needs.

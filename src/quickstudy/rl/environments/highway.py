@@ -222,7 +222,7 @@ def highway(
     horizon: Size = 40,
     past: bool = True,
 ) -> EnvironmentSource:
-    """A highway whose traffic and rules differ from task to task: each draws them from ranges.
+    """Environments: a highway whose traffic, and what pays, differ from task to task.
 
     cars: others on the road. density: cars for each kilometre of a lane. lanes: the fewest and the most. wanted: speeds
     that others want, m/s. headway: their time gap, seconds. politeness: how much they mind what others lose by their

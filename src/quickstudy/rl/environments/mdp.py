@@ -63,7 +63,7 @@ class TabularMDP(Environment):
 
 @sources.register("tabular-mdp")
 def tabular_mdp(*, states: Size = 10, choices: Size = 5, horizon: Size = 10, past: bool = True) -> EnvironmentSource:
-    """Markov decision processes of a few states, with random rewards and transitions (Duan et al. 2016).
+    """Environments: random decision processes of a few states (Duan et al. 2016).
 
     states: of each. choices: actions in each state. horizon: steps of an episode. past: the agent sees what it did last
     and what that brought, which one that remembers needs.

@@ -76,7 +76,7 @@ class PointRobot(Environment):
 def point_robot(
     *, goals: Goals = "square", radius: float = 0.0, reach: float = 0.1, horizon: Size = 100, past: bool = False
 ) -> EnvironmentSource:
-    """A point in the plane with a goal that it is not told: less the distance to it at each step.
+    """Environments: a point in the plane with a goal that it is not told.
 
     goals: in a square, or on a half-circle. radius: reward only so near to the goal; 0 rewards every step. reach: of
     one step. horizon: steps of an episode. past: the agent sees what it did last and what that brought, which one that

@@ -30,7 +30,7 @@ def gym(
     workers: int | None = None,
     past: bool = False,
 ) -> EnvironmentSource:
-    """Environments of Gymnasium, in which each task sets numbers: a trial of so many episodes is --queries.
+    """Environments: those of Gymnasium, in which each task sets numbers.
 
     id: a family by its name (cheetah-dir, reacher, …), an id of Gymnasium, or a Python file whose function make(…) is
     given the numbers of a task by their names and returns an environment. vary: what tasks differ in, such as 'length

@@ -129,8 +129,9 @@ def arcade(
     *, games: tuple[Name, ...] = ("catch", "cross", "snake", "bricks", "shoot"), horizon: Size = HORIZON,
     past: bool = True,
 ) -> EnvironmentSource:  # fmt: skip
-    """Five small games on 10 × 10 cells, each with rules that differ from task to task: other speeds, sticky actions,
-    swapped controls, permuted colours, other rewards.
+    """Environments: five small games with rules that differ from task to task.
+
+    They are other speeds, sticky actions, swapped controls, permuted colours and other rewards, on 10 × 10 cells.
 
     games: which of catch, cross, snake, bricks and shoot. horizon: steps of an episode. past: the agent sees what it
     did last and what that brought, which one that is to find out the rules needs.
