@@ -76,7 +76,7 @@ random trials of it.
 """
     if found["left"]:
         text += (
-            f"Of {len(found['left'])} further sets not every method is measured yet: {', '.join(found['left'])}.\n\n"
+            f"Of {len(found['left'])} further sets not every method is measured yet: {'; '.join(found['left'])}.\n\n"
         )
     for kind, what in (("classes", "accuracy in %"), ("numbers", "R² in %")):
         mean = found["mean"][kind]

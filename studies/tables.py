@@ -2,9 +2,9 @@
 
 Every answer is written down as it comes, to `runs/answers-of-tables/SET.jsonl`: the study can be stopped at any time
 and goes on from there, and several processes may do different sets at once, `python -m studies.tables 'car prices'
-pigs`. All of it takes some three hours of one core, nearly all for tuning. What the rivals of the network reach
-does not depend on it: `python -m studies.tables store` keeps it with the results, and those of all sets that are
-complete.
+pigs`. All of it takes some three hours of one core, nearly all for tuning. `python -m studies.tables store` keeps what
+is known of every split with the results, from where it goes on elsewhere, and the result over the sets that are
+complete. What the network says is of the runs that are named there.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from studies.table_sets import MOST, SETS, TableSet
 SPLITS, ROWS, TRIALS = 100, 64, 50
 WORST = -1.0  # of R² in one split: a method that is off by far is off by far
 KEPT = Path("runs/answers-of-tables")
-RIVALS_KEPT = RESULTS / "mixed-rivals.json"
+SPLITS_KEPT = RESULTS / "mixed-splits.json"
 _FOLDS = 4
 
 
@@ -177,7 +177,7 @@ def measured(name: str, runs: dict[bool, qs.Run], splits: int = SPLITS) -> dict[
 
 def _known(name: str) -> dict[tuple[str, int], float]:
     """The figures of one set that are known, by method and split."""
-    kept = read_json(RIVALS_KEPT)["figures"].get(name, {}) if RIVALS_KEPT.exists() else {}
+    kept = read_json(SPLITS_KEPT)["figures"].get(name, {}) if SPLITS_KEPT.exists() else {}
     figures = {(method, split): figure for method, row in kept.items() for split, figure in enumerate(row)}
     path = KEPT / f"{name}.jsonl"
     lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
@@ -191,13 +191,14 @@ def complete() -> list[str]:
 
 
 def keep() -> None:
-    """What the rivals reach, and the result over the sets that are complete."""
-    figures = {
-        name: {method: [round(known[method, split], 5) for split in range(SPLITS)] for method in RIVALS}
-        for name in SETS
-        if all((method, SPLITS - 1) in (known := _known(name)) for method in RIVALS)
-    }
-    store(RIVALS_KEPT.stem, {"splits": SPLITS, "rows each": ROWS, "trials": TRIALS, "figures": figures})
+    """What each method reaches in every split of a set, where that is known, and the result over complete sets."""
+    figures: dict[str, dict[str, list[float]]] = {}
+    for name in SETS:
+        known = _known(name)
+        whole = [m for m in ("in context", *RIVALS) if all((m, split) in known for split in range(SPLITS))]
+        figures[name] = {m: [round(known[m, split], 5) for split in range(SPLITS)] for m in whole}
+    runs = {run.config.name: run.kept["commit"] for run in readers().values()}
+    store(SPLITS_KEPT.stem, {"splits": SPLITS, "rows each": ROWS, "trials": TRIALS, "runs": runs, "figures": figures})
     if complete():
         mixed(complete())
 
