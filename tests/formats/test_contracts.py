@@ -68,11 +68,17 @@ def _sounds(folder: Path) -> Any:
     return formats.make("audio", rate=8000, seconds=0.1, mels=8), records, folder
 
 
+def _steps(folder: Path) -> Any:
+    records = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
+    return formats.make("steps", observation=(3,)), records, None  # environments are no files
+
+
 RECORDS: dict[str, Callable[[Path], Any]] = {
     "array": _numbers,
     "audio": _sounds,
     "image": _pictures,
     "series": _series,
+    "steps": _steps,
     "table": _table,
     "text": _texts,
 }

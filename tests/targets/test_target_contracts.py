@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,8 +12,10 @@ import torch
 from torch import Tensor
 
 from quickstudy.episode import Examples
+from quickstudy.errors import DataError
 from quickstudy.masked import masked_mean
-from quickstudy.registry import targets
+from quickstudy.registry import formats, targets
+from quickstudy.spec import TaskSpec
 from quickstudy.targets import Classes, Metric, NumberAnswer, Numbers
 from quickstudy.targets.base import Distribution, Units
 from quickstudy.testing import check_target
@@ -31,9 +34,39 @@ LABELS: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("name", targets)
+@pytest.mark.parametrize("name", [name for name in targets if name != "actions"])  # which nobody labels
 def test_every_registered_target_keeps_the_contract(name: str) -> None:
     check_target(targets.make(name), LABELS[name])
+
+
+@pytest.mark.parametrize("options", [{"count": 3}, {"size": 2, "low": -2.0, "high": 2.0}])
+def test_actions_say_what_was_done_and_what_came_of_it(options: dict[str, Any]) -> None:
+    target = targets.make("actions", episodes=2, **options)
+    keys = torch.arange(5)
+    said = torch.randn(5, target.outputs, generator=torch.Generator().manual_seed(0)).clamp(-1.5, 1.5)
+    action = target.sample(said, keys)
+    facts = torch.arange(25.0).view(5, 5).unbind(0)
+    told = target.outcome(target.label(action, *facts))
+    assert torch.equal(told.action, action) and all(map(torch.equal, told[1:], facts))
+    logits = said[:, :-1].log_softmax(-1) if target.count else None
+    if logits is not None:
+        assert torch.equal(target.log_prob(said, action), logits[torch.arange(5), action])
+        torch.testing.assert_close(target.entropy(said), -(logits.exp() * logits).sum(1))
+    else:
+        normal = torch.distributions.Normal(said[:, :2], said[:, 2:4].exp())
+        torch.testing.assert_close(target.log_prob(said, action), normal.log_prob(action).sum(1))
+        torch.testing.assert_close(target.entropy(said), normal.entropy().sum(1))
+    spec = TaskSpec(formats.make("steps", observation=(1,)), target)
+    assert TaskSpec.from_json(json.loads(json.dumps(spec.to_json()))) == spec
+    with pytest.raises(DataError, match="has no labels"):
+        target.encode([1, 0])
+
+
+def test_actions_are_drawn_as_often_as_they_are_likely() -> None:
+    target = targets.make("actions", count=3)
+    said = torch.tensor([0.0, 1.0, -1.0, 7.0])
+    shares = target.sample(said.expand(20_000, 4), torch.arange(20_000)).bincount(minlength=3) / 20_000
+    torch.testing.assert_close(shares, said[:3].softmax(0), atol=0.015, rtol=0)
 
 
 @pytest.mark.parametrize("labels", [[3, 11, 2, 3], torch.tensor([1, 0, 0, 1]), ["10", "9", "9", "1"]])
