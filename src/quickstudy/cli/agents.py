@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from quickstudy.cli.parse import table
 from quickstudy.evaluation.estimate import Estimate
@@ -13,16 +12,15 @@ _SHOWN = (0, 1, 2, 4, 9, 19, 49, 99, 199, 499)  # episodes, from 0
 _MOST = 5  # columns of them
 
 
-def compared(title: str, results: Sequence[Mapping[str, Any]]) -> None:
-    """Print returns: of each row of results, and of who else met the same tasks."""
+def compared(title: str, results: Sequence[tuple[str, Result]]) -> None:
+    """Print returns: of each network, by what it is called, and of who else met the same tasks."""
     rows: list[list[str]] = []
     names: list[str] = []
-    for data in results:
-        result = Result.from_json({name: value for name, value in data.items() if name != "network"})
+    for network, result in results:
         names = names or _chosen(list(result.further))
         steps = "" if result.steps is None else f", {result.steps} steps"
         own = {result.metric: Estimate(result.mean, result.ci95, result.episodes)} | result.further
-        everyone = {data["network"] + steps: own} | ({} if rows else result.references)
+        everyone = {network + steps: own} | ({} if rows else result.references)
         rows += [[who, *(_told(result, each.get(n)) for n in (result.metric, *names)), _count(each[result.metric])]
                  for who, each in everyone.items()]  # fmt: skip
     heads = [name.removeprefix("return in ") for name in names]

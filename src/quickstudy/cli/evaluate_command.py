@@ -66,7 +66,7 @@ def run(argv: Sequence[str]) -> int:
     target = learner.spec.target
     several = options.steps is None and isinstance(learner, IterativeLearner)
     all_steps = target.steps_shown if several else (options.steps,)
-    rows, results, warning, blind, others = [], [], "", None, False
+    rows, results, measured, warning, blind = [], [], [], "", None
     for steps in all_steps:
         for label, params in [("trained", None), *([("untrained", done.untrained())] if options.untrained else [])]:
             result = done.evaluate(
@@ -83,7 +83,7 @@ def run(argv: Sequence[str]) -> int:
             )
             warning = result.warning or warning
             blind = result.baseline or blind
-            others = bool(result.references) or others
+            measured.append((label, result))
             results.append({"network": label, **result.to_json()})
             task = _size(result, done.parts.source.balanced)
             moves = "" if result.steps is None else f", {result.steps} inner steps"
@@ -98,8 +98,8 @@ def run(argv: Sequence[str]) -> int:
             counts = [str(one.count) for one in result.further.values()]
             rows += [[told, label, *said, count] for said, count in zip(result.also().items(), counts, strict=True)]
             rows += [[told, label, name, str(figure), str(figure.count)] for name, figure in result.figures.items()]
-    if others:
-        compared(f"{done.config.name}, {options.split} tasks, seed {result.seed}", results)
+    if any(one.references for _, one in measured):
+        compared(f"{done.config.name}, {options.split} tasks, seed {result.seed}", measured)
         if not held_out(done.parts.source, options.split) and options.split != "train":
             tell("There are so few tasks that all of them were met in training.")
         return _written(options, results)

@@ -97,6 +97,8 @@ def evaluate(
     engine, source = on_features(engine, params, source)
     source = source.under(engine.learner.evaluated(), params)
     source.check(split)
+    rivals = source.others() if compare_supports and episodes > 1 else {}
+    compare_supports = compare_supports and not rivals  # where what is done decides what is seen, these say more
     began, count = time.perf_counter(), at_once(source)
     blind = torch.zeros(episodes, dtype=torch.float64)
     scored: dict[str, Tensor] = {}
@@ -123,13 +125,13 @@ def evaluate(
     result = result_of_values(engine, first, source.sampling, split, source.seed)
     further = _where_known(dict(zip(names[1:], others, strict=True)))
     result = replace(result, seconds=time.perf_counter() - began, further=further, figures=_where_known(told))
-    if not compare_supports or episodes < 2:
-        return result
-    if rivals := source.others():
+    if rivals:
         found = {name: _of_another(engine, one, split, episodes) for name, one in rivals.items()}
         if (most := source.optimum()) is not None:
             found["the best there is"] = {result.metric: Estimate(most, 0.0, 0)}
         return replace(result, references=found)
+    if not compare_supports or episodes < 2:
+        return result
     use = support_use(engine, params, source, split, episodes, group)
     return replace(result, support=use, baseline=Estimate.of(blind))
 

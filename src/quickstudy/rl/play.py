@@ -66,18 +66,28 @@ class Stage:
         return self.spec.format
 
     def play(
-        self, policy: Policy, memory: Memory, episodes: int, label: int = 0, anyhow: bool = False, apart: bool = False
+        self,
+        policy: Policy,
+        memory: Memory,
+        episodes: int,
+        label: int = 0,
+        anyhow: bool = False,
+        apart: bool = False,
+        beyond: bool = True,
     ) -> Played:
         """So many episodes of each lane, one after another, without gradients.
 
         label: of the play; others of the same stage have other chance. anyhow: do anything with equal chance, whatever
-        the policy says. apart: an episode's first step tells nothing of the episode before. Raises DataError, naming
-        the environment, for rewards that are no finite numbers.
+        the policy says. apart: an episode's first step tells nothing of the episode before. beyond: ask for the value
+        of what would have followed where time was up; without, it is 0. Raises DataError, naming the environment, for
+        rewards that are no finite numbers.
         """
         with torch.no_grad():
-            return self._played(policy, memory, episodes, rng.fold(self.keys, label), anyhow, apart)
+            return self._played(policy, memory, episodes, rng.fold(self.keys, label), anyhow, apart, beyond)
 
-    def _played(self, policy: Policy, memory: Memory, episodes: int, keys: Tensor, anyhow: bool, apart: bool) -> Played:
+    def _played(
+        self, policy: Policy, memory: Memory, episodes: int, keys: Tensor, anyhow: bool, apart: bool, beyond: bool
+    ) -> Played:
         environment, task, count = self.environment, self.task, len(keys)
         actions, format = self.spec.target.require_actions("Playing", ""), self._format
         state = environment.reset(task, rng.fold(keys, _RESETS))
@@ -99,7 +109,8 @@ class Stage:
             clock = clock + 1
             timed = (clock >= environment.horizon) & ~step.ended
             over = step.ended | timed
-            after = self._value_after(policy, memory, step.state, action, step.reward, timed, prediction)
+            asked = timed if beyond else torch.zeros_like(timed)
+            after = self._value_after(policy, memory, step.state, action, step.reward, asked)
             self.saw(state, episode, step.reward, there)
             rows.append((x, prediction, action, step.reward, episode, step.ended, timed, there, after))
             before, reward, first = actions.code(action, step.reward.dtype), step.reward, over
@@ -113,7 +124,7 @@ class Stage:
         return self._checked(rows, episodes * environment.horizon)
 
     def _value_after(
-        self, policy: Policy, memory: Memory, state: State, action: Tensor, reward: Tensor, timed: Tensor, like: Tensor
+        self, policy: Policy, memory: Memory, state: State, action: Tensor, reward: Tensor, timed: Tensor
     ) -> Tensor:
         """The value of what would have followed where time was up, (n,); 0 elsewhere."""
         if not bool(timed.any()):

@@ -33,6 +33,12 @@ def advantages(
     return discounted(errors, goes_on, discount * trace)
 
 
+def followed(mask: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    """Which steps (…, T) another real one follows, and its value (…, T), 0 where none does. mask: which are real."""
+    goes_on = torch.cat([mask[..., 1:], torch.zeros_like(mask[..., :1])], -1)
+    return goes_on, torch.where(goes_on, values.roll(-1, -1), 0.0)
+
+
 def standardised(advantage: Tensor, mask: Tensor) -> Tensor:
     """Advantages of mean 0 and deviation 1 over the real steps of all tasks; 0 elsewhere."""
     real = mask.to(advantage.dtype)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +14,8 @@ from quickstudy.episode import Params, State
 from quickstudy.rl.agents.base import Agent
 from quickstudy.rl.play import Stage
 from quickstudy.rl.source import EnvironmentSource
+from quickstudy.tasks.base import Source
+from quickstudy.tasks.wrapped import innermost
 
 _SIDE, _TEXT, _GAP, _MOST = 240, 30, 12, 400  # pixels, pixels, pixels, frames
 _MILLISECONDS = 120
@@ -93,8 +95,8 @@ def returns(reel: Sequence[Frame]) -> list[float]:
     return [found[episode] for episode in sorted(found)]
 
 
-def source_of(source: Any) -> EnvironmentSource:
+def source_of(source: Source) -> EnvironmentSource:
     """The environments within whatever is around them."""
-    while not isinstance(source, EnvironmentSource):
-        source = source.inner
-    return replace(source)
+    (inner,) = innermost(source)
+    assert isinstance(inner, EnvironmentSource)
+    return inner

@@ -13,6 +13,7 @@ from torch import Tensor
 from quickstudy import rng
 from quickstudy.episode import Examples
 from quickstudy.errors import ConfigError, DataError, ShapeError
+from quickstudy.masked import one_hot
 from quickstudy.registry import targets
 from quickstudy.targets.answers import Answer, ClassAnswer, NumberAnswer
 from quickstudy.targets.base import Distribution, Target, Units
@@ -143,7 +144,7 @@ class Actions(Target):
         """Actions (*lead,) or (*lead, D) as networks are told them, (*lead, coding)."""
         if self.size:
             return action.to(dtype)
-        return (action[..., None] == torch.arange(self.count, device=action.device)).to(dtype)
+        return one_hot(action, self.count).to(dtype)
 
     def statistics(self, examples: Examples) -> dict[str, Any]:
         return {"reward": float(self.outcome(examples.y).reward[examples.mask].mean())}
@@ -218,9 +219,7 @@ class Actions(Target):
     def _returns(self, examples: Examples) -> tuple[Tensor, Tensor]:
         """The sum of the rewards of each episode, (episodes,), and which have steps at all."""
         told = self.outcome(examples.y)
-        own = (told.episode[:, None] == torch.arange(self.episodes, device=told.episode.device)) & examples.mask[
-            :, None
-        ]
+        own = one_hot(told.episode, self.episodes) & examples.mask[:, None]
         return (own * told.reward[:, None]).sum(0), own.any(0).to(told.reward.dtype)
 
     def metrics(self, prediction: Tensor, examples: Examples) -> dict[str, Tensor]:

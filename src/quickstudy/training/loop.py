@@ -108,11 +108,7 @@ class Training:
 
         Raises Interrupted, after saving, when asked to stop, and TrainingError when the loss is not finite.
         """
-        left = (
-            self.config.average ** (self.config.iterations * self.config.reuse * self.config.parts)
-            if self.config.average
-            else 0.0
-        )
+        left = self.config.average**self.config.outer.iterations if self.config.average else 0.0
         if left > _STALE:
             _log.warning(
                 "After %d steps the moving average of φ (--average %g) is still %.0f %% the untrained φ. Lower it, or "

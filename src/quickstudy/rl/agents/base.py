@@ -21,7 +21,7 @@ from quickstudy.registry import sources
 from quickstudy.rl.acting import Actor
 from quickstudy.rl.environment import Environment
 from quickstudy.rl.play import Memory, Played, Stage
-from quickstudy.rl.returns import advantages, standardised
+from quickstudy.rl.returns import advantages, followed, standardised
 from quickstudy.tasks.base import Sampling
 
 
@@ -140,18 +140,13 @@ def gathered(
     """
     actions = stage.spec.target.require_actions("Collecting", "")
     values = unit * actions.value(played.prediction)
-    following = torch.cat([played.mask[:, 1:], torch.zeros_like(played.mask[:, :1])], 1)
-    later = torch.cat([values[:, 1:], torch.zeros_like(values[:, :1])], 1)
-    if across:
-        goes_on, after = following, torch.where(following, later, 0.0)
-    else:
+    goes_on, after = followed(played.mask, values)
+    if not across:
         over = played.ended | played.timed
-        goes_on = following & ~over
-        after = torch.where(over, unit * played.after, torch.where(following, later, 0.0))
-    reward = torch.where(played.mask, played.reward, 0.0)
-    advantage = advantages(reward, values, after, goes_on, discount, trace)
+        goes_on, after = goes_on & ~over, torch.where(over, unit * played.after, after)
+    advantage = advantages(played.reward, values, after, goes_on, discount, trace)
     chance = actions.log_prob(played.prediction, played.action)
-    y = actions.label(played.action, reward, played.episode, chance, advantage, (advantage + values) / unit)
+    y = actions.label(played.action, played.reward, played.episode, chance, advantage, (advantage + values) / unit)
     return Examples(played.x, torch.where(played.mask[..., None], y, 0.0), played.mask)
 
 

@@ -19,7 +19,7 @@ from quickstudy.registry import learners
 from quickstudy.rl.agents.base import Agent, clipped_loss, with_standard_advantages
 from quickstudy.rl.baselines import linear_values
 from quickstudy.rl.play import Memory, Played, Stage
-from quickstudy.rl.returns import advantages, discounted
+from quickstudy.rl.returns import advantages, discounted, followed
 from quickstudy.spec import TaskSpec
 from quickstudy.tasks.base import Sampling
 
@@ -90,7 +90,7 @@ class PolicyGradientAgent(GradientLearner, Agent):
             said: Tensor = torch.func.vmap(partial(self.predict, params))(state, split)
             return memory, said.flatten(0, 1)
 
-        return self._examples(wide.play(policy, {}, 1, label), lanes)
+        return self._examples(wide.play(policy, {}, 1, label, beyond=False), lanes)
 
     def _examples(self, played: Played, lanes: int) -> Examples:
         """What was played, with advantages over a regression of returns; the end of an episode is the end."""
@@ -99,14 +99,12 @@ class PolicyGradientAgent(GradientLearner, Agent):
         def by_task(t: Tensor) -> Tensor:
             return t.view(-1, lanes, *t.shape[1:])
 
-        mask, reward = by_task(played.mask), by_task(torch.where(played.mask, played.reward, 0.0))
-        goes_on = torch.cat([mask[..., 1:], torch.zeros_like(mask[..., :1])], -1)
-        returns = discounted(reward.flatten(0, 1), goes_on.flatten(0, 1), self.discount).view_as(reward)
-        values = linear_values(by_task(leaves(played.x)[0]).flatten(3), returns, mask)
-        later = torch.cat([values[..., 1:], torch.zeros_like(values[..., :1])], -1)
-        after = torch.where(goes_on, later, 0.0)
-        flat = [t.flatten(0, 1) for t in (reward, values, after, goes_on)]
-        advantage = advantages(flat[0], flat[1], flat[2], flat[3], self.discount, self.trace).view_as(reward)
+        goes_on, _ = followed(played.mask, played.reward)
+        returns = by_task(discounted(played.reward, goes_on, self.discount))
+        mask, reward = by_task(played.mask), by_task(played.reward)
+        values = linear_values(by_task(leaves(played.x)[0]).flatten(3), returns, mask).flatten(0, 1)
+        _, after = followed(played.mask, values)
+        advantage = by_task(advantages(played.reward, values, after, goes_on, self.discount, self.trace))
         chance = by_task(actions.log_prob(played.prediction, played.action))
         number = torch.arange(lanes, device=reward.device)[:, None].expand_as(reward)
         y = actions.label(by_task(played.action), reward, number, chance, advantage / self.unit, returns)

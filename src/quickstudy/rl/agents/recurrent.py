@@ -75,7 +75,8 @@ class RecurrentAgent(Agent):
         def policy(memory: Memory, x: Features, first: Tensor) -> tuple[Memory, Tensor]:
             return self.act(params, {}, memory, x, first)
 
-        played = stage.play(policy, self.memory({}, len(stage.keys), stage.keys.device), episodes, apart=self.wiped)
+        memory = self.memory({}, len(stage.keys), stage.keys.device)
+        played = stage.play(policy, memory, episodes, apart=self.wiped, beyond=self.wiped)
         return gathered(stage, played, self.discount, self.trace, self.unit, across=not self.wiped)
 
     def lived(self, params: Params, stage: Stage, sampling: Sampling) -> Episode:
