@@ -53,14 +53,14 @@ def test_threads_get_the_answers_of_one_thread(shared: bool) -> None:
     def ask(me: int) -> None:
         model, right = pairs[0 if shared else me]
         for _ in range(1000):
-            wrong[me] += not torch.equal(model(x), right)
+            wrong[me] += not torch.allclose(model(x), right, atol=1e-5)  # a new thread may multiply on more cores
 
     threads = [threading.Thread(target=ask, args=(me,)) for me in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert wrong == [0, 0] and not torch.equal(pairs[0][1], pairs[1][1])
+    assert wrong == [0, 0] and not torch.allclose(pairs[0][1], pairs[1][1], atol=0.1)
 
 
 def test_a_frozen_model_is_what_predicts_and_is_its_own() -> None:
