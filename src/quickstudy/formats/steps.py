@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from quickstudy.episode import Features
+from quickstudy.episode import Features, map_features
 from quickstudy.errors import ConfigError
 from quickstudy.formats.base import Format
 from quickstudy.formats.drawing import Drawing, row
@@ -59,6 +59,15 @@ class Steps(Format):
         if len(self.observation) == 3:
             return torch.cat([observation, beside[..., None, None].expand(*beside.shape, *self.observation[1:])], -3)
         return torch.cat([observation, beside], -1)
+
+    def without_past(self, x: Features) -> Features:
+        """Features (*lead, …) as `seen` makes them, with 0 for all that they tell of the step before."""
+        if not self.past:
+            return x
+        axis = -len(self.observation)
+        return map_features(
+            lambda t: t.index_fill(axis, torch.arange(self.observation[0], t.shape[axis], device=t.device), 0), x
+        )
 
     def store(self, records: Any, broken: Broken = "refuse") -> Stored:
         return all_kept(as_numbers(records, features=True))

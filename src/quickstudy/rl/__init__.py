@@ -1,6 +1,6 @@
 """Meta-reinforcement learning: tasks are environments, and what an agent collects in them is the support set."""
 
-from quickstudy.rl.agents import gradient, recurrent
+from quickstudy.rl.agents import gradient, proximal, recurrent
 from quickstudy.rl.environment import Environment, Step
 from quickstudy.rl.environments import Arcade, Bandit, GridWorld, Highway, PointRobot, TabularMDP
 from quickstudy.rl.fixed import only
@@ -20,5 +20,6 @@ __all__ = [
     "TabularMDP",
     "gradient",
     "only",
+    "proximal",
     "recurrent",
 ]

@@ -43,7 +43,7 @@ class Actor:
         steps: Any = self.learner.spec.format
         if reward is not None and not (isinstance(reward, SupportsFloat) and math.isfinite(reward)):
             raise DataError(f"The reward must be a finite number, found {reward}. Mend the environment.")
-        if reward is None and not self._begins and steps.past:
+        if reward is None and not self._begins and self.learner.needs_past:
             raise DataError("This agent learns from rewards. Say what the action before has brought: act(x, reward).")
         reward = self._paid if self._begins else 0.0 if reward is None else reward
         begins = torch.tensor([first or self._begins], device=self._device)

@@ -14,6 +14,7 @@ from quickstudy.errors import ConfigError
 from quickstudy.registry import formats
 from quickstudy.rl.agents.base import Agent, gathered
 from quickstudy.rl.environment import Environment
+from quickstudy.rl.fixed import Fixed
 from quickstudy.rl.play import Memory, Stage
 from quickstudy.spec import TaskSpec
 from quickstudy.tasks.base import Sampling, Source
@@ -41,6 +42,25 @@ class EnvironmentSource(MadeUpSource):
         format: Any = formats.make("steps", observation=environment.observation, past=actions.coding if past else 0)
         return cls(environment=environment, spec=TaskSpec(format, actions), sampling=_SAMPLING)
 
+    def alone(self, split: str, index: int) -> Self:
+        """One task of this source, in which all episodes of every split are then played: learning from scratch.
+
+        Episode `index` of `split` of this source, with its seed, is in the same task.
+
+        >>> from quickstudy.registry import sources
+        >>> family = sources.make("bandit", arms=3)
+        >>> only_one = family.alone("test", 3)
+        >>> one, same = (s.stage("test", torch.tensor([3])).task["arms"] for s in (family, only_one))
+        >>> bool((one == same).all()), bool((only_one.stage("train", torch.arange(9)).task["arms"] == one).all())
+        (True, True)
+        """
+        if index < 0:
+            raise ConfigError(f"Tasks are counted from 0, found {index}. Give 0 or more.")
+        task = self.stage(split, torch.tensor([index])).task
+        given = {name: value[0] for name, value in task.items()}
+        fixed = Fixed(horizon=self.environment.horizon, environment=self.environment, given=given)
+        return replace(self, environment=fixed)
+
     def sampled(self, sampling: Sampling) -> Self:
         if sampling.varies:
             raise ConfigError(
@@ -63,15 +83,17 @@ class EnvironmentSource(MadeUpSource):
         if not isinstance(learner, Agent):
             raise ConfigError(
                 f"{type(learner).__name__} does not act, and what is seen in environments depends on what is done. Use "
-                "a learner for agents: 'rl2', 'maml-rl'."
+                "a learner for agents: 'rl2', 'maml-rl', 'ppo'."
             )
         return replace(self, agent=learner, params=params)
 
     def others(self) -> dict[str, Source]:
         if self.agent is None:
             return {}
+        blank = self.agent.blank()
+        without = {} if blank is self.agent else {self.agent.forgets: replace(self, agent=blank)}
         return {
-            self.agent.forgets: replace(self, agent=self.agent.blank()),
+            **without,
             self.spec.target.guess: replace(self, agent=None, params=None),
         }
 

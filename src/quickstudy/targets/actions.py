@@ -233,7 +233,7 @@ class Actions(Target):
     def coded(self, examples: Examples, dtype: torch.dtype) -> Tensor:
         raise ConfigError(
             "Actions cannot be fitted in closed form: what is done decides what is seen. Use a learner for agents: "
-            "'rl2', 'maml-rl'."
+            "'rl2', 'maml-rl', 'ppo'."
         )
 
     def baseline(self, support: Examples, query: Examples) -> Tensor:

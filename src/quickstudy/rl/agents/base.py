@@ -69,6 +69,11 @@ class Agent(Learner):
     def ordered(self) -> bool:
         return True
 
+    @property
+    def needs_past(self) -> bool:
+        """Whether it makes use of what steps tell of the one before."""
+        return bool(getattr(self.spec.format, "past", 0))
+
     @abstractmethod
     def blank(self) -> Self:
         """The same agent as it is when it makes nothing of what it has been through in a task."""

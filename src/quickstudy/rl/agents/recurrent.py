@@ -8,17 +8,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from quickstudy.episode import Episode, Examples, Features, Params, State, map_features
+from quickstudy.episode import Examples, Features, Params, State
 from quickstudy.errors import ConfigError
 from quickstudy.hints import Size
 from quickstudy.learners.network import Network
 from quickstudy.models.readers.base import features_of
 from quickstudy.registry import learners
-from quickstudy.rl.agents.base import Agent, clipped_loss, gathered, with_standard_advantages
 from quickstudy.rl.agents.gated import gated, gated_sequence
-from quickstudy.rl.play import Memory, Stage
+from quickstudy.rl.agents.proximal import ProximalAgent
+from quickstudy.rl.play import Memory
 from quickstudy.spec import TaskSpec
-from quickstudy.tasks.base import Sampling
 
 
 class GatedPolicy(nn.Module):
@@ -47,49 +46,23 @@ class GatedPolicy(nn.Module):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RecurrentAgent(Agent):
+class RecurrentAgent(ProximalAgent):
     """φ is a network with a memory, and ψ what is remembered of the steps of a task.
 
-    Trained by proximal policy optimisation (Schulman et al. 2017) on whole trials (Duan et al. 2016). clip: how much
-    likelier or less likely an action may become before nothing more is gained. entropy, value: weights of these terms.
-    wiped: the memory is emptied where an episode begins, which is what an agent is worth that learns nothing from one
-    for the next.
+    It is trained on whole trials (Duan et al. 2016). wiped: the memory is emptied where an episode begins, which is
+    what an agent is worth that learns nothing from one for the next.
     """
 
-    clip: float = 0.2
-    entropy: float = 0.01
-    value: float = 0.5
     wiped: bool = False
 
-    forgets, prepared = "its memory wiped", False
+    forgets = "its memory wiped"
 
     def blank(self) -> RecurrentAgent:
         return replace(self, wiped=True)
 
-    def init(self, generator: torch.Generator) -> Params:
-        return self.network.init(generator)
-
-    def _whole(self, params: Params, stage: Stage, episodes: int) -> Examples:
-        """The steps of whole trials."""
-
-        def policy(memory: Memory, x: Features, first: Tensor) -> tuple[Memory, Tensor]:
-            return self.act(params, {}, memory, x, first)
-
-        memory = self.memory({}, len(stage.keys), stage.keys.device)
-        played = stage.play(policy, memory, episodes, apart=self.wiped, beyond=self.wiped)
-        return gathered(stage, played, self.discount, self.trace, self.unit, across=not self.wiped)
-
-    def lived(self, params: Params, stage: Stage, sampling: Sampling) -> Episode:
-        whole = self._whole(params, stage, sampling.shots)
-        return Episode(whole, whole)
-
-    def collected(self, params: Params, stage: Stage, sampling: Sampling) -> Episode:
-        whole = self._whole(params, stage, sampling.queries)
-        nothing = Examples(
-            map_features(lambda t: torch.zeros_like(t[:, :1]), whole.x), torch.zeros_like(whole.y[:, :1]),
-            torch.zeros_like(whole.mask[:, :1]),
-        )  # fmt: skip
-        return Episode(nothing, with_standard_advantages(self.actions, whole))
+    @property
+    def across(self) -> bool:
+        return not self.wiped
 
     @property
     def _width(self) -> int:
@@ -121,11 +94,6 @@ class RecurrentAgent(Agent):
         """Of the steps of one trial in their order."""
         prediction: Tensor = self.network(params, {"x": x, "begin": state["h"]})[0]  # type: ignore[dict-item]
         return prediction
-
-    def judge(self, params: Params, state: State, query: Examples) -> tuple[Tensor, Tensor]:
-        target, prediction = self.actions, self.predict(params, state, query.x)
-        told = target.outcome(query.y)
-        return clipped_loss(self, target, prediction, told, query.mask), target.score(prediction, query)
 
 
 @learners.register("rl2", acts=True)

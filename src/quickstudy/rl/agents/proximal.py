@@ -1,0 +1,130 @@
+"""Agents trained by proximal policy optimisation on what they have played."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from quickstudy.episode import Episode, Examples, Features, Params, State, map_features
+from quickstudy.learners.network import Network
+from quickstudy.registry import learners
+from quickstudy.rl.agents.base import Agent, clipped_loss, gathered, with_standard_advantages
+from quickstudy.rl.play import Memory, Stage
+from quickstudy.spec import TaskSpec
+from quickstudy.tasks.base import Sampling
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProximalAgent(Agent):
+    """Base of agents that act through whole trials and are trained by proximal policy optimisation (Schulman et al.
+    2017).
+
+    clip: how much likelier or less likely an action may become before nothing more is gained. entropy, value: weights
+    of these terms.
+    """
+
+    clip: float = 0.2
+    entropy: float = 0.01
+    value: float = 0.5
+
+    prepared = False
+
+    @property
+    def across(self) -> bool:
+        """Whether what it remembers goes on from one episode of a trial to the next."""
+        return False
+
+    def init(self, generator: torch.Generator) -> Params:
+        return self.network.init(generator)
+
+    def _whole(self, params: Params, stage: Stage, episodes: int) -> Examples:
+        """The steps of whole trials."""
+
+        def policy(memory: Memory, x: Features, first: Tensor) -> tuple[Memory, Tensor]:
+            return self.act(params, {}, memory, x, first)
+
+        memory = self.memory({}, len(stage.keys), stage.keys.device)
+        played = stage.play(policy, memory, episodes, apart=not self.across, beyond=not self.across)
+        return gathered(stage, played, self.discount, self.trace, self.unit, across=self.across)
+
+    def lived(self, params: Params, stage: Stage, sampling: Sampling) -> Episode:
+        whole = self._whole(params, stage, sampling.shots)
+        return Episode(whole, whole)
+
+    def collected(self, params: Params, stage: Stage, sampling: Sampling) -> Episode:
+        whole = self._whole(params, stage, sampling.queries)
+        nothing = Examples(
+            map_features(lambda t: torch.zeros_like(t[:, :1]), whole.x), torch.zeros_like(whole.y[:, :1]),
+            torch.zeros_like(whole.mask[:, :1]),
+        )  # fmt: skip
+        return Episode(nothing, with_standard_advantages(self.actions, whole))
+
+    def judge(self, params: Params, state: State, query: Examples) -> tuple[Tensor, Tensor]:
+        target, prediction = self.actions, self.predict(params, state, query.x)
+        told = target.outcome(query.y)
+        return clipped_loss(self, target, prediction, told, query.mask), target.score(prediction, query)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReactiveAgent(ProximalAgent):
+    """φ is one policy for all tasks, with a value of each step, and nothing is learned of a single one: ψ is empty.
+
+    What steps tell of the one before is kept from the network, since it would be a memory.
+    """
+
+    forgets = "as it is"
+
+    @property
+    def needs_past(self) -> bool:
+        return False
+
+    def blank(self) -> ReactiveAgent:
+        return self
+
+    def memory(self, state: State, count: int, device: torch.device) -> Memory:
+        return {}
+
+    def act(self, params: Params, state: State, memory: Memory, x: Features, first: Tensor) -> tuple[Memory, Tensor]:
+        return memory, self.predict(params, state, x)
+
+    def adapt(self, params: Params, support: Examples) -> State:
+        return {}
+
+    def predict(self, params: Params, state: State, x: Features) -> Tensor:
+        steps: Any = self.spec.format
+        return self.network(params, steps.without_past(x))
+
+
+@learners.register("ppo", head=True, acts=True)
+def ppo(
+    module: nn.Module,
+    spec: TaskSpec,
+    *,
+    discount: float = 0.99,
+    trace: float = 0.95,
+    unit: float = 1.0,
+    clip: float = 0.2,
+    entropy: float = 0.01,
+    value: float = 0.5,
+) -> ReactiveAgent:
+    """Proximal policy optimisation (Schulman et al. 2017): one policy without memory for all tasks.
+
+    Trained over a family it is the best that can be done without learning anything of a task; trained in one task it is
+    learning from scratch. module: a policy that ends in `spec.outputs` outputs, the last of which is the value of a
+    step. discount: γ. trace: λ of advantage estimates. unit: about what an episode brings, in which values are learned:
+    of others, their error outweighs what is to be gained. clip, entropy, value: of the ratio of probabilities, and the
+    weights of the entropy and of the values' error.
+    """
+    return ReactiveAgent(
+        network=Network(module),
+        spec=spec,
+        discount=discount,
+        trace=trace,
+        unit=unit,
+        clip=clip,
+        entropy=entropy,
+        value=value,
+    )
