@@ -97,7 +97,7 @@ def _finish(done: Run, report: bool) -> int:
     untested = bool(tasks.classes("train")) and not tasks.classes("test")
     if report and untested:
         tell("There is no report page, as no class is held out for testing.")
-    elif report and not done.learner.ordered:
+    elif report:
         try:
             tell(f"Report: {qs.report(done, quiet=False)}")
             warn(read_json(done.folder / "report.json")["warning"])

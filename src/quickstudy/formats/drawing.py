@@ -50,6 +50,17 @@ class Text(Drawing):
     text: str
 
 
+@dataclass(frozen=True)
+class Film(Drawing):
+    """An animated picture. gif: its bytes. of: what stands side by side. steps: that there were, of which it shows the
+    first `shown`."""
+
+    gif: bytes
+    of: tuple[str, ...]
+    steps: int
+    shown: int
+
+
 def row(names: Sequence[str], values: Sequence[float]) -> Row:
     """The first few of these numbers, with their names; the rest is a dotted cell."""
     return told([(name, f"{value + 0.0:.3g}") for name, value in zip(names, values, strict=False)])  # + 0.0: never -0

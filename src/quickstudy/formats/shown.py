@@ -59,6 +59,11 @@ class Shown(ABC):
         return "example"
 
     @property
+    def shot(self) -> str:
+        """What one shot is called, where it is several examples: an episode of steps."""
+        return self.example
+
+    @property
     def whole(self) -> str:
         """What the records of one task belong to: 'table'."""
         return "task"

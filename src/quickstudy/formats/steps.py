@@ -77,6 +77,10 @@ class Steps(Format):
         return "step"
 
     @property
+    def shot(self) -> str:
+        return "episode"
+
+    @property
     def whole(self) -> str:
         return "environment"
 

@@ -48,6 +48,7 @@ justify-content:space-between;gap:12px}
 .given,.asked{display:flex;flex-wrap:wrap;gap:9px 6px}.given{max-width:148px;align-items:center}
 .given>i{font-style:normal;font-weight:650;font-size:13px;width:18px;color:var(--muted)}
 .px{display:block;width:100%;image-rendering:pixelated;background:#fff;border-radius:2px}
+.film{display:block;max-width:100%;border:1px solid var(--line);border-radius:8px;background:#fff}
 .spark{display:block;width:52px;height:24px;fill:none;stroke:currentColor;stroke-width:1.6;stroke-linejoin:round}
 .spark circle{fill:currentColor;stroke:none}
 .cells{display:inline-flex;flex-wrap:wrap;gap:2px 8px;font-size:13px;font-variant-numeric:tabular-nums}
@@ -82,6 +83,9 @@ table.told{margin:0}
 .told td:first-child:has(.px){width:1%}.told .px{width:40px}.told .px.wide{width:120px}.told .wrong{color:var(--bad)}
 .given .more{width:auto;font-weight:400}
 .tasks.wide{grid-template-columns:1fr}
+.returns{display:block;overflow-x:auto;font-size:13.5px}.returns th{font-weight:500;color:var(--muted);text-align:left;
+padding:5px 12px 5px 0;border-bottom:1px solid var(--line)}
+.returns td{font-variant-numeric:tabular-nums;white-space:nowrap}
 details{margin-top:52px;border-top:1px solid var(--line);padding-top:16px}
 summary{cursor:pointer;font-weight:600}
 table{border-collapse:collapse;font-size:14px;width:100%;margin-top:12px}

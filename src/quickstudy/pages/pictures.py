@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from quickstudy.errors import ConfigError
-from quickstudy.formats.drawing import Curve, Drawing, Picture, Row, Text
+from quickstudy.formats.drawing import Curve, Drawing, Film, Picture, Row, Text
 from quickstudy.pages.charts import PALETTE, colour
 
 _SHADES, _NO_CLASS = len(PALETTE), 255
@@ -47,6 +47,12 @@ def _picture(drawing: Picture, description: str) -> str:
     picture.save(buffer, format="PNG", optimize=True)
     uri = "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
     return f'<img class="px{" wide" if wide else ""}" src="{uri}" alt="{html.escape(description)}">'
+
+
+@rendered.register
+def _film(drawing: Film, description: str) -> str:
+    uri = "data:image/gif;base64," + base64.b64encode(drawing.gif).decode()
+    return f'<img class="film" src="{uri}" alt="{html.escape(description)}">'
 
 
 @rendered.register

@@ -7,10 +7,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from quickstudy.errors import ConfigError, RunError
+from quickstudy.errors import RunError
 from quickstudy.pages.charts import require_matplotlib
 from quickstudy.pages.html import Section, page
-from quickstudy.report import measure, sections
+from quickstudy.registry import learners
+from quickstudy.report import acting, measure, sections
 from quickstudy.report.adapted import AdaptedTask, adapted_section
 from quickstudy.report.certainty import certainty_sections
 from quickstudy.report.mistakes import mistakes
@@ -41,11 +42,6 @@ def report(
     adapted: a task learned after training, shown in a section of its own. Returns the path of the page; raises
     MissingExtra without matplotlib.
     """
-    if run.learner.ordered:
-        raise ConfigError(
-            "There is no report page of agents. See quickstudy evaluate, which shows them beside others, and "
-            "quickstudy watch."
-        )
     require_matplotlib()
     if not run.metrics:
         raise RunError(
@@ -61,14 +57,16 @@ def report(
         untrained = run.evaluate(episodes=min(episodes, 2 * few), params=run.untrained(), compare_supports=False)
         headline = sections.Headline(trained, untrained)
         progress.update(2, "drawing tasks")
-        drawn = some_tasks(run, trained.values)
+        acts = learners.traits(run.config.learner.name).acts
+        drawn = acting.films_section(run) if acts else some_tasks(run, trained.values)
         progress.update(3, "size of tasks")
-        shots, ways = measure.by_shots(run, few), measure.by_ways(run, few)
+        shots, ways = ([], []) if acts else (measure.by_shots(run, few), measure.by_ways(run, few))
         progress.update(4, "inner steps")
         steps, large = measure.by_steps(run, few), measure.largest_task(run)
         progress.update(5, "writing")
         parts = [adapted_section(adapted)] if adapted else []
         parts += [sections.learning_curve(run)] if any(line["split"] == "train" for line in run.metrics) else []
+        parts += [acting.episodes_section(run, trained)] if acts else []
         parts += [drawn] if drawn else []
         if shots or ways or steps:
             parts.append(sections.task_size(run, shots, ways, steps))

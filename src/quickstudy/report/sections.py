@@ -16,6 +16,7 @@ from quickstudy.report import measure
 from quickstudy.report.words import counted, each_class
 from quickstudy.runs.run import Run
 from quickstudy.targets.metric import Metric
+from quickstudy.tasks.base import held_out
 from quickstudy.training.progress import duration
 from quickstudy.training.splits import ON_TRAINING_CLASSES
 
@@ -42,11 +43,16 @@ def header(run: Run, headline: Headline) -> str:
     """The title, the main numbers and where they come from."""
     config, result, spec = run.config, headline.trained, run.parts.source.spec
     metric, format = result.figure, spec.format
-    lead = spec.target.lead(counted(format.example, result.shots), format.example, format.whole, each_class(run))
+    lead = spec.target.lead(counted(format.shot, result.shots), format.example, format.whole, each_class(run))
     tasks = "tasks of the user's own" if config.tasks.name == OWN else f"{config.tasks.name} tasks"
-    lead += f" It learned how to do that from {tasks}; the numbers are from tasks kept for testing."
+    new = held_out(run.parts.source, measure.SPLIT)
+    kept = "tasks kept for testing" if new else "the same tasks, of which none is kept for testing"
+    lead += f" It learned how to do that from {tasks}; the numbers are from {kept}."
     tiles = tile(
-        f"{metric.title} on new tasks", str(result), f"mean of {result.episodes:,} tasks, 95 % interval", main=True
+        f"{metric.title} on {'new' if new else 'these'} tasks",
+        str(result),
+        f"mean of {result.episodes:,} tasks, 95 % interval",
+        main=True,
     )
     before = headline.untrained
     tiles += tile("untrained network", str(before), f"the same, over {before.episodes:,} of these")
@@ -63,7 +69,9 @@ def header(run: Run, headline: Headline) -> str:
         what, _, why = result.warning.partition(": ")
         badge += f'<div class="warning" role="note"><b>{escape(what)}.</b> {_numbers(why[0].upper() + why[1:])}</div>'
     metrics = run.metrics
-    also = [("Also", ", ".join(map(" ".join, result.also().items())))] if result.further else []
+    also = (
+        [("Also", ", ".join(map(" ".join, result.also().items())))] if result.further and not result.references else []
+    )
     times = facts(
         [
             ("Tasks", str(spec)),
@@ -126,7 +134,7 @@ def learning_curve(run: Run) -> Section:
         text += f" Training tasks have {size} classes and validation tasks {ways}, so the two lines are not alike."
     lowest = min((y for curve in curves for y in curve.y), default=0.0)
     log = not metric.percent and not metric.higher_is_better and lowest > 0
-    bottom = 10 * math.floor(max(0, lowest - 10) / 10) if metric.percent else min(0.0, lowest)
+    bottom = 10 * math.floor(max(0, lowest - 10) / 10) if metric.percent else _bottom(lowest)
     figures = [
         line_chart(
             curves, "training step", metric.axis, kept=kept, log=log, bottom=bottom,
@@ -139,10 +147,15 @@ def learning_curve(run: Run) -> Section:
     figures.append(
         line_chart(
             [Trace("training loss", steps, losses, colour=PALETTE[1])], "training step", "loss", kept=kept,
-            bottom=min(0.0, *losses) if losses else 0.0, description="loss over training",
+            bottom=_bottom(*losses), description="loss over training",
         )
     )  # fmt: skip
     return Section("How it learned", text, charts(*map(chart, figures)))
+
+
+def _bottom(*values: float) -> float | None:
+    """Where an axis begins: at 0, or where some values are below it, wherever all of them can be seen."""
+    return None if min(values, default=0.0) < 0 else 0.0
 
 
 def _columns(lines: list[dict[str, Any]], name: str, scale: float = 1) -> tuple[list[float], list[float]]:
@@ -164,7 +177,7 @@ def _against(results: Sequence[Result], axis: str, xlabel: str, guess: str) -> s
     every = [*means, *blind]
     wide = not metric.percent and not metric.higher_is_better and max(every, default=0) > 20 * min(every, default=0) > 0
     return line_chart(
-        [trace], xlabel, metric.axis, level=level, ticks=x, log=wide, bottom=min(0.0, *every) if every else 0.0,
+        [trace], xlabel, metric.axis, level=level, ticks=x, log=wide, bottom=_bottom(*every),
         top=104 if metric.percent else None, description=f"{metric.words} by {axis}",
     )  # fmt: skip
 
@@ -189,7 +202,7 @@ def task_size(run: Run, shots: list[Result], ways: list[Result], steps: list[Res
         figures.append(chart(_against(ways, "ways", f"classes in the task, {given}", guess)))
     if steps:
         text += "At 0 inner steps it has made no use of what it was given. "
-        given = f"{counted(example, steps[0].shots)}{' per class' if each else ''}"
+        given = f"{counted(spec.format.shot, steps[0].shots)}{' per class' if each else ''}"
         figures.append(chart(_against(steps, "steps", f"inner steps on {given}", guess)))
     text += f"Each dot is a mean over {_counts(shots + ways + steps)}, with its 95 % interval."
     if not run.parts.source.spec.target.metric.higher_is_better:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -76,6 +76,10 @@ class Environment(ABC):
             f"{type(self).__name__} cannot be drawn: nothing says what it looks like. Give it a method picture(task, "
             "state)."
         )
+
+    def drawable(self) -> Self:
+        """The same environment, made so that it can be asked for pictures."""
+        return self
 
     def optimum(self, episodes: int) -> float | None:
         """The expected return of an episode, the mean over so many of a trial, of the best agent that there can be;

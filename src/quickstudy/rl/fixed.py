@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -48,6 +48,9 @@ class Fixed(Environment):
 
     def picture(self, task: State, state: State) -> Tensor:
         return self.environment.picture(task, state)
+
+    def drawable(self) -> Self:
+        return replace(self, environment=self.environment.drawable())
 
     def step(self, task: State, state: State, action: Tensor, keys: Tensor) -> Step:
         return self.environment.step(task, state, action, keys)

@@ -57,8 +57,11 @@ class Stage:
         task = {name: value.repeat_interleave(count, 0) for name, value in self.task.items()}
         return replace(self, task=task, keys=rng.split(self.keys, count).flatten())
 
-    def saw(self, state: State, episode: Tensor, reward: Tensor, there: Tensor) -> None:
-        """Told of each step: the state before it, and the episode (n,), reward (n,) and lanes (n,) that it is of."""
+    def sees(self, state: State, there: Tensor) -> None:
+        """Told before each step: the state, and the lanes (n,) that it is of."""
+
+    def saw(self, episode: Tensor, reward: Tensor) -> None:
+        """Told after each step: the episode (n,) that it was of, and its reward (n,)."""
 
     @property
     def _format(self) -> Any:
@@ -101,6 +104,7 @@ class Stage:
             if t % environment.horizon == 0 and not bool(there.any()):
                 break
             own = rng.fold(keys, 3 + t)
+            self.sees(state, there)
             x = format.seen(environment.observe(task, state), before, reward, first)
             memory, prediction = policy(memory, x, first)
             draw = rng.fold(own, _ACTIONS)
@@ -111,7 +115,7 @@ class Stage:
             over = step.ended | timed
             asked = timed if beyond else torch.zeros_like(timed)
             after = self._value_after(policy, memory, step.state, action, step.reward, asked)
-            self.saw(state, episode, step.reward, there)
+            self.saw(episode, step.reward)
             rows.append((x, prediction, action, step.reward, episode, step.ended, timed, there, after))
             before, reward, first = actions.code(action, step.reward.dtype), step.reward, over
             if apart:

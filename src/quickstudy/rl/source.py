@@ -11,9 +11,11 @@ from torch import Tensor
 from quickstudy import rng
 from quickstudy.episode import Episode, Features, Params
 from quickstudy.errors import ConfigError
+from quickstudy.formats.drawing import Film
 from quickstudy.registry import formats
 from quickstudy.rl.agents.base import Agent, gathered
 from quickstudy.rl.environment import Environment
+from quickstudy.rl.film import MOST, Filmed, Frame, gif, longest
 from quickstudy.rl.fixed import Fixed
 from quickstudy.rl.play import Memory, Stage
 from quickstudy.spec import TaskSpec
@@ -116,6 +118,24 @@ class EnvironmentSource(MadeUpSource):
         if self.agent is not None and self.params is not None:
             return self.agent.collected(self.params, stage, self.sampling)
         return anyhow(stage, self.sampling)
+
+    def reels(self, split: str, index: int) -> dict[str, list[Frame]]:
+        """What happens in the episodes of one task that count, a frame for each step: of the agent that it is `under`,
+        and of it as it is when it makes nothing of what it has been through. ConfigError for what nothing draws."""
+        if self.agent is None or self.params is None:
+            raise ConfigError("Nobody acts here who could be filmed. Say who: source.under(agent, params).")
+        blank, stage = self.agent.blank(), self.stage(split, torch.tensor([index]))
+        agents = {} if blank is self.agent else {self.agent.forgets: blank}
+        found = {}
+        for name, agent in (agents | {self.agent.learns: self.agent}).items():
+            film = Filmed(self.environment.drawable(), stage.task, stage.keys, stage.spec)
+            agent.collected(self.params, film, self.sampling)
+            found[name] = film.reels[-1]
+        return found
+
+    def filmed(self, split: str, index: int) -> Film | None:
+        reels = self.reels(split, index)
+        return Film(gif(reels), tuple(reels), longest(reels), min(longest(reels), MOST))
 
 
 def anyhow(stage: Stage, sampling: Sampling) -> Episode:

@@ -19,6 +19,8 @@ from quickstudy.modules import executed
 from quickstudy.simulators.families import FAMILIES, announce, gymnasium, require, require_for, settle
 from quickstudy.simulators.vary import Variations
 
+_DRAWN = {"render_mode": "rgb_array"}
+
 
 @cache
 def _function(path: str) -> Callable[..., Any]:
@@ -37,10 +39,12 @@ def _function(path: str) -> Callable[..., Any]:
 
 @dataclass(frozen=True)
 class Maker:
-    """Makes simulators of one family; workers are sent it. id: of Gymnasium, or of a family, or a Python file."""
+    """Makes simulators of one family; workers are sent it. id: of Gymnasium, or of a family, or a Python file. drawn:
+    they are made so that they can be asked for pictures (render_mode='rgb_array')."""
 
     id: str
     variations: Variations
+    drawn: bool = False
 
     @property
     def file(self) -> bool:
@@ -78,7 +82,7 @@ class Maker:
         try:
             made = library.make(
                 spec.id if family else self.id, max_episode_steps=-1, disable_env_checker=True,
-                **(family.options if family else {}),
+                **(family.options if family else {}) | (_DRAWN if self.drawn else {}),
             )  # fmt: skip
         except library.error.DependencyNotInstalled as error:
             raise ConfigError(f"The environment {self.id!r} cannot be made: {error}") from error
@@ -98,7 +102,8 @@ class Maker:
                 f"make{inspect.signature(function)} in {self.id} is given {', '.join(task) or 'nothing'}: {error}. "
                 "Let its parameters be what vary names."
             ) from error
-        made = function(**task)
+        drawn = _DRAWN if self.drawn and "render_mode" in inspect.signature(function).parameters else {}
+        made = function(**task, **drawn)
         if not isinstance(made, library.Env):
             raise ConfigError(
                 f"make(…) in {self.id} returned a {type(made).__name__}, expected an environment of Gymnasium "

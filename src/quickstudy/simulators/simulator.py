@@ -84,6 +84,30 @@ class Simulator:
         self.over = bool(terminated) or bool(truncated)
         return After(self._read(shown), reward, bool(terminated))
 
+    def picture(self) -> Any:
+        """What it looks like to people, (height, width, 3) of 0 to 255; ConfigError where it cannot be drawn."""
+        how = "gymnasium.make(…, render_mode=render_mode)" if self.maker.file else "a Python file that draws it"
+        mode = getattr(self._env, "render_mode", None)
+        if mode != "rgb_array":
+            raise ConfigError(
+                f"{self.maker.id} cannot be drawn: its render_mode is {mode!r} where 'rgb_array' was asked for. "
+                f"Let make(…) take render_mode and pass it on: {how}."
+            )
+        try:
+            drawn = np.asarray(self._env.render())
+        except Exception as error:  # of graphics libraries, each of which has its own
+            raise ConfigError(
+                f"{self.maker.id} cannot be drawn here: {type(error).__name__}: {str(error)[:200]}. Classic "
+                "environments need pygame (pip install 'quickstudy[video]'), and MuJoCo without a display "
+                "MUJOCO_GL=egl or osmesa."
+            ) from error
+        if drawn.ndim != 3 or drawn.shape[2] != 3:
+            raise ConfigError(
+                f"{self.maker.id} was drawn as an array of the shape {drawn.shape}, expected (height, width, 3). Mend "
+                "its render()."
+            )
+        return drawn
+
     def _read(self, shown: Any) -> Floats:
         value = self.seen.read(shown)
         if value.shape != self.seen.shape:

@@ -38,8 +38,17 @@ class Act(NamedTuple):
     actions: Any
 
 
+class Look(NamedTuple):
+    """Simulators of a group are drawn."""
+
+    which: Sequence[int]
+
+
+Request = Begin | Act | Look
+
+
 class Found(NamedTuple):
-    """seen: (k, …). reward, ended: (k,), where there was a step."""
+    """seen: (k, …), of those that are drawn pictures. reward, ended: (k,), where there was a step."""
 
     seen: Floats
     reward: Any
@@ -49,7 +58,7 @@ class Found(NamedTuple):
 class Group(Protocol):
     """Simulators, numbered from 0, that are made when they are first asked for. `ask` does not wait, `answer` does."""
 
-    def ask(self, request: Begin | Act) -> None: ...
+    def ask(self, request: Request) -> None: ...
 
     def answer(self) -> Found: ...
 
@@ -62,9 +71,9 @@ class Here:
     def __init__(self, maker: Maker, horizon: int) -> None:
         self._maker, self._horizon = maker, horizon
         self._simulators: dict[int, Simulator] = {}
-        self._request: Begin | Act
+        self._request: Request
 
-    def ask(self, request: Begin | Act) -> None:
+    def ask(self, request: Request) -> None:
         self._request = request
 
     def answer(self) -> Found:
@@ -75,6 +84,8 @@ class Here:
                 for i, numbers, seed in zip(request.which, request.numbers, request.seeds, strict=True)
             ]
             return Found(np.stack(shown), None, None)
+        if isinstance(request, Look):
+            return Found(np.stack([self._simulators[i].picture() for i in request.which]), None, None)
         after = [self._simulators[i].step(a) for i, a in zip(request.which, request.actions, strict=True)]
         seen, rewards, ended = zip(*after, strict=True)
         return Found(np.stack(seen), np.array(rewards, np.float32), np.array(ended, bool))
@@ -113,7 +124,7 @@ class Elsewhere:
     def pid(self) -> int:
         return self._process.pid
 
-    def ask(self, request: Begin | Act) -> None:
+    def ask(self, request: Request) -> None:
         self._send(request)
 
     def _send(self, what: Any) -> None:

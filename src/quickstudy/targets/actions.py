@@ -250,8 +250,5 @@ class Actions(Target):
         return ClassAnswer(told, said.mean[..., :-1].softmax(-1).cpu())
 
     def lead(self, given: str, example: str, whole: str, each: bool) -> str:
-        return (
-            f"Given {given} in a {whole} it has never been in, this agent acts: it chooses one of {self.count} actions "
-            if self.count
-            else f"Given {given} in a {whole} it has never been in, this agent acts: it sets {self.size} numbers "
-        ) + "at every step."
+        what = f"chooses one of {self.count} actions" if self.count else f"sets {self.size} numbers"
+        return f"In an {whole} it has never been in, this agent {what} at every step."

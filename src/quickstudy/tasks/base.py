@@ -13,6 +13,7 @@ from quickstudy import rng
 from quickstudy.episode import Episode, Params
 from quickstudy.errors import ConfigError, unknown_name
 from quickstudy.formats.base import Format
+from quickstudy.formats.drawing import Film
 from quickstudy.spec import TaskSpec
 from quickstudy.tasks.unequal import unequal
 
@@ -215,6 +216,11 @@ class Source(ABC):
 
     def optimum(self) -> float | None:
         """The headline of the best that can be done in these tasks on average, where that can be computed."""
+        return None
+
+    def filmed(self, split: str, index: int) -> Film | None:
+        """What happens in one task, where what is seen depends on what is done; ConfigError, which says why, where
+        nothing can draw it."""
         return None
 
     def plain(self) -> Self:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from quickstudy.episode import Episode, Params
 from quickstudy.formats.base import Format
+from quickstudy.formats.drawing import Film
 from quickstudy.spec import TaskSpec
 from quickstudy.tasks.base import Sampling, Source
 
@@ -62,6 +63,9 @@ class Wrapped(Source):
 
     def optimum(self) -> float | None:
         return self.inner.optimum()
+
+    def filmed(self, split: str, index: int) -> Film | None:
+        return self.inner.filmed(split, index)
 
     def sampled(self, sampling: Sampling) -> Self:
         return self.around(lambda source: source.sampled(sampling))

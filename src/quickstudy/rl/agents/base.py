@@ -38,6 +38,8 @@ class Agent(Learner):
     unit: float = 1.0
     forgets: ClassVar[str]
     """What `blank` is called."""
+    learns: ClassVar[str] = "as it learns"
+    """What it is called beside that."""
     prepared: ClassVar[bool]
     """Whether it has been through other episodes of a task before those that count."""
 

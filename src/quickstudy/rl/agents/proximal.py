@@ -75,7 +75,7 @@ class ReactiveAgent(ProximalAgent):
     What steps tell of the one before is kept from the network, since it would be a memory.
     """
 
-    forgets = "as it is"
+    forgets = learns = "as it acts"
 
     @property
     def needs_past(self) -> bool:

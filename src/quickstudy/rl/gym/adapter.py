@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -127,6 +128,18 @@ class GymEnvironment(Environment):
             "seen": torch.from_numpy(found.seen).to(device),
         }
         return Step(after, torch.from_numpy(found.reward).to(device), torch.from_numpy(found.ended).to(device))
+
+    def drawable(self) -> Self:
+        """With simulators of its own, in this process, that have a render_mode."""
+        return replace(self, maker=replace(self.maker, drawn=True), workers=0)
+
+    def picture(self, task: State, state: State) -> Tensor:
+        if not self.maker.drawn:
+            raise ConfigError(
+                f"{self.maker.id} is made without pictures here. Ask the environment that drawable() gives."
+            )
+        pixels = self.pool.draw(state["lane"].tolist(), state["ticket"].tolist(), _rows(task["numbers"]))
+        return torch.from_numpy(pixels / 255).to(state["seen"])
 
 
 def _processors() -> int:

@@ -15,7 +15,7 @@ import numpy as np
 from quickstudy.errors import DataError
 from quickstudy.simulators.making import Maker
 from quickstudy.simulators.spaces import Floats
-from quickstudy.simulators.workers import Act, Begin, Elsewhere, Found, Group, Here
+from quickstudy.simulators.workers import Act, Begin, Elsewhere, Found, Group, Here, Look
 
 
 class Pool:
@@ -65,6 +65,12 @@ class Pool:
             self.require_current(lanes, tickets, numbers)
             found = self._asked(lanes, lambda rows: Act(*_chosen(rows, self._places(lanes), actions)))
             return found, self._issue(lanes)
+
+    def draw(self, lanes: Sequence[int], tickets: Sequence[int], numbers: Sequence[tuple[float, ...]]) -> Any:
+        """What lanes look like, (k, height, width, 3) of 0 to 255; of a pool whose maker is `drawn`."""
+        with self._whole():
+            self.require_current(lanes, tickets, numbers)
+            return self._asked(lanes, lambda rows: Look(*_chosen(rows, self._places(lanes)))).seen
 
     def require_current(
         self, lanes: Sequence[int], tickets: Sequence[int], numbers: Sequence[tuple[float, ...]]
