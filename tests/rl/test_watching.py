@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,11 +13,12 @@ from PIL import Image
 import quickstudy as qs
 from quickstudy import rng
 from quickstudy.cli import main
-from quickstudy.errors import ConfigError
+from quickstudy.errors import ConfigError, MissingExtra
 from quickstudy.registry import learners, models, sources
 from quickstudy.rl import Bandit
+from quickstudy.rl.film import gif, returns, write
 from quickstudy.rl.pictures import BACK, GOAL
-from quickstudy.rl.watching import before_and_after, returns, source_of
+from quickstudy.rl.watching import source_of
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +34,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> qs.Run:
 def test_a_film_shows_what_was_evaluated(run: qs.Run) -> None:
     """Returns of the frames are those of the task's episodes, and as many steps of each."""
     source = source_of(run.parts.source)
-    reels = before_and_after(source, run.learner, run.params, "test", 2)  # type: ignore[arg-type]
-    played = source.under(run.learner, run.params).episodes("test", torch.tensor([2])).query
+    acting = source.under(run.learner, run.params)
+    reels, played = acting.reels("test", 2), acting.episodes("test", torch.tensor([2])).query
     told = source.spec.target.metrics(torch.empty(0), type(played)(*(leaf[0] for leaf in played)))  # type: ignore[arg-type]
     assert returns(reels["as it learns"]) == pytest.approx([float(told[f"return in episode {i}"]) for i in (1, 2, 3)])
     assert [frame.episode for frame in reels["its memory wiped"]] == [0] * 5 + [1] * 5 + [2] * 5
@@ -49,6 +51,67 @@ def test_the_command_writes_an_animated_picture(
     assert "as it learns: returns" in capsys.readouterr().out
     assert main(["watch", str(run.folder), "--out", str(out)]) == 0  # it may be made anew
     assert main(["watch", str(run.folder), "--out", str(tmp_path / "watch.json")]) == 2
+    capsys.readouterr()
+    assert main(["watch", str(run.folder), "--out", str(out), "--frames", "4"]) == 0
+    with Image.open(out) as film:
+        assert getattr(film, "n_frames", 1) <= 4  # equal ones are one that is shown for longer
+    assert "the first 4 of 15 steps (--frames)" in capsys.readouterr().out
+    assert main(["watch", str(run.folder), "--out", str(out), "--frames", "0"]) == 2
+
+
+def test_a_video_has_a_frame_for_each_step(run: qs.Run, tmp_path: Path) -> None:
+    source, out = source_of(run.parts.source).under(run.learner, run.params), tmp_path / "watch.mp4"
+    reels = source.reels("test", 0)
+    try:
+        import av
+    except ImportError:
+        with pytest.raises(MissingExtra, match=r"quickstudy\[video\]"):
+            write(reels, out)
+        return
+    write(reels, out)
+    with av.open(str(out)) as video, Image.open(io.BytesIO(gif(reels))) as first:
+        frames = [frame.to_image() for frame in video.decode(video=0)]
+        assert len(frames) == 15 and frames[0].size == tuple(side - side % 2 for side in first.size)
+        there = torch.tensor(list(frames[0].convert("L").tobytes()), dtype=torch.float32)
+        same = first.convert("L").crop((0, 0, *frames[0].size)).tobytes()
+        assert float((there - torch.tensor(list(same), dtype=torch.float32)).abs().mean()) < 6  # it is compressed
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_simulators_are_filmed_as_they_are_played(workers: int) -> None:
+    """Rewards of the film are those of the same episodes without one, and the first picture is Gymnasium's own."""
+    gymnasium = pytest.importorskip("gymnasium")
+    pytest.importorskip("pygame")
+    source = sources.make("gym", id="cartpole", horizon=6, workers=workers).sampled(qs.Sampling(1, 1, 2))
+    learner = learners["ppo"](torch.nn.Linear(4, 3), source.spec)
+    acting = source.under(learner, learner.init(torch.Generator().manual_seed(0)))
+    reels = acting.reels("test", 3)
+    played = acting.episodes("test", torch.tensor([3])).query
+    told = source.spec.target.outcome(played.y[played.mask])
+    assert list(reels) == ["as it acts"]  # which has no memory, so that there is no before
+    assert [frame.reward for frame in reels["as it acts"]] == told.reward.tolist()
+    one = gymnasium.make("CartPole-v1", render_mode="rgb_array").unwrapped
+    one.reset()
+    one.length, one.state = float(acting.stage("test", torch.tensor([3])).task["numbers"][0, 0]), played.x[0, 0].numpy()
+    own = torch.from_numpy(one.render() / 255).float()
+    assert float((reels["as it acts"][0].picture - own).abs().max()) < 1e-6
+
+
+def test_environments_of_a_file_are_drawn_where_they_take_a_render_mode(tmp_path: Path) -> None:
+    pytest.importorskip("gymnasium")
+    pytest.importorskip("pygame")
+    text = "import gymnasium\n\n\ndef make(length, {}):\n    return gymnasium.make('CartPole-v1', {})\n"
+    for name, takes, gives in (("drawn", "render_mode=None", "render_mode=render_mode"), ("plain", "other=0", "")):
+        (tmp_path / f"{name}.py").write_text(text.format(takes, gives))
+        source = sources.make("gym", id=str(tmp_path / f"{name}.py"), vary=("length 0.3 0.7",), horizon=3)
+        source = source.sampled(qs.Sampling(1, 1, 1))
+        learner = learners["ppo"](torch.nn.Linear(4, 3), source.spec)
+        acting = source.under(learner, learner.init(torch.Generator().manual_seed(0)))
+        if name == "drawn":
+            assert len(acting.reels("test", 0)["as it acts"]) == 3
+            continue
+        with pytest.raises(ConfigError, match=r"render_mode is None .* make\(…\) take render_mode"):
+            acting.reels("test", 0)
 
 
 @pytest.mark.parametrize("name", ["gridworld", "point-robot", "highway", "arcade"])

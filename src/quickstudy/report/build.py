@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -90,7 +91,10 @@ def affordable(run: Run) -> int:
     """How many test tasks can be evaluated in a minute: at most so many as are evaluated as a rule."""
     run.evaluate(episodes=2, compare_supports=False)  # what is compiled or read once is no part of it
     tried = 8
-    taken = run.evaluate(episodes=tried, compare_supports=False).seconds
+    acts = learners.traits(run.config.learner.name).acts
+    began = time.perf_counter()
+    run.evaluate(episodes=tried, compare_supports=acts)  # of agents also the others, who are as slow
+    taken = time.perf_counter() - began
     return max(_LEAST, min(_EPISODES, int(tried * _SECONDS / max(taken, 1e-6))))
 
 
