@@ -150,7 +150,10 @@ class Registry(Mapping[str, Callable[..., R]], Generic[R, T]):
     def _entry(self, name: str) -> _Entry[R, T]:
         entries = self._load()
         if name not in entries:
-            raise unknown_name(self.kind, name, dict(entries))
+            raise ConfigError(
+                f"{unknown_name(self.kind, name, dict(entries))} One of your own is known after the file that "
+                "registers it was imported (on the command line: --import FILE.py)."
+            )
         return entries[name]
 
     def traits(self, name: str) -> T:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import tyro
 
 from quickstudy.cli.parse import learned, next_predict, open_run, parse, support_set
+from quickstudy.cli.settings import taken, with_part
 from quickstudy.deploy.domain import Shift
 from quickstudy.errors import ConfigError
 from quickstudy.formats.records import Broken
 from quickstudy.hub import local
+from quickstudy.registry import Part, sources
 from quickstudy.runs.run import Run
 from quickstudy.storage.folders import refuse_occupied
 from quickstudy.terminal import tell
@@ -33,7 +35,8 @@ class Adapt:
     the class; a file of rows with their labels (CSV, TSV, Parquet); or a CSV file of the seen values of a series."""
     environment: str | None = None
     """For agents, what to act in instead of examples: an id of Gymnasium, a Python file with a function make(), or the
-    name of a task source of environments."""
+    name of a task source of environments. It has the options of `--tasks`: --environment.horizon 50
+    --environment.vary "length 0.5"."""
     episodes: int | None = None
     """Episodes in the environment; the run's shots if not given."""
     classes: tuple[str, ...] = ()
@@ -63,11 +66,14 @@ class Adapt:
 
 
 def run(argv: Sequence[str]) -> int:
-    options = parse(Adapt, "adapt", argv)
+    environment, rest = _environment(argv)
+    kind = Adapt if environment is None else with_part(Adapt, "environment", environment)
+    options: Any = parse(kind, "adapt", rest)
     refuse_occupied(options.out)
     done = open_run(options.run, options.device)
     if options.environment is not None:
-        return _acting(done, options)
+        assert environment is not None
+        return _acting(done, options, environment)
     if options.episodes is not None:
         raise ConfigError("Episodes are of an environment. Name it (--environment), or leave --episodes out.")
     if options.support is None and not options.classes:
@@ -93,15 +99,27 @@ def run(argv: Sequence[str]) -> int:
     return 0
 
 
-def _acting(done: Run, options: Adapt) -> int:
+def _environment(argv: Sequence[str]) -> tuple[Part[Any] | None, list[str]]:
+    """The task source that --environment names, and the other arguments. An id or a file is one of Gymnasium."""
+    name, rest = taken("--environment", argv)
+    if name is None:
+        return None, rest
+    return sources.part(name) if name in sources else sources.part("gym", id=name, alone=True), rest
+
+
+def _acting(done: Run, options: Any, place: Part[Any]) -> int:
     """Adapt an agent to an environment."""
+    given = {one.name: getattr(options.environment, one.name) for one in fields(options.environment)}
+    place = replace(place, options=given)
     own = (options.support, options.unlabelled, options.task, options.target)
     if any(one is not None for one in own) or options.classes or options.exclude or options.shift != "none":
         raise ConfigError("An agent collects its own examples: give --environment and --episodes alone.")
     began = time.perf_counter()
-    model = done.adapt(options.environment, episodes=options.episodes)
+    model = done.adapt(place, episodes=options.episodes)
     took = time.perf_counter() - began
     model.save(options.out)
     tell(f"Learned from {model.provenance['support']} steps in {took:.1f} s: {options.out}")
     tell(f'Next, in Python: quickstudy.Model.load("{options.out}").act(observation, reward)')
+    if model.spec.target.require_actions("Acting", "").size:
+        tell("Its numbers are in [-1, 1]; to the bounds of Gymnasium: .actor(space=env.action_space).act(…)")
     return 0

@@ -110,6 +110,29 @@ def _part_class(kind: str, part: Part[Any]) -> type:
     return made
 
 
+def with_part(kind: type, name: str, part: Part[Any]) -> type:
+    """A dataclass of options whose field `name` holds the options of a part."""
+    options = _part_class(name, part)
+    made = make_dataclass(kind.__name__, [(name, options, field(default_factory=options))], bases=(kind,))
+    made.__doc__ = kind.__doc__
+    return made
+
+
+def taken(flag: str, argv: Sequence[str]) -> tuple[str | None, list[str]]:
+    """The last value of an option, None where it is not given, and the other arguments."""
+    value, rest, left = None, [], list(argv)
+    while left:
+        argument = left.pop(0)
+        name, equals, after = argument.partition("=")
+        if name != flag:
+            rest.append(argument)
+            continue
+        if not equals and not left:
+            raise ConfigError(f"{flag} needs a value after it.")
+        value = after if equals else left.pop(0)
+    return value, rest
+
+
 @dataclass(frozen=True)
 class Settings:
     """The options of a config: a dataclass for tyro to fill, and the way back to a config."""

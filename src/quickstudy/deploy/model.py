@@ -134,9 +134,10 @@ class Model:
         """
         return self._actor.act(observation, reward, first)
 
-    def actor(self, greedy: bool = False, seed: int = 0) -> Any:
-        """One that acts as `act` does, with a memory of its own. greedy: by the likeliest actions. seed: of others."""
-        return self.learner.acting(self.params, self.state, greedy=greedy, seed=seed)
+    def actor(self, greedy: bool = False, seed: int = 0, space: Any = None) -> Any:
+        """One that acts as `act` does, with a memory of its own. greedy: by the likeliest actions. seed: of others.
+        space: the action_space of an environment of Gymnasium, to whose bounds numbers are mapped."""
+        return self.learner.acting(self.params, self.state, greedy=greedy, seed=seed, space=space)
 
     def save(self, folder: str | Path) -> Path:
         """Write model.safetensors into `folder`, which must not hold a model or a run yet."""

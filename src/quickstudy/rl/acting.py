@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, SupportsFloat
 
 import torch
@@ -10,17 +11,22 @@ from torch import Tensor
 
 from quickstudy import rng
 from quickstudy.episode import Params, State
-from quickstudy.errors import DataError, ShapeError
+from quickstudy.errors import ConfigError, DataError, ShapeError
+from quickstudy.simulators.spaces import done
 
 
 class Actor:
     """An agent in one environment. It remembers what it has done, so each has its own, and no two threads share one.
 
     learner: an `Agent` at the task's spec. params, state: φ and ψ. greedy: the likeliest actions, instead of actions
-    drawn as in training and evaluation. seed: of what is drawn.
+    drawn as in training and evaluation. seed: of what is drawn. space: the actions of an environment of Gymnasium, to
+    whose bounds numbers are mapped and in which they are given; without it numbers are those of training, in [−1, 1].
     """
 
-    def __init__(self, learner: Any, params: Params, state: State, greedy: bool = False, seed: int = 0) -> None:
+    def __init__(
+        self, learner: Any, params: Params, state: State, greedy: bool = False, seed: int = 0, space: Any = None
+    ) -> None:
+        self._written = None if space is None else self._for(space, learner.actions)
         self.learner, self.params, self.state, self.greedy, self.seed = learner, params, state, greedy, seed
         self._device = next(iter(params.values())).device
         self.forget()
@@ -55,7 +61,20 @@ class Actor:
             action = target.best(said) if self.greedy else target.sample(said, key)
         self._count += 1
         self._done, self._begins = target.code(action), False
+        if self._written is not None:
+            return self._written(action[0].cpu().numpy())
         return action.item() if target.count else action[0].clamp(target.low, target.high).tolist()
+
+    @staticmethod
+    def _for(space: Any, target: Any) -> Callable[[Any], Any]:
+        """From actions to those of a space; ConfigError where they are others."""
+        to = done(space, "The environment")
+        if (to.count, to.size) != (target.count, target.size):
+            raise ConfigError(
+                f"The agent does {target}, and the environment takes {space}. Give the action_space of one like those "
+                "of training."
+            )
+        return to.write
 
     def _seen(self, observation: Any) -> Tensor:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
@@ -39,6 +40,16 @@ class Environment(ABC):
     def __post_init__(self) -> None:
         if self.horizon < 1:
             raise ConfigError(f"An episode has 1 step or more, found horizon={self.horizon}. Raise it.")
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return type(self).__name__
+
+    @property
+    def limits(self) -> Mapping[str, tuple[float, float]]:
+        """What parts of a task can be at least and at most, by their names, where others make no sense."""
+        return {}
 
     @property
     @abstractmethod

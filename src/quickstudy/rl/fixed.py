@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from quickstudy.episode import State
-from quickstudy.errors import ShapeError, unknown_name
+from quickstudy.errors import ConfigError, ShapeError, unknown_name
 from quickstudy.rl.environment import Environment, Step
 from quickstudy.targets import Target
 
@@ -21,6 +22,14 @@ class Fixed(Environment):
 
     environment: Environment
     given: Mapping[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return self.environment.name
+
+    @property
+    def limits(self) -> Mapping[str, tuple[float, float]]:
+        return self.environment.limits
 
     @property
     def actions(self) -> Target:
@@ -75,4 +84,8 @@ def only(environment: Environment, **given: Any) -> Fixed:
             raise ShapeError(
                 f"{name} of a task is numbers of the shape {shape}, found {value!r:.60}. Correct it."
             ) from error
+        low, high = environment.limits.get(name, (-math.inf, math.inf))
+        if not bool(((values[name] >= low) & (values[name] <= high) & values[name].isfinite()).all()):
+            within = f" from {low:g} to {high:g}" if name in environment.limits else ""
+            raise ConfigError(f"{name} of a task is finite numbers{within}, found {value!r:.60}. Correct it.")
     return Fixed(horizon=environment.horizon, environment=environment, given=values)

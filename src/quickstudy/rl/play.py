@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from quickstudy import rng
-from quickstudy.episode import Features, State, map_features
+from quickstudy.episode import Features, State, leaves, map_features
 from quickstudy.errors import DataError
+from quickstudy.rl.checking import require_lanes, require_seen, require_step, theirs
 from quickstudy.rl.environment import Environment
 from quickstudy.spec import TaskSpec
 
@@ -93,7 +94,10 @@ class Stage:
     ) -> Played:
         environment, task, count = self.environment, self.task, len(keys)
         actions, format = self.spec.target.require_actions("Playing", ""), self._format
-        state = environment.reset(task, rng.fold(keys, _RESETS))
+        require_lanes(environment, "task", task, count)
+        with theirs(environment, "reset"):
+            state = environment.reset(task, rng.fold(keys, _RESETS))
+        require_lanes(environment, "reset", state, count)
         reward = torch.zeros(count, device=keys.device)
         before = reward.new_zeros(count, actions.coding)
         first = torch.ones_like(reward, dtype=torch.bool)
@@ -105,11 +109,18 @@ class Stage:
                 break
             own = rng.fold(keys, 3 + t)
             self.sees(state, there)
-            x = format.seen(environment.observe(task, state), before, reward, first)
+            with theirs(environment, "observe"):
+                seen = environment.observe(task, state)
+            if t == 0:
+                require_seen(environment, seen, count)
+            x = format.seen(seen, before, reward, first)
             memory, prediction = policy(memory, x, first)
             draw = rng.fold(own, _ACTIONS)
             action = actions.anything(draw) if anyhow else actions.sample(prediction, draw)
-            step = environment.step(task, state, action, rng.fold(own, _STEPS))
+            with theirs(environment, "step"):
+                step = environment.step(task, state, action, rng.fold(own, _STEPS))
+            if t == 0:
+                require_step(environment, step, state, count)
             clock = clock + 1
             timed = (clock >= environment.horizon) & ~step.ended
             over = step.ended | timed
@@ -121,7 +132,8 @@ class Stage:
             if apart:
                 before, reward = torch.where(over[:, None], 0.0, before), torch.where(over, 0.0, reward)
             if environment.horizon == 1 or bool(over.any()):
-                state = environment.anew(task, step.state, over, rng.fold(own, _RESETS))
+                with theirs(environment, "anew"):
+                    state = environment.anew(task, step.state, over, rng.fold(own, _RESETS))
                 clock, episode = torch.where(over, 0, clock), torch.where(over, episode + 1, episode)
             else:
                 state = step.state
@@ -150,12 +162,17 @@ class Stage:
 
         x, *rest = zip(*rows, strict=True)
         played = Played(map_features(stacked, x[0], *x[1:]), *(stacked(*column) for column in rest))
-        played = played._replace(x=map_features(lambda t: t * _as(played.mask, t), played.x))
+        played = played._replace(x=map_features(lambda t: torch.where(_as(played.mask, t), t, 0.0), played.x))
         if not bool(torch.isfinite(played.reward[played.mask]).all()):
             where = int((~torch.isfinite(played.reward) & played.mask).nonzero()[0][1])
             raise DataError(
-                f"{type(self.environment).__name__} gave a reward that is no finite number, in step {where + 1} of a "
+                f"{self.environment.name} gave a reward that is no finite number, in step {where + 1} of a "
                 "trial. Mend the environment: nothing can be learned from it."
+            )
+        if not all(bool(torch.isfinite(leaf).all()) for leaf in leaves(played.x)):
+            raise DataError(
+                f"{self.environment.name} shows NaN or an infinite value. Mend the environment: nothing can be learned "
+                "from it."
             )
         return played._replace(reward=torch.where(played.mask, played.reward, 0.0))
 

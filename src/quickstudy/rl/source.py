@@ -14,6 +14,7 @@ from quickstudy.errors import ConfigError
 from quickstudy.formats.drawing import Film
 from quickstudy.registry import formats
 from quickstudy.rl.agents.base import Agent, gathered
+from quickstudy.rl.checking import theirs
 from quickstudy.rl.environment import Environment
 from quickstudy.rl.film import MOST, Filmed, Frame, gif, longest
 from quickstudy.rl.fixed import Fixed
@@ -23,6 +24,7 @@ from quickstudy.tasks.base import Sampling, Source
 from quickstudy.tasks.made_up import MadeUpSource
 
 _TASK, _PLAY = range(2)
+_UNSAID = Sampling().ways
 _SAMPLING = Sampling(ways=1, shots=1, queries=1)
 
 
@@ -64,6 +66,10 @@ class EnvironmentSource(MadeUpSource):
         return replace(self, environment=fixed)
 
     def sampled(self, sampling: Sampling) -> Self:
+        if sampling.ways not in (1, _UNSAID):
+            raise ConfigError(
+                f"A task that is an environment has no classes to count, found ways={sampling.ways}. Leave ways out."
+            )
         if sampling.varies:
             raise ConfigError(
                 "Tasks that are environments all have the same number of episodes. Leave out min_shots, min_ways and "
@@ -110,7 +116,8 @@ class EnvironmentSource(MadeUpSource):
     def stage(self, split: str, indices: Tensor) -> Stage:
         """The tasks of these episodes, to be acted in."""
         keys = self.keys(split, indices)
-        task = self.environment.task(split, rng.fold(keys, _TASK))
+        with theirs(self.environment, "task"):
+            task = self.environment.task(split, rng.fold(keys, _TASK))
         return Stage(self.environment, task, rng.fold(keys, _PLAY), self.spec)
 
     def episodes(self, split: str, indices: Tensor) -> Episode:

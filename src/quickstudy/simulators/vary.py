@@ -9,8 +9,8 @@ from quickstudy.errors import ConfigError
 
 _LARGEST = 1 << 24  # of whole numbers that float32 holds
 _FORMS = (
-    "'length 0.3 0.7' draws numbers between two, 'size 5..9' whole numbers of a range, and 'mode 0|4|8' one of those "
-    "that are named"
+    "'length 0.3 0.7' draws numbers between two, 'size 5..9' whole numbers of a range, 'mode 0|4|8' one of those "
+    "that are named, and 'gravity 9.8' sets one number for all"
 )
 
 
@@ -56,7 +56,7 @@ def variation(text: str) -> Variation:
             choices = tuple(_written(word) for word in words[0].split("|"))
     except ValueError as error:
         raise _unclear(text) from error
-    if len(choices) < 2 or len(set(choices)) < len(choices) or max(map(abs, choices)) > _LARGEST:
+    if not choices or len(set(choices)) < len(choices) or max(map(abs, choices)) > _LARGEST:
         raise _unclear(text)
     return Variation(path, choices=choices)
 
@@ -87,10 +87,19 @@ class Variations:
 
     def require_some(self) -> None:
         """ConfigError where nothing varies."""
-        if not self.all and not self.level:
+        if not self.level and all(len(one.choices) == 1 for one in self.all):
             raise ConfigError(
                 f"All tasks would be the same: nothing varies. Say in what they differ by vary: {_FORMS}. If there is "
                 "to be one environment, and no task beside it, say so: alone."
+            )
+
+    def require_none(self) -> None:
+        """ConfigError where something varies."""
+        varied = [one.name for one in self.all if len(one.choices) != 1] + ["level"] * self.level
+        if varied:
+            raise ConfigError(
+                f"With alone there is one task, found that {', '.join(varied)} varies. Give one number for each, "
+                "such as 'length 0.5', or leave alone out."
             )
 
     @classmethod

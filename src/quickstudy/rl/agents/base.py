@@ -17,7 +17,7 @@ from quickstudy.episode import Episode, Examples, Features, Params, State, map_e
 from quickstudy.errors import ConfigError
 from quickstudy.learners.base import Learner
 from quickstudy.masked import masked_mean
-from quickstudy.registry import sources
+from quickstudy.registry import Part, sources
 from quickstudy.rl.acting import Actor
 from quickstudy.rl.environment import Environment
 from quickstudy.rl.play import Memory, Played, Stage
@@ -87,7 +87,7 @@ class Agent(Learner):
     def met(self, params: Params, place: Any, episodes: int, seed: int) -> Examples:
         """The steps of so many episodes in an environment, acting with φ as it learns.
 
-        place: an `Environment`, the name of a task source of environments, an id of Gymnasium, or a Python file.
+        place: an `Environment`, a task source of such, as a part or by its name, an id of Gymnasium, or a Python file.
         """
         place = _environment(place)
         self._require_fitting(place)
@@ -126,8 +126,11 @@ class Agent(Learner):
 def _environment(place: Any) -> Environment:
     if isinstance(place, str | Path):
         name = str(place)
-        made: Any = sources.make(name) if name in sources else sources.make("gym", id=name, alone=True)
-        place = getattr(made, "environment", place)
+        place = sources.part(name) if name in sources else sources.part("gym", id=name, alone=True)
+    if isinstance(place, Part):
+        place = place.build()
+    if not isinstance(place, Environment):
+        place = getattr(place, "environment", place)
     if not isinstance(place, Environment):
         raise ConfigError(
             f"An agent is adapted to an environment, found {place!r:.60}. Give a quickstudy.rl.Environment, an id of "

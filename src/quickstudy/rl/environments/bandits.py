@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -43,6 +44,10 @@ class Bandit(Environment):
     @property
     def observation(self) -> tuple[int, ...]:
         return (1,)
+
+    @property
+    def limits(self) -> Mapping[str, tuple[float, float]]:
+        return {"arms": (0.0, 1.0)} if self.pays == "bernoulli" else {}
 
     def optimum(self, episodes: int) -> float | None:
         ways = math.comb(episodes + 2 * min(self.arms, episodes) - 1, episodes)  # how so many pulls can have gone

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -51,6 +52,10 @@ class GridWorld(Environment):
     @property
     def observation(self) -> tuple[int, ...]:
         return (2,)
+
+    @property
+    def limits(self) -> Mapping[str, tuple[float, float]]:
+        return {"goal": (1, self.size**2 - 1)}  # cells, row by row; 0 is the start
 
     def tasks(self, split: str) -> list[str]:
         cells = (divmod(cell, self.size) for cell in range(1, self.size**2))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -113,6 +114,10 @@ class Highway(Environment):
     @property
     def observation(self) -> tuple[int, ...]:
         return (_OWN + 3 * 2 * 3,)
+
+    @property
+    def limits(self) -> Mapping[str, tuple[float, float]]:
+        return {"lanes": self.lanes, "side": (0.0, 1.0)}
 
     def task(self, split: str, keys: Tensor) -> State:
         ranges = {name: getattr(self, name) for name in _DRAWN} | {"side": (0.0, 1.0)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -39,6 +40,10 @@ class TabularMDP(Environment):
     @property
     def observation(self) -> tuple[int, ...]:
         return (self.states,)
+
+    @property
+    def limits(self) -> Mapping[str, tuple[float, float]]:
+        return {"chances": (0.0, 1.0)}
 
     def task(self, split: str, keys: Tensor) -> State:
         pairs = (self.states, self.choices)

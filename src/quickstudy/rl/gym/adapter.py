@@ -15,6 +15,7 @@ from quickstudy import rng
 from quickstudy.episode import State
 from quickstudy.errors import ConfigError, DataError
 from quickstudy.registry import targets
+from quickstudy.rl.checking import theirs
 from quickstudy.rl.environment import Environment, Step
 from quickstudy.rl.gym.drawing import draw, names
 from quickstudy.rl.gym.pool import Pool
@@ -22,6 +23,7 @@ from quickstudy.simulators.making import Maker
 from quickstudy.simulators.simulator import Facts, facts
 from quickstudy.simulators.vary import Variations
 from quickstudy.targets import Target
+from quickstudy.tasks.base import SPLITS
 
 _SLOW = 1e-4  # seconds of a step, from which simulators get processes of their own
 
@@ -50,11 +52,16 @@ class GymEnvironment(Environment):
         if self.workers is not None and self.workers < 0:
             raise ConfigError(f"Simulators run in 0 or more workers, found {self.workers}. Raise it.")
 
+    @property
+    def name(self) -> str:
+        return self.maker.id
+
     @cached_property
     def facts(self) -> Facts:
         """What one task, tried for some steps, shows of all."""
         numbers = draw(self._variations, "train", rng.key(0, "tried")[None])
-        return facts(self.maker, tuple(numbers[0].tolist()))
+        with theirs(self, "its first steps"):
+            return facts(self.maker, tuple(numbers[0].tolist()))
 
     @cached_property
     def pool(self) -> Pool:
@@ -85,7 +92,7 @@ class GymEnvironment(Environment):
     def task(self, split: str, keys: Tensor) -> State:
         """'numbers': (n, P) float32, in the order of the variations; with levels, also 'seed': (n,) int64."""
         drawn = {"numbers": draw(self._variations, split, rng.fold(keys, 0))}
-        return drawn | {"seed": _seeds(rng.fold(keys, 1))} if self._variations.level else drawn
+        return drawn | {"seed": _levels(split, rng.fold(keys, 1))} if self._variations.level else drawn
 
     def reset(self, task: State, keys: Tensor) -> State:
         return self._begun(task, keys, range(len(keys)))
@@ -150,6 +157,11 @@ def _processors() -> int:
 
 def _rows(numbers: Tensor) -> list[tuple[float, ...]]:
     return [tuple(row) for row in numbers.tolist()]
+
+
+def _levels(split: str, keys: Tensor) -> Tensor:
+    """Seeds of levels, of 31 bits: no split has one of another's."""
+    return len(SPLITS) * (rng.bits(keys, ()) >> 34) + SPLITS.index(split)
 
 
 def _seeds(keys: Tensor) -> Tensor:

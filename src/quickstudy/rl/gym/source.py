@@ -37,14 +37,16 @@ def gym(
     0.3 0.7' (between two numbers), 'size 5..9' (whole numbers) and 'mode 0|4|8' (one of these); of an id it names
     attributes of the environment, within others after a dot. horizon: steps of an episode; of the environment, if not
     given. level: every episode of a task begins from the same seed, its own: for environments that draw a level by it.
-    alone: there is one task, the environment as it is: what agents without meta-training learn in. workers: processes
-    that simulators run in; if not given, one for each processor where a step is slow, else none. past: the agent sees
-    what it did last and what that brought, which one that remembers needs.
+    alone: there is one task, the environment as it is, with the numbers that vary sets: what agents without
+    meta-training learn in. workers: processes that simulators run in; if not given, one for each processor where a step
+    is slow, else none. past: the agent sees what it did last and what that brought, which one that remembers needs.
     """
     family = FAMILIES.get(id)
-    texts = () if alone else vary or (family.vary if family else ())
+    texts = vary or (family.vary if family and not alone else ())
     variations = Variations.of(texts, level or (family is not None and family.level and not alone))
-    if not alone:
+    if alone:
+        variations.require_none()
+    else:
         variations.require_some()
     maker = Maker(id, variations)
     steps = horizon if horizon is not None else family.horizon if family else _limit(maker)
