@@ -266,6 +266,7 @@ def test_options_named_alone_belong_to_some_command(page: Path) -> None:
         for learner in qs.registry.learners:
             words = ["--tasks", tasks, "--learner", learner]
             known |= option_names(Settings.of(chosen_parts(qs.recipes.demo(), words)[0]).kind)
+    known |= {"--environment" + name.removeprefix("--tasks") for name in known if name.startswith("--tasks.")}
     for command in COMMAND_CLASSES:
         for word in (command, *MEMORY) if command == "memory" else (command,):
             known |= option_names(class_of(command, [word]))
