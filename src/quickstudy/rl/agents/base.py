@@ -19,6 +19,7 @@ from quickstudy.learners.base import Learner
 from quickstudy.masked import masked_mean
 from quickstudy.registry import Part, sources
 from quickstudy.rl.acting import Actor
+from quickstudy.rl.checking import theirs
 from quickstudy.rl.environment import Environment
 from quickstudy.rl.play import Memory, Played, Stage
 from quickstudy.rl.returns import advantages, followed, standardised
@@ -93,7 +94,9 @@ class Agent(Learner):
         self._require_fitting(place)
         device = next(iter(params.values())).device
         keys = rng.fold(rng.key(seed, "adapt", device=device), torch.zeros(1, dtype=torch.int64, device=device))
-        stage = Stage(place, place.task("test", keys), keys, self.spec)
+        with theirs(place, "task"):
+            task = place.task("test", keys)
+        stage = Stage(place, task, keys, self.spec)
         return map_episode(lambda t: t[0], self.lived(params, stage, Sampling(1, episodes, 1))).support
 
     def _require_fitting(self, place: Environment) -> None:
