@@ -51,6 +51,13 @@ def rl_mdp() -> RunConfig:
     return _remembering("rl-mdp", sources.part("tabular-mdp"), episodes=10, unit=5.0, horizon=0.9, lr=5e-3)
 
 
+@recipes.register("rl-highway-rl2")
+def rl_highway() -> RunConfig:
+    """RL² on highways whose traffic, and what pays, have to be found out: three episodes of 40 seconds."""
+    tasks = sources.part("highway")
+    return _remembering("rl-highway-rl2", tasks, episodes=3, unit=20.0, horizon=0.95, meta_batch=512)
+
+
 @recipes.register("rl-point-maml")
 def rl_point_maml() -> RunConfig:
     """MAML for policies: a point that must find its goal from two policy gradients (Finn et al. 2017)."""
