@@ -14,6 +14,7 @@ import logging
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -148,7 +149,7 @@ def in_context(run: qs.Run, x: Any, y: list[Any], asked: Any, kind: TableSet) ->
     return [one[0] for one in answer] if kind.classes else [float(one[0]) for one in answer]
 
 
-def measured(name: str, runs: dict[bool, qs.Run], splits: int = SPLITS) -> dict[str, list[float]]:
+def measured(name: str, splits: int = SPLITS) -> dict[str, list[float]]:
     """The figures of every split of one set by each method, those known before read from its file."""
     kind: TableSet = SETS[name]
     columns, answers = kind.rows()
@@ -164,7 +165,7 @@ def measured(name: str, runs: dict[bool, qs.Run], splits: int = SPLITS) -> dict[
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of classes with fewer rows than folds, and fits that go on for long
                 if method == "in context":
-                    said = in_context(runs[kind.classes], x, y, asked, kind)
+                    said = in_context(reader(kind.classes), x, y, asked, kind)
                 else:
                     said = RIVALS[method](x, kind.classes).fit(x, y).predict(asked)
             figures[method, number] = score(said, true, kind.classes)
@@ -197,23 +198,32 @@ def keep() -> None:
         known = _known(name)
         whole = [m for m in ("in context", *RIVALS) if all((m, split) in known for split in range(SPLITS))]
         figures[name] = {m: [round(known[m, split], 5) for split in range(SPLITS)] for m in whole}
-    runs = {run.config.name: run.kept["commit"] for run in readers().values()}
-    store(SPLITS_KEPT.stem, {"splits": SPLITS, "rows each": ROWS, "trials": TRIALS, "runs": runs, "figures": figures})
+    facts = {"splits": SPLITS, "rows each": ROWS, "trials": TRIALS, "runs": commits()}
+    store(SPLITS_KEPT.stem, {**facts, "figures": figures})
     if complete():
         mixed(complete())
 
 
-def readers() -> dict[bool, qs.Run]:
-    """The runs that read tables: of classes, and of numbers."""
-    return {True: trained("tables"), False: trained("tables-numbers")}
+@cache
+def reader(classes: bool) -> qs.Run:
+    """The run that reads tables: of classes, or of numbers."""
+    return trained("tables" if classes else "tables-numbers")
+
+
+def commits() -> dict[str, str]:
+    """What each run was trained at: as stored, if its figures all are, so that it need not be there any longer."""
+    stored = read_json(SPLITS_KEPT) if SPLITS_KEPT.exists() else {"figures": {}}
+    if all("in context" in stored["figures"].get(name, {}) for name in SETS):
+        known: dict[str, str] = stored["runs"]
+        return known
+    return {run.config.name: run.kept["commit"] for run in (reader(True), reader(False))}
 
 
 def mixed(names: Sequence[str] = tuple(SETS)) -> None:
     """Accuracy, or R², on the rest of real tables after 64 rows."""
     logging.disable(logging.WARNING)  # which columns do not vary in a split
     torch.set_num_threads(1)
-    runs = readers()
-    rows = {name: measured(name, runs) for name in names}
+    rows = {name: measured(name) for name in names}
     methods, means = ["in context", *RIVALS], {}
     for asked in (True, False):
         those = [name for name in names if SETS[name].classes == asked]
@@ -226,8 +236,7 @@ def mixed(names: Sequence[str] = tuple(SETS)) -> None:
     }
     left = [name for name in SETS if name not in names]
     told = {"left": left, "splits": SPLITS, "rows each": ROWS, "asked": MOST, "trials": TRIALS, "worst": WORST}
-    of_runs = {"runs": {run.config.name: run.kept["commit"] for run in runs.values()}}
-    store("mixed", told | of_runs | {"rows": found, "mean": means})
+    store("mixed", told | {"runs": commits(), "rows": found, "mean": means})
 
 
 if __name__ == "__main__":
@@ -237,4 +246,4 @@ if __name__ == "__main__":
         keep()
     else:
         for given in sys.argv[1:] or SETS:
-            measured(given, readers())
+            measured(given)

@@ -96,10 +96,12 @@ def test_the_study_of_tables_goes_on_from_what_it_has_written(tmp_path: Path, mo
         config, learner=replace(config.learner, options=options), iterations=2, meta_batch=1, validation_episodes=2,
         precision="float32",
     )  # fmt: skip
-    runs = {False: qs.train(small, out=tmp_path / "run", quiet=True)}
+    run = qs.train(small, out=tmp_path / "run", quiet=True)
+    monkeypatch.setattr(tables, "reader", {False: run}.__getitem__)
     monkeypatch.setattr(tables, "KEPT", tmp_path / "kept")
+    monkeypatch.setattr(tables, "SPLITS_KEPT", tmp_path / "none.json")
     monkeypatch.setattr(tables, "RIVALS", {"ridge": tables.linear})
-    found = tables.measured("diabetes", runs, splits=2)
+    found = tables.measured("diabetes", splits=2)
     columns, answers = tables.SETS["diabetes"].rows()
     seen, rest = tables.split_of(len(answers), 1, answers, False)
     assert not set(seen) & set(rest) and len(seen) == 64 and len(rest) == 300
@@ -108,7 +110,8 @@ def test_the_study_of_tables_goes_on_from_what_it_has_written(tmp_path: Path, mo
     explained = 1 - (torch.tensor(said) - wanted).square().mean() / wanted.var(correction=0)
     assert found["ridge"][1] == pytest.approx(float(explained), abs=1e-5)
     monkeypatch.setattr(tables, "RIVALS", {"ridge": None})  # what is known is not asked again
-    assert tables.measured("diabetes", {}, splits=2) == found
+    monkeypatch.setattr(tables, "reader", None)
+    assert tables.measured("diabetes", splits=2) == found
 
 
 def test_scores_are_shares_and_explained_variance() -> None:

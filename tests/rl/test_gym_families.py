@@ -12,6 +12,7 @@ from gym_line import environment, keys, same, trajectory
 from torch import Tensor
 
 from quickstudy import rng
+from quickstudy.rl.environments.highway import Highway
 
 pytest.importorskip("gymnasium")
 
@@ -133,6 +134,7 @@ def test_a_family_whose_package_lacks_names_the_extra() -> None:
     ("id", "package", "shape", "tasks"),
     [
         ("highway", "highway_env", (25,), 0),
+        ("highway-rules", "highway_env", (22,), 0),
         ("parking", "highway_env", (6,), 18),
         ("minigrid", "minigrid", (20, 7, 7), 0),
         ("breakout", "ale_py", (128,), 16),
@@ -145,6 +147,33 @@ def test_families_of_other_packages_are_played(id: str, package: str, shape: tup
     one = trajectory(env, keys(2), 3)
     assert same(one, trajectory(env, keys(2), 3)) and not torch.equal(one[0][0], one[-3][0])
     assert same([t[1:] for t in one], trajectory(env, keys(2)[1:], 3))
+
+
+def test_roads_of_highway_env_are_seen_and_paid_as_our_own() -> None:
+    """What our own road reads of an observation is where highway-env's cars are."""
+    pytest.importorskip("highway_env")
+    env, road = environment("highway-rules"), Highway()
+    task = {"numbers": torch.tensor([[22.0, 0.25, 1.2, 3.0]])}
+    state, one, same = env.reset(task, keys(1)), keys(1), 0
+    for _ in range(6):
+        seen = road.read(env.observe(task, state))
+        inner = next(iter(env.pool.groups[0]._simulators.values()))._env.unwrapped  # type: ignore[attr-defined]
+        car = inner.vehicle
+        assert float(seen.speed) == pytest.approx(car.speed, abs=1e-4) and float(seen.left) == car.lane_index[2]
+        for i, lane in enumerate(range(car.lane_index[2] - 1, car.lane_index[2] + 2)):
+            those = [v for v in inner.road.vehicles if v is not car and v.lane_index[2] == lane]
+            ahead = [v for v in those if 0 < v.position[0] - car.position[0] < 105]
+            assert bool(seen.there[0, i, 0]) == bool(ahead)
+            if ahead:
+                next_one = min(ahead, key=lambda v: v.position[0])
+                assert float(seen.gap[0, i, 0]) == pytest.approx(next_one.position[0] - car.position[0] - 5, abs=1e-3)
+                assert float(seen.faster[0, i, 0]) == pytest.approx(next_one.speed - car.speed, abs=1e-3)
+                same += 1
+        step = env.step(task, state, torch.tensor([4]), one)
+        state = step.state
+        paid = 0.8 * max(0.0, 1 - abs(car.speed - 22) / 10) + 0.2 * (1 - abs(car.lane_index[2] / 2 - 0.25))
+        assert float(step.reward) == pytest.approx(0.0 if car.crashed else paid, abs=1e-4)
+    assert same
 
 
 def test_a_parking_spot_is_a_tasks_own() -> None:

@@ -15,11 +15,11 @@ def _remembering(
 
     unit: about what values are. horizon: γ and λ; below 1 where what is far ahead is mostly noise.
     """
-    given = {"iterations": 300, "meta_batch": 1024, "reuse": 3, "parts": 4, "lr": 2e-3, "clip": 0.5} | options
+    model = models.part("mlp", width=32, depth=1)
+    given = {"model": model, "iterations": 300, "meta_batch": 1024, "reuse": 3, "parts": 4, "lr": 2e-3, "clip": 0.5}
     return RunConfig(
         name=name,
         tasks=tasks,
-        model=models.part("mlp", width=32, depth=1),
         learner=learners.part("rl2", width=64, discount=horizon, trace=horizon, unit=unit),
         ways=1,
         shots=episodes,
@@ -29,7 +29,7 @@ def _remembering(
         validation_episodes=1000,
         checkpoint_every=50,
         compile="off",
-        **given,
+        **given | options,
     )
 
 
@@ -49,6 +49,35 @@ def rl_gridworld() -> RunConfig:
 def rl_mdp() -> RunConfig:
     """RL² on random decision processes of ten states and five actions, ten episodes of ten steps (Duan et al. 2016)."""
     return _remembering("rl-mdp", sources.part("tabular-mdp"), episodes=10, unit=5.0, horizon=0.9, lr=5e-3)
+
+
+@recipes.register("rl-highway-rl2")
+def rl_highway() -> RunConfig:
+    """RL² on highways whose traffic, and what pays, have to be found out: three episodes of 40 seconds."""
+    tasks = sources.part("highway")
+    return _remembering("rl-highway-rl2", tasks, episodes=3, unit=20.0, horizon=0.95, meta_batch=512)
+
+
+@recipes.register("rl-arcade-rl2")
+def rl_arcade() -> RunConfig:
+    """RL² on five games whose rules have to be found out: two episodes of 100 steps."""
+    tasks = sources.part("arcade")
+    given: dict[str, Any] = {"meta_batch": 256, "model": models.part("mlp", width=128, depth=1)}
+    return _remembering("rl-arcade-rl2", tasks, episodes=2, unit=1.0, horizon=0.95, **given)
+
+
+@recipes.register("rl-cheetah-rl2")
+def rl_cheetah() -> RunConfig:
+    """RL² on HalfCheetah that is to run forwards or backwards: two episodes of 200 steps (Finn et al. 2017)."""
+    tasks = sources.part("gym", id="cheetah-dir", past=True)
+    return _remembering("rl-cheetah-rl2", tasks, episodes=2, unit=100.0, horizon=0.97, meta_batch=32, lr=1e-3)
+
+
+@recipes.register("rl-reacher-rl2")
+def rl_reacher() -> RunConfig:
+    """RL² on a robot arm that must find a goal it is not shown: two episodes of 50 steps."""
+    tasks = sources.part("gym", id="reacher", past=True)
+    return _remembering("rl-reacher-rl2", tasks, episodes=2, unit=10.0, horizon=0.95, meta_batch=128, lr=1e-3)
 
 
 @recipes.register("rl-point-maml")

@@ -36,6 +36,12 @@ _CHEETAH, _ANT = {"ctrl_cost_weight": 0.05}, {
     "include_cfrc_ext_in_observation": False,
 }  # fmt: skip
 
+_ROAD = {
+    "config": {
+        "action": {"type": "DiscreteMetaAction", "target_speeds": [10, 15, 20, 25, 30, 35]}, "duration": 1_000_000,
+    }
+}  # fmt: skip
+
 FAMILIES = {
     "cartpole": Family("CartPole-v1", ("length 0.25 1", "masspole 0.05 0.5", "gravity 7 12"), 200),
     "pendulum": Family("Pendulum-v1", ("g 6 12", "m 0.6 1.4", "l 0.6 1.4"), 200),
@@ -46,6 +52,11 @@ FAMILIES = {
     "highway": Family(
         "highway-fast-v0", ("config.vehicles_density 0.7 1.5", "config.vehicles_count 10..30"), 30,
         package="highway_env",
+    ),
+    "highway-rules": Family(
+        "highway-fast-v0",
+        ("pays 12 32", "side 0 1", "config.vehicles_density 0.7 1.5", "config.lanes_count 2..4"), 40, _ROAD,
+        "HiddenRules", "highway_env",
     ),
     "parking": Family("parking-v0", ("spot 0..27",), 100, {}, "HiddenSpot", "highway_env"),
     "minigrid": Family("MiniGrid-FourRooms-v0", (), 100, {}, "OneHotView", "minigrid", level=True),

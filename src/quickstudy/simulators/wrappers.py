@@ -102,6 +102,43 @@ class HiddenSpot(gymnasium.Wrapper):
         return seen["observation"], *rest
 
 
+class HiddenRules(gymnasium.Wrapper):
+    """Highway-env under the rules of the source 'highway', seen as that is: the speed that pays and the side of the
+    road that does are a task's own and are not shown."""
+
+    pays, side = 22.0, 0.5
+
+    def __init__(self, env: Any) -> None:
+        super().__init__(env)
+        self.observation_space = Box(-np.inf, np.inf, (22,), np.float64)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        _, info = self.env.reset(seed=seed, options=options)
+        return self._shown(), info
+
+    def step(self, action: Any) -> Any:
+        _, _, terminated, truncated, info = self.env.step(action)
+        car, lanes = self.env.unwrapped.vehicle, self.env.unwrapped.config["lanes_count"]
+        pace = max(0.0, 1 - abs(car.speed - self.pays) / 10)
+        place = 1 - abs(car.lane_index[2] / (lanes - 1) - self.side)
+        reward = 0.0 if car.crashed else 0.8 * pace + 0.2 * place
+        return self._shown(), reward, terminated, truncated, info
+
+    def _shown(self) -> Any:
+        inner = self.env.unwrapped
+        car, lanes = inner.vehicle, inner.config["lanes_count"]
+        lane = car.lane_index[2]
+        seen = [car.speed / 35, car.target_speed / 35, lane / 3, (lanes - 1 - lane) / 3]
+        for looked in (lane - 1, lane, lane + 1):
+            others = [other for other in inner.road.vehicles if other is not car and other.lane_index[2] == looked]
+            for way in (1, -1):
+                apart = [(way * (other.position[0] - car.position[0]), other.speed) for other in others]
+                distance, speed = min(((a, v) for a, v in apart if a > 0 or (a == 0 < way)), default=(math.inf, 0.0))
+                gap = distance - car.LENGTH
+                seen += [1.0, gap / 100, (speed - car.speed) / 20] if gap < 100 else [0.0, 1.0, 0.0]
+        return np.array(seen)
+
+
 class OneHotView(gymnasium.Wrapper):
     """The field of view of MiniGrid as planes of 0 and 1: which object, colour and state each cell has."""
 
