@@ -290,7 +290,7 @@ def test_training_keeps_the_order_of_steps(config: qs.RunConfig) -> None:
 def test_what_the_last_step_brought_is_not_forgotten(run: qs.Run) -> None:
     """A single pull that paid, and one that did not, make two agents."""
     states = [run.adapt(only(Bandit(arms=5), arms=[chance] * 5), episodes=1).state for chance in (0.0, 1.0)]
-    assert torch.equal(states[0]["h"], states[1]["h"])  # the memory is told at the step that follows
+    assert torch.equal(states[0]["state.h"], states[1]["state.h"])  # the memory is told at the step that follows
     assert [float(state["paid"]) for state in states] == [0.0, 1.0]
     assert states[0]["done"].sum() == 1
 
