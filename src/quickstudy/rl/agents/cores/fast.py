@@ -46,23 +46,34 @@ class LinearAttention(nn.Module):
         self.asks = nn.Linear(width, 3 * heads * self.size, bias=False)
         self.decay, self.out = Decay(heads), nn.Linear(heads * self.size, width)
 
-    def forward(self, z: Tensor, memory: Tensor, count: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """(…, T, width) for z (…, T, width) after the memory (…, heads, d, d + 1), and the memory after T steps, or
-        after the first `count` () of them."""
-        ask, key, value = self.asks(z).unflatten(-1, (3 * self.heads, self.size)).transpose(-2, -3).chunk(3, -3)
-        given = (F.elu(ask) + 1) / self.size, F.elu(key) + 1, F.pad(value, (0, 1), value=1.0)
+    def _given(self, z: Tensor) -> tuple[Tensor, ...]:
+        """Queries and keys (…, heads, d) and values (…, heads, d + 1), the last of them 1."""
+        ask, key, value = self.asks(z).unflatten(-1, (3 * self.heads, self.size)).chunk(3, -2)
+        return (F.elu(ask) + 1) / self.size, F.elu(key) + 1, F.pad(value, (0, 1), value=1.0)
+
+    def _said(self, read: Tensor) -> Tensor:
+        said: Tensor = self.out((read[..., :-1] / (1 + read[..., -1:])).flatten(-2))
+        return said
+
+    def step(self, z: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """(n, width) for one step z (n, width) after the memory (n, heads, d, d + 1), and the memory after it."""
+        q, k, v = self._given(z)
+        memory = torch.addcmul(self.decay().exp()[:, None, None] * memory, k[..., None], v[..., None, :])
+        return self._said((q[..., None] * memory).sum(-2)), memory
+
+    def sequence(self, z: Tensor, memory: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
+        """(T, width) for steps z (T, width) after the memory (heads, d, d + 1), and the memory after `count` () of
+        them."""
         said, done = [], 0
-        for q, k, v in zip(*(torch.split(part, _CHUNK, -2) for part in given), strict=True):
-            length = q.shape[-2]
-            real = torch.full((), length, device=z.device) if count is None else (count - done).clamp(0, length)
-            read, memory = self._chunk(q, k, v, memory, real)
-            said.append(read)
+        for q, k, v in zip(*(torch.split(part.transpose(0, 1), _CHUNK, 1) for part in self._given(z)), strict=True):
+            length = q.shape[1]
+            read, memory = self._chunk(q, k, v, memory, (count - done).clamp(0, length))
+            said.append(read.transpose(0, 1))
             done += length
-        read = torch.cat(said, -2)
-        return self.out((read[..., :-1] / (1 + read[..., -1:])).transpose(-2, -3).flatten(-2)), memory
+        return self._said(torch.cat(said)), memory
 
     def _chunk(self, q: Tensor, k: Tensor, v: Tensor, memory: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
-        """What is read at each of a few steps, (…, heads, L, d + 1), and the memory after the first `real` of them."""
+        """What is read at each of a few steps, (heads, L, d + 1), and the memory after the first `real` of them."""
         at, decay = torch.arange(q.shape[-2], device=q.device), self.decay()[:, None]
         since = (at[:, None] - at).clamp(min=0)
         within = (decay[..., None] * since).exp().tril()
@@ -80,8 +91,11 @@ class Block(nn.Module):
         self.before, self.attention = nn.LayerNorm(width), LinearAttention(width, _HEADS)
         self.between, self.perceptron = nn.LayerNorm(width), perceptron(width, 2 * width, width)
 
-    def forward(self, z: Tensor, memory: Tensor, count: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        said, memory = self.attention(self.before(z), memory, count)
+    def forward(self, z: Tensor, memory: Tensor, count: Tensor | None) -> tuple[Tensor, Tensor]:
+        """What leaves (n, width) for z (n, width), and the memory after it. count: as of `sequence`; None for a step in
+        each of n lanes."""
+        heard, attention = self.before(z), self.attention
+        said, memory = attention.step(heard, memory) if count is None else attention.sequence(heard, memory, count)
         z = z + said
         return z + self.perceptron(self.between(z)), memory
 
@@ -103,8 +117,7 @@ class FastWeights(Core):
         return {str(i): (_HEADS, size, size + 1) for i in range(_BLOCKS)}
 
     def step(self, z: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
-        said, after = self._through(z[:, None], memory, None)
-        return said[:, 0], after
+        return self._through(z, memory, None)
 
     def sequence(self, z: Tensor, memory: Memory, count: Tensor) -> tuple[Tensor, Memory]:
         return self._through(z, memory, count)
