@@ -12,7 +12,8 @@ from quickstudy.rl.agents.cores.base import Core, Memory, after
 
 
 class LongShortTerm(Core):
-    """Long short-term memory (Hochreiter & Schmidhuber 1997), as PyTorch has it. Memory: 'h', 'c' (width,)."""
+    """Long short-term memory (Hochreiter & Schmidhuber 1997), as PyTorch has it but for a forget gate that is open at
+    first (Jozefowicz et al. 2015). Memory: 'h', 'c' (width,)."""
 
     def __init__(self, features: int, width: int) -> None:
         super().__init__(features, width)
@@ -27,7 +28,7 @@ class LongShortTerm(Core):
 
     def _next(self, entering: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
         i, f, g, o = (entering + self.again(memory["h"])).chunk(4, -1)
-        h, c = lstm_cell(i, f, g, o, memory["c"])
+        h, c = lstm_cell(i, f + 1, g, o, memory["c"])  # + 1: remembers at first
         return h, {"h": h, "c": c}
 
     def sequence(self, z: Tensor, memory: Memory, count: Tensor) -> tuple[Tensor, Memory]:
