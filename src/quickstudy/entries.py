@@ -22,7 +22,7 @@
 | `task.`                 | TASK                | the task's own parameters                     | inner loop      |
 | `task.(head).`          | TASK + NEW_HEAD     | of it, a new head on a pretrained encoder     | inner loop      |
 | `rule.`                 | RULE                | slots of the inner rule, named by the rule    | inner loop      |
-| `state.`                | READ                | what a reader has read, named by the reader   | nobody          |
+| `state.`                | READ                | what a reader or agent has read, named by it  | nobody          |
 
 In φ and ψ alike, names without a prefix (`count`, `present`, …) belong to the learner that wrote them. A parameter that
 the inner loop moves keeps its module's name in both: `network.0.weight` becomes `task.0.weight`. Single entries:

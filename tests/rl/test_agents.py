@@ -18,6 +18,7 @@ from quickstudy.episode import State, leaves, task
 from quickstudy.errors import ConfigError, DataError, ShapeError
 from quickstudy.registry import learners, models, sources, targets
 from quickstudy.rl import Bandit, GridWorld, PointRobot, only
+from quickstudy.rl.agents.cores import CORES
 from quickstudy.rl.baselines import linear_values
 from quickstudy.rl.environment import Step
 from quickstudy.rl.play import Stage
@@ -31,10 +32,12 @@ PLAIN: dict[str, Any] = {
 }  # fmt: skip
 
 
-def remembers(tasks: str = "bandit", iterations: int = 10, queries: int = 6, **options: Any) -> qs.RunConfig:
+def remembers(
+    tasks: str = "bandit", iterations: int = 10, queries: int = 6, memory: str = "gru", **options: Any
+) -> qs.RunConfig:
     return qs.RunConfig(
         name="agent", tasks=sources.part(tasks), model=models.part("mlp", width=8, depth=1),
-        learner=learners.part("rl2", width=8, trace=1.0, discount=1.0), shots=3, queries=queries,
+        learner=learners.part("rl2", memory=memory, width=8, trace=1.0, discount=1.0), shots=3, queries=queries,
         iterations=iterations, **PLAIN | options,
     )  # fmt: skip
 
@@ -55,7 +58,11 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> qs.Run:
 # Playing
 
 
-@pytest.mark.parametrize("config", [remembers("gridworld", queries=2), descends()], ids=["rl2", "maml-rl"])
+@pytest.mark.parametrize(
+    "config",
+    [*(remembers("gridworld", queries=2, memory=kind) for kind in CORES), descends()],
+    ids=[*CORES, "maml-rl"],
+)
 def test_what_is_learned_from_is_what_was_played(config: qs.RunConfig) -> None:
     """Predictions for the steps of the query set are those by which the actions were taken."""
     source = config.tasks.build().sampled(config.sampling)
@@ -183,6 +190,38 @@ def test_an_adapted_agent_acts_and_is_saved(run: qs.Run, tmp_path: Path) -> None
     assert [model.actor().act([1.0]), other.actor().act([1.0])] == [done[0]] * 2  # each with a memory of its own
 
 
+@pytest.mark.parametrize("kind", CORES)
+def test_an_agent_goes_on_from_what_it_remembers(kind: str, tmp_path: Path) -> None:
+    """The same is said of the last three of six steps by who has lived through all, by who was adapted to the first
+    three, all at once or one by one, and by who was stored then. Where an episode begins, a wiped memory is empty."""
+    run = qs.train(remembers(iterations=1, memory=kind), out=tmp_path / "run", quiet=True)
+    agent: Any = run.learner
+    params, cpu = run.params, torch.device("cpu")
+    lived = agent.met(params, Bandit(arms=5), 6, seed=0)
+    fresh, state = (agent.adapt(params, lived._replace(mask=torch.arange(6) < count)) for count in (0, 3))
+    whole = agent.predict(params, fresh, lived.x)
+    torch.testing.assert_close(agent.predict(params, state, lived.x[3:]), whole[3:])
+    memory = agent.memory(state, 1, cpu)
+    for t in range(3, 6):
+        memory, said = agent.act(params, state, memory, lived.x[t : t + 1], torch.tensor([False]))
+        torch.testing.assert_close(said[0], whole[t])
+
+    model = qs.Model(run.config, agent, params, state)
+    stored = qs.Model.load(model.save(tmp_path / "model"))
+    assert stored.state.keys() == state.keys() == {f"state.{name}" for name in memory} | {"done", "paid"}
+    assert all(torch.equal(value, stored.state[name]) for name, value in state.items())
+    torch.testing.assert_close(stored(lived.x[3:]), whole[3:])
+    done = [[one.act([1.0], paid) for paid in (0.0, 1.0, 0.0)] for one in (model, stored)]
+    assert done[0] == done[1]
+
+    begins = torch.tensor([True, False])
+    after, said = agent.blank().act(params, {}, agent.memory(state, 2, cpu), lived.x[3:5], begins)
+    for lane, known in enumerate(({}, state)):
+        one = slice(lane, lane + 1)
+        alone = agent.act(params, {}, agent.memory(known, 1, cpu), lived.x[3 + lane : 4 + lane], begins[one])
+        torch.testing.assert_close(({name: value[one] for name, value in after.items()}, said[one]), alone)
+
+
 def test_an_agent_of_numbers_acts_within_its_bounds(tmp_path: Path) -> None:
     run = qs.train(descends(iterations=1), out=tmp_path / "run", quiet=True)
     action = run.adapt(only(PointRobot(horizon=20), goal=[9.0, 9.0])).act([0.0, 0.0])
@@ -290,7 +329,7 @@ def test_training_keeps_the_order_of_steps(config: qs.RunConfig) -> None:
 def test_what_the_last_step_brought_is_not_forgotten(run: qs.Run) -> None:
     """A single pull that paid, and one that did not, make two agents."""
     states = [run.adapt(only(Bandit(arms=5), arms=[chance] * 5), episodes=1).state for chance in (0.0, 1.0)]
-    assert torch.equal(states[0]["h"], states[1]["h"])  # the memory is told at the step that follows
+    assert torch.equal(states[0]["state.h"], states[1]["state.h"])  # the memory is told at the step that follows
     assert [float(state["paid"]) for state in states] == [0.0, 1.0]
     assert states[0]["done"].sum() == 1
 

@@ -7,26 +7,23 @@ import torch
 from torch import Tensor
 
 from quickstudy.errors import ModelError
-from quickstudy.rl.agents.gated import gated, gated_sequence
+from quickstudy.rl.agents.cores.gated import gated, gated_sequence
 
 STEPS, WIDTH, FEATURES = 7, 4, 3
 
 
 def drawn() -> tuple[Tensor, ...]:
-    """z, the weights of what enters and of the state, which steps keep the state, and what it begins with."""
+    """z, the weights of what enters and of the state, and what it begins with."""
     draw = torch.Generator().manual_seed(0)
     shapes = (STEPS, FEATURES), (3 * WIDTH, FEATURES), (3 * WIDTH,), (3 * WIDTH, WIDTH), (3 * WIDTH,)
     moving = (torch.randn(shape, generator=draw, dtype=torch.float64, requires_grad=True) for shape in shapes)
-    stays = torch.tensor([1.0, 1, 1, 0, 1, 1, 1], dtype=torch.float64)
-    return *moving, stays, torch.linspace(-1, 1, WIDTH, dtype=torch.float64)
+    return *moving, torch.linspace(-1, 1, WIDTH, dtype=torch.float64)
 
 
-def by_steps(
-    z: Tensor, enter: Tensor, entering: Tensor, weight: Tensor, bias: Tensor, stays: Tensor, begin: Tensor
-) -> Tensor:
+def by_steps(z: Tensor, enter: Tensor, entering: Tensor, weight: Tensor, bias: Tensor, begin: Tensor) -> Tensor:
     h, states = begin, []
     for t in range(len(z)):
-        h = gated(z[t] @ enter.T + entering, h * stays[t], weight, bias)
+        h = gated(z[t] @ enter.T + entering, h, weight, bias)
         states.append(h)
     return torch.stack(states)
 
@@ -36,7 +33,7 @@ def test_a_sequence_is_its_steps() -> None:
 
 
 def test_the_unit_is_that_of_torch() -> None:
-    _, enter, entering, weight, bias, _, _ = drawn()
+    _, enter, entering, weight, bias, _ = drawn()
     cell = torch.nn.GRUCell(FEATURES, WIDTH, dtype=torch.float64)
     with torch.no_grad():
         for own, given in zip(cell.parameters(), (enter, weight, entering, bias), strict=True):
@@ -46,8 +43,8 @@ def test_the_unit_is_that_of_torch() -> None:
 
 
 def test_its_gradient_is_that_of_finite_differences() -> None:
-    *moving, stays, begin = drawn()
-    assert torch.autograd.gradcheck(lambda *given: gated_sequence(*given, stays, begin), moving)
+    *moving, begin = drawn()
+    assert torch.autograd.gradcheck(lambda *given: gated_sequence(*given, begin), moving)
 
 
 def test_tasks_at_once_are_tasks_one_by_one() -> None:
@@ -55,7 +52,7 @@ def test_tasks_at_once_are_tasks_one_by_one() -> None:
     z = torch.randn(5, STEPS, FEATURES, dtype=torch.float64, requires_grad=True)
     both = []
     for function in (gated_sequence, by_steps):
-        found = torch.func.vmap(function, in_dims=(0, *[None] * 6))(z, *rest)
+        found = torch.func.vmap(function, in_dims=(0, *[None] * 5))(z, *rest)
         both.append((found, *torch.autograd.grad(found.square().sum(), (z, *rest[:4]))))
     torch.testing.assert_close(both[0], both[1])
 
@@ -63,6 +60,6 @@ def test_tasks_at_once_are_tasks_one_by_one() -> None:
 def test_weights_of_each_task_are_refused() -> None:
     z, enter, entering, weight, *rest = drawn()
     with pytest.raises(ModelError, match="vectorize='loop'"):
-        torch.func.vmap(gated_sequence, in_dims=(None, None, None, 0, *[None] * 3))(
+        torch.func.vmap(gated_sequence, in_dims=(None, None, None, 0, *[None] * 2))(
             z, enter, entering, weight[None], *rest
         )

@@ -129,6 +129,15 @@ def one_wish(i: int, x: list[float], v: list[float], lane: list[int], side: int,
     return -math.inf if then < -4 else then - now + politeness * others - 0.1
 
 
+def test_cars_at_one_place_follow_one_another() -> None:
+    """Each has one follower, and the first sees the other at no distance, so that they touch."""
+    ring, x, lane = torch.tensor([[100.0]]), torch.tensor([[30.0, 70.0, 30.0]]), torch.zeros(1, 3, dtype=torch.int64)
+    now = traffic.order(traffic.distances(x, ring), lane, ring)
+    assert now.leader.tolist() == [[2, 0, 1]] and now.follower.tolist() == [[1, 2, 0]]
+    assert now.ahead[0].tolist() == pytest.approx([0.0, 60.0, 40.0], abs=1e-4)
+    assert bool(traffic.touched(now, now.ahead - idm.LENGTH))
+
+
 @pytest.mark.parametrize("side", [-1, 1])
 def test_wishes_are_those_that_loops_over_cars_find(side: int) -> None:
     keys = rng.fold(rng.key(0, "wishes"), torch.arange(40))

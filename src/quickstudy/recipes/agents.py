@@ -16,7 +16,8 @@ def _remembering(
     unit: about what values are. horizon: γ and λ; below 1 where what is far ahead is mostly noise.
     """
     model = models.part("mlp", width=32, depth=1)
-    given = {"model": model, "iterations": 300, "meta_batch": 1024, "reuse": 3, "parts": 4, "lr": 2e-3, "clip": 0.5}
+    given: dict[str, Any] = {"model": model, "iterations": 300, "meta_batch": 1024, "reuse": 3, "parts": 4}
+    given |= {"lr": 2e-3, "clip": 0.5} | options
     return RunConfig(
         name=name,
         tasks=tasks,
@@ -29,7 +30,7 @@ def _remembering(
         validation_episodes=1000,
         checkpoint_every=50,
         compile="off",
-        **given | options,
+        **given,
     )
 
 
@@ -62,8 +63,8 @@ def rl_highway() -> RunConfig:
 def rl_arcade() -> RunConfig:
     """RL² on five games whose rules have to be found out: two episodes of 100 steps."""
     tasks = sources.part("arcade")
-    given: dict[str, Any] = {"meta_batch": 256, "model": models.part("mlp", width=128, depth=1)}
-    return _remembering("rl-arcade-rl2", tasks, episodes=2, unit=1.0, horizon=0.95, **given)
+    model = models.part("mlp", width=128, depth=1)
+    return _remembering("rl-arcade-rl2", tasks, episodes=2, unit=1.0, horizon=0.95, meta_batch=256, model=model)
 
 
 @recipes.register("rl-cheetah-rl2")

@@ -3,46 +3,48 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from quickstudy.episode import Examples, Features, Params, State
+from quickstudy.entries import READ, prefixed, with_prefix
+from quickstudy.episode import Examples, Features, Params, State, leaves
 from quickstudy.errors import ConfigError
 from quickstudy.hints import Size
 from quickstudy.learners.network import Network
 from quickstudy.models.readers.base import features_of
 from quickstudy.registry import learners
-from quickstudy.rl.agents.gated import gated, gated_sequence
+from quickstudy.rl.agents.cores import CORES, Core
 from quickstudy.rl.agents.proximal import ProximalAgent
 from quickstudy.rl.play import Memory
 from quickstudy.spec import TaskSpec
 
+Kind = Literal["gru", "lstm", "fast"]
+"""What a memory is. 'gru': a gated recurrent unit. 'lstm': long short-term memory. 'fast': fast weights, a matrix that
+linear attention reads, to which each step adds."""
 
-class GatedPolicy(nn.Module):
-    """A gated recurrent unit (Cho et al. 2014) over what an encoder makes of each step, and a linear layer after it.
 
-    Called with {'x': (n, …), 'begin': (width,)}, the steps of one trial in their order and the memory before them, it
-    gives (n, outputs) and the memories after the steps, (n, width); with {'x': (n, …), 'h': (n, width)} the same of one
-    step in each of n lanes. 'stays' (n,) of 0 and 1, if given, is what the memory is multiplied by before each step.
+class RecurrentPolicy(nn.Module):
+    """A core over what an encoder makes of each step, and a linear layer after it.
+
+    Called with {'x': (n, …), 'state.<name>': (n, …)}, one step in each of n lanes and the memory before it, it gives
+    (n, outputs) and the memory after it; with {'steps': (T, …), 'state.<name>': (…), 'count': ()} the same of the steps
+    of one trial in their order, and the memory after `count` of them.
     """
 
-    def __init__(self, encoder: nn.Module, features: int, outputs: int, width: int) -> None:
+    def __init__(self, encoder: nn.Module, core: Core, outputs: int) -> None:
         super().__init__()
-        self.encoder, self.width = encoder, width
-        self.enter, self.again = nn.Linear(features, 3 * width), nn.Linear(width, 3 * width)
-        self.head = nn.Linear(width, outputs)
+        self.encoder, self.core, self.head = encoder, core, nn.Linear(core.width, outputs)
 
-    def forward(self, request: dict[str, Any]) -> Any:
-        z = self.encoder(request["x"]).flatten(1)
-        weight, bias = self.again.weight, self.again.bias
-        if "h" in request:
-            h = gated(self.enter(z), request["h"], weight, bias)
-            return self.head(h), h
-        stays = request["stays"] if "stays" in request else torch.ones_like(z[:, 0])
-        h = gated_sequence(z, self.enter.weight, self.enter.bias, weight, bias, stays, request["begin"])
-        return self.head(h), h
+    def forward(self, request: dict[str, Any]) -> tuple[Tensor, Memory]:
+        before = prefixed(READ, request)
+        if "x" in request:
+            said, after = self.core.step(self.encoder(request["x"]).flatten(1), before)
+        else:
+            z = self.encoder(request["steps"]).flatten(1)
+            said, after = self.core.sequence(z, before, request["count"])
+        return self.head(said), after
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,36 +66,42 @@ class RecurrentAgent(ProximalAgent):
     def across(self) -> bool:
         return not self.wiped
 
-    @property
-    def _width(self) -> int:
+    def _asked(self, params: Params, request: Features, memory: Memory) -> tuple[Tensor, Memory]:
+        """Predictions for steps, and the memory after them."""
+        said: Any = self.network(params, request | with_prefix(READ, memory))  # type: ignore[operator]
+        return said  # type: ignore[no-any-return]
+
+    def _empty(self, device: torch.device, dtype: torch.dtype | None = None) -> Memory:
+        """The memory of one lane before its first step."""
         module: Any = self.network.module
-        return int(module.width)
+        return {name: torch.zeros(shape, device=device, dtype=dtype) for name, shape in module.core.shapes.items()}
 
     def memory(self, state: State, count: int, device: torch.device) -> Memory:
-        h = state["h"] if state else torch.zeros(self._width, device=device)
-        return {"h": h.expand(count, -1)}
+        known = prefixed(READ, state) if state else self._empty(device)
+        return {name: value.expand(count, *value.shape) for name, value in known.items()}
 
     def act(self, params: Params, state: State, memory: Memory, x: Features, first: Tensor) -> tuple[Memory, Tensor]:
-        h = torch.where(first[:, None], 0.0, memory["h"]) if self.wiped else memory["h"]
-        prediction, after = self.network(params, {"x": x, "h": h})  # type: ignore[dict-item]
-        return {"h": after}, prediction
+        if self.wiped:
+            memory = {n: torch.where(first.view(-1, *[1] * (v.dim() - 1)), 0.0, v) for n, v in memory.items()}
+        prediction, after = self._asked(params, {"x": x}, memory)  # type: ignore[dict-item]
+        return after, prediction
 
     def adapt(self, params: Params, support: Examples) -> State:
-        """What is remembered after the steps of the support set, 'h' (width,), and what was done in the last of them
-        and what that brought, which the memory is told at the step that follows: 'done' (coding,) and 'paid' ()."""
-        empty = support.y.new_zeros(self._width)
-        _, h = self.network(params, {"x": support.x, "begin": empty})  # type: ignore[dict-item]
-        count = support.mask.sum()
-        last = h.index_select(0, (count - 1).clamp(min=0).view(1))[0]
+        """What is remembered after the steps of the support set, 'state.<name>' as the core names it, and what was done
+        in the last of them and what that brought, which the memory is told at the step that follows: 'done' (coding,)
+        and 'paid' ()."""
+        count, empty = support.mask.sum(), self._empty(support.y.device, support.y.dtype)
+        _, after = self._asked(params, {"steps": support.x, "count": count}, empty)  # type: ignore[dict-item]
         told = self.actions.outcome(support.y.index_select(0, (count - 1).clamp(min=0).view(1)))
-        known = (count > 0).to(h.dtype)
-        done, paid = known * self.actions.code(told.action, h.dtype)[0], known * told.reward[0]
-        return {"h": torch.where(count > 0, last, empty).detach(), "done": done, "paid": paid}
+        known = (count > 0).to(support.y.dtype)
+        done, paid = known * self.actions.code(told.action, known.dtype)[0], known * told.reward[0]
+        return with_prefix(READ, {name: value.detach() for name, value in after.items()}) | {"done": done, "paid": paid}
 
     def predict(self, params: Params, state: State, x: Features) -> Tensor:
         """Of the steps of one trial in their order."""
-        prediction: Tensor = self.network(params, {"x": x, "begin": state["h"]})[0]  # type: ignore[dict-item]
-        return prediction
+        first = leaves(x)[0]
+        count = torch.full((), len(first), device=first.device)
+        return self._asked(params, {"steps": x, "count": count}, prefixed(READ, state))[0]  # type: ignore[dict-item]
 
 
 @learners.register("rl2", acts=True)
@@ -101,6 +109,7 @@ def rl2(
     module: nn.Module,
     spec: TaskSpec,
     *,
+    memory: Kind = "gru",
     width: Size = 64,
     discount: float = 0.99,
     trace: float = 0.95,
@@ -111,18 +120,19 @@ def rl2(
 ) -> RecurrentAgent:
     """RL² (Duan et al. 2016): a recurrent network that acts, and whose memory over a trial is what it has learned.
 
-    module: an encoder of single steps, (n, …) to (n, D). width: of the memory. discount: γ. trace: λ of advantage
-    estimates. unit: about what an episode brings, in which values are learned: of others, their error outweighs what is
-    to be gained. clip, entropy, value: of proximal policy optimisation.
+    module: an encoder of single steps, (n, …) to (n, D). memory: a gated recurrent unit, long short-term memory, or
+    fast weights. width: of the memory. discount: γ. trace: λ of advantage estimates. unit: about what an episode
+    brings, in which values are learned: of others, their error outweighs what is to be gained. clip, entropy, value: of
+    proximal policy optimisation.
     """
     if not getattr(spec.format, "past", 1):
         raise ConfigError(
             "rl2 learns from what it did last and what that brought, and these steps do not tell it. Tell it: "
             "past=True (--tasks.past)."
         )
-    policy = GatedPolicy(module, features_of(module, spec.format), spec.outputs, width)
+    core = CORES[memory](features_of(module, spec.format), width)
     return RecurrentAgent(
-        network=Network(policy),
+        network=Network(RecurrentPolicy(module, core, spec.outputs)),
         spec=spec,
         discount=discount,
         trace=trace,

@@ -34,13 +34,14 @@ class Order(NamedTuple):
 
 
 def distances(x: Tensor, ring: Tensor) -> Tensor:
-    """How far car j is ahead of car i, as a share of the ring, (n, N, N) in (0, 1], from places x (n, N) in [0, ring).
+    """How far car j is ahead of car i, as a share of the ring, (n, N, N) in [0, 1], from places x (n, N) in [0, ring).
 
-    A car is once around ahead of itself.
+    A car is once around ahead of itself. Of two at the same place the later one in the row is ahead, by nothing.
     """
     place = x / ring
     apart = place[:, None, :] - place[:, :, None]
-    return apart.sub_(apart.ceil()).add_(1)
+    same = (apart == 0).triu_(1)
+    return apart.sub_(apart.ceil()).add_(1).masked_fill_(same, 0.0)
 
 
 def nearest(apart: Tensor, lane: Tensor, looked: Tensor, ring: Tensor) -> tuple[Tensor, Tensor]:
@@ -55,7 +56,7 @@ def order(apart: Tensor, lane: Tensor, ring: Tensor) -> Order:
     """Who follows whom, by the distances (n, N, N) and lanes (n, N)."""
     ahead, leader = nearest(apart, lane, lane, ring)
     own = torch.arange(lane.shape[1], device=lane.device).expand_as(lane)
-    return Order(leader, torch.empty_like(leader).scatter_(1, leader, own), ahead)
+    return Order(leader, own.scatter(1, leader, own), ahead)
 
 
 def touched(now: Order, gap: Tensor) -> Tensor:

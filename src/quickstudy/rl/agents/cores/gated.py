@@ -1,14 +1,37 @@
-"""A gated recurrent unit over long sequences, with a backward pass of its own."""
+"""A gated recurrent unit as a memory; over long sequences it has a backward pass of its own."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from quickstudy.errors import ModelError
+from quickstudy.rl.agents.cores.base import Core, Memory, after
+
+
+class GatedUnit(Core):
+    """A gated recurrent unit (Cho et al. 2014), as PyTorch has it. Memory: 'h' (width,)."""
+
+    def __init__(self, features: int, width: int) -> None:
+        super().__init__(features, width)
+        self.enter, self.again = nn.Linear(features, 3 * width), nn.Linear(width, 3 * width)
+
+    @property
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        return {"h": (self.width,)}
+
+    def step(self, z: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
+        h = gated(self.enter(z), memory["h"], self.again.weight, self.again.bias)
+        return h, {"h": h}
+
+    def sequence(self, z: Tensor, memory: Memory, count: Tensor) -> tuple[Tensor, Memory]:
+        enter, again, begin = self.enter, self.again, memory["h"]
+        h = gated_sequence(z, enter.weight, enter.bias, again.weight, again.bias, begin)
+        return h, {"h": after(count, h, begin)}
 
 
 def gated(entering: Tensor, h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -25,48 +48,47 @@ def gated(entering: Tensor, h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return torch.lerp(candidate, h, z)
 
 
-def gated_sequence(
-    z: Tensor, enter: Tensor, entering: Tensor, weight: Tensor, bias: Tensor, stays: Tensor, begin: Tensor
-) -> Tensor:
+def gated_sequence(z: Tensor, enter: Tensor, entering: Tensor, weight: Tensor, bias: Tensor, begin: Tensor) -> Tensor:
     """`gated` over the steps of a sequence z (T, features) from `begin` (width,), a constant: (T, width).
 
     enter, entering: (3 width, features) and (3 width,), of what an input gives; weight, bias: of what the state gives.
-    stays: (T,) of 0 and 1, what the state is multiplied by before each step. Differentiable once.
+    Differentiable once.
     """
-    states: Tensor = _Sequence.apply(z, enter, entering, weight, bias, stays, begin)[0]  # type: ignore[no-untyped-call]
-    return states
+    states: Tensor = _Sequence.apply(z, enter, entering, weight, bias, begin)[0]  # type: ignore[no-untyped-call]
+    return states[1:]
 
 
 class _Sequence(torch.autograd.Function):
-    """States (T, …, width), and what the backward pass needs; time comes first, lanes are in between.
+    """States (T + 1, …, width), the first that before all steps, and what the backward pass needs; time comes first,
+    lanes are in between.
 
     What inputs give is made here as well: it is large, and so never laid out anew.
     """
 
     @staticmethod
     def forward(
-        z: Tensor, enter: Tensor, entering: Tensor, weight: Tensor, bias: Tensor, stays: Tensor, begin: Tensor
+        z: Tensor, enter: Tensor, entering: Tensor, weight: Tensor, bias: Tensor, begin: Tensor
     ) -> tuple[Tensor, ...]:
         width, lanes = weight.shape[1], z.shape[:-1]
         given = torch.addmm(entering, z.reshape(-1, z.shape[-1]), enter.T).view(*lanes, 3 * width)
-        states = given.new_empty((*lanes, width))
-        before, candidates, again = (torch.empty_like(states) for _ in range(3))
+        states = given.new_empty((len(given) + 1, *lanes[1:], width))
+        states[0] = begin
+        candidates, again = (torch.empty_like(states[1:]) for _ in range(2))
         gates = given.new_empty((*lanes, 2 * width))
         transposed = weight.T
         for t in range(len(given)):
-            h = before[t]
-            torch.mul(states[t - 1] if t else begin, stays[t][..., None], out=h)
+            h = states[t]
             told = torch.addmm(bias, h.reshape(-1, width), transposed).view(*h.shape[:-1], 3 * width)
             torch.add(given[t, ..., : 2 * width], told[..., : 2 * width], out=gates[t]).sigmoid_()
             again[t] = told[..., 2 * width :]
             torch.addcmul(given[t, ..., 2 * width :], gates[t, ..., :width], again[t], out=candidates[t]).tanh_()
-            torch.lerp(candidates[t], h, gates[t, ..., width:], out=states[t])
-        return states, before, gates, candidates, again
+            torch.lerp(candidates[t], h, gates[t, ..., width:], out=states[t + 1])
+        return states, gates, candidates, again
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        z, enter, _, weight, _, stays, _ = inputs
-        ctx.save_for_backward(z, enter, weight, stays, *output[1:])
+        z, enter, _, weight, _, _ = inputs
+        ctx.save_for_backward(z, enter, weight, *output)
         ctx.mark_non_differentiable(*output[1:])
         ctx.set_materialize_grads(False)
 
@@ -74,37 +96,35 @@ class _Sequence(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, above: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
         if above is None:
-            return (None,) * 7
-        z, enter, weight, stays, before, gates, candidates, again = ctx.saved_tensors
+            return (None,) * 6
+        z, enter, weight, states, gates, candidates, again = ctx.saved_tensors
         width = weight.shape[1]
         given = gates.new_empty(*gates.shape[:-1], 3 * width)
         told = torch.empty_like(given)
         below = torch.zeros_like(above[0])
-        for t in range(len(above) - 1, -1, -1):
-            slope = above[t] + below
+        for t in range(len(given) - 1, -1, -1):
+            slope = above[t + 1] + below
             r, keeps = gates[t].chunk(2, -1)
             candidate = torch.ops.aten.tanh_backward(torch.addcmul(slope, slope, keeps, value=-1), candidates[t])
             given[t, ..., :width] = candidate * again[t]
-            given[t, ..., width : 2 * width] = slope * (before[t] - candidates[t])
+            given[t, ..., width : 2 * width] = slope * (states[t] - candidates[t])
             given[t, ..., : 2 * width] = torch.ops.aten.sigmoid_backward(given[t, ..., : 2 * width], gates[t])
             given[t, ..., 2 * width :] = candidate
             told[t, ..., : 2 * width] = given[t, ..., : 2 * width]
             torch.mul(candidate, r, out=told[t, ..., 2 * width :])
             below = torch.addmm((slope * keeps).view(-1, width), told[t].view(-1, 3 * width), weight).view_as(slope)
-            below *= stays[t][..., None]
         flat, of_state = given.view(-1, 3 * width), told.view(-1, 3 * width)
         into = (flat @ enter).view_as(z) if ctx.needs_input_grad[0] else None
         of_enter = flat.T @ z.reshape(-1, z.shape[-1]), flat.sum(0)
-        return into, *of_enter, of_state.T @ before.reshape(-1, width), of_state.sum(0), None, None
+        return into, *of_enter, of_state.T @ states[:-1].reshape(-1, width), of_state.sum(0), None
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Tensor) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
         if any(axis is not None for axis in in_dims[1:5]):
             raise ModelError("A recurrent agent's weights are the same for all tasks of a batch. Use vectorize='loop'.")
-        z, *weights, stays, begin = inputs
+        z, *weights, begin = inputs
         count = info.batch_size
         z = z.movedim(in_dims[0], 1).contiguous() if in_dims[0] is not None else z[:, None].expand(-1, count, -1)
-        stays = stays.movedim(in_dims[5], 1) if in_dims[5] is not None else stays[:, None].expand(-1, count)
-        begin = begin.movedim(in_dims[6], 0) if in_dims[6] is not None else begin.expand(count, -1)
-        found: tuple[Tensor, ...] = _Sequence.apply(z, *weights, stays, begin)  # type: ignore[no-untyped-call]
+        begin = begin.movedim(in_dims[5], 0) if in_dims[5] is not None else begin.expand(count, -1)
+        found: tuple[Tensor, ...] = _Sequence.apply(z, *weights, begin)  # type: ignore[no-untyped-call]
         return found, (1,) * len(found)
