@@ -1,8 +1,14 @@
-"""Agents: what a few episodes in a new environment are worth, beside the best that there can be."""
+"""Agents: what a few episodes in a new environment are worth, beside the best that there can be.
+
+`python -m studies.agents ROW [SEED …]` trains and measures, and keeps what it found; `store` makes the result of all.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -11,23 +17,42 @@ import numpy as np
 import torch
 
 import quickstudy as qs
+from quickstudy.engine import resolve_device
 from quickstudy.evaluation.evaluate import evaluate
-from quickstudy.registry import recipes
+from quickstudy.registry import learners, models, recipes, sources
 from quickstudy.rl.agents.gradient import PolicyGradientAgent
+from quickstudy.rl.source import EnvironmentSource
+from quickstudy.storage.json import read_json, write_json
+from quickstudy.storage.provenance import commit, machine
 from studies.common import store
 
-SEEDS, EPISODES, STEPS = (0, 1, 2), 4000, 5
-FEW = 400  # tasks of agents that take inner steps, each of many episodes
+SEEDS, STEPS = (0, 1, 2), 5
+KEPT = Path("runs/agents")
+SCRATCH, EPISODES_OF_SCRATCH = 10, 200  # tasks that are learned from nothing, and episodes that each is judged by
+_TIMES = (1, 100)
+Figures = dict[str, dict[str, dict[str, float]]]
 
 
-def trained(recipe: str, seed: int, place: str) -> qs.Run:
-    config = replace(recipes[recipe](), seed=seed, device="cpu")
-    run = qs.train(config, out=Path(place, f"{recipe} {seed}"), quiet=True)
-    print(f"{recipe}, seed {seed}: {run.seconds:.0f} s", flush=True)
-    return run
+@dataclass(frozen=True)
+class Row:
+    """What is trained, and how many test tasks it is measured on. changes: of the recipe; those of its tasks and its
+    learner apart. also: what else is measured, by its name."""
+
+    recipe: str
+    episodes: int = 4000
+    changes: dict[str, Any] = field(default_factory=dict)
+    tasks: dict[str, Any] = field(default_factory=dict)
+    learner: dict[str, Any] = field(default_factory=dict)
+    also: dict[str, Callable[[qs.Run, int], Any]] = field(default_factory=dict)
+
+    def config(self, seed: int) -> qs.RunConfig:
+        made = replace(recipes[self.recipe](), **self.changes, seed=seed, device="cpu")
+        tasks = replace(made.tasks, options={**made.tasks.options, **self.tasks})
+        learner = replace(made.learner, options={**made.learner.options, **self.learner})
+        return replace(made, tasks=tasks, learner=learner)
 
 
-def figures(result: qs.Result) -> dict[str, Any]:
+def figures(result: qs.Result) -> Figures:
     """The return of an episode, on average and in each, of the agent and of everyone else."""
 
     def told(each: dict[str, Any]) -> dict[str, Any]:
@@ -40,54 +65,140 @@ def figures(result: qs.Result) -> dict[str, Any]:
     return {"trained": counts} | {name: told(each) for name, each in result.references.items()}
 
 
-def over_seeds(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """The mean over seeds of each figure, with the least and the most; intervals are those of single seeds."""
-    found: dict[str, Any] = {}
+def measured(run: qs.Run, source: EnvironmentSource, episodes: int) -> Figures:
+    """The figures over tests of a source, and the share of episodes that the environment's rules ended."""
+    under = source.under(run.learner, run.params)
+    found = figures(evaluate(run.parts.engine, run.params, under, "test", episodes))
+    query = under.episodes("test", torch.arange(min(episodes, 500), device=run.parts.engine.device)).query
+    each = run.spec.target.require_actions("The study", "").outcome(query.y).episode
+    counts = [(query.mask & (each == i)).sum(1) for i in range(source.sampling.queries)]
+    early = (torch.stack(counts) < source.environment.horizon).double().mean(1).tolist()
+    return found | {"ended early": {f"return in episode {i + 1}": {"mean": e} for i, e in enumerate(early)}}
+
+
+def descending(run: qs.Run, episodes: int) -> Figures:
+    """MAML after each number of inner steps."""
+    learner, row = run.learner, {}
+    assert isinstance(learner, PolicyGradientAgent)
+    for steps in range(STEPS + 1):
+        engine = replace(run.parts.engine, learner=learner.with_steps(steps))
+        told = evaluate(engine, run.params, run.parts.source, "test", episodes, compare_supports=False)
+        row[str(steps)] = {"mean": told.mean, "ci95": told.ci95, "count": told.episodes}
+    return {"after inner steps": row}
+
+
+def elsewhere(source: str, episodes: int, run: qs.Run, _: int, **options: Any) -> Figures:
+    """The same agent in environments of another simulator."""
+    other = sources.make(source, **options).sampled(run.parts.source.sampling).seeded(run.config.seed)
+    return measured(run, other, episodes)
+
+
+def from_scratch(run: qs.Run, _: int) -> Figures:
+    """Proximal policy optimisation in single test tasks: with the data of one trial, and with 100 times as much."""
+    source, trial = run.parts.source, run.config.queries
+    found: dict[str, list[float]] = {f"{times} x": [] for times in _TIMES}
+    for index in range(SCRATCH):
+        own = source.alone("test", index)
+        for times in _TIMES:
+            lanes = 1 if times == 1 else 10
+            config = replace(
+                run.config, name="scratch", learner=learners.part("ppo", unit=run.learner.unit, discount=0.97),
+                meta_batch=lanes, shots=trial, queries=trial, iterations=times // lanes, lr=3e-3, reuse=10, parts=1,
+                model=models.part("mlp", width=64), validate_every=10**6, checkpoint_every=10**6,
+            )  # fmt: skip
+            with TemporaryDirectory() as place:
+                alone = qs.train(config, source=own, out=Path(place, "run"), quiet=True)
+                result = evaluate(
+                    alone.parts.engine, alone.params, own.under(alone.learner, alone.params), "test",
+                    EPISODES_OF_SCRATCH // trial, compare_supports=False,
+                )  # fmt: skip
+            found[f"{times} x"].append(result.mean)
+    return {"from scratch": {name: _interval(values) for name, values in found.items()}}
+
+
+def _interval(values: Sequence[float]) -> dict[str, float]:
+    ci95 = 1.96 * float(np.std(values, ddof=1)) / len(values) ** 0.5
+    return {"mean": float(np.mean(values)), "ci95": ci95, "count": len(values)}
+
+
+def _bandit(arms: int, pulls: int, **more: Any) -> dict[str, Any]:
+    return {"tasks": {"arms": arms}, "changes": {"shots": pulls, "queries": pulls, **more}}
+
+
+_HIGHWAY_ENV = partial(elsewhere, "gym", 40, id="highway-rules", past=True)
+ROWS = {
+    "bandits, 5 arms, 10 pulls": Row("rl-bandit"),
+    "bandits, 10 arms, 100 pulls": Row("rl-bandit", 1000, learner={"unit": 10.0}, **_bandit(10, 100, lr=5e-3)),
+    "grid": Row("rl-gridworld"),
+    "decision processes": Row("rl-mdp", 1000),
+    "point": Row("rl-point-maml", 400, also={"after inner steps": descending}),
+    "highway": Row("rl-highway-rl2", 1000, also={"in highway-env": _HIGHWAY_ENV}),
+    "arcade": Row("rl-arcade-rl2", 1000, also={"from scratch": from_scratch}),
+    "cheetah": Row("rl-cheetah-rl2", 300, also={"from scratch": from_scratch}),
+    "reacher": Row("rl-reacher-rl2", 1000, also={"from scratch": from_scratch}),
+}
+
+
+def one(name: str, seed: int) -> None:
+    """One training of a row, measured and kept."""
+    row = ROWS[name]
+    with TemporaryDirectory() as place:
+        run = qs.train(row.config(seed), out=Path(place, "run"), quiet=True)
+        print(f"{name}, seed {seed}: {run.seconds:.0f} s", flush=True)
+        config = run.config
+        facts = {"seconds": run.seconds, "steps": config.iterations, "episodes of a trial": config.queries}
+        facts |= {"horizon": run.parts.source.environment.horizon, "tasks of a step": config.meta_batch}
+        facts |= {"commit": commit(), "machine": machine(resolve_device("cpu")), "episodes": row.episodes}
+        found = {"rows": measured(run, run.parts.source, row.episodes)}
+        keep(name, seed, facts | found)
+        for what, measure in row.also.items():
+            found[what] = measure(run, row.episodes)
+            keep(name, seed, facts | found)
+
+
+def keep(name: str, seed: int, found: dict[str, Any]) -> None:
+    KEPT.mkdir(parents=True, exist_ok=True)
+    write_json(KEPT / f"{name} {seed}.json", found)
+
+
+def over_seeds(rows: list[Figures]) -> Figures:
+    """The mean over seeds of each figure, and every seed's; intervals are those of single seeds."""
+    found: Figures = {}
     for who in rows[0]:
         found[who] = {}
         for name in rows[0][who]:
             means = [row[who][name]["mean"] for row in rows]
-            ci95 = float(np.mean([row[who][name]["ci95"] for row in rows]))
-            found[who][name] = {"mean": float(np.mean(means)), "ci95": ci95, "seeds": means}
+            ci95 = float(np.mean([row[who][name].get("ci95", 0.0) for row in rows]))
+            found[who][name] = {"mean": float(np.mean(means)), "ci95": ci95, "seeds": means}  # type: ignore[dict-item]
     return found
 
 
-def remembering(recipe: str, place: str) -> dict[str, Any]:
-    """RL² over test tasks, and how long it was trained."""
-    runs = [trained(recipe, seed, place) for seed in SEEDS]
-    rows = [figures(run.evaluate(episodes=EPISODES)) for run in runs]
-    config = runs[0].config
-    facts = {
-        "episodes of a trial": config.queries,
-        "seconds": [run.seconds for run in runs],
-        "steps": config.iterations,
-    }
-    return facts | {"rows": over_seeds(rows)}
-
-
-def descending(recipe: str, place: str) -> dict[str, Any]:
-    """MAML after each number of inner steps."""
-    runs = [trained(recipe, seed, place) for seed in SEEDS]
-    rows = []
-    for run in runs:
-        learner, row = run.learner, {}
-        assert isinstance(learner, PolicyGradientAgent)
-        for steps in range(STEPS + 1):
-            engine = replace(run.parts.engine, learner=learner.with_steps(steps))
-            told = evaluate(engine, run.params, run.parts.source, "test", FEW, compare_supports=False)
-            row[str(steps)] = {"mean": told.mean, "ci95": told.ci95, "count": told.episodes}
-        rows.append({"after inner steps": row})
-        print({steps: round(one["mean"], 2) for steps, one in row.items()}, flush=True)
-    return {"seconds": [run.seconds for run in runs], "rows": over_seeds(rows)}
+def collect() -> dict[str, Any]:
+    """All that was kept, each row over its seeds."""
+    found: dict[str, Any] = {}
+    for name, row in ROWS.items():
+        kept = [read_json(path) for seed in SEEDS if (path := KEPT / f"{name} {seed}.json").exists()]
+        if kept:
+            facts = {key: kept[0][key] for key in ("steps", "episodes of a trial", "horizon", "tasks of a step")}
+            lists = {key: [one[key] for one in kept] for key in ("seconds", "commit", "machine")}
+            parts = {what: over_seeds([one[what] for one in kept]) for what in ("rows", *row.also) if what in kept[0]}
+            found[name] = {**facts, **lists, "episodes": row.episodes, **parts}
+    return found
 
 
 def agents() -> None:
-    """Bandits and a grid, whose optimum is known; and a point that must find its goal."""
+    """Every row, and the result."""
     torch.set_num_threads(1)
-    found: dict[str, Any] = {"seeds": list(SEEDS), "episodes": EPISODES, "few": FEW}
-    with TemporaryDirectory() as place:
-        for recipe in ("rl-bandit", "rl-gridworld"):
-            found[recipe] = remembering(recipe, place)
-            store("agents", found)
-        found["rl-point-maml"] = descending("rl-point-maml", place)
-        store("agents", found)
+    for name in ROWS:
+        for seed in SEEDS:
+            one(name, seed)
+    store("agents", {"seeds": list(SEEDS), "found": collect()})
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    if sys.argv[1] == "store":
+        store("agents", {"seeds": list(SEEDS), "found": collect()})
+    else:
+        for given in sys.argv[2:] or SEEDS:
+            one(sys.argv[1], int(given))

@@ -9,9 +9,15 @@ from typing import Any
 from studies.table import table
 
 _STAYING = -100 * (math.sqrt(2) + math.asinh(1)) / 6  # the mean distance from the middle of a square of side 1
-_NAMES = {
-    "rl-bandit": "Bandits of five arms, ten pulls",
-    "rl-gridworld": "A grid of 5 by 5 cells with a hidden goal, four episodes of 15 steps",
+_ABOUT = {
+    "bandits, 5 arms, 10 pulls": "Bandits of five arms, ten pulls",
+    "bandits, 10 arms, 100 pulls": "Bandits of ten arms, a hundred pulls",
+    "grid": "A grid of 5 by 5 cells with a hidden goal, four episodes of 15 steps. All 24 goals are met in training",
+    "decision processes": "Random decision processes of ten states and five actions, ten episodes of ten steps",
+    "highway": "A highway whose traffic, and what pays, differ; three episodes of 40 seconds",
+    "arcade": "Five games whose rules differ; the combinations of rules of the tests are in no training task",
+    "cheetah": "HalfCheetah that is to run forwards or backwards",
+    "reacher": "A robot arm that is to find a goal that it is not shown",
 }
 
 
@@ -21,33 +27,53 @@ def _told(one: dict[str, Any]) -> str:
     return f"{one['mean']:.3f} ± {one['ci95']:.3f}" if one["ci95"] else f"{one['mean']:.3f}"
 
 
-def _trial(name: str, found: dict[str, Any]) -> str:
-    rows, episodes = found["rows"], found["episodes of a trial"]
-    columns = ["return", *(f"return in episode {i}" for i in (1, 2, 3, episodes))]
-    seconds = f"{median(found['seconds']):.0f} seconds (median of the seeds)"
-    text = f"\n{name}. Trained for {found['steps']} outer steps, in {seconds}.\n\n"
-    heads = ["", "an episode", "the 1st", "2nd", "3rd", "last"]
-    text += table(heads, [[who, *(_told(row[c]) if c in row else "" for c in columns)] for who, row in rows.items()])
-    best, own = rows["the best there is"]["return"]["mean"], rows["trained"]["return"]
-    each = ", ".join(f"{100 * one / best:.1f}" for one in own["seeds"])
-    return text + f"\nThat is {each} % of the best there is, by seed.\n"
+def _shares(each: dict[str, Any]) -> str:
+    return ", ".join(f"{100 * one['mean']:.1f}" for one in each.values())
 
 
-def agents(found: dict[str, Any]) -> str:
+def _trial(about: str, found: dict[str, Any]) -> str:
+    rows, episodes = dict(found["rows"]), found["episodes of a trial"]
+    columns = ["return", *dict.fromkeys(f"return in episode {i}" for i in (1, 2, 3, episodes) if i <= episodes)]
+    heads = ["", "an episode", *(f"episode {c.rsplit(' ', 1)[1]}" for c in columns[1:])]
+    early = rows.pop("ended early")
+    text = f"""
+{about}. Trained for {found["steps"]} outer steps of {found["tasks of a step"]} tasks, in
+{median(found["seconds"]):.0f} seconds (median of the seeds); over {found["episodes"]} test tasks.
+
+"""
+    lines = [[who, *(_told(row[c]) if c in row else "" for c in columns)] for who, row in rows.items()]
+    far = dict(found.get("in highway-env", {}))
+    early_there = far.pop("ended early", None)
+    lines += [[f"in highway-env: {who}", *(_told(row[c]) for c in columns)] for who, row in far.items()]
+    if scratch := found.get("from scratch"):
+        names = {"1 x": "from scratch, the data of a trial", "100 x": "from scratch, 100 times the data"}
+        lines += [[names[t], _told(one)] + [""] * (len(columns) - 1) for t, one in scratch["from scratch"].items()]
+    text += table(heads, lines)
+    if any(any(one["seeds"]) for one in early.values()):
+        text += f"\nEnded early, as by a collision, in %, episode by episode: {_shares(early)}"
+        text += f"; in highway-env {_shares(early_there)}.\n" if early_there else ".\n"
+    if best := rows.get("the best there is"):
+        each = ", ".join(f"{100 * one / best['return']['mean']:.1f}" for one in rows["trained"]["return"]["seeds"])
+        text += f"\nThat is {each} % of the best there is, by seed.\n"
+    return text
+
+
+def agents(result: dict[str, Any]) -> str:
     """What agents make of their first episodes."""
+    found = result["found"]
     text = f"""## Agents
 
-The return of an episode over {found["episodes"]} test environments, the mean of {len(found["seeds"])} seeds of
-training; intervals are those of one seed. The best there is is computed: of bandits over all that can have been seen,
-of the grid over all walks. All 24 goals of the grid are met in training.
+The return of an episode in test environments, the mean of {len(result["seeds"])} seeds of training, on one core;
+intervals are those of one seed. The best there is is computed: of bandits over all that can have been seen, of the grid
+over all walks.
 """
-    text += "".join(_trial(name, found[recipe]) for recipe, name in _NAMES.items() if recipe in found)
-    if point := found.get("rl-point-maml"):
-        row = point["rows"]["after inner steps"]
+    text += "".join(_trial(about, found[name]) for name, about in _ABOUT.items() if name in found)
+    if point := found.get("point"):
+        row = point["after inner steps"]["after inner steps"]
         text += f"""
-MAML for policies: a point that must find its goal, trained to take two inner steps of ten episodes each, in
-{median(point["seconds"]):.0f} seconds (median of the seeds). The return of an episode of 100 steps after so many of
-them, over {found["few"]} test tasks. Staying where it is brings {_STAYING:.1f} on average.
+MAML for policies: a point that must find its goal, trained in {median(point["seconds"]):.0f} seconds (median of the
+seeds). The return of an episode of 100 steps after so many inner steps, over {point["episodes"]} test tasks. Staying
+where it is brings {_STAYING:.1f} on average.
 
 """
         text += table(["inner steps", *row], [["return", *(_told(one) for one in row.values())]])
