@@ -21,6 +21,7 @@ from quickstudy.engine import resolve_device
 from quickstudy.evaluation.evaluate import evaluate
 from quickstudy.registry import learners, models, recipes, sources
 from quickstudy.rl.agents.gradient import PolicyGradientAgent
+from quickstudy.rl.agents.recurrent import RecurrentAgent
 from quickstudy.rl.source import EnvironmentSource
 from quickstudy.storage.json import read_json, write_json
 from quickstudy.storage.provenance import commit, machine
@@ -30,6 +31,7 @@ SEEDS, STEPS = (0, 1, 2), 5
 KEPT = Path("runs/agents")
 SCRATCH, EPISODES_OF_SCRATCH = 10, 200  # tasks that are learned from nothing, and episodes that each is judged by
 _TIMES = (1, 100)
+_AT_ONCE = 512  # tasks
 Figures = dict[str, dict[str, dict[str, float]]]
 
 
@@ -65,15 +67,41 @@ def figures(result: qs.Result) -> Figures:
     return {"trained": counts} | {name: told(each) for name, each in result.references.items()}
 
 
-def measured(run: qs.Run, source: EnvironmentSource, episodes: int) -> Figures:
-    """The figures over tests of a source, and the share of episodes that the environment's rules ended."""
+def measured(run: qs.Run, episodes: int) -> Figures:
+    """The figures over test tasks; what is remembered in single tasks; and the share of episodes that ended early."""
+    result = evaluate(run.parts.engine, run.params, run.parts.source, "test", episodes)
+    return figures(result) | in_pairs(run, run.parts.source, episodes)
+
+
+def returns(run: qs.Run, source: EnvironmentSource, episodes: int) -> tuple[np.ndarray, np.ndarray]:
+    """What each episode of test trials brings, and whether the environment's rules ended it, both (tasks, episodes)."""
+    asked = torch.arange(episodes, device=run.parts.engine.device)
+    parts = [source.episodes("test", part).query for part in asked.split(_AT_ONCE)]
+    brought, early = [], []
+    for query in parts:
+        told = run.spec.target.require_actions("The study", "").outcome(query.y)
+        its = [query.mask & (told.episode == i) for i in range(source.sampling.queries)]
+        brought.append(torch.stack([(told.reward * one).sum(1) for one in its], 1))
+        early.append(torch.stack([one.sum(1) < source.environment.horizon for one in its], 1))
+    return torch.cat(brought).double().cpu().numpy(), torch.cat(early).double().cpu().numpy()
+
+
+def in_pairs(run: qs.Run, source: EnvironmentSource, episodes: int, whole: bool = False) -> Figures:
+    """What is gained over the same agent with its memory wiped, in the same tasks with the same chance, where there is
+    one; and the share of episodes that ended early. whole: also what both bring."""
     under = source.under(run.learner, run.params)
-    found = figures(evaluate(run.parts.engine, run.params, under, "test", episodes))
-    query = under.episodes("test", torch.arange(min(episodes, 500), device=run.parts.engine.device)).query
-    each = run.spec.target.require_actions("The study", "").outcome(query.y).episode
-    counts = [(query.mask & (each == i)).sum(1) for i in range(source.sampling.queries)]
-    early = (torch.stack(counts) < source.environment.horizon).double().mean(1).tolist()
-    return found | {"ended early": {f"return in episode {i + 1}": {"mean": e} for i, e in enumerate(early)}}
+    own, early = returns(run, under, episodes)
+    found = {"trained": _columns(own)} if whole else {}
+    if isinstance(run.learner, RecurrentAgent):
+        wiped, _ = returns(run, replace(under, agent=run.learner.blank()), episodes)
+        found |= {"its memory wiped": _columns(wiped)} if whole else {}
+        found["gained by remembering"] = _columns(own - wiped)
+    return found | {"ended early": _columns(early)}
+
+
+def _columns(values: np.ndarray) -> dict[str, dict[str, float]]:
+    each = {f"return in episode {i + 1}": _interval(values[:, i]) for i in range(values.shape[1])}
+    return {"return": _interval(values.mean(1)), **each}
 
 
 def descending(run: qs.Run, episodes: int) -> Figures:
@@ -90,7 +118,7 @@ def descending(run: qs.Run, episodes: int) -> Figures:
 def elsewhere(source: str, episodes: int, run: qs.Run, _: int, **options: Any) -> Figures:
     """The same agent in environments of another simulator."""
     other = sources.make(source, **options).sampled(run.parts.source.sampling).seeded(run.config.seed)
-    return measured(run, other, episodes)
+    return in_pairs(run, other, episodes, whole=True)
 
 
 def from_scratch(run: qs.Run, _: int) -> Figures:
@@ -116,7 +144,7 @@ def from_scratch(run: qs.Run, _: int) -> Figures:
     return {"from scratch": {name: _interval(values) for name, values in found.items()}}
 
 
-def _interval(values: Sequence[float]) -> dict[str, float]:
+def _interval(values: Sequence[float] | np.ndarray) -> dict[str, float]:
     ci95 = 1.96 * float(np.std(values, ddof=1)) / len(values) ** 0.5
     return {"mean": float(np.mean(values)), "ci95": ci95, "count": len(values)}
 
@@ -125,14 +153,14 @@ def _bandit(arms: int, pulls: int, **more: Any) -> dict[str, Any]:
     return {"tasks": {"arms": arms}, "changes": {"shots": pulls, "queries": pulls, **more}}
 
 
-_HIGHWAY_ENV = partial(elsewhere, "gym", 40, id="highway-rules", past=True)
+_HIGHWAY_ENV = partial(elsewhere, "gym", 150, id="highway-rules", past=True)
 ROWS = {
     "bandits, 5 arms, 10 pulls": Row("rl-bandit"),
     "bandits, 10 arms, 100 pulls": Row("rl-bandit", 1000, learner={"unit": 10.0}, **_bandit(10, 100, lr=5e-3)),
     "grid": Row("rl-gridworld"),
     "decision processes": Row("rl-mdp", 1000),
     "point": Row("rl-point-maml", 400, also={"after inner steps": descending}),
-    "highway": Row("rl-highway-rl2", 1000, also={"in highway-env": _HIGHWAY_ENV}),
+    "highway": Row("rl-highway-rl2", also={"in highway-env": _HIGHWAY_ENV}),
     "arcade": Row("rl-arcade-rl2", 1000, also={"from scratch": from_scratch}),
     "cheetah": Row("rl-cheetah-rl2", 300, also={"from scratch": from_scratch}),
     "reacher": Row("rl-reacher-rl2", 1000, also={"from scratch": from_scratch}),
@@ -149,7 +177,7 @@ def one(name: str, seed: int) -> None:
         facts = {"seconds": run.seconds, "steps": config.iterations, "episodes of a trial": config.queries}
         facts |= {"horizon": run.parts.source.environment.horizon, "tasks of a step": config.meta_batch}
         facts |= {"commit": commit(), "machine": machine(resolve_device("cpu")), "episodes": row.episodes}
-        found = {"rows": measured(run, run.parts.source, row.episodes)}
+        found = {"rows": measured(run, row.episodes)}
         keep(name, seed, facts | found)
         for what, measure in row.also.items():
             found[what] = measure(run, row.episodes)

@@ -28,7 +28,7 @@ def _told(one: dict[str, Any]) -> str:
 
 
 def _shares(each: dict[str, Any]) -> str:
-    return ", ".join(f"{100 * one['mean']:.1f}" for one in each.values())
+    return ", ".join(f"{100 * one['mean']:.1f}" for name, one in each.items() if name != "return")
 
 
 def _trial(about: str, found: dict[str, Any]) -> str:

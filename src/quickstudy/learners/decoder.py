@@ -33,8 +33,8 @@ class DecoderLearner(Learner):
     Logits are the regression's plus `share` times the decoder's. Where a decoder was trained it is right; elsewhere it
     can be far off, and what was fitted to the task alone is better. So after training, with `choose`, the share is the
     one of 0, ¼, ½, ¾, 1 with the best headline over the examples of a task's support set, each held out in turn
-    (leave-one-out); it is 1 in training, and for a single example. The headline, and not the loss, which pixels of the
-    background decide: over held-out concepts both choose alike, and on defects of tiles IoU is 35 by it, 28 by the loss.
+    (leave-one-out); it is 1 in training, and for a single example. Not with the least loss, which pixels of the
+    background decide: on held-out concepts both choose alike, but on defects of tiles IoU is 35 by this, 28 by that.
 
     decoder: a module that is called as `quickstudy.models.Decoder` is.
     """

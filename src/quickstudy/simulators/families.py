@@ -39,6 +39,7 @@ _CHEETAH, _ANT = {"ctrl_cost_weight": 0.05}, {
 _ROAD = {
     "config": {
         "action": {"type": "DiscreteMetaAction", "target_speeds": [10, 15, 20, 25, 30, 35]}, "duration": 1_000_000,
+        "vehicles_count": 10,
     }
 }  # fmt: skip
 
