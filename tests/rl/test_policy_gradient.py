@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 import quickstudy as qs
+from quickstudy import rng
+from quickstudy.engine import Engine
 from quickstudy.episode import Episode, Examples, Params, State, map_episode, task
 from quickstudy.errors import ConfigError, DataError
 from quickstudy.registry import learners, models, sources
-from quickstudy.rl import GridWorld
+from quickstudy.rl import Bandit, GridWorld, only
 from quickstudy.rl.agents.gradient import PolicyGradientAgent
 from quickstudy.rl.agents.support import by_steps
 from quickstudy.rl.environment import Step
 from quickstudy.rl.source import EnvironmentSource, anyhow
+from quickstudy.training.build import build
 
 CPU = torch.device("cpu")
 
@@ -179,3 +184,118 @@ def test_tasks_whose_episodes_end_early_weigh_no_more_in_the_outer_loss() -> Non
     padded = Examples(*(torch.cat([t, torch.zeros_like(t)]) for t in query))
     state = learner.adapt(params, episode.support)
     torch.testing.assert_close(2 * learner.judge(params, state, padded)[0], learner.judge(params, state, query)[0])
+
+
+# Evolution strategies
+
+
+PAYS, RATE, SIGMA = (1.0, 0.0), 3.0, 0.5
+
+
+def paid_after_a_step(logits: Tensor) -> Tensor:
+    """The expected reward of a bandit whose first arm pays 1, (…), after one step of RATE on two pulls with a policy of
+    `logits` (…, 2): over all pulls there can be. The advantage is over their mean."""
+    policy, total = logits.softmax(-1), torch.zeros_like(logits[..., 0])
+    for first in range(2):
+        for second in range(2):
+            mean = (PAYS[first] + PAYS[second]) / 2
+            after = logits
+            for arm in (first, second):
+                slope = torch.eye(2, dtype=logits.dtype)[arm] - policy  # of log π
+                after = after + RATE / 2 * (PAYS[arm] - mean) * slope
+            total = total + policy[..., first] * policy[..., second] * after.softmax(-1)[..., 0]
+    return total
+
+
+def smoothed_gradient(logits: Tensor) -> Tensor:
+    """E[ε J(φ + σε)] / σ by Gauss-Hermite quadrature, (2,)."""
+    nodes, weights = (torch.from_numpy(column) for column in np.polynomial.hermite_e.hermegauss(40))
+    noises = torch.cartesian_prod(nodes, nodes)
+    mass = torch.cartesian_prod(weights, weights).prod(1) / (2 * math.pi)
+    return (mass * paid_after_a_step(logits + SIGMA * noises)) @ noises / SIGMA
+
+
+def two_arms() -> tuple[EnvironmentSource, PolicyGradientAgent, Params]:
+    environment = only(Bandit(arms=2), arms=PAYS)
+    source = EnvironmentSource.of(environment, past=False).sampled(qs.Sampling(1, 2, 1))
+    module = nn.Sequential(nn.Flatten(), nn.Linear(1, 3, bias=False))
+    learner: Any = learners["maml-rl"](module, source.spec, steps=1, lr=RATE)
+    weight = torch.tensor([[-1.0], [1.0], [0.0]])
+    return source, learner, {"network.1.weight": weight}
+
+
+def test_the_mean_of_es_is_the_gradient_of_the_smoothed_expected_return_after_adapting() -> None:
+    """In standard errors of 40 batches; the gradient of what is paid before adapting is far away."""
+    source, learner, params = two_arms()
+    engine, batches = Engine(learner, CPU, metagrad="evolution", metagrad_options={"sigma": SIGMA, "pairs": 1}), []
+    for batch in range(40):
+        indices = torch.arange(1000) + 1000 * batch
+        keys = rng.fold(rng.key(3), indices)
+        episodes = engine.collected(source, params, "train", indices, keys)
+        assert episodes.query.y.shape[:2] == (1000, 2)
+        batches.append(-engine.gradients(params, episodes, keys)[0]["network.1.weight"][:, 0])
+    each, logits = torch.stack(batches).double(), params["network.1.weight"][:2, 0].double()
+    error = each.std(0) / len(batches) ** 0.5
+    wanted = torch.cat([smoothed_gradient(logits), torch.zeros(1, dtype=torch.float64)])
+    assert float(((each.mean(0) - wanted).abs() / error).max()) < 3.5
+    unadapted = torch.func.grad(lambda one: one.softmax(0)[0])(logits)
+    assert float(((each.mean(0)[:2] - unadapted).abs() / error[:2]).min()) > 5
+    assert float(error.max()) < 0.1 * float(wanted.abs().max())
+
+
+def test_playing_with_a_phi_of_its_own_in_each_task_is_playing_with_each() -> None:
+    source = sources.make("point-robot", horizon=10).sampled(qs.Sampling(1, 3, 2))
+    learner, params = small(source, learn_rates=True, rule="adam", lr=0.1)
+    many = {n: torch.stack([v, v + 0.3, 2 * v]) for n, v in params.items()}
+    whole = source.under(learner.apart(), many).episodes("train", torch.arange(3))
+    done = slice(0, 5)  # what was done and paid; advantages and credits are in units of the tasks played together
+    for index in range(3):
+        own = {name: value[index] for name, value in many.items()}
+        alone = task(source.under(learner, own).episodes("train", torch.tensor([index])), 0)
+        torch.testing.assert_close(task(whole, index).query.y[:, done], alone.query.y[:, done], atol=1e-4, rtol=1e-3)
+
+
+def test_es_learns_to_adapt_to_bandits(tmp_path: Path) -> None:
+    """One step on eight pulls: with its rate as a part of φ, more of them is made of the pulls."""
+    config = qs.RunConfig(
+        name="agent", tasks=sources.part("bandit", arms=3, pays="gaussian", noise=0.1, past=False),
+        model=models.part("mlp", width=4, depth=1), learner=learners.part("maml-rl", lr=0.3, learn_rates=True),
+        metagrad="evolution", metagrad_options={"sigma": 0.3, "pairs": 2}, ways=1, shots=8, queries=8,
+        iterations=40, lr=0.1, meta_batch=64, validation_episodes=10, compile="off",
+        device="cpu",
+    )  # fmt: skip
+    run = qs.train(config, out=tmp_path / "run", quiet=True)
+    before = qs.train(replace(config, iterations=0), out=tmp_path / "before", quiet=True)
+    was, now = before.evaluate(episodes=400), run.evaluate(episodes=400)
+    assert now.mean - now.ci95 > was.mean + was.ci95 + 0.1
+
+
+def test_both_ways_to_run_tasks_give_the_same_estimate() -> None:
+    source, learner, params = two_arms()
+    found, keys = [], rng.fold(rng.key(3), torch.arange(5))
+    for vectorize in ("vmap", "loop"):
+        engine = Engine(learner, CPU, vectorize, metagrad="evolution", metagrad_options={"sigma": SIGMA})  # type: ignore[arg-type]
+        episodes = engine.collected(source, params, "train", torch.arange(5), keys)
+        found.append(engine.gradients(params, episodes, keys))
+    for one, other in zip(found[0][1:], found[1][1:], strict=True):
+        torch.testing.assert_close(one, other)
+    torch.testing.assert_close(found[0][0], found[1][0])
+
+
+def test_what_es_cannot_compare_is_refused() -> None:
+    source, learner, params = two_arms()
+    keys = torch.arange(3)
+    engine = Engine(learner, CPU, metagrad="evolution")
+    with pytest.raises(ConfigError, match="by 8 perturbed φ, and was given episodes that were played by another"):
+        engine.gradients(params, collected(learner, params, source), keys)
+    config = qs.RunConfig(
+        name="agent", tasks=sources.part("bandit", past=False), model=models.part("mlp", width=4),
+        learner=learners.part("maml-rl"), metagrad="evolution", ways=1, shots=2, queries=2, device="cpu",
+    )  # fmt: skip
+    for changes, match in (
+        ({"reuse": 2}, "reuse=2"),
+        ({"metagrad_options": {"method": "pes"}}, "after its last inner step alone"),
+        ({"learner": learners.part("maml-rl", entropy=0.1)}, "'entropy' of the outer loss"),
+    ):
+        with pytest.raises(ConfigError, match=match):
+            build(replace(config, **changes))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import partial
-from typing import Literal
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -45,6 +45,7 @@ class PolicyGradientAgent(GradientLearner, Agent):
     over inner steps of KL(the policy that played their episodes ‖ that policy now) counts in the outer loss (Rothfuss
     et al. 2019), estimated from the actions that were taken. explore: weight of the term that credits the first
     episodes with what was gained after the last step (Stadie et al. 2018). entropy: weight of it in the outer loss.
+    each: it plays with a φ of its own in each task, leaves (T, …).
     """
 
     surrogate: Surrogate = "lvc"
@@ -53,6 +54,7 @@ class PolicyGradientAgent(GradientLearner, Agent):
     explore: float = 0.0
     entropy: float = 0.0
     value: float = 0.0
+    each: bool = False
 
     def __post_init__(self) -> None:
         Agent.__post_init__(self)
@@ -69,14 +71,14 @@ class PolicyGradientAgent(GradientLearner, Agent):
 
     def _on_the_way(self, params: Params, stage: Stage, sampling: Sampling) -> tuple[list[Examples], State]:
         """What is played for each inner step, and ψ after the last."""
-        count, device = len(stage.keys), stage.keys.device
-        nothing = Examples(torch.empty(0), torch.empty(0), torch.empty(0, dtype=torch.bool, device=device))
-        state = {name: value.expand(count, *value.shape) for name, value in self.start(params, nothing).items()}
+        none = torch.empty(0, dtype=torch.bool, device=stage.keys.device)
+        nothing = Examples(torch.empty(0), torch.empty(0), none)
+        state = self._in_tasks(lambda params, _: self.start(params, nothing), params, stage.keys)
         parts = []
         for step in range(self.steps):
             parts.append(self._played(params, state, stage.lanes(sampling.shots), sampling.shots, step))
             with torch.no_grad():
-                state = torch.func.vmap(partial(self.one_step, params))(state, parts[-1])
+                state = self._in_tasks(self.one_step, params, state, parts[-1])
         return parts, state
 
     def collected(self, params: Params, stage: Stage, sampling: Sampling) -> Episode:
@@ -95,12 +97,16 @@ class PolicyGradientAgent(GradientLearner, Agent):
             return nothing_of(query)
         return credited(self.actions, joined(self.actions, parts, sampling.shots), query)
 
+    def _in_tasks(self, function: Callable[..., Any], params: Params, *of_tasks: Any) -> Any:
+        """`function`(φ, *of one task) of all tasks."""
+        return torch.func.vmap(function, in_dims=(0 if self.each else None, *(0 for _ in of_tasks)))(params, *of_tasks)
+
     def _played(self, params: Params, state: State, wide: Stage, lanes: int, label: int) -> Examples:
         """An episode in each lane of every task, (T, lanes · horizon, …)."""
 
         def policy(memory: Memory, x: Features, first: Tensor) -> tuple[Memory, Tensor]:
             split = map_features(lambda t: t.view(-1, lanes, *t.shape[1:]), x)
-            said: Tensor = torch.func.vmap(partial(self.predict, params))(state, split)
+            said: Tensor = self._in_tasks(self.predict, params, state, split)
             return memory, said.flatten(0, 1)
 
         return self._examples(wide.play(policy, {}, 1, label, beyond=False), lanes)
@@ -129,6 +135,21 @@ class PolicyGradientAgent(GradientLearner, Agent):
 
     def act(self, params: Params, state: State, memory: Memory, x: Features, first: Tensor) -> tuple[Memory, Tensor]:
         return memory, self.predict(params, state, x)
+
+    # Being judged by what was paid alone
+
+    def apart(self) -> PolicyGradientAgent:
+        for name in ("kl", "explore", "entropy"):
+            if getattr(self, name):
+                raise ConfigError(
+                    f"An estimator that compares what was paid knows nothing of the term {name!r} of the outer loss, "
+                    f"whose weight is {getattr(self, name)}. Leave it out, or use 'unrolled'."
+                )
+        return replace(self, each=True)
+
+    def paid(self, query: Examples) -> tuple[Tensor, Tensor]:
+        metric = self.actions.score(query.y, query)  # of what was done, whatever is predicted
+        return -metric / self.unit, metric
 
     # Learning
 
