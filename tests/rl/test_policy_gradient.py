@@ -110,6 +110,23 @@ def test_a_penalty_below_nothing_is_refused() -> None:
         small(sources.make("bandit", arms=2, past=False), kl=-1.0)
 
 
+def test_the_rate_of_later_steps_decays() -> None:
+    """On the same episodes, and with a rate so small that gradients stay, the second step is half as long."""
+    source = sources.make("bandit", arms=2, past=False).sampled(qs.Sampling(1, 8, 2))
+    learner, params = small(source, lr=1e-3, lr_decay=0.5)
+    support = task(collected(learner, params, source), 0).support
+    half = support.y[:8]
+    number = torch.arange(16.0)
+    told = learner.actions.outcome(torch.cat([half, half]))
+    twice = support._replace(y=learner.actions.label(*told._replace(episode=number)))
+    start = learner.start(params, twice)["task.1.bias"]
+    one = learner.step(params, learner.start(params, twice), twice)["task.1.bias"] - start
+    both = learner.adapt(params, twice)["task.1.bias"] - start
+    torch.testing.assert_close(both, 1.5 * one, rtol=1e-2, atol=0)
+    with pytest.raises(ConfigError, match="of the rule 'sgd' alone, found 'adam'"):
+        small(source, rule="adam", lr_decay=0.5)
+
+
 # Support sets
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from quickstudy.episode import Episode, Examples, Features, Params, State, leaves, map_features
 from quickstudy.errors import ConfigError
 from quickstudy.hints import Steps
-from quickstudy.inner import RULES, Partition
+from quickstudy.inner import RULES, SGD, Partition
 from quickstudy.learners.gradient import GradientLearner
 from quickstudy.learners.network import Network
 from quickstudy.masked import masked_mean
@@ -208,6 +208,7 @@ def maml_rl(
     steps: Steps = 1,
     eval_steps: Steps | None = None,
     rule: str = "sgd",
+    lr_decay: float = 1.0,
     learn_rates: bool = False,
     inner: tuple[str, ...] = (),
     discount: float = 0.99,
@@ -225,14 +226,17 @@ def maml_rl(
     module: a policy that ends in `spec.outputs` outputs. Shots are the episodes that an inner step sees.
 
     lr, steps: rate and number of inner steps. eval_steps: steps after training; as many as `steps` if not given. rule:
-    how the inner loop moves. learn_rates: meta-learn the rates. inner: patterns of the parameters that it moves; all if
-    not given. discount: γ. trace: λ of advantage estimates. surrogate: what is differentiated twice, see
-    `PolicyGradientAgent`. unit: what advantages are told in within the inner loop, about what an episode brings. clip:
-    of the ratio in the outer loss. kl: weight there of how far the policies before each inner step have moved from
-    those that played its episodes, as they do where --reuse is above 1. entropy: its weight there. explore: weight of
-    what the first episodes are credited with for what is gained after adapting.
+    how the inner loop moves. lr_decay: of 'sgd', what the rate is multiplied by after each step. learn_rates:
+    meta-learn the rates. inner: patterns of the parameters that it moves; all if not given. discount: γ. trace: λ of
+    advantage estimates. surrogate: what is differentiated twice, see `PolicyGradientAgent`. unit: what advantages are
+    told in within the inner loop, about what an episode brings. clip: of the ratio in the outer loss. kl: weight there
+    of how far the policies before each inner step have moved from those that played its episodes, as they do where
+    --reuse is above 1. entropy: its weight there. explore: weight of what the first episodes are credited with for what
+    is gained after adapting.
     """
-    moves = RULES[rule](lr=lr)
+    if lr_decay != 1 and rule != "sgd":
+        raise ConfigError(f"lr_decay is of the rule 'sgd' alone, found {rule!r}. Leave it out, or take 'sgd'.")
+    moves = RULES[rule](lr=lr) if lr_decay == 1 else SGD(lr=lr, lr_decay=lr_decay)
     return PolicyGradientAgent(
         network=Network(module, "batch", steps, inner_loop=True),
         spec=spec,
