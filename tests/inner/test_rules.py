@@ -75,6 +75,23 @@ def test_rates_of_a_tensor_or_an_element_scale_what_they_belong_to(rule: type[Ru
         torch.testing.assert_close(updates["b"], plain["b"] * factors)
 
 
+def test_a_rate_that_decays_is_that_of_torch_s_schedule() -> None:
+    rule, params = SGD(lr=0.3, lr_decay=0.5), {"w": torch.tensor([1.0, -2.0], dtype=torch.float64)}
+    theirs = params["w"].clone()
+    optimizer = torch.optim.SGD([theirs], lr=0.3)
+    schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5)
+    state, w = rule.init(params), params["w"]
+    for _ in range(4):
+        moved, state = rule.update(rule.init_hyper(params), {"w": w**3}, state, {"w": w})
+        w = w + moved["w"]
+        theirs.grad = theirs**3
+        optimizer.step()
+        schedule.step()
+    torch.testing.assert_close(w, theirs)
+    with pytest.raises(ConfigError, match="lr_decay"):
+        SGD(lr=0.3, lr_decay=1.5)
+
+
 def test_a_rate_must_be_positive() -> None:
     with pytest.raises(ConfigError, match=r"must be positive, found -0\.1"):
         SGD(lr=-0.1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import pytest
 import torch
@@ -10,8 +11,8 @@ from torch import Tensor
 
 from quickstudy.episode import Examples
 from quickstudy.registry import targets
+from quickstudy.rl.agents import surrogates
 from quickstudy.rl.agents.base import clipped_loss
-from quickstudy.rl.agents.gradient import dice
 
 STATES, CHOICES, HORIZON = 2, 3, 3
 DISCOUNT = 0.9
@@ -72,13 +73,11 @@ def prediction(at: Tensor, states: Tensor) -> Tensor:
 
 
 def lvc(at: Tensor, given: Examples, states: Tensor) -> Tensor:
-    target = targets.make("actions", count=CHOICES)
-    loss: Tensor = target.loss(prediction(at, states), given)
-    return loss
+    return surrogates.lvc(targets.make("actions", count=CHOICES), prediction(at, states), given)
 
 
 def infinitely(at: Tensor, given: Examples, states: Tensor) -> Tensor:
-    return dice(targets.make("actions", count=CHOICES), prediction(at, states), given)
+    return surrogates.dice(targets.make("actions", count=CHOICES), prediction(at, states), given)
 
 
 def test_the_first_derivative_of_each_surrogate_is_the_policy_gradient(world: World) -> None:
@@ -122,6 +121,84 @@ def test_a_step_along_dice_gives_the_exact_meta_gradient(world: World) -> None:
 
     exact = torch.func.grad(lambda one: world.value(one + rate * torch.func.grad(world.value)(one)))(at)
     torch.testing.assert_close(torch.func.grad(lambda one: world.value(after(one)))(at), exact)
+
+
+class Ending(World):
+    """The same where an episode may end after each step, by its state and action: its courses differ in length."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        draw = torch.Generator().manual_seed(5)
+        self.ends = torch.rand(STATES, CHOICES, generator=draw, dtype=torch.float64)
+
+    def value(self, logits: Tensor) -> Tensor:
+        policy = logits.softmax(-1)
+        value = logits.new_zeros(STATES)
+        for _ in range(HORIZON):
+            value = (policy * (self.rewards + DISCOUNT * (1 - self.ends) * (self.chances @ value))).sum(-1)
+        return value[0]
+
+    def episodes(self, at: Tensor) -> tuple[Examples, Tensor, Tensor]:
+        """Each course as an episode of its own in HORIZON rows, (n, HORIZON), the states, and its probability (n,)."""
+        target, policy = targets.make("actions", count=CHOICES), at.log_softmax(-1)
+        rows = []
+        open_ones = [([0], list[int](), 1.0)]
+        while open_ones:
+            states, actions, chance = open_ones.pop()
+            for a in range(CHOICES):
+                taken, own = [*actions, a], chance * float(policy[states[-1], a].exp())
+                stays = 1 - float(self.ends[states[-1], a])
+                if len(taken) == HORIZON:
+                    rows.append((states, taken, own))
+                    continue
+                rows.append((states, taken, own * (1 - stays)))
+                for after in range(STATES):
+                    further = own * stays * float(self.chances[states[-1], a, after])
+                    open_ones.append(([*states, after], taken, further))
+        mask = torch.tensor([[t < len(a) for t in range(HORIZON)] for _, a, _ in rows])
+        s, a = (torch.tensor([(row[i] + [0] * HORIZON)[:HORIZON] for row in rows]) for i in (0, 1))
+        r = self.rewards[s, a] * mask
+        time = DISCOUNT ** torch.arange(HORIZON, dtype=torch.float64)
+        to_go = (r * time).flip(1).cumsum(1).flip(1)
+        y = target.label(a, r, torch.zeros_like(s), policy[s, a], to_go, to_go)
+        chances = torch.tensor([chance for _, _, chance in rows], dtype=torch.float64)
+        return Examples(torch.empty(len(rows), 0), torch.where(mask[..., None], y, 0.0), mask), s, chances
+
+
+@pytest.mark.parametrize("surrogate", ["lvc", "dice"])
+def test_estimates_from_one_episode_are_right_in_the_mean_though_episodes_differ_in_length(surrogate: str) -> None:
+    world, at = Ending(), logits()
+    given, states, chances = world.episodes(at)
+    assert given.mask.sum(1).unique().tolist() == [1, 2, 3]
+    torch.testing.assert_close(chances.sum(), torch.ones((), dtype=torch.float64))
+    loss = lvc if surrogate == "lvc" else infinitely
+
+    def mean(derivative: Any) -> Tensor:
+        each = torch.func.vmap(derivative(loss), in_dims=(None, 0, 0))(at, given, states)
+        return torch.tensordot(chances, each, 1)
+
+    torch.testing.assert_close(-HORIZON * mean(torch.func.grad), torch.func.grad(world.value)(at))
+    if surrogate == "dice":
+        torch.testing.assert_close(-HORIZON * mean(torch.func.hessian), torch.func.hessian(world.value)(at))
+
+
+def test_the_divergence_of_actions_as_they_were_drawn_is_that_of_their_distributions() -> None:
+    """Actions with chances of a half and two quarters, once each quarter: KL(then ‖ now), and its gradient."""
+    then = torch.tensor([0.5, 0.25, 0.25], dtype=torch.float64)
+    drawn = torch.tensor([0, 0, 1, 2])
+    now = torch.tensor([0.3, -0.2, 1.0], dtype=torch.float64)
+
+    def exact(logits: Tensor) -> Tensor:
+        return (then * (then.log() - logits.log_softmax(0))).sum()
+
+    def estimated(logits: Tensor) -> Tensor:
+        return surrogates.divergence(logits.log_softmax(0)[drawn] - then.log()[drawn]).mean()
+
+    ratio = now.softmax(0) / then
+    assert float((ratio.sub(1) * then).sum()) == pytest.approx(0)  # the part without a logarithm is 0 in the mean
+    torch.testing.assert_close(estimated(now), exact(now))
+    torch.testing.assert_close(torch.func.grad(estimated)(now), torch.func.grad(exact)(now))
+    assert float(surrogates.divergence(torch.linspace(-3, 3, 61)).min()) >= 0
 
 
 class Weights:

@@ -155,6 +155,11 @@ class Engine:
             parts = self._spread(params, singles, seeds)
         return _collected(parts)
 
+    def collected(self, source: Source, params: Params, split: str, indices: Tensor, keys: Tensor) -> Episode:
+        """The episodes `indices` (T,) of a source, as the estimator needs them of a learner with φ for `gradients` with
+        the same keys."""
+        return self.estimator.collected(self.learner, params, source, split, indices, keys)
+
     @property
     def whole(self) -> bool:
         """Whether the meta-gradient over all tasks is one graph, of which what follows it can be a part."""

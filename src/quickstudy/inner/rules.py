@@ -70,12 +70,25 @@ class Rule(ABC):
 
 @dataclass(frozen=True)
 class SGD(Rule):
-    """update = -lr · g."""
+    """update = -lr · lr_decay^k · g after k steps: below 1, where gradients are noisy and steps must become shorter."""
+
+    lr_decay: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.lr_decay <= 1:
+            raise ConfigError(f"lr_decay is a factor above 0 and up to 1, found {self.lr_decay}. Correct it.")
+
+    def init(self, params: Params) -> Params:
+        return {} if self.lr_decay == 1 else {"count": next(iter(params.values())).new_zeros(())}
 
     def update(
         self, hyper: Params, grads: Params, state: Params, params: Params, loss: Tensor | None = None
     ) -> tuple[Params, Params]:
-        return {name: -self.rate(hyper, name) * g for name, g in grads.items()}, state
+        if self.lr_decay == 1:
+            return {name: -self.rate(hyper, name) * g for name, g in grads.items()}, state
+        factor = self.lr_decay ** state["count"]
+        return {name: -factor * self.rate(hyper, name) * g for name, g in grads.items()}, {"count": state["count"] + 1}
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,15 @@ class Learner(ABC):
         """What it collects itself in `episodes` of an environment, as a support set; None where records are given."""
         return None
 
+    def apart(self) -> Self | None:
+        """The same learner as it plays with a φ of its own in each task, leaves (T, …), for estimators that compare
+        what several φ bring; None from those that do not. ConfigError where its loss is more than what is paid."""
+        return None
+
+    def paid(self, query: Examples) -> tuple[Tensor, Tensor]:
+        """Loss and metric, scalars, of a query set that the learner has played itself: by what that brought alone."""
+        raise ConfigError(f"{type(self).__name__} is not paid: its loss is that of its predictions, learner.judge(…).")
+
     @property
     def beyond(self) -> bool:
         """True if its loss is more than `judge` says of the queries, so that estimators must differentiate `score`."""

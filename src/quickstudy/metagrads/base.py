@@ -19,6 +19,7 @@ from torch import Tensor
 from quickstudy.episode import Episode, Examples, Params, State
 from quickstudy.errors import ConfigError
 from quickstudy.learners.base import IterativeLearner, Learner
+from quickstudy.tasks.base import Source
 
 Function = Callable[..., Any]
 
@@ -66,6 +67,16 @@ class Metagrad(ABC):
     exact: ClassVar[bool] = False
     stepwise: ClassVar[bool] = False
     reports: ClassVar[tuple[str, ...]] = ()
+
+    def plays(self, learner: Learner) -> bool:
+        """Whether it compares what several φ bring where they act, so that its episodes are good for one step."""
+        return False
+
+    def collected(
+        self, learner: Learner, params: Params, source: Source, split: str, indices: Tensor, keys: Tensor
+    ) -> Episode:
+        """The episodes `indices` (T,) of a source that the estimate is made of. keys: (T,), those of the runner."""
+        return source.under(learner, params).episodes(split, indices)
 
     @abstractmethod
     def __call__(self, learner: Learner, params: Params, episode: Episode, runner: Runner = ONE_TASK) -> Score:

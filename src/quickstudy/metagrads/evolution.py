@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from quickstudy import rng
-from quickstudy.episode import Episode, Params
+from quickstudy.episode import Episode, Params, map_episode, task
 from quickstudy.errors import ConfigError, unknown_name
 from quickstudy.learners.base import Learner
 from quickstudy.metagrads.antithetic import added, both_sides, estimate, noise
 from quickstudy.metagrads.base import ONE_TASK, Metagrad, Runner, Score, attached, detached, steps_of
+from quickstudy.tasks.base import Source
 
 Method = Literal["es", "pes"]
 METHODS: tuple[Method, ...] = ("es", "pes")
@@ -30,6 +31,9 @@ class Evolution(Metagrad):
     2021), whose mean is the gradient of the *sum* of these losses. With one segment it is 'es'.
 
     sigma: σ, in the units of φ. Each task draws its own ε, from the runner's keys. Loss and metric are those at φ.
+
+    Agents that take inner steps play with each φ ± σ ε, by the same chance, and L is less what that brought after
+    adapting (ES-MAML, Song et al. 2020): nothing is differentiated in φ. Loss and metric are means over these runs.
     """
 
     sigma: float = 0.01
@@ -55,11 +59,13 @@ class Evolution(Metagrad):
             )
         if self.method == "pes":
             steps_of(learner, "evolution")
-        moving = [name for name, value in params.items() if value.requires_grad]
+        moving, plays = [name for name, value in params.items() if value.requires_grad], self.plays(learner)
 
         def judged(params: Params, episode: Episode, key: Tensor) -> tuple[Params, Tensor, Tensor]:
+            if plays:
+                self._require_runs(episode)
             grads = self._estimate(learner, params, moving, episode, key)
-            return grads, *learner.score(params, episode)
+            return grads, *(self._paid(learner, episode) if plays else learner.score(params, episode))
 
         with torch.no_grad():
             grads, loss, metric = runner.tasks(judged)(detached(params), episode, runner.keys)
@@ -71,15 +77,60 @@ class Evolution(Metagrad):
         at = {name: params[name] for name in moving}
         total = {name: torch.zeros_like(value) for name, value in at.items()}
         for pair in range(self.pairs):
-            own = rng.fold(key, pair)
-            noises = [noise(at, rng.fold(own, segment)) for segment in range(self._segments(learner))]
-            sides = zip(*(both_sides(params, one, self.sigma) for one in noises), strict=True)
-            losses = [self._losses(learner, points, episode) for points in sides]
+            noises = [_drawn(at, key, pair, segment) for segment in range(self._segments(learner))]
+            if self.plays(learner):
+                losses = [[learner.paid(task(episode, 2 * pair + side).query)[0]] for side in (0, 1)]
+            else:
+                sides = zip(*(both_sides(params, one, self.sigma) for one in noises), strict=True)
+                losses = [self._losses(learner, points, episode) for points in sides]
             summed = {name: torch.zeros_like(value) for name, value in total.items()}
             for one, above, below in zip(noises, *losses, strict=True):
                 summed = added(summed, one)
                 total = added(total, estimate(summed, above, below, 2 * self.sigma * self.pairs))
         return total
+
+    # Where an agent plays by φ ± σε itself
+
+    def plays(self, learner: Learner) -> bool:
+        if learner.apart() is None:
+            return False
+        if self.method == "pes":
+            raise ConfigError(
+                f"{type(learner).__name__} is paid after its last inner step alone, and the method 'pes' of the "
+                "estimator 'evolution' compares what was lost after each segment. Use the method 'es'."
+            )
+        return True
+
+    def collected(
+        self, learner: Learner, params: Params, source: Source, split: str, indices: Tensor, keys: Tensor
+    ) -> Episode:
+        """Where an agent plays, those of each φ ± σε of each task, leaves (T, 2 · pairs, …), pair after pair."""
+        player = learner.apart() if self.plays(learner) else None
+        if player is None:
+            return super().collected(learner, params, source, split, indices, keys)
+        runs, at = 2 * self.pairs, {n: value for n, value in params.items() if learner.moves(n)}
+        points = [
+            point for pair in range(self.pairs) for point in both_sides(at, _drawn(at, keys, pair, 0), self.sigma)
+        ]
+        moved = {n: torch.stack([point[n] for point in points], 1).flatten(0, 1) for n in at}
+        still = {n: value.expand(runs * len(keys), *value.shape) for n, value in params.items() if n not in at}
+        with torch.no_grad():
+            episodes = source.under(player, still | moved).episodes(split, indices.repeat_interleave(runs))
+        return map_episode(lambda t: t.view(len(keys), runs, *t.shape[1:]), episodes)
+
+    def _require_runs(self, episode: Episode) -> None:
+        if episode.query.mask.dim() != 2 or len(episode.query.mask) != 2 * self.pairs:
+            raise ConfigError(
+                f"The estimator 'evolution' compares what an agent is paid by {2 * self.pairs} perturbed φ, and was "
+                "given episodes that were played by another. Get them from Engine.collected(…), with the same keys."
+            )
+
+    def _paid(self, learner: Learner, episode: Episode) -> tuple[Tensor, Tensor]:
+        """The mean loss and metric of all runs of one task."""
+        losses, metrics = zip(*(learner.paid(task(episode, run).query) for run in range(2 * self.pairs)), strict=True)
+        return torch.stack(losses).mean(), torch.stack(metrics).mean()
+
+    # Where it is judged on given episodes
 
     def _segments(self, learner: Learner) -> int:
         return 1 if self.method == "es" else max(1, -(-steps_of(learner, "evolution").steps // self.segment))
@@ -96,3 +147,8 @@ class Evolution(Metagrad):
                 state = stepwise.step(point, state, episode.support)
             losses.append(stepwise.judge(point, state, episode.query)[0])
         return losses
+
+
+def _drawn(at: Params, keys: Tensor, pair: int, segment: int) -> Params:
+    """The ε of a pair and segment for each key (*lead,): (*lead, …) for each of `at`."""
+    return noise(at, rng.fold(rng.fold(keys, pair), segment))

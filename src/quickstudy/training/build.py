@@ -109,7 +109,13 @@ def build(
 
 
 def _engine(learner: Learner, device: torch.device, config: RunConfig) -> Engine:
-    return Engine(learner, device, config.vectorize, config.precision, config.metagrad, config.metagrad_options)
+    engine = Engine(learner, device, config.vectorize, config.precision, config.metagrad, config.metagrad_options)
+    if engine.estimator.plays(learner) and config.reuse * config.parts > 1:
+        raise ConfigError(
+            f"What agents are paid says where φ should go from where it was when they played, and reuse={config.reuse} "
+            f"with parts={config.parts} would go on with it from elsewhere. Leave both out, or use 'unrolled'."
+        )
+    return engine
 
 
 def check_group(config: RunConfig, group: Group) -> None:

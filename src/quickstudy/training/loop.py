@@ -179,8 +179,8 @@ class Training:
         indices = self.choice.indices(self.step, self.config.meta_batch).to(self.engine.device)
 
         def tasks(mine: Tensor) -> tuple[Episode, Tensor]:
-            source = self.training.under(self.engine.learner, self.outer.params)
-            self._latest = source.episodes("train", mine), rng.fold(self._key, mine)
+            keys = rng.fold(self._key, mine)
+            self._latest = self.engine.collected(self.training, self.outer.params, "train", mine, keys), keys
             return self._latest
 
         if self.config.reuse == self.config.parts == 1:
@@ -221,7 +221,7 @@ class Training:
         indices = _OF_VALIDATION + first + torch.arange(count, device=self.engine.device)
         engine, source = self.parts.engine, self.parts.source
         keys = rng.fold(self._key, indices)
-        episodes = source.under(engine.learner, self.outer.params).episodes("val", indices)
+        episodes = engine.collected(source, self.outer.params, "val", indices, keys)
         return alignment(grads, engine.gradients(self.outer.params, episodes, keys)[0])
 
     def _refresh(self, indices: Tensor) -> None:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from quickstudy.episode import Episode, Examples, Features, Params, State, leaves, map_features
+from quickstudy.errors import ConfigError
 from quickstudy.hints import Steps
-from quickstudy.inner import RULES, Partition
+from quickstudy.inner import RULES, SGD, Partition
 from quickstudy.learners.gradient import GradientLearner
 from quickstudy.learners.network import Network
 from quickstudy.masked import masked_mean
 from quickstudy.registry import learners
 from quickstudy.rl.agents.base import Agent, clipped_loss, with_standard_advantages
+from quickstudy.rl.agents.support import by_steps, credited, joined, nothing_of, part_of
+from quickstudy.rl.agents.surrogates import SURROGATES, divergence, per_row
 from quickstudy.rl.baselines import linear_values
 from quickstudy.rl.play import Memory, Played, Stage
 from quickstudy.rl.returns import advantages, discounted, followed
@@ -37,20 +40,27 @@ class PolicyGradientAgent(GradientLearner, Agent):
     'lvc' leaves out what actions and those before them contribute together, which varies most (Rothfuss et al. 2019).
 
     Advantages of inner steps are in units of `unit` and not standardised, so that steps become shorter where there is
-    less to gain. clip: of the outer loss, as in proximal policy
-    optimisation. explore: weight of the term that credits the first
+    less to gain. An episode that ends early counts as one that goes on and is paid nothing: losses are sums over real
+    steps, divided by all rows. clip: of the outer loss, as in proximal policy optimisation. kl: η, by which the mean
+    over inner steps of KL(the policy that played their episodes ‖ that policy now) counts in the outer loss (Rothfuss
+    et al. 2019), estimated from the actions that were taken. explore: weight of the term that credits the first
     episodes with what was gained after the last step (Stadie et al. 2018). entropy: weight of it in the outer loss.
+    each: it plays with a φ of its own in each task, leaves (T, …).
     """
 
     surrogate: Surrogate = "lvc"
     clip: float = 0.2
+    kl: float = 0.0
     explore: float = 0.0
     entropy: float = 0.0
     value: float = 0.0
+    each: bool = False
 
     def __post_init__(self) -> None:
         Agent.__post_init__(self)
         GradientLearner.__post_init__(self)
+        if not self.kl >= 0:
+            raise ConfigError(f"The weight of the divergence cannot be negative, found kl={self.kl}. Give 0 or more.")
 
     forgets, prepared = "not adapted", True
 
@@ -61,33 +71,42 @@ class PolicyGradientAgent(GradientLearner, Agent):
 
     def _on_the_way(self, params: Params, stage: Stage, sampling: Sampling) -> tuple[list[Examples], State]:
         """What is played for each inner step, and ψ after the last."""
-        count, device = len(stage.keys), stage.keys.device
-        nothing = Examples(torch.empty(0), torch.empty(0), torch.empty(0, dtype=torch.bool, device=device))
-        state = {name: value.expand(count, *value.shape) for name, value in self.start(params, nothing).items()}
+        none = torch.empty(0, dtype=torch.bool, device=stage.keys.device)
+        nothing = Examples(torch.empty(0), torch.empty(0), none)
+        state = self._in_tasks(lambda params, _: self.start(params, nothing), params, stage.keys)
         parts = []
         for step in range(self.steps):
             parts.append(self._played(params, state, stage.lanes(sampling.shots), sampling.shots, step))
             with torch.no_grad():
-                state = torch.func.vmap(partial(self.one_step, params))(state, parts[-1])
+                state = self._in_tasks(self.one_step, params, state, parts[-1])
         return parts, state
 
     def collected(self, params: Params, stage: Stage, sampling: Sampling) -> Episode:
         parts, state = self._on_the_way(params, stage, sampling)
         query = self._played(params, state, stage.lanes(sampling.queries), sampling.queries, self.steps)
-        return Episode(self._credited(parts, query), with_standard_advantages(self.actions, query))
+        return Episode(self._support(parts, query, sampling), with_standard_advantages(self.actions, query))
 
     def lived(self, params: Params, stage: Stage, sampling: Sampling) -> Episode:
         if not self.steps:
             return self.collected(params, stage, sampling)
         parts, _ = self._on_the_way(params, stage, sampling)
-        return Episode(self._credited(parts, parts[-1]), parts[-1])
+        return Episode(self._support(parts, parts[-1], sampling), parts[-1])
+
+    def _support(self, parts: list[Examples], query: Examples, sampling: Sampling) -> Examples:
+        if not parts:
+            return nothing_of(query)
+        return credited(self.actions, joined(self.actions, parts, sampling.shots), query)
+
+    def _in_tasks(self, function: Callable[..., Any], params: Params, *of_tasks: Any) -> Any:
+        """`function`(φ, *of one task) of all tasks."""
+        return torch.func.vmap(function, in_dims=(0 if self.each else None, *(0 for _ in of_tasks)))(params, *of_tasks)
 
     def _played(self, params: Params, state: State, wide: Stage, lanes: int, label: int) -> Examples:
         """An episode in each lane of every task, (T, lanes · horizon, …)."""
 
         def policy(memory: Memory, x: Features, first: Tensor) -> tuple[Memory, Tensor]:
             split = map_features(lambda t: t.view(-1, lanes, *t.shape[1:]), x)
-            said: Tensor = torch.func.vmap(partial(self.predict, params))(state, split)
+            said: Tensor = self._in_tasks(self.predict, params, state, split)
             return memory, said.flatten(0, 1)
 
         return self._examples(wide.play(policy, {}, 1, label, beyond=False), lanes)
@@ -111,28 +130,26 @@ class PolicyGradientAgent(GradientLearner, Agent):
         x = map_features(lambda t: by_task(t).flatten(1, 2), played.x)
         return Examples(x, torch.where(mask[..., None], y, 0.0).flatten(1, 2), mask.flatten(1, 2))
 
-    def _credited(self, parts: list[Examples], query: Examples) -> Examples:
-        """All inner steps' examples, which know how well their task was done in the end: by the value of their label,
-        the return after the last step in deviations from the mean over tasks."""
-        target = self.actions
-        if not parts:
-            return Examples(
-                map_features(lambda t: t[:, :1], query.x), query.y[:, :1], torch.zeros_like(query.mask[:, :1])
-            )
-        whole = Examples(
-            map_features(lambda *t: torch.cat(t, 1), *(part.x for part in parts)),
-            torch.cat([part.y for part in parts], 1), torch.cat([part.mask for part in parts], 1),
-        )  # fmt: skip
-        gained = target.outcome(query.y).reward.sum(1)
-        credit = (gained - gained.mean()) / (gained.std(correction=0) + 1e-8)
-        told = target.outcome(whole.y)
-        return whole._replace(y=target.label(*told._replace(value=credit[:, None].expand_as(told.value))))
-
     def memory(self, state: State, count: int, device: torch.device) -> Memory:
         return {}
 
     def act(self, params: Params, state: State, memory: Memory, x: Features, first: Tensor) -> tuple[Memory, Tensor]:
         return memory, self.predict(params, state, x)
+
+    # Being judged by what was paid alone
+
+    def apart(self) -> PolicyGradientAgent:
+        for name in ("kl", "explore", "entropy"):
+            if getattr(self, name):
+                raise ConfigError(
+                    f"An estimator that compares what was paid knows nothing of the term {name!r} of the outer loss, "
+                    f"whose weight is {getattr(self, name)}. Leave it out, or use 'unrolled'."
+                )
+        return replace(self, each=True)
+
+    def paid(self, query: Examples) -> tuple[Tensor, Tensor]:
+        metric = self.actions.score(query.y, query)  # of what was done, whatever is predicted
+        return -metric / self.unit, metric
 
     # Learning
 
@@ -141,47 +158,45 @@ class PolicyGradientAgent(GradientLearner, Agent):
         return GradientLearner.step(self, params, state, examples)
 
     def step(self, params: Params, state: State, support: Examples) -> State:
-        def own(t: Tensor) -> Tensor:
-            parts = t.view(self.steps, -1, *t.shape[1:])
-            return parts.index_select(0, state["count"].clamp(max=self.steps - 1).view(1))[0]
+        return self.one_step(params, state, part_of(support, self.steps, state["count"]))
 
-        return self.one_step(params, state, Examples(map_features(own, support.x), own(support.y), own(support.mask)))
+    def adapt(self, params: Params, support: Examples) -> State:
+        return super().adapt(params, self._divided(support))
+
+    def _divided(self, support: Examples) -> Examples:
+        return by_steps(self.actions, support, self.steps) if self.steps else support
 
     def inner_loss(self, params: Params, task: Params, support: Examples, count: Tensor) -> Tensor:
-        prediction = self.network(params, support.x, task, count)
-        if self.surrogate == "lvc":
-            return self.actions.loss(prediction, support)  # type: ignore[no-any-return]
-        return dice(self.actions, prediction, support)
+        return SURROGATES[self.surrogate](self.actions, self.network(params, support.x, task, count), support)
 
     @property
     def beyond(self) -> bool:
-        return self.explore > 0
+        return self.steps > 0 and (self.explore > 0 or self.kl > 0)
 
     def judge(self, params: Params, state: State, query: Examples) -> tuple[Tensor, Tensor]:
         target, prediction = self.actions, self.predict(params, state, query.x)
         loss = clipped_loss(self, target, prediction, target.outcome(query.y), query.mask)
-        return loss, target.score(prediction, query)
+        share = query.mask.to(loss.dtype).mean()  # from a mean over real steps to one over rows
+        return loss * share, target.score(prediction, query)
 
     def score(self, params: Params, episode: Episode) -> tuple[Tensor, Tensor]:
-        loss, score = super().score(params, episode)
-        if not self.explore or not self.steps:
-            return loss, score
-        target, support = self.actions, episode.support
-        count = len(support.mask) // self.steps  # the first inner step's episodes are φ's own
-        told = target.outcome(support.y[:count])
-        first = self.predict(params, self.start(params, support), map_features(lambda t: t[:count], support.x))
-        ratio = (target.log_prob(first, told.action) - told.log_prob).exp()
-        return loss - self.explore * masked_mean(ratio * told.value, support.mask[:count]), score
+        if not self.beyond:
+            return super().score(params, episode)
+        support = self._divided(episode.support)
+        state, further = self.start(params, support), []
+        for step in range(self.steps):
+            part = part_of(support, self.steps, state["count"])
+            further.append(self._before_step(params, state, part, first=step == 0))
+            state = self.one_step(params, state, part)
+        loss, score = self.judge(params, state, episode.query)
+        return loss + torch.stack(further).sum(), score
 
-
-def dice(target: Any, prediction: Tensor, examples: Examples) -> Tensor:
-    """Less the mean of (□ of a step and those before it in its episode − □ of those before it) times its advantage,
-    where □ = exp(Σ log π − its value): 0, with derivatives of any order that estimate those of the expected return."""
-    told = target.outcome(examples.y)
-    chance = torch.where(examples.mask, target.log_prob(prediction, told.action) - told.log_prob, 0.0)
-    within = (told.episode[:, None] == told.episode[None]).to(chance.dtype).tril()
-    until = within @ chance
-    return -masked_mean((until.exp() - (until - chance).exp()) * told.advantage, examples.mask)
+    def _before_step(self, params: Params, state: State, part: Examples, first: bool) -> Tensor:
+        """What the policy before an inner step adds to the loss, by the episodes that were played with it: a scalar."""
+        told = self.actions.outcome(part.y)
+        change = self.actions.log_prob(self.predict(params, state, part.x), told.action) - told.log_prob
+        away = self.kl / self.steps * masked_mean(divergence(change), part.mask)
+        return away - self.explore * per_row(change.exp() * told.value, part.mask) if first else away
 
 
 @learners.register("maml-rl", head=True, acts=True)
@@ -193,6 +208,7 @@ def maml_rl(
     steps: Steps = 1,
     eval_steps: Steps | None = None,
     rule: str = "sgd",
+    lr_decay: float = 1.0,
     learn_rates: bool = False,
     inner: tuple[str, ...] = (),
     discount: float = 0.99,
@@ -200,22 +216,27 @@ def maml_rl(
     surrogate: Surrogate = "lvc",
     unit: float = 1.0,
     clip: float = 0.2,
+    kl: float = 0.0,
     entropy: float = 0.0,
     explore: float = 0.0,
 ) -> PolicyGradientAgent:
     """MAML for policies (Finn et al. 2017), of the second order.
 
-    With --reuse above 1 it is ProMP but for the penalty on the inner steps; with `explore` it is E-MAML (Stadie et al.
-    2018). module: a policy that ends in `spec.outputs` outputs. Shots are the episodes that an inner step sees.
+    With --reuse above 1 and `kl` it is ProMP (Rothfuss et al. 2019); with `explore` it is E-MAML (Stadie et al. 2018).
+    module: a policy that ends in `spec.outputs` outputs. Shots are the episodes that an inner step sees.
 
     lr, steps: rate and number of inner steps. eval_steps: steps after training; as many as `steps` if not given. rule:
-    how the inner loop moves. learn_rates: meta-learn the rates. inner: patterns of the parameters that it moves; all if
-    not given. discount: γ. trace: λ of advantage estimates. surrogate: what is differentiated
-    twice, see `PolicyGradientAgent`. unit: what advantages are told in within the inner loop,
-    about what an episode brings. clip: of the ratio in the outer loss. entropy: its weight there. explore: weight of
-    what the first episodes are credited with for what is gained after adapting.
+    how the inner loop moves. lr_decay: of 'sgd', what the rate is multiplied by after each step. learn_rates:
+    meta-learn the rates. inner: patterns of the parameters that it moves; all if not given. discount: γ. trace: λ of
+    advantage estimates. surrogate: what is differentiated twice, see `PolicyGradientAgent`. unit: what advantages are
+    told in within the inner loop, about what an episode brings. clip: of the ratio in the outer loss. kl: weight there
+    of how far the policies before each inner step have moved from those that played its episodes, as they do where
+    --reuse is above 1. entropy: its weight there. explore: weight of what the first episodes are credited with for what
+    is gained after adapting.
     """
-    moves = RULES[rule](lr=lr)
+    if lr_decay != 1 and rule != "sgd":
+        raise ConfigError(f"lr_decay is of the rule 'sgd' alone, found {rule!r}. Leave it out, or take 'sgd'.")
+    moves = RULES[rule](lr=lr) if lr_decay == 1 else SGD(lr=lr, lr_decay=lr_decay)
     return PolicyGradientAgent(
         network=Network(module, "batch", steps, inner_loop=True),
         spec=spec,
@@ -229,6 +250,7 @@ def maml_rl(
         surrogate=surrogate,
         unit=unit,
         clip=clip,
+        kl=kl,
         entropy=entropy,
         explore=explore,
     )
