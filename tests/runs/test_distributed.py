@@ -20,6 +20,7 @@ from small_runs import class_run, left_behind, linear_run, newest, train_until
 from quickstudy.engine.distribute import TIMEOUT, Group, patience
 from quickstudy.errors import ConfigError
 from quickstudy.recipes import sinusoid_maml
+from quickstudy.registry import recipes
 from quickstudy.runs.train import resume, train
 from quickstudy.training.build import check_group
 from quickstudy.training.config import RunConfig
@@ -118,7 +119,9 @@ def assert_same_run(folder: Path, other: Path) -> None:
     for line, other_line in zip(facts[2:], other_facts[2:], strict=True):
         assert line.keys() == other_line.keys()
         for name, value in line.items():
-            assert value == (other_line[name] if isinstance(value, str) else pytest.approx(other_line[name], rel=1e-4))
+            assert value == (
+                other_line[name] if isinstance(value, str) else pytest.approx(other_line[name], rel=1e-4, abs=1e-6)
+            )
 
 
 def test_two_processes_train_as_one(tmp_path: Path, alone: Path) -> None:
@@ -127,6 +130,23 @@ def test_two_processes_train_as_one(tmp_path: Path, alone: Path) -> None:
     assert status == 0, err
     assert_same_run(tmp_path / "run", alone)
     assert out.count("Trained sinusoid-maml") == 1 and err.count("60/60") == 1, "one process speaks for both"
+
+
+@pytest.mark.parametrize("recipe", ["rl-bandit", "rl-point-maml"])
+def test_agents_learn_from_what_all_processes_have_played(recipe: str, tmp_path: Path) -> None:
+    """Advantages are told in units of all tasks, and the tasks of a step are gone through in parts of all."""
+    remembers = recipe == "rl-bandit"
+    changes: dict[str, Any] = {
+        "iterations": 6, "meta_batch": 7, "optimizer": "SGD", "lr": 0.03, "queries": 3, "shots": 3, "device": "cpu",
+        "validate_every": 3, "validation_episodes": 20, "schedule": "none", "vectorize": "vmap", "log_every": 2,
+        "reuse": 2 if remembers else 1, "parts": 3 if remembers else 1,
+    }  # fmt: skip
+    single = train(replace(recipes[recipe](), **changes), out=tmp_path / "single", quiet=True)
+    flags = [f"--{name.replace('_', '-')}={value}" for name, value in changes.items()]
+    process = started([*TORCHRUN, "train", recipe, "--no-report", *flags, "--out", str(tmp_path / "run")])
+    [(status, _, err)] = ended([process])
+    assert status == 0, err
+    assert_same_run(tmp_path / "run", single.folder)
 
 
 def test_stopped_on_two_processes_and_resumed_on_one(tmp_path: Path, alone: Path) -> None:

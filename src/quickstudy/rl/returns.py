@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
+
+Total = Callable[[Tensor], Tensor]
+"""The sum over all processes that train together of what each found, of one shape everywhere."""
+
+
+def alone(found: Tensor) -> Tensor:
+    """The total of a process that trains by itself."""
+    return found
 
 
 def discounted(rewards: Tensor, goes_on: Tensor, discount: float, after: Tensor | None = None) -> Tensor:
@@ -39,10 +49,11 @@ def followed(mask: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
     return goes_on, torch.where(goes_on, values.roll(-1, -1), 0.0)
 
 
-def standardised(advantage: Tensor, mask: Tensor) -> Tensor:
-    """Advantages of mean 0 and deviation 1 over the real steps of all tasks; 0 elsewhere."""
-    real = mask.to(advantage.dtype)
-    count = real.sum().clamp(min=1)
-    mean = (advantage * real).sum() / count
-    centred = (advantage - mean) * real
-    return centred / ((centred.square().sum() / count).sqrt() + 1e-8)
+def standardised(values: Tensor, mask: Tensor, total: Total = alone) -> Tensor:
+    """Values of mean 0 and deviation 1 over all that are real, in every process; 0 elsewhere."""
+    real = mask.to(values.dtype)
+    count, whole = total(torch.stack([real.sum(), (values * real).sum()]))
+    count = count.clamp(min=1)
+    centred = (values - whole / count) * real
+    spread: Tensor = (total(centred.square().sum()) / count).sqrt()
+    return centred / (spread + 1e-8)

@@ -122,18 +122,10 @@ def check_group(config: RunConfig, group: Group) -> None:
     """Refuse processes that cannot train `config` together: more of them than tasks, or with different settings."""
     if group.size > 1 and config.choose != "uniform":
         raise ConfigError(f"choose={config.choose!r} is for one process, and {group.size} were started. Leave it out.")
-    if group.size > 1 and (config.parts > 1 or config.reuse > 1):
-        raise ConfigError(
-            f"reuse={config.reuse} and parts={config.parts} are for one process, and {group.size} were started. Leave "
-            "them out."
-        )
-    if group.size > 1 and learners.traits(config.learner.name).acts:
-        raise ConfigError(
-            f"The learner {config.learner.name!r} acts, and what it learns from is told in units of all tasks that are "
-            f"played together: it trains in one process, and {group.size} were started. Start one."
-        )
-    if config.meta_batch < group.size:
+    most = config.meta_batch // config.parts
+    if group.size > max(most, 1):
         many = f"{config.meta_batch} task{'s' if config.meta_batch > 1 else ''}"
+        many += f" in {config.parts} parts" if config.parts > 1 else ""
         pooled = (
             f" (for the learner {config.learner.name!r}, one batch of examples counts as a task)"
             if learners.traits(config.learner.name).pretrains
@@ -141,7 +133,7 @@ def check_group(config: RunConfig, group: Group) -> None:
         )
         raise ConfigError(
             f"An outer step has {many}{pooled}, but {group.size} processes were started, so that some would have "
-            f"nothing to do. Start at most {config.meta_batch}, or train with --meta-batch {group.size} or more."
+            f"nothing to do. Start at most {most}, or train with --meta-batch {group.size * config.parts} or more."
         )
     settings = group.gather(json.dumps(config.to_json(), sort_keys=True), "the comparison of settings")
     for rank, other in enumerate(settings):

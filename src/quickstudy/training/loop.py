@@ -21,6 +21,7 @@ from quickstudy.engine.kept import on_features
 from quickstudy.episode import Episode, Params, map_episode
 from quickstudy.errors import ProcessLost, RunError, TrainingError
 from quickstudy.evaluation.evaluate import evaluate
+from quickstudy.registry import learners
 from quickstudy.storage.checkpoint import load_checkpoint, save_checkpoint
 from quickstudy.tasks.base import held_out
 from quickstudy.training.best import Best, Facts
@@ -69,6 +70,8 @@ class Training:
         self.group = group or Group()
         self._stop, self._stopping = StopRequests(), False  # asked of this process; agreed on by all
         self.engine, self.training = parts.training_engine, parts.training
+        if self.group.size > 1:
+            self.training = self.training.among(partial(self.group.sum, where="collecting"))
         self.plans = PlanLog(folder, self.group.leads)
         self._key = rng.key(config.seed, "estimator", device=self.engine.device)
         self._latest: tuple[Episode, Tensor]  # of the last step
@@ -82,6 +85,7 @@ class Training:
         self.step, self.seconds, self.best = 0, 0.0, Best()
         self.window: list[tuple[Tensor, Tensor]] = []  # loss and metric of the steps since the last line of metrics
         self.metric = parts.engine.learner.spec.target.metric
+        self.acts = learners.traits(config.learner.name).acts
 
     def _beginning(self, params: Callable[[Parts, RunConfig], Params]) -> Outer:
         return Outer(params(self.parts, self.config), self.config.outer, self.engine.learner.moves)
@@ -183,15 +187,18 @@ class Training:
             self._latest = self.engine.collected(self.training, self.outer.params, "train", mine, keys), keys
             return self._latest
 
-        if self.config.reuse == self.config.parts == 1:
+        if self.config.reuse == self.config.parts == 1 and not self.acts:
             return self._moved(indices, tasks)
-        episodes, keys = tasks(self.group.share(indices))
+        parts = indices.tensor_split(self.config.parts)
+        shares = [self.group.share(part) for part in parts]
+        episodes, keys = tasks(torch.cat(shares))
         found: list[tuple[Tensor, Tensor]] = []
         for _ in range(self.config.reuse):
-            for part in torch.arange(len(keys), device=keys.device).tensor_split(self.config.parts):
-                some = map_episode(itemgetter(part), episodes), keys[part]
+            places = torch.split(torch.arange(len(keys), device=keys.device), [len(share) for share in shares])
+            for part, place in zip(parts, places, strict=True):
+                some = map_episode(itemgetter(place), episodes), keys[place]
                 self._midway = bool(found)
-                found.append(self._moved(indices if self.config.parts == 1 else indices[part], partial(_given, some)))
+                found.append(self._moved(part, partial(_given, some)))
         self._midway = False
         losses, metrics = zip(*found, strict=True)
         return torch.stack(losses).mean(), torch.stack(metrics).mean()
@@ -207,7 +214,7 @@ class Training:
             self._refresh(indices)
             self.choice.learned(indices, moved.loss, None)
             return moved.loss.mean(), moved.metric.mean()
-        grads, loss, metric = self._together(lambda: self._gradients(*tasks(self.group.share(indices))))
+        grads, loss, metric = self._together(lambda: self._gradients(*tasks(self.group.share(indices))), len(indices))
         norm = torch.nn.utils.get_total_norm(grads.values())
         self._check(norm, loss, indices)
         self.choice.learned(indices, loss, self._alignment(grads) if self.choice.aligned else None)
@@ -249,17 +256,16 @@ class Training:
             self.plans.add(self.step + 1, self.tuner.engine.plan)
         return gradients
 
-    def _together(self, own: Callable[[], Gradients]) -> Gradients:
-        """What all processes found for this step. They also agree on whether to stop, and on the leader's plan."""
+    def _together(self, own: Callable[[], Gradients], total: int) -> Gradients:
+        """What all processes found for this step, of so many tasks. They also agree on whether to stop, and on the
+        leader's plan."""
 
         def flags() -> list[bool]:
             return [self._stop.asked, self.group.leads and self.plans.at(self.step + 1) != self.plans.at(self.step)]
 
         where = f"step {self.step + 1}"
         try:
-            gradients, (self._stopping, planned) = self.group.mean(
-                own, self.outer.moving, self.config.meta_batch, flags, where
-            )
+            gradients, (self._stopping, planned) = self.group.mean(own, self.outer.moving, total, flags, where)
             if planned:
                 self.plans.follow(self.step + 1, self.group, where)
             return gradients

@@ -22,7 +22,7 @@ from quickstudy.rl.acting import Actor
 from quickstudy.rl.checking import theirs
 from quickstudy.rl.environment import Environment
 from quickstudy.rl.play import Memory, Played, Stage
-from quickstudy.rl.returns import advantages, followed, standardised
+from quickstudy.rl.returns import Total, advantages, followed, standardised
 from quickstudy.tasks.base import Sampling
 
 
@@ -163,10 +163,11 @@ def gathered(
     return Examples(played.x, torch.where(played.mask[..., None], y, 0.0), played.mask)
 
 
-def with_standard_advantages(target: Any, examples: Examples) -> Examples:
+def with_standard_advantages(target: Any, examples: Examples, total: Total) -> Examples:
     """The same examples with advantages of mean 0 and deviation 1, over all tasks together."""
     told = target.outcome(examples.y)
-    return examples._replace(y=target.label(*told._replace(advantage=standardised(told.advantage, examples.mask))))
+    advantage = standardised(told.advantage, examples.mask, total)
+    return examples._replace(y=target.label(*told._replace(advantage=advantage)))
 
 
 def clipped_loss(agent: Any, target: Any, prediction: Tensor, told: Any, mask: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ from quickstudy.rl.agents.support import by_steps, credited, joined, nothing_of,
 from quickstudy.rl.agents.surrogates import SURROGATES, divergence, per_row
 from quickstudy.rl.baselines import linear_values
 from quickstudy.rl.play import Memory, Played, Stage
-from quickstudy.rl.returns import advantages, discounted, followed
+from quickstudy.rl.returns import Total, advantages, discounted, followed
 from quickstudy.spec import TaskSpec
 from quickstudy.tasks.base import Sampling
 
@@ -84,18 +84,19 @@ class PolicyGradientAgent(GradientLearner, Agent):
     def collected(self, params: Params, stage: Stage, sampling: Sampling) -> Episode:
         parts, state = self._on_the_way(params, stage, sampling)
         query = self._played(params, state, stage.lanes(sampling.queries), sampling.queries, self.steps)
-        return Episode(self._support(parts, query, sampling), with_standard_advantages(self.actions, query))
+        support = self._support(parts, query, sampling, stage.total)
+        return Episode(support, with_standard_advantages(self.actions, query, stage.total))
 
     def lived(self, params: Params, stage: Stage, sampling: Sampling) -> Episode:
         if not self.steps:
             return self.collected(params, stage, sampling)
         parts, _ = self._on_the_way(params, stage, sampling)
-        return Episode(self._support(parts, parts[-1], sampling), parts[-1])
+        return Episode(self._support(parts, parts[-1], sampling, stage.total), parts[-1])
 
-    def _support(self, parts: list[Examples], query: Examples, sampling: Sampling) -> Examples:
+    def _support(self, parts: list[Examples], query: Examples, sampling: Sampling, total: Total) -> Examples:
         if not parts:
             return nothing_of(query)
-        return credited(self.actions, joined(self.actions, parts, sampling.shots), query)
+        return credited(self.actions, joined(self.actions, parts, sampling.shots), query, total)
 
     def _in_tasks(self, function: Callable[..., Any], params: Params, *of_tasks: Any) -> Any:
         """`function`(φ, *of one task) of all tasks."""

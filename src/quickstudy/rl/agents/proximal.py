@@ -60,7 +60,7 @@ class ProximalAgent(Agent):
             map_features(lambda t: torch.zeros_like(t[:, :1]), whole.x), torch.zeros_like(whole.y[:, :1]),
             torch.zeros_like(whole.mask[:, :1]),
         )  # fmt: skip
-        return Episode(nothing, with_standard_advantages(self.actions, whole))
+        return Episode(nothing, with_standard_advantages(self.actions, whole, stage.total))
 
     def judge(self, params: Params, state: State, query: Examples) -> tuple[Tensor, Tensor]:
         target, prediction = self.actions, self.predict(params, state, query.x)

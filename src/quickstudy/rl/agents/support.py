@@ -11,6 +11,7 @@ from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
 from quickstudy.episode import Examples, map_features
 from quickstudy.errors import DataError
+from quickstudy.rl.returns import Total, standardised
 
 
 def joined(target: Any, parts: Sequence[Examples], lanes: int) -> Examples:
@@ -81,10 +82,10 @@ def nothing_of(query: Examples) -> Examples:
     return Examples(x, query.y[:, :1], torch.zeros_like(query.mask[:, :1]))
 
 
-def credited(target: Any, support: Examples, query: Examples) -> Examples:
+def credited(target: Any, support: Examples, query: Examples, total: Total) -> Examples:
     """The support sets (T, …) of tasks, whose steps know how well their task was done in the end: by the value of their
     label, the return after the last inner step in deviations from the mean over tasks."""
     gained = target.outcome(query.y).reward.sum(1)
-    credit = (gained - gained.mean()) / (gained.std(correction=0) + 1e-8)
+    credit = standardised(gained, torch.ones_like(gained, dtype=torch.bool), total)
     told = target.outcome(support.y)
     return support._replace(y=target.label(*told._replace(value=credit[:, None].expand_as(told.value))))
