@@ -52,8 +52,8 @@ def followed(mask: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
 def standardised(values: Tensor, mask: Tensor, total: Total = alone) -> Tensor:
     """Values of mean 0 and deviation 1 over all that are real, in every process; 0 elsewhere."""
     real = mask.to(values.dtype)
-    count, whole = total(torch.stack([real.sum(), (values * real).sum()]))
-    count = count.clamp(min=1)
-    centred = (values - whole / count) * real
-    spread: Tensor = (total(centred.square().sum()) / count).sqrt()
+    sums = total(torch.stack([real.sum(), (values * real).sum()]))
+    count = sums[0].clamp(min=1)
+    centred = (values - sums[1] / count) * real
+    spread = (total(centred.square().sum()) / count).sqrt()
     return centred / (spread + 1e-8)
