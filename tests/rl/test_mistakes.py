@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,11 @@ from torch import Tensor
 
 import quickstudy as qs
 from quickstudy import rng
+from quickstudy.averaging.runs import average_runs
 from quickstudy.cli import main
 from quickstudy.episode import State
 from quickstudy.errors import ConfigError, DataError, ShapeError
+from quickstudy.memory.runs import as_memory
 from quickstudy.registry import learners, models, sources, targets
 from quickstudy.rl import Bandit, Environment, EnvironmentSource, GridWorld, Highway, Step, TabularMDP, only
 
@@ -134,6 +136,26 @@ def test_numbers_within_the_limits_are_taken() -> None:
 def test_ways_are_none_of_an_environments() -> None:
     with pytest.raises(ConfigError, match=r"no classes to count, found ways=3\. Leave ways out"):
         sources.make("bandit").sampled(qs.Sampling(3, 1, 2))
+
+
+def test_what_agents_have_not_done_is_not_taken_for_theirs(tmp_path: Path) -> None:
+    """They neither act in one precision and learn in another, nor remember tasks by what chance has done in them."""
+    config = replace(
+        qs.recipes.rl_point_maml(), iterations=2, meta_batch=2, shots=2, queries=2, validation_episodes=4, device="cpu"
+    )
+    with pytest.raises(ConfigError, match="acts in float32"):
+        qs.train(replace(config, precision="bfloat16"), out=tmp_path / "low", quiet=True)
+    with pytest.raises(ConfigError, match="on data that is given"):
+        as_memory(config)
+
+
+def test_an_average_of_agents_is_judged_by_what_it_brings(tmp_path: Path) -> None:
+    config = replace(qs.recipes.rl_bandit(), iterations=2, meta_batch=8, parts=1, validation_episodes=64, device="cpu")
+    runs = [qs.train(replace(config, iterations=count), out=tmp_path / str(count), quiet=True) for count in (2, 3)]
+    averaged = average_runs(runs, tmp_path / "soup")
+    assert averaged.interpolation is not None
+    ends = averaged.interpolation.losses[0], averaged.interpolation.losses[-1]
+    assert sorted(ends) == pytest.approx(sorted(-score for score in averaged.scores.values()), abs=1e-5)
 
 
 def test_parts_that_nothing_has_registered_say_how_to_import(capsys: pytest.CaptureFixture[str]) -> None:

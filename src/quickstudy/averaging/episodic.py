@@ -93,7 +93,9 @@ class Episodic(Member):
         key = rng.key(source.seed, "estimator", part, device=device)
         for step in range(turn * self.steps, (turn + 1) * self.steps):
             indices = torch.arange(step * self.tasks, (step + 1) * self.tasks, device=device)
-            grads, _, _ = self.engine.gradients(outer.params, source.episodes("train", indices), rng.fold(key, indices))
+            keys = rng.fold(key, indices)
+            episodes = self.engine.collected(source, outer.params, "train", indices, keys)
+            grads, _, _ = self.engine.gradients(outer.params, episodes, keys)
             outer.step(grads, torch.nn.utils.get_total_norm(grads.values()))
             outer.put(self.engine.refreshed(outer.params, source, indices[0], key))
         return detached(outer.params)

@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 
 import torch
 
+from quickstudy import registry
 from quickstudy.averaging.episodic import Episodic
 from quickstudy.averaging.means import Weights, finite, for_each, mean, strangers
 from quickstudy.averaging.rounds import Round, Workers, train_parts
@@ -78,6 +79,8 @@ def _averaged(
         return goodness(evaluate(parts.engine, settled, parts.source, "val", count, compare_supports=False).mean)
 
     def val_loss(params: Params) -> float:
+        if registry.learners.traits(config.learner.name).acts:  # whose loss says only where to go from where they are
+            return -score(params)
         settled = calibrated(parts, config, params)
         episodes = parts.source.episodes("val", torch.arange(min(50, config.validation_episodes)))
         judged = parts.engine.map(lambda e: (parts.engine.learner.score(settled, e)[0],), episodes)

@@ -38,11 +38,13 @@ def as_memory(config: RunConfig, **options: Any) -> RunConfig:
     """
     settings = config.learner.settings()
     takes = registry.learners.part("memory").parameters()
-    fits = {"lr", "steps", "rule"} <= settings.keys() and not registry.learners.traits(config.learner.name).pretrains
+    traits = registry.learners.traits(config.learner.name)
+    fits = {"lr", "steps", "rule"} <= settings.keys() and not traits.pretrains and not traits.acts
     if not fits or "strength" in settings or settings.get("learn_rates") or settings.get("inner"):
         raise ConfigError(
             f"A memory holds the parameters that an inner loop ends at, and the learner {config.learner.name!r} has "
-            "none over the whole network at fixed rates. Use a run of maml, fomaml, reptile or memory."
+            "none over the whole network at fixed rates, on data that is given. Use a run of maml, fomaml, reptile or "
+            "memory."
         )
     kept = {name: value for name, value in (settings | options).items() if name in takes and value is not None}
     return replace(config, learner=registry.learners.part("memory", **kept))

@@ -109,6 +109,11 @@ def build(
 
 
 def _engine(learner: Learner, device: torch.device, config: RunConfig) -> Engine:
+    if config.precision == "bfloat16" and learners.traits(config.learner.name).acts:
+        raise ConfigError(
+            f"The learner {config.learner.name!r} acts in float32, and in bfloat16 it would not learn from what it has "
+            "done: probabilities differ by more than a step changes them. Leave precision out, or use 'tf32'."
+        )
     engine = Engine(learner, device, config.vectorize, config.precision, config.metagrad, config.metagrad_options)
     if engine.estimator.plays(learner) and config.reuse * config.parts > 1:
         raise ConfigError(
