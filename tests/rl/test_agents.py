@@ -222,6 +222,24 @@ def test_an_agent_goes_on_from_what_it_remembers(kind: str, tmp_path: Path) -> N
         torch.testing.assert_close(({name: value[one] for name, value in after.items()}, said[one]), alone)
 
 
+@pytest.mark.parametrize("first", [0, 2])
+def test_who_remembers_nothing_is_told_nothing_of_the_episode_before(first: int) -> None:
+    """A policy that does the next of what it is told it did last, and `first` where it is told of nothing."""
+    source = sources.make("gridworld", past=True).sampled(qs.Sampling(1, 1, 2))
+    target, seen = source.spec.target, source.environment.observation[0]
+    learner: Any = learners["maml-rl"](torch.nn.Linear(source.spec.input_shape[0], source.spec.outputs), source.spec)
+    params = {name: torch.zeros_like(v) for name, v in learner.init(torch.Generator().manual_seed(0)).items()}
+    params["network.bias"][first] = 1.0
+    for action in range(target.count):
+        params["network.weight"][(action + 1) % target.count, seen + action] = 9.0
+    query = task(source.under(learner, params).episodes("train", torch.arange(1)), 0).query
+    begins = query.x[:, -1] == 1
+    assert int(begins.sum()) == 2 and not query.x[begins, seen:-1].any()  # so it learns
+    actor = learner.acting(params, {"count": torch.tensor(0)}, greedy=True)
+    done = [actor.act([0.0, 0.0], 1.0, first=t % 3 == 0) for t in range(9)]
+    assert done == [first, (first + 1) % target.count, (first + 2) % target.count] * 3
+
+
 def test_an_agent_of_numbers_acts_within_its_bounds(tmp_path: Path) -> None:
     run = qs.train(descends(iterations=1), out=tmp_path / "run", quiet=True)
     action = run.adapt(only(PointRobot(horizon=20), goal=[9.0, 9.0])).act([0.0, 0.0])

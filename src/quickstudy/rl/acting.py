@@ -53,9 +53,11 @@ class Actor:
             raise DataError("This agent learns from rewards. Say what the action before has brought: act(x, reward).")
         reward = self._paid if self._begins else 0.0 if reward is None else reward
         begins = torch.tensor([first or self._begins], device=self._device)
-        paid = torch.tensor([reward], dtype=torch.float32, device=self._device)
+        paid, before = torch.tensor([reward], dtype=torch.float32, device=self._device), self._done
+        if bool(begins) and not self.learner.across:
+            paid, before = torch.zeros_like(paid), torch.zeros_like(before)
         with torch.no_grad():
-            seen = steps.seen(x, self._done, paid, begins)
+            seen = steps.seen(x, before, paid, begins)
             self._memory, said = self.learner.act(self.params, self.state, self._memory, seen, begins)
             key = rng.fold(rng.key(self.seed, "act", device=self._device), self._count)[None]
             action = target.best(said) if self.greedy else target.sample(said, key)

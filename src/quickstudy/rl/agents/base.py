@@ -77,6 +77,12 @@ class Agent(Learner):
         """Whether it makes use of what steps tell of the one before."""
         return bool(getattr(self.spec.format, "past", 0))
 
+    @property
+    def across(self) -> bool:
+        """Whether what it remembers goes on from one episode of a trial to the next, so that an episode's first step
+        tells of the last one before."""
+        return False
+
     @abstractmethod
     def blank(self) -> Self:
         """The same agent as it is when it makes nothing of what it has been through in a task."""

@@ -32,11 +32,6 @@ class ProximalAgent(Agent):
 
     prepared = False
 
-    @property
-    def across(self) -> bool:
-        """Whether what it remembers goes on from one episode of a trial to the next."""
-        return False
-
     def init(self, generator: torch.Generator) -> Params:
         return self.network.init(generator)
 
