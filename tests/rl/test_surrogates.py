@@ -223,3 +223,25 @@ def test_the_clipped_loss_by_hand(ratio: float, advantage: float, gain: float) -
     wanted = -gain + 0.5 * 0.5 * (1.5 - 2.5) ** 2 - 0.01 * entropy
     loss = clipped_loss(Weights, target, said, told, torch.ones(1, dtype=torch.bool))
     torch.testing.assert_close(loss, wanted)
+
+
+def test_the_clipped_loss_of_what_was_just_played_is_the_policy_gradient_though_episodes_differ_in_length() -> None:
+    """Over all courses by their probability, with advantages that are far off by a constant: values are not learned."""
+    world, at, target = Ending(), logits(), targets.make("actions", count=CHOICES)
+    given, states, chances = world.episodes(at)
+
+    class Alone:
+        clip, value, entropy = 0.2, 0.0, 0.0
+
+    def slope(one: Examples, states: Tensor) -> Tensor:
+        told = target.outcome(one.y)
+        told = told._replace(advantage=told.advantage + 7.0)
+
+        def loss(at: Tensor) -> Tensor:
+            said = torch.cat([at[states], at.new_zeros(len(states), 1)], 1)
+            return clipped_loss(Alone, target, said, told, one.mask)
+
+        return torch.func.grad(loss)(at)
+
+    each = torch.func.vmap(slope)(given, states)
+    torch.testing.assert_close(-HORIZON * torch.tensordot(chances, each, 1), torch.func.grad(world.value)(at))

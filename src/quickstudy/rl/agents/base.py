@@ -16,9 +16,9 @@ from quickstudy import rng
 from quickstudy.episode import Episode, Examples, Features, Params, State, map_episode
 from quickstudy.errors import ConfigError
 from quickstudy.learners.base import Learner
-from quickstudy.masked import masked_mean
 from quickstudy.registry import Part, sources
 from quickstudy.rl.acting import Actor
+from quickstudy.rl.agents.surrogates import per_row
 from quickstudy.rl.checking import theirs
 from quickstudy.rl.environment import Environment
 from quickstudy.rl.play import Memory, Played, Stage
@@ -177,12 +177,12 @@ def with_standard_advantages(target: Any, examples: Examples, total: Total) -> E
 
 
 def clipped_loss(agent: Any, target: Any, prediction: Tensor, told: Any, mask: Tensor) -> Tensor:
-    """The loss of proximal policy optimisation over real steps: a scalar.
+    """The loss of proximal policy optimisation over real steps, per row (see `per_row`): a scalar.
 
     −min(r A, clip(r, 1 − ε, 1 + ε) A) for the ratio r of the action's probability to that when it was taken, plus
-    value · ½ (V − return)² − entropy · H.
+    value · ½ (V − return)² − entropy · H. Tasks whose episodes end early weigh no more for that.
     """
     ratio = (target.log_prob(prediction, told.action) - told.log_prob).exp()
     gain = torch.minimum(ratio * told.advantage, ratio.clamp(1 - agent.clip, 1 + agent.clip) * told.advantage)
     miss = 0.5 * (target.value(prediction) - told.value).square()
-    return masked_mean(agent.value * miss - gain - agent.entropy * target.entropy(prediction), mask)
+    return per_row(agent.value * miss - gain - agent.entropy * target.entropy(prediction), mask)

@@ -177,8 +177,7 @@ class PolicyGradientAgent(GradientLearner, Agent):
     def judge(self, params: Params, state: State, query: Examples) -> tuple[Tensor, Tensor]:
         target, prediction = self.actions, self.predict(params, state, query.x)
         loss = clipped_loss(self, target, prediction, target.outcome(query.y), query.mask)
-        share = query.mask.to(loss.dtype).mean()  # from a mean over real steps to one over rows
-        return loss * share, target.score(prediction, query)
+        return loss, target.score(prediction, query)
 
     def score(self, params: Params, episode: Episode) -> tuple[Tensor, Tensor]:
         if not self.beyond:
