@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +11,16 @@ import pytest
 import torch
 from small_runs import blobs, class_run, linear_run, newest
 
+from quickstudy.engine.distribute import Group
 from quickstudy.entries import prefixed
-from quickstudy.errors import DataError, QuickstudyError, RunError, TrainingError
+from quickstudy.errors import DataError, ProcessLost, QuickstudyError, RunError, TrainingError
 from quickstudy.registry import learners, models, sources
 from quickstudy.runs.run import Run
 from quickstudy.runs.train import train
 from quickstudy.storage.tensors import load_tensors
+from quickstudy.tasks.linear import LinearSource
 from quickstudy.training.build import build, initial_params
+from quickstudy.training.loop import Training
 from quickstudy.training.outer import Outer
 
 
@@ -68,6 +71,54 @@ def test_loss_that_is_not_finite_stops_with_advice(changes: dict[str, Any], step
     assert all(bool(torch.isfinite(value).all()) for value in saved.values())
     before = initial_params(build(config), config)
     assert all(torch.equal(saved[name], value) for name, value in before.items()) == (step == 0)
+
+
+def saved_phi(folder: Path) -> tuple[int, dict[str, Any]]:
+    tensors, facts = load_tensors(newest(folder))
+    return facts["step"], prefixed("params.", tensors)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fails(LinearSource):
+    """Until the training tasks of step 3, of two each, it gives what it should."""
+
+    def episodes(self, split: str, indices: torch.Tensor) -> Any:
+        if split == "train" and int(indices[0]) >= 6:
+            raise DataError("The file of task 6 is gone.")
+        return super().episodes(split, indices)
+
+
+def test_what_was_trained_before_data_fail_is_saved(tmp_path: Path) -> None:
+    config = linear_run(checkpoint_every=100)
+    whole = train(replace(config, iterations=3), out=tmp_path / "whole", quiet=True)
+    with pytest.raises(DataError, match="task 6 is gone"):
+        train(config, source=Fails(dimensions=2, spec=build(config).source.spec), out=tmp_path / "run", quiet=True)
+    step, phi = saved_phi(tmp_path / "run")
+    assert step == 3 and all(torch.equal(value, phi[name]) for name, value in saved_phi(whole.folder)[1].items())
+
+
+@dataclass(frozen=True)
+class Left(Group):
+    """Loses another process in the fourth exchange: the second part of step 1."""
+
+    exchanges: list[int] = field(default_factory=list)
+
+    def mean(self, *given: Any) -> Any:
+        self.exchanges.append(0)
+        if len(self.exchanges) == 4:
+            raise ProcessLost("The other one ended.")
+        return super().mean(*given)
+
+
+def test_phi_from_within_a_step_is_never_saved_as_that_of_one(tmp_path: Path) -> None:
+    config = linear_run(parts=2, checkpoint_every=1)
+    whole = train(replace(config, iterations=1), out=tmp_path / "whole", quiet=True)
+    (tmp_path / "run").mkdir()
+    training = Training(build(config), config, tmp_path / "run", lambda *_: None, Left())
+    with pytest.raises(ProcessLost):
+        training.run(quiet=True)
+    step, phi = saved_phi(tmp_path / "run")
+    assert step == 1 and all(torch.equal(value, phi[name]) for name, value in saved_phi(whole.folder)[1].items())
 
 
 def test_best_validation_is_kept(tmp_path: Path) -> None:

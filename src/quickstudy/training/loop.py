@@ -19,7 +19,7 @@ from quickstudy.engine.core import Gradients
 from quickstudy.engine.distribute import Group
 from quickstudy.engine.kept import on_features
 from quickstudy.episode import Episode, Params, map_episode
-from quickstudy.errors import ProcessLost, RunError, TrainingError
+from quickstudy.errors import QuickstudyError, RunError, TrainingError
 from quickstudy.evaluation.evaluate import evaluate
 from quickstudy.registry import learners
 from quickstudy.storage.checkpoint import load_checkpoint, save_checkpoint
@@ -139,7 +139,7 @@ class Training:
                 self._save()
             mark, mark_step, validated = time.perf_counter(), self.step, ""
             while self.step < config.iterations:
-                self.window.append(self._one_step())
+                self.window.append(self._safe_step())
                 self.step += 1
                 self.seconds = spent + time.perf_counter() - began
                 last = self.step == config.iterations
@@ -179,6 +179,17 @@ class Training:
     def _lr(self) -> float:
         return self.outer.rates[0]
 
+    def _safe_step(self) -> tuple[Tensor, Tensor]:
+        """The loss and metric of one step. Where it fails, φ from before it is saved, if it is still there."""
+        try:
+            found = self._one_step()
+        except QuickstudyError:
+            if not self._midway:
+                self._save()
+            raise
+        self._midway = False
+        return found
+
     def _one_step(self) -> tuple[Tensor, Tensor]:
         indices = self.choice.indices(self.step, self.config.meta_batch).to(self.engine.device)
 
@@ -197,9 +208,7 @@ class Training:
             places = torch.split(torch.arange(len(keys), device=keys.device), [len(share) for share in shares])
             for part, place in zip(parts, places, strict=True):
                 some = map_episode(itemgetter(place), episodes), keys[place]
-                self._midway = bool(found)
                 found.append(self._moved(part, partial(_given, some)))
-        self._midway = False
         losses, metrics = zip(*found, strict=True)
         return torch.stack(losses).mean(), torch.stack(metrics).mean()
 
@@ -210,6 +219,7 @@ class Training:
             moved = self.whole(self.tuner.engine, *tasks(indices))
             self._check(moved.norm, moved.loss, indices)
             self.outer.move(moved.changes, moved.slots)
+            self._midway = True
             self._stopping = self._stop.asked
             self._refresh(indices)
             self.choice.learned(indices, moved.loss, None)
@@ -219,6 +229,7 @@ class Training:
         self._check(norm, loss, indices)
         self.choice.learned(indices, loss, self._alignment(grads) if self.choice.aligned else None)
         self.outer.step(grads, norm)
+        self._midway = True
         self._refresh(indices)
         return loss.mean(), metric.mean()
 
@@ -264,14 +275,10 @@ class Training:
             return [self._stop.asked, self.group.leads and self.plans.at(self.step + 1) != self.plans.at(self.step)]
 
         where = f"step {self.step + 1}"
-        try:
-            gradients, (self._stopping, planned) = self.group.mean(own, self.outer.moving, total, flags, where)
-            if planned:
-                self.plans.follow(self.step + 1, self.group, where)
-            return gradients
-        except ProcessLost:
-            self._save()  # φ from before this step
-            raise
+        gradients, (self._stopping, planned) = self.group.mean(own, self.outer.moving, total, flags, where)
+        if planned:
+            self.plans.follow(self.step + 1, self.group, where)
+        return gradients
 
     def _check(self, norm: Tensor, loss: Tensor, indices: Tensor) -> None:
         if not bool(torch.isfinite(loss.sum() + norm)):
@@ -282,8 +289,6 @@ class Training:
         what = (
             f"The loss of training episode {bad[0]}" if bad else f"The meta-gradient over episodes {indices.tolist()}"
         )
-        if not self._midway:
-            self._save()
         saved = "The last checkpoint is as it was" if self._midway else "φ from before this step is saved"
         raise TrainingError(
             f"{what} (seed {self.config.seed}, step {self.step}) is not finite. {saved}. "
