@@ -16,7 +16,8 @@ from quickstudy import rng
 from quickstudy.episode import State, leaves, task
 from quickstudy.errors import ConfigError
 from quickstudy.registry import learners, models, sources
-from quickstudy.rl import Bandit, EnvironmentSource
+from quickstudy.rl import Bandit, EnvironmentSource, GridWorld, Highway, only
+from quickstudy.tasks.base import held_out
 from quickstudy.testing import check_source
 
 PAYS = torch.tensor([[1.0, 0.0, 0.8], [0.0, 1.0, 0.8]])
@@ -120,6 +121,14 @@ def test_a_source_alone_has_one_task_which_is_the_one_that_was_asked_for(tasks: 
     check_source(family.alone("test", 3).sampled(qs.Sampling(1, 1, 1)))
     with pytest.raises(ConfigError, match="counted from 0"):
         family.alone("test", -1)
+
+
+def test_what_is_given_in_part_is_a_family_whose_tests_are_new() -> None:
+    road = EnvironmentSource.of(only(Highway(), lanes=3), True)
+    tasks = road.stage("test", torch.arange(9)).task
+    assert tasks["lanes"].unique().tolist() == [3] and len(tasks["pays"].unique()) == 9
+    assert held_out(road, "test") and not held_out(road.alone("test", 0), "test")
+    assert len(EnvironmentSource.of(only(GridWorld(size=3)), True).classes("test")) == 8
 
 
 def test_a_task_of_gymnasium_alone_keeps_its_numbers() -> None:

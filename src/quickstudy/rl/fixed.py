@@ -53,7 +53,8 @@ class Fixed(Environment):
         return self.environment.observe(task, state)
 
     def tasks(self, split: str) -> list[str]:
-        return ["this one"]
+        drawn = self.environment.task(split, torch.zeros(1, dtype=torch.int64))
+        return ["this one"] if drawn.keys() <= self.given.keys() else self.environment.tasks(split)
 
     def picture(self, task: State, state: State) -> Tensor:
         return self.environment.picture(task, state)
