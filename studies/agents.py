@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,8 @@ import torch
 
 import quickstudy as qs
 from quickstudy.engine import resolve_device
+from quickstudy.errors import ConfigError
+from quickstudy.evaluation.estimate import Estimate
 from quickstudy.evaluation.evaluate import evaluate
 from quickstudy.registry import learners, models, recipes, sources
 from quickstudy.rl.agents.gradient import PolicyGradientAgent
@@ -32,6 +34,7 @@ KEPT = Path("runs/agents")
 SCRATCH, EPISODES_OF_SCRATCH = 10, 200  # tasks that are learned from nothing, and episodes that each is judged by
 _TIMES = (1, 100)
 _AT_ONCE = 512  # tasks
+_SAME = ("steps", "episodes of a trial", "horizon", "tasks of a step", "episodes")
 Figures = dict[str, dict[str, dict[str, float]]]
 
 
@@ -141,10 +144,11 @@ def from_scratch(run: qs.Run, _: int) -> Figures:
                     EPISODES_OF_SCRATCH // trial, compare_supports=False,
                 )  # fmt: skip
             found[f"{times} x"].append(result.mean)
-    return {"from scratch": {name: _interval(values) for name, values in found.items()}}
+    each = {name: Estimate.of_draws(torch.tensor(values)) for name, values in found.items()}  # few: Student's interval
+    return {"from scratch": {n: {"mean": e.mean, "ci95": e.ci95, "count": SCRATCH} for n, e in each.items()}}
 
 
-def _interval(values: Sequence[float] | np.ndarray) -> dict[str, float]:
+def _interval(values: np.ndarray) -> dict[str, float]:
     ci95 = 1.96 * float(np.std(values, ddof=1)) / len(values) ** 0.5
     return {"mean": float(np.mean(values)), "ci95": ci95, "count": len(values)}
 
@@ -202,15 +206,20 @@ def over_seeds(rows: list[Figures]) -> Figures:
 
 
 def collect() -> dict[str, Any]:
-    """All that was kept, each row over its seeds."""
+    """All rows that were kept of every seed, over their seeds."""
     found: dict[str, Any] = {}
     for name, row in ROWS.items():
-        kept = [read_json(path) for seed in SEEDS if (path := KEPT / f"{name} {seed}.json").exists()]
-        if kept:
-            facts = {key: kept[0][key] for key in ("steps", "episodes of a trial", "horizon", "tasks of a step")}
-            lists = {key: [one[key] for one in kept] for key in ("seconds", "commit", "machine")}
-            parts = {what: over_seeds([one[what] for one in kept]) for what in ("rows", *row.also) if what in kept[0]}
-            found[name] = {**facts, **lists, "episodes": row.episodes, **parts}
+        what = ("rows", *row.also)
+        there = {seed: read_json(path) for seed in SEEDS if (path := KEPT / f"{name} {seed}.json").exists()}
+        kept = [one for one in there.values() if one.keys() >= set(what)]
+        if len(kept) < len(SEEDS):
+            print(f"{name} is left out: of {len(SEEDS)} seeds, {len(kept)} were measured to the end.", flush=True)
+            continue
+        facts = [{key: one[key] for key in _SAME} for one in kept]
+        if any(one != facts[0] for one in facts):
+            raise ConfigError(f"The seeds of {name} were trained or measured differently: {facts}. Run them anew.")
+        lists = {key: [one[key] for one in kept] for key in ("seconds", "commit", "machine")}
+        found[name] = {**facts[0], **lists, **{part: over_seeds([one[part] for one in kept]) for part in what}}
     return found
 
 

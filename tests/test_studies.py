@@ -19,9 +19,10 @@ import torch.nn.functional as F
 import benchmarks
 import quickstudy as qs
 import studies
+from quickstudy.errors import ConfigError
 from quickstudy.learners import GradientLearner
 from quickstudy.tasks.series import SeriesSource
-from studies import lines, samples, samples_run
+from studies import agents, lines, samples, samples_run
 from studies.templates import aligned
 
 
@@ -141,3 +142,17 @@ def test_alignment_is_the_cheapest_path_and_forgives_tempo() -> None:
     torch.testing.assert_close(padded, found)
     slow = one.repeat_interleave(2, 0)
     assert float(aligned(one[None], slow[None], (torch.tensor([6]), torch.tensor([12])))) < 1e-6
+
+
+def test_a_row_of_agents_is_of_all_seeds_and_of_one_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agents, "KEPT", tmp_path)
+    facts = dict.fromkeys(("steps", "episodes of a trial", "horizon", "tasks of a step", "episodes", "seconds"), 3)
+    facts |= {"commit": "abc", "machine": {}}
+    for seed, mean in enumerate((1.0, 2.0, 6.0)):
+        assert agents.collect() == {}
+        agents.keep("grid", seed, facts | {"rows": {"trained": {"return": {"mean": mean, "ci95": 0.3}}}})
+    told = agents.collect()["grid"]
+    assert told["rows"]["trained"]["return"] == {"mean": 3.0, "ci95": pytest.approx(0.3), "seeds": [1.0, 2.0, 6.0]}
+    agents.keep("grid", 2, facts | {"steps": 4, "rows": {}})
+    with pytest.raises(ConfigError, match="grid were trained or measured differently"):
+        agents.collect()
