@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +17,7 @@ from torch import Tensor
 import quickstudy as qs
 from quickstudy.cli import main
 from quickstudy.engine import Engine
-from quickstudy.episode import State, leaves, task
+from quickstudy.episode import Episode, State, leaves, task
 from quickstudy.errors import ConfigError, DataError, ShapeError
 from quickstudy.registry import learners, models, sources, targets
 from quickstudy.rl import Bandit, GridWorld, PointRobot, only
@@ -23,6 +26,7 @@ from quickstudy.rl.baselines import linear_values
 from quickstudy.rl.environment import Step
 from quickstudy.rl.play import Stage
 from quickstudy.rl.source import EnvironmentSource
+from quickstudy.tasks.mixture import Mixture
 from quickstudy.testing import check_source
 from quickstudy.training.build import build
 
@@ -402,3 +406,41 @@ def test_numbers_that_are_none_are_refused(run: qs.Run) -> None:
         model.act("a")
     with pytest.raises(DataError, match="reward"):
         model.act([1.0], "x")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["ppo", "maml-rl"])
+def test_processes_that_share_a_mixture_of_families_tell_it_in_the_same_units(name: str) -> None:
+    """The second of two has no task of the second family; both, and one alone, learn from the same."""
+    families = [EnvironmentSource.of(Bandit(arms=3, pays=pays), True) for pays in ("bernoulli", "gaussian")]
+    mixed: Any = Mixture(first=families[0], second=families[1], share=0.3).sampled(qs.Sampling(1, 2, 3))
+    indices, keys = torch.arange(8) + 8, torch.arange(8)
+    assert mixed.arms_of("train", indices).flatten().tolist() == [0, 1, 0, 1, 0, 0, 0, 0]
+    learner = learners[name](torch.nn.Linear(mixed.spec.input_shape[0], mixed.spec.outputs), mixed.spec)
+    params = learner.init(torch.Generator().manual_seed(0))
+    engine = Engine(learner, torch.device("cpu"))
+    whole = engine.collected(mixed, params, "train", indices, keys)
+    told, mask = mixed.spec.target.outcome(whole.query.y), whole.query.mask
+    assert float(told.advantage[mask].mean()) == pytest.approx(0, abs=1e-5)
+    assert float(told.advantage[mask].std(correction=0)) == pytest.approx(1, abs=1e-5)
+
+    meet, offered = threading.Barrier(2, timeout=20), {}
+
+    def share(rank: int) -> Episode:
+        class Both:
+            def together(self, where: str) -> Any:
+                return nullcontext()
+
+            def sum(self, own: Tensor, where: str) -> Tensor:
+                offered[rank] = own
+                meet.wait()
+                total = offered[0] + offered[1]
+                meet.wait()
+                return total
+
+        mine = indices.tensor_split(2)[rank]
+        return engine.collected(mixed, params, "train", mine, mine, Both())  # type: ignore[arg-type]
+
+    with ThreadPoolExecutor(2) as pool:
+        parts = list(pool.map(share, range(2)))
+    for one, *both in zip(leaves(whole), *map(leaves, parts), strict=True):
+        torch.testing.assert_close(torch.cat(both), one, atol=1e-4, rtol=1e-4)

@@ -206,6 +206,8 @@ def test_a_lost_process_ends_the_others(number: signal.Signals, tmp_path: Path) 
 BROKEN = """
 import os, sys
 from quickstudy.errors import DataError, QuickstudyError
+from quickstudy.registry import learners, sources
+from quickstudy.rl import Bandit, EnvironmentSource
 from quickstudy.tasks.sinusoid import SinusoidSource
 from small_runs import linear_run
 import quickstudy as qs
@@ -221,8 +223,25 @@ class Broken(SinusoidSource):
             episodes.query.y[indices == 7] = float("inf")
         return episodes
 
+class Rots(Bandit):
+    '''Pays no number to process 1 from step 1 on; one play is part of the set-up.'''
+
+    def task(self, split, keys):
+        global plays
+        plays += split == "train"
+        return super().task(split, keys)
+
+    def step(self, task, state, action, keys):
+        step = super().step(task, state, action, keys)
+        broken = os.environ["RANK"] == "1" and plays > 2
+        return step._replace(reward=step.reward / 0 if broken else step.reward)
+
+plays = 0
+acts = {"learner": learners.part("ppo"), "tasks": sources.part("bandit"), "ways": 1, "compile": "off"}
 try:
-    qs.train(linear_run(meta_batch=4), out=sys.argv[2], source=Broken(), quiet=True)
+    agent = sys.argv[1] == "play"
+    source = EnvironmentSource.of(Rots(arms=3), True) if agent else Broken()
+    qs.train(linear_run(meta_batch=4, **acts if agent else {}), out=sys.argv[2], source=source, quiet=True)
 except QuickstudyError as error:
     print(type(error).__name__, error, flush=True)
     os._exit(2)  # as quickstudy.__main__ does, and why is said there
@@ -234,15 +253,15 @@ except QuickstudyError as error:
     [
         ("loss", ["TrainingError The loss of training episode 7 (seed 0, step 1) is not finite"] * 2),
         ("data", ["TrainingError Process 1 of 2: Task 7 has no data.", "DataError Task 7 has no data."]),
+        ("play", ["TrainingError Process 1 of 2: Rots gave a reward", "DataError Rots gave a reward"]),
     ],
 )
 def test_what_one_process_meets_stops_all_with_its_reason(what: str, said: list[str], tmp_path: Path) -> None:
-    here = {"PYTHONPATH": str(Path(__file__).parent)}
+    here = {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
     results = ended(group_of(2, sys.executable, "-c", BROKEN, what, str(tmp_path / "run"), **here))
     for (status, out, err), words in zip(results, said, strict=True):
         assert status == 2 and out.startswith(words), err
-    if what == "loss":
-        assert newest(tmp_path / "run").stem == "step-000000001", "φ from before the step is saved"
+    assert newest(tmp_path / "run").stem == "step-000000001", "φ from before the step is saved"
 
 
 PLANNED = """

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
@@ -26,6 +26,9 @@ from quickstudy.learners.base import IterativeLearner
 from quickstudy.learners.chance import chances
 from quickstudy.metagrads import Metagrad, Recompute, Runner, Unrolled, metagrad
 from quickstudy.tasks.base import Source
+
+if TYPE_CHECKING:
+    from quickstudy.engine.distribute import Group
 
 Gradients = tuple[Params, Tensor, Tensor]
 _DRAWS = 1  # what networks draw is not what estimators draw
@@ -155,10 +158,16 @@ class Engine:
             parts = self._spread(params, singles, seeds)
         return _collected(parts)
 
-    def collected(self, source: Source, params: Params, split: str, indices: Tensor, keys: Tensor) -> Episode:
+    def collected(
+        self, source: Source, params: Params, split: str, indices: Tensor, keys: Tensor, group: Group | None = None
+    ) -> Episode:
         """The episodes `indices` (T,) of a source, as the estimator needs them of a learner with φ for `gradients` with
-        the same keys."""
-        return self.estimator.collected(self.learner, params, source, split, indices, keys)
+        the same keys. group: of processes that all ask for their shares now; what one of them meets, all raise."""
+        with group.together("collecting") if group else nullcontext():
+            episodes = self.estimator.collected(self.learner, params, source, split, indices, keys)
+        if self.estimator.plays(self.learner):
+            return episodes
+        return self.learner.levelled(episodes, partial(group.sum, where="collecting") if group else lambda own: own)
 
     @property
     def whole(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
@@ -59,6 +59,11 @@ class Learner(ABC):
     def met(self, params: Params, place: Any, episodes: int, seed: int) -> Examples | None:
         """What it collects itself in `episodes` of an environment, as a support set; None where records are given."""
         return None
+
+    def levelled(self, episodes: Episode, total: Callable[[Tensor], Tensor]) -> Episode:
+        """The episodes of all tasks of an outer step, leaves (T, …), as it trains on them: where something of a task is
+        told in units of all. total: the sum over the processes that share these tasks of what each found."""
+        return episodes
 
     def apart(self) -> Self | None:
         """The same learner as it plays with a φ of its own in each task, leaves (T, …), for estimators that compare

@@ -14,7 +14,6 @@ from quickstudy.episode import Features, State, leaves, map_features
 from quickstudy.errors import DataError
 from quickstudy.rl.checking import require_lanes, require_seen, require_step, theirs
 from quickstudy.rl.environment import Environment
-from quickstudy.rl.returns import Total, alone
 from quickstudy.spec import TaskSpec
 
 Memory = dict[str, Tensor]
@@ -47,14 +46,12 @@ class Played(NamedTuple):
 
 @dataclass(frozen=True)
 class Stage:
-    """Tasks that can be acted in. task: of n lanes, (n, …). keys: (n,): all chance comes from them. spec: of steps.
-    total: over all processes that train together, in units of whose tasks some of what is learned from is told."""
+    """Tasks that can be acted in. task: of n lanes, (n, …). keys: (n,): all chance comes from them. spec: of steps."""
 
     environment: Environment
     task: State
     keys: Tensor
     spec: TaskSpec
-    total: Total = alone
 
     def lanes(self, count: int) -> Stage:
         """Each task so many times in a row, with chance of its own."""

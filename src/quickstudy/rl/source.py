@@ -19,8 +19,6 @@ from quickstudy.rl.environment import Environment
 from quickstudy.rl.film import MOST, Filmed, Frame, gif, longest
 from quickstudy.rl.fixed import Fixed
 from quickstudy.rl.play import Memory, Stage
-from quickstudy.rl.returns import Total
-from quickstudy.rl.returns import alone as of_itself
 from quickstudy.spec import TaskSpec
 from quickstudy.tasks.base import Sampling, Source
 from quickstudy.tasks.made_up import MadeUpSource
@@ -40,7 +38,6 @@ class EnvironmentSource(MadeUpSource):
     environment: Environment
     agent: Agent | None = None
     params: Params | None = None
-    total: Total = of_itself
 
     @classmethod
     def of(cls, environment: Environment, past: bool) -> EnvironmentSource:
@@ -98,9 +95,6 @@ class EnvironmentSource(MadeUpSource):
             )
         return replace(self, agent=learner, params=params)
 
-    def among(self, total: Total) -> Self:
-        return replace(self, total=total)
-
     def others(self) -> dict[str, Source]:
         if self.agent is None:
             return {}
@@ -124,7 +118,7 @@ class EnvironmentSource(MadeUpSource):
         keys = self.keys(split, indices)
         with theirs(self.environment, "task"):
             task = self.environment.task(split, rng.fold(keys, _TASK))
-        return Stage(self.environment, task, rng.fold(keys, _PLAY), self.spec, self.total)
+        return Stage(self.environment, task, rng.fold(keys, _PLAY), self.spec)
 
     def episodes(self, split: str, indices: Tensor) -> Episode:
         stage = self.stage(split, indices)

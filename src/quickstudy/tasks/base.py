@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -208,11 +207,6 @@ class Source(ABC):
 
     def under(self, learner: Any, params: Params) -> Self:
         """The same source as it is for a learner with this φ: where what is seen depends on what is done."""
-        return self
-
-    def among(self, total: Callable[[Tensor], Tensor]) -> Self:
-        """The same source in one of several processes, which ask for their shares of tasks at the same time: where
-        something of a task is told in units of all. total: the sum over processes of what each found."""
         return self
 
     def others(self) -> dict[str, Source]:

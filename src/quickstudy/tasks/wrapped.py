@@ -58,9 +58,6 @@ class Wrapped(Source):
     def under(self, learner: Any, params: Params) -> Self:
         return self.around(lambda source: source.under(learner, params))
 
-    def among(self, total: Callable[[Tensor], Tensor]) -> Self:
-        return self.around(lambda source: source.among(total))
-
     def others(self) -> dict[str, Source]:
         return {name: self.around(lambda _, one=one: one) for name, one in self.inner.others().items()}  # type: ignore[misc]
 

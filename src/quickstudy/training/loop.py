@@ -70,8 +70,6 @@ class Training:
         self.group = group or Group()
         self._stop, self._stopping = StopRequests(), False  # asked of this process; agreed on by all
         self.engine, self.training = parts.training_engine, parts.training
-        if self.group.size > 1:
-            self.training = self.training.among(partial(self.group.sum, where="collecting"))
         self.plans = PlanLog(folder, self.group.leads)
         self._key = rng.key(config.seed, "estimator", device=self.engine.device)
         self._latest: tuple[Episode, Tensor]  # of the last step
@@ -193,16 +191,16 @@ class Training:
     def _one_step(self) -> tuple[Tensor, Tensor]:
         indices = self.choice.indices(self.step, self.config.meta_batch).to(self.engine.device)
 
-        def tasks(mine: Tensor) -> tuple[Episode, Tensor]:
-            keys = rng.fold(self._key, mine)
-            self._latest = self.engine.collected(self.training, self.outer.params, "train", mine, keys), keys
+        def tasks(mine: Tensor, group: Group | None = None) -> tuple[Episode, Tensor]:
+            keys, params = rng.fold(self._key, mine), self.outer.params
+            self._latest = self.engine.collected(self.training, params, "train", mine, keys, group), keys
             return self._latest
 
         if self.config.reuse == self.config.parts == 1 and not self.acts:
             return self._moved(indices, tasks)
         parts = indices.tensor_split(self.config.parts)
         shares = [self.group.share(part) for part in parts]
-        episodes, keys = tasks(torch.cat(shares))
+        episodes, keys = tasks(torch.cat(shares), self.group)
         found: list[tuple[Tensor, Tensor]] = []
         for _ in range(self.config.reuse):
             places = torch.split(torch.arange(len(keys), device=keys.device), [len(share) for share in shares])

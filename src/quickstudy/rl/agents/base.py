@@ -91,6 +91,10 @@ class Agent(Learner):
     def collected(self, params: Params, stage: Stage, sampling: Sampling) -> Episode:
         """What it learns from in the tasks of a stage, and what it is judged by: leaves with a task axis."""
 
+    def levelled(self, episodes: Episode, total: Total) -> Episode:
+        """Advantages of the query sets in units of all tasks."""
+        return episodes._replace(query=with_standard_advantages(self.actions, episodes.query, total))
+
     def met(self, params: Params, place: Any, episodes: int, seed: int) -> Examples:
         """The steps of so many episodes in an environment, acting with φ as it learns.
 

@@ -17,7 +17,7 @@ from quickstudy.learners.gradient import GradientLearner
 from quickstudy.learners.network import Network
 from quickstudy.masked import masked_mean
 from quickstudy.registry import learners
-from quickstudy.rl.agents.base import Agent, clipped_loss, with_standard_advantages
+from quickstudy.rl.agents.base import Agent, clipped_loss
 from quickstudy.rl.agents.support import by_steps, credited, joined, nothing_of, part_of
 from quickstudy.rl.agents.surrogates import SURROGATES, divergence, per_row
 from quickstudy.rl.baselines import linear_values
@@ -84,19 +84,20 @@ class PolicyGradientAgent(GradientLearner, Agent):
     def collected(self, params: Params, stage: Stage, sampling: Sampling) -> Episode:
         parts, state = self._on_the_way(params, stage, sampling)
         query = self._played(params, state, stage.lanes(sampling.queries), sampling.queries, self.steps)
-        support = self._support(parts, query, sampling, stage.total)
-        return Episode(support, with_standard_advantages(self.actions, query, stage.total))
+        return Episode(self._support(parts, query, sampling), query)
+
+    def levelled(self, episodes: Episode, total: Total) -> Episode:
+        support, query = super().levelled(episodes, total)
+        return Episode(credited(self.actions, support, query, total) if self.steps else support, query)
 
     def lived(self, params: Params, stage: Stage, sampling: Sampling) -> Episode:
         if not self.steps:
             return self.collected(params, stage, sampling)
         parts, _ = self._on_the_way(params, stage, sampling)
-        return Episode(self._support(parts, parts[-1], sampling, stage.total), parts[-1])
+        return Episode(self._support(parts, parts[-1], sampling), parts[-1])
 
-    def _support(self, parts: list[Examples], query: Examples, sampling: Sampling, total: Total) -> Examples:
-        if not parts:
-            return nothing_of(query)
-        return credited(self.actions, joined(self.actions, parts, sampling.shots), query, total)
+    def _support(self, parts: list[Examples], query: Examples, sampling: Sampling) -> Examples:
+        return joined(self.actions, parts, sampling.shots) if parts else nothing_of(query)
 
     def _in_tasks(self, function: Callable[..., Any], params: Params, *of_tasks: Any) -> Any:
         """`function`(φ, *of one task) of all tasks."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from quickstudy.episode import Episode, Examples, Features, Params, State, map_features
 from quickstudy.learners.network import Network
 from quickstudy.registry import learners
-from quickstudy.rl.agents.base import Agent, clipped_loss, gathered, with_standard_advantages
+from quickstudy.rl.agents.base import Agent, clipped_loss, gathered
 from quickstudy.rl.play import Memory, Stage
 from quickstudy.spec import TaskSpec
 from quickstudy.tasks.base import Sampling
@@ -55,7 +55,7 @@ class ProximalAgent(Agent):
             map_features(lambda t: torch.zeros_like(t[:, :1]), whole.x), torch.zeros_like(whole.y[:, :1]),
             torch.zeros_like(whole.mask[:, :1]),
         )  # fmt: skip
-        return Episode(nothing, with_standard_advantages(self.actions, whole, stage.total))
+        return Episode(nothing, whole)
 
     def judge(self, params: Params, state: State, query: Examples) -> tuple[Tensor, Tensor]:
         target, prediction = self.actions, self.predict(params, state, query.x)
