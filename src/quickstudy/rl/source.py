@@ -111,10 +111,11 @@ class EnvironmentSource(MadeUpSource):
             self.spec.target.guess: replace(self, agent=None, params=None),
         }
 
-    def optimum(self) -> float | None:
-        if self.agent is not None and self.agent.prepared:
-            return None  # what is computed begins with nothing known
-        return self.environment.optimum(self.sampling.queries)
+    def computed(self) -> dict[str, float]:
+        best = {"the best that forgets each episode": self.environment.optimum(1)}
+        if self.agent is None or not self.agent.prepared:  # what is computed begins with nothing known
+            best["the best there is"] = self.environment.optimum(self.sampling.queries)
+        return {who: mean for who, mean in best.items() if mean is not None}
 
     def classes(self, split: str) -> list[str]:
         return self.environment.tasks(split)
