@@ -16,6 +16,7 @@ from quickstudy.cli import main
 from quickstudy.engine import Engine
 from quickstudy.episode import State, leaves, task
 from quickstudy.errors import ConfigError, DataError, ShapeError
+from quickstudy.formats.steps import Steps
 from quickstudy.registry import learners, models, sources, targets
 from quickstudy.rl import Bandit, GridWorld, PointRobot, only
 from quickstudy.rl.agents.cores import CORES
@@ -279,6 +280,15 @@ def test_no_optimum_is_told_where_none_is_known() -> None:
 def test_environments_keep_the_contract_of_a_source(tasks: str) -> None:
     options = {} if tasks == "bandit" else {"horizon": 5}
     check_source(sources.make(tasks, **options).sampled(qs.Sampling(1, 2, 2)))
+
+
+def test_rewards_are_told_in_units() -> None:
+    plain, told = (Steps(observation=(2,), past=3, unit=unit) for unit in (1.0, 0.05))
+    given = torch.ones(4, 2), torch.ones(4, 3), torch.arange(4.0), torch.zeros(4)
+    assert torch.equal(told.seen(*given)[:, 5], plain.seen(*given)[:, 5] / 0.05)
+    assert torch.equal(told.seen(*given)[:, :5], plain.seen(*given)[:, :5])
+    with pytest.raises(ConfigError, match="positive"):
+        Steps(observation=(2,), unit=0.0)
 
 
 def test_values_are_told_in_units() -> None:

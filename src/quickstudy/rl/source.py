@@ -43,10 +43,12 @@ class EnvironmentSource(MadeUpSource):
     total: Total = of_itself
 
     @classmethod
-    def of(cls, environment: Environment, past: bool) -> EnvironmentSource:
-        """past: steps tell what was done before, and what that brought."""
+    def of(cls, environment: Environment, past: bool, unit: float = 1.0) -> EnvironmentSource:
+        """past: steps tell what was done before, and what that brought, in a unit of rewards."""
         actions: Any = environment.actions
-        format: Any = formats.make("steps", observation=environment.observation, past=actions.coding if past else 0)
+        format: Any = formats.make(
+            "steps", observation=environment.observation, past=actions.coding if past else 0, unit=unit
+        )
         return cls(environment=environment, spec=TaskSpec(format, actions), sampling=_SAMPLING)
 
     def alone(self, split: str, index: int) -> Self:
