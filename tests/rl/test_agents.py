@@ -19,6 +19,7 @@ from quickstudy.cli import main
 from quickstudy.engine import Engine
 from quickstudy.episode import Episode, State, leaves, task
 from quickstudy.errors import ConfigError, DataError, ShapeError
+from quickstudy.formats.steps import Steps
 from quickstudy.registry import learners, models, sources, targets
 from quickstudy.rl import Bandit, GridWorld, PointRobot, only
 from quickstudy.rl.agents.cores import CORES
@@ -274,7 +275,13 @@ def test_what_agents_cannot_take_is_refused(run: qs.Run) -> None:
 def test_the_command_shows_who_else_was_there(run: qs.Run, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", str(run.folder), "--episodes", "20"]) == 0
     told = capsys.readouterr().out
-    for row in ("trained", "its memory wiped", "acting at random", "the best there is"):
+    for row in (
+        "trained",
+        "its memory wiped",
+        "acting at random",
+        "the best that forgets each episode",
+        "the best there is",
+    ):
         assert row in told
     assert "episode 6" in told and "computed" in told
 
@@ -287,13 +294,23 @@ class Unknown(Bandit):
 
 
 def test_no_optimum_is_told_where_none_is_known() -> None:
-    assert EnvironmentSource.of(Unknown(), past=True).sampled(qs.Sampling(1, 1, 30)).optimum() is None
+    found = EnvironmentSource.of(Unknown(), past=True).sampled(qs.Sampling(1, 1, 30)).computed()
+    assert found == {"the best that forgets each episode": pytest.approx(0.5)}
 
 
 @pytest.mark.parametrize("tasks", ["bandit", "gridworld", "tabular-mdp", "point-robot", "highway", "arcade"])
 def test_environments_keep_the_contract_of_a_source(tasks: str) -> None:
     options = {} if tasks == "bandit" else {"horizon": 5}
     check_source(sources.make(tasks, **options).sampled(qs.Sampling(1, 2, 2)))
+
+
+def test_rewards_are_told_in_units() -> None:
+    plain, told = (Steps(observation=(2,), past=3, unit=unit) for unit in (1.0, 0.05))
+    given = torch.ones(4, 2), torch.ones(4, 3), torch.arange(4.0), torch.zeros(4)
+    assert torch.equal(told.seen(*given)[:, 5], plain.seen(*given)[:, 5] / 0.05)
+    assert torch.equal(told.seen(*given)[:, :5], plain.seen(*given)[:, :5])
+    with pytest.raises(ConfigError, match="positive"):
+        Steps(observation=(2,), unit=0.0)
 
 
 def test_values_are_told_in_units() -> None:
@@ -388,8 +405,8 @@ def test_the_best_there_is_begins_with_nothing_known() -> None:
     source = sources.make("bandit", arms=2).sampled(qs.Sampling(1, 3, 4))
     knows = learners["maml-rl"](torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(5, 3)), source.spec)
     begins = learners["rl2"](torch.nn.Flatten(), source.spec)
-    assert source.under(knows, {}).optimum() is None
-    assert source.under(begins, {}).optimum() == pytest.approx(source.environment.optimum(4))
+    assert source.under(knows, {}).computed() == {"the best that forgets each episode": pytest.approx(0.5)}
+    assert source.under(begins, {}).computed()["the best there is"] == pytest.approx(source.environment.optimum(4))
 
 
 def test_a_learner_that_cannot_act_leaves_no_folder(tmp_path: Path) -> None:

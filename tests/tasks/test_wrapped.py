@@ -15,6 +15,7 @@ from quickstudy.episode import Episode
 from quickstudy.errors import ConfigError, DataError
 from quickstudy.formats.augment import Augment
 from quickstudy.formats.base import Format
+from quickstudy.formats.drawing import Film
 from quickstudy.registry import formats, sources
 from quickstudy.spec import TaskSpec
 from quickstudy.tasks import arrays, tables
@@ -24,7 +25,7 @@ from quickstudy.tasks.mixture import Mixture
 from quickstudy.tasks.transformed import Transformed
 from quickstudy.tasks.wrapped import Wrapped
 
-COPIES = {"sampled", "seeded", "to", "plain", "seen_as", "only_for", "under"}
+COPIES = {"sampled", "seeded", "to", "plain", "seen_as", "only_for", "under", "among"}
 QUESTIONS = {
     name
     for name in {*vars(Source), *Source.__annotations__}
@@ -67,11 +68,18 @@ class Telltale(Source):
         self.asked.append("under")
         return self
 
+    def among(self, total: Any) -> Telltale:
+        self.asked.append("among")
+        return self
+
+    def filmed(self, split: str, index: int) -> Film | None:
+        return Film(gif=b"", of=(split,), steps=index, shown=1)
+
     def others(self) -> dict[str, Source]:
         return {"another": self}
 
-    def optimum(self) -> float | None:
-        return 0.25
+    def computed(self) -> dict[str, float]:
+        return {"the best": 0.25}
 
     def episodes(self, split: str, indices: Tensor) -> Episode:
         self.asked.append("episodes")
@@ -131,7 +139,8 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "parts": ("val",),
     "class_names": ("val", 3),
     "others": (),
-    "optimum": (),
+    "filmed": ("val", 3),
+    "computed": (),
 }
 
 
@@ -178,10 +187,11 @@ def test_copies_are_the_same_wrapper_around_a_copy(wrapper: str) -> None:
         (outer.seen_as(inner.spec.format), (inner.sampling, 17)),
         (outer.only_for("test"), (inner.sampling, 17)),
         (outer.under(None, {}), (inner.sampling, 17)),
+        (outer.among(torch.clone), (inner.sampling, 17)),
     ):
         assert type(copy) is type(outer) and copy is not outer
         assert (copy.inner.sampling, copy.inner.seed) == (copy.sampling, copy.seed) == wanted
-    assert {"to cpu", "plain", "seen_as", "only_for", "under"} <= set(inner.asked)
+    assert {"to cpu", "plain", "seen_as", "only_for", "under", "among"} <= set(inner.asked)
     assert (outer.sampling, outer.seed) == (inner.sampling, 17)
 
 

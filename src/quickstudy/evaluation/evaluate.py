@@ -127,8 +127,7 @@ def evaluate(
     result = replace(result, seconds=time.perf_counter() - began, further=further, figures=_where_known(told))
     if rivals:
         found = {name: _of_another(engine, one, split, episodes) for name, one in rivals.items()}
-        if (most := source.optimum()) is not None:
-            found["the best there is"] = {result.metric: Estimate(most, 0.0, 0)}
+        found |= {who: {result.metric: Estimate(mean, 0.0, 0)} for who, mean in source.computed().items()}
         return replace(result, references=found)
     if not compare_supports or episodes < 2:
         return result

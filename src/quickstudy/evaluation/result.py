@@ -22,7 +22,7 @@ class Result:
     for these domains. further: the target's other metrics, in the unit of the
     headline, each over the tasks in which it is known. figures: what else the learner tells, see `Learner.figures`.
     references: the same metrics of others in the same tasks, by who that is, where what is seen depends on what is
-    done; and the optimum where it can be computed, of which count is 0.
+    done; and of those that can be computed, of which count is 0.
     remedy: against ignored support sets. `str(result)` is what a paper prints: '98.9 ± 0.2 %'.
     """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -28,7 +29,8 @@ class Steps(Format):
 
     observation: the shape of what is seen. past: how many numbers tell what was done at the step before. They are put
     beside what is seen, as are the reward that followed and 1 where an episode begins, all 0 where nothing came before:
-    an agent that remembers learns from them. Beside planes they are planes of one number each. 0 leaves them out.
+    an agent that remembers learns from them. Beside planes they are planes of one number each. 0 leaves them out. unit:
+    what the reward is told in: where what matters are small differences, one of about their size.
 
     >>> Steps(observation=(3,), past=2).input_shape
     (7,)
@@ -36,6 +38,7 @@ class Steps(Format):
 
     observation: tuple[int, ...]
     past: int = 0
+    unit: float = 1.0
 
     what = "observations"
 
@@ -45,6 +48,8 @@ class Steps(Format):
                 f"What is seen at a step is numbers (D,) or planes (C, height, width), found {self.observation}. "
                 "Flatten it, or give it an axis of channels."
             )
+        if not 0 < self.unit < math.inf:
+            raise ConfigError(f"The unit of rewards must be a positive number, found {self.unit}.")
 
     @property
     def layout(self) -> Mapping[str, Leaf]:
@@ -55,7 +60,8 @@ class Steps(Format):
         """Features of steps (*lead,): observation (*lead, …), action (*lead, past), reward and first (*lead,)."""
         if not self.past:
             return observation
-        beside = torch.cat([action, reward[..., None], first[..., None].to(action.dtype)], -1).to(observation.dtype)
+        told = reward[..., None] / self.unit
+        beside = torch.cat([action, told, first[..., None].to(action.dtype)], -1).to(observation.dtype)
         if len(self.observation) == 3:
             return torch.cat([observation, beside[..., None, None].expand(*beside.shape, *self.observation[1:])], -3)
         return torch.cat([observation, beside], -1)

@@ -9,11 +9,11 @@ from quickstudy.training.config import RunConfig
 
 
 def _remembering(
-    name: str, tasks: Part[Any], episodes: int, unit: float, horizon: float = 1.0, **options: Any
+    name: str, tasks: Part[Any], episodes: int, unit: float, horizon: float = 1.0, entropy: float = 0.01, **options: Any
 ) -> RunConfig:
     """RL² on whole trials: each step's data is gone through three times, in four parts.
 
-    unit: about what values are. horizon: γ and λ; below 1 where what is far ahead is mostly noise.
+    unit: about what values are. horizon: γ and λ; below 1 where what is far ahead is mostly noise. entropy: its weight.
     """
     model = models.part("mlp", width=32, depth=1)
     given: dict[str, Any] = {"model": model, "iterations": 300, "meta_batch": 1024, "reuse": 3, "parts": 4}
@@ -21,7 +21,7 @@ def _remembering(
     return RunConfig(
         name=name,
         tasks=tasks,
-        learner=learners.part("rl2", width=64, discount=horizon, trace=horizon, unit=unit),
+        learner=learners.part("rl2", width=64, discount=horizon, trace=horizon, unit=unit, entropy=entropy),
         ways=1,
         shots=episodes,
         queries=episodes,
@@ -71,14 +71,16 @@ def rl_arcade() -> RunConfig:
 def rl_cheetah() -> RunConfig:
     """RL² on HalfCheetah that is to run forwards or backwards: two episodes of 200 steps (Finn et al. 2017)."""
     tasks = sources.part("gym", id="cheetah-dir", past=True)
-    return _remembering("rl-cheetah-rl2", tasks, episodes=2, unit=100.0, horizon=0.97, meta_batch=32, lr=1e-3)
+    often: dict[str, Any] = {"meta_batch": 32, "reuse": 6, "parts": 8, "lr": 2e-3, "iterations": 200}
+    return _remembering("rl-cheetah-rl2", tasks, episodes=2, unit=100.0, horizon=0.97, entropy=0.0, **often)
 
 
 @recipes.register("rl-reacher-rl2")
 def rl_reacher() -> RunConfig:
     """RL² on a robot arm that must find a goal it is not shown: two episodes of 50 steps."""
     tasks = sources.part("gym", id="reacher", past=True)
-    return _remembering("rl-reacher-rl2", tasks, episodes=2, unit=10.0, horizon=0.95, meta_batch=128, lr=1e-3)
+    often: dict[str, Any] = {"meta_batch": 128, "reuse": 4, "parts": 8, "lr": 3e-3, "iterations": 200}
+    return _remembering("rl-reacher-rl2", tasks, episodes=2, unit=10.0, horizon=0.95, entropy=0.0, **often)
 
 
 @recipes.register("rl-point-maml")

@@ -40,10 +40,12 @@ class EnvironmentSource(MadeUpSource):
     params: Params | None = None
 
     @classmethod
-    def of(cls, environment: Environment, past: bool) -> EnvironmentSource:
-        """past: steps tell what was done before, and what that brought."""
+    def of(cls, environment: Environment, past: bool, unit: float = 1.0) -> EnvironmentSource:
+        """past: steps tell what was done before, and what that brought, in a unit of rewards."""
         actions: Any = environment.actions
-        format: Any = formats.make("steps", observation=environment.observation, past=actions.coding if past else 0)
+        format: Any = formats.make(
+            "steps", observation=environment.observation, past=actions.coding if past else 0, unit=unit
+        )
         return cls(environment=environment, spec=TaskSpec(format, actions), sampling=_SAMPLING)
 
     def alone(self, split: str, index: int) -> Self:
@@ -105,10 +107,11 @@ class EnvironmentSource(MadeUpSource):
             self.spec.target.guess: replace(self, agent=None, params=None),
         }
 
-    def optimum(self) -> float | None:
-        if self.agent is not None and self.agent.prepared:
-            return None  # what is computed begins with nothing known
-        return self.environment.optimum(self.sampling.queries)
+    def computed(self) -> dict[str, float]:
+        best = {"the best that forgets each episode": self.environment.optimum(1)}
+        if self.agent is None or not self.agent.prepared:  # what is computed begins with nothing known
+            best["the best there is"] = self.environment.optimum(self.sampling.queries)
+        return {who: mean for who, mean in best.items() if mean is not None}
 
     def classes(self, split: str) -> list[str]:
         return self.environment.tasks(split)

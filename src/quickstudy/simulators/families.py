@@ -16,7 +16,8 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Family:
-    """A preset of the source 'gym'. id: of Gymnasium. vary, horizon, level: as of the source, where they are not given.
+    """A preset of the source 'gym'. id: of Gymnasium. vary, horizon, level, unit: as of the source, where they are not
+    given.
 
     options: for gymnasium.make. wrapper: around it, by its name in `wrappers`. package: that must be installed besides
     Gymnasium.
@@ -29,6 +30,7 @@ class Family:
     wrapper: str = ""
     package: str = ""
     level: bool = False
+    unit: float = 1.0
 
 
 _CHEETAH, _ANT = {"ctrl_cost_weight": 0.05}, {
@@ -49,7 +51,9 @@ FAMILIES = {
     "cheetah-dir": Family("HalfCheetah-v5", ("direction -1|1",), 200, _CHEETAH, "Direction", "mujoco"),
     "cheetah-vel": Family("HalfCheetah-v5", ("velocity 0 2",), 200, _CHEETAH, "Velocity", "mujoco"),
     "ant-dir": Family("Ant-v5", ("angle 0 6.2831853",), 200, _ANT, "Heading", "mujoco"),
-    "reacher": Family("Reacher-v5", ("angle 0 6.2831853", "area 0 1"), 50, {}, "HiddenGoal", "mujoco"),
+    "reacher": Family(
+        "Reacher-v5", ("angle 0 6.2831853", "area 0 1"), 50, {}, "HiddenGoal", "mujoco", unit=0.05
+    ),
     "highway": Family(
         "highway-fast-v0", ("config.vehicles_density 0.7 1.5", "config.vehicles_count 10..30"), 30,
         package="highway_env",

@@ -214,9 +214,9 @@ class Source(ABC):
         done: what the learner is held against then."""
         return {}
 
-    def optimum(self) -> float | None:
-        """The headline of the best that can be done in these tasks on average, where that can be computed."""
-        return None
+    def computed(self) -> dict[str, float]:
+        """The mean headline in these tasks of others than the learner that can be computed, by who that is."""
+        return {}
 
     def filmed(self, split: str, index: int) -> Film | None:
         """What happens in one task, where what is seen depends on what is done; ConfigError, which says why, where

@@ -61,8 +61,8 @@ class Wrapped(Source):
     def others(self) -> dict[str, Source]:
         return {name: self.around(lambda _, one=one: one) for name, one in self.inner.others().items()}  # type: ignore[misc]
 
-    def optimum(self) -> float | None:
-        return self.inner.optimum()
+    def computed(self) -> dict[str, float]:
+        return self.inner.computed()
 
     def filmed(self, split: str, index: int) -> Film | None:
         return self.inner.filmed(split, index)

@@ -29,6 +29,7 @@ def gym(
     alone: bool = False,
     workers: int | None = None,
     past: bool = False,
+    unit: float | None = None,
 ) -> EnvironmentSource:
     """Environments: those of Gymnasium, in which each task sets numbers.
 
@@ -40,6 +41,8 @@ def gym(
     alone: there is one task, the environment as it is, with the numbers that vary sets: what agents without
     meta-training learn in. workers: processes that simulators run in; if not given, one for each processor where a step
     is slow, else none. past: the agent sees what it did last and what that brought, which one that remembers needs.
+    unit: in which it is told rewards; 1, or the family's, if not given. Where small differences of them tell what to
+    do, as of distances to a goal, one of about their size.
     """
     family = FAMILIES.get(id)
     texts = vary or (family.vary if family and not alone else ())
@@ -50,7 +53,8 @@ def gym(
         variations.require_some()
     maker = Maker(id, variations)
     steps = horizon if horizon is not None else family.horizon if family else _limit(maker)
-    return EnvironmentSource.of(GymEnvironment(maker=maker, horizon=steps, workers=workers), past)
+    told = unit if unit is not None else family.unit if family else 1.0
+    return EnvironmentSource.of(GymEnvironment(maker=maker, horizon=steps, workers=workers), past, told)
 
 
 def _limit(maker: Maker) -> int:
