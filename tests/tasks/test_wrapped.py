@@ -25,7 +25,7 @@ from quickstudy.tasks.mixture import Mixture
 from quickstudy.tasks.transformed import Transformed
 from quickstudy.tasks.wrapped import Wrapped
 
-COPIES = {"sampled", "seeded", "to", "plain", "seen_as", "only_for", "under", "among"}
+COPIES = {"sampled", "seeded", "to", "plain", "seen_as", "only_for", "under"}
 QUESTIONS = {
     name
     for name in {*vars(Source), *Source.__annotations__}
@@ -66,10 +66,6 @@ class Telltale(Source):
 
     def under(self, learner: Any, params: Any) -> Telltale:
         self.asked.append("under")
-        return self
-
-    def among(self, total: Any) -> Telltale:
-        self.asked.append("among")
         return self
 
     def filmed(self, split: str, index: int) -> Film | None:
@@ -187,11 +183,10 @@ def test_copies_are_the_same_wrapper_around_a_copy(wrapper: str) -> None:
         (outer.seen_as(inner.spec.format), (inner.sampling, 17)),
         (outer.only_for("test"), (inner.sampling, 17)),
         (outer.under(None, {}), (inner.sampling, 17)),
-        (outer.among(torch.clone), (inner.sampling, 17)),
     ):
         assert type(copy) is type(outer) and copy is not outer
         assert (copy.inner.sampling, copy.inner.seed) == (copy.sampling, copy.seed) == wanted
-    assert {"to cpu", "plain", "seen_as", "only_for", "under", "among"} <= set(inner.asked)
+    assert {"to cpu", "plain", "seen_as", "only_for", "under"} <= set(inner.asked)
     assert (outer.sampling, outer.seed) == (inner.sampling, 17)
 
 
