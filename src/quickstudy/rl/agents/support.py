@@ -37,8 +37,10 @@ def part_of(support: Examples, steps: int, step: Tensor) -> Examples:
 def by_steps(target: Any, support: Examples, steps: int) -> Examples:
     """The same steps so that each of `steps` inner steps has equally many episodes, and each episode equally many rows.
 
-    They are divided by the numbers of the episodes in the labels; one that ends early is padded. What is so already, as
-    agents collect it, stays as it is. Raises DataError, naming both numbers, where the episodes cannot be divided.
+    They are divided by the numbers of the episodes in the labels; one that ends early is padded, to the longest that is
+    there: as the horizon is not known here, inner steps are longer than on what agents collect where none reached it.
+    What is so already, as agents collect it, stays as it is. Raises DataError, naming both numbers, where the episodes
+    cannot be divided.
 
     Only where values may be looked at: within `vmap` or a graph, rows are trusted to be so.
     """
