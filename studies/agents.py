@@ -157,7 +157,7 @@ def _bandit(arms: int, pulls: int, **more: Any) -> dict[str, Any]:
     return {"tasks": {"arms": arms}, "changes": {"shots": pulls, "queries": pulls, **more}}
 
 
-_HIGHWAY_ENV = partial(elsewhere, "gym", 150, id="highway-rules", past=True)
+_HIGHWAY_ENV = partial(elsewhere, "gym", 100, id="highway-rules", past=True)
 ROWS = {
     "bandits, 5 arms, 10 pulls": Row("rl-bandit"),
     "bandits, 10 arms, 100 pulls": Row("rl-bandit", 1000, learner={"unit": 10.0}, **_bandit(10, 100, lr=5e-3)),
@@ -206,20 +206,27 @@ def over_seeds(rows: list[Figures]) -> Figures:
 
 
 def collect() -> dict[str, Any]:
-    """All rows that were kept of every seed, over their seeds."""
+    """All rows that were kept, over those of their seeds that were measured to the end."""
     found: dict[str, Any] = {}
     for name, row in ROWS.items():
         what = ("rows", *row.also)
         there = {seed: read_json(path) for seed in SEEDS if (path := KEPT / f"{name} {seed}.json").exists()}
-        kept = [one for one in there.values() if one.keys() >= set(what)]
+        whole = {seed: one for seed, one in there.items() if one.keys() >= set(what)}
+        kept = list(whole.values())
         if len(kept) < len(SEEDS):
-            print(f"{name} is left out: of {len(SEEDS)} seeds, {len(kept)} were measured to the end.", flush=True)
+            print(f"{name}: of {len(SEEDS)} seeds, {len(kept)} were measured to the end.", flush=True)
+        if not kept:
             continue
         facts = [{key: one[key] for key in _SAME} for one in kept]
         if any(one != facts[0] for one in facts):
             raise ConfigError(f"The seeds of {name} were trained or measured differently: {facts}. Run them anew.")
         lists = {key: [one[key] for one in kept] for key in ("seconds", "commit", "machine")}
-        found[name] = {**facts[0], **lists, **{part: over_seeds([one[part] for one in kept]) for part in what}}
+        found[name] = {
+            "seeds": list(whole),
+            **facts[0],
+            **lists,
+            **{part: over_seeds([one[part] for one in kept]) for part in what},
+        }
     return found
 
 
@@ -229,13 +236,13 @@ def agents() -> None:
     for name in ROWS:
         for seed in SEEDS:
             one(name, seed)
-    store("agents", {"seeds": list(SEEDS), "found": collect()})
+    store("agents", {"found": collect()})
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
     if sys.argv[1] == "store":
-        store("agents", {"seeds": list(SEEDS), "found": collect()})
+        store("agents", {"found": collect()})
     else:
         for given in sys.argv[2:] or SEEDS:
             one(sys.argv[1], int(given))

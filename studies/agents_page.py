@@ -27,6 +27,10 @@ def _told(one: dict[str, Any]) -> str:
     return f"{one['mean']:.3f} ± {one['ci95']:.3f}" if one["ci95"] else f"{one['mean']:.3f}"
 
 
+def _list(seeds: list[int]) -> str:
+    return ", ".join(map(str, seeds))
+
+
 def _shares(each: dict[str, Any]) -> str:
     return ", ".join(f"{100 * one['mean']:.1f}" for name, one in each.items() if name != "return")
 
@@ -38,7 +42,8 @@ def _trial(about: str, found: dict[str, Any]) -> str:
     early = rows.pop("ended early")
     text = f"""
 {about}. Trained for {found["steps"]} outer steps of {found["tasks of a step"]} tasks, in
-{median(found["seconds"]):.0f} seconds (median of the seeds); over {found["episodes"]} test tasks.
+{median(found["seconds"]):.0f} seconds (median of the seeds: {_list(found["seeds"])}); over {found["episodes"]} test
+tasks.
 
 """
     lines = [[who, *(_told(row[c]) if c in row else "" for c in columns)] for who, row in rows.items()]
@@ -61,10 +66,10 @@ def _trial(about: str, found: dict[str, Any]) -> str:
 def agents(result: dict[str, Any]) -> str:
     """What agents make of their first episodes."""
     found = result["found"]
-    text = f"""## Agents
+    text = """## Agents
 
-The return of an episode in test environments, the mean of {len(result["seeds"])} seeds of training, on one core;
-intervals are those of one seed. The best there is is computed: of bandits over all that can have been seen, of the grid
+The return of an episode in test environments, the mean over seeds of training, each on one core; intervals are those
+of one seed. The best there is is computed: of bandits over all that can have been seen, of the grid
 over all walks.
 """
     text += "".join(_trial(about, found[name]) for name, about in _ABOUT.items() if name in found)
@@ -72,8 +77,8 @@ over all walks.
         row = point["after inner steps"]["after inner steps"]
         text += f"""
 MAML for policies: a point that must find its goal, trained in {median(point["seconds"]):.0f} seconds (median of the
-seeds). The return of an episode of 100 steps after so many inner steps, over {point["episodes"]} test tasks. Staying
-where it is brings {_STAYING:.1f} on average.
+seeds: {_list(point["seeds"])}). The return of an episode of 100 steps after so many inner steps, over
+{point["episodes"]} test tasks. Staying where it is brings {_STAYING:.1f} on average.
 
 """
         text += table(["inner steps", *row], [["return", *(_told(one) for one in row.values())]])

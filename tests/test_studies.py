@@ -148,10 +148,12 @@ def test_a_row_of_agents_is_of_all_seeds_and_of_one_setting(tmp_path: Path, monk
     monkeypatch.setattr(agents, "KEPT", tmp_path)
     facts = dict.fromkeys(("steps", "episodes of a trial", "horizon", "tasks of a step", "episodes", "seconds"), 3)
     facts |= {"commit": "abc", "machine": {}}
+    agents.keep("highway", 0, facts | {"rows": {}})  # without what else is measured of it
     for seed, mean in enumerate((1.0, 2.0, 6.0)):
-        assert agents.collect() == {}
+        assert "grid" not in agents.collect() or agents.collect()["grid"]["seeds"] == list(range(seed))
         agents.keep("grid", seed, facts | {"rows": {"trained": {"return": {"mean": mean, "ci95": 0.3}}}})
     told = agents.collect()["grid"]
+    assert told["seeds"] == [0, 1, 2] and list(agents.collect()) == ["grid"]
     assert told["rows"]["trained"]["return"] == {"mean": 3.0, "ci95": pytest.approx(0.3), "seeds": [1.0, 2.0, 6.0]}
     agents.keep("grid", 2, facts | {"steps": 4, "rows": {}})
     with pytest.raises(ConfigError, match="grid were trained or measured differently"):
