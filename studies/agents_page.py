@@ -39,7 +39,7 @@ def _trial(about: str, found: dict[str, Any]) -> str:
     rows, episodes = dict(found["rows"]), found["episodes of a trial"]
     columns = ["return", *dict.fromkeys(f"return in episode {i}" for i in (1, 2, 3, episodes) if i <= episodes)]
     heads = ["", "an episode", *(f"episode {c.rsplit(' ', 1)[1]}" for c in columns[1:])]
-    early = rows.pop("ended early")
+    early = rows.pop("ended early", {})
     text = f"""
 {about}. Trained for {found["steps"]} outer steps of {found["tasks of a step"]} tasks, in
 {median(found["seconds"]):.0f} seconds (median of the seeds: {_list(found["seeds"])}); over {found["episodes"]} test
