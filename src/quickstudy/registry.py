@@ -92,7 +92,9 @@ class RecipeTraits(Traits):
     """There is nothing to ask of a recipe."""
 
 
-_HOMES = tuple(f"quickstudy.{name}" for name in ("targets", "formats", "models", "tasks", "learners", "recipes", "select"))
+_HOMES = tuple(
+    f"quickstudy.{name}" for name in ("targets", "formats", "models", "tasks", "learners", "recipes", "select")
+)
 """The packages that register parts, each after those it imports."""
 _ALSO = ("quickstudy.rl", "quickstudy.packages")
 """What registers parts of several kinds, and is imported after a home."""

@@ -26,7 +26,7 @@ class Arff(NamedTuple):
     rows: list[list[str | None]]
     lines: list[int]
 
-    def index(self, name: str) -> int:
+    def column(self, name: str) -> int:
         """The place of a column, whatever its case; DataError if there is none."""
         lower = [one.lower() for one in self.names]
         if name.lower() not in lower:
@@ -37,7 +37,7 @@ class Arff(NamedTuple):
 
     def texts(self, name: str) -> list[str]:
         """A column of which nothing may be missing."""
-        column = self.index(name)
+        column = self.column(name)
         for row, line in zip(self.rows, self.lines, strict=True):
             if row[column] is None:
                 raise DataError(f"{self.place}, line {line}: {name!r} is missing (?). Complete the line.")
@@ -45,7 +45,7 @@ class Arff(NamedTuple):
 
     def numbers(self, name: str) -> NDArray[np.float64]:
         """A column of numbers, (rows,); NaN for what is missing. DataError for what is no finite number."""
-        column = self.index(name)
+        column = self.column(name)
         values = np.full(len(self.rows), np.nan)
         for place, (row, line) in enumerate(zip(self.rows, self.lines, strict=True)):
             text = row[column]

@@ -96,7 +96,7 @@ def _built(read: Callable[[str], str], there: Callable[[str], bool], place: str)
         _log.warning("%s lacks %s: its features are taken to cost nothing.", place, COSTS)
     folds = _folds(arff(FOLDS), instances) if there(FOLDS) else _drawn_folds(len(instances))
     if not there(FOLDS):
-        _log.warning("%s lacks %s: ten folds are drawn, the same each time, and none of them is official.", place, FOLDS)
+        _log.warning("%s lacks %s: ten folds are drawn, the same each time, but not official.", place, FOLDS)
     name = str(told.get("scenario_id") or Path(place).stem)
     return Scenario(name, instances, algorithms, features, x, times, finished, cutoff, steps, costs, folds)
 
@@ -170,7 +170,7 @@ def _runs(
 
 def _grouped(table: Arff, instances: tuple[str, ...], merge: Callable[[Array], Array]) -> tuple[tuple[str, ...], Array]:
     """The columns after instance and repetition, by name, and their values of each instance, (n, columns)."""
-    apart = {table.index("instance_id"), table.index("repetition")}
+    apart = {table.column("instance_id"), table.column("repetition")}
     names = tuple(name for i, name in enumerate(table.names) if i not in apart)
     values = np.stack([table.numbers(name) for name in names], 1) if names else np.zeros((len(table.rows), 0))
     places: dict[str, list[int]] = {}

@@ -15,8 +15,10 @@ from quickstudy.select.scenario import Array, Scenario
 @selectors.register("neighbours")
 @dataclass(frozen=True, kw_only=True)
 class Neighbours(Selector):
-    """The best mean PAR10 over the nearest known instances, as SUNNY's neighbourhood (Amadini et al. 2014), without its
-    schedule. Distances are Euclidean, of features in units of their deviation.
+    """The best mean PAR10 over the nearest known instances.
+
+    SUNNY's neighbourhood (Amadini et al. 2014), without its schedule. Distances are Euclidean, of features in units of
+    their deviation.
 
     nearest: how many; all where there are fewer.
     """

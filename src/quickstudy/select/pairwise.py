@@ -17,10 +17,9 @@ from quickstudy.select.scenario import Array, Scenario
 @selectors.register("pairwise")
 @dataclass(frozen=True, kw_only=True)
 class Pairwise(Selector):
-    """A forest for each two algorithms says which is better, and the winner of most comparisons is chosen (SATzilla'11,
-    Xu et al. 2011). An instance weighs as much as a wrong choice between the two would cost on it, in PAR10.
+    """A forest for each two algorithms says which is better; who wins most often is chosen (SATzilla'11, Xu et al. 2011).
 
-    Equal counts are decided by the comparisons among those that have them. trees: of each forest. leaf: instances in a
+    An instance weighs as much as a wrong choice between the two would cost on it, in PAR10. Equal counts are decided by the comparisons among those that have them. trees: of each forest. leaf: instances in a
     leaf, at least. tried: features looked at for a split.
     """
 
@@ -34,12 +33,9 @@ class Pairwise(Selector):
         forests = []
         for one, other in combinations(range(times.shape[1]), 2):
             lost = times[:, one] - times[:, other]
-            forests.append(
-                grow(
-                    x, (lost <= 0)[:, None].astype(float), trees=self.trees, leaf=self.leaf, tried=self.tried, seed=seed,
-                    weights=np.abs(lost),
-                )
-            )  # fmt: skip
+            better = (lost <= 0)[:, None].astype(float)
+            size = {"trees": self.trees, "leaf": self.leaf, "tried": self.tried, "seed": seed}
+            forests.append(grow(x, better, weights=np.abs(lost), **size))  # type: ignore[arg-type]
         count = np.array(times.shape[1])
         return columns | {"count": count} | (planted(forests) if forests else {})
 
@@ -55,4 +51,5 @@ class Pairwise(Selector):
         votes = beats.sum(axis=2)
         leads = votes == votes.max(axis=1, keepdims=True)
         among = (beats * leads[:, None, :]).sum(axis=2) * leads
-        return -(votes + among / (2 * count))
+        scores: Array = -(votes + among / (2 * count))
+        return scores

@@ -33,8 +33,7 @@ class Regression(Selector):
             times = np.log10(np.maximum(times - min(times.min(), 0.0), 1e-3))
         x = filled(columns, scenario.x)
         size = {"trees": self.trees, "leaf": self.leaf, "tried": self.tried, "seed": seed}
-        unit = float(np.abs(times).max()) or 1.0  # leaves are stored in single precision
-        forests = [grow(x, times[:, [a]] / unit, **size) for a in range(times.shape[1])]  # type: ignore[arg-type]
+        forests = [grow(x, times[:, [a]], **size) for a in range(times.shape[1])]  # type: ignore[arg-type]
         return columns | planted(forests)
 
     def scores(self, state: State, x: Array) -> Array:

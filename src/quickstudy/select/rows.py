@@ -28,8 +28,9 @@ class Rows(NamedTuple):
 def read_rows(path: str | Path, features: Sequence[str]) -> Rows:
     """The columns `features` of a file, in that order; other columns are left out.
 
-    An instance is called by its column instance_id, or by its number from 1. Empty cells and ? are missing values. Raises
-    DataError, naming the line, for a column that is not there, a cell that is no number, and lines of another length.
+    An instance is called by its column instance_id, or by its number from 1. Empty cells and ? are missing values.
+    Raises DataError, naming the line, for a column that is not there, a cell that is no number, and lines of another
+    length.
     """
     require_regular(path)
     try:

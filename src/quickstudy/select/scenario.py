@@ -75,14 +75,14 @@ class Scenario:
         if wrong.any():
             row, column = np.argwhere(wrong)[0]
             raise DataError(
-                f"{self.algorithms[column]} finished {self.instances[row]} of {self.name} in {self.times[row, column]}, "
-                "expected a number of seconds. Correct it, or say that it did not finish."
+                f"{self.algorithms[column]} finished {self.instances[row]} of {self.name} in "
+                f"{self.times[row, column]}, expected a number of seconds. Correct it, or say that it did not finish."
             )
         if np.isinf(self.x).any():
             row, column = np.argwhere(np.isinf(self.x))[0]
             raise DataError(
-                f"The feature {self.features[column]!r} of {self.instances[row]} is infinite. Write NaN where it is not "
-                "known."
+                f"The feature {self.features[column]!r} of {self.instances[row]} is infinite. Write NaN where it is "
+                "not known."
             )
         if not self.finished.any():
             raise DataError(
@@ -149,22 +149,23 @@ class Scenario:
     @property
     def solvable(self) -> NDArray[np.bool_]:
         """(n,): whether any algorithm finishes the instance."""
-        return self.finished.any(axis=1)
+        return np.asarray(self.finished.any(axis=1))
 
     @property
     def blind(self) -> NDArray[np.bool_]:
         """(n,): whether all features of the instance are missing."""
-        return np.isnan(self.x).all(axis=1)
+        return np.asarray(np.isnan(self.x).all(axis=1))
 
     @property
     def hopeless(self) -> tuple[str, ...]:
         """The algorithms that finish no instance."""
-        return tuple(name for name, any_ in zip(self.algorithms, self.finished.any(axis=0), strict=True) if not any_)
+        return tuple(name for i, name in enumerate(self.algorithms) if not self.finished[:, i].any())
 
     @property
     def cost(self) -> Array:
         """(n,): seconds that all features of an instance take; what is not known counts as nothing, as ASlib has it."""
-        return np.nan_to_num(self.costs).sum(axis=1)
+        seconds: Array = np.nan_to_num(self.costs).sum(axis=1)
+        return seconds
 
     def rows(self, chosen: NDArray[Any]) -> Scenario:
         """Of some instances only: numbers (with repeats, for a bootstrap sample), or one truth value for each."""

@@ -37,7 +37,8 @@ def presolvers(scenario: Scenario, seconds: float, most: int = 3) -> Schedule:
         for algorithm in {*range(len(scenario.algorithms))} - {one.algorithm for one in chosen}:
             took = np.sort(scenario.times[open_ & scenario.finished[:, algorithm], algorithm])
             took = took[took <= left]
-            rates = np.arange(1, len(took) + 1) / np.maximum(took, 1e-3)
+            count = np.where(took > 0, np.arange(1, len(took) + 1), 0)  # no slice is of no time
+            rates = count / np.maximum(took, 1e-9)
             if len(took) and rates.max() > rate:
                 rate, best = float(rates.max()), Slice(algorithm, float(took[rates.argmax()]))
         if best is None:

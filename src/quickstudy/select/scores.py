@@ -1,4 +1,4 @@
-"""What selectors are worth: PAR10 over official folds, between the best choice for each instance and the best for all."""
+"""What selectors are worth: PAR10 over official folds, between the best for each instance and the best for all."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 
 from quickstudy.errors import DataError
 from quickstudy.evaluation.estimate import Estimate
-from quickstudy.registry import Part
+from quickstudy.registry import Part, selectors
 from quickstudy.select.base import Selector
 from quickstudy.select.scenario import Scenario
 from quickstudy.select.schedule import played
@@ -101,14 +101,18 @@ def measure(
 
     By the convention of Tornede et al. (2022, "Algorithm selection on a meta level"): instances that no algorithm
     finishes are learned from, and not asked; the selector pays for all features, oracle and single best do not; the
-    number of the fold is the seed. bootstrap: it learns from a sample with repeats of the instances, as large as
-    they are many, drawn with that seed, as the published selectors did; the single best sees all. presolve: as of `fit`.
+    number of the fold is the seed. bootstrap: it learns from a sample with repeats of the instances, as large as they
+    are many, drawn with that seed, as the published selectors did; a selector that looks at no feature sees all.
+    presolve: as of `fit`.
     """
     scores = []
     for fold in folds_of(scenario):
-        known, asked = scenario.rows(scenario.folds != fold), scenario.rows((scenario.folds == fold) & scenario.solvable)
+        known, asked = (
+            scenario.rows(scenario.folds != fold),
+            scenario.rows((scenario.folds == fold) & scenario.solvable),
+        )
         sample = known
-        if bootstrap:
+        if bootstrap and not selectors.traits(part.name).blind:
             count = len(known.instances)
             sample = known.rows(np.random.RandomState(fold).randint(0, count, count))
         began = time.perf_counter()

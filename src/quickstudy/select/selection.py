@@ -18,6 +18,8 @@ from quickstudy.select.schedule import Schedule, Slice, presolvers, within
 from quickstudy.storage.tensors import load_tensors, save_tensors
 
 KIND = "selector"
+STORED = ".safetensors"
+"""What the name of a stored selector ends in."""
 
 
 class _Meta(TypedDict):
@@ -80,7 +82,8 @@ class Selection:
         """
         found = self.scores(x)
         order = np.lexsort((np.arange(len(self.means)), np.array(self.means)))
-        return order[np.argmin(found[:, order], axis=1)]
+        best: NDArray[np.int64] = order[np.argmin(found[:, order], axis=1)]
+        return best
 
     def choose(self, x: Any) -> list[str]:
         """The name of the algorithm to run on each instance."""
@@ -94,13 +97,16 @@ class Selection:
             "cutoff": self.cutoff if np.isfinite(self.cutoff) else None, "means": list(self.means),
             "schedule": [list(one) for one in self.schedule],
         }  # fmt: skip
-        save_tensors(Path(path), {name: torch.from_numpy(np.ascontiguousarray(v)) for name, v in self.state.items()}, meta)
+        tensors = {name: torch.from_numpy(np.array(value)) for name, value in self.state.items()}
+        save_tensors(Path(path), tensors, meta)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
         """What `save` stored. RunError if there is no such file, CheckpointError if it is damaged or something else."""
         tensors, meta = load_tensors(Path(path), KIND, _Meta)
-        with fitting_together(f"The selector in {path} does not fit together", "Restore it from a copy, or fit it anew."):
+        with fitting_together(
+            f"The selector in {path} does not fit together", "Restore it from a copy, or fit it anew."
+        ):
             part = selectors.part(meta["selector"], **meta["options"])
             cutoff = np.inf if meta["cutoff"] is None else float(meta["cutoff"])
             loaded = cls(
@@ -127,8 +133,8 @@ def fit(part: Part[Selector] | str, scenario: Scenario, *, presolve: float = 0.0
     DataError where all features of all instances are missing and the selector needs them.
 
     >>> scenario = Scenario.of([[0.0], [1.0]], [[1, 60], [60, 2]], cutoff=50, algorithms=("cdcl", "walk"))
-    >>> fit("neighbours", scenario).choose([[0.1], [0.9]])
-    ['cdcl', 'cdcl']
+    >>> fit(selectors.part("neighbours", nearest=1), scenario).choose([[0.1], [0.9]])
+    ['cdcl', 'walk']
     """
     chosen = selectors.part(part) if isinstance(part, str) else part
     if presolve > scenario.cutoff:
