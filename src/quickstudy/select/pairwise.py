@@ -17,10 +17,12 @@ from quickstudy.select.scenario import Array, Scenario
 @selectors.register("pairwise")
 @dataclass(frozen=True, kw_only=True)
 class Pairwise(Selector):
-    """A forest for each two algorithms says which is better; who wins most often is chosen (SATzilla'11, Xu et al. 2011).
+    """A forest for each two algorithms says which is better, and the one that wins most often is chosen.
 
-    An instance weighs as much as a wrong choice between the two would cost on it, in PAR10. Equal counts are decided by the comparisons among those that have them. trees: of each forest. leaf: instances in a
-    leaf, at least. tried: features looked at for a split.
+    SATzilla'11 (Xu et al. 2011): an instance weighs as much as a wrong choice between the two would cost on it, in
+    PAR10. Equal counts are decided by the comparisons among those that have them.
+
+    trees: of each forest. leaf: instances in a leaf, at least. tried: features looked at for a split.
     """
 
     trees: Size = 99
