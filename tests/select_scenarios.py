@@ -32,7 +32,7 @@ STEPS = {"first": Step(("size", "depth")), "second": Step(("noise",), ("first",)
 
 
 def made_up(count: int = 60, seed: int = 0) -> Scenario:
-    """Three algorithms: `left` is fast where the size is below 0, `right` where it is above, `never` finishes nothing."""
+    """Three algorithms: `left` is fast where the size is below 0, `right` where it is above, and `never` nowhere."""
     draw = np.random.default_rng(seed)
     x = draw.normal(size=(count, 3))
     fast, slow = draw.uniform(1, 5, count), np.where(draw.random(count) < 0.5, 60.0, np.inf)

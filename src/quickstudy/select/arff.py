@@ -13,7 +13,7 @@ from quickstudy.errors import DataError, first_of
 
 _NUMERIC = ("numeric", "real", "integer")
 _ATTRIBUTE = re.compile(r"@attribute\s+(?P<name>'(?:\\.|[^'])*'|\"(?:\\.|[^\"])*\"|[^\s{]+)\s*(?P<kind>.*)$", re.I)
-_VALUE = re.compile(r"\s*(?:'((?:\\.|[^'\\])*)'|\"((?:\\.|[^\"\\])*)\"|([^,'"\s][^,]*|))\s*(?:,|$)")
+_VALUE = re.compile(r"\s*(?:'((?:\\.|[^'\\])*)'|\"((?:\\.|[^\"\\])*)\"|([^,'\"\s][^,]*|))\s*(?:,|$)")
 
 
 class Arff(NamedTuple):
