@@ -36,7 +36,7 @@ def test_selectors_are_measured_over_official_folds(folder: Path, capsys: pytest
 
 
 def test_a_kept_selector_chooses_for_new_rows(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    kept = ["--selectors", "regression", "--options", "trees", "5", "--presolve", "2", "--keep", "mine.safetensors"]
+    kept = ["--selectors", "per-algorithm", "--options", "trees", "5", "--presolve", "2", "--keep", "mine.safetensors"]
     assert main(["select", "scenario", *kept]) == 0
     assert "Next: quickstudy select mine.safetensors --rows features.csv" in capsys.readouterr().out
     x = made_up(12, seed=3).x
@@ -47,7 +47,7 @@ def test_a_kept_selector_chooses_for_new_rows(folder: Path, capsys: pytest.Captu
     with Path("said.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["instance_id"] for row in rows] == [f"new {i}" for i in range(12)]
-    selection = fit(selectors.part("regression", trees=5), made_up(), presolve=2.0)
+    selection = fit(selectors.part("per-algorithm", trees=5), made_up(), presolve=2.0)
     assert [row["algorithm"] for row in rows] == selection.choose(x)
     assert main(["select", "mine.safetensors", "--rows", "scenario/feature_values.arff"]) == 0
     assert "… and 10 more" in capsys.readouterr().out
@@ -58,9 +58,9 @@ def test_a_kept_selector_chooses_for_new_rows(folder: Path, capsys: pytest.Captu
     [
         (["nowhere"], "There is no file nowhere"),
         (["."], "no scenario of ASlib"),
-        (["scenario", "--selectors", "regresion"], "no selector called 'regresion'. Did you mean 'regression'"),
+        (["scenario", "--selectors", "pairwse"], "no selector called 'pairwse'. Did you mean 'pairwise'"),
         (["scenario", "--options", "trees", "5"], "--options are of one selector"),
-        (["scenario", "--selectors", "regression", "--options", "tres", "5"], "Did you mean 'trees'"),
+        (["scenario", "--selectors", "per-algorithm", "--options", "tres", "5"], "Did you mean 'trees'"),
         (["scenario", "--keep", "a.safetensors"], "Say which: --selectors NAME"),
         (["scenario", "--selectors", "single-best", "--keep", "a.pt"], "ends in .safetensors"),
         (["scenario", "--steps", "third"], "feature step of MADE-UP called 'third'"),

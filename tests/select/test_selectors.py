@@ -15,7 +15,7 @@ from quickstudy.select.base import filled, fit_columns
 from quickstudy.select.forest import asked, grow, planted
 
 pytest.importorskip("sklearn")
-FEW = {"regression": {"trees": 12}, "pairwise": {"trees": 12}, "survival": {"trees": 12, "leaf": 3, "tried": "all"},
+FEW = {"per-algorithm": {"trees": 12}, "pairwise": {"trees": 12}, "survival": {"trees": 12, "leaf": 3, "tried": "all"},
        "neighbours": {"nearest": 5}, "single-best": {}}  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from quickstudy.select.forest import Tried, asked, grow, planted
 from quickstudy.select.scenario import Array, Scenario
 
 
-@selectors.register("regression")
+@selectors.register("per-algorithm")
 @dataclass(frozen=True, kw_only=True)
 class Regression(Selector):
     """A random forest for each algorithm regresses its PAR10 on the features.
