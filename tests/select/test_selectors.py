@@ -126,6 +126,8 @@ def test_missing_features_are_the_mean() -> None:
     columns = fit_columns(x)
     np.testing.assert_allclose(filled(columns, x), [[-1, 0, 0], [1, 0, 0]])
     np.testing.assert_allclose(filled(columns, np.array([[np.nan, 7.0, 5.0]])), [[0, 7, 0]])
+    same = np.full((7, 1), 0.1)  # whose mean is not 0.1
+    np.testing.assert_allclose(filled(fit_columns(same), same), 0, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", selectors)

@@ -36,7 +36,8 @@ def fit_columns(x: Array) -> State:
     count = (~np.isnan(x)).sum(axis=0)
     mean = np.nansum(x, axis=0) / np.maximum(count, 1)
     deviation = np.sqrt(np.nansum((x - mean) ** 2, axis=0) / np.maximum(count, 1))
-    return {"columns.mean": mean, "columns.scale": np.where(deviation > 0, deviation, 1.0)}
+    rounding = 10 * np.finfo(np.float64).eps * np.abs(mean)  # the mean of equal numbers is one of them only about
+    return {"columns.mean": mean, "columns.scale": np.where(deviation > rounding, deviation, 1.0)}
 
 
 def filled(state: State, x: Array) -> Array:

@@ -99,4 +99,6 @@ def _leaves(state: State, roots: NDArray[np.int32], x: NDArray[np.float32]) -> N
             return at
         below = x[rows, np.maximum(feature, 0)] <= state["forest.threshold"][at]
         child = np.where(below, state["forest.left"][at], state["forest.right"][at])
+        if (inside & (child <= at)).any():
+            raise ValueError("a tree's branch leads back")
         at = np.where(inside, child, at)
