@@ -46,7 +46,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     for registry in (
         qs.registry.learners, qs.registry.models, qs.registry.sources, qs.registry.recipes, qs.registry.formats,
-        qs.registry.targets,
+        qs.registry.targets, qs.registry.selectors,
     ):  # fmt: skip
         monkeypatch.setattr(registry, "_entries", dict(registry._load()))
     return tmp_path
@@ -81,12 +81,23 @@ def prepare(page: Path) -> None:
         prepare_masks()
     if page.name == "tables.md":
         prepare_tables()
+    if page.name == "selecting.md":
+        prepare_scenario()
     if page.name not in ("files.md", "guide.md"):
         return
     run = qs.train(qs.recipes.demo_glyphs())
     run.adapt(torch.rand(4, 1, 28, 28), ["a", "a", "b", "b"]).save("my-model")
     Path("unsorted").mkdir()
     Image.new("L", (40, 30), 200).save("unsorted/one.png")
+
+
+def prepare_scenario() -> None:
+    """A scenario of ASlib."""
+    pytest.importorskip("sklearn")
+    pytest.importorskip("yaml")
+    from select_scenarios import made_up, write
+
+    write(made_up(), Path("MY-SCENARIO"))
 
 
 def prepare_masks() -> None:
@@ -282,8 +293,9 @@ def test_options_named_alone_belong_to_some_command(page: Path) -> None:
         (qs.registry.models, "docs/learners.md"),
         (qs.registry.recipes, "docs/files.md"),
         (qs.metagrads.METAGRADS, "docs/learners.md"),
+        (qs.registry.selectors, "docs/selecting.md"),
     ],
-    ids=["learners", "tasks", "models", "recipes", "metagrads"],
+    ids=["learners", "tasks", "models", "recipes", "metagrads", "selectors"],
 )
 def test_every_part_is_described(registry: Any, page: str) -> None:
     text = (ROOT / page).read_text()
@@ -297,6 +309,12 @@ def test_every_option_of_a_learner_is_described() -> None:
     for name in qs.registry.learners:
         options = set(qs.registry.learners.part(name).parameters()) - internal
         assert not [option for option in options if not known(option)], name
+
+
+def test_every_option_of_a_selector_is_described() -> None:
+    text = (ROOT / "docs/selecting.md").read_text()
+    for name in qs.registry.selectors:
+        assert not [o for o in qs.registry.selectors.part(name).parameters() if f"`{o}`" not in text], name
 
 
 def test_no_page_names_a_folder_of_some_machine() -> None:

@@ -123,6 +123,22 @@ def test_scores_are_shares_and_explained_variance() -> None:
     assert tables.score([100.0, -9.0], [1.0, 3.0], False) == tables.WORST
 
 
+def test_a_selector_is_chosen_by_unpublished_scenarios_alone() -> None:
+    from studies import selectors
+
+    def rows(published: float, unpublished: float) -> dict[str, float]:
+        return {"QBF-2011": published, "GLUHACK-2018": published, "MIP-2016": unpublished}
+
+    means = {"good there": rows(0.1, 0.9), "good here": rows(0.4, 0.2)}
+    means |= {f"{name}, as published": rows(0.5, 1.0) for name in selectors.BESIDE}
+    theirs = {who: {"QBF-2011": 0.3, "GLUHACK-18": 0.6, "SAT11-INDU": 9.0} for who in selectors.BESIDE.values()}
+    found = selectors.compared(means, theirs)
+    assert found["chosen"] == "good here" and found["mean"] == pytest.approx(0.4)
+    assert found["scenarios"] == ["QBF-2011", "GLUHACK-2018"]
+    assert list(found["published"].values()) == pytest.approx([0.45, 0.45])
+    assert found["reproduced, less published"]["neighbours"] == pytest.approx({"QBF-2011": 0.2, "GLUHACK-2018": -0.1})
+
+
 def test_alignment_is_the_cheapest_path_and_forgives_tempo() -> None:
     generator = torch.Generator().manual_seed(0)
     one, other = torch.randn(6, 3, generator=generator), torch.randn(5, 3, generator=generator)

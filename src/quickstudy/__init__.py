@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         optim,
         recipes,
         registry,
+        select,
         targets,
         tasks,
     )
@@ -82,6 +83,7 @@ _PACKAGES = (
     "optim",
     "recipes",
     "registry",
+    "select",
     "targets",
     "tasks",
 )
@@ -117,6 +119,7 @@ __all__ = [
     "registry",
     "report",
     "resume",
+    "select",
     "targets",
     "tasks",
     "train",

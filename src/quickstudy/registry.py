@@ -81,11 +81,20 @@ class SourceTraits(Traits):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SelectorTraits(Traits):
+    """blind: it looks at no feature."""
+
+    blind: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class RecipeTraits(Traits):
     """There is nothing to ask of a recipe."""
 
 
-_HOMES = tuple(f"quickstudy.{name}" for name in ("targets", "formats", "models", "tasks", "learners", "recipes"))
+_HOMES = tuple(
+    f"quickstudy.{name}" for name in ("targets", "formats", "models", "tasks", "learners", "recipes", "select")
+)
 """The packages that register parts, each after those it imports."""
 _ALSO = ("quickstudy.rl", "quickstudy.packages")
 """What registers parts of several kinds, and is imported after a home."""
@@ -281,6 +290,7 @@ learners: Registry[Any, LearnerTraits] = Registry("learner", LearnerTraits, "qui
 models: Registry[Any, ModelTraits] = Registry("model", ModelTraits, "quickstudy.models")
 sources: Registry[Any, SourceTraits] = Registry("task source", SourceTraits, "quickstudy.tasks")
 recipes: Registry[Any, RecipeTraits] = Registry("recipe", RecipeTraits, "quickstudy.recipes")
+selectors: Registry[Any, SelectorTraits] = Registry("selector", SelectorTraits, "quickstudy.select")
 formats: Registry[Any, Traits] = Registry("format", Traits, "quickstudy.formats")
 targets: Registry[Any, Traits] = Registry("target", Traits, "quickstudy.targets")
 

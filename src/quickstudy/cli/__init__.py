@@ -26,8 +26,9 @@ COMMANDS = {
     "average": "make one run of several, by a greedy soup or a mean",
     "partition": "train a recipe apart on parts of its classes, and average",
     "report": "write the report page of a run",
+    "select": "which of several algorithms to run on which instance: measure selectors on a scenario, keep one, choose",
     "reproduce": "train a recipe and measure every figure it publishes",
-    "list": "list recipes, learners, models, tasks, formats, targets or runs",
+    "list": "list recipes, learners, models, tasks, formats, targets, selectors or runs",
 }
 
 

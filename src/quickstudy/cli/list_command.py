@@ -1,4 +1,4 @@
-"""`quickstudy list recipes|learners|models|tasks|formats|targets|runs`."""
+"""`quickstudy list recipes|learners|models|tasks|formats|targets|selectors|runs`."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ _KINDS: dict[str, registry.Registry[Any, Any]] = {
     "tasks": registry.sources,
     "formats": registry.formats,
     "targets": registry.targets,
+    "selectors": registry.selectors,
 }
 
 
@@ -31,7 +32,9 @@ _KINDS: dict[str, registry.Registry[Any, Any]] = {
 class List:
     """Show what there is."""
 
-    what: tyro.conf.Positional[Literal["recipes", "learners", "models", "tasks", "formats", "targets", "runs"]]
+    what: tyro.conf.Positional[
+        Literal["recipes", "learners", "models", "tasks", "formats", "targets", "selectors", "runs"]
+    ]
     """What to list."""
     plain: bool = False
     """Names only, one a line."""

@@ -1,0 +1,159 @@
+"""A selector that has learned a scenario: it chooses for new instances, and is stored as one file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NotRequired, Self, TypedDict
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from quickstudy.errors import CheckpointError, ConfigError, DataError, ShapeError, first_of, fitting_together
+from quickstudy.registry import Part, selectors
+from quickstudy.select.base import Selector, State
+from quickstudy.select.scenario import Array, Scenario
+from quickstudy.select.schedule import Schedule, Slice, presolvers, within
+from quickstudy.storage.tensors import load_tensors, save_tensors
+
+KIND = "selector"
+STORED = ".safetensors"
+"""What the name of a stored selector ends in."""
+
+
+class _Meta(TypedDict):
+    selector: str
+    options: dict[str, Any]
+    scenario: str
+    algorithms: list[str]
+    features: list[str]
+    cutoff: float | None
+    means: list[float]
+    schedule: list[tuple[int, float]]
+    kind: NotRequired[str]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What `fit` gives. algorithms (A), features (D): their names. cutoff: infinite where no time is measured. means:
+    PAR10 of each algorithm over the known instances, which decides between equal scores. schedule: what runs first."""
+
+    part: Part[Selector]
+    state: State
+    scenario: str
+    algorithms: tuple[str, ...]
+    features: tuple[str, ...]
+    cutoff: float
+    means: tuple[float, ...]
+    schedule: Schedule = ()
+
+    @property
+    def blind(self) -> bool:
+        """Whether it needs no features."""
+        return bool(selectors.traits(self.part.name).blind)
+
+    def scores(self, x: Any) -> Array:
+        """A score for each algorithm, the smaller the better, (m, A). x: features (m, D), NaN where one is missing.
+
+        Raises ShapeError for another number of features, DataError for infinite ones.
+        """
+        values = np.asarray(x, dtype=np.float64)
+        if values.ndim != 2 or values.shape[1] != len(self.features):
+            raise ShapeError(
+                f"The features have the shape {values.shape}, expected (instances, {len(self.features)}): "
+                f"{first_of(self.features)}. Give a row for each instance."
+            )
+        if np.isinf(values).any():
+            raise DataError("A feature is infinite. Write NaN where it is not known.")
+        found = self.part.build().scores(self.state, values)
+        if not np.isfinite(found).all():
+            raise DataError(
+                f"The selector {self.part.name!r} gives scores that are no numbers. Look for features that are far "
+                "outside of what it was fitted to."
+            )
+        return np.asarray(found)
+
+    def chosen(self, x: Any) -> NDArray[np.int64]:
+        """The number of the algorithm with the best score, (m,).
+
+        Of equal scores the algorithm with the better mean is taken, then the first by name: so one that never finished
+        is chosen only where none did.
+        """
+        found = self.scores(x)
+        order = np.lexsort((np.arange(len(self.means)), np.array(self.means)))
+        best: NDArray[np.int64] = order[np.argmin(found[:, order], axis=1)]
+        return best
+
+    def choose(self, x: Any) -> list[str]:
+        """The name of the algorithm to run on each instance."""
+        return [self.algorithms[i] for i in self.chosen(x)]
+
+    def save(self, path: str | Path) -> None:
+        """Store it as one safetensors file."""
+        meta = {
+            "kind": KIND, "selector": self.part.name, "options": self.part.settings(), "scenario": self.scenario,
+            "algorithms": list(self.algorithms), "features": list(self.features),
+            "cutoff": self.cutoff if np.isfinite(self.cutoff) else None, "means": list(self.means),
+            "schedule": [list(one) for one in self.schedule],
+        }  # fmt: skip
+        tensors = {name: torch.from_numpy(np.array(value)) for name, value in self.state.items()}
+        save_tensors(Path(path), tensors, meta)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """What `save` stored. RunError if there is no such file, CheckpointError if it is damaged or something else."""
+        tensors, meta = load_tensors(Path(path), KIND, _Meta)
+        with fitting_together(
+            f"The selector in {path} does not fit together", "Restore it from a copy, or fit it anew."
+        ):
+            part = selectors.part(meta["selector"], **meta["options"])
+            cutoff = np.inf if meta["cutoff"] is None else float(meta["cutoff"])
+            loaded = cls(
+                part, {name: value.numpy() for name, value in tensors.items()}, meta["scenario"],
+                tuple(meta["algorithms"]), tuple(meta["features"]), cutoff, tuple(meta["means"]),
+                tuple(Slice(*one) for one in meta["schedule"]),
+            )  # fmt: skip
+            width = loaded.scores(np.zeros((1, len(loaded.features)))).shape
+            if width != (1, len(loaded.algorithms)) or len(loaded.means) != len(loaded.algorithms):
+                raise CheckpointError(
+                    f"The selector in {path} scores {width[1]} algorithms, and {len(loaded.algorithms)} are named. "
+                    "Restore it from a copy."
+                )
+            if any(not 0 <= one.algorithm < len(loaded.algorithms) for one in loaded.schedule):
+                raise CheckpointError(f"The schedule in {path} names an algorithm that is not there. Fit it anew.")
+        return loaded
+
+
+def fit(part: Part[Selector] | str, scenario: Scenario, *, presolve: float = 0.0, seed: int = 0) -> Selection:
+    """A selector fitted to all instances of a scenario.
+
+    part: of `quickstudy.registry.selectors`, or its name. presolve: seconds of a schedule of presolvers, which is found
+    first; the selector then learns from what it leaves over, if that is anything. seed: of whatever is drawn. Raises
+    DataError where all features of all instances are missing and the selector needs them.
+
+    >>> scenario = Scenario.of([[0.0], [1.0]], [[1, 60], [60, 2]], cutoff=50, algorithms=("cdcl", "walk"))
+    >>> fit(selectors.part("neighbours", nearest=1), scenario).choose([[0.1], [0.9]])
+    ['cdcl', 'walk']
+    """
+    chosen = selectors.part(part) if isinstance(part, str) else part
+    if presolve > scenario.cutoff:
+        raise ConfigError(
+            f"Presolvers may run for {presolve:g} s, and runs are stopped after {scenario.cutoff:g} s. Give less."
+        )
+    if not selectors.traits(chosen.name).blind and scenario.blind.all():
+        raise DataError(
+            f"All features of all instances of {scenario.name} are missing, so that {chosen.name!r} cannot tell them "
+            "apart. Compute features, or take the selector 'single-best'."
+        )
+    schedule = presolvers(scenario, presolve)
+    left = np.ones(len(scenario.instances), dtype=bool)
+    for one in schedule:
+        left &= ~within(scenario, one)
+    hard = scenario.rows(left) if (scenario.finished[left]).any() and not scenario.blind[left].all() else scenario
+    state = chosen.build().fit(hard, seed)
+    means = hard.penalised().mean(axis=0)
+    return Selection(
+        chosen, state, scenario.name, scenario.algorithms, scenario.features, scenario.cutoff,
+        tuple(means.tolist()), schedule,
+    )  # fmt: skip
