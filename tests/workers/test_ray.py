@@ -47,7 +47,7 @@ def test_a_process_that_is_killed_is_replaced(
     workers: Workers, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     found = list(workers.outcomes(dies_once, [(f"job {n}", (n, tmp_path)) for n in range(4)]))
-    assert sorted(done.result for done in found if done.result is not None) == [0, 1, 2, 3]
+    assert sorted(done.result[0] for done in found if done.result) == [0, 1, 2, 3]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["0 0", "1 0", "1 1", "2 0", "3 0"]
     assert "job 1 failed" in caplog.text and "a new one takes its place" in caplog.text
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -24,6 +26,7 @@ def connected(workers: int) -> Iterator[None]:
     except ImportError as error:
         raise MissingExtra("ray", "cluster", "Computing on a cluster") from error
     mine = not ray.is_initialized()
+    before = signal.getsignal(signal.SIGTERM)  # for which Ray has a handler of its own
     if mine:
         try:
             ray.init(include_dashboard=False, logging_level=logging.WARNING)
@@ -43,3 +46,5 @@ def connected(workers: int) -> Iterator[None]:
     finally:
         if mine:
             ray.shutdown()
+            if before is not None and threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGTERM, before)
