@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 import quickstudy as qs
-from quickstudy.averaging import Interpolation, Supervised, greedy_soup, interpolation, mean, split, train_parts
+from quickstudy.averaging import Interpolation, Round, Supervised, greedy_soup, interpolation, mean, split, train_parts
 from quickstudy.episode import Examples, Params, leaves, task
 from quickstudy.inner import SGD, Adam
 from quickstudy.learners import Network
@@ -139,13 +139,15 @@ def backends() -> None:
     rows: dict[str, dict[str, float]] = {}
     last: dict[str, Params] = {}
     for backend in ("vmap", *get_args(Where)):
+        times = [time.perf_counter()]
+
+        def told(_: Round, times: list[float] = times) -> None:
+            times.append(time.perf_counter())
+
         with ExitStack() as stack:
-            times = [time.perf_counter()]
             crew = "vmap" if backend == "vmap" else stack.enter_context(Workers(backend, workers))
             times.append(time.perf_counter())
-            last[backend] = train_parts(
-                member, start, rounds=rounds, backend=crew, progress=lambda _: times.append(time.perf_counter())
-            ).params
+            last[backend] = train_parts(member, start, rounds=rounds, backend=crew, progress=told).params
         opening, first, *later = (after - before for before, after in pairwise(times))
         rows[backend] = {"opening": opening, "first round": first, "later rounds": median(later)}
         print(backend, rows[backend], flush=True)

@@ -169,15 +169,15 @@ def backends(found: dict[str, Any]) -> str:
     text = f"""## Backends
 
 {found["members"]} members, each a small MLP taking {found["steps"]} steps a round; {found["rounds"]} rounds, on
-{found["workers"]} workers that are kept from round to round. Opening is what connects to Ray, or begins it; the first
-round starts the processes.
+{found["workers"]} workers that are kept from round to round, each on one core. Opening is what connects to Ray, or
+begins it; the first round starts the processes. Other programs ran beside it.
 
 """
     loop = found["rows"]["loop"]["later rounds"]
     return text + table(
         ["backend", "opening, s", "first round, s", "a later round, s", "times faster than one after another",
          "largest difference of a parameter"],
-        [[name, f"{row['opening']:.2g}", f"{row['first round']:.3g}", f"{row['later rounds']:.3g}",
+        [[name, f"{row['opening']:.1f}", f"{row['first round']:.3g}", f"{row['later rounds']:.3g}",
           f"{loop / row['later rounds']:.2g}", f"{row['difference']:.0e}"] for name, row in found["rows"].items()],
     )  # fmt: skip
 

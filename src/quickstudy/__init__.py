@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         registry,
         targets,
         tasks,
+        workers,
     )
     from quickstudy.deploy.model import Model
     from quickstudy.engine import Engine
@@ -84,6 +85,7 @@ _PACKAGES = (
     "registry",
     "targets",
     "tasks",
+    "workers",
 )
 
 __all__ = [
@@ -120,6 +122,7 @@ __all__ = [
     "targets",
     "tasks",
     "train",
+    "workers",
 ]
 
 
