@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import pytest
 import torch
 from jobs import dies_once, sleeps
 
-from quickstudy.errors import MissingExtra
+from quickstudy.errors import ConfigError, MissingExtra
 from quickstudy.workers import Workers
 
 
@@ -29,6 +30,15 @@ def workers() -> Iterator[Workers]:
 
 def shown(x: torch.Tensor) -> tuple[float, int, int]:
     return float(x.sum()), os.getpid(), torch.get_num_threads()
+
+
+def test_a_cluster_that_does_not_answer_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ray")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and does not listen
+        monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{taken.getsockname()[1]}")
+        with pytest.raises(ConfigError, match=r"ConnectionRefusedError.*RAY_ADDRESS"):
+            Workers("ray", 2)
 
 
 def test_processes_are_kept_from_round_to_round_and_have_one_thread(workers: Workers) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +13,7 @@ from contextlib import contextmanager
 from quickstudy.errors import ConfigError, MissingExtra
 
 _log = logging.getLogger(__name__)
+_PATIENCE = 10.0  # seconds for a cluster to answer
 
 
 @contextmanager
@@ -29,6 +32,7 @@ def connected(workers: int) -> Iterator[None]:
     before = signal.getsignal(signal.SIGTERM)  # for which Ray has a handler of its own
     if mine:
         try:
+            _knock(os.environ.get("RAY_ADDRESS", ""))
             ray.init(include_dashboard=False, logging_level=logging.WARNING)
         except (RayError, OSError, RuntimeError, ValueError) as error:
             why = f"{type(error).__name__}: {str(error)[:300]}"
@@ -48,3 +52,10 @@ def connected(workers: int) -> Iterator[None]:
             ray.shutdown()
             if before is not None and threading.current_thread() is threading.main_thread():
                 signal.signal(signal.SIGTERM, before)
+
+
+def _knock(address: str) -> None:
+    """OSError where nobody listens at host:port, for which Ray would wait many minutes. Other addresses are Ray's."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), _PATIENCE).close()
