@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
+from itertools import pairwise
 from statistics import median
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
 
 import quickstudy as qs
-from quickstudy.averaging import Interpolation, Supervised, greedy_soup, interpolation, mean, split, train_parts
+from quickstudy.averaging import Interpolation, Round, Supervised, greedy_soup, interpolation, mean, split, train_parts
 from quickstudy.episode import Examples, Params, leaves, task
 from quickstudy.inner import SGD, Adam
 from quickstudy.learners import Network
@@ -18,6 +20,7 @@ from quickstudy.models import conv4, mlp
 from quickstudy.registry import formats, targets
 from quickstudy.spec import TaskSpec
 from quickstudy.tasks.classes import ClassSource
+from quickstudy.workers import Where, Workers
 from studies.common import interval, store
 
 SEED, CLASSES, EACH = 0, 20, 999
@@ -125,30 +128,34 @@ def soup() -> None:
 
 
 def backends() -> None:
-    """The same rounds by every backend: are the averages the same, and how fast is each? On all threads, in turn."""
+    """The same rounds by every backend: are the averages the same, and how fast is each, once it has started?"""
     drawn = torch.Generator().manual_seed(SEED)
     x, weight = torch.randn(6400, 20, generator=drawn), torch.randn(20, 5, generator=drawn)
     y, spec = (x @ weight).argmax(1), TaskSpec(formats.make("array", shape=(20,)), targets.make("classes", ways=5))
     network = Network(mlp(spec))
     start = network.init(drawn)
     member = Supervised(network, spec, SGD(lr=0.1), x, y, tuple(split(y, 32)), 1, 10, SEED)
-    rounds = 2
-    times: dict[str, list[float]] = {}
+    rounds, workers = 4, 2
+    rows: dict[str, dict[str, float]] = {}
     last: dict[str, Params] = {}
-    for _ in range(3):
-        for backend in ("vmap", "loop", "processes", "ray"):
-            began = time.perf_counter()
-            last[backend] = train_parts(member, start, rounds=rounds, backend=backend, workers=2).params
-            times.setdefault(backend, []).append(time.perf_counter() - began)
-            print(backend, times[backend], flush=True)
-    rows = {
-        name: {
-            "seconds a round": median(found) / rounds, "first": found[0] / rounds,
-            "difference": max(float((last[name][k] - last["loop"][k]).abs().max()) for k in start),
-        }
-        for name, found in times.items()
-    }  # fmt: skip
-    store("backends", {"members": 32, "steps": 20, "rounds": rounds, "seed": SEED, "rows": rows})
+    for backend in ("vmap", *get_args(Where)):
+        times = [time.perf_counter()]
+
+        def told(_: Round, times: list[float] = times) -> None:
+            times.append(time.perf_counter())
+
+        with ExitStack() as stack:
+            crew = "vmap" if backend == "vmap" else stack.enter_context(Workers(backend, workers))
+            times.append(time.perf_counter())
+            last[backend] = train_parts(member, start, rounds=rounds, backend=crew, progress=told).params
+        opening, first, *later = (after - before for before, after in pairwise(times))
+        rows[backend] = {"opening": opening, "first round": first, "later rounds": median(later)}
+        print(backend, rows[backend], flush=True)
+    for name, row in rows.items():
+        row["difference"] = max(float((last[name][k] - last["loop"][k]).abs().max()) for k in start)
+    store("backends", {
+        "members": 32, "steps": 20, "rounds": rounds, "workers": workers, "seed": SEED, "rows": rows,
+    })  # fmt: skip
 
 
 def domains() -> None:

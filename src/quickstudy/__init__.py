@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         select,
         targets,
         tasks,
+        workers,
     )
     from quickstudy.deploy.model import Model
     from quickstudy.engine import Engine
@@ -86,6 +87,7 @@ _PACKAGES = (
     "select",
     "targets",
     "tasks",
+    "workers",
 )
 
 __all__ = [
@@ -123,6 +125,7 @@ __all__ = [
     "targets",
     "tasks",
     "train",
+    "workers",
 ]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,10 +15,11 @@ from torch import Tensor
 
 from quickstudy.averaging import Member, Supervised, split, train_parts
 from quickstudy.episode import Params
-from quickstudy.errors import ConfigError, DataError, MissingExtra, ModelError, TrainingError
+from quickstudy.errors import ConfigError, DataError, ModelError, TrainingError
 from quickstudy.inner import SGD, Adam, Rule
 from quickstudy.learners import Network
 from quickstudy.models import mlp
+from quickstudy.workers import Workers
 
 SPEC = classes((6,), 3)
 
@@ -202,18 +202,11 @@ def test_batch_statistics_are_refused() -> None:
         Supervised(Network(module), SPEC, SGD(lr=0.1), *data(), parts=(torch.arange(60),))
 
 
-def test_ray_gives_what_the_loop_gives() -> None:
-    pytest.importorskip("ray")
+def test_workers_that_are_given_are_kept_and_give_the_same() -> None:
     made, params = member(split(data()[1], 3), epochs=2)
-    same(
-        train_parts(made, params, rounds=1, backend="ray", workers=2).params,
-        train_parts(made, params, rounds=1, backend="loop").params,
-    )
-
-
-def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "ray", None)
-    monkeypatch.setitem(sys.modules, "ray.exceptions", None)
-    made, params = member(split(data()[1], 3))
-    with pytest.raises(MissingExtra, match=r"quickstudy\[cluster\]"):
-        train_parts(made, params, rounds=1, backend="ray")
+    here = train_parts(made, params, rounds=2, backend="loop").params
+    with Workers("threads", 2) as workers:
+        for _ in range(2):
+            same(train_parts(made, params, rounds=2, backend=workers).params, here)
+        with pytest.raises(ConfigError, match="2 workers already, found workers=3"):
+            train_parts(made, params, rounds=1, backend=workers, workers=3)

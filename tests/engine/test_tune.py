@@ -161,3 +161,17 @@ def test_one_core_is_kept_where_it_is_faster_and_shares_what_is_compiled(monkeyp
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(threads)
+
+
+def test_threads_of_a_loop_use_one_core_each() -> None:
+    learner, params, batch = problem()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        engine = Engine(learner, CPU).planned(Plan("loop", workers=2))
+        engine.gradients(params, batch)
+        torch.set_num_threads(2)
+        seen = [engine._threads.submit(torch.get_num_threads).result() for _ in range(4)]
+        assert seen == [1, 1, 1, 1] and torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)

@@ -138,7 +138,7 @@ def test_a_worker_that_dies_is_said_and_replaced(tmp_path: Path) -> None:
 def test_workers_end_with_the_environment(tmp_path: Path) -> None:
     env = line(tmp_path, workers=1)
     env.reset(env.task("train", keys(1)), keys(1))
-    process = env.pool.groups[0]._process  # type: ignore[attr-defined]
+    process = env.pool.groups[0]._child._process  # type: ignore[attr-defined]
     assert process.poll() is None
     del env
     assert process.wait(10) == 0

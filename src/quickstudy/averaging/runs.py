@@ -12,7 +12,7 @@ import torch
 from quickstudy import registry
 from quickstudy.averaging.episodic import Episodic
 from quickstudy.averaging.means import Weights, finite, for_each, mean, strangers
-from quickstudy.averaging.rounds import Round, Workers, train_parts
+from quickstudy.averaging.rounds import Backend, Round, train_parts
 from quickstudy.averaging.soup import Interpolation, greedy_soup, interpolation
 from quickstudy.episode import Params
 from quickstudy.errors import ConfigError, unknown_name
@@ -25,6 +25,7 @@ from quickstudy.tasks.classes import ClassSource
 from quickstudy.tasks.transformed import Transformed
 from quickstudy.training.build import Parts, build, calibrated, initial_params
 from quickstudy.training.config import RunConfig
+from quickstudy.workers import Workers
 
 How = Literal["greedy", "mean"]
 """'greedy': a soup, never worse on validation tasks than its best member. 'mean': of all, uniform or weighted."""
@@ -107,7 +108,7 @@ def train_on_parts(
     parts: int = 10,
     fraction: float = 1.0,
     outer_lr: float = 1.0,
-    backend: Workers = "processes",
+    backend: Backend | Workers = "processes",
     workers: int | None = None,
     progress: Callable[[Round], None] | None = None,
 ) -> Run:

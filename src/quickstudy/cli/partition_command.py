@@ -8,7 +8,7 @@ from pathlib import Path
 
 import tyro
 
-from quickstudy.averaging.rounds import Round, Workers
+from quickstudy.averaging.rounds import Backend, Round
 from quickstudy.averaging.runs import Divide, train_on_parts
 from quickstudy.cli.parse import next_line, parse
 from quickstudy.cli.settings import load_recipe
@@ -36,10 +36,10 @@ class Partition:
     """Share of the parts that train in each round."""
     outer_lr: float = 1.0
     """How far to move towards the average."""
-    backend: Workers = "processes"
-    """Where members train: one after another, in processes of this machine, or on a Ray cluster."""
+    backend: Backend = "processes"
+    """Where members train: one after another, on threads or in processes of this machine, or on a Ray cluster."""
     workers: int | None = None
-    """Processes at once; as many as cores if not given."""
+    """Members at once; as many as cores if not given."""
     device: str = "cpu"
     """Where members compute."""
 

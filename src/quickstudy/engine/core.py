@@ -26,6 +26,7 @@ from quickstudy.learners.base import IterativeLearner
 from quickstudy.learners.chance import chances
 from quickstudy.metagrads import Metagrad, Recompute, Runner, Unrolled, metagrad
 from quickstudy.tasks.base import Source
+from quickstudy.workers.threads import single_threads
 
 if TYPE_CHECKING:
     from quickstudy.engine.distribute import Group
@@ -214,13 +215,7 @@ class Engine:
 
     @cached_property
     def _threads(self) -> ThreadPoolExecutor:
-        before = torch.get_num_threads()
-        pool = ThreadPoolExecutor(self.plan.workers, "quickstudy", initializer=torch.set_num_threads, initargs=(1,))
-        try:
-            list(pool.map(lambda _: None, range(self.plan.workers)))
-        finally:
-            torch.set_num_threads(before)  # which new threads of the process begin with; each has its own besides
-        return pool
+        return single_threads(self.plan.workers)
 
     def _unit(self, params: Params, episodes: Episode, keys: Tensor | None, count: int) -> Gradients:
         """What runs, and is compiled, as one: all tasks of `count`, or one of them."""

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 import traceback
 from collections.abc import Sequence
-from multiprocessing.connection import Connection, Pipe
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from quickstudy.errors import ConfigError, DataError, ProcessLost, QuickstudyError
+from quickstudy.errors import DataError, QuickstudyError
 from quickstudy.simulators.families import gymnasium, require_for
 from quickstudy.simulators.making import Maker
 from quickstudy.simulators.simulator import Simulator
 from quickstudy.simulators.spaces import Floats
+from quickstudy.workers.child import Child, end_of
 
-_PATIENCE = 5.0  # seconds for a worker that was told to end
 _PROGRAM = "import sys; from quickstudy.simulators.workers import work; work(int(sys.argv[1]))"
 
 
@@ -100,74 +95,38 @@ class Here:
 
 
 class Elsewhere:
-    """A group in a process of its own. It is a new Python, not a copy of this process: copies of one that has threads,
-    as PyTorch does, may wait for each other without end. It ends when this one does."""
+    """A group in a process of its own."""
 
     def __init__(self, maker: Maker, horizon: int) -> None:
         import cloudpickle
 
-        if os.name != "posix":
-            raise ConfigError("Simulators run in processes of their own on Linux and macOS alone. Give workers=0.")
-        self._maker = maker
-        self._pipe, theirs = Pipe()
-        path = os.pathsep.join(place or os.getcwd() for place in sys.path)
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", _PROGRAM, str(theirs.fileno())],
-                pass_fds=(theirs.fileno(),),
-                env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
-            )
+        remedy = "Give fewer workers or tasks. If the simulator itself crashes, workers=0 shows where."
+        self._child = Child(_PROGRAM, f"simulators of {maker.id}", remedy)
         spec = None if maker.file else maker.spec()
-        self._send(cloudpickle.dumps((maker, horizon, spec)))  # functions of __main__ by value, which pickle cannot
+        self._child.send(cloudpickle.dumps((maker, horizon, spec)))  # __main__'s functions by value, as pickle cannot
 
     @property
     def pid(self) -> int:
-        return self._process.pid
+        return self._child.pid
 
     def ask(self, request: Request) -> None:
-        self._send(request)
-
-    def _send(self, what: Any) -> None:
-        try:
-            self._pipe.send(what)
-        except OSError as error:
-            raise self._lost() from error
+        self._child.send(request)
 
     def answer(self) -> Found:
-        try:
-            found = self._pipe.recv()
-        except (EOFError, OSError) as error:
-            raise self._lost() from error
+        found = self._child.receive()
         if isinstance(found, str):
             raise DataError(found)
         return found  # type: ignore[no-any-return]
 
-    def _lost(self) -> ProcessLost:
-        try:
-            code: Any = self._process.wait(_PATIENCE)
-        except subprocess.TimeoutExpired:
-            code = "none yet"
-        why = f"signal {-code}, {signal.Signals(-code).name}" if isinstance(code, int) and code < 0 else f"exit {code}"
-        return ProcessLost(
-            f"A process with simulators of {self._maker.id} is gone ({why}). SIGKILL mostly means that memory ran out: "
-            "give fewer workers or tasks. If the simulator itself crashes, workers=0 shows where."
-        )
-
     def close(self) -> None:
-        self._pipe.close()
-        try:
-            self._process.wait(_PATIENCE)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        self._child.close()
 
 
 def work(descriptor: int) -> None:
     """What a worker does until the other end of its pipe is closed. An error is sent back in words."""
     import cloudpickle
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it goes to the process that waits for us, and that ends us
-    pipe = Connection(descriptor)
+    pipe = end_of(descriptor)
     try:
         maker, horizon, spec = cloudpickle.loads(pipe.recv())
         if spec is not None and spec.id not in gymnasium().registry:
