@@ -41,9 +41,11 @@ def wait_for(there: Any, seconds: float = 20) -> None:
 
 
 def gone(pid: int) -> bool:
-    """Whether a process is no more, or is a zombie that its parent has yet to read."""
+    """Whether a process is no more, or is a zombie, with all its threads, that its parent has yet to read."""
+    place = Path(f"/proc/{pid}")
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+        ended = place.joinpath("stat").read_text().rpartition(")")[2].split()[0] == "Z"
+        return ended and len([*place.joinpath("task").iterdir()]) == 1
     except FileNotFoundError:
         return True
 
