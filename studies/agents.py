@@ -136,6 +136,7 @@ def from_scratch(run: qs.Run, _: int) -> Figures:
                 run.config, name="scratch", learner=learners.part("ppo", unit=run.learner.unit, discount=0.97),
                 meta_batch=lanes, shots=trial, queries=trial, iterations=times // lanes, lr=3e-3, reuse=10, parts=1,
                 model=models.part("mlp", width=64), validate_every=10**6, checkpoint_every=10**6,
+                validation_episodes=2,
             )  # fmt: skip
             with TemporaryDirectory() as place:
                 alone = qs.train(config, source=own, out=Path(place, "run"), quiet=True)
