@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -15,11 +15,12 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from quickstudy import rng
 from quickstudy.engine.compile import Captured
+from quickstudy.engine.distribute import Group
 from quickstudy.engine.plan import Plan
 from quickstudy.engine.precision import Precision, autocast, tensor_cores
 from quickstudy.engine.shared import Shared
 from quickstudy.engine.substitutes import Substitutes
-from quickstudy.engine.vectorize import Vectorize, over_tasks, resolve, tasks_of
+from quickstudy.engine.vectorize import Gradients, Vectorize, over_tasks, resolve, tasks_of
 from quickstudy.episode import Episode, Params, task
 from quickstudy.learners import Learner
 from quickstudy.learners.base import IterativeLearner
@@ -28,10 +29,6 @@ from quickstudy.metagrads import Metagrad, Recompute, Runner, Unrolled, metagrad
 from quickstudy.tasks.base import Source
 from quickstudy.workers.threads import single_threads
 
-if TYPE_CHECKING:
-    from quickstudy.engine.distribute import Group
-
-Gradients = tuple[Params, Tensor, Tensor]
 _DRAWS = 1  # what networks draw is not what estimators draw
 _MATH_ATTENTION = Shared(lambda: sdpa_kernel(SDPBackend.MATH))
 

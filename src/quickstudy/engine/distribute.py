@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from quickstudy.engine.core import Gradients
+from quickstudy.engine.vectorize import Gradients
 from quickstudy.episode import Params
 from quickstudy.errors import ConfigError, ProcessLost, QuickstudyError, TrainingError
 

@@ -13,9 +13,9 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from quickstudy.engine.compile import CompileError
-from quickstudy.engine.core import Engine, Gradients
+from quickstudy.engine.core import Engine
 from quickstudy.engine.plan import Plan
-from quickstudy.engine.vectorize import convolves
+from quickstudy.engine.vectorize import Gradients, convolves
 from quickstudy.episode import Episode, Params, map_episode
 from quickstudy.learners.base import IterativeLearner
 from quickstudy.metagrads import Recompute, Unrolled

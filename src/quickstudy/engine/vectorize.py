@@ -8,11 +8,13 @@ from typing import Literal, TypeVar
 import torch
 from torch import Tensor, nn
 
-from quickstudy.episode import Episode, task
+from quickstudy.episode import Episode, Params, task
 from quickstudy.learners import Learner, Network
 from quickstudy.learners.copies import is_foreign
 from quickstudy.learners.probe import vmaps, vmaps_learning
 
+Gradients = tuple[Params, Tensor, Tensor]
+"""The meta-gradient of some tasks, and the loss and the metric of each (T,)."""
 Vectorize = Literal["auto", "vmap", "loop"]
 T = TypeVar("T", bound=tuple[Tensor, ...])
 

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from quickstudy import rng
 from quickstudy.engine import Engine, Tuner, trains_on
-from quickstudy.engine.core import Gradients
 from quickstudy.engine.distribute import Group
 from quickstudy.engine.kept import on_features
+from quickstudy.engine.vectorize import Gradients
 from quickstudy.episode import Episode, Params, map_episode
 from quickstudy.errors import QuickstudyError, RunError, TrainingError
 from quickstudy.evaluation.evaluate import evaluate
