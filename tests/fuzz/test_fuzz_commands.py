@@ -39,6 +39,7 @@ OPTIONS = {
     "predict": ["--out", "--steps", "--task", "--broken", "--device"],
     "memory": ["--run", "--out", "--support", "--nearest", "--task", "--merge", "--dry", "--last", "--split"],
     "average": ["--out", "--how", "--weights"], "partition": ["--out", "--divide"], "report": ["--device"],
+    "select": ["--selectors", "--options", "--keep", "--rows", "--out", "--steps", "--seed"],
     "reproduce": ["--run", "--out"], "list": ["--plain"], "demo": ["-h"],
 }  # fmt: skip
 BASES = [

@@ -1,6 +1,15 @@
 """Recipes: plain functions that return a whole run, with every number needed to repeat what we publish."""
 
-from quickstudy.recipes.agents import rl_bandit, rl_gridworld, rl_mdp, rl_point_maml
+from quickstudy.recipes.agents import (
+    rl_arcade_rl2,
+    rl_bandit,
+    rl_cheetah_rl2,
+    rl_gridworld,
+    rl_highway_rl2,
+    rl_mdp,
+    rl_point_maml,
+    rl_reacher_rl2,
+)
 from quickstudy.recipes.demo import demo, demo_glyphs
 from quickstudy.recipes.omniglot import (
     omniglot_lake,
@@ -44,10 +53,14 @@ __all__ = [
     "omniglot_mann",
     "omniglot_protonet",
     "photos",
+    "rl_arcade_rl2",
     "rl_bandit",
+    "rl_cheetah_rl2",
     "rl_gridworld",
+    "rl_highway_rl2",
     "rl_mdp",
     "rl_point_maml",
+    "rl_reacher_rl2",
     "rows",
     "rows_numbers",
     "sinusoid_incontext",

@@ -53,14 +53,14 @@ def rl_mdp() -> RunConfig:
 
 
 @recipes.register("rl-highway-rl2")
-def rl_highway() -> RunConfig:
+def rl_highway_rl2() -> RunConfig:
     """RL² on highways whose traffic, and what pays, have to be found out: three episodes of 40 seconds."""
     tasks = sources.part("highway")
     return _remembering("rl-highway-rl2", tasks, episodes=3, unit=20.0, horizon=0.95, meta_batch=512)
 
 
 @recipes.register("rl-arcade-rl2")
-def rl_arcade() -> RunConfig:
+def rl_arcade_rl2() -> RunConfig:
     """RL² on five games whose rules have to be found out: two episodes of 100 steps."""
     tasks = sources.part("arcade")
     model = models.part("mlp", width=128, depth=1)
@@ -68,7 +68,7 @@ def rl_arcade() -> RunConfig:
 
 
 @recipes.register("rl-cheetah-rl2")
-def rl_cheetah() -> RunConfig:
+def rl_cheetah_rl2() -> RunConfig:
     """RL² on HalfCheetah that is to run forwards or backwards: two episodes of 200 steps (Finn et al. 2017)."""
     tasks = sources.part("gym", id="cheetah-dir", past=True)
     often: dict[str, Any] = {"meta_batch": 32, "reuse": 6, "parts": 8, "lr": 2e-3, "iterations": 200}
@@ -76,7 +76,7 @@ def rl_cheetah() -> RunConfig:
 
 
 @recipes.register("rl-reacher-rl2")
-def rl_reacher() -> RunConfig:
+def rl_reacher_rl2() -> RunConfig:
     """RL² on a robot arm that must find a goal it is not shown: two episodes of 50 steps."""
     tasks = sources.part("gym", id="reacher", past=True)
     often: dict[str, Any] = {"meta_batch": 128, "reuse": 4, "parts": 8, "lr": 3e-3, "iterations": 200}
