@@ -206,9 +206,10 @@ def test_without_cloudpickle_the_extra_is_named(monkeypatch: pytest.MonkeyPatch)
 def test_no_worker_outlives_a_process_that_is_ended(how: signal.Signals, tmp_path: Path) -> None:
     """By Ctrl-C, which a terminal sends to all processes, and by what nothing can be done against."""
     program = textwrap.dedent(f"""
-        import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})
+        import signal, sys; sys.path.insert(0, {str(Path(__file__).parent)!r})
         from pathlib import Path
         from jobs import sleeps
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background job ignores
         from quickstudy.workers import Workers
         place = Path(sys.argv[1])
         with Workers("processes", 2) as workers:
