@@ -27,7 +27,7 @@ from quickstudy.rl.agents.recurrent import RecurrentAgent
 from quickstudy.rl.source import EnvironmentSource
 from quickstudy.storage.json import read_json, write_json
 from quickstudy.storage.provenance import commit, machine
-from studies.common import store
+from studies.common import interval, store
 
 SEEDS, STEPS = (0, 1, 2), 5
 KEPT = Path("runs/agents")
@@ -103,8 +103,8 @@ def in_pairs(run: qs.Run, source: EnvironmentSource, episodes: int, whole: bool 
 
 
 def _columns(values: np.ndarray) -> dict[str, dict[str, float]]:
-    each = {f"return in episode {i + 1}": _interval(values[:, i]) for i in range(values.shape[1])}
-    return {"return": _interval(values.mean(1)), **each}
+    each = {f"return in episode {i + 1}": interval(values[:, i].tolist()) for i in range(values.shape[1])}
+    return {"return": interval(values.mean(1).tolist()), **each}
 
 
 def descending(run: qs.Run, episodes: int) -> Figures:
@@ -147,11 +147,6 @@ def from_scratch(run: qs.Run, _: int) -> Figures:
             found[f"{times} x"].append(result.mean)
     each = {name: Estimate.of_draws(torch.tensor(values)) for name, values in found.items()}  # few: Student's interval
     return {"from scratch": {n: {"mean": e.mean, "ci95": e.ci95, "count": SCRATCH} for n, e in each.items()}}
-
-
-def _interval(values: np.ndarray) -> dict[str, float]:
-    ci95 = 1.96 * float(np.std(values, ddof=1)) / len(values) ** 0.5
-    return {"mean": float(np.mean(values)), "ci95": ci95, "count": len(values)}
 
 
 def _bandit(arms: int, pulls: int, **more: Any) -> dict[str, Any]:

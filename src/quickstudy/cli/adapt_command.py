@@ -101,9 +101,10 @@ def run(argv: Sequence[str]) -> int:
 
 def _environment(argv: Sequence[str]) -> tuple[Part[Any] | None, list[str]]:
     """The task source that --environment names, and the other arguments. An id or a file is one of Gymnasium."""
-    name, rest = taken("--environment", argv)
-    if name is None:
+    names, rest = taken("--environment", argv)
+    if not names:
         return None, rest
+    name = names[-1]
     return sources.part(name) if name in sources else sources.part("gym", id=name, alone=True), rest
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from torch import nn
 
+from quickstudy.cli.settings import taken
 from quickstudy.errors import ConfigError
 from quickstudy.files import require_regular
 from quickstudy.modules import executed
@@ -28,19 +29,7 @@ _names: ContextVar[tuple[str, ...]] = ContextVar("names", default=())
 
 def split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     """The files and modules that --import names, and the other arguments."""
-    names, rest, left = [], [], list(arguments)
-    while left:
-        argument = left.pop(0)
-        flag, equals, value = argument.partition("=")
-        if flag != FLAG:
-            rest.append(argument)
-            continue
-        if not equals:
-            if not left:
-                raise ConfigError(f"{FLAG} needs a Python file after it, or the name of an installed module.")
-            value = left.pop(0)
-        names.append(value)
-    return names, rest
+    return taken(FLAG, arguments, "a Python file after it, or the name of an installed module")
 
 
 @contextmanager

@@ -118,9 +118,9 @@ def with_part(kind: type, name: str, part: Part[Any]) -> type:
     return made
 
 
-def taken(flag: str, argv: Sequence[str]) -> tuple[str | None, list[str]]:
-    """The last value of an option, None where it is not given, and the other arguments."""
-    value, rest, left = None, [], list(argv)
+def taken(flag: str, argv: Sequence[str], needs: str = "a value after it") -> tuple[list[str], list[str]]:
+    """The values that an option is given, and the other arguments. needs: what is said where one lacks."""
+    values, rest, left = [], [], list(argv)
     while left:
         argument = left.pop(0)
         name, equals, after = argument.partition("=")
@@ -128,9 +128,9 @@ def taken(flag: str, argv: Sequence[str]) -> tuple[str | None, list[str]]:
             rest.append(argument)
             continue
         if not equals and not left:
-            raise ConfigError(f"{flag} needs a value after it.")
-        value = after if equals else left.pop(0)
-    return value, rest
+            raise ConfigError(f"{flag} needs {needs}.")
+        values.append(after if equals else left.pop(0))
+    return values, rest
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any, Literal
@@ -161,11 +161,12 @@ class Engine:
     ) -> Episode:
         """The episodes `indices` (T,) of a source, as the estimator needs them of a learner with φ for `gradients` with
         the same keys. group: of processes that all ask for their shares now; what one of them meets, all raise."""
-        with group.together("collecting") if group else nullcontext():
+        group = group or Group()
+        with group.together("collecting"):
             episodes = self.estimator.collected(self.learner, params, source, split, indices, keys)
         if self.estimator.plays(self.learner):
             return episodes
-        return self.learner.levelled(episodes, partial(group.sum, where="collecting") if group else lambda own: own)
+        return self.learner.levelled(episodes, partial(group.sum, where="collecting"))
 
     @property
     def whole(self) -> bool:

@@ -21,7 +21,7 @@ def theirs(environment: Environment, what: str) -> Iterator[None]:
         yield
     except QuickstudyError:
         raise
-    except Exception as error:
+    except Exception as error:  # whatever the code of others raises
         if lacks_memory(error):
             raise
         place = traceback.extract_tb(error.__traceback__)[-1]

@@ -101,11 +101,8 @@ class EnvironmentSource(MadeUpSource):
         if self.agent is None:
             return {}
         blank = self.agent.blank()
-        without = {} if blank is self.agent else {self.agent.forgets: replace(self, agent=blank)}
-        return {
-            **without,
-            self.spec.target.guess: replace(self, agent=None, params=None),
-        }
+        without: dict[str, Source] = {} if blank is self.agent else {self.agent.forgets: replace(self, agent=blank)}
+        return without | {self.spec.target.guess: replace(self, agent=None, params=None)}
 
     def computed(self) -> dict[str, float]:
         best = {"the best that forgets each episode": self.environment.optimum(1)}

@@ -138,7 +138,7 @@ def work(descriptor: int) -> None:
             try:
                 group.ask(request)
                 found: Any = group.answer()
-            except Exception as error:
+            except Exception as error:  # whatever the code of others raises
                 found = _told(maker, error)
             pipe.send(found)
     except (EOFError, BrokenPipeError, ConnectionResetError):

@@ -22,7 +22,7 @@ def answered(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Answer
     """What comes of `function(*arguments)`. A failure is an answer too: it must not end the calls beside it."""
     try:
         return Answer(function(*arguments))
-    except Exception as error:
+    except Exception as error:  # whatever the caller's function raises
         return Answer(None, _told(error))
 
 

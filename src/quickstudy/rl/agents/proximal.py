@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from quickstudy.episode import Episode, Examples, Features, Params, State, map_features
+from quickstudy.episode import Episode, Examples, Features, Params, State
 from quickstudy.learners.network import Network
 from quickstudy.registry import learners
 from quickstudy.rl.agents.base import Agent, clipped_loss, gathered
+from quickstudy.rl.agents.support import nothing_of
 from quickstudy.rl.play import Memory, Stage
 from quickstudy.spec import TaskSpec
 from quickstudy.tasks.base import Sampling
@@ -51,11 +52,7 @@ class ProximalAgent(Agent):
 
     def collected(self, params: Params, stage: Stage, sampling: Sampling) -> Episode:
         whole = self._whole(params, stage, sampling.queries)
-        nothing = Examples(
-            map_features(lambda t: torch.zeros_like(t[:, :1]), whole.x), torch.zeros_like(whole.y[:, :1]),
-            torch.zeros_like(whole.mask[:, :1]),
-        )  # fmt: skip
-        return Episode(nothing, whole)
+        return Episode(nothing_of(whole), whole)
 
     def judge(self, params: Params, state: State, query: Examples) -> tuple[Tensor, Tensor]:
         target, prediction = self.actions, self.predict(params, state, query.x)
