@@ -13,7 +13,7 @@ import quickstudy
 
 ROOT = Path(quickstudy.__file__).parent
 ORDER = (
-    {"errors", "gaps", "hints", "packages", "version"},
+    {"errors", "gaps", "hints", "packages", "space", "version"},
     {"episode", "rng", "files", "hub", "modules", "options", "registry", "cells", "terminal"},
     {"entries", "masked"},
     {"storage", "workers"},

@@ -17,6 +17,7 @@ from typing import Any, Generic, NamedTuple, TypeVar, get_type_hints
 from quickstudy.errors import ConfigError, unknown_name
 from quickstudy.hints import misfit
 from quickstudy.hub import local, on_hub
+from quickstudy.space import Choice, Range, Space, Values
 
 F = TypeVar("F", bound=Callable[..., Any])
 R = TypeVar("R")
@@ -222,7 +223,10 @@ class Registry(Mapping[str, Callable[..., R]], Generic[R, T]):
 
 @dataclass(frozen=True)
 class Part(Generic[R]):
-    """A registered constructor and the options it is called with; equal parts build equal things."""
+    """A registered constructor and the options it is called with; equal parts build equal things.
+
+    An option may be a `Range` or a `Choice`: the part is then a space, and `at` is one of its points.
+    """
 
     registry: Registry[R, Any] = field(repr=False)
     name: str
@@ -234,8 +238,9 @@ class Part(Generic[R]):
             if option not in known:
                 raise unknown_name(f"option of the {self.registry.kind} {self.name!r}", option, known)
             what = f"The option {option!r} of the {self.registry.kind} {self.name!r}"
-            if wrong := misfit(value, known[option].annotation, what):
-                raise ConfigError(f"{wrong}. Correct it.")
+            for one in value.ends if isinstance(value, Range | Choice) else (value,):
+                if wrong := misfit(one, known[option].annotation, what):
+                    raise ConfigError(f"{wrong}. Correct it.")
 
     def parameters(self) -> dict[str, inspect.Parameter]:
         """The keyword-only parameters of the constructor: the options that a user may set."""
@@ -249,6 +254,16 @@ class Part(Generic[R]):
         """
         known = {n: self.options.get(n, p.default) for n, p in self.parameters().items()}
         return {n: value for n, value in known.items() if value is not inspect.Parameter.empty}
+
+    @property
+    def space(self) -> Space:
+        """The options that are open."""
+        return Space({n: v for n, v in self.options.items() if isinstance(v, Range | Choice)})
+
+    def at(self, values: Values) -> Part[R]:
+        """The part with a value for each option that is open; ConfigError for others."""
+        self.space.check(values)
+        return replace(self, options=self.options | values)
 
     def drawn(self) -> Part[R]:
         """The part without weights from elsewhere: what it makes has the same shapes."""
@@ -276,6 +291,10 @@ class Part(Generic[R]):
         missing = [n for n, p in self.parameters().items() if p.default is p.empty and n not in self.options]
         if missing:
             raise ConfigError(f"The {self.registry.kind} {self.name!r} needs the option {missing[0]!r}. Give it.")
+        if open_ := self.space.names:
+            raise ConfigError(
+                f"The {self.registry.kind} {self.name!r} leaves {', '.join(open_)} open. Choose values by `at`."
+            )
 
     def build(self, *arguments: Any) -> R:
         """What it makes; ConfigError where an option is missing."""

@@ -1,0 +1,249 @@
+"""What may be chosen: a range of numbers or one of several values for an option, and spaces of such options.
+
+Searches see a space through columns of numbers between 0 and 1, whatever its options are.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quickstudy.errors import ConfigError, DataError, unknown_name
+
+Array = NDArray[np.float64]
+Values = dict[str, Any]
+"""One point of a space: a value for each option."""
+
+
+def _same(one: Any, other: Any) -> bool:
+    """True is not 1 here."""
+    return bool(one == other) and isinstance(one, bool) == isinstance(other, bool)
+
+
+@dataclass(frozen=True)
+class Range:
+    """Numbers from low to high, both included; whole ones where both are whole.
+
+    log: equal ratios are equally far apart, which suits rates and sizes.
+
+    >>> Range(1e-4, 1e-1, log=True).at(1 / 3)
+    0.001
+    """
+
+    low: float
+    high: float
+    log: bool = False
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low <= self.high):
+            raise ConfigError(f"A range from {self.low} to {self.high} holds no number. Give finite ends in order.")
+        if self.log and self.low <= 0:
+            raise ConfigError(f"A range from {self.low} cannot be logarithmic. Start above 0, or leave `log` out.")
+
+    @property
+    def whole(self) -> bool:
+        return isinstance(self.low, int) and isinstance(self.high, int)
+
+    @property
+    def columns(self) -> int:
+        return 1
+
+    @property
+    def ends(self) -> tuple[Any, ...]:
+        """Values that must be allowed for all of them to be."""
+        return self.low, self.high
+
+    @property
+    def count(self) -> float:
+        return self.high - self.low + 1 if self.whole else 1 if self.low == self.high else math.inf
+
+    def at(self, place: float) -> float | int:
+        """The number at `place`, 0 for the lowest and 1 for the highest."""
+        low, high = (math.log(self.low), math.log(self.high)) if self.log else (self.low, self.high)
+        value = low + min(max(place, 0.0), 1.0) * (high - low)
+        value = math.exp(value) if self.log else value
+        if self.whole:
+            return int(min(max(round(value), self.low), self.high))
+        return float(min(max(float(f"{value:.12g}"), self.low), self.high))
+
+    def encode(self, value: Any) -> tuple[float, ...]:
+        """Where the value lies, between 0 and 1; 0 in a range of one number."""
+        low, high, v = (math.log(x) for x in (self.low, self.high, value)) if self.log else (self.low, self.high, value)
+        return ((v - low) / (high - low) if high > low else 0.0,)
+
+    def holds(self, value: Any) -> bool:
+        number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+        return number and self.low <= value <= self.high and (not self.whole or float(value).is_integer())
+
+    def draw(self, rng: np.random.Generator) -> float | int:
+        """Whole numbers are equally likely where the range is not logarithmic."""
+        if self.whole and not self.log:
+            return int(rng.integers(int(self.low), int(self.high) + 1))
+        return self.at(rng.random())
+
+    def near(self, value: Any, rng: np.random.Generator) -> float | int:
+        """Another number, a tenth of the range away as a rule; the same one if there is no other."""
+        for _ in range(100):
+            step = self.at(self.encode(value)[0] + 0.1 * rng.standard_normal())
+            if step != value:
+                return step
+        others = [n for n in (value - 1, value + 1) if self.whole and self.holds(n)]
+        return int(others[int(rng.integers(len(others)))]) if others else value
+
+    def all(self) -> list[Any]:
+        return list(range(int(self.low), int(self.high) + 1)) if self.whole else [self.low]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"range": [self.low, self.high], "log": self.log}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of several values: texts, numbers, flags; no order is known of them.
+
+    >>> Choice("sgd", "adam").encode("adam")
+    (0.0, 1.0)
+    """
+
+    values: tuple[Any, ...]
+
+    def __init__(self, *values: Any) -> None:
+        if not values:
+            raise ConfigError("A choice among no values. Name some.")
+        if any(_same(a, b) for i, a in enumerate(values) for b in values[:i]):
+            raise ConfigError(f"A choice names a value twice: {values}. Name each once.")
+        object.__setattr__(self, "values", values)
+
+    @property
+    def columns(self) -> int:
+        return len(self.values)
+
+    @property
+    def ends(self) -> tuple[Any, ...]:
+        return self.values
+
+    @property
+    def count(self) -> float:
+        return len(self.values)
+
+    def _index(self, value: Any) -> int:
+        return next(i for i, one in enumerate(self.values) if _same(one, value))
+
+    def encode(self, value: Any) -> tuple[float, ...]:
+        """1 at the value's place and 0 elsewhere."""
+        index = self._index(value)
+        return tuple(float(i == index) for i in range(len(self.values)))
+
+    def holds(self, value: Any) -> bool:
+        return any(_same(one, value) for one in self.values)
+
+    def draw(self, rng: np.random.Generator) -> Any:
+        return self.values[int(rng.integers(len(self.values)))]
+
+    def near(self, value: Any, rng: np.random.Generator) -> Any:
+        others = [one for i, one in enumerate(self.values) if i != self._index(value)]
+        return others[int(rng.integers(len(others)))] if others else value
+
+    def all(self) -> list[Any]:
+        return list(self.values)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"choice": list(self.values)}
+
+
+Axis = Range | Choice
+
+
+def axis_of(data: Mapping[str, Any]) -> Axis:
+    """The inverse of `to_json`."""
+    if "choice" in data:
+        return Choice(*(tuple(v) if isinstance(v, list) else v for v in data["choice"]))
+    low, high = data["range"]
+    return Range(low, high, log=bool(data["log"]))
+
+
+@dataclass(frozen=True)
+class Space:
+    """What may be chosen of each option.
+
+    >>> space = Space({"lr": Range(1e-4, 1e-1, log=True), "norm": Choice("batch", "layer")})
+    >>> space.encode([{"lr": 1e-4, "norm": "layer"}]).tolist()
+    [[0.0, 0.0, 1.0]]
+    """
+
+    axes: Mapping[str, Axis]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self.axes)
+
+    @property
+    def columns(self) -> int:
+        """How many numbers describe a point."""
+        return sum(axis.columns for axis in self.axes.values())
+
+    @property
+    def count(self) -> float:
+        """How many points it has; infinite where a range is continuous."""
+        return math.prod(axis.count for axis in self.axes.values())
+
+    def check(self, values: Values) -> None:
+        """ConfigError where values are not those of a point of this space."""
+        for name in values:
+            if name not in self.axes:
+                raise unknown_name("option of this space", name, self.axes)
+        for name, axis in self.axes.items():
+            if name not in values:
+                raise ConfigError(f"A point of this space needs a value of {name!r}. Give one.")
+            if not axis.holds(values[name]):
+                raise ConfigError(f"{name} is {values[name]!r}, expected {told(axis)}. Correct it.")
+
+    def encode(self, points: Sequence[Values]) -> Array:
+        """(n, columns), numbers between 0 and 1."""
+        rows = [[c for name, axis in self.axes.items() for c in axis.encode(point[name])] for point in points]
+        return np.array(rows, dtype=np.float64).reshape(len(points), self.columns)
+
+    def draw(self, count: int, rng: np.random.Generator) -> list[Values]:
+        """Points drawn independently of each other."""
+        return [{name: axis.draw(rng) for name, axis in self.axes.items()} for _ in range(count)]
+
+    def near(self, point: Values, rng: np.random.Generator) -> Values:
+        """The same point with another value of one option, if any has another."""
+        free = [name for name, axis in self.axes.items() if axis.count > 1]
+        if not free:
+            return dict(point)
+        name = free[int(rng.integers(len(free)))]
+        return {**point, name: self.axes[name].near(point[name], rng)}
+
+    def points(self) -> Iterator[Values]:
+        """Every point of a finite space, the last option changing first; DataError if it has infinitely many."""
+        if math.isinf(self.count):
+            raise DataError("A space with a range of fractions has no list of its points. Draw some.")
+        for values in product(*(axis.all() for axis in self.axes.values())):
+            yield dict(zip(self.axes, values, strict=True))
+
+    def to_json(self) -> dict[str, Any]:
+        return {name: axis.to_json() for name, axis in self.axes.items()}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        return cls({name: axis_of(one) for name, one in data.items()})
+
+
+def told(axis: Axis) -> str:
+    """The axis in words."""
+    if isinstance(axis, Choice):
+        return " or ".join(map(repr, axis.values))
+    return f"{axis.low:g} to {axis.high:g}"
+
+
+def key(values: Values) -> str:
+    """The same text for the same values."""
+    return json.dumps(values, sort_keys=True, default=str)
