@@ -30,6 +30,12 @@ RECIPE: a name from `quickstudy list recipes`, or a Python file with a function 
 _EXTRA = (
     ("out", str | None, None, "Folder of the run; runs/<name> if not given."),
     ("overwrite", bool, False, "Replace a run that is in that folder."),
+    (
+        "minutes",
+        float | None,
+        None,
+        "End training after so many minutes, if it has not ended before; it can be resumed.",
+    ),
     ("report", bool, True, "Write the report page after training (takes up to a minute)."),
 )
 
@@ -40,6 +46,8 @@ class Resume:
 
     run: tyro.conf.Positional[str]
     """A run: its folder, or its name under runs/."""
+    minutes: float | None = None
+    """End after so many minutes of training altogether, if it has not ended before."""
     iterations: int | None = None
     """Train so many steps altogether, more than the run was made for."""
     report: bool = True
@@ -67,7 +75,9 @@ def run(argv: Sequence[str]) -> int:
         complain(note)
     config = settings.apply(parsed)
     module, source = own.made_for(config)
-    trained = qs.train(config, out=parsed.out, overwrite=parsed.overwrite, module=module, source=source)
+    trained = qs.train(
+        config, out=parsed.out, overwrite=parsed.overwrite, module=module, source=source, minutes=parsed.minutes
+    )
     return _finish(trained, parsed.report)
 
 
@@ -77,9 +87,10 @@ def _resume(argv: Sequence[str]) -> int:
         stopped = Run(find_run(options.run))
         module, source = own.made_for(stopped.config)
         source = source or options.tasks.tasks(stopped.config)
-    return _finish(
-        qs.resume(stopped.folder, module=module, source=source, iterations=options.iterations), options.report
+    resumed = qs.resume(
+        stopped.folder, module=module, source=source, iterations=options.iterations, minutes=options.minutes
     )
+    return _finish(resumed, options.report)
 
 
 def _finish(done: Run, report: bool) -> int:

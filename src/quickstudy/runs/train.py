@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -38,13 +39,16 @@ def train(
     source: Source | None = None,
     overwrite: bool = False,
     quiet: bool = False,
+    minutes: float | None = None,
 ) -> Run:
     """Train as `config` says, into `out` (runs/<name> if not given), and return the run.
 
-    module, source: a network or tasks of your own instead of the config's. Raises Interrupted on Ctrl-C, after saving.
-    Processes that were started together, with torchrun for instance, share the tasks of every step.
+    module, source: a network or tasks of your own instead of the config's. minutes: training ends then, if it has not
+    before, with a validation, and can be resumed; schedules go by steps and do not know of it. Raises Interrupted on
+    Ctrl-C, after saving. Processes that were started together, with torchrun for instance, share the tasks of every
+    step.
     """
-    group = join()
+    limit, group = _seconds(minutes), join()
     if module is not None:
         config = replace(config, model=models.part(OWN))
     if source is not None:
@@ -61,7 +65,7 @@ def train(
         with group.together("set-up"):
             held = stack.enter_context(new_run(config, parts.source, out, overwrite)) if group.leads else None
         folder = Path(group.broadcast(str(held.folder) if held else "", "set-up"))
-        return _continue(folder, parts, group, module, source, resume=False, quiet=quiet)
+        return _continue(folder, parts, group, module, source, resume=False, quiet=quiet, limit=limit)
 
 
 def keep(folder: Path, parts: Parts, params: Params, facts: dict[str, Any]) -> None:
@@ -100,14 +104,15 @@ def resume(
     source: Source | None = None,
     iterations: int | None = None,
     quiet: bool = False,
+    minutes: float | None = None,
 ) -> Run:
     """Go on with a run that was stopped, to the same bits as if it never had been, on the same machine.
 
     On another number of processes or threads than before, with another version of PyTorch or on another machine, to the
     same numbers but for rounding. All processes must see the folder. iterations: steps altogether, if they are to be
-    more than the run was made for; its config then says so.
+    more than the run was made for; its config then says so. minutes: of training altogether, as in `train`.
     """
-    group = join()
+    limit, group = _seconds(minutes), join()
     with group.together("set-up", leader_first=True):
         run = Run(folder, module, source)
         if iterations is not None:
@@ -121,7 +126,13 @@ def resume(
                 stack.enter_context(take_run(run.folder))
                 if iterations is not None:
                     write_json(run.folder / "config.json", run.config.to_json())
-        return _continue(run.folder, run.parts, group, module, source, resume=True, quiet=quiet)
+        return _continue(run.folder, run.parts, group, module, source, resume=True, quiet=quiet, limit=limit)
+
+
+def _seconds(minutes: float | None) -> float:
+    if minutes is not None and not minutes > 0:
+        raise ConfigError(f"Training lasts more than 0 minutes, found {minutes}. Raise it, or leave it out.")
+    return math.inf if minutes is None else 60 * minutes
 
 
 def _longer(config: RunConfig, iterations: int) -> RunConfig:
@@ -147,11 +158,12 @@ def _continue(
     *,
     resume: bool,
     quiet: bool,
+    limit: float,
 ) -> Run:
     with group.together("set-up"):
         config = RunConfig.from_json(read_json(folder / "config.json"))
 
-    training = Training(parts, config, folder, partial(keep, folder, parts), group)
+    training = Training(parts, config, folder, partial(keep, folder, parts), group, limit)
     try:
         with group.together("set-up"):
             if resume:

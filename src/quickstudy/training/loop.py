@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from functools import partial
@@ -19,7 +20,7 @@ from quickstudy.engine.distribute import Group
 from quickstudy.engine.kept import on_features
 from quickstudy.engine.vectorize import Gradients
 from quickstudy.episode import Episode, Params, map_episode
-from quickstudy.errors import QuickstudyError, RunError, TrainingError
+from quickstudy.errors import ConfigError, QuickstudyError, RunError
 from quickstudy.evaluation.evaluate import evaluate
 from quickstudy.registry import learners
 from quickstudy.storage.checkpoint import load_checkpoint, save_checkpoint
@@ -32,6 +33,7 @@ from quickstudy.training.metrics import MetricsLog
 from quickstudy.training.outer import Outer
 from quickstudy.training.plans import PlanLog
 from quickstudy.training.progress import Progress
+from quickstudy.training.refusal import not_finite
 from quickstudy.training.splits import ON_TRAINING_CLASSES
 from quickstudy.training.start import beginning
 from quickstudy.training.stop import StopRequests
@@ -55,6 +57,7 @@ class Training:
 
     folder: where checkpoints, metrics and the kept model go. keep: called with calibrated φ when validation improves.
     If validation is on training classes it chooses nothing: keep is called every time, so that the last φ is kept.
+    limit: seconds of training, resumed ones included, after which it ends as after its last step, and can be resumed.
     group: the processes that share the tasks of each step. All of them hold the same φ; its leader alone writes.
     """
 
@@ -65,9 +68,12 @@ class Training:
         folder: Path,
         keep: Callable[[Params, dict[str, Any]], None],
         group: Group | None = None,
+        limit: float = math.inf,
     ) -> None:
-        self.parts, self.config, self.folder, self.keep = parts, config, folder, keep
+        self.parts, self.config, self.folder, self.keep, self.limit = parts, config, folder, keep, limit
         self.group = group or Group()
+        if limit < math.inf and self.group.size > 1:
+            raise ConfigError("Minutes are counted by one process, and several were started. Give iterations instead.")
         self._stop, self._stopping = StopRequests(), False  # asked of this process; agreed on by all
         self.engine, self.training = parts.training_engine, parts.training
         self.plans = PlanLog(folder, self.group.leads)
@@ -136,11 +142,11 @@ class Training:
                 self._validate(log)
                 self._save()
             mark, mark_step, validated = time.perf_counter(), self.step, ""
-            while self.step < config.iterations:
+            while self.step < config.iterations and self.seconds < self.limit:
                 self.window.append(self._safe_step())
                 self.step += 1
                 self.seconds = spent + time.perf_counter() - began
-                last = self.step == config.iterations
+                last = self.step == config.iterations or self.seconds >= self.limit
                 if self.step % config.log_every == 0 or last:
                     loss, metric = (float(torch.stack(column).mean()) for column in zip(*self.window, strict=True))
                     now = time.perf_counter()
@@ -280,20 +286,7 @@ class Training:
 
     def _check(self, norm: Tensor, loss: Tensor, indices: Tensor) -> None:
         if not bool(torch.isfinite(loss.sum() + norm)):
-            self._refuse_step(indices, loss)
-
-    def _refuse_step(self, indices: Tensor, loss: Tensor) -> None:
-        bad = indices[~torch.isfinite(loss)].tolist()
-        what = (
-            f"The loss of training episode {bad[0]}" if bad else f"The meta-gradient over episodes {indices.tolist()}"
-        )
-        saved = "The last checkpoint is as it was" if self._midway else "φ from before this step is saved"
-        raise TrainingError(
-            f"{what} (seed {self.config.seed}, step {self.step}) is not finite. {saved}. "
-            f"Try a lower outer rate (--lr, now {self._lr():g}), a lower inner rate or fewer inner steps "
-            "(--learner.lr, --learner.steps), a bound on the meta-gradient (--clip 10), or look at the episode itself: "
-            f"source.episodes('train', torch.tensor([{bad[0] if bad else int(indices[0])}]))."
-        )
+            raise not_finite(self.config, self.step, self._lr(), indices, loss, saved=not self._midway)
 
     def _validate(self, log: MetricsLog) -> float:
         params = calibrated(self.parts, self.config, self.outer.average)
