@@ -64,7 +64,7 @@ def misfit(value: Any, hint: Any, place: str = "it") -> str | None:
     "it['sizes'][1] is '4', expected a whole number"
     """
     if is_typeddict(hint):
-        return _scalar(value, dict, place) or _keyed(value, hint, hint.__required_keys__, place)
+        return _scalar(value, dict, place) or _keyed(value, hint, _required(hint), place)
     if isinstance(hint, type) and is_dataclass(hint):
         needed = [f.name for f in fields(hint) if f.default is MISSING and f.default_factory is MISSING]
         return _scalar(value, dict, place) or _keyed(value, hint, needed, place, others=False)
@@ -144,6 +144,16 @@ def _listed(value: Any, origin: Any, inner: Sequence[Any], place: str) -> str | 
 def _mapped(value: Mapping[Any, Any], inner: Sequence[Any], place: str) -> str | None:
     wrongs = (misfit(one, inner[1], f"{place}[{name!r:.60}]") for name, one in value.items())
     return next((text for text in wrongs if text), None)
+
+
+def _required(hint: Any) -> list[str]:
+    """The names that a `TypedDict` needs; its own list of them is wrong where annotations are texts."""
+    kinds, total = get_type_hints(hint, include_extras=True), hint.__total__
+    return [
+        n
+        for n, kind in kinds.items()
+        if get_origin(kind) is Required or (total and get_origin(kind) is not NotRequired)
+    ]
 
 
 def _keyed(value: Mapping[Any, Any], hint: Any, needed: Iterable[str], place: str, others: bool = True) -> str | None:

@@ -22,6 +22,7 @@ from quickstudy.engine.vectorize import Gradients
 from quickstudy.episode import Episode, Params, map_episode
 from quickstudy.errors import ConfigError, QuickstudyError, RunError
 from quickstudy.evaluation.evaluate import evaluate
+from quickstudy.evaluation.result import Result
 from quickstudy.registry import learners
 from quickstudy.storage.checkpoint import load_checkpoint, save_checkpoint
 from quickstudy.tasks.base import held_out
@@ -87,6 +88,7 @@ class Training:
         self.whole = WholeStep(self.outer)
         self.held_out = held_out(parts.source)
         self.step, self.seconds, self.best = 0, 0.0, Best()
+        self.validated: Result | None = None  # the last validation of this process
         self.window: list[tuple[Tensor, Tensor]] = []  # loss and metric of the steps since the last line of metrics
         self.metric = parts.engine.learner.spec.target.metric
         self.acts = learners.traits(config.learner.name).acts
@@ -292,6 +294,7 @@ class Training:
         params = calibrated(self.parts, self.config, self.outer.average)
         tasks, count = self.parts.source, self.config.validation_episodes
         result = evaluate(self.parts.engine, params, tasks, "val", count, group=self.group, compare_supports=False)
+        self.validated = result
         mean, note = result.mean, "" if self.held_out else ON_TRAINING_CLASSES
         log.write("val", self.step, {self.metric.name: mean, "ci95": result.ci95}, self.seconds, note)
         if not self.held_out or self.best.improves(mean, self.metric):

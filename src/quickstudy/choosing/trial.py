@@ -1,0 +1,115 @@
+"""One trial: a config trained for some seconds, and what it reaches on validation tasks."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, TypedDict
+
+from quickstudy.evaluation.evaluate import evaluate
+from quickstudy.registry import sources
+from quickstudy.runs.run import Run
+from quickstudy.runs.train import keep, new_run
+from quickstudy.storage.folders import take_run
+from quickstudy.storage.json import read_json
+from quickstudy.tasks.base import Source
+from quickstudy.training.build import build
+from quickstudy.training.config import RunConfig
+from quickstudy.training.loop import Training
+from quickstudy.training.metrics import read_metrics
+from quickstudy.training.protocol import tuples
+
+PROBE = 2.0
+"""Seconds of steps by which their rate is measured, so that a schedule ends when time does."""
+LATE = 1.25
+"""How much longer than planned training may take before it is ended."""
+_MANY = 1_000_000  # steps, more than there is time for
+_REACH = 20  # one part in so many of training is what the moving average of φ reaches over
+
+
+class Found(TypedDict):
+    """What came of training. values: the headline of each validation task, the same tasks for all trials."""
+
+    steps: int
+    seconds: float
+    mean: float
+    ci95: float
+    values: list[float]
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What a worker is asked for: the run in `folder` trained for `seconds`, from the network of the run `start` on.
+
+    config: a run's, as JSON, for it may be sent to another process. episodes: validation tasks.
+    """
+
+    config: Mapping[str, Any]
+    folder: str
+    seconds: float
+    episodes: int
+    start: str = ""
+
+
+def attempt(asked: Attempt, source: Source | None = None) -> Found:
+    """Train and validate, in the folder that is asked for; where a run was stopped there, go on with it.
+
+    source: the tasks, where they cannot be named.
+    """
+    folder, config = Path(asked.folder), RunConfig.from_json(asked.config)
+    tasks = _read(json.dumps(asked.config["tasks"], sort_keys=True)) if source is None else source
+    if begun := (folder / "config.json").exists():
+        config = RunConfig.from_json(read_json(folder / "config.json"))
+        parts, held = build(config, None, tasks, stored=True), take_run(folder)
+    else:
+        config = replace(planned(config, tasks, asked.seconds), start=asked.start, validation_episodes=asked.episodes)
+        parts = build(config, None, tasks)
+        held = new_run(config, parts.source, folder, overwrite=False)
+    with held:
+        training = Training(parts, config, folder, partial(keep, folder, parts), limit=LATE * asked.seconds)
+        if begun:
+            training.resume()
+        training.run(quiet=True)
+    result = training.validated
+    if result is None:  # it was stopped after its end
+        result = evaluate(parts.engine, Run(folder).params, parts.source, "val", asked.episodes, compare_supports=False)
+    values = [round(value, 6) for value in result.values]
+    return Found(steps=training.step, seconds=training.seconds, mean=result.mean, ci95=result.ci95, values=values)
+
+
+@lru_cache(maxsize=2)
+def _read(tasks: str) -> Source:
+    """Tasks by the JSON of their part: a worker that is kept reads their files once."""
+    part = json.loads(tasks)
+    source: Source = sources.make(part["name"], **{name: tuples(value) for name, value in part["options"].items()})
+    return source
+
+
+def planned(config: RunConfig, source: Source, seconds: float) -> RunConfig:
+    """The config with as many steps as fit into the seconds, by the rate of its first ones, and a schedule that ends
+    with them."""
+    if not config.iterations:
+        return config
+    iterations = max(1, math.floor(seconds * rate(config, source)))
+    average = 0.0 if iterations < 2 * _REACH else min(0.998, 1 - _REACH / iterations)
+    return replace(
+        config, iterations=iterations, average=average, schedule="CosineAnnealingLR", schedule_options={},
+        validate_every=iterations, checkpoint_every=max(1, iterations // 4), log_every=max(1, iterations // 20),
+    )  # fmt: skip
+
+
+def rate(config: RunConfig, source: Source) -> float:
+    """Outer steps a second; the first, which is slow, is left out where there are more."""
+    few = replace(
+        config, iterations=_MANY, schedule="none", schedule_options={}, average=0.0, log_every=1, validate_every=_MANY,
+        checkpoint_every=_MANY, validation_episodes=2,
+    )  # fmt: skip
+    with TemporaryDirectory() as place:
+        Training(build(few, None, source), few, Path(place), lambda *_: None, limit=PROBE).run(quiet=True)
+        marks = [float(line["seconds"]) for line in read_metrics(Path(place)) if line["split"] == "train"]
+    return (len(marks) - 1) / (marks[-1] - marks[0]) if len(marks) > 1 else 1 / marks[0]
