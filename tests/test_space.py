@@ -10,7 +10,7 @@ import pytest
 
 from quickstudy.errors import ConfigError, DataError
 from quickstudy.registry import models
-from quickstudy.space import Choice, Range, Space
+from quickstudy.space import Choice, Range, Space, When
 
 SPACE = Space(
     {"lr": Range(1e-4, 1e-1, log=True), "width": Range(8, 64), "norm": Choice("batch", "layer"), "bias": Choice(True)}
@@ -121,3 +121,20 @@ def test_a_part_may_leave_options_open() -> None:
         part.at({"width": 65})
     with pytest.raises(ConfigError, match="width"):
         models.part("mlp", width=Choice("wide", "narrow"))
+
+
+def test_options_without_effect_are_neutral() -> None:
+    conditions = {"depth": When("kind", ("tree",)), "drop": When("depth", (1, 2))}
+    space = Space({"kind": Choice("tree", "line"), "depth": Range(1, 5), "drop": Range(0.0, 1.0)}, conditions)
+    rng = np.random.default_rng(0)
+    for point in space.draw(200, rng) + [space.near(one, rng) for one in space.draw(200, rng)]:
+        assert point["kind"] == "tree" or point["depth"] == 3
+        assert point["depth"] in (1, 2) and point["kind"] == "tree" or point["drop"] == 0.5
+    a, b = ({"kind": "line", "depth": 1, "drop": drop} for drop in (0.1, 0.9))
+    assert (space.encode([a]) == space.encode([b])).all()
+    assert space.settled(a) == {"kind": "line", "depth": 3, "drop": 0.5}
+    assert Space.from_json(json.loads(json.dumps(space.to_json()))) == space
+    with pytest.raises(ConfigError, match="Name kind first"):
+        Space({"depth": Range(1, 5), "kind": Choice("tree")}, {"depth": When("kind", ("tree",))})
+    with pytest.raises(ConfigError, match="never is"):
+        Space({"kind": Choice("tree"), "depth": Range(1, 5)}, {"depth": When("kind", ("line",))})

@@ -89,6 +89,13 @@ class SelectorTraits(Traits):
 
 
 @dataclass(frozen=True, kw_only=True)
+class StrategyTraits(Traits):
+    """experienced: it has nothing to go by without past tasks."""
+
+    experienced: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class RecipeTraits(Traits):
     """There is nothing to ask of a recipe."""
 
@@ -310,6 +317,7 @@ models: Registry[Any, ModelTraits] = Registry("model", ModelTraits, "quickstudy.
 sources: Registry[Any, SourceTraits] = Registry("task source", SourceTraits, "quickstudy.tasks")
 recipes: Registry[Any, RecipeTraits] = Registry("recipe", RecipeTraits, "quickstudy.recipes")
 selectors: Registry[Any, SelectorTraits] = Registry("selector", SelectorTraits, "quickstudy.select")
+strategies: Registry[Any, StrategyTraits] = Registry("strategy", StrategyTraits, "quickstudy.select")
 formats: Registry[Any, Traits] = Registry("format", Traits, "quickstudy.formats")
 targets: Registry[Any, Traits] = Registry("target", Traits, "quickstudy.targets")
 

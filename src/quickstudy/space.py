@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +59,10 @@ class Range:
     def ends(self) -> tuple[Any, ...]:
         """Values that must be allowed for all of them to be."""
         return self.low, self.high
+
+    @property
+    def neutral(self) -> float | int:
+        return self.at(0.5)
 
     @property
     def count(self) -> float:
@@ -130,6 +134,10 @@ class Choice:
         return self.values
 
     @property
+    def neutral(self) -> Any:
+        return self.values[0]
+
+    @property
     def count(self) -> float:
         return len(self.values)
 
@@ -169,9 +177,19 @@ def axis_of(data: Mapping[str, Any]) -> Axis:
     return Range(low, high, log=bool(data["log"]))
 
 
+class When(NamedTuple):
+    """An option has an effect only where another has one of these values."""
+
+    option: str
+    values: tuple[Any, ...]
+
+
 @dataclass(frozen=True)
 class Space:
     """What may be chosen of each option.
+
+    conditions: options without effect unless another has certain values. There they stand at the middle of their range,
+    or at their first choice, in every point that is drawn, so that points that are the same look the same.
 
     >>> space = Space({"lr": Range(1e-4, 1e-1, log=True), "norm": Choice("batch", "layer")})
     >>> space.encode([{"lr": 1e-4, "norm": "layer"}]).tolist()
@@ -179,6 +197,17 @@ class Space:
     """
 
     axes: Mapping[str, Axis]
+    conditions: Mapping[str, When] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, when in self.conditions.items():
+            for one in (name, when.option):
+                if one not in self.axes:
+                    raise unknown_name("option of this space", one, self.axes)
+            if list(self.axes).index(when.option) >= list(self.axes).index(name):
+                raise ConfigError(f"{name} depends on {when.option}, which comes after it. Name {when.option} first.")
+            if lost := [value for value in when.values if not self.axes[when.option].holds(value)]:
+                raise ConfigError(f"{name} depends on {when.option} being {lost[0]!r}, which it never is. Correct it.")
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -205,14 +234,28 @@ class Space:
             if not axis.holds(values[name]):
                 raise ConfigError(f"{name} is {values[name]!r}, expected {told(axis)}. Correct it.")
 
+    def settled(self, values: Values) -> Values:
+        """The point with every option that has no effect at its neutral value."""
+        if not self.conditions:
+            return values
+        off = set[str]()
+        for name in self.axes:
+            when = self.conditions.get(name)
+            if when and (when.option in off or not any(_same(values[when.option], one) for one in when.values)):
+                off.add(name)
+        return {name: self.axes[name].neutral if name in off else value for name, value in values.items()}
+
     def encode(self, points: Sequence[Values]) -> Array:
-        """(n, columns), numbers between 0 and 1."""
-        rows = [[c for name, axis in self.axes.items() for c in axis.encode(point[name])] for point in points]
+        """(n, columns), numbers between 0 and 1; what has no effect has none on them."""
+        rows = [
+            [c for name, axis in self.axes.items() for c in axis.encode(point[name])]
+            for point in map(self.settled, points)
+        ]
         return np.array(rows, dtype=np.float64).reshape(len(points), self.columns)
 
     def draw(self, count: int, rng: np.random.Generator) -> list[Values]:
         """Points drawn independently of each other."""
-        return [{name: axis.draw(rng) for name, axis in self.axes.items()} for _ in range(count)]
+        return [self.settled({name: axis.draw(rng) for name, axis in self.axes.items()}) for _ in range(count)]
 
     def near(self, point: Values, rng: np.random.Generator) -> Values:
         """The same point with another value of one option, if any has another."""
@@ -220,21 +263,26 @@ class Space:
         if not free:
             return dict(point)
         name = free[int(rng.integers(len(free)))]
-        return {**point, name: self.axes[name].near(point[name], rng)}
+        return self.settled({**point, name: self.axes[name].near(point[name], rng)})
 
     def points(self) -> Iterator[Values]:
-        """Every point of a finite space, the last option changing first; DataError if it has infinitely many."""
+        """Every point of a finite space, the last option changing first; DataError if it has infinitely many.
+
+        Where conditions make points the same, they come once for each.
+        """
         if math.isinf(self.count):
             raise DataError("A space with a range of fractions has no list of its points. Draw some.")
         for values in product(*(axis.all() for axis in self.axes.values())):
-            yield dict(zip(self.axes, values, strict=True))
+            yield self.settled(dict(zip(self.axes, values, strict=True)))
 
     def to_json(self) -> dict[str, Any]:
-        return {name: axis.to_json() for name, axis in self.axes.items()}
+        when = {name: {"when": [one.option, list(one.values)]} for name, one in self.conditions.items()}
+        return {name: axis.to_json() | when.get(name, {}) for name, axis in self.axes.items()}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        return cls({name: axis_of(one) for name, one in data.items()})
+        conditions = {name: When(one["when"][0], tuple(one["when"][1])) for name, one in data.items() if "when" in one}
+        return cls({name: axis_of(one) for name, one in data.items()}, conditions)
 
 
 def told(axis: Axis) -> str:

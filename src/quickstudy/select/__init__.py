@@ -8,6 +8,7 @@ selection.choose(features)
 
 from __future__ import annotations
 
+from quickstudy.select import warm
 from quickstudy.select.aslib import read_scenario
 from quickstudy.select.base import Selector
 from quickstudy.select.best import SingleBest
@@ -41,4 +42,5 @@ __all__ = [
     "presolvers",
     "read_rows",
     "read_scenario",
+    "warm",
 ]

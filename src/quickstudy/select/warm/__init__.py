@@ -1,0 +1,30 @@
+"""Searches for hyperparameters that start from experience: what was tried on past tasks.
+
+from quickstudy.select import warm
+found = warm.minimise(objective, space, trials=25, experience=warm.Experience.load("past.jsonl"))
+found.best.values
+"""
+
+from __future__ import annotations
+
+from quickstudy.select.warm.experience import Experience, PastTask
+from quickstudy.select.warm.portfolio import as_optuna, portfolio
+from quickstudy.select.warm.processes import GaussianProcess, Portfolio, PortfolioProcess
+from quickstudy.select.warm.search import Search, Trial, minimise
+from quickstudy.select.warm.strategy import Random, Strategy, Tried
+
+__all__ = [
+    "Experience",
+    "GaussianProcess",
+    "PastTask",
+    "Portfolio",
+    "PortfolioProcess",
+    "Random",
+    "Search",
+    "Strategy",
+    "Trial",
+    "Tried",
+    "as_optuna",
+    "minimise",
+    "portfolio",
+]

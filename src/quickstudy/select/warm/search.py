@@ -1,0 +1,227 @@
+"""A search that is asked and told, and `minimise`, which does both."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self, TypedDict
+
+import numpy as np
+
+from quickstudy.errors import ConfigError, DataError
+from quickstudy.registry import Part, strategies
+from quickstudy.select.warm.experience import Experience
+from quickstudy.select.warm.strategy import MANY, Strategy, Tried
+from quickstudy.space import Space, Values, key
+from quickstudy.storage.json import read_json, write_json
+
+Objective = Callable[[Values], float | None]
+"""From a point to its loss."""
+
+DEFAULT = "portfolio-gp"
+FALLBACK = "gp"
+"""What goes on where a strategy needs experience and there is none."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A point that was tried. loss: None where it failed. remark: why, where that is known."""
+
+    values: Values
+    loss: float | None
+    remark: str = ""
+
+
+class _TrialJson(TypedDict):
+    values: dict[str, Any]
+    loss: float | None
+    remark: str
+
+
+class _State(TypedDict):
+    kind: str
+    space: dict[str, Any]
+    strategy: str
+    options: dict[str, Any]
+    experience: str
+    seed: int
+    asked: int
+    trials: list[_TrialJson]
+    pending: list[dict[str, Any]]
+
+
+@dataclass
+class Search:
+    """Which point of a space to try next: `propose` says, `tell` hears what came of it.
+
+    strategy: its name in `quickstudy.registry.strategies`, or a part of it with options. A proposal is a function of
+    the seed, its number and all that was told, so a search that was stored goes on as if it had not been.
+
+    >>> from quickstudy.space import Range
+    >>> search = Search(Space({"x": Range(0.0, 1.0)}), strategy="random")
+    >>> search.tell(search.propose(), 0.3)
+    >>> search.best.loss
+    0.3
+    """
+
+    space: Space
+    experience: Experience | None = None
+    strategy: str | Part[Strategy] = DEFAULT
+    seed: int = 0
+    trials: list[Trial] = field(default_factory=list)
+    pending: list[Values] = field(default_factory=list)
+    asked: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.space.axes:
+            raise ConfigError("A search over a space without options has nothing to choose. Give it some.")
+        if self.experience is not None and self.experience.space != self.space:
+            raise DataError("The experience is of another space than the search. Give that of this space.")
+
+    @cached_property
+    def part(self) -> Part[Strategy]:
+        """The strategy that goes by: the one asked for, or `gp` where it has no experience to go by."""
+        part = strategies.part(self.strategy) if isinstance(self.strategy, str) else self.strategy
+        needs = strategies.traits(part.name).experienced
+        return strategies.part(FALLBACK) if needs and not self._past.useful else part
+
+    @property
+    def remark(self) -> str:
+        """What is otherwise than asked for; empty where nothing is."""
+        name = self.strategy if isinstance(self.strategy, str) else self.strategy.name
+        if name == self.part.name:
+            return ""
+        return f"{name} needs experience and there is none, so {FALLBACK} goes on in its place."
+
+    @property
+    def best(self) -> Trial:
+        """The trial with the least loss, the earliest of equal ones; DataError where none finished."""
+        finished = [trial for trial in self.trials if trial.loss is not None]
+        if not finished:
+            raise DataError(f"Of {len(self.trials)} trials none finished. Look at what they said.")
+        return min(finished, key=lambda trial: trial.loss if trial.loss is not None else math.inf)
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether every point of the space was tried."""
+        known = {key(trial.values) for trial in self.trials}
+        if not self.space.conditions or self.space.count > MANY:
+            return len(known) >= self.space.count
+        return len(known) >= len({key(point) for point in self.space.points()})
+
+    def propose(self) -> Values:
+        """The next point to try. Asked again before it is told of the last, it proposes another."""
+        rng = np.random.default_rng([self.seed, self.asked])
+        values = self._strategy.propose(self._prepared, self.space, self._tried(), rng)
+        self.asked += 1
+        self.pending.append(values)
+        return dict(values)
+
+    def tell(self, values: Values, loss: float | None, remark: str = "") -> None:
+        """What came of a point; None, NaN or an infinite loss where the trial failed. It need not have been proposed.
+
+        Raises ConfigError for what is no point of the space.
+        """
+        self.space.check(values)
+        settled = self.space.settled(dict(values))
+        failed = loss is None or not math.isfinite(loss)
+        self.trials.append(Trial(settled, None if failed else float(loss or 0.0), remark))
+        self.pending = _without(self.pending, settled)
+
+    def learned(self, name: str) -> Experience:
+        """The experience with this search's trials as those of the task `name`: what the next search starts from."""
+        return self._past.task(name, [t.values for t in self.trials], [t.loss for t in self.trials])
+
+    def save(self, path: str | Path) -> None:
+        """Write what goes on: JSON. The experience is not in it, but a checksum of it."""
+        trials: list[_TrialJson] = [{"values": t.values, "loss": t.loss, "remark": t.remark} for t in self.trials]
+        part = strategies.part(self.strategy) if isinstance(self.strategy, str) else self.strategy
+        state: _State = {
+            "kind": "search", "space": self.space.to_json(), "strategy": part.name, "options": part.options,
+            "experience": _digest(self._past), "seed": self.seed, "asked": self.asked, "trials": trials,
+            "pending": self.pending,
+        }  # fmt: skip
+        write_json(Path(path), state)
+
+    @classmethod
+    def load(cls, path: str | Path, experience: Experience | None = None) -> Self:
+        """A search that `save` wrote, with the experience that it had. Raises DataError where it had another."""
+        state: _State = read_json(Path(path), _State)
+        space = Space.from_json(state["space"])
+        if _digest(experience or Experience(space)) != state["experience"]:
+            raise DataError(f"The search {path} had other experience. Give what it had.")
+        return cls(
+            space, experience, strategies.part(state["strategy"], **state["options"]), state["seed"],
+            [Trial(_point(t["values"]), t["loss"], t["remark"]) for t in state["trials"]],
+            [_point(values) for values in state["pending"]], state["asked"],
+        )  # fmt: skip
+
+    @cached_property
+    def _past(self) -> Experience:
+        return self.experience if self.experience is not None else Experience(self.space)
+
+    @cached_property
+    def _strategy(self) -> Strategy:
+        return self.part.build()
+
+    @cached_property
+    def _prepared(self) -> Any:
+        return self._strategy.prepare(self.space, self._past, self.seed)
+
+    def _tried(self) -> Tried:
+        finished = [trial.loss for trial in self.trials if trial.loss is not None]
+        worst, mean = (max(finished), float(np.mean(finished))) if finished else (0.0, 0.0)
+        losses = [worst if trial.loss is None else trial.loss for trial in self.trials] + [mean] * len(self.pending)
+        return Tried([trial.values for trial in self.trials] + self.pending, np.array(losses, dtype=np.float64))
+
+
+def minimise(
+    objective: Objective,
+    space: Space,
+    trials: int,
+    *,
+    experience: Experience | None = None,
+    strategy: str | Part[Strategy] = DEFAULT,
+    seed: int = 0,
+) -> Search:
+    """Try `trials` points of a space, or all that it has, and return the search; its `best` is what was found.
+
+    objective: the loss of a point, the lower the better. Where it gives None or NaN, or raises an exception, the trial
+    failed, and the search goes on; `Trial.remark` has the exception.
+
+    >>> from quickstudy.space import Range
+    >>> minimise(lambda v: (v["x"] - 3) ** 2, Space({"x": Range(0, 7)}), 8, strategy="random").best.values
+    {'x': 3}
+    """
+    search = Search(space, experience, strategy, seed)
+    while len(search.trials) < trials and not search.exhausted:
+        values = search.propose()
+        try:
+            loss, remark = objective(dict(values)), ""
+        except Exception as error:  # the user's code: whatever it raises is a trial that failed
+            loss, remark = None, f"{type(error).__name__}: {error}"
+        search.tell(values, loss, remark)
+    return search
+
+
+def _without(points: list[Values], one: Values) -> list[Values]:
+    """The points less the first that is `one`."""
+    for i, point in enumerate(points):
+        if key(point) == key(one):
+            return points[:i] + points[i + 1 :]
+    return points
+
+
+def _point(values: Values) -> Values:
+    return {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+
+
+def _digest(experience: Experience) -> str:
+    text = "".join(
+        f"{task.name}{list(map(key, task.points))}{task.losses.tolist()}" for task in experience.tasks
+    )  # fmt: skip
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,55 @@
+"""Past tasks as functions on the whole space: Gaussian processes with one kernel for all tasks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from quickstudy.errors import DataError
+from quickstudy.select.warm.experience import Experience
+from quickstudy.select.warm.losses import Scale, in_units
+from quickstudy.select.warm.process import Data, Kernel, Process, fit_kernel
+from quickstudy.space import Array
+
+_FITTED, _OUTPUTS, _STEPS = 150, 40, 30
+"""Points and tasks that the kernel is fitted to, and steps."""
+
+
+@dataclass(frozen=True)
+class Surfaces:
+    """A process for each group of tasks that share their points, and each output's task (T,), in the useful tasks."""
+
+    kernel: Kernel
+    processes: tuple[Process, ...]
+    tasks: tuple[int, ...]
+
+    @classmethod
+    def of(cls, experience: Experience, scale: Scale, seed: int = 0) -> Surfaces:
+        """Losses are in units of their task. Raises DataError without a task that says something."""
+        groups = experience.groups()
+        if not groups:
+            raise DataError("There is no past task with two different losses. Give some experience.")
+        data = [Data(experience.space.encode(g.points), in_units(g.losses, scale)) for g in groups]
+        kernel = fit_kernel(_some(data, np.random.default_rng(seed)), steps=_STEPS)
+        processes = tuple(Process.of(kernel, one) for one in data)
+        return cls(kernel, processes, tuple(task for g in groups for task in g.tasks))
+
+    def values(self, x: Array) -> Array:
+        """What each past task would lose at points x (m, D), in its units: (m, T)."""
+        return np.concatenate([process.mean(x) for process in self.processes], axis=1)
+
+
+def _some(data: list[Data], rng: np.random.Generator) -> list[Data]:
+    """As many points and tasks as a kernel can be fitted to in a moment."""
+    count = sum(one.y.shape[1] for one in data)
+    kept = np.zeros(count, dtype=bool)
+    kept[rng.permutation(count)[:_OUTPUTS]] = True
+    chosen, at = [], 0
+    for x, y, _ in data:
+        columns = kept[at : at + y.shape[1]]
+        at += y.shape[1]
+        if columns.any():
+            rows = rng.permutation(len(x))[:_FITTED]
+            chosen.append(Data(x[rows], y[rows][:, columns]))
+    return chosen
