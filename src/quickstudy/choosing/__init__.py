@@ -10,6 +10,6 @@ from __future__ import annotations
 from quickstudy.choosing.choose import choose, resume
 from quickstudy.choosing.chosen import Chosen
 from quickstudy.choosing.menu import Menu, menu
-from quickstudy.choosing.record import Record, Trial
+from quickstudy.choosing.record import Record, Trial, told
 
-__all__ = ["Chosen", "Menu", "Record", "Trial", "choose", "menu", "resume"]
+__all__ = ["Chosen", "Menu", "Record", "Trial", "choose", "menu", "resume", "told"]

@@ -35,14 +35,8 @@ def features(source: Source) -> dict[str, float]:
     }
 
 
-def bank_file(folder: Path, space: Space) -> Path:
-    """Where a bank keeps what was tried in a space."""
-    digest = hashlib.sha256(json.dumps(space.to_json(), sort_keys=True).encode()).hexdigest()[:12]
-    return folder / f"{digest}.jsonl"
-
-
 def remembered(space: Space, own: Mapping[str, float], bank: Path | None, without: tuple[str, ...] = ()) -> Experience:
-    """What was tried in this space on other tasks, of those the nearest; empty where there is nothing.
+    """What was tried of this space on other tasks, of those the nearest; empty where there is nothing.
 
     own: features of the tasks at hand. bank: a folder of experience of one's own. without: past tasks, by name, that
     are not to be looked at.
@@ -50,9 +44,25 @@ def remembered(space: Space, own: Mapping[str, float], bank: Path | None, withou
     found = Experience(space)
     with resources.as_file(resources.files(__package__) / SHIPPED) as shipped:
         for folder in (shipped, bank):
-            if folder is not None and (path := bank_file(folder, space)).exists():
-                found = Experience(space, found.tasks + Experience.load(path, space).tasks)
-    return nearest(found.without(*without), own, NEAREST)
+            for path in sorted(folder.glob("*.jsonl")) if folder is not None and folder.is_dir() else ():
+                past = told_in(space, Experience.load(path).without(*without))
+                found = Experience(space, found.tasks + past.tasks)
+    return nearest(found, own, NEAREST)
+
+
+def told_in(space: Space, past: Experience) -> Experience:
+    """What past experience says of a space: of its points those that the space has, such as those of learners that can
+    learn the tasks at hand."""
+    found = Experience(space)
+    if not set(space.axes) <= set(past.space.axes):
+        return found
+    for task in past.tasks:
+        rows = [{name: point[name] for name in space.axes} for point in task.points]
+        held = [i for i, row in enumerate(rows) if all(space.axes[name].holds(value) for name, value in row.items())]
+        losses = [None if math.isnan(task.losses[i]) else float(task.losses[i]) for i in held]
+        if held:
+            found = found.task(task.name, [rows[i] for i in held], losses, task.features)
+    return found
 
 
 def nearest(past: Experience, own: Mapping[str, float], count: int) -> Experience:
@@ -74,5 +84,6 @@ def keep(bank: Path, space: Space, task: PastTask) -> None:
         raise ConfigError(f"The bank {bank} is a file, and must be a folder. Choose another.")
     if task.points:
         bank.mkdir(parents=True, exist_ok=True)
+        digest = hashlib.sha256(json.dumps(space.to_json(), sort_keys=True).encode()).hexdigest()[:12]
         losses = [None if math.isnan(loss) else float(loss) for loss in task.losses]
-        Experience.append(bank_file(bank, space), space, task.name, task.points, losses, task.features)
+        Experience.append(bank / f"{digest}.jsonl", space, task.name, task.points, losses, task.features)

@@ -20,6 +20,7 @@ RECIPE = "recipe"
 _ANY_WAYS = ("protonet", "r2d2", "lrd2")  # learners whose training tasks may have more classes than those of evaluation
 _OF_CELLS = ("axial",)  # learners that read cells, and no embeddings
 _CELLS = ("cells", "columns")
+_FAMILIES = (("conv4", "resnet8", "speech"), ("cells",), ("lstm",), ("mlp", "columns"), ("ngrams",))
 
 
 def learners_of() -> dict[str, Part[Any]]:
@@ -104,12 +105,12 @@ class Menu:
         self.space.check(values)
         base, learner = self.base, self.learners[values["learner"]]
         network = self.networks[values["network"]]
-        changes: dict[str, Any] = {"learner": learner, "model": network, "lr": values["lr"]}
+        changes: dict[str, Any] = {"learner": learner, "model": network, "lr": values["lr"], "train_ways": None}
         if (times := values.get("ways", 1)) > 1 and self._ways_vary(learner):
             ways = min(times * base.ways, self.classes or times * base.ways)
             changes |= {"train_ways": ways, "meta_batch": max(1, base.meta_batch // times)}
         if learners.traits(learner.name).head:
-            changes |= {"train_ways": None, "clip": base.clip or 10.0}
+            changes |= {"clip": base.clip or 10.0}
         return replace(base, **changes)
 
     def _ways_vary(self, part: Part[Any]) -> bool:
@@ -124,11 +125,12 @@ def menu(config: RunConfig, source: Source) -> Menu:
     shaped = source.sampled(config.sampling)
     layout = list(shaped.spec.format.layout.values())
     axes = len(layout[0].shape) if len(layout) == 1 else 0
+    alike = next((family for family in _FAMILIES if config.model.name in family), None)
     networks = {
         name: part
         for name, part in networks_of().items()
-        if models.traits(part.name).axes in (axes, None)
-        and models.traits(part.name).several == (axes == 0)
+        if (alike is None or part.name in alike)
+        and models.traits(part.name).axes in ((axes, None) if axes == 1 else (axes,))
         and models.traits(part.name).dense == bool(shaped.spec.target.grid)
     }
     if config.model not in networks.values():
