@@ -33,6 +33,7 @@ ORDER = (
     {"report"},
     {"memory", "averaging", "optim", "select", "search", "rl", "testing"},
     {"recipes"},
+    {"choosing"},
     {"cli", "serve"},
 )
 FREE = {"", "__main__"}  # the package itself: it names what is public, and only the command line may read it

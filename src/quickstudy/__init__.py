@@ -19,6 +19,7 @@ from quickstudy.version import __version__
 if TYPE_CHECKING:
     from quickstudy import (
         averaging,
+        choosing,
         episode,
         formats,
         inner,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
         tasks,
         workers,
     )
+    from quickstudy.choosing.search import choose
     from quickstudy.deploy.model import Model
     from quickstudy.engine import Engine
     from quickstudy.engine.encoded import Encoder
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
     load = Model.load
 
 _HOMES = {
+    "choosing.search": ("choose",),
     "engine": ("Engine",),
     "engine.encoded": ("Encoder",),
     "episode": ("Episode", "Examples"),
@@ -74,6 +77,7 @@ _HOMES = {
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 _PACKAGES = (
     "averaging",
+    "choosing",
     "episode",
     "formats",
     "inner",
@@ -107,6 +111,8 @@ __all__ = [
     "TaskSpec",
     "__version__",
     "averaging",
+    "choose",
+    "choosing",
     "episode",
     "evaluate",
     "formats",

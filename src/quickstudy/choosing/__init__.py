@@ -7,9 +7,9 @@ found.ranking, found.run, found.advice
 
 from __future__ import annotations
 
-from quickstudy.choosing.choose import choose, resume
 from quickstudy.choosing.chosen import Chosen
 from quickstudy.choosing.menu import Menu, menu
 from quickstudy.choosing.record import Record, Trial, told
+from quickstudy.choosing.search import choose, resume
 
 __all__ = ["Chosen", "Menu", "Record", "Trial", "choose", "menu", "resume", "told"]

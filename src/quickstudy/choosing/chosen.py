@@ -11,6 +11,7 @@ from quickstudy.choosing.record import Record, Trial
 from quickstudy.errors import RunError
 from quickstudy.evaluation.estimate import Estimate
 from quickstudy.runs.run import Run
+from quickstudy.space import Space
 from quickstudy.storage.json import read_json
 from quickstudy.targets.metric import Metric, metric_named
 from quickstudy.tasks.base import Source
@@ -42,12 +43,15 @@ class Best(TypedDict):
 
 
 class State(TypedDict):
-    """A search as it is stored. first: seconds of a trial at rung 0. spent: seconds of searching. final: those that the
-    best one is trained for at the end, from when that began."""
+    """A search as it is stored. space: what there was to choose among. left_out: learners that could not learn the
+    tasks, and why. first: seconds of a trial at rung 0. spent: seconds of searching. final: those that the best one is
+    trained for at the end, from when that began."""
 
     kind: str
     config: dict[str, Any]
     metric: str
+    space: dict[str, Any]
+    left_out: dict[str, str]
     minutes: float
     first: float
     rungs: int
@@ -84,6 +88,11 @@ class Chosen:
     def config(self) -> RunConfig:
         """The recipe that it began with."""
         return RunConfig.from_json(self.state["config"])
+
+    @cached_property
+    def space(self) -> Space:
+        """What there was to choose among."""
+        return Space.from_json(self.state["space"])
 
     @property
     def metric(self) -> Metric:

@@ -133,7 +133,7 @@ def menu(config: RunConfig, source: Source) -> Menu:
         and models.traits(part.name).axes in ((axes, None) if axes == 1 else (axes,))
         and models.traits(part.name).dense == bool(shaped.spec.target.grid)
     }
-    if config.model not in networks.values():
+    if not any(_alike(config.model, part) for part in networks.values()):
         networks = {RECIPE: config.model} | networks
     offered, left_out = dict[str, Part[Any]](), dict[str, str]()
     for name, part in learners_of().items():
@@ -151,6 +151,10 @@ def menu(config: RunConfig, source: Source) -> Menu:
             f"{next(iter(left_out.values()))} Train the recipe {config.name!r}."
         )
     return Menu(config, offered, networks, left_out, len(source.classes("train")))
+
+
+def _alike(one: Part[Any], other: Part[Any]) -> bool:
+    return one.name == other.name and one.settings() == other.settings()
 
 
 def _try(config: RunConfig, source: Source) -> None:

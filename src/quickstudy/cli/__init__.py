@@ -27,8 +27,9 @@ COMMANDS = {
     "partition": "train a recipe apart on parts of its classes, and average",
     "report": "write the report page of a run",
     "select": "which of several algorithms to run on which instance: measure selectors on a scenario, keep one, choose",
+    "choose": "which learner, network and numbers suit these tasks: try within some minutes, and train the best",
     "reproduce": "train a recipe and measure every figure it publishes",
-    "list": "list recipes, learners, models, tasks, formats, targets, selectors or runs",
+    "list": "list recipes, learners, models, tasks, formats, targets, selectors, strategies or runs",
 }
 
 

@@ -12,8 +12,8 @@ from quickstudy.errors import MissingExtra
 
 PALETTE = ("#2f7fc1", "#e08a00", "#009e73", "#d55e00", "#b565a7", "#56b4e9", "#b8a000", "#8a8f98")
 """Colours that stay apart in colour-blind eyes (after Okabe & Ito 2008) and on light and dark paper."""
-_INK, _MUTED, _LINE, _PAPER = "#010203", "#040506", "#070809", "#0a0b0c"
-_PAGE_COLOURS = {_INK: "currentColor", _MUTED: "var(--muted)", _LINE: "var(--line)", _PAPER: "var(--paper)"}
+INK, MUTED, LINE, PAPER = "#010203", "#040506", "#070809", "#0a0b0c"
+_PAGE_COLOURS = {INK: "currentColor", MUTED: "var(--muted)", LINE: "var(--line)", PAPER: "var(--paper)"}
 _SIZE, _WIDE = (4.7, 3.1), (8.0, 5.0)
 
 
@@ -45,31 +45,31 @@ def require_matplotlib() -> Any:
     return matplotlib
 
 
-def _figure(xlabel: str, ylabel: str, size: tuple[float, float] = _SIZE) -> tuple[Any, Any]:
+def plot(xlabel: str, ylabel: str, size: tuple[float, float] = _SIZE) -> tuple[Any, Any]:
     figure = require_matplotlib().figure.Figure(figsize=size, layout="constrained")
     axes = figure.add_subplot()
-    axes.set_xlabel(xlabel, color=_MUTED)
-    axes.set_ylabel(ylabel, color=_MUTED)
-    axes.tick_params(which="both", colors=_MUTED, length=0, pad=5)
+    axes.set_xlabel(xlabel, color=MUTED)
+    axes.set_ylabel(ylabel, color=MUTED)
+    axes.tick_params(which="both", colors=MUTED, length=0, pad=5)
     axes.patch.set_visible(False)
-    axes.grid(axis="y", color=_LINE, linewidth=0.8)
+    axes.grid(axis="y", color=LINE, linewidth=0.8)
     axes.set_axisbelow(True)
     for side, spine in axes.spines.items():
         spine.set_visible(side == "bottom")
-        spine.set_color(_LINE)
+        spine.set_color(LINE)
     return figure, axes
 
 
-def _legend(axes: Any) -> None:
+def legend(axes: Any) -> None:
     _, labels = axes.get_legend_handles_labels()
     if labels:
         axes.legend(
             loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=2 if len(labels) == 4 else 3, frameon=False,
-            labelcolor=_INK, handlelength=1.4, columnspacing=1.2, borderaxespad=0.2, fontsize=9.5,
+            labelcolor=INK, handlelength=1.4, columnspacing=1.2, borderaxespad=0.2, fontsize=9.5,
         )  # fmt: skip
 
 
-def _svg(figure: Any, description: str) -> str:
+def svg(figure: Any, description: str) -> str:
     """The figure as an <svg> element: text as text, no metadata, no namespace addresses, colours from the page."""
     matplotlib = require_matplotlib()
     buffer = io.StringIO()
@@ -103,7 +103,7 @@ def line_chart(
 
     kept: an x to mark as the kept step. level: a dotted reference (name, x, y). ticks: those of x. bottom, top: of y.
     """
-    figure, axes = _figure(xlabel, ylabel)
+    figure, axes = plot(xlabel, ylabel)
     for trace in traces:
         shade = 0.65 if trace.faint else 1.0
         if trace.marks:
@@ -116,7 +116,7 @@ def line_chart(
         axes.plot(trace.x, trace.y, color=trace.colour, linewidth=width, alpha=shade, label=trace.label)
         _band(axes, trace)
     if level is not None:
-        axes.plot(level[1], level[2], color=_MUTED, linestyle=(0, (1.5, 2)), linewidth=1.3, label=level[0])
+        axes.plot(level[1], level[2], color=MUTED, linestyle=(0, (1.5, 2)), linewidth=1.3, label=level[0])
     if log:
         axes.set_yscale("log")
         low, high = axes.get_ylim()
@@ -131,9 +131,9 @@ def line_chart(
     if ticks is not None:
         axes.set_xticks(ticks)
     if kept is not None:
-        axes.axvline(kept, color=_INK, linewidth=1.1, linestyle=(0, (4, 3)), label=f"kept: step {kept:,.0f}")
-    _legend(axes)
-    return _svg(figure, description)
+        axes.axvline(kept, color=INK, linewidth=1.1, linestyle=(0, (4, 3)), label=f"kept: step {kept:,.0f}")
+    legend(axes)
+    return svg(figure, description)
 
 
 def _band(axes: Any, trace: Trace) -> None:
@@ -164,21 +164,21 @@ def regions_chart(
 
     titles: of both axes.
     """
-    figure, axes = _figure(titles[0], titles[1])
+    figure, axes = plot(titles[0], titles[1])
     axes.grid(visible=False)
     levels = [i - 0.5 for i in range(ways + 1)]
     axes.contourf(*grid, levels=levels, colors=[colour(i) for i in range(ways)], alpha=0.22)
     colours = [colour(c) for c in query.classes]
     axes.scatter(query.x, query.y, s=11, c=colours, linewidths=0, label="new point")
     axes.scatter(
-        support.x, support.y, s=58, c=[colour(c) for c in support.classes], edgecolors=_INK, linewidths=1.3,
+        support.x, support.y, s=58, c=[colour(c) for c in support.classes], edgecolors=INK, linewidths=1.3,
         label="given example",
     )  # fmt: skip
     bad = [(x, y) for x, y, w in zip(query.x, query.y, wrong, strict=True) if w]
     if bad:
-        axes.scatter(*zip(*bad, strict=True), s=34, marker="x", c=_INK, linewidths=1.2, label="error")
-    _legend(axes)
-    return _svg(figure, "Decision regions of one task")
+        axes.scatter(*zip(*bad, strict=True), s=34, marker="x", c=INK, linewidths=1.2, label="error")
+    legend(axes)
+    return svg(figure, "Decision regions of one task")
 
 
 Dots = tuple[Sequence[float], Sequence[float]]
@@ -187,14 +187,14 @@ Dots = tuple[Sequence[float], Sequence[float]]
 
 def fit_chart(fits: Sequence[Trace], support: Dots, query: Dots, xlabel: str, ylabel: str) -> str:
     """One task of numbers on a line: what is predicted, before and after adaptation, what was given, and the truth."""
-    figure, axes = _figure(xlabel, ylabel)
-    axes.scatter(*query, s=13 if len(query[0]) > 30 else 26, color=_MUTED, linewidths=0, zorder=3, label="truth")
+    figure, axes = plot(xlabel, ylabel)
+    axes.scatter(*query, s=13 if len(query[0]) > 30 else 26, color=MUTED, linewidths=0, zorder=3, label="truth")
     for fit in fits:
         axes.plot(fit.x, fit.y, color=fit.colour, linewidth=1.2 if fit.faint else 2.0, label=fit.label)
         _band(axes, fit)
-    axes.scatter(*support, s=46, color=PALETTE[3], edgecolors=_PAPER, linewidths=1, zorder=5, label="given")
-    _legend(axes)
-    return _svg(figure, "What is predicted of one task, beside the truth")
+    axes.scatter(*support, s=46, color=PALETTE[3], edgecolors=PAPER, linewidths=1, zorder=5, label="given")
+    legend(axes)
+    return svg(figure, "What is predicted of one task, beside the truth")
 
 
 def map_chart(
@@ -204,10 +204,10 @@ def map_chart(
 
     arrows: (from, to), numbers of points. Only the largest groups have a colour and stand in the legend.
     """
-    figure, axes = _figure(xlabel, ylabel, _WIDE)
+    figure, axes = plot(xlabel, ylabel, _WIDE)
     for start, end in arrows:
         axes.plot(
-            [points.x[start], points.x[end]], [points.y[start], points.y[end]], color=_LINE, linewidth=0.7, zorder=1
+            [points.x[start], points.x[end]], [points.y[start], points.y[end]], color=LINE, linewidth=0.7, zorder=1
         )
     shown = range(min(len(groups), len(PALETTE) - 1))
     for number in [*shown, None]:
@@ -216,5 +216,5 @@ def map_chart(
             label, shade = ("others", PALETTE[-1]) if number is None else (groups[number][:24], colour(number))
             x, y = [points.x[i] for i in mine], [points.y[i] for i in mine]
             axes.scatter(x, y, s=22, linewidths=0, zorder=2, c=shade, label=label)
-    _legend(axes)
-    return _svg(figure, "Map of the tasks in the bank")
+    legend(axes)
+    return svg(figure, "Map of the tasks in the bank")

@@ -84,7 +84,8 @@ def choose(
     count = 1 if where == "loop" else workers or os.cpu_count() or 1
     with take_folder(f"choose-{config.name}", out, overwrite=False) as held:
         state: State = {
-            "kind": "choose", "config": config.to_json(), "metric": tasks.spec.target.metric.name, "minutes": minutes,
+            "kind": "choose", "config": config.to_json(), "metric": tasks.spec.target.metric.name,
+            "space": offered.space.to_json(), "left_out": dict(offered.left_out), "minutes": minutes,
             "first": first, "rungs": _rungs(first, 60 * minutes * SEARCHED), "seed": seed, "strategy": strategy,
             "where": where, "workers": count, "bank": str(place or ""), "spent": 0.0,
         }  # fmt: skip
@@ -102,6 +103,11 @@ def resume(folder: str | Path, *, source: Source | None = None, quiet: bool = Fa
     tasks = _tasks(config, source)
     with take(chosen.folder):
         offered = menu(config, tasks)
+        if offered.space != chosen.space:
+            raise RunError(
+                f"The search in {chosen.folder} chose among other learners or networks than there are for these tasks "
+                "today. Begin a new one (its trials lie in that folder), or go on with the version that it began with."
+            )
         past = Experience.load(chosen.folder / _PAST, offered.space)
         return _Choosing(chosen.folder, state, tasks, source is not None, offered, past, quiet).run()
 

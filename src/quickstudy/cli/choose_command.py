@@ -1,0 +1,117 @@
+"""`quickstudy choose RECIPE`: which learner, network and numbers suit these tasks? Found by trying, and trained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from quickstudy import choosing
+from quickstudy.choosing.page import report
+from quickstudy.cli import own
+from quickstudy.cli.parse import parse, table
+from quickstudy.cli.settings import Settings, chosen_parts, load_recipe, taken
+from quickstudy.errors import ConfigError, MissingExtra
+from quickstudy.registry import recipes
+from quickstudy.terminal import complain, tell
+from quickstudy.workers import Where
+
+_HELP = """usage: quickstudy choose [RECIPE] [--tasks NAME] [--minutes 20] [options]
+       quickstudy choose --resume FOLDER
+
+RECIPE: what the search begins with, a name from `quickstudy list recipes`; if it is left out, the one for the tasks.
+`quickstudy choose RECIPE --help` shows every option. Examples:
+  quickstudy choose photos --tasks.root my-photos --minutes 20
+  quickstudy choose --tasks text --tasks.path my.csv --workers 4"""
+
+_EXTRA: tuple[tuple[str, Any, Any, str], ...] = (
+    ("minutes", float, 20.0, "How long it may take; half of it goes to trials, the rest to training the best one."),
+    ("out", Path | None, None, "Folder of the search; runs/choose-<name> if not given."),
+    ("where", Where, "processes", "Where trials run: 'loop' (one after another), 'processes' or 'ray'."),
+    ("workers", int | None, None, "Trials at once; as many as there are processors if not given."),
+    ("strategy", str, "portfolio-gp", "How new trials are proposed: a name from `quickstudy list strategies`."),
+    ("bank", Path | None, None, "A folder of experience of your own, which is begun from and added to."),
+    ("report", bool, True, "Write the report page."),
+)
+_SHOWN = 10
+
+
+@dataclass
+class Resume:
+    """Go on with a search that was stopped or killed."""
+
+    folder: tyro.conf.Positional[Path]
+    """The folder of the search."""
+    report: bool = True
+    """Write the report page."""
+
+
+def run(argv: Sequence[str]) -> int:
+    if not argv or argv[0] in ("-h", "--help"):
+        print(_HELP)
+        return 0
+    if argv[0].split("=")[0] == "--resume":
+        return _resume([*argv[0].split("=")[1:], *argv[1:]])
+    named = argv[0] if not argv[0].startswith("-") else _recipe_for(argv)
+    config, rest, notes = chosen_parts(load_recipe(named), argv[1:] if named == argv[0] else argv)
+    parsed = parse(Settings.of(config, _EXTRA).kind, f"choose {named}", rest)
+    for note in notes:
+        complain(note)
+    config = Settings.of(config, _EXTRA).apply(parsed)
+    module, source = own.made_for(config)
+    if module is not None:
+        raise ConfigError(
+            "A search builds networks by their names, so that it cannot have one of your own. Register it as a model "
+            "(--import FILE.py with @quickstudy.registry.models.register), and name it: --model NAME."
+        )
+    found = choosing.choose(
+        config, minutes=parsed.minutes, out=parsed.out, source=source, where=parsed.where, workers=parsed.workers,
+        strategy=parsed.strategy, bank=parsed.bank, seed=config.seed,
+    )  # fmt: skip
+    return _finish(found, parsed.report)
+
+
+def _recipe_for(argv: Sequence[str]) -> str:
+    """The first recipe for the tasks that are named."""
+    names, _ = taken("--tasks", argv, "a name after it")
+    if not names:
+        raise ConfigError("Name a recipe or tasks. Example: quickstudy choose photos --tasks.root my-photos")
+    for name in recipes:
+        if recipes[name]().tasks.name == names[-1]:
+            return name
+    raise ConfigError(
+        f"There is no recipe for the tasks {names[-1]!r}. Name one to begin with, whose numbers are taken: quickstudy "
+        f"choose RECIPE --tasks {names[-1]}."
+    )
+
+
+def _resume(argv: Sequence[str]) -> int:
+    options = parse(Resume, "choose --resume", argv)
+    stopped = choosing.Chosen(options.folder)
+    _, source = own.made_for(stopped.config)
+    return _finish(choosing.resume(options.folder, source=source), options.report)
+
+
+def _finish(found: choosing.Chosen, with_report: bool) -> int:
+    metric = found.metric
+    rows = [
+        [str(place), choosing.told(t.point), metric.interval(t.mean, t.ci95), f"{t.seconds:.0f} s"]
+        for place, t in enumerate(found.ranking[:_SHOWN], 1)
+    ]
+    table("", ["", "tried", f"{metric.label} on validation tasks", "trained"], rows)
+    best, test = found.best, found.test
+    tell(f"Best: {choosing.told(best['point'])}")
+    if test is not None:
+        tell(f"On {test.count} test tasks, which chose nothing: {metric.label} {metric.interval(test.mean, test.ci95)}")
+    tell(found.advice)
+    if with_report:
+        try:
+            tell(f"Report: {report(found)}")
+        except MissingExtra as error:
+            complain(f"There is no report page: {error}")
+    tell(f"Run: {found.run.folder}")
+    tell(f"Next: {own.proposed('adapt', found.run.folder, '--support', 'new', '--out', 'my-model')}")
+    return 0
