@@ -31,9 +31,10 @@ ORDER = (
     {"pages"},
     {"runs"},
     {"report"},
-    {"memory", "averaging", "optim", "select", "search", "rl", "testing"},
+    {"memory", "averaging", "optim", "select", "rl", "testing"},
     {"recipes"},
     {"choosing"},
+    {"search"},
     {"cli", "serve"},
 )
 FREE = {"", "__main__"}  # the package itself: it names what is public, and only the command line may read it

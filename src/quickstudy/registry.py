@@ -277,7 +277,10 @@ class Part(Generic[R]):
         return replace(self, options=self.options | getattr(self.registry.traits(self.name), "drawn", {}))
 
     def settled(self) -> Part[R]:
-        """The part with what it reads from elsewhere among its options; it does that where a run begins."""
+        """The part with what it reads from elsewhere among its options; it does that where a run begins. One that
+        leaves options open stays as it is."""
+        if self.space.axes:
+            return self
         self._complete()
         settle = getattr(self.registry.traits(self.name), "settle", None)
         options = self.options if settle is None else settle(**self.settings() | self._fetched())

@@ -16,8 +16,8 @@ from quickstudy.choosing.experience import features, keep, remembered
 from quickstudy.choosing.halving import THIRD, Halving, Step
 from quickstudy.choosing.menu import Menu, menu
 from quickstudy.choosing.record import Record, Trial, told
-from quickstudy.choosing.trial import Attempt, Found, attempt
-from quickstudy.errors import ConfigError, DataError, RunError
+from quickstudy.choosing.trial import Attempt, Found, attempt, comparable
+from quickstudy.errors import ConfigError, RunError
 from quickstudy.registry import OWN, sources
 from quickstudy.runs.run import Run
 from quickstudy.select.warm import Experience, Search
@@ -25,7 +25,7 @@ from quickstudy.select.warm.experience import PastTask
 from quickstudy.space import Values
 from quickstudy.storage.folders import take, take_folder
 from quickstudy.storage.json import write_json
-from quickstudy.tasks.base import Source, held_out
+from quickstudy.tasks.base import Source
 from quickstudy.terminal import complain
 from quickstudy.training.config import RunConfig
 from quickstudy.training.progress import duration
@@ -76,7 +76,7 @@ def choose(
     if source is not None:
         config, where, workers = replace(config, tasks=sources.part(OWN)), "loop", 1
     config = replace(config.settled(), compile="off", protocols=(), seed=seed)
-    tasks = _tasks(config, source)
+    tasks = comparable(config, source)
     first = max(SHORTEST, 60 * minutes * FIRST)
     offered = menu(config, tasks)  # what cannot be is refused before a folder is made
     own, place = features(tasks.sampled(config.sampling)), None if bank is None else Path(bank).absolute()
@@ -100,7 +100,7 @@ def resume(folder: str | Path, *, source: Source | None = None, quiet: bool = Fa
     state, config = chosen.state, chosen.config
     if "best" in state:
         return chosen
-    tasks = _tasks(config, source)
+    tasks = comparable(config, source)
     with take(chosen.folder):
         offered = menu(config, tasks)
         if offered.space != chosen.space:
@@ -110,17 +110,6 @@ def resume(folder: str | Path, *, source: Source | None = None, quiet: bool = Fa
             )
         past = Experience.load(chosen.folder / _PAST, offered.space)
         return _Choosing(chosen.folder, state, tasks, source is not None, offered, past, quiet).run()
-
-
-def _tasks(config: RunConfig, source: Source | None) -> Source:
-    tasks: Source = config.tasks.build() if source is None else source
-    if not held_out(tasks):
-        raise DataError(
-            "No class is held out for validation, so that there is nothing to compare trials by: what is trained on "
-            "says nothing about new tasks. Add classes, or hold some out."
-        )
-    tasks.sampled(config.sampling).check("val")
-    return tasks
 
 
 def _rungs(first: float, seconds: float) -> int:

@@ -11,13 +11,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypedDict
 
+from quickstudy.errors import DataError
 from quickstudy.evaluation.evaluate import evaluate
 from quickstudy.registry import sources
 from quickstudy.runs.run import Run
 from quickstudy.runs.train import keep, new_run
 from quickstudy.storage.folders import take_run
 from quickstudy.storage.json import read_json
-from quickstudy.tasks.base import Source
+from quickstudy.tasks.base import Source, held_out
 from quickstudy.training.build import build
 from quickstudy.training.config import RunConfig
 from quickstudy.training.loop import Training
@@ -80,6 +81,21 @@ def attempt(asked: Attempt, source: Source | None = None) -> Found:
         result = evaluate(parts.engine, Run(folder).params, parts.source, "val", asked.episodes, compare_supports=False)
     values = [round(value, 6) for value in result.values]
     return Found(steps=training.step, seconds=training.seconds, mean=result.mean, ci95=result.ci95, values=values)
+
+
+def comparable(config: RunConfig, source: Source | None) -> Source:
+    """The tasks of a config, or `source` in their place, if trials can be compared by them.
+
+    Raises DataError where no class is held out for validation, or too few are.
+    """
+    tasks: Source = config.tasks.build() if source is None else source
+    if not held_out(tasks):
+        raise DataError(
+            "No class is held out for validation, so that there is nothing to compare trials by: what is trained on "
+            "says nothing about new tasks. Add classes, or hold some out."
+        )
+    tasks.sampled(config.sampling).check("val")
+    return tasks
 
 
 @lru_cache(maxsize=2)

@@ -28,6 +28,7 @@ COMMANDS = {
     "report": "write the report page of a run",
     "select": "which of several algorithms to run on which instance: measure selectors on a scenario, keep one, choose",
     "choose": "which learner, network and numbers suit these tasks: try within some minutes, and train the best",
+    "search": "a network that answers within some milliseconds on this machine, found and trained",
     "reproduce": "train a recipe and measure every figure it publishes",
     "list": "list recipes, learners, models, tasks, formats, targets, selectors, strategies or runs",
 }

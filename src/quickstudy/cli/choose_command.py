@@ -13,9 +13,9 @@ from quickstudy import choosing
 from quickstudy.choosing.page import report
 from quickstudy.cli import own
 from quickstudy.cli.parse import parse, table
-from quickstudy.cli.settings import Settings, chosen_parts, load_recipe, taken
+from quickstudy.cli.recipe import recipe_and_rest
+from quickstudy.cli.settings import Settings, chosen_parts, load_recipe
 from quickstudy.errors import ConfigError, MissingExtra
-from quickstudy.registry import recipes
 from quickstudy.terminal import complain, tell
 from quickstudy.workers import Where
 
@@ -55,12 +55,13 @@ def run(argv: Sequence[str]) -> int:
         return 0
     if argv[0].split("=")[0] == "--resume":
         return _resume([*argv[0].split("=")[1:], *argv[1:]])
-    named = argv[0] if not argv[0].startswith("-") else _recipe_for(argv)
-    config, rest, notes = chosen_parts(load_recipe(named), argv[1:] if named == argv[0] else argv)
-    parsed = parse(Settings.of(config, _EXTRA).kind, f"choose {named}", rest)
+    named, rest = recipe_and_rest(argv, "choose")
+    config, rest, notes = chosen_parts(load_recipe(named), rest)
+    settings = Settings.of(config, _EXTRA)
+    parsed = parse(settings.kind, f"choose {named}", rest)
     for note in notes:
         complain(note)
-    config = Settings.of(config, _EXTRA).apply(parsed)
+    config = settings.apply(parsed)
     module, source = own.made_for(config)
     if module is not None:
         raise ConfigError(
@@ -72,20 +73,6 @@ def run(argv: Sequence[str]) -> int:
         strategy=parsed.strategy, bank=parsed.bank, seed=config.seed,
     )  # fmt: skip
     return _finish(found, parsed.report)
-
-
-def _recipe_for(argv: Sequence[str]) -> str:
-    """The first recipe for the tasks that are named."""
-    names, _ = taken("--tasks", argv, "a name after it")
-    if not names:
-        raise ConfigError("Name a recipe or tasks. Example: quickstudy choose photos --tasks.root my-photos")
-    for name in recipes:
-        if recipes[name]().tasks.name == names[-1]:
-            return name
-    raise ConfigError(
-        f"There is no recipe for the tasks {names[-1]!r}. Name one to begin with, whose numbers are taken: quickstudy "
-        f"choose RECIPE --tasks {names[-1]}."
-    )
 
 
 def _resume(argv: Sequence[str]) -> int:

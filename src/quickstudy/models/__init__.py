@@ -4,6 +4,7 @@ from quickstudy.models.cells import cells
 from quickstudy.models.columns import columns
 from quickstudy.models.context import FiLM, WithContext
 from quickstudy.models.conv4 import conv4
+from quickstudy.models.convnet import convnet
 from quickstudy.models.decoder import Decoder
 from quickstudy.models.encoders import onnx, onnx_sound, squeezenet, timm, transformers
 from quickstudy.models.lstm import SequenceReader, lstm
@@ -27,6 +28,7 @@ __all__ = [
     "cells",
     "columns",
     "conv4",
+    "convnet",
     "lstm",
     "mlp",
     "ngrams",

@@ -81,6 +81,7 @@ class Outer:
                 "There is nothing to train: the network has no parameters, or all are frozen. Set iterations to 0 "
                 "(--iterations 0) to adapt and evaluate it as it is, or let some of it be trained (--trainable)."
             )
+        self._full = [rate for rate, _ in groups]
         several = [{"params": [params[name] for name in names], "lr": rate} for rate, names in groups]
         self.optimizer = _made(optimizer, several or [torch.zeros(())], **given)
         self.schedule = self._schedule(options)
@@ -108,6 +109,12 @@ class Outer:
     def rates(self) -> list[float]:
         """The learning rate of each group, as the schedule has it now."""
         return [float(group["lr"]) for group in self.optimizer.param_groups]
+
+    def slow_down(self, share: float) -> None:
+        """Take the learning rates to a share of what the options say, for loops that go by the clock and have no
+        schedule."""
+        for group, rate in zip(self.optimizer.param_groups, self._full, strict=False):
+            group["lr"] = share * rate
 
     def step(self, grads: Params, norm: Tensor) -> None:
         """One outer step along the meta-gradient `grads`, of this total norm; its names are the trainable ones of φ."""

@@ -1,0 +1,96 @@
+"""`quickstudy search RECIPE --under 3ms`: a network that answers in time, trained."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from quickstudy.cli import own
+from quickstudy.cli.parse import parse, table
+from quickstudy.cli.recipe import recipe_and_rest
+from quickstudy.cli.settings import Settings, chosen_parts, load_recipe
+from quickstudy.errors import ConfigError, MissingExtra
+from quickstudy.search.architecture import search
+from quickstudy.search.found import Found, told
+from quickstudy.search.page import report
+from quickstudy.terminal import complain, tell
+
+_HELP = """usage: quickstudy search [RECIPE] [--tasks NAME] [--under 3ms] [--minutes 20] [options]
+
+RECIPE: whose tasks, learner and numbers are taken; if it is left out, the one for the tasks.
+`quickstudy search RECIPE --help` shows every option. Examples:
+  quickstudy search photos --tasks.root my-photos --under 3ms
+  quickstudy search --tasks folder --tasks.root my-photos"""
+
+_EXTRA: tuple[tuple[str, Any, Any, str], ...] = (
+    ("under", str, "", "What the network may take for one example on one thread of this machine, such as 3ms."),
+    ("minutes", float, 20.0, "How long it may take altogether."),
+    ("out", Path | None, None, "Folder of the search; runs/search-<name> if not given."),
+    ("strategy", str, "evolution", "How networks are proposed: a name from `quickstudy list strategies`."),
+    ("report", bool, True, "Write the report page."),
+)
+
+
+def milliseconds(text: str) -> float | None:
+    """The number in '3ms', '3 ms' or '0.5s'; None where there is none to read."""
+    if not text:
+        return None
+    found = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)\s*(ms|s)?", text.strip())
+    if not found:
+        raise ConfigError(f"--under is {text!r}, expected milliseconds such as 3ms. Correct it.")
+    return float(found[1]) * (1000 if found[2] == "s" else 1)
+
+
+def run(argv: Sequence[str]) -> int:
+    if not argv or argv[0] in ("-h", "--help"):
+        print(_HELP)
+        return 0
+    named, rest = recipe_and_rest(argv, "search")
+    config, rest, notes = chosen_parts(load_recipe(named), rest)
+    settings = Settings.of(config, _EXTRA)
+    parsed = parse(settings.kind, f"search {named}", rest)
+    for note in notes:
+        complain(note)
+    config = settings.apply(parsed)
+    module, source = own.made_for(config)
+    if module is not None:
+        raise ConfigError("A search builds networks by their names, so that it cannot have one of your own.")
+    found = search(
+        config, under=milliseconds(parsed.under), minutes=parsed.minutes, out=parsed.out, source=source,
+        strategy=parsed.strategy, seed=config.seed,
+    )  # fmt: skip
+    return _finish(found, parsed.report)
+
+
+def _finish(found: Found, with_report: bool) -> int:
+    state, metric = found.state, found.metric
+    rows = [
+        [f"{c['milliseconds']:.2f}", metric.number(c["score"] or 0.0), f"{c['parameters']:,}", told(c["point"])]
+        for c in found.front
+    ]
+    table("", ["ms", f"{metric.label}, shared weights", "parameters", "network"], rows)
+    options = [word for n, v in state["chosen"].items() for word in _option(n, v)]
+    tell(f"Found: {shlex.join(['--model', found.model['name'], *options])}")
+    recipe = state["recipe"]
+    beside = "" if recipe is None else f"; the recipe's network takes {recipe['milliseconds']:.2f} ms"
+    tell(f"It takes {found.milliseconds:.2f} ms for one example{beside}.")
+    if (test := state.get("test")) is not None:
+        tell(f"On {test['count']} test tasks: {metric.label} {metric.interval(test['mean'], test['ci95'])}")
+    if with_report:
+        try:
+            tell(f"Report: {report(found)}")
+        except MissingExtra as error:
+            complain(f"There is no report page: {error}")
+    tell(f"Run: {found.run.folder}")
+    tell(f"Next: {own.proposed('adapt', found.run.folder, '--support', 'new', '--out', 'my-model')}")
+    return 0
+
+
+def _option(name: str, value: Any) -> list[str]:
+    """An option of the model as it is typed."""
+    if isinstance(value, bool):
+        return [f"--model.{'' if value else 'no-'}{name.replace('_', '-')}"]
+    return [f"--model.{name.replace('_', '-')}", str(value)]

@@ -1,0 +1,99 @@
+"""What a search of networks has found: candidates, those that nothing beats, and the one that was trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NotRequired, TypedDict, cast
+
+import numpy as np
+
+from quickstudy.choosing.chosen import Figure
+from quickstudy.errors import RunError
+from quickstudy.runs.run import Run
+from quickstudy.search.pareto import front
+from quickstudy.space import Values
+from quickstudy.storage.json import read_json
+from quickstudy.targets.metric import Metric, metric_named
+from quickstudy.tasks.base import Source
+
+STATE = "search.json"
+
+
+class Candidate(TypedDict):
+    """A network that was looked at. milliseconds: for one example. score: the headline with shared weights; None where
+    it was too slow to be asked. costs otherwise as in `Cost`."""
+
+    point: dict[str, Any]
+    milliseconds: float
+    parameters: int
+    operations: int
+    score: float | None
+
+
+class State(TypedDict):
+    """A search as it is stored. config: the recipe's name. recipe, cost: of its network and of the one that was found,
+    as `Cost`. steps: of training for all. What is not there yet is missing."""
+
+    kind: str
+    config: str
+    space: dict[str, Any]
+    metric: str
+    under: float | None
+    minutes: float
+    steps: int
+    recipe: dict[str, float] | None
+    candidates: list[Candidate]
+    chosen: NotRequired[dict[str, Any]]
+    cost: NotRequired[dict[str, float]]
+    run: NotRequired[str]
+    validation: NotRequired[Figure]
+    test: NotRequired[Figure | None]
+
+
+@dataclass(frozen=True)
+class Found:
+    """A search that has ended, in its folder."""
+
+    folder: Path
+    source: Source | None = None
+
+    @cached_property
+    def state(self) -> State:
+        if not (self.folder / STATE).exists():
+            raise RunError(f"{self.folder} is no search of networks: it has no {STATE}. Give the folder of one.")
+        return cast(State, read_json(self.folder / STATE, State))
+
+    @property
+    def metric(self) -> Metric:
+        return metric_named(self.state["metric"])
+
+    @property
+    def model(self) -> Mapping[str, Any]:
+        """The network, as a part: its name and options."""
+        return cast(Mapping[str, Any], self.run.config.to_json()["model"])
+
+    @property
+    def milliseconds(self) -> float:
+        """What it takes for one example on one thread, measured at the end."""
+        return self.state["cost"]["milliseconds"]
+
+    @cached_property
+    def run(self) -> Run:
+        """The network, trained."""
+        return Run(self.folder / self.state["run"], source=self.source)
+
+    @property
+    def front(self) -> list[Candidate]:
+        """The candidates that no other beats in time and headline, the fastest first."""
+        asked = [c for c in self.state["candidates"] if c["score"] is not None]
+        scores = np.array([self.metric.goodness(cast(float, c["score"])) for c in asked])
+        return [asked[i] for i in front(scores, np.array([c["milliseconds"] for c in asked]))]
+
+
+def told(point: Values) -> str:
+    """A network in words."""
+    numbers = {name: f"{value:.3g}" if isinstance(value, float) else str(value) for name, value in point.items()}
+    return ", ".join(f"{name} {text}" for name, text in numbers.items())

@@ -1,0 +1,74 @@
+"""The report of a search of networks: those that nothing beats, and the one that was trained."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import cast
+
+from quickstudy.pages.html import Section, chart, charts, escape, facts, page, tile
+from quickstudy.pages.searches import Tried, front_chart
+from quickstudy.report.build import settings
+from quickstudy.search.found import Candidate, Found, told
+from quickstudy.storage.atomic import write_text
+from quickstudy.version import __version__
+
+NAME = "search.html"
+
+
+def report(found: Found) -> Path:
+    """Write search.html into the folder of the search; returns its path. Raises MissingExtra without matplotlib."""
+    state, metric = found.state, found.metric
+    asked = [c for c in state["candidates"] if c["score"] is not None]
+    drawn = [Tried(c["milliseconds"], metric.scale * cast(float, c["score"]), 0.0, _group(c)) for c in asked]
+    best = [asked.index(c) for c in found.front]
+    picture = front_chart(drawn, best, "milliseconds for one example", metric.axis, state["under"], "Time and headline")
+    slow = len(state["candidates"]) - len(asked)
+    limit = (
+        "" if state["under"] is None else f" {slow} others took longer than {state['under']:g} ms and were not asked."
+    )
+    parts = [
+        Section(
+            "What nothing beats",
+            "Each dot is a network with the weights it takes from one that was trained for all; the line joins those "
+            f"that no other beats in time and headline.{limit} Trained apart, all are better than here.",
+            charts(chart(picture), wide=True),
+        ),
+        Section("The front", "From the fastest on.", _table(found)),
+    ]
+    footer = f"Written {datetime.now(UTC).date().isoformat()} by quickstudy {__version__}. All candidates: search.json."
+    path = found.folder / NAME
+    title = f"{state['config']}: a network that keeps its time"
+    write_text(path, page(title, _header(found, title), parts, settings(found.run.config), footer))
+    return path
+
+
+def _group(candidate: Candidate) -> str:
+    depth = candidate["point"].get("depth")
+    return "network" if depth is None else f"{depth} layers"
+
+
+def _header(found: Found, title: str) -> str:
+    state, metric = found.state, found.metric
+    tiles, test, recipe = "", state.get("test"), state["recipe"]
+    if test is not None:
+        said = f"{test['count']} test tasks, which chose nothing"
+        tiles += tile(f"{metric.title} on new tasks", metric.interval(test["mean"], test["ci95"]), said, main=True)
+    beside = "" if recipe is None else f"the recipe's network: {recipe['milliseconds']:.2f} ms"
+    tiles += tile("for one example, one thread", f"{found.milliseconds:.2f} ms", beside)
+    tiles += tile("parameters", f"{state['cost']['parameters']:,}", f"{state['cost']['operations']:,} operations")
+    lead = f"<p>Found: <b>{escape(found.model['name'])}</b>, {escape(told(state['chosen']))}.</p>"
+    looked = f"{len(state['candidates'])} networks, after {state['steps']:,} steps of training for all"
+    told_of = facts([("Looked at", looked), ("Minutes", f"{state['minutes']:g}"), ("Kept", str(found.run.folder))])
+    return f'<h1>{escape(title)}</h1>{lead}<div class="tiles">{tiles}</div>{told_of}'
+
+
+def _table(found: Found) -> str:
+    metric = found.metric
+    rows = "".join(
+        f"<tr><td>{c['milliseconds']:.2f}</td><td>{escape(metric.number(cast(float, c['score'])))}</td>"
+        f"<td>{c['parameters']:,}</td><td>{escape(told(c['point']))}</td></tr>"
+        for c in found.front
+    )
+    head = f"<tr><th>ms</th><th>{escape(metric.words)}, shared weights</th><th>parameters</th><th>network</th></tr>"
+    return f'<table class="returns">{head}{rows}</table>'

@@ -1,0 +1,134 @@
+"""One network trained for a whole space: its parts are the weights of all others.
+
+A smaller network takes the leading filters, and the middle of the filters' planes, of the largest one (Cai et al. 2020,
+"Once-for-all"). In each outer step the tasks are learned with one network drawn by chance and with the largest, and the
+gradients of both move what they share. It is then enough to ask what each network reaches with the weights that it
+takes, after its BatchNorm statistics were computed anew.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from quickstudy import rng
+from quickstudy.entries import trainable
+from quickstudy.episode import Params
+from quickstudy.errors import ConfigError
+from quickstudy.evaluation.evaluate import evaluate
+from quickstudy.evaluation.result import Result
+from quickstudy.space import Choice, Range, Space, Values, key
+from quickstudy.tasks.base import Source
+from quickstudy.training.build import Parts, build, calibrated, initial_params
+from quickstudy.training.config import RunConfig
+from quickstudy.training.outer import Outer
+
+
+def place(small: torch.Size, large: torch.Size) -> tuple[slice, ...]:
+    """Where a tensor of the shape `small` lies in one of the shape `large`: leading entries of the first two axes, and
+    the middle of the others. ConfigError where it does not fit."""
+    if len(small) != len(large) or any(a > b for a, b in zip(small, large, strict=True)):
+        raise ConfigError(
+            f"Weights of shape {tuple(small)} cannot be a part of those of shape {tuple(large)}: the networks of this "
+            "space do not share theirs. Search it without sharing."
+        )
+    begins = [0 if axis < 2 else (b - a) // 2 for axis, (a, b) in enumerate(zip(small, large, strict=True))]
+    return tuple(slice(begin, begin + a) for begin, a in zip(begins, small, strict=True))
+
+
+@dataclass
+class Supernet:
+    """config: a run whose model leaves options open. source: its tasks.
+
+    Networks that differ in a choice may have weights of other names; those that differ in a range have smaller or fewer
+    ones of the same names.
+    """
+
+    config: RunConfig
+    source: Source
+    shared: Params = field(default_factory=dict)
+    steps: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.space.axes:
+            raise ConfigError("The model leaves no option open, so that there is one network. Give ranges or choices.")
+        self._parts: dict[str, Parts] = {}
+        self._shapes: dict[str, dict[str, torch.Size]] = {}
+        for point in self.corners():
+            params = initial_params(self.parts(point), self.made(point))
+            for entry, value in params.items():
+                if entry not in self.shared or value.numel() > self.shared[entry].numel():
+                    self.shared[entry] = value
+
+    @property
+    def space(self) -> Space:
+        return self.config.model.space
+
+    def corners(self) -> list[Values]:
+        """The largest network for each combination of choices."""
+        ends = {name: Choice(axis.high) if isinstance(axis, Range) else axis for name, axis in self.space.axes.items()}
+        return list(Space(ends).points())
+
+    def parts(self, point: Values) -> Parts:
+        """Learner and engine with the network of a point."""
+        name = key(point)
+        if name not in self._parts:
+            self._parts[name] = build(self.made(point), None, self.source)
+        return self._parts[name]
+
+    def params(self, point: Values) -> Params:
+        """φ of a point's network: views of what is shared."""
+        name = key(point)
+        if name not in self._shapes:
+            learner = self.parts(point).training_engine.learner
+            made = learner.init(torch.Generator().manual_seed(self.config.seed))
+            self._shapes[name] = {entry: value.shape for entry, value in made.items()}
+        return {n: self.shared[n][place(shape, self.shared[n].shape)] for n, shape in self._shapes[name].items()}
+
+    def train(self, seconds: float = math.inf, steps: float = math.inf) -> None:
+        """Outer steps for so many seconds, or so many steps, with a rate that falls to nothing at their end."""
+        generator = np.random.default_rng([self.config.seed, 7])
+        outer = Outer(self.shared, replace(self.config, iterations=1, schedule="none", average=0.0).outer)
+        keys = rng.key(self.config.seed, "supernet", device=self.parts(self.corners()[0]).engine.device)
+        began, corners = time.perf_counter(), self.corners()
+        first = self.steps
+        while (share := max((time.perf_counter() - began) / seconds, (self.steps - first) / steps)) < 1:
+            outer.slow_down(0.5 * (1 + math.cos(math.pi * share)))
+            drawn = [self.space.draw(1, generator)[0], corners[self.steps % len(corners)]]
+            outer.step(*self._gradients(drawn, keys))
+            self.shared = outer.params
+            self.steps += 1
+
+    def _gradients(self, points: list[Values], keys: Tensor) -> tuple[Params, Tensor]:
+        """The sum over points of meta-gradients, in the shapes that are shared, and its norm."""
+        total = {n: torch.zeros_like(v) for n, v in self.shared.items() if trainable(n)}
+        first = self.steps * self.config.meta_batch
+        for point in points:
+            parts, params = self.parts(point), self.params(point)
+            indices = torch.arange(first, first + self.config.meta_batch, device=parts.engine.device)
+            episodes = parts.training.episodes("train", indices)
+            grads, loss, _ = parts.training_engine.gradients(params, episodes, rng.fold(keys, indices))
+            if not bool(torch.isfinite(loss).all()):
+                raise ConfigError(f"The loss of {point} is not finite. Lower the outer rate (--lr).")
+            for name, grad in grads.items():
+                total[name][place(grad.shape, total[name].shape)] += grad
+        return total, torch.nn.utils.get_total_norm(total.values())
+
+    def evaluated(self, point: Values, episodes: int) -> Result:
+        """What a network reaches on validation tasks with the weights that it takes."""
+        parts = self.parts(point)
+        return evaluate(parts.engine, self.calibrated(point), parts.source, "val", episodes, compare_supports=False)
+
+    def calibrated(self, point: Values) -> Params:
+        """φ of a network of its own, with its BatchNorm statistics."""
+        own = {name: value.detach().clone() for name, value in self.params(point).items()}
+        return calibrated(self.parts(point), self.made(point), own)
+
+    def made(self, point: Values) -> RunConfig:
+        """The config with the network of a point."""
+        return replace(self.config, model=self.config.model.at(point))

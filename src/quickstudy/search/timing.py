@@ -1,0 +1,63 @@
+"""How long networks take on this machine, and what they compute."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+import torch
+from torch import nn
+
+from quickstudy.engine.cores import cores
+from quickstudy.episode import Features
+from quickstudy.errors import ConfigError
+
+_ROUNDS, _CALLS, _WARM = 15, 4, 3
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a network costs for one example. milliseconds: the median of its calls, on one thread. parameters: how many
+    numbers it has. operations: multiplications and additions."""
+
+    milliseconds: float
+    parameters: int
+    operations: int
+
+
+def measured(networks: Sequence[nn.Module], example: Features, rounds: int = _ROUNDS) -> list[Cost]:
+    """The cost of each network for an example (1, …), on the processor and one thread, all measured in turn, so that
+    what else the machine does strikes all alike.
+
+    Raises ConfigError for an example that is none or several.
+    """
+    leaves = list(example.values()) if isinstance(example, dict) else [example]
+    if any(len(leaf) != 1 for leaf in leaves):
+        raise ConfigError(f"Networks are timed with one example, found {len(leaves[0])}. Give one: x[:1].")
+    times: list[list[float]] = [[] for _ in networks]
+    with torch.inference_mode(), cores(1):
+        for network in networks:
+            network.eval()
+            for _ in range(_WARM):
+                network(example)
+        for _ in range(rounds):
+            for own, network in zip(times, networks, strict=True):
+                began = time.perf_counter()
+                for _ in range(_CALLS):
+                    network(example)
+                own.append((time.perf_counter() - began) / _CALLS)
+    return [
+        Cost(1000 * median(own), sum(p.numel() for p in network.parameters()), operations(network, example))
+        for own, network in zip(times, networks, strict=True)
+    ]
+
+
+def operations(network: nn.Module, example: Features) -> int:
+    """Multiplications and additions of a network's products (convolutions, linear layers, attention) for an example."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        network(example)
+    return int(counter.get_total_flops())

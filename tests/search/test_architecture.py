@@ -1,0 +1,94 @@
+"""Networks that keep a limit of milliseconds: timed, searched for, trained, reported."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from test_supernet import config, images
+from torch import nn
+
+from quickstudy.cli import main
+from quickstudy.errors import ConfigError
+from quickstudy.registry import models
+from quickstudy.runs.run import Run
+from quickstudy.search import architecture
+from quickstudy.search.architecture import search
+from quickstudy.search.page import report
+from quickstudy.search.spaces import space_of
+from quickstudy.search.timing import measured, operations
+from quickstudy.space import Choice, Range
+
+OPEN = {"width": Range(2, 32), "depth": Range(1, 3), "separable": Choice(False, True)}
+
+
+@pytest.fixture
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(architecture, "TASKS", 12)
+    monkeypatch.setattr(architecture, "TESTED", 20)
+
+
+def test_operations_are_those_of_the_formula() -> None:
+    """A convolution of 3 to 5 channels, 3 × 3, on 8 × 8: 2 · 9 · 3 · 5 · 64."""
+    assert operations(nn.Conv2d(3, 5, 3, padding=1), torch.zeros(1, 3, 8, 8)) == 2 * 9 * 3 * 5 * 64
+
+
+def test_a_network_ten_times_as_large_takes_longer() -> None:
+    small, large = (nn.Sequential(*(nn.Conv2d(w, w, 3, padding=1) for _ in range(4))) for w in (8, 64))
+    for size in (8, 64):
+        assert measured([nn.Conv2d(size, 2, 3)], torch.zeros(1, size, 32, 32))[0].parameters == 2 * (9 * size + 1)
+    fast = measured([small], torch.zeros(1, 8, 32, 32))[0].milliseconds
+    slow = measured([large], torch.zeros(1, 64, 32, 32))[0].milliseconds
+    assert fast < slow
+    with pytest.raises(ConfigError, match="one example"):
+        measured([small], torch.zeros(2, 8, 32, 32))
+
+
+@pytest.mark.usefixtures("_quick")
+def test_what_is_found_keeps_the_limit_and_is_a_part_by_name(tmp_path: Path) -> None:
+    given = replace(config(), model=models.part("convnet", **OPEN))
+    found = search(
+        given, source=images(), under=1000.0, minutes=0.15, out=tmp_path / "s", strategy="random", quiet=True
+    )
+    assert found.milliseconds < 1000.0
+    assert found.run.config.model.name == "convnet"
+    assert set(found.state["chosen"]) == set(OPEN)
+    assert found.run.config.model.options.items() >= found.state["chosen"].items()
+    assert Run(found.run.folder, source=images()).evaluate(episodes=10).mean > 0.5, "a third is guessing"
+    times = [c["milliseconds"] for c in found.front]
+    assert times == sorted(times)
+    assert "Found" in report(found).read_text()
+
+
+def test_a_limit_that_nothing_keeps_is_refused_with_the_fastest_there_is(tmp_path: Path) -> None:
+    given = replace(config(), model=models.part("convnet", **OPEN))
+    with pytest.raises(ConfigError, match="the smallest take"):
+        search(given, source=images(), under=1e-6, minutes=0.1, out=tmp_path / "s", quiet=True)
+
+
+@pytest.mark.parametrize("wrong", [{"minutes": 0}, {"under": -1.0}, {"under": float("nan")}])
+def test_numbers_without_meaning_are_refused(wrong: dict[str, float], tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="takes more than 0"):
+        search(config(), source=images(), out=tmp_path / "s", **wrong)  # type: ignore[arg-type]
+    assert not (tmp_path / "s").exists()
+
+
+def test_spaces_follow_the_examples() -> None:
+    source = images()
+    assert space_of(source.spec, models.part("conv4")).name == "convnet"
+    own = models.part("convnet", width=Range(2, 4))
+    assert space_of(source.spec, own) is own
+
+
+@pytest.mark.usefixtures("_quick")
+def test_from_the_command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    arguments = ["search", "sinusoid-maml", "--learner", "r2d2", "--minutes", "0.1", "--under", "50", "--out", "found"]
+    assert main([*arguments, "--device", "cpu", "--no-report", "--strategy", "random"]) == 0
+    said = capsys.readouterr().out
+    assert "ms" in said
+    assert "--model mlp" in said
