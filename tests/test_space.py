@@ -129,7 +129,7 @@ def test_options_without_effect_are_neutral() -> None:
     rng = np.random.default_rng(0)
     for point in space.draw(200, rng) + [space.near(one, rng) for one in space.draw(200, rng)]:
         assert point["kind"] == "tree" or point["depth"] == 3
-        assert point["depth"] in (1, 2) and point["kind"] == "tree" or point["drop"] == 0.5
+        assert (point["depth"] in (1, 2) and point["kind"] == "tree") or point["drop"] == 0.5
     a, b = ({"kind": "line", "depth": 1, "drop": drop} for drop in (0.1, 0.9))
     assert (space.encode([a]) == space.encode([b])).all()
     assert space.settled(a) == {"kind": "line", "depth": 3, "drop": 0.5}
