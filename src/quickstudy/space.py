@@ -285,6 +285,39 @@ class Space:
         return cls({name: axis_of(one) for name, one in data.items()}, conditions)
 
 
+@dataclass(frozen=True)
+class Points(Space):
+    """Some points of a space, as of a table of what can be asked for: there is nothing between them."""
+
+    listed: tuple[Values, ...] = ()
+
+    @classmethod
+    def of(cls, space: Space, points: Sequence[Values]) -> Self:
+        """Raises ConfigError for a point that is none of the space, or for none at all."""
+        if not points:
+            raise ConfigError("A space of no points. List some.")
+        for point in points:
+            space.check(point)
+        settled = {key(point): point for point in (space.settled(dict(one)) for one in points)}
+        return cls(space.axes, space.conditions, tuple(settled.values()))
+
+    @property
+    def count(self) -> float:
+        return len(self.listed)
+
+    def draw(self, count: int, rng: np.random.Generator) -> list[Values]:
+        return [dict(self.listed[int(i)]) for i in rng.integers(len(self.listed), size=count)]
+
+    def near(self, point: Values, rng: np.random.Generator) -> Values:
+        """Another of the ten points that are nearest by their columns."""
+        apart = ((self.encode(self.listed) - self.encode([point])) ** 2).sum(1)
+        others = [i for i in np.argsort(apart, kind="stable")[:11] if key(self.listed[i]) != key(point)]
+        return dict(self.listed[others[int(rng.integers(len(others)))]]) if others else dict(point)
+
+    def points(self) -> Iterator[Values]:
+        yield from (dict(point) for point in self.listed)
+
+
 def told(axis: Axis) -> str:
     """The axis in words."""
     if isinstance(axis, Choice):

@@ -18,7 +18,7 @@ from quickstudy.select.warm.process import Data, Kernel, Prior, Process, fit_ker
 from quickstudy.select.warm.processes import unseen
 from quickstudy.select.warm.strategy import Strategy, Tried, untried
 from quickstudy.select.warm.surfaces import Surfaces
-from quickstudy.space import Array, Space, Values
+from quickstudy.space import Array, Points, Space, Values
 
 _TASKS, _POINTS, _STEPS = 24, 60, 30
 """Past tasks, each held against the others, and points of each, that the kernel of a new task is fitted to."""
@@ -73,8 +73,8 @@ def learn(space: Space, experience: Experience, scale: Scale, covariance: bool, 
     logs = np.log(deviations)
     spread = float(np.sqrt(logs.var() + 0.25))
     bend = (float(np.mean(medians)), float(np.mean(spreads))) if scale == "bent" else None
-    pool = Pool.of(space, seed, also=_leaders(experience), known=surfaces.values)
-    first = portfolio(experience, start) if start else []
+    pool = Pool.of(space, seed, also=_leaders(experience, space), known=surfaces.values)
+    first = portfolio(experience, start, space) if start else []
     return Knowledge(surfaces, kernel, (float(logs.mean()), spread), bend, first, pool)
 
 
@@ -84,8 +84,10 @@ def _slope(raw: Array, units: Array) -> float:
     return float(np.ptp(raw)) / span if span > 0 and np.ptp(raw) > 0 else 1.0
 
 
-def _leaders(experience: Experience, each: int = 3) -> list[Values]:
-    """The best points of every past task."""
+def _leaders(experience: Experience, space: Space, each: int = 3) -> list[Values]:
+    """The best points of every past task, if all points of the space may be asked for."""
+    if isinstance(space, Points):
+        return []
     return [task.points[int(i)] for task in experience.useful for i in np.argsort(task.losses)[:each]]
 
 

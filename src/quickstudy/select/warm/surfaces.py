@@ -39,6 +39,12 @@ class Surfaces:
         """What each past task would lose at points x (m, D), in its units: (m, T)."""
         return np.concatenate([process.mean(x) for process in self.processes], axis=1)
 
+    def both(self, x: Array) -> Array:
+        """Means and standard deviations of all past tasks, (m, 2 T)."""
+        said = [process.predict(x) for process in self.processes]
+        spreads = [np.repeat(deviation[:, None], mean.shape[1], axis=1) for mean, deviation in said]
+        return np.concatenate([mean for mean, _ in said] + spreads, axis=1)
+
 
 def _some(data: list[Data], rng: np.random.Generator) -> list[Data]:
     """As many points and tasks as a kernel can be fitted to in a moment."""
