@@ -71,7 +71,9 @@ class Scenario:
                 axes[one["name"]] = Choice(*one["choices"])
             else:
                 axes[one["name"]] = Range(one["lower"], one["upper"], log=one["log"])
-        when = {c["child"]: When(c["parent"], tuple(c.get("values") or (c["value"],))) for c in self._config["conditions"]}
+        when = {
+            c["child"]: When(c["parent"], tuple(c.get("values") or (c["value"],))) for c in self._config["conditions"]
+        }
         return Space(axes, when)
 
     @cached_property

@@ -216,5 +216,6 @@ def _space(data: Any, where: str) -> Space:
 def _point(space: Space, row: list[Any], where: str) -> Values:
     if len(row) != len(space.names):
         raise DataError(f"{where}: a point has {len(row)} values, expected {len(space.names)}. Correct it.")
-    values = (tuple(v) if isinstance(v, list) else v for v in row)
-    return dict(zip(space.names, values, strict=True))
+    point = dict(zip(space.names, (tuple(v) if isinstance(v, list) else v for v in row), strict=True))
+    space.check(point)
+    return point
