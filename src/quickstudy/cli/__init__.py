@@ -28,7 +28,7 @@ COMMANDS = {
     "report": "write the report page of a run",
     "select": "which of several algorithms to run on which instance: measure selectors on a scenario, keep one, choose",
     "reproduce": "train a recipe and measure every figure it publishes",
-    "list": "list recipes, learners, models, tasks, formats, targets, selectors or runs",
+    "list": "list recipes, learners, models, tasks, formats, targets, selectors, strategies or runs",
 }
 
 

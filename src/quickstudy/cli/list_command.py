@@ -1,4 +1,4 @@
-"""`quickstudy list recipes|learners|models|tasks|formats|targets|selectors|runs`."""
+"""`quickstudy list recipes|learners|models|tasks|formats|targets|selectors|strategies|runs`."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ _KINDS: dict[str, registry.Registry[Any, Any]] = {
     "formats": registry.formats,
     "targets": registry.targets,
     "selectors": registry.selectors,
+    "strategies": registry.strategies,
 }
 
 
@@ -33,7 +34,7 @@ class List:
     """Show what there is."""
 
     what: tyro.conf.Positional[
-        Literal["recipes", "learners", "models", "tasks", "formats", "targets", "selectors", "runs"]
+        Literal["recipes", "learners", "models", "tasks", "formats", "targets", "selectors", "strategies", "runs"]
     ]
     """What to list."""
     plain: bool = False

@@ -113,7 +113,7 @@ def _kernel(log: Array, columns: int) -> Kernel:
     )  # fmt: skip
 
 
-def fit_kernel(data: Sequence[Data], prior: Prior | None = None, steps: int = 60) -> Kernel:
+def fit_kernel(data: Sequence[Data], prior: Prior | None = None, steps: int = 30) -> Kernel:
     """The kernel with the greatest posterior density, by L-BFGS from the prior's centre. Where no prior is given,
     outputs should have the mean 0 and a variance near 1."""
     columns, based = data[0].x.shape[1], data[0].basis is not None
