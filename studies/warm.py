@@ -18,6 +18,7 @@ import numpy as np
 from quickstudy.registry import strategies
 from quickstudy.select import warm
 from quickstudy.select.warm.acquire import near
+from quickstudy.space import key
 from quickstudy.storage.json import read_json, write_json
 from studies.common import interval, store
 from studies.warm_tasks import LCBENCH, RPART, SCENARIOS, XGBOOST, Floats, Scenario
@@ -70,8 +71,10 @@ def measured(cell: Cell) -> dict[str, list[float]]:
     sets = scenario.sets[:: cell.step]
     points = scenario.space.draw(POOL if cell.place == "pool" else EXPERIENCE, np.random.default_rng([cell.seed, 7]))
     past = warm.Experience(scenario.space)
-    for name in scenario.sets:
-        past = past.task(name, points, scenario.regret(name, points).tolist())
+    known = {name: scenario.regret(name, points) for name in scenario.sets}
+    for name, of_points in known.items():
+        past = past.task(name, points, of_points.tolist())
+    places = {key(point): i for i, point in enumerate(points)}
     only = points if cell.place == "pool" else None
     losses: dict[str, list[float]] = {}
     for together in [sets[i::FOLDS] for i in range(FOLDS)] if cell.strategy == "meta" else [[one] for one in sets]:
@@ -81,7 +84,8 @@ def measured(cell: Cell) -> dict[str, list[float]]:
             search = first.again(cell.seed + 1000 * number)
             while len(search.trials) < TRIALS:
                 values = search.propose()
-                search.tell(values, float(scenario.regret(name, [values])[0]))
+                at = places.get(key(values))
+                search.tell(values, float(scenario.regret(name, [values])[0] if at is None else known[name][at]))
             losses[name] = [trial.loss for trial in search.trials if trial.loss is not None]
     write_json(cell.kept, losses)
     print(*cell, f"{np.mean([min(row) for row in losses.values()]):.4f}", flush=True)
@@ -147,8 +151,8 @@ def choose(step: int = 4) -> dict[str, dict[str, Any]]:
 PLAN: dict[tuple[str, str], dict[str, int]] = {
     (LCBENCH.name, "pool"): {"random": 10, "portfolio": 10, "gp": 3, "portfolio-gp": 3, "surfaces": 3,
                              "prior-mean": 1, "rgpe": 1, "meta": 1},
-    (XGBOOST.name, "pool"): {"random": 10, "portfolio": 3, "gp": 1, "portfolio-gp": 1, "surfaces": 1},
-    (LCBENCH.name, "space"): {"random": 10, "portfolio": 3, "gp": 1, "portfolio-gp": 1, "surfaces": 1},
+    (XGBOOST.name, "pool"): {"random": 3, "portfolio": 3, "gp": 1, "portfolio-gp": 1, "surfaces": 1},
+    (LCBENCH.name, "space"): {"random": 3, "portfolio": 3, "gp": 1, "portfolio-gp": 1, "surfaces": 1},
 }  # fmt: skip
 """Strategies, and with how many seeds: each is another draw of points, of the pool or of experience."""
 

@@ -27,6 +27,11 @@ def _same(one: Any, other: Any) -> bool:
     return bool(one == other) and isinstance(one, bool) == isinstance(other, bool)
 
 
+def _values(read: list[Any]) -> tuple[Any, ...]:
+    """Values that JSON has; it knows no tuples."""
+    return tuple(tuple(value) if isinstance(value, list) else value for value in read)
+
+
 @dataclass(frozen=True)
 class Range:
     """Numbers from low to high, both included; whole ones where both are whole.
@@ -172,7 +177,7 @@ Axis = Range | Choice
 def axis_of(data: Mapping[str, Any]) -> Axis:
     """The inverse of `to_json`."""
     if "choice" in data:
-        return Choice(*(tuple(v) if isinstance(v, list) else v for v in data["choice"]))
+        return Choice(*_values(data["choice"]))
     low, high = data["range"]
     return Range(low, high, log=bool(data["log"]))
 
@@ -281,7 +286,9 @@ class Space:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        conditions = {name: When(one["when"][0], tuple(one["when"][1])) for name, one in data.items() if "when" in one}
+        conditions = {
+            name: When(one["when"][0], _values(one["when"][1])) for name, one in data.items() if "when" in one
+        }
         return cls({name: axis_of(one) for name, one in data.items()}, conditions)
 
 
