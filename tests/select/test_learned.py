@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ import torch
 
 pytest.importorskip("scipy")
 
+from quickstudy.errors import DataError
+from quickstudy.registry import strategies
 from quickstudy.select import warm
 from quickstudy.select.warm.ensemble import misranked, weights
 from quickstudy.select.warm.learned import known, learn, posterior
@@ -115,6 +118,20 @@ def test_past_functions_keep_the_contract_of_sources(shared: bool) -> None:
     assert torch.allclose(least, torch.zeros(40, 1), atol=1e-6)  # losses are over the best that is read
     together = torch.cat([episode.support.x, episode.query.x], dim=1)
     assert all(len(torch.unique(one, dim=0)) == 15 for one in together)  # nothing is asked that was read
+
+
+def test_a_network_that_is_kept_is_trained_once(tmp_path: Path) -> None:
+    options = {"iterations": 3, "width": 8, "layers": 1, "run": str(tmp_path / "run")}
+    proposals = []
+    for _ in range(2):
+        search = warm.Search(SPACE, past(), strategies.part("meta", **options))
+        search.tell(GRID[0], 1.0)
+        proposals.append(search.propose())
+        stamp = (tmp_path / "run" / "model.safetensors").stat().st_mtime_ns
+        proposals.append({"stamp": stamp})
+    assert proposals[:2] == proposals[2:]
+    with pytest.raises(DataError, match="other experience"):
+        warm.Search(SPACE, past(False), strategies.part("meta", **options)).propose()
 
 
 def test_bent_losses_keep_their_order() -> None:

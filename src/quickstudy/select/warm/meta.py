@@ -15,7 +15,7 @@ from torch import Tensor
 
 from quickstudy import rng as keyed
 from quickstudy.episode import Episode, Examples
-from quickstudy.errors import ConfigError
+from quickstudy.errors import ConfigError, DataError
 from quickstudy.registry import formats, learners, models, strategies, targets
 from quickstudy.runs.run import Run
 from quickstudy.runs.train import train
@@ -27,11 +27,14 @@ from quickstudy.select.warm.strategy import Strategy, Tried, untried
 from quickstudy.select.warm.surfaces import Surfaces
 from quickstudy.space import Array, Space, Values
 from quickstudy.spec import TaskSpec
+from quickstudy.storage.json import read_json, write_json
+from quickstudy.storage.tensors import checksum
 from quickstudy.tasks.base import Sampling
 from quickstudy.tasks.made_up import FunctionSource
 from quickstudy.training.config import RunConfig
 
 _TASK, _ORDER, _UNIT, _SIZE, _MIX = range(5)
+_TOLD = "experience.json"
 _MOST = 30
 """Trials that are read at most; of more, the best."""
 
@@ -145,11 +148,18 @@ class Meta(Strategy):
         return Reader(self._trained(source, seed), unit, first, Pool.of(space, seed))
 
     def _trained(self, source: PastFunctions, seed: int) -> Run:
+        told = {"experience": checksum(source.x.numpy().tobytes(), source.y.numpy().tobytes())}
         if self.run and Path(self.run).exists():
+            if read_json(Path(self.run) / _TOLD, dict[str, str]) != told:
+                raise DataError(
+                    f"The network in {self.run} was trained on other experience. Name another folder, where a new one "
+                    "is trained, or give the experience that it had."
+                )
             return Run(self.run, source=source)
         how = config(self.iterations, self.width, self.layers, len(source.x), seed)
         with _folder(self.run) as place:
             run = train(how, out=place, source=source, quiet=True)
+            write_json(place / _TOLD, told)
             run.params  # noqa: B018 (read before the folder goes)
         return run
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,6 +17,7 @@ from quickstudy.select.warm.experience import Experience
 from quickstudy.select.warm.strategy import MANY, Strategy, Tried
 from quickstudy.space import Points, Space, Values, key
 from quickstudy.storage.json import read_json, write_json
+from quickstudy.storage.tensors import checksum
 
 Objective = Callable[[Values], float | None]
 """From a point to its loss."""
@@ -237,7 +237,5 @@ def _point(values: Values) -> Values:
 
 
 def _digest(experience: Experience) -> str:
-    text = "".join(
-        f"{task.name}{list(map(key, task.points))}{task.losses.tolist()}" for task in experience.tasks
-    )  # fmt: skip
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    tasks = ((task.name, *map(key, task.points), task.losses.tobytes()) for task in experience.tasks)
+    return checksum(*(part for task in tasks for part in task))
