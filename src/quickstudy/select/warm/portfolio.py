@@ -55,15 +55,14 @@ def portfolio(experience: Experience, size: int, space: Space | None = None) -> 
         raise ConfigError(f"A portfolio of {size} points proposes nothing. Ask for 1 or more.")
     points, regret = table(experience)
     allowed = {key(point) for point in space.listed} if isinstance(space, Points) else None
-    left = [i for i, point in enumerate(points) if allowed is None or key(point) in allowed]
+    free = np.array([allowed is None or key(point) in allowed for point in points], dtype=bool)
+    own, best = regret.mean(axis=1), np.ones(regret.shape[1])
     chosen: list[int] = []
-    best = np.ones(regret.shape[1])
-    while left and len(chosen) < size:
-        together = np.minimum(best, regret[left]).mean(axis=1)
-        own = regret[left].mean(axis=1)
-        one = left[int(np.lexsort((own, np.round(together, 12)))[0])]
+    while free.any() and len(chosen) < size:
+        together = np.where(free, np.round(np.minimum(best, regret).mean(axis=1), 12), np.inf)
+        one = int(np.where(together == together.min(), own, np.inf).argmin())
         chosen.append(one)
-        left.remove(one)
+        free[one] = False
         best = np.minimum(best, regret[one])
     return [points[i] for i in chosen]
 

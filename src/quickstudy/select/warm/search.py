@@ -237,5 +237,7 @@ def _point(values: Values) -> Values:
 
 
 def _digest(experience: Experience) -> str:
-    tasks = ((task.name, *map(key, task.points), task.losses.tobytes()) for task in experience.tasks)
-    return checksum(*(part for task in tasks for part in task))
+    parts: list[str | bytes] = []
+    for task in experience.tasks:
+        parts += [task.name, *map(key, task.points), task.losses.tobytes()]
+    return checksum(*parts)
