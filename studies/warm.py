@@ -43,6 +43,8 @@ _TRIED: dict[str, list[dict[str, Any]]] = {
     "surfaces": [{"start": 1}, {"start": 3}, {"start": 5}, {"start": 3, "scale": "plain"}],
 }
 """Options that are compared on rpart."""
+_GIVEN: dict[str, dict[str, Any]] = {"meta": {"iterations": 1000}}
+"""Options that are what they are for want of time."""
 
 
 class Cell(NamedTuple):
@@ -162,7 +164,7 @@ def search(plan: dict[tuple[str, str], dict[str, int]] | None = None) -> None:
     figures: dict[str, Any] = {}
     for (scenario, place), of in (plan or PLAN).items():
         cells = {
-            name: [Cell(scenario, place, name, chosen.get(name, {}).get("options", {}), seed) for seed in range(count)]
+            name: [Cell(scenario, place, name, chosen.get(name, {}).get("options", _GIVEN.get(name, {})), seed) for seed in range(count)]
             for name, count in of.items()
         }
         lows: dict[str, float] = {}

@@ -54,6 +54,8 @@ def portfolio(experience: Experience, size: int, space: Space | None = None) -> 
     if size < 1:
         raise ConfigError(f"A portfolio of {size} points proposes nothing. Ask for 1 or more.")
     points, regret = table(experience)
+    if not points:
+        return []
     allowed = {key(point) for point in space.listed} if isinstance(space, Points) else None
     free = np.array([allowed is None or key(point) in allowed for point in points], dtype=bool)
     own, best = regret.mean(axis=1), np.ones(regret.shape[1])
