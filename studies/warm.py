@@ -159,14 +159,19 @@ PLAN: dict[tuple[str, str], dict[str, int]] = {
 """Strategies, and with how many seeds: each is another draw of points, of the pool or of experience."""
 
 
+def planned(scenario: str, place: str, of: dict[str, int]) -> dict[str, list[Cell]]:
+    """The cells of one table, by strategy."""
+    options = _GIVEN | {name: one["options"] for name, one in choose().items()}
+    return {
+        name: [Cell(scenario, place, name, options.get(name, {}), seed) for seed in range(count)]
+        for name, count in of.items()
+    }
+
+
 def search(plan: dict[tuple[str, str], dict[str, int]] | None = None) -> None:
-    chosen = choose()
     figures: dict[str, Any] = {}
     for (scenario, place), of in (plan or PLAN).items():
-        cells = {
-            name: [Cell(scenario, place, name, chosen.get(name, {}).get("options", _GIVEN.get(name, {})), seed) for seed in range(count)]
-            for name, count in of.items()
-        }
+        cells = planned(scenario, place, of)
         lows: dict[str, float] = {}
         if place == "space":
             for cell in [cell for several in cells.values() for cell in several]:
@@ -185,4 +190,4 @@ def search(plan: dict[tuple[str, str], dict[str, int]] | None = None) -> None:
             for name, (mean, curve) in means.items()
         }
     told = {"pool": POOL, "experience": EXPERIENCE, "trials": TRIALS, "folds": FOLDS, "by hand": BY_HAND}
-    store("warm", told | {"to reach": TO_REACH, "chosen": chosen, "figures": figures})
+    store("warm", told | {"to reach": TO_REACH, "chosen": choose(), "figures": figures})
