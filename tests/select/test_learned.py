@@ -53,6 +53,15 @@ def test_surfaces_are_past_tasks_on_the_whole_space(shared: bool) -> None:
     assert (both[:, 6:] > 0).all()
 
 
+def test_of_many_points_some_are_used_and_the_best_of_all_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("quickstudy.select.warm.surfaces.LARGEST", 20)
+    surfaces = Surfaces.of(past(), "plain")
+    (group,) = surfaces.groups
+    assert 14 <= len(group.points) == len(surfaces.processes[0].data.x) <= 20
+    assert group.losses.min(axis=0).tolist() == [task.losses.min() for task in past().tasks]
+    learn(SPACE, past(), "plain", True, 0, 0)
+
+
 def test_the_covariance_is_that_of_tasks() -> None:
     values = np.random.default_rng(0).standard_normal((4, 7))
     mean, basis = known(values, True)

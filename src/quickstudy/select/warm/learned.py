@@ -52,11 +52,10 @@ def learn(space: Space, experience: Experience, scale: Scale, covariance: bool, 
     """Surfaces of past tasks, and the kernel under which each of them is likely given the others."""
     rng = np.random.default_rng([seed, 0x5EED])
     surfaces = Surfaces.of(experience, scale, seed)
-    groups = experience.groups()
     past = len(surfaces.tasks)
     data, deviations, medians, spreads, at = [], [], [], [], 0
     chosen = set(rng.permutation(past)[:_TASKS].tolist())
-    for group, process in zip(groups, surfaces.processes, strict=True):
+    for group, process in zip(surfaces.groups, surfaces.processes, strict=True):
         for column in range(group.losses.shape[1]):
             raw, units = group.losses[:, column], process.data.y[:, column]
             low = np.argsort(raw, kind="stable")[: max(2, len(raw) // 2)]
@@ -171,8 +170,8 @@ class PriorMean(_Learned):
     far, in logarithms, this task's kernel may be from that of past ones.
     """
 
-    start: int = 1
-    scale: Scale = "bent"
+    start: int = 3
+    scale: Scale = "plain"
     width: float = 1.0
 
     def prepare(self, space: Space, experience: Experience, seed: int) -> Knowledge:
@@ -192,8 +191,8 @@ class PastSurfaces(_Learned):
     far, in logarithms, this task's kernel may be from that of past ones.
     """
 
-    start: int = 1
-    scale: Scale = "bent"
+    start: int = 3
+    scale: Scale = "plain"
     width: float = 1.0
 
     def prepare(self, space: Space, experience: Experience, seed: int) -> Knowledge:

@@ -22,7 +22,7 @@ from quickstudy.storage.tensors import checksum
 Objective = Callable[[Values], float | None]
 """From a point to its loss."""
 
-DEFAULT = "portfolio-gp"
+DEFAULT = "surfaces"
 FALLBACK = "gp"
 """What goes on where a strategy needs experience and there is none."""
 
