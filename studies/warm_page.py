@@ -74,9 +74,9 @@ Regret is 0 at the best of them and 1 at the worst. *The whole space*: {found["e
 past data sets, and all of the space may be asked for; regret is 0 at the best that a long search or any search here
 found, and 1 at the least value that YAHPO's statistics name. (The surrogates go beyond the greatest value that
 these name.) Options were chosen by pools of rbv2_rpart, which is not measured. Intervals are over data sets, of the
-mean over seeds; a seed is another draw of the points. Where chance is in a strategy, ten seeds were planned; what
-is measured is said in the table. The network of `meta` is trained without a fifth of the data sets at once, so from
-fewer past tasks than the others have.
+mean over seeds; a seed is another draw of the points. How many there are stands in the table: fewer than ten where
+time was short. The network of `meta` is trained without a fifth of the data sets at once, so from fewer past tasks
+than the others have.
 """
     for title, rows in found["figures"].items():
         hand = title == "lcbench, pool"
