@@ -25,6 +25,7 @@ from studies import (
     tables,
     texts,
     unlabelled,
+    warm,
     writers,
 )
 
@@ -57,6 +58,7 @@ STUDIES = {
     "connected": connected.connected,
     "masks": masks.masks,
     "many": many.many,
+    "warm": warm.search,
     "many-adapters": many.adapters,
     "many-scratch": many.scratch,
 }

@@ -20,6 +20,7 @@ from studies.samples_page import samples
 from studies.sentences_page import connected, scratch, sounds, texts
 from studies.table import percent, table
 from studies.unlabelled_page import choosing, unlabelled
+from studies.warm_page import regret_curves, warm
 
 HEAD = """<!-- Made by `python -m studies.page` of studies/results/*.json. Do not edit. -->
 
@@ -202,7 +203,7 @@ SECTIONS = {
     for f in (
         starts, lifelong, recall, writers, fedavg, soup, backends, domains, gp, tables, mixed, online, lines,
         optimizers, encoders, networks, frozen, texts, scratch, samples, sounds, connected, masks,
-        unlabelled, choosing, many, agents,
+        unlabelled, choosing, many, agents, warm,
     )
 } | {"many-scratch": many_scratch, "many-adapters": many_adapters}  # fmt: skip
 
@@ -259,6 +260,8 @@ def pictures(folder: Path = RESULTS, out: Path = Path("docs")) -> None:
 
     if (folder / "gp.json").exists():
         calibration(read_json(folder / "gp.json"), out)
+    if (folder / "warm.json").exists():
+        regret_curves(read_json(folder / "warm.json"), out)
     if (folder / "lines.json").exists():
         found = read_json(folder / "lines.json")
         continued(found["variants"]["as they are"]["curves"], found["seen"], out)

@@ -46,7 +46,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     for registry in (
         qs.registry.learners, qs.registry.models, qs.registry.sources, qs.registry.recipes, qs.registry.formats,
-        qs.registry.targets, qs.registry.selectors,
+        qs.registry.targets, qs.registry.selectors, qs.registry.strategies,
     ):  # fmt: skip
         monkeypatch.setattr(registry, "_entries", dict(registry._load()))
     return tmp_path
@@ -81,6 +81,8 @@ def prepare(page: Path) -> None:
         prepare_masks()
     if page.name == "tables.md":
         prepare_tables()
+    if page.name == "warm-starting.md":
+        pytest.importorskip("scipy")
     if page.name == "selecting.md":
         prepare_scenario()
     if page.name not in ("files.md", "guide.md"):
@@ -294,8 +296,9 @@ def test_options_named_alone_belong_to_some_command(page: Path) -> None:
         (qs.registry.recipes, "docs/files.md"),
         (qs.metagrads.METAGRADS, "docs/learners.md"),
         (qs.registry.selectors, "docs/selecting.md"),
+        (qs.registry.strategies, "docs/warm-starting.md"),
     ],
-    ids=["learners", "tasks", "models", "recipes", "metagrads", "selectors"],
+    ids=["learners", "tasks", "models", "recipes", "metagrads", "selectors", "strategies"],
 )
 def test_every_part_is_described(registry: Any, page: str) -> None:
     text = (ROOT / page).read_text()
@@ -311,10 +314,15 @@ def test_every_option_of_a_learner_is_described() -> None:
         assert not [option for option in options if not known(option)], name
 
 
-def test_every_option_of_a_selector_is_described() -> None:
-    text = (ROOT / "docs/selecting.md").read_text()
-    for name in qs.registry.selectors:
-        assert not [o for o in qs.registry.selectors.part(name).parameters() if f"`{o}`" not in text], name
+@pytest.mark.parametrize(
+    ("registry", "page"),
+    [(qs.registry.selectors, "docs/selecting.md"), (qs.registry.strategies, "docs/warm-starting.md")],
+    ids=["selectors", "strategies"],
+)
+def test_every_option_of_a_selector_is_described(registry: Any, page: str) -> None:
+    text = (ROOT / page).read_text()
+    for name in registry:
+        assert not [o for o in registry.part(name).parameters() if f"`{o}`" not in text], name
 
 
 def test_no_page_names_a_folder_of_some_machine() -> None:

@@ -27,6 +27,11 @@ def _same(one: Any, other: Any) -> bool:
     return bool(one == other) and isinstance(one, bool) == isinstance(other, bool)
 
 
+def _values(read: list[Any]) -> tuple[Any, ...]:
+    """Values that JSON has; it knows no tuples."""
+    return tuple(tuple(value) if isinstance(value, list) else value for value in read)
+
+
 @dataclass(frozen=True)
 class Range:
     """Numbers from low to high, both included; whole ones where both are whole.
@@ -172,7 +177,7 @@ Axis = Range | Choice
 def axis_of(data: Mapping[str, Any]) -> Axis:
     """The inverse of `to_json`."""
     if "choice" in data:
-        return Choice(*(tuple(v) if isinstance(v, list) else v for v in data["choice"]))
+        return Choice(*_values(data["choice"]))
     low, high = data["range"]
     return Range(low, high, log=bool(data["log"]))
 
@@ -281,8 +286,43 @@ class Space:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        conditions = {name: When(one["when"][0], tuple(one["when"][1])) for name, one in data.items() if "when" in one}
+        conditions = {
+            name: When(one["when"][0], _values(one["when"][1])) for name, one in data.items() if "when" in one
+        }
         return cls({name: axis_of(one) for name, one in data.items()}, conditions)
+
+
+@dataclass(frozen=True)
+class Points(Space):
+    """Some points of a space, as of a table of what can be asked for: there is nothing between them."""
+
+    listed: tuple[Values, ...] = ()
+
+    @classmethod
+    def of(cls, space: Space, points: Sequence[Values]) -> Self:
+        """Raises ConfigError for a point that is none of the space, or for none at all."""
+        if not points:
+            raise ConfigError("A space of no points. List some.")
+        for point in points:
+            space.check(point)
+        settled = {key(point): point for point in (space.settled(dict(one)) for one in points)}
+        return cls(space.axes, space.conditions, tuple(settled.values()))
+
+    @property
+    def count(self) -> float:
+        return len(self.listed)
+
+    def draw(self, count: int, rng: np.random.Generator) -> list[Values]:
+        return [dict(self.listed[int(i)]) for i in rng.integers(len(self.listed), size=count)]
+
+    def near(self, point: Values, rng: np.random.Generator) -> Values:
+        """Another of the ten points that are nearest by their columns."""
+        apart = ((self.encode(self.listed) - self.encode([point])) ** 2).sum(1)
+        others = [i for i in np.argsort(apart, kind="stable")[:11] if key(self.listed[i]) != key(point)]
+        return dict(self.listed[others[int(rng.integers(len(others)))]]) if others else dict(point)
+
+    def points(self) -> Iterator[Values]:
+        yield from (dict(point) for point in self.listed)
 
 
 def told(axis: Axis) -> str:

@@ -23,10 +23,10 @@ KERNEL = Kernel(np.array([0.5, 0.8, 1.5]), 1.3, 0.01, 0.7)
 def test_the_gradient_of_the_evidence_is_that_of_finite_differences() -> None:
     log = 0.3 * RNG.standard_normal(6)
     data = [Data(X, Y, BASIS), Data(X[:7], Y[:7, :1], BASIS[:7])]
-    _, slope = negative_evidence(log, data, Prior())
+    _, slope = negative_evidence(log, data, Prior.vague(3, True))
     step = 1e-5
     for i, one in enumerate(np.eye(6) * step):
-        there, back = (negative_evidence(log + sign * one, data, Prior())[0] for sign in (1, -1))
+        there, back = (negative_evidence(log + sign * one, data, Prior.vague(3, True))[0] for sign in (1, -1))
         assert slope[i] == pytest.approx((there - back) / (2 * step), rel=1e-5)
 
 
@@ -34,7 +34,7 @@ def test_the_evidence_is_that_of_the_normal_distribution() -> None:
     from scipy.stats import multivariate_normal
 
     log = np.log([*KERNEL.scales, KERNEL.variance, KERNEL.noise])
-    flat = Prior(*[(0.0, 1e9)] * 4)
+    flat = Prior(np.zeros(5), np.full(5, 1e9))
     k = KERNEL(X, X) + (KERNEL.noise + 1e-9) * np.eye(20)
     wanted = -multivariate_normal(np.zeros(20), k).logpdf(Y[:, 0]) - 10 * math.log(2 * math.pi)
     assert negative_evidence(log, [Data(X, Y[:, :1])], flat)[0] == pytest.approx(wanted)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from quickstudy.errors import ConfigError, DataError
-from quickstudy.registry import strategies
+from quickstudy.registry import Part, strategies
 from quickstudy.select import warm
 from quickstudy.space import Choice, Range, Space, Values, When
 
@@ -20,6 +20,14 @@ SPACE = Space(
     {"y": When("kind", ("bent",))},
 )
 FINITE = Space({"a": Range(1, 3), "b": Choice("u", "v")})
+
+
+FEW = {"meta": {"iterations": 3, "width": 8, "layers": 1}}
+"""Options with which a strategy is fast."""
+
+
+def part(name: str) -> Part[warm.Strategy]:
+    return strategies.part(name, **FEW.get(name, {}))
 
 
 def bowl(place: float) -> warm.search.Objective:
@@ -45,7 +53,7 @@ def past(count: int = 8, shared: bool = True) -> warm.Experience:
 @pytest.mark.parametrize("name", strategies)
 def test_a_stored_search_goes_on_to_the_same_proposals(name: str, tmp_path: Path) -> None:
     experience, objective = past(), bowl(0.79)
-    search = warm.Search(SPACE, experience, name, seed=3)
+    search = warm.Search(SPACE, experience, part(name), seed=3)
     for _ in range(7):
         values = search.propose()
         search.tell(values, objective(values))
@@ -69,11 +77,11 @@ def test_failed_trials_do_not_stop_a_search(name: str) -> None:
             raise ValueError("too small")
         return math.nan if values["n"] == 9 else bowl(0.8)(values)
 
-    found = warm.minimise(objective, SPACE, 12, experience=past(), strategy=name)
+    found = warm.minimise(objective, SPACE, 12, experience=past(), strategy=part(name))
     assert len(found.trials) == 12
     assert found.best.loss is not None
     assert all(t.loss is None for t in found.trials if t.values["x"] < 0.3 or t.values["n"] == 9)
-    nothing = warm.minimise(lambda _: None, SPACE, 9, experience=past(), strategy=name)
+    nothing = warm.minimise(lambda _: None, SPACE, 9, experience=past(), strategy=part(name))
     assert len(nothing.trials) == 9
     with pytest.raises(DataError, match="none finished"):
         _ = nothing.best
@@ -86,12 +94,12 @@ def test_a_finite_space_is_gone_through_once(name: str) -> None:
     points = list(FINITE.points())
     experience = warm.Experience(FINITE).task("one", points, [objective(p) for p in points])
     experience = experience.task("two", points, [-objective(p) for p in points])
-    found = warm.minimise(objective, FINITE, 50, experience=experience, strategy=name)
+    found = warm.minimise(objective, FINITE, 50, experience=experience, strategy=part(name))
     assert len(found.trials) == 6
     assert found.exhausted
     assert found.best.values == points[0]
     single = Space({"a": Choice("only")})
-    assert len(warm.minimise(lambda _: 1.0, single, 5, strategy=name).trials) == 1
+    assert len(warm.minimise(lambda _: 1.0, single, 5, strategy=part(name)).trials) == 1
 
 
 @pytest.mark.parametrize("name", [name for name in strategies if strategies.traits(name).experienced])
@@ -100,7 +108,7 @@ def test_without_experience_another_strategy_goes_on_and_this_is_said(name: str)
     assert search.part.name == "gp"
     assert f"{name} needs experience" in search.remark
     assert search.propose() == warm.Search(SPACE, None, "gp").propose()
-    assert not warm.Search(SPACE, past(), name).remark
+    assert not warm.Search(SPACE, past(), part(name)).remark
     silent = warm.Experience(SPACE).task("flat", SPACE.draw(3, np.random.default_rng(0)), [1.0, 1.0, 1.0])
     assert warm.Search(SPACE, silent, name).part.name == "gp"
 
@@ -111,11 +119,36 @@ def test_experience_is_worth_many_trials(name: str, shared: bool) -> None:
     experience = past(shared=shared)
     regrets = []
     for strategy in (name, "random"):
-        found = warm.minimise(bowl(0.81), SPACE, 4, experience=experience, strategy=strategy, seed=1)
+        found = warm.minimise(bowl(0.81), SPACE, 4, experience=experience, strategy=part(strategy), seed=1)
         regrets.append(found.best.loss)
     assert regrets[0] is not None
     assert regrets[1] is not None
     assert regrets[0] < regrets[1]
+
+
+@pytest.mark.parametrize("name", strategies)
+def test_where_only_some_points_may_be_asked_for_no_other_is(name: str, tmp_path: Path) -> None:
+    only = SPACE.draw(12, np.random.default_rng(5))
+    search = warm.Search(SPACE, past(), part(name), only=only)
+    for _ in range(8):
+        values = search.propose()
+        assert values in only
+        search.tell(values, bowl(0.8)(values))
+    search.save(tmp_path / "search.json")
+    assert warm.Search.load(tmp_path / "search.json", past()).propose() in only
+    assert not search.exhausted
+    for values in only:
+        search.tell(values, 1.0)
+    assert search.exhausted
+
+
+def test_a_search_begun_again_shares_what_was_learned() -> None:
+    first = warm.Search(SPACE, past(), "surfaces", seed=1)
+    first.tell(first.propose(), 0.2)
+    again = first.again(1)
+    assert again.trials == []
+    assert again._prepared is first._prepared
+    assert again.propose() == warm.Search(SPACE, past(), "surfaces", seed=1).propose()
 
 
 def test_proposals_under_way_differ() -> None:

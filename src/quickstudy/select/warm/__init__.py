@@ -7,7 +7,10 @@ found.best.values
 
 from __future__ import annotations
 
+from quickstudy.select.warm.ensemble import RankingEnsemble
 from quickstudy.select.warm.experience import Experience, PastTask
+from quickstudy.select.warm.learned import PastSurfaces, PriorMean
+from quickstudy.select.warm.meta import Meta
 from quickstudy.select.warm.portfolio import as_optuna, portfolio
 from quickstudy.select.warm.processes import GaussianProcess, Portfolio, PortfolioProcess
 from quickstudy.select.warm.search import Search, Trial, minimise
@@ -16,10 +19,14 @@ from quickstudy.select.warm.strategy import Random, Strategy, Tried
 __all__ = [
     "Experience",
     "GaussianProcess",
+    "Meta",
+    "PastSurfaces",
     "PastTask",
     "Portfolio",
     "PortfolioProcess",
+    "PriorMean",
     "Random",
+    "RankingEnsemble",
     "Search",
     "Strategy",
     "Trial",

@@ -66,7 +66,7 @@ def best_point(score: Score, pool: Pool, space: Space, tried: Tried, rng: np.ran
     at = int(scores.argmax())
     best, top = (pool.points[at], float(scores[at])) if free.any() else (None, -np.inf)
     leaders = [tried.points[int(i)] for i in np.argsort(tried.losses, kind="stable")[:LEADERS]]
-    rounds = [leaders] + ([[]] * ROUNDS if space.count > len(pool.points) else [])
+    rounds = [leaders, *[[]] * ROUNDS] if space.count > len(pool.points) else []
     for centres in rounds:
         around = centres or ([best] if best is not None else [])
         steps = [point for one in around for _ in range(LOCAL) if key(point := near(space, one, rng)) not in taken]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from quickstudy.errors import DataError, QuickstudyError, RunError
 from quickstudy.files import require_regular
@@ -36,6 +37,8 @@ class PastTask(NamedTuple):
     def finished(self) -> Self:
         """Without the trials that failed."""
         kept = ~np.isnan(self.losses)
+        if kept.all():
+            return self
         points = tuple(point for point, keep in zip(self.points, kept, strict=True) if keep)
         return self._replace(points=points, losses=self.losses[kept])
 
@@ -82,7 +85,9 @@ class Experience:
         for point in points:
             self.space.check(point)
         values = np.array([math.nan if loss is None else loss for loss in losses], dtype=np.float64)
-        new = PastTask(name, tuple(self.space.settled(dict(point)) for point in points), values, dict(features or {}))
+        settled = tuple(self.space.settled(dict(point)) for point in points)
+        settled = next((one.points for one in self.tasks if one.points == settled), settled)  # kept once
+        new = PastTask(name, settled, values, dict(features or {}))
         for i, old in enumerate(self.tasks):
             if old.name == name:
                 both = new._replace(
@@ -106,11 +111,14 @@ class Experience:
     def groups(self) -> list[Group]:
         """The useful tasks by the points that they share; a task's trials of one point are taken as their mean."""
         found: dict[tuple[str, ...], tuple[list[Values], list[Array], list[int]]] = {}
+        layouts: dict[int, tuple[list[Values], NDArray[np.int64], tuple[str, ...]]] = {}
         for number, task in enumerate(self.useful):
-            means, points = _means(task)
-            names = sorted(means)
-            of = found.setdefault(tuple(names), ([points[name] for name in names], [], []))
-            of[1].append(np.array([means[name] for name in names]))
+            if id(task.points) not in layouts:  # tasks that share their points have the same tuple
+                keys, first, which = np.unique([key(p) for p in task.points], return_index=True, return_inverse=True)
+                layouts[id(task.points)] = ([task.points[i] for i in first], which, tuple(keys.tolist()))
+            points, places, names = layouts[id(task.points)]
+            of = found.setdefault(names, (points, [], []))
+            of[1].append(np.bincount(places, task.losses) / np.bincount(places))
             of[2].append(number)
         return [Group(tuple(p), np.stack(losses, axis=1), tuple(tasks)) for p, losses, tasks in found.values()]
 
@@ -173,14 +181,6 @@ class Experience:
         old.task(name, points, losses, features).save(path)
 
 
-def _means(task: PastTask) -> tuple[dict[str, float], dict[str, Values]]:
-    losses, points = dict[str, list[float]](), dict[str, Values]()
-    for point, loss in zip(task.points, task.losses, strict=True):
-        losses.setdefault(key(point), []).append(float(loss))
-        points[key(point)] = point
-    return {name: float(np.mean(values)) for name, values in losses.items()}, points
-
-
 def _line(data: Mapping[str, Any]) -> str:
     return json.dumps(data, separators=(",", ":")) + "\n"
 
@@ -216,5 +216,6 @@ def _space(data: Any, where: str) -> Space:
 def _point(space: Space, row: list[Any], where: str) -> Values:
     if len(row) != len(space.names):
         raise DataError(f"{where}: a point has {len(row)} values, expected {len(space.names)}. Correct it.")
-    values = (tuple(v) if isinstance(v, list) else v for v in row)
-    return dict(zip(space.names, values, strict=True))
+    point = dict(zip(space.names, (tuple(v) if isinstance(v, list) else v for v in row), strict=True))
+    space.check(point)
+    return point

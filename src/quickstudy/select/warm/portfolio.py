@@ -8,7 +8,7 @@ from quickstudy.errors import ConfigError, MissingExtra
 from quickstudy.select.warm.experience import Experience
 from quickstudy.select.warm.losses import in_units, normalised
 from quickstudy.select.warm.surfaces import Surfaces
-from quickstudy.space import Array, Values, key
+from quickstudy.space import Array, Points, Space, Values, key
 
 LARGEST = 2000
 """Points among which a portfolio is chosen; of more, those that were best on some task."""
@@ -44,25 +44,27 @@ def table(experience: Experience) -> tuple[list[Values], Array]:
     return points, normalised(losses)
 
 
-def portfolio(experience: Experience, size: int) -> list[Values]:
+def portfolio(experience: Experience, size: int, space: Space | None = None) -> list[Values]:
     """At most `size` points, each the one that with those before it has the least mean over tasks of the best
     normalised regret (greedily, as in Feurer et al. 2022, "Auto-sklearn 2.0"); of equal ones that with the least mean
-    regret of its own. Empty without experience.
+    regret of its own. Empty without experience. space: if only some points may be asked for, these `Points`.
 
     Raises ConfigError for a size below 1.
     """
     if size < 1:
         raise ConfigError(f"A portfolio of {size} points proposes nothing. Ask for 1 or more.")
     points, regret = table(experience)
-    left = list(range(len(points)))
+    if not points:
+        return []
+    allowed = {key(point) for point in space.listed} if isinstance(space, Points) else None
+    free = np.array([allowed is None or key(point) in allowed for point in points], dtype=bool)
+    own, best = regret.mean(axis=1), np.ones(regret.shape[1])
     chosen: list[int] = []
-    best = np.ones(regret.shape[1])
-    while left and len(chosen) < size:
-        together = np.minimum(best, regret[left]).mean(axis=1)
-        own = regret[left].mean(axis=1)
-        one = left[int(np.lexsort((own, np.round(together, 12)))[0])]
+    while free.any() and len(chosen) < size:
+        together = np.where(free, np.round(np.minimum(best, regret).mean(axis=1), 12), np.inf)
+        one = int(np.where(together == together.min(), own, np.inf).argmin())
         chosen.append(one)
-        left.remove(one)
+        free[one] = False
         best = np.minimum(best, regret[one])
     return [points[i] for i in chosen]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 
@@ -57,13 +57,24 @@ def _matern(r: Array) -> Array:
 
 
 class Prior(NamedTuple):
-    """Normal priors of the logarithms: of lengthscales (their mean grows with the number of columns, Hvarfner et al.
-    2024), of variance, noise and weight."""
+    """Normal priors of the logarithms of a kernel's scales, variance, noise and, with a basis, weight: centre and width
+    (D + 2,) or (D + 3,)."""
 
-    scale: tuple[float, float] = (-0.5, 1.0)
-    variance: tuple[float, float] = (0.0, 1.0)
-    noise: tuple[float, float] = (-7.0, 2.0)
-    weight: tuple[float, float] = (0.0, 1.5)
+    centre: Array
+    width: Array
+
+    @classmethod
+    def vague(cls, columns: int, based: bool = False) -> Self:
+        """Of functions with variance 1: lengthscales grow with the number of columns (Hvarfner et al. 2024)."""
+        centre = [-0.5 + 0.5 * math.log(columns)] * columns + [0.0, -7.0] + [0.0] * based
+        return cls(np.array(centre), np.array([1.0] * columns + [1.0, 2.0] + [1.5] * based))
+
+    @classmethod
+    def around(cls, kernel: Kernel, width: float, based: bool = False) -> Self:
+        """Near another kernel."""
+        rest = [kernel.variance, kernel.noise] + [max(kernel.weight, 1e-4)] * based
+        centre = np.log(np.concatenate([kernel.scales, rest]))
+        return cls(centre, np.full(len(centre), width))
 
 
 def negative_evidence(log: Array, data: Sequence[Data], prior: Prior) -> tuple[float, Array]:
@@ -73,12 +84,8 @@ def negative_evidence(log: Array, data: Sequence[Data], prior: Prior) -> tuple[f
     """
     columns = data[0].x.shape[1]
     kernel = _kernel(log, columns)
-    centre = np.full(len(log), prior.scale[0] + 0.5 * math.log(columns))
-    width = np.full(len(log), prior.scale[1])
-    for i, (mean, deviation) in enumerate((prior.variance, prior.noise, prior.weight)[: len(log) - columns]):
-        centre[columns + i], width[columns + i] = mean, deviation
-    off = (log - centre) / width
-    value, slope = 0.5 * float(off @ off), off / width
+    off = (log - prior.centre) / prior.width
+    value, slope = 0.5 * float(off @ off), off / prior.width
     for x, y, basis in data:
         apart = (x[:, None, :] - x[None, :, :]) ** 2 / kernel.scales**2
         r = np.sqrt(apart.sum(2))
@@ -106,15 +113,14 @@ def _kernel(log: Array, columns: int) -> Kernel:
     )  # fmt: skip
 
 
-def fit_kernel(data: Sequence[Data], prior: Prior = Prior(), steps: int = 60) -> Kernel:  # noqa: B008
-    """The kernel with the greatest posterior density, by L-BFGS from the priors' means; outputs should have the mean 0
-    and a variance near 1."""
+def fit_kernel(data: Sequence[Data], prior: Prior | None = None, steps: int = 30) -> Kernel:
+    """The kernel with the greatest posterior density, by L-BFGS from the prior's centre. Where no prior is given,
+    outputs should have the mean 0 and a variance near 1."""
     columns, based = data[0].x.shape[1], data[0].basis is not None
-    start = [prior.scale[0] + 0.5 * math.log(columns)] * columns + [prior.variance[0], prior.noise[0]]
-    bounds = [_BOUNDS[0]] * columns + [*_BOUNDS[1:]]
-    if based:
-        start, bounds = [*start, prior.weight[0]], [*bounds, _BASIS_BOUND]
-    found = minimum(lambda log: negative_evidence(log, data, prior), np.array(start), bounds, steps)
+    given = prior or Prior.vague(columns, based)
+    bounds = [_BOUNDS[0]] * columns + [*_BOUNDS[1:], _BASIS_BOUND][: 3 if based else 2]
+    start = np.clip(given.centre, [low for low, _ in bounds], [high for _, high in bounds])
+    found = minimum(lambda log: negative_evidence(log, data, given), start, bounds, steps)
     return _kernel(found, columns)
 
 

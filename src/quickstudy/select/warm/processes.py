@@ -72,7 +72,7 @@ class Portfolio(Strategy):
     scale: Scale = "bent"
 
     def prepare(self, space: Space, experience: Experience, seed: int) -> Prepared:
-        return Prepared(portfolio(experience, LONGEST), Pool.of(space, seed))
+        return Prepared(portfolio(experience, LONGEST, space), Pool.of(space, seed))
 
     def propose(self, prepared: Prepared, space: Space, tried: Tried, rng: np.random.Generator) -> Values:
         if (first := unseen(prepared.first, LONGEST, tried)) is not None:
@@ -92,7 +92,7 @@ class PortfolioProcess(Strategy):
     scale: Scale = "bent"
 
     def prepare(self, space: Space, experience: Experience, seed: int) -> Prepared:
-        return Prepared(portfolio(experience, max(self.start, 1)), Pool.of(space, seed))
+        return Prepared(portfolio(experience, max(self.start, 1), space), Pool.of(space, seed))
 
     def propose(self, prepared: Prepared, space: Space, tried: Tried, rng: np.random.Generator) -> Values:
         if (first := unseen(prepared.first, self.start, tried)) is not None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self, TypedDict
@@ -16,13 +15,14 @@ from quickstudy.errors import ConfigError, DataError
 from quickstudy.registry import Part, strategies
 from quickstudy.select.warm.experience import Experience
 from quickstudy.select.warm.strategy import MANY, Strategy, Tried
-from quickstudy.space import Space, Values, key
+from quickstudy.space import Points, Space, Values, key
 from quickstudy.storage.json import read_json, write_json
+from quickstudy.storage.tensors import checksum
 
 Objective = Callable[[Values], float | None]
 """From a point to its loss."""
 
-DEFAULT = "portfolio-gp"
+DEFAULT = "surfaces"
 FALLBACK = "gp"
 """What goes on where a strategy needs experience and there is none."""
 
@@ -52,13 +52,15 @@ class _State(TypedDict):
     asked: int
     trials: list[_TrialJson]
     pending: list[dict[str, Any]]
+    only: list[dict[str, Any]] | None
 
 
 @dataclass
 class Search:
     """Which point of a space to try next: `propose` says, `tell` hears what came of it.
 
-    strategy: its name in `quickstudy.registry.strategies`, or a part of it with options. A proposal is a function of
+    strategy: its name in `quickstudy.registry.strategies`, or a part of it with options. only: points to choose from,
+    where not all of the space can be asked for. A proposal is a function of
     the seed, its number and all that was told, so a search that was stored goes on as if it had not been.
 
     >>> from quickstudy.space import Range
@@ -75,6 +77,7 @@ class Search:
     trials: list[Trial] = field(default_factory=list)
     pending: list[Values] = field(default_factory=list)
     asked: int = 0
+    only: Sequence[Values] | None = None
 
     def __post_init__(self) -> None:
         if not self.space.axes:
@@ -105,18 +108,30 @@ class Search:
             raise DataError(f"Of {len(self.trials)} trials none finished. Look at what they said.")
         return min(finished, key=lambda trial: trial.loss if trial.loss is not None else math.inf)
 
+    @cached_property
+    def _searched(self) -> Space:
+        return self.space if self.only is None else Points.of(self.space, self.only)
+
+    def again(self, seed: int) -> Self:
+        """A search from the start with another seed. What this one learned of past tasks, and the points that it
+        drew to choose from, are shared, not made anew."""
+        other = replace(self, seed=seed, trials=[], pending=[], asked=0)
+        other.__dict__["_prepared"] = self._prepared
+        return other
+
     @property
     def exhausted(self) -> bool:
         """Whether every point of the space was tried."""
         known = {key(trial.values) for trial in self.trials}
-        if not self.space.conditions or self.space.count > MANY:
-            return len(known) >= self.space.count
-        return len(known) >= len({key(point) for point in self.space.points()})
+        space = self._searched
+        if self.only is not None or not space.conditions or space.count > MANY:
+            return len(known) >= space.count
+        return len(known) >= len({key(point) for point in space.points()})
 
     def propose(self) -> Values:
         """The next point to try. Asked again before it is told of the last, it proposes another."""
         rng = np.random.default_rng([self.seed, self.asked])
-        values = self._strategy.propose(self._prepared, self.space, self._tried(), rng)
+        values = self._strategy.propose(self._prepared, self._searched, self._tried(), rng)
         self.asked += 1
         self.pending.append(values)
         return dict(values)
@@ -143,7 +158,7 @@ class Search:
         state: _State = {
             "kind": "search", "space": self.space.to_json(), "strategy": part.name, "options": part.options,
             "experience": _digest(self._past), "seed": self.seed, "asked": self.asked, "trials": trials,
-            "pending": self.pending,
+            "pending": self.pending, "only": None if self.only is None else list(self.only),
         }  # fmt: skip
         write_json(Path(path), state)
 
@@ -158,6 +173,7 @@ class Search:
             space, experience, strategies.part(state["strategy"], **state["options"]), state["seed"],
             [Trial(_point(t["values"]), t["loss"], t["remark"]) for t in state["trials"]],
             [_point(values) for values in state["pending"]], state["asked"],
+            None if state["only"] is None else [_point(values) for values in state["only"]],
         )  # fmt: skip
 
     @cached_property
@@ -170,7 +186,7 @@ class Search:
 
     @cached_property
     def _prepared(self) -> Any:
-        return self._strategy.prepare(self.space, self._past, self.seed)
+        return self._strategy.prepare(self._searched, self._past, self.seed)
 
     def _tried(self) -> Tried:
         finished = [trial.loss for trial in self.trials if trial.loss is not None]
@@ -221,7 +237,7 @@ def _point(values: Values) -> Values:
 
 
 def _digest(experience: Experience) -> str:
-    text = "".join(
-        f"{task.name}{list(map(key, task.points))}{task.losses.tolist()}" for task in experience.tasks
-    )  # fmt: skip
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    parts: list[str | bytes] = []
+    for task in experience.tasks:
+        parts += [task.name, *map(key, task.points), task.losses.tobytes()]
+    return checksum(*parts)
