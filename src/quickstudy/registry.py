@@ -94,7 +94,8 @@ class RecipeTraits(Traits):
 
 
 _HOMES = tuple(
-    f"quickstudy.{name}" for name in ("targets", "formats", "models", "tasks", "learners", "recipes", "select")
+    f"quickstudy.{name}"
+    for name in ("targets", "formats", "models", "tasks", "learners", "recipes", "select", "search")
 )
 """The packages that register parts, each after those it imports."""
 _ALSO = ("quickstudy.rl", "quickstudy.packages")
@@ -310,6 +311,7 @@ models: Registry[Any, ModelTraits] = Registry("model", ModelTraits, "quickstudy.
 sources: Registry[Any, SourceTraits] = Registry("task source", SourceTraits, "quickstudy.tasks")
 recipes: Registry[Any, RecipeTraits] = Registry("recipe", RecipeTraits, "quickstudy.recipes")
 selectors: Registry[Any, SelectorTraits] = Registry("selector", SelectorTraits, "quickstudy.select")
+strategies: Registry[Any, Traits] = Registry("strategy", Traits, "quickstudy.search")
 formats: Registry[Any, Traits] = Registry("format", Traits, "quickstudy.formats")
 targets: Registry[Any, Traits] = Registry("target", Traits, "quickstudy.targets")
 

@@ -1,4 +1,4 @@
-"""Cells of NAS-Bench-201 as a space, which of them compute the same, and what can be said of one without training it."""
+"""Cells of NAS-Bench-201 as a space, which of them compute the same, and what can be counted in one."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def canonical(cell: Cell) -> str:
     below = {-1: "x"}
     for edge in sorted(inputs, key=lambda k: EDGES[k][1]):
         below[edge] = f"{cell[edge][-3:]}({'+'.join(sorted(below[s] + '~' * pooled for s, pooled in inputs[edge]))})"
-    named = {}
+    named: dict[int, str] = {}
     for edge in sorted(inputs, key=lambda k: -EDGES[k][0]):
         users = [named[k] + "~" * pooled for k in inputs if k in named for s, pooled in inputs[k] if s == edge]
         users += ["y" + "~" * pooled for s, pooled in sums[3] if s == edge]

@@ -22,13 +22,13 @@ class Kernel:
         """(n, m), of a (n, D) and b (m, D)."""
         inner = a @ b.T
         if not self.curved:
-            return self.linear * inner
+            return np.asarray(self.linear * inner)
         apart = (a * a).sum(1)[:, None] + (b * b).sum(1) - 2 * inner
-        return self.linear * inner + self.curved * np.exp(-np.maximum(apart, 0.0) / (2 * self.scale**2))
+        return np.asarray(self.linear * inner + self.curved * np.exp(-np.maximum(apart, 0.0) / (2 * self.scale**2)))
 
     def diagonal(self, a: Array) -> Array:
         """(n,), of each row with itself."""
-        return self.linear * (a * a).sum(1) + self.curved
+        return np.asarray(self.linear * (a * a).sum(1) + self.curved)
 
     def posterior(self, x: Array, y: Array, at: Array) -> tuple[Array, Array]:
         """Mean and variance (m,) at `at` (m, D), of y (n,) seen at x (n, D) with mean zero."""
@@ -39,7 +39,8 @@ class Kernel:
 
     def mean(self, x: Array, y: Array, at: Array) -> Array:
         """The mean of `posterior` alone, which is cheaper."""
-        return np.linalg.solve(self(x, x) + self.noise * np.eye(len(x)), y) @ self(x, at)
+        weights = np.linalg.solve(self(x, x) + self.noise * np.eye(len(x)), y)
+        return np.asarray(weights @ self(x, at) if self.curved else at @ (self.linear * (weights @ x)))
 
 
 def like_units(x: Array) -> Array:
@@ -47,7 +48,7 @@ def like_units(x: Array) -> Array:
     x = x[:, x.max(0) > x.min(0)]
     if not x.shape[1]:
         return np.zeros((len(x), 1))
-    return (x - x.mean(0)) / x.std(0) / np.sqrt(x.shape[1])
+    return np.asarray((x - x.mean(0)) / x.std(0) / np.sqrt(x.shape[1]))
 
 
 def emphasised(scores: Array, tail: float = 0.006) -> Array:
@@ -60,11 +61,12 @@ def emphasised(scores: Array, tail: float = 0.006) -> Array:
 def standard(values: Array) -> Array:
     """Mean 0 and deviation 1; zeros where all are equal."""
     spread = values.std()
-    return (values - values.mean()) / (spread if spread > 0 else 1.0)
+    return np.asarray((values - values.mean()) / (spread if spread > 0 else 1.0))
 
 
-def smoothed(x: Array, y: Array, ridge: float = 10.0) -> Array:
-    """What a ridge regression on x (n, D) says of y (n, K) at the same rows: y without what no description explains."""
+def smoothed(x: Array, y: Array, ridge: float = 10.0, at: Array | None = None) -> Array:
+    """What a ridge regression of y (n, K) on x (n, D) says at the rows of `at` (m, D), or of x: y without what no
+    description explains, (m, K)."""
     inside, middle = x - x.mean(0), y.mean(0)
     weights = np.linalg.solve(inside.T @ inside + ridge * np.eye(x.shape[1]), inside.T @ (y - middle))
-    return np.asarray(middle + inside @ weights)
+    return np.asarray(middle + ((x if at is None else at) - x.mean(0)) @ weights)

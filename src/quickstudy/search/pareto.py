@@ -34,6 +34,6 @@ def reward(scores: Array, latency: Array, target: float, within: float = 0.0, be
     accuracy. scores: (n,), above 0; latency: (n,), in the target's unit.
     """
     if not (target > 0 and (np.asarray(latency) > 0).all() and (np.asarray(scores) >= 0).all()):
-        raise ConfigError("A reward needs a target and latencies above 0, and scores that are not negative. Correct it.")
+        raise ConfigError("A reward needs a target and latencies above 0, and scores not below it. Correct it.")
     ratio = np.asarray(latency) / target
     return np.asarray(scores * ratio ** np.where(ratio <= 1, within, beyond))
