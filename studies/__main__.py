@@ -14,6 +14,7 @@ from studies import (
     many,
     masks,
     memory,
+    nas,
     networks,
     optimizers,
     reading,
@@ -59,6 +60,7 @@ STUDIES = {
     "many": many.many,
     "many-adapters": many.adapters,
     "many-scratch": many.scratch,
+    "nas": nas.nas,
 }
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """Architecture search on NAS-Bench-201, with and without experience, and the latency of a new device.
 
-Needs $QUICKSTUDY_DATA/nas: accuracies of all 15,625 cells on three data sets, and their latencies on 27 devices. The
-file holds accuracies on test data only, so what is searched for and what is told are the same figure.
+The file holds accuracies on test data only, so what is searched for and what is told are the same figure.
 
 Settings of a strategy are chosen for each data set by the other two; those of the latency model on the devices that
 HELP keeps for validation. What is measured is kept, so a stopped study goes on.
@@ -9,11 +8,8 @@ HELP keeps for validation. What is measured is kept, so a stopped study goes on.
 
 from __future__ import annotations
 
-import csv
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cache
 from itertools import product
 from pathlib import Path
 from statistics import median
@@ -23,29 +19,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quickstudy.registry import strategies
-from quickstudy.search import (
-    Experience,
-    Experienced,
-    Pool,
-    Search,
-    Strategy,
-    cell_space,
-    counts,
-    full,
-    path_encoding,
-    point_of,
-)
+from quickstudy.search import Experience, Experienced, Search, Strategy, counts
 from quickstudy.space import Array, key
 from quickstudy.storage.json import read_json, write_json
+from studies.cells_data import DATA, KEPT, SPACE, accuracies, others, rich
+from studies.cells_data import pool as all_cells
 from studies.common import store
+from studies.devices import latency, limited
 
-KEPT = Path("runs/nas")
-DATA = ("cifar10", "cifar100", "imagenet16-120")
 RUNS, NEAR = 50, 0.1
 """Runs of a strategy, and how near to the best is found, in points."""
 TUNING, TUNED, BEST = 8, 100, 5
 """Where settings are compared: runs, queries of each, and how many of the best cells are looked for."""
-SPACE = cell_space()
 
 
 @dataclass(frozen=True)
@@ -58,9 +43,7 @@ class Way:
     most: int = 200
 
 
-DESCRIBE = {"counts": counts, "paths": path_encoding}
 WAYS = {
-    "random": Way("random", most=15_625),
     "evolution": Way("evolution", {"population": 50, "sample": 10}, most=2000),
     "ridge on path encodings": Way("predicted", {"curved": 0.0, "noise": 0.1, "emphasis": False}, "paths"),
 }
@@ -69,50 +52,18 @@ SETTINGS = {
         "predicted", {"noise": noise, "curved": curved, "start": start}
     )
     for noise, curved, start in product((0.03, 0.1, 0.3), (0.0, 0.1, 0.3, 1.0), (5, 10))
-} | {  # what each part of it is worth
-    "scores as they are": Way("predicted", {"emphasis": False}),
-    "paths": Way("predicted", {}, "paths"),
-    "a tenth by chance": Way("predicted", {"explore": 0.1}),
-    "Thompson": Way("predicted", {"optimism": 0.3, "thompson": True}),
-}  # fmt: skip
+}
 """Settings of the predictor that are compared."""
-
-
-@cache
-def accuracies() -> Array:
-    """(15,625, 3), in %, in the order of the space's points."""
-    pool, found = _pool("counts"), np.full((15_625, len(DATA)), np.nan)
-    with (_folder() / "nasbench201.csv").open() as file:
-        for row in csv.DictReader(file):
-            found[pool.place[key(point_of(row["architecture"]))]] = [float(row[name]) for name in DATA]
-    return found
-
-
-@cache
-def latencies() -> dict[str, Array]:
-    """Milliseconds (15,625,) of each device; NaN for the faults of measuring, those below 0.1 ms."""
-    pool = _pool("counts")
-    with (_folder() / "nasbench201.csv").open() as file:
-        places = [pool.place[key(point_of(row["architecture"]))] for row in csv.DictReader(file)]
-    with (_folder() / "latency_ms.csv").open() as file:
-        names, *rows = csv.reader(file)
-    table = np.empty((len(places), len(names)))
-    table[places] = np.array(rows, dtype=np.float64)
-    return {name: np.where(column < 0.1, np.nan, column) for name, column in zip(names, table.T, strict=True)}
-
-
-def _folder() -> Path:
-    return Path(os.environ["QUICKSTUDY_DATA"]) / "nas"
-
-
-@cache
-def _pool(describe: str) -> Pool:
-    return Pool.of(SPACE, DESCRIBE[describe])
-
-
-@cache
-def rich() -> Array:
-    return full(_pool("counts").points)
+_USUAL = {"noise": 0.1, "curved": 0.3, "start": 5}
+PARTS = {
+    "usual": Way("predicted", _USUAL),
+    "a line alone": Way("predicted", _USUAL | {"curved": 0.0}),
+    "scores as they are": Way("predicted", _USUAL | {"emphasis": False}),
+    "path encodings": Way("predicted", _USUAL, "paths"),
+    "a tenth by chance": Way("predicted", _USUAL | {"explore": 0.1}),
+    "Thompson": Way("predicted", _USUAL | {"optimism": 0.3, "thompson": True}),
+}
+"""What each part of the predictor is worth: a usual setting, and others that differ in one thing."""
 
 
 def good(data: int) -> NDArray[np.bool_]:
@@ -123,7 +74,7 @@ def good(data: int) -> NDArray[np.bool_]:
 
 def searched(strategy: Strategy, describe: str, data: int, seed: int, most: int) -> Iterator[int]:
     """The cells that a search tries, one after another."""
-    pool, column = _pool(describe), accuracies()[:, data]
+    pool, column = all_cells(describe), accuracies()[:, data]
     search = Search(SPACE, strategy, pool=pool, seed=seed)
     for _ in range(most):
         point = search.ask()
@@ -175,3 +126,52 @@ def compared(title: str, data: int) -> float:
         write_json(kept, found)
         print("slowness", title, DATA[data], round(found, 3), flush=True)
     return float(read_json(kept))
+
+
+def chosen(data: int) -> str:
+    """The setting that is fastest on the other data sets."""
+    rest = [other for other in range(len(DATA)) if other != data]
+    return min(SETTINGS, key=lambda title: sum(compared(title, other) for other in rest))
+
+
+def by_chance(good_cells: int, cells: int = 15_625) -> float:
+    """The median number of cells drawn without replacement until one of the good ones is among them."""
+    left, count = 1.0, 0
+    while left > 0.5:
+        left *= (cells - good_cells - count) / (cells - count)
+        count += 1
+    return float(count)
+
+
+def down(order: Array, data: int) -> int:
+    """How many cells are tried going down an order, the highest value first, until one is good."""
+    rank = np.argsort(-order, kind="stable")
+    return int(np.flatnonzero(good(data)[rank])[0]) + 1
+
+
+def searches(data: int) -> dict[str, Any]:
+    """Every row of the table for one data set."""
+    rest = [other for other in range(len(DATA)) if other != data]
+    setting, column = chosen(data), accuracies()
+    strategy = Experienced(experience=Experience.of(all_cells("counts"), others(data), rich()))
+    z = (column - column.mean(0)) / column.std(0)
+    every = counts(all_cells("counts").points)
+    return {
+        "good cells": int(good(data).sum()),
+        "by chance": by_chance(int(good(data).sum())),
+        "multiplications": down(every[:, -2], data),
+        "runs": {title: measured(title, way, data) for title, way in WAYS.items()},
+        "chosen": setting,
+        "predicted": measured(setting, SETTINGS[setting], data),
+        "parts": {title: measured(title, way, data) for title, way in PARTS.items()},
+        "down": {DATA[other]: down(column[:, other], data) for other in rest},
+        "down the mean": down(z[:, rest].mean(1), data),
+        "experienced": queries(strategy, "counts", data, 0, 200),
+        "expected, unchanged": down(strategy.experience.liking.mean(0), data),
+    }
+
+
+def nas() -> None:
+    found = {name: searches(data) for data, name in enumerate(DATA)}
+    slow = {title: [compared(title, data) for data in range(len(DATA))] for title in SETTINGS}
+    store("nas", {"searches": found, "slowness": slow, "latency": latency(), "limited": limited()})

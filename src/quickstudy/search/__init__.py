@@ -26,6 +26,7 @@ from quickstudy.search.cells import (
 from quickstudy.search.experience import Experience, Experienced
 from quickstudy.search.gaussian import Kernel
 from quickstudy.search.latency import Devices, Latency
+from quickstudy.search.limits import Found, Plan, search_within
 from quickstudy.search.pareto import front, reward
 from quickstudy.search.predicted import Predicted
 from quickstudy.search.simple import Evolution, Random
@@ -35,9 +36,11 @@ __all__ = [
     "Evolution",
     "Experience",
     "Experienced",
+    "Found",
     "Kernel",
     "Known",
     "Latency",
+    "Plan",
     "Pool",
     "Predicted",
     "Random",
@@ -54,6 +57,7 @@ __all__ = [
     "path_encoding",
     "point_of",
     "reward",
+    "search_within",
     "shortened_paths",
     "text_of",
 ]

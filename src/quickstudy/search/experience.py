@@ -16,6 +16,8 @@ from quickstudy.search.predicted import Predicted
 from quickstudy.space import Array, Values, key
 
 Level = Literal["logit", "plain"]
+_FEW = 20
+"""Candidates of which fewer say nothing of a correlation."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,8 @@ class Experience:
             both = np.stack([emphasised(scores), scores], 1)
             explained.append(smoothed(x[rows], both, at=x))
             left[task, rows] = both - explained[-1][rows]
-        share = _agreement(left[:, :, 0]) if own is None else own
+        liked = np.argsort(-np.mean(explained, axis=0)[:, 0], kind="stable")[: max(len(x) // 20, _FEW)]
+        share = _agreement(left[:, liked, 0]) if own is None else own
         found = np.array(explained) + share * np.nan_to_num(left)
         return cls(tuple(tasks), np.array([standard(liking) for liking in found[:, :, 0]]), found[:, :, 1])
 
@@ -96,7 +99,7 @@ def _agreement(left: Array) -> float:
     for a in range(len(left)):
         for b in range(a):
             both = np.isfinite(left[a]) & np.isfinite(left[b])
-            if both.sum() > 2 and left[a, both].std() > 0 and left[b, both].std() > 0:
+            if both.sum() >= _FEW and left[a, both].std() > 0 and left[b, both].std() > 0:
                 found.append(float(np.corrcoef(left[a, both], left[b, both])[0, 1]))
     return min(max(float(np.mean(found)), 0.0), 1.0) if found else 0.5
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import erfc, log, sqrt
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from quickstudy.space import Array
 @dataclass(frozen=True)
 class Found:
     """best: the number of the candidate, None where none that was tried is known to keep the limit; score: its score.
-    tried, measured: the candidates in order, with their scores and latencies. latency: the model, at the end."""
+    tried, measured: candidates in order, with their scores and latencies. latency: the model at the end."""
 
     best: int | None
     score: float
@@ -24,45 +25,77 @@ class Found:
     latency: Latency
 
 
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How `search_within` spends what it may.
+
+    trials, measurements: how many at most. first: measurements of the designed sample, before any trial; the rest is
+    kept for candidates that score better than the best so far. noise: of the latency model. doubt: deviation of the
+    logarithm of a predicted latency. caution: how much each unit of log(probability that the limit is kept) counts
+    beside what is expected of a candidate.
+    """
+
+    trials: int = 10
+    measurements: int = 10
+    first: int = 4
+    noise: float = 0.3
+    doubt: float = 0.02
+    caution: float = 0.3
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.first <= self.measurements:
+            raise ConfigError(
+                f"Of {self.measurements} measurements {self.first} come first. Choose from 2 to {self.measurements}."
+            )
+        if self.trials < 1 or not (self.noise > 0 and self.doubt > 0 and self.caution >= 0):
+            raise ConfigError(f"{self} cannot be carried out. It needs a trial, and noise and doubt above 0.")
+
+
 def search_within(
     limit: float,
     devices: Devices,
     expected: Callable[[dict[int, float]], Array],
-    try_: Callable[[int], float],
+    attempt: Callable[[int], float],
     measure: Callable[[int], float],
-    *,
-    trials: int = 10,
-    measurements: int = 10,
-    first: int = 5,
-    noise: float = 0.3,
+    plan: Plan | None = None,
     among: Sequence[int] | None = None,
 ) -> Found:
-    """Tries what promises most among what should keep the limit, and measures what would be the new best.
+    """Tries what promises most and should keep the limit, and measures what would be the new best.
 
-    limit: of the latency. expected: from what was tried, by candidate, to how good each of n candidates should be, (n,).
-    try_, measure: the score, and the latency, of a candidate. first: measurements of the designed sample that come
-    before any trial; the rest, up to `measurements`, is kept for candidates that are better than the best so far.
-    Nothing is told that was not measured: a prediction says where to look, and a measurement what keeps the limit. Each
-    measurement teaches the model of latencies, too. among: candidates of the designed sample.
+    What is expected of a candidate is weighed with the probability that it keeps the limit (as in Gelbart et al. 2014,
+    there as a product). Nothing is given as found that was not measured: a prediction says where to look, and a
+    measurement whether the limit is kept. Each measurement teaches the model of latencies, too. The search ends early
+    where a new best could not be measured any more.
 
-    It ends early where a new best could not be measured any more.
+    limit: of the latency. expected: from the scores of what was tried, by candidate, to how good each of n candidates
+    should be, (n,). attempt, measure: the score, and the latency, of a candidate. among: candidates that the designed
+    sample may have.
     """
-    if not 2 <= first <= measurements:
-        raise ConfigError(f"Of {measurements} measurements {first} come first. Choose 2 to {measurements} for the first.")
-    measured = {int(row): measure(int(row)) for row in devices.sample(first, noise, among)}
+    plan = plan or Plan()
+    measured = {int(row): measure(int(row)) for row in devices.sample(plan.first, plan.noise, among)}
     tried: dict[int, float] = {}
     best, score = None, -np.inf
-    while len(tried) < trials and len(measured) < measurements:
-        times = devices.fit(list(measured), list(measured.values()), noise).predict()
-        value = np.where(times <= limit, expected(tried), -np.inf)
+    while len(tried) < plan.trials and len(measured) < plan.measurements:
+        predicted = devices.fit(list(measured), list(measured.values()), plan.noise).predict()
+        value = expected(tried) + plan.caution * _log_kept((log(limit) - np.log(predicted)) / plan.doubt)
+        for row, latency in measured.items():
+            value[row] = expected(tried)[row] if latency <= limit else -np.inf
         value[list(tried)] = -np.inf
         place = int(value.argmax())
         if value[place] == -np.inf:
             break
-        tried[place] = try_(place)
+        tried[place] = attempt(place)
         if tried[place] > score:
             if place not in measured:
                 measured[place] = measure(place)
             if measured[place] <= limit:
                 best, score = place, tried[place]
-    return Found(best, score, tried, measured, devices.fit(list(measured), list(measured.values()), noise))
+    return Found(best, score, tried, measured, devices.fit(list(measured), list(measured.values()), plan.noise))
+
+
+def _log_kept(apart: Array) -> Array:
+    """log Φ of each; far below, where Φ is no number any more, its asymptote −z²/2 − log(−z √2π)."""
+    found = np.empty(len(apart))
+    for i, z in enumerate(apart):
+        found[i] = log(erfc(-z / sqrt(2)) / 2) if z > -10 else -z * z / 2 - log(-z * sqrt(2 * np.pi))
+    return found
