@@ -74,10 +74,11 @@ class Experience:
         """
         if not len(tried):
             return np.asarray(self.liking.mean(0))
+        ours = float(_level(scores, level).mean())
         theirs = _level(self.scores[:, list(tried)], level).mean(1)
         apart = theirs - theirs.mean()
         spread = float((apart**2).sum())
-        beyond = (float(_level(scores, level).mean()) - theirs.mean()) / spread if spread > 1e-12 else 0.0
+        beyond = (ours - theirs.mean()) / spread if spread > 1e-12 else 0.0
         return np.asarray((1 / len(self.tasks) + beyond * apart) @ self.liking)
 
 
