@@ -59,7 +59,7 @@ PARTS = {
     "usual": Way("predicted", _USUAL),
     "a line alone": Way("predicted", _USUAL | {"curved": 0.0}),
     "scores as they are": Way("predicted", _USUAL | {"emphasis": False}),
-    "path encodings": Way("predicted", _USUAL, "paths"),
+    "a line in path encodings": Way("predicted", _USUAL | {"curved": 0.0}, "paths"),
     "a tenth by chance": Way("predicted", _USUAL | {"explore": 0.1}),
     "Thompson": Way("predicted", _USUAL | {"optimism": 0.3, "thompson": True}),
 }

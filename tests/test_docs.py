@@ -294,8 +294,9 @@ def test_options_named_alone_belong_to_some_command(page: Path) -> None:
         (qs.registry.recipes, "docs/files.md"),
         (qs.metagrads.METAGRADS, "docs/learners.md"),
         (qs.registry.selectors, "docs/selecting.md"),
+        (qs.registry.strategies, "docs/searching.md"),
     ],
-    ids=["learners", "tasks", "models", "recipes", "metagrads", "selectors"],
+    ids=["learners", "tasks", "models", "recipes", "metagrads", "selectors", "strategies"],
 )
 def test_every_part_is_described(registry: Any, page: str) -> None:
     text = (ROOT / page).read_text()
@@ -315,6 +316,12 @@ def test_every_option_of_a_selector_is_described() -> None:
     text = (ROOT / "docs/selecting.md").read_text()
     for name in qs.registry.selectors:
         assert not [o for o in qs.registry.selectors.part(name).parameters() if f"`{o}`" not in text], name
+
+
+def test_every_option_of_a_strategy_is_described() -> None:
+    text = (ROOT / "docs/searching.md").read_text()
+    for name in qs.registry.strategies:
+        assert not [o for o in qs.registry.strategies.part(name).parameters() if f"`{o}`" not in text], name
 
 
 def test_no_page_names_a_folder_of_some_machine() -> None:
