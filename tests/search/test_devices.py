@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from quickstudy.errors import ConfigError, DataError, ShapeError
 from quickstudy.search import Devices, Plan, front, reward, search_within
@@ -46,7 +47,7 @@ def test_the_designed_sample_leaves_less_variance_than_chance_and_stays_among_wh
     x, known, _ = made()
     devices = Devices.of(known, x)
 
-    def variance(rows: Array) -> float:
+    def variance(rows: NDArray[np.int64]) -> float:
         z = np.column_stack([devices.table, np.full(len(x), 3.0)])
         inside = np.linalg.inv(np.eye(z.shape[1]) + z[rows].T @ z[rows] / 0.3)
         return float(((z @ inside) * z).sum(1).mean())

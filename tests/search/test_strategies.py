@@ -18,7 +18,7 @@ POOL = Pool.of(GRID)
 
 
 def score(point: Values) -> float:
-    return -abs(point["a"] - 7) - abs(point["b"] - 2) - 3.0 * (point["c"] != "y")
+    return float(-abs(point["a"] - 7) - abs(point["b"] - 2) - 3.0 * (point["c"] != "y"))
 
 
 def needed(strategy: Strategy, seed: int, goal: Callable[[Values], float] = score, most: int = 300) -> int:

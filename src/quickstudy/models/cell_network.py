@@ -13,7 +13,7 @@ from quickstudy.registry import models
 from quickstudy.spec import TaskSpec
 
 BEST = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|nor_conv_3x3~1|nor_conv_1x1~2|"
-"""The cell with the highest accuracy on CIFAR-10."""
+"""One of the two cells with the highest accuracy on CIFAR-10."""
 
 
 def _convolution(channels: int, width: int, kernel: int, norm: NormLayer, stride: int = 1) -> nn.Sequential:
@@ -83,7 +83,7 @@ def searched(
 ) -> nn.Sequential:
     """A network of NAS-Bench-201: a cell in three stages, with a halving of the image and twice the width between.
 
-    cell: its operations, in the benchmark's own writing; the default is the best of all on CIFAR-10. width: filters of
+    cell: its operations, in the benchmark's own writing; the default has the highest accuracy on CIFAR-10. width: filters of
     the first stage; the benchmark has 16. cells: in each stage; the benchmark has 5.
     norm_layer: what follows each convolution: BatchNorm, GroupNorm with at most 8 groups, or nothing.
     """

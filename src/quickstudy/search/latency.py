@@ -70,7 +70,7 @@ class Devices:
             inside = inside - np.outer(line, line) / (line @ z[allowed[best]] + noise)
         return np.array(chosen)
 
-    def fit(self, rows: Sequence[int], latencies: Sequence[float], noise: float = 0.3) -> Latency:
+    def fit(self, rows: Sequence[int], latencies: Sequence[float] | Array, noise: float = 0.3) -> Latency:
         """The model of a device on which the candidates `rows` took so long; at least two that differ."""
         times = np.asarray(latencies, dtype=np.float64)
         if times.shape != (len(rows),) or len(set(rows)) < 2 or not (np.isfinite(times) & (times > 0)).all():
