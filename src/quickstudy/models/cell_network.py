@@ -83,8 +83,8 @@ def searched(
 ) -> nn.Sequential:
     """A network of NAS-Bench-201: a cell in three stages, with a halving of the image and twice the width between.
 
-    cell: its operations, in the benchmark's own writing; the default has the highest accuracy on CIFAR-10. width: filters of
-    the first stage; the benchmark has 16. cells: in each stage; the benchmark has 5.
+    cell: its operations, in the benchmark's own writing; the default has the highest accuracy on CIFAR-10. width:
+    filters of the first stage; the benchmark has 16. cells: in each stage; the benchmark has 5.
     norm_layer: what follows each convolution: BatchNorm, GroupNorm with at most 8 groups, or nothing.
     """
     operations, channels = read_cell(cell), image_channels(spec, "searched")

@@ -116,9 +116,12 @@ class Latency:
         return np.array([np.log(self.measured[k]) - self._regressed(every[every != k])[self.rows[k]] for k in every])
 
     def bound(self, risk: float = 0.1) -> Array:
-        """(n,), latencies that candidates exceed with probability `risk`, by the errors left out one at a time
-        (jackknife+, Barber et al. 2021, of whose guarantee of 2 · risk the designed sample keeps no more than the
-        sense): of m errors the ⌈(1 − risk)(m + 1)⌉-th, the largest where there are too few."""
+        """(n,), latencies that a candidate exceeds with a probability of about `risk`; what was measured where it was.
+
+        Of m errors, each of a measurement predicted without it, the ⌈(1 − risk)(m + 1)⌉-th is added, or the largest
+        where there are too few (as in the jackknife, Barber et al. 2021). That is exact neither where measurements are
+        designed nor where they are few: with ten, no risk below 1/11 can be told.
+        """
         errors = np.sort(self.errors)
         place = min(int(np.ceil((1 - risk) * (len(errors) + 1))), len(errors)) - 1
         found = np.asarray(np.exp(self._fit + errors[place]))
