@@ -121,7 +121,23 @@ def test_an_impossible_limit_finds_nothing() -> None:
     )
     assert found.best is None
     assert len(found.measured) == 10  # whatever is tried would be the first, and is measured and refused
-    assert len(found.tried) == 6
+    assert len(found.tried) == 7
+
+
+def test_where_measurements_are_left_none_is_tried_that_breaks_the_limit() -> None:
+    x, known, new = made(noise=0.3)
+    limit, plan = float(np.quantile(new, 0.4)), Plan(trials=3, measurements=20)
+    found = search_within(
+        limit,
+        Devices.of(known, x),
+        lambda _: x.sum(1),
+        lambda row: float(x[row].sum()),
+        lambda row: float(new[row]),
+        plan,
+    )
+    assert len(found.tried) == 3
+    assert all(new[row] <= limit for row in found.tried)
+    assert any(new[row] > limit for row in list(found.measured)[plan.first :])
 
 
 def test_plans_that_cannot_be_are_refused() -> None:

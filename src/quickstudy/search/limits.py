@@ -30,17 +30,17 @@ class Plan:
     """How `search_within` spends what it may.
 
     trials, measurements: how many at most. first: measurements of the designed sample, before any trial; the rest is
-    kept for candidates that score better than the best so far. noise: of the latency model. doubt: deviation of the
-    logarithm of a predicted latency. caution: how much each unit of log(probability that the limit is kept) counts
-    beside what is expected of a candidate.
+    kept for candidates that score better than the best so far, or spent before trials where it is enough. noise: of
+    the latency model. doubt: deviation of the logarithm of a predicted latency. caution: how much each unit of
+    log(probability that the limit is kept) counts beside what is expected of a candidate.
     """
 
     trials: int = 10
     measurements: int = 10
-    first: int = 4
+    first: int = 3
     noise: float = 0.3
-    doubt: float = 0.02
-    caution: float = 0.3
+    doubt: float = 0.03
+    caution: float = 0.2
 
     def __post_init__(self) -> None:
         if not 2 <= self.first <= self.measurements:
@@ -60,7 +60,8 @@ def search_within(
     plan: Plan | None = None,
     among: Sequence[int] | None = None,
 ) -> Found:
-    """Tries what promises most and should keep the limit, and measures what would be the new best.
+    """Tries what promises most and should keep the limit, and measures what would be the new best; where as many
+    measurements are left as trials, each candidate before it is tried.
 
     What is expected of a candidate is weighed with the probability that it keeps the limit (as in Gelbart et al. 2014,
     there as a product). Nothing is given as found that was not measured: a prediction says where to look, and a
@@ -77,13 +78,18 @@ def search_within(
     best, score = None, -np.inf
     while len(tried) < plan.trials and len(measured) < plan.measurements:
         predicted = devices.fit(list(measured), list(measured.values()), plan.noise).predict()
-        value = expected(tried) + plan.caution * _log_kept((log(limit) - np.log(predicted)) / plan.doubt)
+        promised = expected(tried)
+        value = promised + plan.caution * _log_kept((log(limit) - np.log(predicted)) / plan.doubt)
         for row, latency in measured.items():
-            value[row] = expected(tried)[row] if latency <= limit else -np.inf
+            value[row] = promised[row] if latency <= limit else -np.inf
         value[list(tried)] = -np.inf
         place = int(value.argmax())
         if value[place] == -np.inf:
             break
+        if place not in measured and plan.measurements - len(measured) >= plan.trials - len(tried):
+            measured[place] = measure(place)
+            if measured[place] > limit:
+                continue
         tried[place] = attempt(place)
         if tried[place] > score:
             if place not in measured:
