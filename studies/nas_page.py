@@ -136,8 +136,8 @@ def _limited(found: dict[str, Any]) -> str:
         "left was added after a first run had fallen short by 0.27 points at 11 ms (and 0.04, 0.03); over the plans it "
         "makes little difference in validation (a mean loss of 0.342 points, without it 0.343). One search of each "
         "limit, no chance.\n\n"
-        "![Latency and accuracy](searching.svg)\n\nEach point is one search, with a limit of 5, 6, … 18 ms; where nothing "
-        "was found there is none.\n"
+        "![Latency and accuracy](searching.svg)\n\nEach point is one search, with a limit of 5, 6, … 18 ms; where "
+        "nothing was found there is none.\n"
     )  # fmt: skip
 
 

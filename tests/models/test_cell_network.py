@@ -13,9 +13,7 @@ from quickstudy.spec import TaskSpec
 
 
 def images(size: int, channels: int = 1, ways: int = 5) -> TaskSpec:
-    return TaskSpec(
-        formats.make("image", size=size, channels=channels), targets.make("classes", ways=ways)
-    )
+    return TaskSpec(formats.make("image", size=size, channels=channels), targets.make("classes", ways=ways))
 
 
 def test_the_largest_network_has_the_published_number_of_parameters() -> None:
