@@ -80,12 +80,22 @@ def test_predictions_do_not_depend_on_the_unit_of_scores() -> None:
 
 
 def test_a_continuous_space_is_searched_too() -> None:
-    space = Space({"rate": Range(1e-5, 1.0, log=True), "width": Range(8, 512, log=True)})
-    search = Search(space, "predicted", seed=0)
-    for _ in range(40):
-        point = search.ask()
-        search.tell(point, -abs(np.log10(point["rate"]) + 2.0) - abs(np.log2(point["width"]) - 6.0))
-    assert search.best()[1] > -0.35
+    space = Space({"rate": Range(1e-5, 1.0, log=True), "width": Range(8, 512, log=True), "decay": Range(0.0, 1.0)})
+
+    def reached(strategy: str, **options: object) -> float:
+        found = []
+        for seed in range(2):
+            search = Search(space, strategies.part(strategy, **options), seed=seed)
+            for _ in range(30):
+                point = search.ask()
+                off = (np.log10(point["rate"]) + 2.0, np.log2(point["width"]) - 6.0, 5 * point["decay"] - 1.0)
+                search.tell(point, -float(np.abs(off).sum()))
+            found.append(search.best()[1])
+        return float(np.mean(found))
+
+    chance = reached("random")
+    assert chance < 1.2 * reached("evolution", population=10, sample=5)
+    assert chance < 1.5 * reached("predicted")
 
 
 def test_the_process_interpolates_and_is_certain_where_it_has_seen() -> None:
@@ -210,6 +220,12 @@ def test_wrong_use_is_named() -> None:
         search.ask()
     with pytest.raises(ConfigError, match="predicted"):
         Search(GRID, "predictd")
+    with pytest.raises(ConfigError, match="optimism"):
+        strategies.part("predicted", thompson=True).build()
+    with pytest.raises(ConfigError, match="no kernel"):
+        strategies.part("predicted", linear=0.0, curved=0.0).build()
+    with pytest.raises(ConfigError, match="between 0 and 1"):
+        strategies.part("predicted", explore=2.0).build()
 
 
 def test_a_description_of_ones_own_is_used() -> None:

@@ -83,12 +83,14 @@ class Trials:
 @dataclass(frozen=True)
 class Known:
     """What a strategy may look at. pool: candidates, those that were tried among them; tried: their numbers in it, in
-    order, and scores (n,) as many; the same point may have been tried more than once."""
+    order, and scores (n,) as many; the same point may have been tried more than once. listed: whether no other point
+    of the space may be tried, as where all are candidates."""
 
     space: Space
     pool: Pool
     tried: list[int]
     scores: Array
+    listed: bool = True
 
     @cached_property
     def fresh(self) -> NDArray[np.int64]:
@@ -97,9 +99,9 @@ class Known:
         left[self.tried] = False
         return np.flatnonzero(left) if left.any() else np.arange(len(left))
 
-    def number(self, rng: np.random.Generator) -> int:
+    def drawn(self, rng: np.random.Generator) -> Values:
         """One of the fresh candidates, by chance."""
-        return int(self.fresh[int(rng.integers(len(self.fresh)))])
+        return self.pool.points[int(self.fresh[int(rng.integers(len(self.fresh)))])]
 
 
 class Strategy(ABC):
@@ -109,8 +111,8 @@ class Strategy(ABC):
     """
 
     @abstractmethod
-    def ask(self, known: Known, rng: np.random.Generator) -> int:
-        """The number of the candidate to try next."""
+    def ask(self, known: Known, rng: np.random.Generator) -> Values:
+        """The point to try next: a candidate, or, where they are not all, any point of the space."""
 
 
 class Search:
@@ -148,8 +150,8 @@ class Search:
         """The point to try next; one that was not tried yet, while there is one."""
         pool = self._pool or self._drawn()
         tried = self._tried if self._pool else [pool.place[key(point)] for point in self.trials.points]
-        known = Known(self.space, pool, tried, np.array(self.trials.scores))
-        return dict(pool.points[self.strategy.ask(known, self._rng)])
+        known = Known(self.space, pool, tried, np.array(self.trials.scores), self._pool is not None)
+        return dict(self.strategy.ask(known, self._rng))
 
     def tell(self, point: Values, score: float) -> None:
         """The score of a point. ConfigError where it is not of the space or not among the candidates, DataError where

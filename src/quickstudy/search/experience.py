@@ -142,5 +142,5 @@ class Experienced(Predicted):
         column = np.sqrt(self.trust) * standard(expected)
         return self.regressed(np.column_stack([known.pool.units, column]), np.arange(len(column)), known, rng)
 
-    def ask(self, known: Known, rng: np.random.Generator) -> int:
+    def ask(self, known: Known, rng: np.random.Generator) -> Values:
         return self.chosen(known, rng)

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from quickstudy.errors import ConfigError
 from quickstudy.hints import Count
 from quickstudy.registry import strategies
 from quickstudy.search.base import Known, Strategy
 from quickstudy.search.gaussian import Kernel, emphasised, standard
-from quickstudy.space import Array
+from quickstudy.space import Array, Values
 
 
 @strategies.register("predicted")
@@ -38,15 +39,25 @@ class Predicted(Strategy):
     optimism: float = 0.0
     thompson: bool = False
 
-    def ask(self, known: Known, rng: np.random.Generator) -> int:
+    def __post_init__(self) -> None:
+        if not (self.noise > 0 and self.scale > 0 and min(self.linear, self.curved) >= 0 < self.linear + self.curved):
+            raise ConfigError(
+                f"{self} has no kernel. Give noise and scale above 0, and linear or curved, none below 0."
+            )
+        if not 0 <= self.explore <= 1:
+            raise ConfigError(f"The share {self.explore} of trials by chance is not between 0 and 1. Correct it.")
+        if self.thompson and not self.optimism:
+            raise ConfigError("Draws that are 0 deviations wide are none. Give thompson an optimism, such as 1.")
+
+    def ask(self, known: Known, rng: np.random.Generator) -> Values:
         if len(known.tried) < max(self.start, 1) or rng.random() < self.explore:
-            return known.number(rng)
+            return known.drawn(rng)
         return self.chosen(known, rng)
 
-    def chosen(self, known: Known, rng: np.random.Generator) -> int:
+    def chosen(self, known: Known, rng: np.random.Generator) -> Values:
         """The fresh candidate with the highest value; chance decides between equal ones, which are described alike."""
         value = self.values(known, rng)[known.fresh]
-        return int(known.fresh[int(rng.choice(np.flatnonzero(value >= value.max() - 1e-9)))])
+        return known.pool.points[int(known.fresh[rng.choice(np.flatnonzero(value >= value.max() - 1e-9))])]
 
     def values(self, known: Known, rng: np.random.Generator) -> Array:
         """(n,), how promising each candidate is."""

@@ -9,7 +9,7 @@ import numpy as np
 from quickstudy.hints import Size
 from quickstudy.registry import strategies
 from quickstudy.search.base import Known, Strategy
-from quickstudy.space import key
+from quickstudy.space import Values, key
 
 
 @strategies.register("random")
@@ -17,8 +17,8 @@ from quickstudy.space import key
 class Random(Strategy):
     """Candidates by chance, each once."""
 
-    def ask(self, known: Known, rng: np.random.Generator) -> int:
-        return known.number(rng)
+    def ask(self, known: Known, rng: np.random.Generator) -> Values:
+        return known.drawn(rng)
 
 
 @strategies.register("evolution")
@@ -33,9 +33,9 @@ class Evolution(Strategy):
     population: Size = 50
     sample: Size = 10
 
-    def ask(self, known: Known, rng: np.random.Generator) -> int:
+    def ask(self, known: Known, rng: np.random.Generator) -> Values:
         if len(known.tried) < self.population or len(known.fresh) == len(known.pool.points):
-            return known.number(rng)
+            return known.drawn(rng)
         young = np.arange(len(known.tried) - self.population, len(known.tried))
         rivals = rng.choice(young, min(self.sample, self.population), replace=False)
         point = known.pool.points[known.tried[int(rivals[np.argmax(known.scores[rivals])])]]
@@ -43,6 +43,6 @@ class Evolution(Strategy):
         for _ in range(1000):
             point = known.space.near(point, rng)
             place = known.pool.place.get(key(point))
-            if place is not None and place not in tried:
-                return place
-        return known.number(rng)
+            if place not in tried and (place is not None or not known.listed):
+                return point
+        return known.drawn(rng)
