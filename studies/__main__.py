@@ -14,6 +14,7 @@ from studies import (
     many,
     masks,
     memory,
+    nas,
     networks,
     optimizers,
     reading,
@@ -61,6 +62,7 @@ STUDIES = {
     "warm": warm.search,
     "many-adapters": many.adapters,
     "many-scratch": many.scratch,
+    "nas": nas.nas,
 }
 
 if __name__ == "__main__":

@@ -14,6 +14,8 @@ from studies.encoders_page import encoders, frozen, networks
 from studies.lines_page import continued, lines
 from studies.many_page import many, many_adapters, many_scratch
 from studies.masks_page import masks
+from studies.nas_page import nas
+from studies.nas_page import picture as fronts
 from studies.optimizers_page import curves, optimizers
 from studies.reading_page import calibration, gp, mixed, online, tables
 from studies.samples_page import samples
@@ -203,7 +205,7 @@ SECTIONS = {
     for f in (
         starts, lifelong, recall, writers, fedavg, soup, backends, domains, gp, tables, mixed, online, lines,
         optimizers, encoders, networks, frozen, texts, scratch, samples, sounds, connected, masks,
-        unlabelled, choosing, many, agents, warm,
+        unlabelled, choosing, many, agents, warm, nas,
     )
 } | {"many-scratch": many_scratch, "many-adapters": many_adapters}  # fmt: skip
 
@@ -262,6 +264,8 @@ def pictures(folder: Path = RESULTS, out: Path = Path("docs")) -> None:
         calibration(read_json(folder / "gp.json"), out)
     if (folder / "warm.json").exists():
         regret_curves(read_json(folder / "warm.json"), out)
+    if (folder / "nas.json").exists():
+        fronts(read_json(folder / "nas.json"), out)
     if (folder / "lines.json").exists():
         found = read_json(folder / "lines.json")
         continued(found["variants"]["as they are"]["curves"], found["seen"], out)

@@ -1,5 +1,6 @@
 """Plain `nn.Module`s: the networks of the literature. Any module of the user's does as well."""
 
+from quickstudy.models.cell_network import searched
 from quickstudy.models.cells import cells
 from quickstudy.models.columns import columns
 from quickstudy.models.context import FiLM, WithContext
@@ -36,6 +37,7 @@ __all__ = [
     "onnx_sound",
     "resnet8",
     "resnet12",
+    "searched",
     "speech",
     "squeezenet",
     "timm",
