@@ -116,7 +116,8 @@ class Selection:
         with fitting_together(
             f"The selector in {path} does not fit together", "Restore it from a copy, or fit it anew."
         ):
-            part = selectors.part(meta["selector"], **meta["options"])
+            options = {name: tuple(v) if isinstance(v, list) else v for name, v in meta["options"].items()}
+            part = selectors.part(meta["selector"], **options)
             cutoff = np.inf if meta["cutoff"] is None else float(meta["cutoff"])
             loaded = cls(
                 part, {name: value.numpy() for name, value in tensors.items()}, meta["scenario"],
