@@ -1,8 +1,8 @@
 """Which selector is best on ASlib's scenarios, under the convention of the published table, and with all that is known.
 
 A setting is a selector with options, with or without a plan. Settings are compared on the scenarios that the published
-table does not have; the one with the least share of the gap there is measured against the table. Needs the scenarios and
-the table under $QUICKSTUDY_DATA/selection. What is measured is kept, so a stopped study goes on.
+table does not have; the one with the least share of the gap there is measured against the table. Needs the scenarios
+and the table under $QUICKSTUDY_DATA/selection. What is measured is kept, so a stopped study goes on.
 """
 
 from __future__ import annotations

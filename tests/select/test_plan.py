@@ -39,7 +39,7 @@ def test_a_plan_takes_what_helps_on_what_is_known() -> None:
     half = np.arange(count) < count // 2
     times[half, 3] = 0.1
     first = draw.random(count) < 0.5
-    times[~half & first, 0], times[~half & ~first, 1] = 20.0, 25.0
+    times[~half & first, 0], times[~half & ~first, 1] = 20.0, 22.0
     scenario = Scenario.of(np.zeros((count, 1)), times, cutoff=100)
     order = np.tile([0, 1, 2, 3], (count, 1))
     plan = planned(scenario, order)

@@ -35,8 +35,8 @@ class Selector(ABC):
     def unseen(self, scenario: Scenario, state: State, seed: int) -> Array:
         """Scores (n, A) of the instances that `state` was learned from with this seed, as if each were new.
 
-        Here by cross-validation: each fifth is scored by what is learned of the others. Forests have them for less, from
-        the trees that have not seen an instance.
+        Here by cross-validation: each fifth is scored by what is learned of the others. A forest can have them for
+        less, from the trees that have not seen an instance.
         """
         count = len(scenario.instances)
         parts = np.random.default_rng(seed).permutation(np.arange(count) % min(_PARTS, count))

@@ -55,7 +55,8 @@ def _of(state: State, number: int) -> State:
 
 
 def _centred(scores: Array) -> Array:
-    return scores - scores.mean(axis=1, keepdims=True)
+    found: Array = scores - scores.mean(axis=1, keepdims=True)
+    return found
 
 
 def _together(state: State, each: list[Array]) -> Array:

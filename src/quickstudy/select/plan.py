@@ -30,7 +30,9 @@ class Plan:
     select: bool = True
 
 
-def planned(scenario: Scenario, order: NDArray[np.int64], *, free: bool = False, most: int = 3, errors: float = 1.0) -> Plan:
+def planned(
+    scenario: Scenario, order: NDArray[np.int64], *, free: bool = False, most: int = 3, errors: float = 1.0
+) -> Plan:
     """The plan that would have taken least PAR10 on the instances that any algorithm finishes.
 
     order: (n, A), the algorithms from the best score to the worst, of each instance as if it were new (`unseen`). Turns
@@ -38,7 +40,7 @@ def planned(scenario: Scenario, order: NDArray[np.int64], *, free: bool = False,
     `errors` standard errors of that, as plans are many and instances few. The same holds for selecting at all.
     Without a cutoff nothing can be stopped, and only that last question is asked.
 
-    free: no features are computed for the choice. most: slices. Takes about (A · 9 · most + 11) passes over the instances.
+    free: no features are computed for the choice. most: slices.
     """
     solvable = scenario.solvable
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from quickstudy.errors import CheckpointError, ConfigError, DataError, ShapeError, first_of, fitting_together
 from quickstudy.registry import Part, selectors
 from quickstudy.select.base import Selector, State
-from quickstudy.select.scenario import Array, Scenario
 from quickstudy.select.plan import planned
+from quickstudy.select.scenario import Array, Scenario
 from quickstudy.select.schedule import ALONE, Schedule, Slice, Turns, presolvers, within
 from quickstudy.storage.tensors import load_tensors, save_tensors
 
@@ -151,7 +151,8 @@ def fit(
     part: of `quickstudy.registry.selectors`, or its name. presolve: seconds of a schedule of presolvers, which is found
     first; the selector then learns from what it leaves over, if that is anything. plan: whether presolvers, turns of
     the best algorithms, and whether to select at all, are found by what they would have brought on the known instances,
-    each scored as if it were new (`planned`, `Selector.unseen`). seed: of whatever is drawn. Raises DataError where all features of all instances are missing and the selector needs them.
+    each scored as if it were new (`planned`, `Selector.unseen`). seed: of whatever is drawn. Raises DataError where all
+    features of all instances are missing and the selector needs them.
 
     >>> scenario = Scenario.of([[0.0], [1.0]], [[1, 60], [60, 2]], cutoff=50, algorithms=("cdcl", "walk"))
     >>> fit(selectors.part("neighbours", nearest=1), scenario).choose([[0.1], [0.9]])

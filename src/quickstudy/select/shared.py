@@ -22,9 +22,9 @@ class SharedForest(Selector):
     """One forest says how much each algorithm loses against the mean of all of them, on the same instance.
 
     Extremely randomised trees on bootstrap samples, with an output for each algorithm: the splits are those that tell
-    losses apart, so a leaf holds instances on which the same algorithms are good (as cost-sensitive clustering, Malitsky
-    et al. 2013, has it), and the score is the mean over a neighbourhood that the forest has found. How hard an instance
-    is for all is left out, as nothing can be chosen by it.
+    losses apart, so a leaf holds instances on which the same algorithms are good (as the clusters of Malitsky et al.
+    2013), and the score is the mean over a neighbourhood that the forest has found. How hard an instance is for all is
+    left out, as nothing can be chosen by it.
 
     loss: PAR10, its logarithm, or the share of algorithms that are faster. trees, leaf, tried: as of `per-algorithm`.
     """
