@@ -132,10 +132,14 @@ def test_a_selector_is_chosen_by_unpublished_scenarios_alone() -> None:
     means = {"good there": rows(0.1, 0.9), "good here": rows(0.4, 0.2)}
     means |= {f"{name}, as published": rows(0.5, 1.0) for name in selectors.BESIDE}
     theirs = {who: {"QBF-2011": 0.3, "GLUHACK-18": 0.6, "SAT11-INDU": 9.0} for who in selectors.BESIDE.values()}
-    found = selectors.compared(means, theirs)
+    gaps = {title: means[title] for title in ("good there", "good here")}
+    found = selectors.compared(means, gaps, theirs)
     assert found["chosen"] == "good here" and found["mean"] == pytest.approx(0.4)
     assert found["scenarios"] == ["QBF-2011", "GLUHACK-2018"]
     assert list(found["published"].values()) == pytest.approx([0.45, 0.45])
+    assert found["gap left on the others"] == {"good there": 0.9, "good here": 0.2}
+    folds = [{"count": 1, "par10": 3.0, "oracle": 1.0, "single": 1.5}, {"count": 3, "par10": 1, "oracle": 1, "single": 4}]
+    assert selectors.gap({"folds": folds}) == pytest.approx(2 / 9.5)  # where their mean is 2
     assert found["reproduced, less published"]["neighbours"] == pytest.approx({"QBF-2011": 0.2, "GLUHACK-2018": -0.1})
 
 
