@@ -10,17 +10,22 @@ from __future__ import annotations
 import csv
 import os
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from quickstudy.registry import selectors
+from quickstudy.registry import recipes, selectors
+from quickstudy.runs.train import train
 from quickstudy.select import measure, read_scenario
 from quickstudy.storage.json import read_json, write_json
 from studies.common import in_processes, store
 
 KEPT = Path("runs/selectors")
+NETWORK = KEPT / "network"
+"""The run that the selector 'in-context' asks."""
+ITERATIONS = 1500
+"""Of its training: minutes on one core."""
 CALLED = {"GLUHACK-2018": "GLUHACK-18"}
 """Scenarios that the published table calls otherwise."""
 BESIDE = {"per-algorithm": "per_algorithm_RandomForestRegressor_regressor", "neighbours": "sunny"}
@@ -30,13 +35,15 @@ BESIDE = {"per-algorithm": "per_algorithm_RandomForestRegressor_regressor", "nei
 @dataclass(frozen=True)
 class Setting:
     """plan: as of `quickstudy.select.fit`. bootstrap: learns from a sample, as the published selectors did. tuned:
-    whether it may be chosen; the others are there to compare with."""
+    whether it may be chosen; the others are there to compare with. most: instances x algorithms x features of a
+    scenario that it is measured on, for what takes hours on all of them."""
 
     selector: str
     options: dict[str, Any] = field(default_factory=dict)
     plan: bool = False
     bootstrap: bool = False
     tuned: bool = False
+    most: int = 10**9
 
 
 SETTINGS = {
@@ -45,12 +52,11 @@ SETTINGS = {
     "shared-forest": Setting("shared-forest", tuned=True),
     "single-best, planned": Setting("single-best", plan=True),
     "neighbours, as published": Setting("neighbours", bootstrap=True),
+    "shared-forest, planned, on a sample": Setting("shared-forest", plan=True, bootstrap=True),
+    "per-algorithm, as published": Setting("per-algorithm", bootstrap=True, most=200_000),
     "neighbours, planned": Setting("neighbours", plan=True, tuned=True),
     "ensemble, planned": Setting("ensemble", plan=True, tuned=True),
-    "ensemble": Setting("ensemble", tuned=True),
-    "shared-forest, on a sample": Setting("shared-forest", bootstrap=True),
-    "shared-forest, planned, on a sample": Setting("shared-forest", plan=True, bootstrap=True),
-    "per-algorithm, as published": Setting("per-algorithm", bootstrap=True),
+    "in-context": Setting("in-context", {"run": str(NETWORK), "most": 256}, tuned=True),
 }
 """In the order in which they are measured."""
 
@@ -71,14 +77,18 @@ def table() -> dict[str, dict[str, float]]:
     return {approach: {name: mean(values) for name, values in rows.items()} for approach, rows in folds.items()}
 
 
-def measured(cell: tuple[str, str]) -> dict[str, Any]:
-    """One setting on one scenario; taken from what is kept where it was measured before."""
+def measured(cell: tuple[str, str]) -> dict[str, Any] | None:
+    """One setting on one scenario, None where that is too large for it; what was measured before is taken."""
     name, title = cell
     kept, setting = KEPT / f"{name}-{title.replace(' ', '-')}.json", SETTINGS[title]
     if kept.exists():
         found: dict[str, Any] = read_json(kept)
         return found
+    if setting.selector == "in-context":
+        trained()
     scenario = read_scenario(places()[name])
+    if scenario.x.size * len(scenario.algorithms) > setting.most:
+        return None
     part = selectors.part(setting.selector, **setting.options)
     found = measure(part, scenario, plan=setting.plan, bootstrap=setting.bootstrap).to_json()
     write_json(kept, found)
@@ -114,20 +124,28 @@ def compared(
     best = chosen(gaps, set(names))
     theirs = {who: mean(rows[CALLED.get(name, name)] for name in names) for who, rows in references.items()}
     again = {
-        ours: {name: means[f"{ours}, as published"][name] - references[who][CALLED.get(name, name)] for name in names}
+        ours: {name: value - references[who][CALLED.get(name, name)] for name, value in rows.items() if name in names}
         for ours, who in BESIDE.items()
+        if (rows := means[f"{ours}, as published"])
     }  # fmt: skip
-    every = {title: mean(rows[name] for name in names) for title, rows in means.items()}
+    every = {title: mean(rows[name] for name in names) for title, rows in means.items() if rows.keys() >= {*names}}
     tuning = {title: mean(v for name, v in rows.items() if name not in names) for title, rows in gaps.items()}
     return {"scenarios": names, "chosen": best, "mean": every[best], "published": theirs, "all": every,
             "gap left on the others": tuning, "reproduced, less published": again}  # fmt: skip
+
+
+def trained() -> None:
+    """The network of the recipe 'runtimes', on made-up scenarios alone; taken as it is where it is there."""
+    if not (NETWORK / "config.json").exists():
+        train(replace(recipes["runtimes"](), iterations=ITERATIONS), out=NETWORK, quiet=True)
 
 
 def select() -> None:
     cells = [(name, title) for title in SETTINGS for name in places()]
     found: dict[str, dict[str, Any]] = defaultdict(dict)
     for (name, title), one in in_processes(measured, cells):
-        found[title][name] = one
+        if one is not None:
+            found[title][name] = one
     means = {title: {name: one["npar10"]["mean"] for name, one in rows.items()} for title, rows in found.items()}
     gaps = {t: {name: gap(one) for name, one in rows.items()} for t, rows in found.items() if SETTINGS[t].tuned}
     references = table()

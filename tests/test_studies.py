@@ -138,7 +138,8 @@ def test_a_selector_is_chosen_by_unpublished_scenarios_alone() -> None:
     assert found["scenarios"] == ["QBF-2011", "GLUHACK-2018"]
     assert list(found["published"].values()) == pytest.approx([0.45, 0.45])
     assert found["gap left on the others"] == {"good there": 0.9, "good here": 0.2}
-    folds = [{"count": 1, "par10": 3.0, "oracle": 1.0, "single": 1.5}, {"count": 3, "par10": 1, "oracle": 1, "single": 4}]
+    sums = (1, 3.0, 1.0, 1.5), (3, 1.0, 1.0, 4.0)
+    folds = [dict(zip(("count", "par10", "oracle", "single"), one, strict=True)) for one in sums]
     assert selectors.gap({"folds": folds}) == pytest.approx(2 / 9.5)  # where their mean is 2
     assert found["reproduced, less published"]["neighbours"] == pytest.approx({"QBF-2011": 0.2, "GLUHACK-2018": -0.1})
 

@@ -13,6 +13,7 @@ from quickstudy.select.aslib import read_scenario
 from quickstudy.select.base import Selector
 from quickstudy.select.best import SingleBest
 from quickstudy.select.ensemble import Ensemble
+from quickstudy.select.in_context import InContext
 from quickstudy.select.neighbours import Neighbours
 from quickstudy.select.pairwise import Pairwise
 from quickstudy.select.plan import Plan, planned
@@ -28,6 +29,7 @@ from quickstudy.select.survival import Survival
 __all__ = [
     "Ensemble",
     "FoldScore",
+    "InContext",
     "Measured",
     "Neighbours",
     "Pairwise",
