@@ -7,6 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from quickstudy.errors import ConfigError
 from quickstudy.hints import Size
@@ -68,9 +69,10 @@ def _loaded(folder: str) -> Run:
     return Run(folder)
 
 
-def _telling(x: Array, lost: Array) -> Array:
+def _telling(x: Array, lost: Array) -> NDArray[np.int64]:
     """The numbers of the features by how much they correlate with the loss of any algorithm, the most first."""
     y = lost - lost.mean(axis=0)
     inner = np.abs((x - x.mean(axis=0)).T @ y)
     scale = np.linalg.norm(x - x.mean(axis=0), axis=0)[:, None] * np.linalg.norm(y, axis=0)
-    return np.argsort(-(inner / np.where(scale > 0, scale, np.inf)).max(axis=1), kind="stable")
+    order: NDArray[np.int64] = np.argsort(-(inner / np.where(scale > 0, scale, np.inf)).max(axis=1), kind="stable")
+    return order

@@ -70,9 +70,9 @@ class RunTimeSource(FunctionSource):
 
 @sources.register("runtimes")
 def runtimes(*, columns: int = 32, algorithms: int = 8) -> RunTimeSource:
-    """Regression: what an algorithm loses against others on an instance, of made-up scenarios of algorithm selection.
+    """Regression: what an algorithm loses against others on an instance; made-up scenarios.
 
-    They are a prior that a network which selects algorithms can be trained on.
+    They are a prior for networks that select algorithms.
 
     columns: the most features. algorithms: that an instance's loss is against, itself among them.
     """
