@@ -70,7 +70,7 @@ class RunTimeSource(FunctionSource):
 
 @sources.register("runtimes")
 def runtimes(*, columns: int = 32, algorithms: int = 8) -> RunTimeSource:
-    """Regression: what an algorithm loses against others on an instance; made-up scenarios.
+    """Regression: what an algorithm loses against others, on made-up scenarios.
 
     They are a prior for networks that select algorithms.
 
