@@ -66,14 +66,32 @@ def places() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.zip"))}
 
 
-def table() -> dict[str, dict[str, float]]:
-    """The published means over folds: approach to scenario to nPAR10; what chooses among approaches is left out."""
+def table() -> dict[str, dict[str, dict[int, float]]]:
+    """The published nPAR10: approach to scenario to fold; what chooses among approaches is left out."""
     with (Path(os.environ["QUICKSTUDY_DATA"]) / "selection" / "aslib-npar10-published.csv").open() as file:
-        folds = defaultdict(lambda: defaultdict(list))  # type: ignore[var-annotated]
+        folds = defaultdict(lambda: defaultdict(dict))  # type: ignore[var-annotated]
         for row in csv.DictReader(file):
             if not row["approach"].startswith("l1_"):
-                folds[row["approach"]][row["scenario"]].append(float(row["npar10"]))
-    return {approach: {name: mean(values) for name, values in rows.items()} for approach, rows in folds.items()}
+                folds[row["approach"]][row["scenario"]][int(row["fold"])] = float(row["npar10"])
+    return {approach: dict(rows) for approach, rows in folds.items()}
+
+
+def means_of(folds: dict[str, dict[str, dict[int, float]]]) -> dict[str, dict[str, float]]:
+    """Over the folds."""
+    return {who: {name: mean(one.values()) for name, one in rows.items()} for who, rows in folds.items()}
+
+
+def alike(found: dict[str, dict[str, Any]], folds: dict[str, dict[str, dict[int, float]]]) -> dict[str, dict[str, int]]:
+    """How many folds of what is reproduced are within .01 of the published figure, and of how many."""
+    told = {}
+    for ours, who in BESIDE.items():
+        apart = [
+            abs(fold["npar10"] - folds[who][CALLED.get(name, name)][fold["fold"]])
+            for name, one in found[f"{ours}, as published"].items() if CALLED.get(name, name) in folds[who]
+            for fold in one["folds"] if fold["npar10"] is not None
+        ]  # fmt: skip
+        told[ours] = {"within": sum(one <= 0.01 for one in apart), "of": len(apart)}
+    return told
 
 
 def measured(cell: tuple[str, str]) -> dict[str, Any] | None:
@@ -149,5 +167,7 @@ def select() -> None:
             found[title][name] = one
     means = {title: {name: one["npar10"]["mean"] for name, one in rows.items()} for title, rows in found.items()}
     gaps = {t: {name: gap(one) for name, one in rows.items()} for t, rows in found.items() if SETTINGS[t].tuned}
-    references = table()
-    store("selectors", {"compared": compared(means, gaps, references), "figures": found, "references": references})
+    folds = table()
+    references = means_of(folds)
+    told = {"compared": compared(means, gaps, references), "folds alike": alike(found, folds)}
+    store("selectors", {**told, "figures": found, "references": references})

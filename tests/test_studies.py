@@ -140,6 +140,11 @@ def test_a_selector_is_chosen_by_unpublished_scenarios_alone() -> None:
     assert found["gap left on the others"] == {"good there": 0.9, "good here": 0.2}
     sums = (1, 3.0, 1.0, 1.5), (3, 1.0, 1.0, 4.0)
     folds = [dict(zip(("count", "par10", "oracle", "single"), one, strict=True)) for one in sums]
+    theirs_by_fold = {who: {"QBF-2011": {1: 0.5, 2: 0.7}} for who in selectors.BESIDE.values()}
+    assert selectors.means_of(theirs_by_fold)["sunny"] == {"QBF-2011": pytest.approx(0.6)}
+    mine = {"QBF-2011": {"folds": [{"fold": 1, "npar10": 0.505}, {"fold": 2, "npar10": 0.9}]}}
+    ours = {f"{name}, as published": mine | {"MIP-2016": mine["QBF-2011"]} for name in selectors.BESIDE}
+    assert selectors.alike(ours, theirs_by_fold)["neighbours"] == {"within": 1, "of": 2}
     assert selectors.gap({"folds": folds}) == pytest.approx(2 / 9.5)  # where their mean is 2
     assert found["reproduced, less published"]["neighbours"] == pytest.approx({"QBF-2011": 0.2, "GLUHACK-2018": -0.1})
 
