@@ -55,7 +55,6 @@ SETTINGS = {
     "shared-forest, on a sample": Setting("shared-forest", bootstrap=True),
     "per-algorithm, as published": Setting("per-algorithm", bootstrap=True, most=200_000),
     "in-context": Setting("in-context", {"run": str(NETWORK), "most": 256}, tuned=True),
-    "ensemble, planned": Setting("ensemble", plan=True, tuned=True),
 }
 """In the order in which they are measured."""
 
