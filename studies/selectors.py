@@ -54,6 +54,7 @@ SETTINGS = {
     "neighbours, as published": Setting("neighbours", bootstrap=True),
     "shared-forest, on a sample": Setting("shared-forest", bootstrap=True),
     "per-algorithm, as published": Setting("per-algorithm", bootstrap=True, most=200_000),
+    "ensemble, planned": Setting("ensemble", plan=True, most=350_000),
     "in-context": Setting("in-context", {"run": str(NETWORK), "most": 256}, tuned=True),
 }
 """In the order in which they are measured."""
@@ -97,14 +98,14 @@ def measured(cell: tuple[str, str]) -> dict[str, Any] | None:
     """One setting on one scenario, None where that is too large for it; what was measured before is taken."""
     name, title = cell
     kept, setting = KEPT / f"{name}-{title.replace(' ', '-')}.json", SETTINGS[title]
+    scenario = read_scenario(places()[name])
+    if scenario.x.size * len(scenario.algorithms) > setting.most:
+        return None
     if kept.exists():
         found: dict[str, Any] = read_json(kept)
         return found
     if setting.selector == "in-context":
         trained()
-    scenario = read_scenario(places()[name])
-    if scenario.x.size * len(scenario.algorithms) > setting.most:
-        return None
     part = selectors.part(setting.selector, **setting.options)
     found = measure(part, scenario, plan=setting.plan, bootstrap=setting.bootstrap).to_json()
     write_json(kept, found)
