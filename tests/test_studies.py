@@ -184,3 +184,28 @@ def test_a_row_of_agents_is_of_all_seeds_and_of_one_setting(tmp_path: Path, monk
     agents.keep("grid", 2, facts | {"steps": 4, "rows": {}})
     with pytest.raises(ConfigError, match="grid were trained or measured differently"):
         agents.collect()
+
+
+def test_selectors_stand_beside_what_is_published() -> None:
+    from studies import selectors, selectors_page
+
+    def one(mean: float) -> dict[str, Any]:
+        return {"npar10": {"mean": mean, "ci95": 0.1}}
+
+    names = {"QBF-2011": 0.3, "GLUHACK-2018": 0.5, "MIP-2016": 2.0}
+    figures = {title: {name: one(value + shift) for name, value in names.items()} for title, shift in
+               {"shared-forest, planned": 0.0, "shared-forest": 0.1, "single-best, planned": 0.4}.items()}  # fmt: skip
+    figures["per-algorithm, as published"] = {"QBF-2011": one(0.6), "GLUHACK-2018": one(0.9)}
+    references = {"sunny": {"QBF-2011": 0.5, "GLUHACK-18": 0.4}, "isac": {"QBF-2011": 0.7, "GLUHACK-18": 0.6}}
+    told = {"scenarios": ["QBF-2011", "GLUHACK-2018"], "chosen": "shared-forest, planned",
+            "gap left on the others": {"shared-forest": 0.8},
+            "reproduced, less published": {"neighbours": {"QBF-2011": 0.01, "GLUHACK-2018": -0.03}}}  # fmt: skip
+    alike = {"neighbours": {"within": 3, "of": 20}}
+    said = selectors_page.selectors(
+        {"compared": told, "figures": figures, "references": references, "folds alike": alike}
+    )
+    assert selectors.CALLED["GLUHACK-2018"] == "GLUHACK-18"
+    assert "| **shared-forest, planned** | here | 0.400 | -0.050 ±" in said and "| 1 of 2 |" in said
+    assert "| SUNNY | published | 0.450 |  |" in said and "| GLUHACK-2018 | 0.400 (SUNNY) | 0.500 ± 0.100 |" in said
+    assert "| per-algorithm, as published | 2 | 0.750 | 0.400 | +0.350 ±" in said
+    assert "3 of 20 folds are within 0.01; farthest apart on GLUHACK-2018, by -0.030" in said
