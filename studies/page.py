@@ -19,6 +19,7 @@ from studies.nas_page import picture as fronts
 from studies.optimizers_page import curves, optimizers
 from studies.reading_page import calibration, gp, mixed, online, tables
 from studies.samples_page import samples
+from studies.selectors_page import selectors
 from studies.sentences_page import connected, scratch, sounds, texts
 from studies.table import percent, table
 from studies.unlabelled_page import choosing, unlabelled
@@ -205,7 +206,7 @@ SECTIONS = {
     for f in (
         starts, lifelong, recall, writers, fedavg, soup, backends, domains, gp, tables, mixed, online, lines,
         optimizers, encoders, networks, frozen, texts, scratch, samples, sounds, connected, masks,
-        unlabelled, choosing, many, agents, warm, nas,
+        unlabelled, choosing, many, agents, selectors, warm, nas,
     )
 } | {"many-scratch": many_scratch, "many-adapters": many_adapters}  # fmt: skip
 
