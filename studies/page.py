@@ -9,8 +9,10 @@ from typing import Any
 from quickstudy.storage.atomic import write_atomically
 from quickstudy.storage.json import read_json
 from studies.agents_page import agents
+from studies.chosen_page import chosen
 from studies.common import RESULTS, interval, slope
 from studies.encoders_page import encoders, frozen, networks
+from studies.experience_page import experience
 from studies.lines_page import continued, lines
 from studies.many_page import many, many_adapters, many_scratch
 from studies.masks_page import masks
@@ -206,7 +208,7 @@ SECTIONS = {
     for f in (
         starts, lifelong, recall, writers, fedavg, soup, backends, domains, gp, tables, mixed, online, lines,
         optimizers, encoders, networks, frozen, texts, scratch, samples, sounds, connected, masks,
-        unlabelled, choosing, many, agents, selectors, warm, nas,
+        unlabelled, choosing, many, agents, selectors, warm, experience, chosen, nas,
     )
 } | {"many-scratch": many_scratch, "many-adapters": many_adapters}  # fmt: skip
 
