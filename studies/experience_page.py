@@ -33,7 +33,7 @@ def experience(found: dict[str, Any]) -> str:
         "",
         f"Learners, networks and rates, each trained for {found['seconds']:g} seconds on one core, on {found['tasks']} "
         "validation tasks. These are what `quickstudy choose` begins from. So short a training says what learns fast; "
-        "what is behind here may come first after hours. One seed; points that were drawn, not the best of each learner.",
+        "what is behind here may come first after hours. One seed; points were drawn, and are not each learner's best.",
         "",
     ]
     for kind, tried in found["found"].items():
