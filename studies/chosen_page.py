@@ -43,8 +43,8 @@ def chosen(found: dict[str, Any]) -> str:
             "## Choosing",
             "",
             f"Accuracy (%) on {some['episodes']:,} test tasks after {some['minutes']:g} minutes of each way, one seed, "
-            "and in brackets by how much what was chosen is ahead in the same tasks (95 % intervals over tasks). None of "
-            "these sources is in the experience that choosing begins from. *By chance* is the same search without "
+            "and in brackets by how much what was chosen is ahead in the same tasks (95 % intervals over tasks). None "
+            "of these sources is in the experience that choosing begins from. *By chance* is the same search without "
             "experience, its proposals drawn; all end with the same kind of training, on the same machine.",
             "",
             table(head, rows),
