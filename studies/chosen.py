@@ -17,6 +17,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from zipfile import ZipFile
 
+import torch
+
 from quickstudy import choosing
 from quickstudy.choosing.trial import Attempt, attempt
 from quickstudy.engine import resolve_device
@@ -25,7 +27,7 @@ from quickstudy.runs.run import Run
 from quickstudy.storage.json import read_json, write_json
 from quickstudy.storage.provenance import commit, machine
 from quickstudy.training.config import RunConfig
-from studies.common import store
+from studies.common import processes, store
 
 KEPT = Path("runs/chosen")
 MINUTES, EPISODES, SEED, TASKS = 20.0, 1000, 0, 384
@@ -69,11 +71,11 @@ SOURCES: dict[str, Callable[[], RunConfig]] = {
 
 
 def chosen(config: RunConfig, folder: Path) -> Run:
-    return choosing.choose(config, minutes=MINUTES, out=folder, seed=SEED).run
+    return choosing.choose(config, minutes=MINUTES, out=folder, workers=processes(), seed=SEED).run
 
 
 def by_chance(config: RunConfig, folder: Path) -> Run:
-    return choosing.choose(config, minutes=MINUTES, out=folder, strategy="random", seed=SEED).run
+    return choosing.choose(config, minutes=MINUTES, out=folder, workers=processes(), strategy="random", seed=SEED).run
 
 
 def recipe(config: RunConfig, folder: Path) -> Run:
@@ -87,6 +89,7 @@ WAYS: dict[str, Callable[[RunConfig, Path], Run]] = {"chosen": chosen, "recipe":
 
 
 def one(name: str, way: str) -> None:
+    torch.set_num_threads(processes())
     path = KEPT / f"{name} {way}.json"
     if path.exists():
         return
@@ -96,7 +99,13 @@ def one(name: str, way: str) -> None:
         told = run.evaluate(episodes=EPISODES, seed=SEED + 1, compare_supports=False)
         what = {key: run.config.to_json()[key] for key in ("learner", "model", "lr", "train_ways")}
         found: dict[str, Any] = {"mean": told.mean, "ci95": told.ci95, "episodes": EPISODES, "values": told.values}
-        facts = {"minutes": MINUTES, "commit": commit(), "machine": machine(resolve_device("cpu")), "seed": SEED}
+        facts = {
+            "minutes": MINUTES,
+            "commit": commit(),
+            "machine": machine(resolve_device("cpu")),
+            "seed": SEED,
+            "cores": processes(),
+        }
         write_json(path, {**found, **facts, "trained": what})
         print(name, way, f"{100 * told.mean:.1f} ± {100 * told.ci95:.1f}", what, flush=True)
 
