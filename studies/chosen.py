@@ -44,9 +44,9 @@ def _files(archive: str) -> Path:
     return (inner[0] if len(inner) == 1 else place).absolute()
 
 
-def _photos(archive: str, size: int, shots: int = 1) -> RunConfig:
+def _photos(archive: str, size: int, shots: int = 1, queries: int = 5) -> RunConfig:
     tasks = sources.part("folder", root=str(_files(archive)), size=size, rotate=10.0, scale=0.1, translate=0.05)
-    return replace(recipes["photos"]().with_tasks(tasks), shots=shots)
+    return replace(recipes["photos"]().with_tasks(tasks), shots=shots, queries=queries)
 
 
 def _text(name: str) -> RunConfig:
@@ -61,7 +61,7 @@ def _words() -> RunConfig:
 
 
 SOURCES: dict[str, Callable[[], RunConfig]] = {
-    "emoji": lambda: _photos("domains/emoji.zip", 48),
+    "emoji": lambda: _photos("domains/emoji.zip", 48, queries=4),
     "tiny ImageNet": lambda: _photos("domains/tiny_imagenet_30.zip", 64, shots=5),
     "traffic signs": lambda: _photos("domains/traffic_signs.zip", 32),
     "HWU64": lambda: _text("hwu64"),
