@@ -124,7 +124,7 @@ def planned(config: RunConfig, source: Source, seconds: float) -> RunConfig:
 
 def rate(config: RunConfig, source: Source, seconds: float) -> float:
     """Outer steps a second, by the median of some; the first ones, in which plans are measured, do not count. seconds:
-    that training will take, of which a fifth may be spent to know it."""
+    that training will take, of which some may be spent to know it."""
     few = replace(
         config, iterations=_MANY, schedule="none", schedule_options={}, average=0.0, log_every=1, validate_every=_MANY,
         checkpoint_every=_MANY, validation_episodes=2,
@@ -134,7 +134,7 @@ def rate(config: RunConfig, source: Source, seconds: float) -> float:
         while True:
             training.run(quiet=True)
             marks = [float(line["seconds"]) for line in read_metrics(Path(place)) if line["split"] == "train"]
-            if len(marks) > 2 * _FIRST or training.limit > seconds / 5:
+            if len(marks) > 2 * _FIRST or training.limit > seconds / 3:
                 break
             training.limit *= 2
     taken = [after - before for before, after in pairwise([0.0, *marks])]

@@ -144,11 +144,12 @@ class Training:
                 self._validate(log)
                 self._save()
             mark, mark_step, validated = time.perf_counter(), self.step, ""
-            while self.step < config.iterations and self.seconds < self.limit:
+            last = self._over
+            while not last:
                 self.window.append(self._safe_step())
                 self.step += 1
                 self.seconds = spent + time.perf_counter() - began
-                last = self.step == config.iterations or self.seconds >= self.limit
+                last = self._over
                 if self.step % config.log_every == 0 or last:
                     loss, metric = (float(torch.stack(column).mean()) for column in zip(*self.window, strict=True))
                     now = time.perf_counter()
@@ -171,6 +172,10 @@ class Training:
                 if self._stopping and not last:
                     self.group.wait(f"saving after step {self.step}")
                     raise Interrupted(self.folder, self.step)
+
+    @property
+    def _over(self) -> bool:
+        return self.step == self.config.iterations or self.seconds >= self.limit
 
     def _level(self) -> None:
         """The same state in all processes: rank 0's."""
