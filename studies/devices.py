@@ -15,7 +15,7 @@ import numpy as np
 
 from quickstudy.search import Devices, Plan, front, search_within
 from quickstudy.search.limits import Found
-from quickstudy.select.warm.likings import Begun
+from quickstudy.select.warm.predicted import Begun
 from quickstudy.space import Array
 from quickstudy.storage.json import read_json, write_json
 from studies.cells_data import DATA, KEPT, accuracies, experienced, latencies, others, rich, seen

@@ -1,9 +1,9 @@
-"""A strategy that learns from its trials which candidates are good."""
+"""Strategies that learn from their trials which candidates are good, the second from past tasks, too."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,13 +12,14 @@ from quickstudy.errors import ConfigError
 from quickstudy.hints import Count
 from quickstudy.registry import strategies
 from quickstudy.select.warm.experience import Experience
+from quickstudy.select.warm.likings import Level, Likings
 from quickstudy.select.warm.losses import emphasised, in_units
-from quickstudy.select.warm.pool import Pool
+from quickstudy.select.warm.pool import Pool, leaders
 from quickstudy.select.warm.process import Data, LinearKernel, Process
 from quickstudy.select.warm.strategy import Strategy, Tried
-from quickstudy.space import LISTED, Array, Space, Values
+from quickstudy.space import LISTED, Array, Describe, Space, Values
 
-DRAWN = 2000
+_DRAWN = 2000
 """Candidates of a space that is too large to be listed."""
 
 
@@ -57,7 +58,7 @@ class Predicted(Strategy):
             raise ConfigError("Draws that are 0 deviations wide are none. Give thompson an optimism, such as 1.")
 
     def prepare(self, space: Space, experience: Experience, seed: int) -> Any:
-        return Pool.of(space, seed, count=DRAWN, most=LISTED)
+        return Pool.of(space, seed, count=_DRAWN, most=LISTED)
 
     def propose(self, prepared: Any, space: Space, tried: Tried, rng: np.random.Generator) -> Values:
         pool: Pool = prepared.widened(space, tried, rng)
@@ -78,6 +79,54 @@ class Predicted(Strategy):
         mean, deviation = process.predict(rows)
         wide = rng.standard_normal(len(which)) if self.thompson else 1.0
         return np.asarray(mean[which, 0] + self.optimism * deviation[which] * wide)
+
+
+class Begun(NamedTuple):
+    """Candidates, past tasks, what these say of the candidates, and the space as it is described for that."""
+
+    pool: Pool
+    experience: Experience
+    likings: Likings
+    rich: Space | None
+
+
+@strategies.register("experienced", experienced=True)
+@dataclass(frozen=True, kw_only=True)
+class Experienced(Predicted):
+    """Begins with what past tasks like, and after `start` trials weighs it by how far this task agrees.
+
+    Until then the candidate that is expected to be liked most is tried. From then on the expectation is one more
+    description of a candidate, a linear one with the variance `trust`, of the Gaussian process of `predicted`.
+
+    level: how losses of a task give its level, as they are or, if they are shares, as log-odds. own: the share of a
+    past trial that is believed where descriptions do not explain it; what past tasks agree about if not given. rich: a
+    function from points to many numbers, which describes them for past tasks; the space's own description if not given.
+    """
+
+    level: Level = "plain"
+    trust: float = 1.0
+    own: float | None = None
+    rich: Describe | None = None
+
+    def prepare(self, space: Space, experience: Experience, seed: int) -> Begun:
+        best = leaders(experience, space) if space.count > LISTED else []
+        pool = Pool.of(space, seed, also=best, count=_DRAWN, most=LISTED)
+        rich = None if self.rich is None else space.described(self.rich)
+        return Begun(pool, experience, Likings.of(pool, experience, rich, self.own), rich)
+
+    def propose(self, prepared: Begun, space: Space, tried: Tried, rng: np.random.Generator) -> Values:
+        pool, likings = prepared.pool.widened(space, tried, rng), prepared.likings
+        if pool is not prepared.pool:
+            likings = Likings.of(pool, prepared.experience, prepared.rich, self.own)
+        return promising(pool, self.values(pool, likings, pool.places(tried), tried.losses, rng), tried, rng)
+
+    def values(self, pool: Pool, likings: Likings, tried: list[int], losses: Array, rng: np.random.Generator) -> Array:
+        """(n,), how promising each candidate is after `losses` (k,) of those `tried`."""
+        expected = likings.expected(tried, losses, self.level)
+        if len(tried) < self.start:
+            return expected
+        rows = np.column_stack([pool.units, np.sqrt(self.trust) * in_units(expected, "plain")])
+        return self.regressed(rows, np.arange(len(rows)), tried, losses, rng)
 
 
 def promising(pool: Pool, value: Array, tried: Tried, rng: np.random.Generator) -> Values:
