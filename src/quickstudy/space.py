@@ -9,6 +9,7 @@ import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import product
 from typing import Any, NamedTuple, Self
 
@@ -341,9 +342,13 @@ class Points(Space):
 
     def near(self, point: Values, rng: np.random.Generator) -> Values:
         """Another of the ten points that are nearest by their columns."""
-        apart = ((self.encode(self.listed) - self.encode([point])) ** 2).sum(1)
+        apart = ((self._x - self.encode([point])) ** 2).sum(1)
         others = [i for i in np.argsort(apart, kind="stable")[:11] if key(self.listed[i]) != key(point)]
         return dict(self.listed[others[int(rng.integers(len(others)))]]) if others else dict(point)
+
+    @cached_property
+    def _x(self) -> Array:
+        return self.encode(self.listed)
 
     def points(self) -> Iterator[Values]:
         yield from (dict(point) for point in self.listed)
