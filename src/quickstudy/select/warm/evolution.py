@@ -20,10 +20,9 @@ _CHANGES = 1000
 @strategies.register("evolution")
 @dataclass(frozen=True, kw_only=True)
 class Evolution(Strategy):
-    """Regularised evolution (Real et al. 2019): of a sample of the youngest the best gets a changed copy; looks at no
-    past task.
+    """Regularised evolution (Real et al. 2019): of a sample of the youngest the best gets a changed copy.
 
-    population: how many live; after them the oldest dies with each that is born. sample: how many compete to be the
+    It looks at no past task. population: how many live; after them the oldest dies with each that is born. sample: how many compete to be the
     parent. A child that was tried before is changed again, so that no trial is spent twice.
     """
 

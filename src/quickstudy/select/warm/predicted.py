@@ -26,10 +26,9 @@ _DRAWN = 2000
 @strategies.register("predicted")
 @dataclass(frozen=True, kw_only=True)
 class Predicted(Strategy):
-    """A Gaussian process on the points' descriptions says which candidate is best (BANANAS, White et al. 2021, with an
-    ensemble of networks); looks at no past task.
+    """A Gaussian process on the points' descriptions says which candidate is best; looks at no past task.
 
-    With curved=0 it is a ridge regression.
+    As BANANAS (White et al. 2021) does with an ensemble of networks. With curved=0 it is a ridge regression.
 
     start: trials by chance before it learns. emphasis: it regresses −log of the rank among the trials, by which the
     best count most; otherwise the loss itself. linear, curved, scale, noise: of the kernel. explore: share of trials
