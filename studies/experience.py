@@ -25,6 +25,7 @@ from quickstudy.select.warm import Experience
 from quickstudy.space import Space, Values, key
 from quickstudy.storage.json import read_json, write_json
 from quickstudy.training.config import RunConfig
+from studies.common import store
 
 KEPT = Path("runs/experience")
 SECONDS, TASKS, SEED = 30.0, 96, 0
@@ -131,15 +132,18 @@ def experience() -> None:
     torch.set_num_threads(1)
     place = Path(choosing.__file__).parent / SHIPPED
     place.mkdir(exist_ok=True)
+    told: dict[str, Any] = {}
     for kind, one in kinds().items():
         whole = widest([choosing.menu(c.settled(), c.tasks.build()).space for c in one.sources.values()])
         past = Experience(whole)
         for name, config in one.sources.items():
             found = tried(kind, name, config, one.each, whole)
             there = list(found["points"].values())
+            told.setdefault(kind, {})[name] = {"points": there, "metric": config.tasks.build().spec.target.metric.name}
             past = past.task(name, [p["point"] for p in there], [p["loss"] for p in there], found["features"])
         past.save(place / f"{kind}.jsonl")
         print(f"{kind}: {past.told()}", flush=True)
+    store("experience", {"seconds": SECONDS, "tasks": TASKS, "found": told})
 
 
 def widest(spaces: list[Space]) -> Space:

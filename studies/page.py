@@ -9,8 +9,10 @@ from typing import Any
 from quickstudy.storage.atomic import write_atomically
 from quickstudy.storage.json import read_json
 from studies.agents_page import agents
+from studies.chosen_page import chosen
 from studies.common import RESULTS, interval, slope
 from studies.encoders_page import encoders, frozen, networks
+from studies.experience_page import experience
 from studies.lines_page import continued, lines
 from studies.many_page import many, many_adapters, many_scratch
 from studies.masks_page import masks
@@ -19,6 +21,7 @@ from studies.nas_page import picture as fronts
 from studies.optimizers_page import curves, optimizers
 from studies.reading_page import calibration, gp, mixed, online, tables
 from studies.samples_page import samples
+from studies.selectors_page import selectors
 from studies.sentences_page import connected, scratch, sounds, texts
 from studies.table import percent, table
 from studies.unlabelled_page import choosing, unlabelled
@@ -205,7 +208,7 @@ SECTIONS = {
     for f in (
         starts, lifelong, recall, writers, fedavg, soup, backends, domains, gp, tables, mixed, online, lines,
         optimizers, encoders, networks, frozen, texts, scratch, samples, sounds, connected, masks,
-        unlabelled, choosing, many, agents, warm, nas,
+        unlabelled, choosing, many, agents, selectors, warm, experience, chosen, nas,
     )
 } | {"many-scratch": many_scratch, "many-adapters": many_adapters}  # fmt: skip
 

@@ -151,10 +151,10 @@ def choose(step: int = 4) -> dict[str, dict[str, Any]]:
 
 
 PLAN: dict[tuple[str, str], dict[str, int]] = {
-    (LCBENCH.name, "pool"): {"random": 10, "portfolio": 10, "gp": 3, "portfolio-gp": 3, "surfaces": 3,
-                             "prior-mean": 1, "rgpe": 1, "meta": 1},
-    (XGBOOST.name, "pool"): {"random": 3, "portfolio": 3, "gp": 1, "portfolio-gp": 1, "surfaces": 1},
-    (LCBENCH.name, "space"): {"random": 3, "portfolio": 3, "gp": 1, "portfolio-gp": 1, "surfaces": 1},
+    (LCBENCH.name, "pool"): {"random": 10, "portfolio": 10, "gp": 3, "portfolio-gp": 3, "surfaces": 10, "rgpe": 3,
+                             "prior-mean": 2, "meta": 1},
+    (XGBOOST.name, "pool"): {"random": 1, "portfolio": 1, "gp": 1, "portfolio-gp": 1, "surfaces": 1},
+    (LCBENCH.name, "space"): {"random": 1, "portfolio": 1, "gp": 1, "portfolio-gp": 1, "surfaces": 1},
 }  # fmt: skip
 """Strategies, and with how many seeds: each is another draw of points, of the pool or of experience."""
 

@@ -76,7 +76,8 @@ found, and 1 at the least value that YAHPO's statistics name. (The surrogates go
 these name.) Options were chosen by pools of rbv2_rpart, which is not measured. Intervals are over data sets, of the
 mean over seeds; a seed is another draw of the points. How many there are stands in the table: fewer than ten where
 time was short. The network of `meta` is trained without a fifth of the data sets at once, so from fewer past tasks
-than the others have.
+than the others have. Rows with fewer seeds are of the first draws alone, and not all draws are equally hard:
+differences from the portfolio are over the same ones. Options that are not named are as they come, not chosen.
 """
     for title, rows in found["figures"].items():
         hand = title == "lcbench, pool"

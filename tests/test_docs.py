@@ -17,7 +17,8 @@ from typing import Any, cast
 import pytest
 
 import quickstudy as qs
-from quickstudy.cli import COMMANDS, list_command, own, train_command
+from quickstudy.cli import COMMANDS, choose_command, list_command, own, search_command, train_command
+from quickstudy.cli.recipe import recipe_and_rest
 from quickstudy.cli.settings import Settings, chosen_parts, load_recipe
 from quickstudy.runs.run import Run
 
@@ -25,7 +26,9 @@ ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 NOT_RUN = "<!-- not run -->"
-COMMAND_CLASSES = {name: name.capitalize() for name in COMMANDS if name != "train"} | {"memory": "List"}
+COMMAND_CLASSES = {name: name.capitalize() for name in COMMANDS if name not in ("train", "choose", "search")} | {
+    "memory": "List"
+}
 MEMORY = ("build", "list", "show", "search", "adapt", "prune", "index", "export", "check")
 FILES_NAMED = ("mine.py",)  # recipe files that stand for the reader's own
 
@@ -82,6 +85,8 @@ def prepare(page: Path) -> None:
     if page.name == "tables.md":
         prepare_tables()
     if page.name == "warm-starting.md":
+        pytest.importorskip("scipy")
+    if page.name in ("choosing.md", "searching.md"):
         pytest.importorskip("scipy")
     if page.name == "selecting.md":
         prepare_scenario()
@@ -207,6 +212,9 @@ def option_names(kind: type, prefix: str = "") -> set[str]:
     return names
 
 
+SEARCHES = {"choose": choose_command._EXTRA, "search": search_command._EXTRA}
+
+
 def class_of(command: str, words: list[str]) -> type:
     """The dataclass of a command's options; of a command with commands of its own, that of the one that is called."""
     module = importlib.import_module(f"quickstudy.cli.{command}_command")
@@ -227,6 +235,12 @@ def check_command_line(words: list[str]) -> None:
         known = option_names(Settings.of(config, extra).kind)
     elif command == "train":
         known, others = {"--resume", *option_names(train_command.Resume)}, rest
+    elif command in SEARCHES and rest[0] != "--resume":
+        named, rest = recipe_and_rest([rest[0].replace("RECIPE", "demo"), *rest[1:]], command)
+        config, others, _ = chosen_parts(load_recipe(named), [word.replace("NAME", "glyphs") for word in rest])
+        known = option_names(Settings.of(config, SEARCHES[command]).kind)
+    elif command in SEARCHES:
+        known, others = {"--resume", *option_names(choose_command.Resume)}, rest
     else:
         known, others = option_names(class_of(command, rest)), rest
         if command == "reproduce" and rest[0] not in ("RECIPE", *FILES_NAMED):
@@ -279,6 +293,8 @@ def test_options_named_alone_belong_to_some_command(page: Path) -> None:
         for learner in qs.registry.learners:
             words = ["--tasks", tasks, "--learner", learner]
             known |= option_names(Settings.of(chosen_parts(qs.recipes.demo(), words)[0]).kind)
+    for extra in SEARCHES.values():
+        known |= option_names(Settings.of(qs.recipes.demo(), extra).kind)
     known |= {"--environment" + name.removeprefix("--tasks") for name in known if name.startswith("--tasks.")}
     for command in COMMAND_CLASSES:
         for word in (command, *MEMORY) if command == "memory" else (command,):

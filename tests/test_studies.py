@@ -132,10 +132,20 @@ def test_a_selector_is_chosen_by_unpublished_scenarios_alone() -> None:
     means = {"good there": rows(0.1, 0.9), "good here": rows(0.4, 0.2)}
     means |= {f"{name}, as published": rows(0.5, 1.0) for name in selectors.BESIDE}
     theirs = {who: {"QBF-2011": 0.3, "GLUHACK-18": 0.6, "SAT11-INDU": 9.0} for who in selectors.BESIDE.values()}
-    found = selectors.compared(means, theirs)
+    gaps = {title: means[title] for title in ("good there", "good here")}
+    found = selectors.compared(means, gaps, theirs)
     assert found["chosen"] == "good here" and found["mean"] == pytest.approx(0.4)
     assert found["scenarios"] == ["QBF-2011", "GLUHACK-2018"]
     assert list(found["published"].values()) == pytest.approx([0.45, 0.45])
+    assert found["gap left on the others"] == {"good there": 0.9, "good here": 0.2}
+    sums = (1, 3.0, 1.0, 1.5), (3, 1.0, 1.0, 4.0)
+    folds = [dict(zip(("count", "par10", "oracle", "single"), one, strict=True)) for one in sums]
+    theirs_by_fold = {who: {"QBF-2011": {1: 0.5, 2: 0.7}} for who in selectors.BESIDE.values()}
+    assert selectors.means_of(theirs_by_fold)["sunny"] == {"QBF-2011": pytest.approx(0.6)}
+    mine = {"QBF-2011": {"folds": [{"fold": 1, "npar10": 0.505}, {"fold": 2, "npar10": 0.9}]}}
+    ours = {f"{name}, as published": mine | {"MIP-2016": mine["QBF-2011"]} for name in selectors.BESIDE}
+    assert selectors.alike(ours, theirs_by_fold)["neighbours"] == {"within": 1, "of": 2}
+    assert selectors.gap({"folds": folds}) == pytest.approx(2 / 9.5)  # where their mean is 2
     assert found["reproduced, less published"]["neighbours"] == pytest.approx({"QBF-2011": 0.2, "GLUHACK-2018": -0.1})
 
 
@@ -174,3 +184,28 @@ def test_a_row_of_agents_is_of_all_seeds_and_of_one_setting(tmp_path: Path, monk
     agents.keep("grid", 2, facts | {"steps": 4, "rows": {}})
     with pytest.raises(ConfigError, match="grid were trained or measured differently"):
         agents.collect()
+
+
+def test_selectors_stand_beside_what_is_published() -> None:
+    from studies import selectors, selectors_page
+
+    def one(mean: float) -> dict[str, Any]:
+        return {"npar10": {"mean": mean, "ci95": 0.1}}
+
+    names = {"QBF-2011": 0.3, "GLUHACK-2018": 0.5, "MIP-2016": 2.0}
+    figures = {title: {name: one(value + shift) for name, value in names.items()} for title, shift in
+               {"shared-forest, planned": 0.0, "shared-forest": 0.1, "single-best, planned": 0.4}.items()}  # fmt: skip
+    figures["per-algorithm, as published"] = {"QBF-2011": one(0.6), "GLUHACK-2018": one(0.9)}
+    references = {"sunny": {"QBF-2011": 0.5, "GLUHACK-18": 0.4}, "isac": {"QBF-2011": 0.7, "GLUHACK-18": 0.6}}
+    told = {"scenarios": ["QBF-2011", "GLUHACK-2018"], "chosen": "shared-forest, planned",
+            "gap left on the others": {"shared-forest": 0.8},
+            "reproduced, less published": {"neighbours": {"QBF-2011": 0.01, "GLUHACK-2018": -0.03}}}  # fmt: skip
+    alike = {"neighbours": {"within": 3, "of": 20}}
+    said = selectors_page.selectors(
+        {"compared": told, "figures": figures, "references": references, "folds alike": alike}
+    )
+    assert selectors.CALLED["GLUHACK-2018"] == "GLUHACK-18"
+    assert "| **shared-forest, planned** | here | 0.400 | -0.050 ±" in said and "| 1 of 2 |" in said
+    assert "| SUNNY | published | 0.450 |  |" in said and "| GLUHACK-2018 | 0.400 (SUNNY) | 0.500 ± 0.100 |" in said
+    assert "| per-algorithm, as published | 2 | 0.750 | 0.400 | +0.350 ±" in said
+    assert "3 of 20 folds are within 0.01; farthest apart on GLUHACK-2018, by -0.030" in said

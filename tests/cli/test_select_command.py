@@ -83,3 +83,21 @@ def test_what_is_wrong_is_said(folder: Path, words: list[str], said: str, capsys
     Path("empty.csv").write_text("size,depth,noise\n")
     assert main(["select", *words]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_a_plan_is_kept_and_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--selectors", "shared-forest", "--options", "trees", "20", "--plan", "--keep", "mine.safetensors"]
+    assert main(["select", "scenario", *words]) == 0
+    capsys.readouterr()
+    x = made_up(5, seed=3).x
+    lines = [f"new {i},{','.join('' if np.isnan(v) else repr(float(v)) for v in row)}" for i, row in enumerate(x)]
+    Path("new.csv").write_text("\n".join(["instance_id,size,depth,noise", *lines]))
+    assert main(["select", "mine.safetensors", "--rows", "new.csv", "--out", "said.csv"]) == 0
+    selection = fit(selectors.part("shared-forest", trees=20), made_up(), plan=True)
+    assert len(selection.turns) > 1 or selection.schedule
+    said = capsys.readouterr().out
+    assert ("one after another" in said) == (len(selection.turns) > 1)
+    with Path("said.csv").open() as file:
+        assert [row[1:] for row in csv.reader(file)][1:] == selection.takes_turns(x)
+    assert main(["select", "scenario", "--selectors", "single-best", "--plan", "--presolve", "1"]) != 0
+    assert "A plan finds its own presolvers" in capsys.readouterr().err

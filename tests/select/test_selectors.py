@@ -16,7 +16,8 @@ from quickstudy.select.forest import asked, grow, planted
 
 pytest.importorskip("sklearn")
 FEW = {"per-algorithm": {"trees": 12}, "pairwise": {"trees": 12}, "survival": {"trees": 12, "leaf": 3, "tried": "all"},
-       "neighbours": {"nearest": 5}, "single-best": {}}  # fmt: skip
+       "neighbours": {"nearest": 5}, "single-best": {}, "shared-forest": {"trees": 40},
+       "ensemble": {"members": ("shared-forest trees 40", "neighbours nearest 5")}}  # fmt: skip
 
 
 def few(name: str) -> Selection:

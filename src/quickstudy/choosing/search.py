@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
+from typing import get_args
 
 from quickstudy.choosing.advice import advice
 from quickstudy.choosing.chosen import STATE, Best, Chosen, Figure, State, figure
@@ -17,11 +18,12 @@ from quickstudy.choosing.halving import THIRD, Halving, Step
 from quickstudy.choosing.menu import Menu, menu
 from quickstudy.choosing.record import Record, Trial, told
 from quickstudy.choosing.trial import Attempt, Found, attempt, comparable
-from quickstudy.errors import ConfigError, RunError
-from quickstudy.registry import OWN, sources
+from quickstudy.errors import ConfigError, RunError, unknown_name
+from quickstudy.registry import OWN, sources, strategies
 from quickstudy.runs.run import Run
 from quickstudy.select.warm import Experience, Search
 from quickstudy.select.warm.experience import PastTask
+from quickstudy.select.warm.numerics import scipy
 from quickstudy.space import Values
 from quickstudy.storage.folders import take, take_folder
 from quickstudy.storage.json import write_json
@@ -73,6 +75,10 @@ def choose(
     """
     if not 0 < minutes < math.inf:
         raise ConfigError(f"A search takes more than 0 minutes, found {minutes:g}. Raise them.")
+    if where not in get_args(Where):
+        raise unknown_name("place of workers", where, get_args(Where))
+    if strategies.part(strategy).name != "random":
+        scipy()  # so that it is not missing in the middle of a search
     if source is not None:
         config, where, workers = replace(config, tasks=sources.part(OWN)), "loop", 1
     config = replace(config.settled(), compile="off", protocols=(), seed=seed)

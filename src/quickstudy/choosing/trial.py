@@ -7,7 +7,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
+from itertools import pairwise
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any, TypedDict
 
@@ -25,11 +27,12 @@ from quickstudy.training.loop import Training
 from quickstudy.training.metrics import read_metrics
 from quickstudy.training.protocol import tuples
 
-PROBE = 2.0
-"""Seconds of steps by which their rate is measured, so that a schedule ends when time does."""
+PROBE = 1.0
+"""Seconds of steps by which their rate is measured at least, so that a schedule ends when time does."""
 LATE = 1.25
 """How much longer than planned training may take before it is ended."""
 _MANY = 1_000_000  # steps, more than there is time for
+_FIRST = 4  # steps that say nothing of the others
 _REACH = 20  # one part in so many of training is what the moving average of φ reaches over
 
 
@@ -111,7 +114,7 @@ def planned(config: RunConfig, source: Source, seconds: float) -> RunConfig:
     with them."""
     if not config.iterations:
         return config
-    iterations = max(1, math.floor(seconds * rate(config, source)))
+    iterations = max(1, math.floor(seconds * rate(config, source, seconds)))
     average = 0.0 if iterations < 2 * _REACH else min(0.998, 1 - _REACH / iterations)
     return replace(
         config, iterations=iterations, average=average, schedule="CosineAnnealingLR", schedule_options={},
@@ -119,13 +122,20 @@ def planned(config: RunConfig, source: Source, seconds: float) -> RunConfig:
     )  # fmt: skip
 
 
-def rate(config: RunConfig, source: Source) -> float:
-    """Outer steps a second; the first, which is slow, is left out where there are more."""
+def rate(config: RunConfig, source: Source, seconds: float) -> float:
+    """Outer steps a second, by the median of some; the first ones, in which plans are measured, do not count. seconds:
+    that training will take, of which a fifth may be spent to know it."""
     few = replace(
         config, iterations=_MANY, schedule="none", schedule_options={}, average=0.0, log_every=1, validate_every=_MANY,
         checkpoint_every=_MANY, validation_episodes=2,
     )  # fmt: skip
     with TemporaryDirectory() as place:
-        Training(build(few, None, source), few, Path(place), lambda *_: None, limit=PROBE).run(quiet=True)
-        marks = [float(line["seconds"]) for line in read_metrics(Path(place)) if line["split"] == "train"]
-    return (len(marks) - 1) / (marks[-1] - marks[0]) if len(marks) > 1 else 1 / marks[0]
+        training = Training(build(few, None, source), few, Path(place), lambda *_: None, limit=PROBE)
+        while True:
+            training.run(quiet=True)
+            marks = [float(line["seconds"]) for line in read_metrics(Path(place)) if line["split"] == "train"]
+            if len(marks) > 2 * _FIRST or training.limit > seconds / 5:
+                break
+            training.limit *= 2
+    taken = [after - before for before, after in pairwise([0.0, *marks])]
+    return 1 / median(taken[_FIRST:] or taken[-1:])

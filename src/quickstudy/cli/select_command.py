@@ -41,6 +41,8 @@ class Select:
     """Feature steps to compute, with those that they require; all if none is given."""
     presolve: float = 0.0
     """Seconds that some algorithms may run before features are computed."""
+    plan: bool = False
+    """Find presolvers, turns of the best algorithms, and whether to select at all, on the known instances."""
     bootstrap: bool = False
     """Learn from a sample with repeats, as the published table of Tornede et al. (2022) was measured."""
     seed: int = 0
@@ -68,10 +70,12 @@ def run(argv: Sequence[str]) -> int:
         raise ConfigError("One selector is kept, and asked. Say which: --selectors NAME.")
     if options.keep is not None:
         _refuse_keeping(options.keep)
-    selection = fit(parts[0], scenario, presolve=options.presolve, seed=options.seed)
+    selection = fit(parts[0], scenario, presolve=options.presolve, plan=options.plan, seed=options.seed)
     if options.keep is not None:
         selection.save(options.keep)
-        tell(f"Fitted {parts[0].name!r} to {len(scenario.instances)} instances of {scenario.name}: {options.keep}")
+        tell(
+            f"Fitted {selection.part.name!r} to {len(scenario.instances)} instances of {scenario.name}: {options.keep}"
+        )
         if options.rows is None:
             tell(f"Next: {own.proposed('select', options.keep, '--rows', 'features.csv')}")
     return 0 if options.rows is None else _choose(selection, options)
@@ -103,7 +107,9 @@ def _measure(parts: list[registry.Part[Any]], scenario: Scenario, options: Selec
             def told(fold: FoldScore, name: str = part.name) -> None:
                 progress.update(progress.done + 1, name)
 
-            measured = measure(part, scenario, presolve=options.presolve, bootstrap=options.bootstrap, progress=told)
+            measured = measure(
+                part, scenario, presolve=options.presolve, plan=options.plan, bootstrap=options.bootstrap, progress=told
+            )
             found.append(measured)
     rows = [
         [one.selector, str(one.npar10), str(one.par10), f"{_mean([fold.finished for fold in one.folds]):.1%}",
@@ -150,17 +156,22 @@ def _choose(selection: Selection, options: Select) -> int:
     if options.rows is None:
         raise ConfigError(f"{options.place} is a selector that was kept. Give features of new instances: --rows FILE.")
     rows = read_rows(options.rows, selection.features)
-    chosen = selection.choose(rows.x)
+    chosen = selection.takes_turns(rows.x)
     if blind := [name for name, x in zip(rows.names, rows.x, strict=True) if not selection.blind and isnan(x).all()]:
         tell(f"Warning: no features are known of {first_of(blind)}: taken for the average instance.")
     before = "; ".join(f"{selection.algorithms[a]} for {seconds:g} s" for a, seconds in selection.schedule)
     if before:
         tell(f"First, on every instance, before its features are computed: {before}.")
+    shares = ", ".join(f"{share:.0%}" for share in selection.turns)
+    if len(selection.turns) > 1:
+        tell(f"The algorithms of a row run one after another, for {shares} of the time that is left.")
+    columns = ["algorithm", *(f"algorithm {i}" for i in range(2, len(selection.turns) + 1))]
+    table_rows = [[name, *turns] for name, turns in zip(rows.names, chosen, strict=True)]
     if options.out is not None:
-        write_csv(options.out, ["instance_id", "algorithm"], zip(rows.names, chosen, strict=True))
+        write_csv(options.out, ["instance_id", *columns], table_rows)
         tell(f"Wrote {options.out}")
         return 0
-    table("", ["instance", "algorithm"], [[*row] for row in zip(rows.names[:_SHOWN], chosen, strict=False)])
+    table("", ["instance", *columns], table_rows[:_SHOWN])
     if len(chosen) > _SHOWN:
         tell(f"… and {len(chosen) - _SHOWN} more; --out FILE.csv writes all.")
     return 0

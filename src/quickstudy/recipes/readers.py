@@ -218,3 +218,26 @@ def omniglot_mann() -> RunConfig:
 def omniglot_lstm() -> RunConfig:
     """The same with an LSTM alone, without an external memory (Santoro et al. 2016, section 4.1)."""
     return _online("omniglot-lstm", "lstm")
+
+
+@recipes.register("runtimes")
+def runtimes() -> RunConfig:
+    """In-context learner of run times, trained on made-up scenarios alone: what the selector `in-context` asks.
+
+    Of up to 32 features; minutes on one core.
+    """
+    return _prior_fitted(
+        "runtimes",
+        sources.part("runtimes", columns=32),
+        models.part("columns"),
+        learners.part("incontext", width=64, layers=3, heads=4, hints=True, standardise=True),
+        shots=64,
+        queries=32,
+        train_shots=192,
+        min_shots=48,
+        train_queries=64,
+        iterations=3000,
+        meta_batch=8,
+        average=0.99,
+        validation_episodes=128,
+    )

@@ -12,6 +12,7 @@ import numpy as np
 
 from quickstudy.choosing.chosen import Figure
 from quickstudy.errors import RunError
+from quickstudy.evaluation.estimate import Estimate
 from quickstudy.runs.run import Run
 from quickstudy.search.pareto import front
 from quickstudy.space import Values
@@ -84,6 +85,12 @@ class Found:
     def run(self) -> Run:
         """The network, trained."""
         return Run(self.folder / self.state["run"], source=self.source)
+
+    @property
+    def test(self) -> Estimate | None:
+        """The headline on test tasks, which chose nothing; None where no class is held out for them."""
+        found = self.state.get("test")
+        return None if found is None else Estimate(**found)
 
     @property
     def front(self) -> list[Candidate]:

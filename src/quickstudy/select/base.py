@@ -13,6 +13,8 @@ from quickstudy.select.scenario import Array, Scenario
 State = dict[str, NDArray[Any]]
 """What a selector has learned of a scenario: arrays by name, all that is stored of it."""
 
+_PARTS = 5
+
 
 class Selector(ABC):
     """Two pure functions, as a learner's `adapt` and `predict`: what is known of a scenario, and scores of its
@@ -29,6 +31,22 @@ class Selector(ABC):
     @abstractmethod
     def scores(self, state: State, x: Array) -> Array:
         """A score for each algorithm, the smaller the better, (m, A); x: features (m, D), NaN where one is missing."""
+
+    def unseen(self, scenario: Scenario, state: State, seed: int) -> Array:
+        """Scores (n, A) of the instances that `state` was learned from with this seed, as if each were new.
+
+        Here by cross-validation: each fifth is scored by what is learned of the others. A forest can have them for
+        less, from the trees that have not seen an instance.
+        """
+        count = len(scenario.instances)
+        parts = np.random.default_rng(seed).permutation(np.arange(count) % min(_PARTS, count))
+        found = np.zeros((count, len(scenario.algorithms)))
+        for part in range(min(_PARTS, count)):
+            held = parts == part
+            rest = scenario.rows(~held) if count > 1 else scenario
+            learned = self.fit(rest, seed) if rest.finished.any() else state
+            found[held] = self.scores(learned, scenario.x[held])
+        return found
 
 
 def fit_columns(x: Array) -> State:

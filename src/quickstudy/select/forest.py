@@ -11,9 +11,9 @@ from quickstudy.errors import MissingExtra
 from quickstudy.select.base import State
 from quickstudy.select.scenario import Array
 
-Tried = Literal["all", "sqrt", "log2"]
+Tried = Literal["all", "third", "sqrt", "log2"]
 """How many features are looked at for each split."""
-_SHARES: dict[Tried, float | str] = {"all": 1.0, "sqrt": "sqrt", "log2": "log2"}
+_SHARES: dict[Tried, float | str] = {"all": 1.0, "third": 1 / 3, "sqrt": "sqrt", "log2": "log2"}
 
 
 def grow(
@@ -35,6 +35,31 @@ def grow(
     forest = RandomForestRegressor(trees, min_samples_leaf=leaf, max_features=_SHARES[tried], random_state=seed)
     forest.fit(x, y[:, 0] if y.shape[1] == 1 else y, sample_weight=weights)
     return [_arrays(estimator.tree_) for estimator in forest.estimators_]
+
+
+def bags(count: int, trees: int, seed: int) -> NDArray[np.int64]:
+    """How often each of `count` examples is drawn for each tree, (trees, count): `count` draws with repeats."""
+    draw = np.random.default_rng(seed)
+    drawn = draw.integers(count, size=(trees, count))
+    return np.stack([np.bincount(one, minlength=count) for one in drawn])
+
+
+def grow_extra(x: Array, y: Array, *, leaf: int, tried: Tried, seed: int, drawn: NDArray[np.int64]) -> list[State]:
+    """Trees as of `grow`, whose thresholds are drawn (extremely randomised trees, Geurts et al. 2006): one for each bag
+    (trees, n), of `bags`."""
+    if (y == y[0]).all():
+        return [_constant(y[0]) for _ in drawn]
+    try:
+        from sklearn.tree import ExtraTreeRegressor
+    except ImportError as error:
+        raise MissingExtra("scikit-learn", "select", "Growing forests") from error
+    single, trees = np.ascontiguousarray(x, dtype=np.float32), list[State]()
+    for number, counts in enumerate(drawn):
+        tree = ExtraTreeRegressor(min_samples_leaf=leaf, max_features=_SHARES[tried], random_state=seed + 7919 * number)
+        held = counts > 0
+        tree.fit(single[held], y[held], sample_weight=counts[held].astype(np.float64))
+        trees.append(_arrays(tree.tree_))
+    return trees
 
 
 def _constant(value: Array) -> State:
@@ -86,6 +111,16 @@ def asked(state: State, x: Array) -> Array:
         roots = state["forest.root"][bounds[number] : bounds[number + 1]]
         answers[:, number] = values[_leaves(state, roots, singles)].mean(axis=1, dtype=np.float64)
     return answers
+
+
+def asked_unseen(state: State, x: Array, drawn: NDArray[np.int64]) -> Array:
+    """For the examples (n, D) that one forest has grown on, the means (n, K) over the trees whose bag (trees, n) does
+    not hold them (out of bag); over all trees for an example that all have seen."""
+    values, weights = state["forest.value"], (drawn == 0).T.astype(np.float64)
+    weights[weights.sum(axis=1) == 0] = 1.0
+    weights /= weights.sum(axis=1, keepdims=True)
+    leaves = _leaves(state, state["forest.root"], x.astype(np.float32))
+    return np.stack([weight @ values[at] for weight, at in zip(weights, leaves, strict=True)])
 
 
 def _leaves(state: State, roots: NDArray[np.int32], x: NDArray[np.float32]) -> NDArray[np.int64]:

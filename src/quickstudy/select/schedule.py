@@ -19,6 +19,10 @@ class Slice(NamedTuple):
 
 
 Schedule = tuple[Slice, ...]
+Turns = tuple[float, ...]
+"""The shares of the best, the second best, … choice in the time that is left."""
+ALONE: Turns = (1.0,)
+"""The best choice runs until the cutoff."""
 
 
 def presolvers(scenario: Scenario, seconds: float, most: int = 3) -> Schedule:
@@ -54,20 +58,31 @@ def within(scenario: Scenario, one: Slice) -> NDArray[np.bool_]:
     return scenario.finished[:, one.algorithm] & (scenario.times[:, one.algorithm] <= one.seconds)
 
 
-def played(scenario: Scenario, chosen: NDArray[np.int64], schedule: Schedule = (), free: bool = False) -> Array:
-    """The PAR10 (n,) of running the schedule, then computing the features, then running what was chosen, (n,).
+def played(
+    scenario: Scenario, order: NDArray[np.int64], schedule: Schedule = (), turns: Turns = ALONE, free: bool = False
+) -> Array:
+    """The PAR10 (n,) of running the schedule, then computing the features, then what was chosen.
 
-    free: no features are computed. Whatever ends after the cutoff, features included, counts as ten cutoffs.
-    Without a cutoff, features cost nothing and the measure itself is given.
+    order: (n, k), the choices for each instance, the best first; (n,) where there is one. turns: shares of what is then
+    left of the cutoff, of the first, the second, … choice; those that are not given run no more. free: no features are
+    computed. Whatever ends after the cutoff, features included, counts as ten cutoffs. Without a cutoff, features cost
+    nothing and the measure of the first choice is given.
     """
+    order = order[:, None] if order.ndim == 1 else order
     rows = np.arange(len(scenario.instances))
-    alone = scenario.penalised()[rows, chosen]
     if not scenario.timed:
-        return alone
-    spent, done = np.zeros(len(rows)), np.zeros(len(rows), dtype=bool)
+        return scenario.penalised()[rows, order[:, 0]]
+    spent, ended = np.zeros(len(rows)), np.full(len(rows), np.inf)
     for one in schedule:
-        now = ~done & within(scenario, one)
-        spent = np.where(done, spent, spent + np.where(now, scenario.times[:, one.algorithm], one.seconds))
-        done |= now
-    total = np.where(done, spent, spent + alone + (0.0 if free else scenario.cost))
-    return np.where(total > scenario.cutoff, 10 * scenario.cutoff, total)
+        now = np.isinf(ended) & within(scenario, one)
+        ended = np.where(now, spent + scenario.times[:, one.algorithm], ended)
+        spent = spent + one.seconds
+    spent = spent + (0.0 if free else scenario.cost)
+    left = np.maximum(scenario.cutoff - spent, 0.0)
+    for place, share in enumerate(turns[: order.shape[1]]):
+        algorithm, last = order[:, place], place == min(len(turns), order.shape[1]) - 1
+        took = np.where(scenario.finished[rows, algorithm], scenario.times[rows, algorithm], np.inf)
+        now = np.isinf(ended) & ((took <= share * left) | last)  # the last one runs until the cutoff
+        ended = np.where(now, spent + took, ended)
+        spent = spent + share * left
+    return np.where(ended <= scenario.cutoff, ended, 10 * scenario.cutoff)

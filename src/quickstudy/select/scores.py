@@ -94,6 +94,7 @@ def measure(
     scenario: Scenario,
     *,
     presolve: float = 0.0,
+    plan: bool = False,
     bootstrap: bool = False,
     progress: Callable[[FoldScore], object] = lambda fold: None,
 ) -> Measured:
@@ -103,7 +104,7 @@ def measure(
     finishes are learned from, and not asked; the selector pays for all features, oracle and single best do not; the
     number of the fold is the seed. bootstrap: it learns from a sample with repeats of the instances, as large as they
     are many, drawn with that seed, as the published selectors did; a selector that looks at no feature sees all.
-    presolve: as of `fit`.
+    presolve, plan: as of `fit`.
     """
     scores = []
     for fold in folds_of(scenario):
@@ -116,7 +117,7 @@ def measure(
             count = len(known.instances)
             sample = known.rows(np.random.RandomState(fold).randint(0, count, count))
         began = time.perf_counter()
-        selection = fit(part, sample, presolve=presolve, seed=fold)
+        selection = fit(part, sample, presolve=presolve, plan=plan, seed=fold)
         took = time.perf_counter() - began
         scores.append(_score(selection, known, asked, fold, took))
         progress(scores[-1])
@@ -124,7 +125,7 @@ def measure(
 
 
 def _score(selection: Selection, known: Scenario, asked: Scenario, fold: int, seconds: float) -> FoldScore:
-    result = played(asked, selection.chosen(asked.x), selection.schedule, free=selection.blind)
+    result = played(asked, selection.ranked(asked.x), selection.schedule, selection.turns, free=selection.blind)
     single = int(known.penalised().mean(axis=0).argmin())
     times = asked.penalised()
     return FoldScore(

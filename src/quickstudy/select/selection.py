@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from quickstudy.errors import CheckpointError, ConfigError, DataError, ShapeError, first_of, fitting_together
 from quickstudy.registry import Part, selectors
 from quickstudy.select.base import Selector, State
+from quickstudy.select.plan import planned
 from quickstudy.select.scenario import Array, Scenario
-from quickstudy.select.schedule import Schedule, Slice, presolvers, within
+from quickstudy.select.schedule import ALONE, Schedule, Slice, Turns, presolvers, within
 from quickstudy.storage.tensors import load_tensors, save_tensors
 
 KIND = "selector"
@@ -31,13 +32,15 @@ class _Meta(TypedDict):
     cutoff: float | None
     means: list[float]
     schedule: list[tuple[int, float]]
+    turns: NotRequired[list[float]]
     kind: NotRequired[str]
 
 
 @dataclass(frozen=True)
 class Selection:
     """What `fit` gives. algorithms (A), features (D): their names. cutoff: infinite where no time is measured. means:
-    PAR10 of each algorithm over the known instances, which decides between equal scores. schedule: what runs first."""
+    PAR10 of each algorithm over the known instances, which decides between equal scores. schedule: what runs first.
+    turns: which share of the time that is then left the best, the second best, … algorithm gets."""
 
     part: Part[Selector]
     state: State
@@ -47,6 +50,7 @@ class Selection:
     cutoff: float
     means: tuple[float, ...]
     schedule: Schedule = ()
+    turns: Turns = ALONE
 
     @property
     def blind(self) -> bool:
@@ -74,20 +78,25 @@ class Selection:
             )
         return np.asarray(found)
 
-    def chosen(self, x: Any) -> NDArray[np.int64]:
-        """The number of the algorithm with the best score, (m,).
+    def ranked(self, x: Any) -> NDArray[np.int64]:
+        """The numbers of the algorithms from the best score to the worst, (m, A).
 
-        Of equal scores the algorithm with the better mean is taken, then the first by name: so one that never finished
-        is chosen only where none did.
+        Of equal scores the algorithm with the better mean comes first, then the first by name: so one that never
+        finished is chosen only where none did.
         """
-        found = self.scores(x)
-        order = np.lexsort((np.arange(len(self.means)), np.array(self.means)))
-        best: NDArray[np.int64] = order[np.argmin(found[:, order], axis=1)]
-        return best
+        return _ranked(self.scores(x), np.array(self.means))
+
+    def chosen(self, x: Any) -> NDArray[np.int64]:
+        """The number of the algorithm with the best score, (m,)."""
+        return self.ranked(x)[:, 0]
 
     def choose(self, x: Any) -> list[str]:
         """The name of the algorithm to run on each instance."""
         return [self.algorithms[i] for i in self.chosen(x)]
+
+    def takes_turns(self, x: Any) -> list[list[str]]:
+        """The names of the algorithms to run on each instance one after another, as many as there are `turns`."""
+        return [[self.algorithms[i] for i in row[: len(self.turns)]] for row in self.ranked(x)]
 
     def save(self, path: str | Path) -> None:
         """Store it as one safetensors file."""
@@ -95,7 +104,7 @@ class Selection:
             "kind": KIND, "selector": self.part.name, "options": self.part.settings(), "scenario": self.scenario,
             "algorithms": list(self.algorithms), "features": list(self.features),
             "cutoff": self.cutoff if np.isfinite(self.cutoff) else None, "means": list(self.means),
-            "schedule": [list(one) for one in self.schedule],
+            "schedule": [list(one) for one in self.schedule], "turns": list(self.turns),
         }  # fmt: skip
         tensors = {name: torch.from_numpy(np.array(value)) for name, value in self.state.items()}
         save_tensors(Path(path), tensors, meta)
@@ -107,12 +116,13 @@ class Selection:
         with fitting_together(
             f"The selector in {path} does not fit together", "Restore it from a copy, or fit it anew."
         ):
-            part = selectors.part(meta["selector"], **meta["options"])
+            options = {name: tuple(v) if isinstance(v, list) else v for name, v in meta["options"].items()}
+            part = selectors.part(meta["selector"], **options)
             cutoff = np.inf if meta["cutoff"] is None else float(meta["cutoff"])
             loaded = cls(
                 part, {name: value.numpy() for name, value in tensors.items()}, meta["scenario"],
                 tuple(meta["algorithms"]), tuple(meta["features"]), cutoff, tuple(meta["means"]),
-                tuple(Slice(*one) for one in meta["schedule"]),
+                tuple(Slice(*one) for one in meta["schedule"]), tuple(meta.get("turns", ALONE)),
             )  # fmt: skip
             width = loaded.scores(np.zeros((1, len(loaded.features)))).shape
             if width != (1, len(loaded.algorithms)) or len(loaded.means) != len(loaded.algorithms):
@@ -122,15 +132,27 @@ class Selection:
                 )
             if any(not 0 <= one.algorithm < len(loaded.algorithms) for one in loaded.schedule):
                 raise CheckpointError(f"The schedule in {path} names an algorithm that is not there. Fit it anew.")
+            if not 1 <= len(loaded.turns) <= len(loaded.algorithms):
+                raise CheckpointError(f"{path} has {len(loaded.turns)} turns of {width[1]} algorithms. Fit it anew.")
         return loaded
 
 
-def fit(part: Part[Selector] | str, scenario: Scenario, *, presolve: float = 0.0, seed: int = 0) -> Selection:
+def _ranked(scores: Array, means: Array) -> NDArray[np.int64]:
+    order = np.lexsort((np.arange(len(means)), means))
+    ranked: NDArray[np.int64] = order[np.argsort(scores[:, order], axis=1, kind="stable")]
+    return ranked
+
+
+def fit(
+    part: Part[Selector] | str, scenario: Scenario, *, presolve: float = 0.0, plan: bool = False, seed: int = 0
+) -> Selection:
     """A selector fitted to all instances of a scenario.
 
     part: of `quickstudy.registry.selectors`, or its name. presolve: seconds of a schedule of presolvers, which is found
-    first; the selector then learns from what it leaves over, if that is anything. seed: of whatever is drawn. Raises
-    DataError where all features of all instances are missing and the selector needs them.
+    first; the selector then learns from what it leaves over, if that is anything. plan: whether presolvers, turns of
+    the best algorithms, and whether to select at all, are found by what they would have brought on the known instances,
+    each scored as if it were new (`planned`, `Selector.unseen`). seed: of whatever is drawn. Raises DataError where all
+    features of all instances are missing and the selector needs them.
 
     >>> scenario = Scenario.of([[0.0], [1.0]], [[1, 60], [60, 2]], cutoff=50, algorithms=("cdcl", "walk"))
     >>> fit(selectors.part("neighbours", nearest=1), scenario).choose([[0.1], [0.9]])
@@ -146,6 +168,10 @@ def fit(part: Part[Selector] | str, scenario: Scenario, *, presolve: float = 0.0
             f"All features of all instances of {scenario.name} are missing, so that {chosen.name!r} cannot tell them "
             "apart. Compute features, or take the selector 'single-best'."
         )
+    if plan:
+        if presolve:
+            raise ConfigError(f"A plan finds its own presolvers, and {presolve:g} s of them are given. Leave one out.")
+        return _with_plan(chosen, scenario, seed)
     schedule = presolvers(scenario, presolve)
     left = np.ones(len(scenario.instances), dtype=bool)
     for one in schedule:
@@ -156,4 +182,17 @@ def fit(part: Part[Selector] | str, scenario: Scenario, *, presolve: float = 0.0
     return Selection(
         chosen, state, scenario.name, scenario.algorithms, scenario.features, scenario.cutoff,
         tuple(means.tolist()), schedule,
+    )  # fmt: skip
+
+
+def _with_plan(part: Part[Selector], scenario: Scenario, seed: int) -> Selection:
+    selector, means = part.build(), scenario.penalised().mean(axis=0)
+    state = selector.fit(scenario, seed)
+    order = _ranked(selector.unseen(scenario, state, seed), means)
+    found = planned(scenario, order, free=bool(selectors.traits(part.name).blind))
+    if not found.select:
+        return fit("single-best", scenario, seed=seed)
+    return Selection(
+        part, state, scenario.name, scenario.algorithms, scenario.features, scenario.cutoff, tuple(means.tolist()),
+        found.schedule, found.turns,
     )  # fmt: skip

@@ -16,6 +16,7 @@ from quickstudy.tasks.omniglot_data import omniglot_available
 from quickstudy.tasks.oneshot_runs import oneshot_runs
 from quickstudy.tasks.recorded import recorded, series_csv
 from quickstudy.tasks.records import records, table_csv
+from quickstudy.tasks.runtimes import runtimes
 from quickstudy.tasks.series import series
 from quickstudy.tasks.sinusoid import sinusoid
 from quickstudy.tasks.structural import structural
@@ -43,6 +44,7 @@ __all__ = [
     "oneshot_runs",
     "recorded",
     "records",
+    "runtimes",
     "series",
     "series_csv",
     "sinusoid",

@@ -11,7 +11,7 @@ from quickstudy.errors import MissingExtra
 from quickstudy.space import Array
 
 
-def _scipy() -> tuple[ModuleType, ModuleType, ModuleType]:
+def scipy() -> tuple[ModuleType, ModuleType, ModuleType]:
     try:
         import scipy.linalg
         import scipy.optimize
@@ -23,34 +23,34 @@ def _scipy() -> tuple[ModuleType, ModuleType, ModuleType]:
 
 def cholesky(k: Array) -> Array:
     """The lower triangle L with L Lᵀ = k."""
-    return np.asarray(_scipy()[0].cholesky(k, lower=True))
+    return np.asarray(scipy()[0].cholesky(k, lower=True))
 
 
 def solved(factor: Array, y: Array) -> Array:
     """k⁻¹ y for the k that `factor` is of."""
-    return np.asarray(_scipy()[0].cho_solve((factor, True), y))
+    return np.asarray(scipy()[0].cho_solve((factor, True), y))
 
 
 def half_solved(factor: Array, y: Array) -> Array:
     """L⁻¹ y for the factor L."""
-    return np.asarray(_scipy()[0].solve_triangular(factor, y, lower=True))
+    return np.asarray(scipy()[0].solve_triangular(factor, y, lower=True))
 
 
 def minimum(
     value: Callable[[Array], tuple[float, Array]], start: Array, bounds: Sequence[tuple[float, float]], steps: int
 ) -> Array:
     """Where L-BFGS within bounds ends; `value` gives the gradient, too."""
-    found = _scipy()[1].minimize(value, start, method="L-BFGS-B", jac=True, bounds=bounds, options={"maxiter": steps})
+    found = scipy()[1].minimize(value, start, method="L-BFGS-B", jac=True, bounds=bounds, options={"maxiter": steps})
     return np.asarray(found.x)
 
 
 def normal_cdf(z: Array) -> Array:
-    return np.asarray(_scipy()[2].ndtr(z))
+    return np.asarray(scipy()[2].ndtr(z))
 
 
 def normal_scores(y: Array) -> Array:
     """The normal quantiles of the ranks (n, …) along the first axis; equal ones share the mean of theirs."""
-    found = _scipy()[2].ndtri((np.arange(len(y)) + 0.5) / len(y))
+    found = scipy()[2].ndtri((np.arange(len(y)) + 0.5) / len(y))
     scores = np.empty(y.shape)
     for column in np.ndindex(y.shape[1:]):
         _, which, counts = np.unique(y[:, *column], return_inverse=True, return_counts=True)
