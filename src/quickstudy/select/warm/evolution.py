@@ -22,8 +22,10 @@ _CHANGES = 1000
 class Evolution(Strategy):
     """Regularised evolution (Real et al. 2019): of a sample of the youngest the best gets a changed copy.
 
-    It looks at no past task. population: how many live; after them the oldest dies with each that is born. sample: how many compete to be the
-    parent. A child that was tried before is changed again, so that no trial is spent twice.
+    It looks at no past task. A child that was tried before is changed again, so that no trial is spent twice.
+
+    population: how many live; after them the oldest dies with each that is born. sample: how many compete to be the
+    parent.
     """
 
     population: Size = 50
