@@ -12,12 +12,13 @@ from quickstudy.select.warm.evolution import Evolution
 from quickstudy.select.warm.experience import Experience, PastTask
 from quickstudy.select.warm.learned import PastSurfaces, PriorMean
 from quickstudy.select.warm.likings import Likings
+from quickstudy.select.warm.loop import Objective, minimise
 from quickstudy.select.warm.meta import Meta
 from quickstudy.select.warm.pool import Pool
 from quickstudy.select.warm.portfolio import as_optuna, portfolio
 from quickstudy.select.warm.predicted import Experienced, Predicted
 from quickstudy.select.warm.processes import GaussianProcess, Portfolio, PortfolioProcess
-from quickstudy.select.warm.search import Search, Trial, minimise
+from quickstudy.select.warm.search import Search, Trial
 from quickstudy.select.warm.strategy import Random, Strategy, Tried
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "GaussianProcess",
     "Likings",
     "Meta",
+    "Objective",
     "PastSurfaces",
     "PastTask",
     "Pool",

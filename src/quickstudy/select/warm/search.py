@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,9 +18,6 @@ from quickstudy.select.warm.strategy import MANY, Strategy, Tried
 from quickstudy.space import Describe, Points, Space, Values, key
 from quickstudy.storage.json import read_json, write_json
 from quickstudy.storage.tensors import checksum
-
-Objective = Callable[[Values], float | None]
-"""From a point to its loss."""
 
 DEFAULT = "surfaces"
 FALLBACK = "gp"
@@ -213,35 +210,6 @@ class Search:
             np.array(losses, dtype=np.float64),
             [trial.key for trial in self.trials] + [key(point) for point in self.pending],
         )
-
-
-def minimise(
-    objective: Objective,
-    space: Space,
-    trials: int,
-    *,
-    experience: Experience | None = None,
-    strategy: str | Part[Strategy] = DEFAULT,
-    seed: int = 0,
-) -> Search:
-    """Try `trials` points of a space, or all that it has, and return the search; its `best` is what was found.
-
-    objective: the loss of a point, the lower the better. Where it gives None or NaN, or raises an exception, the trial
-    failed, and the search goes on; `Trial.remark` has the exception.
-
-    >>> from quickstudy.space import Range
-    >>> minimise(lambda v: (v["x"] - 3) ** 2, Space({"x": Range(0, 7)}), 8, strategy="random").best.values
-    {'x': 3}
-    """
-    search = Search(space, experience, strategy, seed)
-    while len(search.trials) < trials and not search.exhausted:
-        values = search.propose()
-        try:
-            loss, remark = objective(dict(values)), ""
-        except Exception as error:  # the user's code: whatever it raises is a trial that failed
-            loss, remark = None, f"{type(error).__name__}: {error}"
-        search.tell(values, loss, remark)
-    return search
 
 
 def _without(points: list[Values], one: Values) -> list[Values]:
