@@ -10,34 +10,38 @@ import csv
 import os
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from quickstudy.search import Pool, cell_space, counts, full, path_encoding, point_of
-from quickstudy.space import Array, Values, key
+from quickstudy.search import cell_space, counts, full, path_encoding, point_of
+from quickstudy.select.warm import Experience, Experienced
+from quickstudy.space import Array, Describe, Space, Values, key
 
 KEPT = Path("runs/nas")
 DATA = ("cifar10", "cifar100", "imagenet16-120")
 SPACE = cell_space()
-DESCRIBE = {"counts": counts, "paths": path_encoding}
+DESCRIBE: dict[str, Describe] = {"counts": counts, "paths": path_encoding}
+POINTS: list[Values] = list(SPACE.points())
+PLACE = {key(point): i for i, point in enumerate(POINTS)}
+"""The number of each cell, by `space.key`."""
 
 
 @cache
 def accuracies() -> Array:
     """(15,625, 3), in %, in the order of the space's points."""
-    cells, found = pool(), np.full((15_625, len(DATA)), np.nan)
+    found = np.full((15_625, len(DATA)), np.nan)
     with (_folder() / "nasbench201.csv").open() as file:
         for row in csv.DictReader(file):
-            found[cells.place[key(point_of(row["architecture"]))]] = [float(row[name]) for name in DATA]
+            found[PLACE[key(point_of(row["architecture"]))]] = [float(row[name]) for name in DATA]
     return found
 
 
 @cache
 def latencies() -> dict[str, Array]:
     """Milliseconds (15,625,) of each device; NaN for the faults of measuring, those below 0.1 ms."""
-    cells = pool()
     with (_folder() / "nasbench201.csv").open() as file:
-        places = [cells.place[key(point_of(row["architecture"]))] for row in csv.DictReader(file)]
+        places = [PLACE[key(point_of(row["architecture"]))] for row in csv.DictReader(file)]
     with (_folder() / "latency_ms.csv").open() as file:
         names, *rows = csv.reader(file)
     table = np.empty((len(places), len(names)))
@@ -50,16 +54,31 @@ def _folder() -> Path:
 
 
 @cache
-def pool(describe: str = "counts") -> Pool:
-    return Pool.of(SPACE, DESCRIBE[describe])
+def seen(describe: str = "counts") -> Space:
+    """The cells as a strategy sees them."""
+    return SPACE.described(DESCRIBE[describe])
 
 
 @cache
 def rich() -> Array:
-    return full(pool().points)
+    return full(POINTS)
 
 
-def others(data: int) -> dict[str, tuple[list[Values], list[float]]]:
-    """The trials of the other data sets, for `Experience.of`: every cell, with its accuracy as a share."""
-    points = list(pool().points)
-    return {DATA[k]: (points, (accuracies()[:, k] / 100).tolist()) for k in range(len(DATA)) if k != data}
+def losses() -> Array:
+    """(15,625, 3), the share that is wrong."""
+    return np.asarray(1 - accuracies() / 100)
+
+
+@cache
+def others(data: int) -> Experience:
+    """The trials of the other data sets: every cell."""
+    found = Experience(SPACE)
+    for k in range(len(DATA)):
+        if k != data:
+            found = found.task(DATA[k], POINTS, losses()[:, k].tolist())
+    return found
+
+
+def experienced(**options: Any) -> Experienced:
+    """Begins with what the other data sets like."""
+    return Experienced(level="logit", rich=full, **options)

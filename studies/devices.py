@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from quickstudy.search import Devices, Experience, Experienced, Known, Plan, front, search_within
+from quickstudy.search import Devices, Plan, front, search_within
 from quickstudy.search.limits import Found
+from quickstudy.select.warm.predicted import Begun
 from quickstudy.space import Array
 from quickstudy.storage.json import read_json, write_json
-from studies.cells_data import DATA, KEPT, SPACE, accuracies, latencies, others, pool, rich
+from studies.cells_data import DATA, KEPT, accuracies, experienced, latencies, others, rich, seen
 
 TRAIN = (
     "1080ti_1", "1080ti_32", "1080ti_256", "silver_4114", "silver_4210r", "samsung_a50", "pixel3", "essential_ph_1",
@@ -124,11 +125,11 @@ def latency() -> dict[str, Any]:
 
 def within(device: str, limit: float, data: int, plan: Plan) -> tuple[Found, float]:
     """What is found, and by how many points of accuracy the best possible is better; infinite where nothing is."""
-    strategy = Experienced(experience=experience(data), start=plan.trials + 1)
+    strategy, begun = experienced(start=plan.trials + 1), experience(data)
 
     def expected(tried: dict[int, float]) -> Array:
-        known = Known(SPACE, pool(), list(tried), np.array(list(tried.values())))
-        return strategy.values(known, np.random.default_rng(0))
+        losses = 1 - np.array(list(tried.values()))
+        return strategy.values(begun.pool, begun.likings, list(tried), losses, np.random.default_rng(0))
 
     times, column = latencies()[device], accuracies()[:, data]
     found = search_within(
@@ -138,8 +139,8 @@ def within(device: str, limit: float, data: int, plan: Plan) -> tuple[Found, flo
 
 
 @cache
-def experience(data: int) -> Experience:
-    return Experience.of(pool(), others(data), rich())
+def experience(data: int) -> Begun:
+    return experienced().prepare(seen(), replace(others(data), space=seen()), 0)
 
 
 def validated(plan: Plan) -> list[float]:

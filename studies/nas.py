@@ -9,7 +9,8 @@ HELP keeps for validation. What is measured is kept, so a stopped study goes on.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from itertools import product
 from pathlib import Path
 from statistics import median
@@ -18,12 +19,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quickstudy.registry import proposers
-from quickstudy.search import Experience, Experienced, Search, Strategy, counts
-from quickstudy.space import Array, key
+from quickstudy.registry import strategies
+from quickstudy.search import counts
+from quickstudy.select.warm import Likings, Strategy, Tried
+from quickstudy.space import Array, Values, key
 from quickstudy.storage.json import read_json, write_json
-from studies.cells_data import DATA, KEPT, SPACE, accuracies, others, rich
-from studies.cells_data import pool as all_cells
+from studies.cells_data import DATA, KEPT, PLACE, POINTS, accuracies, experienced, losses, others, seen
 from studies.common import store
 from studies.devices import latency, limited
 
@@ -73,14 +74,26 @@ def good(data: int) -> NDArray[np.bool_]:
 
 
 def searched(strategy: Strategy, describe: str, data: int, seed: int, most: int) -> Iterator[int]:
-    """The cells that a search tries, one after another."""
-    pool, column = all_cells(describe), accuracies()[:, data]
-    search = Search(SPACE, strategy, pool=pool, seed=seed)
+    """The cells that a search tries, one after another.
+
+    All that is drawn in a run is of one generator, and not of one for each proposal, as in a `Search` that is stored:
+    so are the runs that are kept.
+    """
+    space, column, rng = seen(describe), losses()[:, data], np.random.default_rng(seed)
+    prepared = _prepared(strategy, describe, data)
+    points: list[Values] = []
+    places: list[int] = []
+    names: list[str] = []
     for _ in range(most):
-        point = search.ask()
-        place = pool.place[key(point)]
-        yield place
-        search.tell(point, float(column[place]) / 100)
+        point = strategy.propose(prepared, space, Tried(points, column[places], names), rng)
+        points, names = [*points, point], [*names, key(point)]
+        places.append(PLACE[names[-1]])
+        yield places[-1]
+
+
+@lru_cache(maxsize=2)
+def _prepared(strategy: Strategy, describe: str, data: int) -> Any:
+    return strategy.prepare(seen(describe), replace(others(data), space=seen(describe)), 0)
 
 
 def queries(strategy: Strategy, describe: str, data: int, seed: int, most: int) -> int:
@@ -96,7 +109,7 @@ def slowness(way: Way, data: int, seed: int) -> float:
     It asks more than one good cell does, so that chance counts less.
     """
     best = set(np.argsort(-accuracies()[:, data], kind="stable")[:BEST].tolist())
-    strategy = proposers.part(way.strategy, **way.options).build()
+    strategy = strategies.part(way.strategy, **way.options).build()
     tried = enumerate(searched(strategy, way.describe, data, seed, TUNED), start=1)
     seen = [count for count, place in tried if place in best]
     return float(np.log([*seen, *[TUNED + 1] * (BEST - len(seen))]).mean())
@@ -111,7 +124,7 @@ def measured(title: str, way: Way, data: int) -> list[int]:
     kept = _kept(title, data)
     found: list[int] = read_json(kept) if kept.exists() else []
     if len(found) < RUNS:
-        strategy = proposers.part(way.strategy, **way.options).build()
+        strategy = strategies.part(way.strategy, **way.options).build()
         found += [queries(strategy, way.describe, data, seed, way.most) for seed in range(len(found), RUNS)]
         write_json(kept, found)
         print(title, DATA[data], median(found), flush=True)
@@ -157,9 +170,9 @@ def searches(data: int) -> dict[str, Any]:
     """Every row of the table for one data set."""
     rest = [other for other in range(len(DATA)) if other != data]
     setting, column = chosen(data), accuracies()
-    strategy = Experienced(experience=Experience.of(all_cells("counts"), others(data), rich()))
+    likings: Likings = _prepared(experienced(), "counts", data).likings
     z = (column - column.mean(0)) / column.std(0)
-    every = counts(all_cells("counts").points)
+    every = counts(POINTS)
     return {
         "good cells": int(good(data).sum()),
         "by chance": by_chance(int(good(data).sum())),
@@ -170,8 +183,8 @@ def searches(data: int) -> dict[str, Any]:
         "parts": {title: measured(title, way, data) for title, way in PARTS.items()},
         "down": {DATA[other]: down(column[:, other], data) for other in rest},
         "down the mean": down(z[:, rest].mean(1), data),
-        "experienced": queries(strategy, "counts", data, 0, 200),
-        "expected, unchanged": down(strategy.experience.liking.mean(0), data),
+        "experienced": queries(experienced(), "counts", data, 0, 200),
+        "expected, unchanged": down(likings.liking.mean(0), data),
     }
 
 

@@ -313,9 +313,8 @@ def test_options_named_alone_belong_to_some_command(page: Path) -> None:
         (qs.metagrads.METAGRADS, "docs/learners.md"),
         (qs.registry.selectors, "docs/selecting.md"),
         (qs.registry.strategies, "docs/warm-starting.md"),
-        (qs.registry.proposers, "docs/searching.md"),
     ],
-    ids=["learners", "tasks", "models", "recipes", "metagrads", "selectors", "strategies", "proposers"],
+    ids=["learners", "tasks", "models", "recipes", "metagrads", "selectors", "strategies"],
 )
 def test_every_part_is_described(registry: Any, page: str) -> None:
     text = (ROOT / page).read_text()
@@ -336,9 +335,8 @@ def test_every_option_of_a_learner_is_described() -> None:
     [
         (qs.registry.selectors, "docs/selecting.md"),
         (qs.registry.strategies, "docs/warm-starting.md"),
-        (qs.registry.proposers, "docs/searching.md"),
     ],
-    ids=["selectors", "strategies", "proposers"],
+    ids=["selectors", "strategies"],
 )
 def test_every_option_of_a_selector_is_described(registry: Any, page: str) -> None:
     text = (ROOT / page).read_text()

@@ -10,7 +10,7 @@ import pytest
 
 from quickstudy.errors import ConfigError, DataError
 from quickstudy.registry import models
-from quickstudy.space import Choice, Range, Space, When
+from quickstudy.space import Choice, Points, Range, Space, When
 
 SPACE = Space(
     {"lr": Range(1e-4, 1e-1, log=True), "width": Range(8, 64), "norm": Choice("batch", "layer"), "bias": Choice(True)}
@@ -138,3 +138,14 @@ def test_options_without_effect_are_neutral() -> None:
         Space({"depth": Range(1, 5), "kind": Choice("tree")}, {"depth": When("kind", ("tree",))})
     with pytest.raises(ConfigError, match="never is"):
         Space({"kind": Choice("tree"), "depth": Range(1, 5)}, {"depth": When("kind", ("line",))})
+
+
+def test_a_description_stands_in_the_place_of_columns() -> None:
+    space = Space({"depth": Range(1, 3), "norm": Choice("a", "b")})
+    seen = space.described(lambda points: np.array([[p["depth"] ** 2, 5.0] for p in points]))
+    some = [{"depth": 2, "norm": "a"}, {"depth": 3, "norm": "b"}]
+    np.testing.assert_allclose(seen.encode(some), [[3 / 8, 0], [1, 0]])  # between 1 and 9; what is equal is 0
+    assert seen.columns == 2
+    assert seen.encode([]).shape == (0, 2)
+    assert seen == space
+    assert Points.of(seen, some).encode(some[:1]).tolist() == seen.encode(some[:1]).tolist()

@@ -101,8 +101,7 @@ class RecipeTraits(Traits):
 
 
 _HOMES = tuple(
-    f"quickstudy.{name}"
-    for name in ("targets", "formats", "models", "tasks", "learners", "recipes", "select", "search")
+    f"quickstudy.{name}" for name in ("targets", "formats", "models", "tasks", "learners", "recipes", "select")
 )
 """The packages that register parts, each after those it imports."""
 _ALSO = ("quickstudy.rl", "quickstudy.packages")
@@ -322,7 +321,6 @@ sources: Registry[Any, SourceTraits] = Registry("task source", SourceTraits, "qu
 recipes: Registry[Any, RecipeTraits] = Registry("recipe", RecipeTraits, "quickstudy.recipes")
 selectors: Registry[Any, SelectorTraits] = Registry("selector", SelectorTraits, "quickstudy.select")
 strategies: Registry[Any, StrategyTraits] = Registry("strategy", StrategyTraits, "quickstudy.select")
-proposers: Registry[Any, Traits] = Registry("proposer", Traits, "quickstudy.search")
 formats: Registry[Any, Traits] = Registry("format", Traits, "quickstudy.formats")
 targets: Registry[Any, Traits] = Registry("target", Traits, "quickstudy.targets")
 

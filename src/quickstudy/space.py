@@ -7,19 +7,24 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import product
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from quickstudy.errors import ConfigError, DataError, unknown_name
+from quickstudy.errors import ConfigError, DataError, ShapeError, unknown_name
 
 Array = NDArray[np.float64]
 Values = dict[str, Any]
 """One point of a space: a value for each option."""
+Describe = Callable[[Sequence[Values]], Array]
+"""From n points to numbers (n, D)."""
+LISTED, _DRAWN = 50_000, 2000
+"""Points of a space up to which all of them are gone through; of a larger one some are drawn, and how many."""
 
 
 def _same(one: Any, other: Any) -> bool:
@@ -194,7 +199,9 @@ class Space:
     """What may be chosen of each option.
 
     conditions: options without effect unless another has certain values. There they stand at the middle of their range,
-    or at their first choice, in every point that is drawn, so that points that are the same look the same.
+    or at their first choice, in every point that is drawn, so that points that are the same look the same. describe:
+    what points look like, instead of their options' columns (see `described`); spaces that differ in nothing else are
+    the same.
 
     >>> space = Space({"lr": Range(1e-4, 1e-1, log=True), "norm": Choice("batch", "layer")})
     >>> space.encode([{"lr": 1e-4, "norm": "layer"}]).tolist()
@@ -203,6 +210,7 @@ class Space:
 
     axes: Mapping[str, Axis]
     conditions: Mapping[str, When] = field(default_factory=dict)
+    describe: Describe | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         for name, when in self.conditions.items():
@@ -221,6 +229,8 @@ class Space:
     @property
     def columns(self) -> int:
         """How many numbers describe a point."""
+        if self.describe is not None:
+            return int(self.encode(self.draw(1, np.random.default_rng(0))).shape[1])
         return sum(axis.columns for axis in self.axes.values())
 
     @property
@@ -252,11 +262,26 @@ class Space:
 
     def encode(self, points: Sequence[Values]) -> Array:
         """(n, columns), numbers between 0 and 1; what has no effect has none on them."""
-        rows = [
-            [c for name, axis in self.axes.items() for c in axis.encode(point[name])]
-            for point in map(self.settled, points)
-        ]
+        settled = [self.settled(point) for point in points]
+        if self.describe is not None and points:
+            return self.describe(settled)
+        rows = [[c for name, axis in self.axes.items() for c in axis.encode(point[name])] for point in settled]
         return np.array(rows, dtype=np.float64).reshape(len(points), self.columns)
+
+    def described(self, describe: Describe) -> Self:
+        """The same space, seen through what `describe` says of points; numbers of any size, which come to lie between
+        0 and 1 for all points of a space, or for those that are drawn of a large one.
+
+        Raises ShapeError where not each point has a row, DataError for numbers that are not finite.
+
+        >>> space = Space({"width": Choice(8, 16, 32)})
+        >>> space.described(lambda points: np.array([[p["width"] ** 2] for p in points])).encode([{"width": 16}])
+        array([[0.2]])
+        """
+        drawn = list(self.points()) if self.count <= LISTED else self.draw(_DRAWN, np.random.default_rng(0))
+        x = _described(describe, drawn)
+        low, span = x.min(0), np.where(np.ptp(x, axis=0) > 0, np.ptp(x, axis=0), 1.0)
+        return replace(self, describe=lambda points: np.asarray((_described(describe, points) - low) / span))
 
     def draw(self, count: int, rng: np.random.Generator) -> list[Values]:
         """Points drawn independently of each other."""
@@ -306,7 +331,7 @@ class Points(Space):
         for point in points:
             space.check(point)
         settled = {key(point): point for point in (space.settled(dict(one)) for one in points)}
-        return cls(space.axes, space.conditions, tuple(settled.values()))
+        return cls(space.axes, space.conditions, space.describe, tuple(settled.values()))
 
     @property
     def count(self) -> float:
@@ -317,12 +342,25 @@ class Points(Space):
 
     def near(self, point: Values, rng: np.random.Generator) -> Values:
         """Another of the ten points that are nearest by their columns."""
-        apart = ((self.encode(self.listed) - self.encode([point])) ** 2).sum(1)
+        apart = ((self._x - self.encode([point])) ** 2).sum(1)
         others = [i for i in np.argsort(apart, kind="stable")[:11] if key(self.listed[i]) != key(point)]
         return dict(self.listed[others[int(rng.integers(len(others)))]]) if others else dict(point)
 
+    @cached_property
+    def _x(self) -> Array:
+        return self.encode(self.listed)
+
     def points(self) -> Iterator[Values]:
         yield from (dict(point) for point in self.listed)
+
+
+def _described(describe: Describe, points: Sequence[Values]) -> Array:
+    x = np.asarray(describe(points), dtype=np.float64)
+    if x.ndim != 2 or len(x) != len(points) or not x.shape[1]:
+        raise ShapeError(f"{len(points)} points have descriptions of shape {x.shape}. Describe each point by one row.")
+    if not np.isfinite(x).all():
+        raise DataError("A description of a point is no finite number. Give numbers.")
+    return x
 
 
 def told(axis: Axis) -> str:

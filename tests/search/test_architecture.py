@@ -49,9 +49,7 @@ def test_a_network_ten_times_as_large_takes_longer() -> None:
 @pytest.mark.usefixtures("_quick")
 def test_what_is_found_keeps_the_limit_and_is_a_part_by_name(tmp_path: Path) -> None:
     given = replace(config(), model=models.part("convnet", **OPEN))
-    found = search(
-        given, source=images(), under=1000.0, minutes=0.15, out=tmp_path / "s", strategy="random", quiet=True
-    )
+    found = search(given, source=images(), under=1000.0, minutes=0.15, out=tmp_path / "s", quiet=True)
     assert found.milliseconds < 1000.0
     assert found.run.config.model.name == "convnet"
     assert set(found.state["chosen"]) == set(OPEN)
@@ -88,7 +86,7 @@ def test_from_the_command_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     arguments = ["search", "sinusoid-maml", "--learner", "r2d2", "--minutes", "0.1", "--under", "50", "--out", "found"]
-    assert main([*arguments, "--device", "cpu", "--no-report", "--strategy", "random"]) == 0
+    assert main([*arguments, "--device", "cpu", "--no-report"]) == 0
     said = capsys.readouterr().out
     assert "ms" in said
     assert "--model mlp" in said

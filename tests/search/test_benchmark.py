@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from quickstudy.models.cell_network import BEST
-from quickstudy.registry import proposers
-from quickstudy.search import Experience, Experienced, point_of
+from quickstudy.registry import strategies
+from quickstudy.search import counts, point_of
+from quickstudy.select import warm
 from quickstudy.space import key
 from studies import cells_data, devices, nas
 
@@ -37,7 +38,7 @@ def test_ranks_share_what_is_equal() -> None:
 def test_the_benchmark_is_read_in_the_order_of_the_space() -> None:
     found = cells_data.accuracies()
     assert np.isfinite(found).all()
-    best = found[cells_data.pool().place[key(point_of(BEST))]]
+    best = found[cells_data.PLACE[key(point_of(BEST))]]
     np.testing.assert_allclose(best, [94.3733, 73.22, 46.7111])
     assert best[0] == found[:, 0].max()
     assert int(np.isnan(cells_data.latencies()["raspi4"]).sum()) == 157
@@ -46,15 +47,14 @@ def test_the_benchmark_is_read_in_the_order_of_the_space() -> None:
 @needs_data
 @pytest.mark.parametrize(("data", "most"), [(0, 40), (1, 40), (2, 90)])
 def test_a_good_cell_is_found_in_a_few_dozen_queries(data: int, most: int) -> None:
-    strategy = proposers.part("predicted", start=5).build()
+    strategy = strategies.part("predicted", start=5).build()
     assert median(nas.queries(strategy, "counts", data, seed, 200) for seed in range(5)) <= most
 
 
 @needs_data
 @pytest.mark.parametrize("data", range(3))
 def test_experience_needs_no_more_queries_than_any_other_data_sets_ranking(data: int) -> None:
-    experience = Experience.of(cells_data.pool(), cells_data.others(data), cells_data.rich())
-    needed = nas.queries(Experienced(experience=experience), "counts", data, 0, 200)
+    needed = nas.queries(cells_data.experienced(), "counts", data, 0, 200)
     rankings = [nas.down(cells_data.accuracies()[:, other], data) for other in range(3) if other != data]
     assert needed <= min(rankings)
 
@@ -64,3 +64,15 @@ def test_a_new_device_is_ranked_from_ten_measurements() -> None:
     rows = devices.devices().sample(10, 0.1)
     found = [devices.predicted(name, rows, 0.1, "ours") for name in devices.VALID]
     assert mean(found) > 0.97
+
+
+@needs_data
+def test_a_search_that_is_stored_finds_a_good_cell_as_the_study_does() -> None:
+    column = cells_data.losses()[:, 1]
+    best = column.min()
+    space = cells_data.SPACE.described(counts)
+    for seed in range(2):
+        search = warm.Search(space, None, strategies.part("predicted", start=5), seed)
+        while column[cells_data.PLACE[key(point := search.propose())]] > best + nas.NEAR / 100:
+            search.tell(point, column[cells_data.PLACE[key(point)]])
+        assert len(search.trials) < 80

@@ -30,7 +30,7 @@ def part(name: str) -> Part[warm.Strategy]:
     return strategies.part(name, **FEW.get(name, {}))
 
 
-def bowl(place: float) -> warm.search.Objective:
+def bowl(place: float) -> warm.Objective:
     """A bowl whose lowest point lies at x = `place`; y and n matter little."""
 
     def loss(values: Values) -> float:

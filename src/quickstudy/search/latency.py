@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quickstudy.errors import DataError, ShapeError
-from quickstudy.search.gaussian import like_units, smoothed, standard
+from quickstudy.select.warm.losses import in_units
+from quickstudy.select.warm.ridge import like_units, smoothed
 from quickstudy.space import Array
 
 
@@ -42,7 +43,9 @@ class Devices:
             known = ~np.isnan(device)
             if known.sum() < 2:
                 raise DataError("A device has fewer than two latencies. Leave it out.")
-            columns.append(smoothed(rows[known], standard(np.log(device[known]))[:, None], ridge, at=rows)[:, 0])
+            columns.append(
+                smoothed(rows[known], in_units(np.log(device[known]), "plain")[:, None], ridge, at=rows)[:, 0]
+            )
         return cls(np.stack(columns, 1))
 
     @cached_property

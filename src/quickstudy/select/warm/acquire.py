@@ -2,47 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import numpy as np
 
 from quickstudy.select.warm.numerics import normal_cdf
+from quickstudy.select.warm.pool import Pool
 from quickstudy.select.warm.strategy import Tried, untried
 from quickstudy.space import Array, Space, Values, key
 
 Score = Callable[[Array, Array | None], Array]
 """From points (m, columns), and what a pool has of them, to how much each is worth trying (m,)."""
 
-DRAWN, LOCAL, LEADERS, ROUNDS = 1000, 40, 3, 4
-"""Points of a pool, neighbours looked at, of how many of the best trials, and steps from the best candidate."""
-
-
-@dataclass(frozen=True)
-class Pool:
-    """Candidates of a whole search: random points, or all of a small space. known: what a strategy has of each."""
-
-    points: list[Values]
-    keys: list[str]
-    x: Array
-    known: Array | None = None
-
-    @classmethod
-    def of(
-        cls,
-        space: Space,
-        seed: int,
-        also: Sequence[Values] = (),
-        known: Callable[[Array], Array] | None = None,
-        count: int = DRAWN,
-    ) -> Pool:
-        """also: further points. known: from points (m, columns) to what is remembered of them (m, …)."""
-        rng = np.random.default_rng([seed, 0x9001])
-        drawn = list(space.points()) if space.count <= count else space.draw(count, rng)
-        by_key = {key(point): point for point in [*also, *drawn]}
-        points = list(by_key.values())
-        x = space.encode(points)
-        return cls(points, list(by_key), x, None if known is None else known(x))
+LOCAL, LEADERS, ROUNDS = 40, 3, 4
+"""Neighbours looked at, of how many of the best trials, and steps from the best candidate."""
 
 
 def log_improvement(mean: Array, deviation: Array, best: float) -> Array:

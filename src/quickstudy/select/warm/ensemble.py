@@ -8,10 +8,11 @@ from typing import NamedTuple
 import numpy as np
 
 from quickstudy.registry import strategies
-from quickstudy.select.warm.acquire import Pool, best_point, log_improvement
+from quickstudy.select.warm.acquire import best_point, log_improvement
 from quickstudy.select.warm.experience import Experience
 from quickstudy.select.warm.losses import Scale, in_units
 from quickstudy.select.warm.numerics import cholesky
+from quickstudy.select.warm.pool import Pool
 from quickstudy.select.warm.portfolio import portfolio
 from quickstudy.select.warm.process import Data, Process, fit_kernel
 from quickstudy.select.warm.processes import unseen

@@ -9,16 +9,17 @@ from typing import NamedTuple
 import numpy as np
 
 from quickstudy.registry import strategies
-from quickstudy.select.warm.acquire import Pool, best_point, log_improvement
+from quickstudy.select.warm.acquire import best_point, log_improvement
 from quickstudy.select.warm.experience import Experience
 from quickstudy.select.warm.losses import Scale
 from quickstudy.select.warm.numerics import cholesky, half_solved
+from quickstudy.select.warm.pool import Pool, leaders
 from quickstudy.select.warm.portfolio import portfolio
 from quickstudy.select.warm.process import Data, Kernel, Prior, Process, fit_kernel
 from quickstudy.select.warm.processes import unseen
 from quickstudy.select.warm.strategy import Strategy, Tried, untried
 from quickstudy.select.warm.surfaces import Surfaces
-from quickstudy.space import Array, Points, Space, Values
+from quickstudy.space import Array, Space, Values
 
 _TASKS, _POINTS, _STEPS = 24, 60, 30
 """Past tasks, each held against the others, and points of each, that the kernel of a new task is fitted to."""
@@ -72,7 +73,7 @@ def learn(space: Space, experience: Experience, scale: Scale, covariance: bool, 
     logs = np.log(deviations)
     spread = float(np.sqrt(logs.var() + 0.25))
     bend = (float(np.mean(medians)), float(np.mean(spreads))) if scale == "bent" else None
-    pool = Pool.of(space, seed, also=_leaders(experience, space), known=surfaces.values)
+    pool = Pool.of(space, seed, also=leaders(experience, space), known=surfaces.values)
     first = portfolio(experience, start, space) if start else []
     return Knowledge(surfaces, kernel, (float(logs.mean()), spread), bend, first, pool)
 
@@ -81,13 +82,6 @@ def _slope(raw: Array, units: Array) -> float:
     """How much raw loss one unit is, among the better half."""
     span = float(np.ptp(units))
     return float(np.ptp(raw)) / span if span > 0 and np.ptp(raw) > 0 else 1.0
-
-
-def _leaders(experience: Experience, space: Space, each: int = 3) -> list[Values]:
-    """The best points of every past task, if all points of the space may be asked for."""
-    if isinstance(space, Points):
-        return []
-    return [task.points[int(i)] for task in experience.useful for i in np.argsort(task.losses)[:each]]
 
 
 def posterior(

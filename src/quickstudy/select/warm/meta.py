@@ -19,8 +19,9 @@ from quickstudy.errors import ConfigError, DataError
 from quickstudy.registry import formats, learners, models, strategies, targets
 from quickstudy.runs.run import Run
 from quickstudy.runs.train import train
-from quickstudy.select.warm.acquire import Pool, best_point, log_improvement
+from quickstudy.select.warm.acquire import best_point, log_improvement
 from quickstudy.select.warm.experience import Experience
+from quickstudy.select.warm.pool import Pool
 from quickstudy.select.warm.portfolio import portfolio
 from quickstudy.select.warm.processes import unseen
 from quickstudy.select.warm.strategy import Strategy, Tried, untried

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
 
@@ -28,6 +28,17 @@ class Data(NamedTuple):
     basis: Array | None = None
 
 
+class Covariance(Protocol):
+    """What a process needs of a kernel: values between points, with the noise apart."""
+
+    @property
+    def noise(self) -> float: ...
+
+    def __call__(self, a: Array, b: Array, basis_a: Any = None, basis_b: Any = None) -> Array: ...
+
+    def diagonal(self, a: Array, basis: Any = None) -> Array: ...
+
+
 @dataclass(frozen=True)
 class Kernel:
     """Matérn 5/2 with a lengthscale for each column, and noise. weight: of the known functions of a basis.
@@ -44,6 +55,30 @@ class Kernel:
         """(n, m), without the noise."""
         k = self.variance * _matern(_distances(a / self.scales, b / self.scales))
         return k if basis_a is None or basis_b is None else np.asarray(k + self.weight * (basis_a @ basis_b.T))
+
+    def diagonal(self, a: Array, basis: Array | None = None) -> Array:
+        """(n,), of each point with itself."""
+        return self.variance + (np.zeros(len(a)) if basis is None else self.weight * (basis * basis).sum(1))
+
+
+@dataclass(frozen=True)
+class LinearKernel:
+    """linear · a·b + curved · exp(−|a − b|² / 2 scale²), with parameters that are given; it takes no basis."""
+
+    linear: float = 1.0
+    curved: float = 0.3
+    scale: float = 1.0
+    noise: float = 0.1
+
+    def __call__(self, a: Array, b: Array, basis_a: None = None, basis_b: None = None) -> Array:
+        """(n, m), without the noise."""
+        found = self.linear * (a @ b.T)
+        if self.curved:
+            found = found + self.curved * np.exp(-(_distances(a, b) ** 2) / (2 * self.scale**2))
+        return np.asarray(found)
+
+    def diagonal(self, a: Array, basis: None = None) -> Array:
+        return np.asarray(self.linear * (a * a).sum(1) + self.curved)
 
 
 def _distances(a: Array, b: Array) -> Array:
@@ -128,13 +163,13 @@ def fit_kernel(data: Sequence[Data], prior: Prior | None = None, steps: int = 30
 class Process:
     """What is known of functions after their values at some points."""
 
-    kernel: Kernel
+    kernel: Covariance
     data: Data
     factor: Array
     alpha: Array
 
     @classmethod
-    def of(cls, kernel: Kernel, data: Data) -> Process:
+    def of(cls, kernel: Covariance, data: Data) -> Process:
         k = kernel(data.x, data.x, data.basis, data.basis)
         factor = cholesky(k + (kernel.noise + 1e-9) * np.eye(len(data.x)))
         return cls(kernel, data, factor, solved(factor, data.y))
@@ -147,8 +182,7 @@ class Process:
         """Mean (m, T), and the standard deviation (m,) that all outputs share, without the noise."""
         k = self.kernel(x, self.data.x, basis, self.data.basis)
         spent = (half_solved(self.factor, k.T) ** 2).sum(0)
-        own = self.kernel.variance + (0.0 if basis is None else self.kernel.weight * (basis * basis).sum(1))
-        return k @ self.alpha, np.sqrt(np.maximum(own - spent, 1e-12))
+        return k @ self.alpha, np.sqrt(np.maximum(self.kernel.diagonal(x, basis) - spent, 1e-12))
 
     def covariance(self, x: Array) -> Array:
         """(m, m), without the noise."""

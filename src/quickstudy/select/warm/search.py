@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self, TypedDict
+from typing import Any, NotRequired, Self, TypedDict
 
 import numpy as np
 
@@ -15,12 +15,9 @@ from quickstudy.errors import ConfigError, DataError
 from quickstudy.registry import Part, strategies
 from quickstudy.select.warm.experience import Experience
 from quickstudy.select.warm.strategy import MANY, Strategy, Tried
-from quickstudy.space import Points, Space, Values, key
+from quickstudy.space import Describe, Points, Space, Values, key
 from quickstudy.storage.json import read_json, write_json
 from quickstudy.storage.tensors import checksum
-
-Objective = Callable[[Values], float | None]
-"""From a point to its loss."""
 
 DEFAULT = "surfaces"
 FALLBACK = "gp"
@@ -34,6 +31,10 @@ class Trial:
     values: Values
     loss: float | None
     remark: str = ""
+
+    @cached_property
+    def key(self) -> str:
+        return key(self.values)
 
 
 class _TrialJson(TypedDict):
@@ -53,6 +54,7 @@ class _State(TypedDict):
     trials: list[_TrialJson]
     pending: list[dict[str, Any]]
     only: list[dict[str, Any]] | None
+    described: NotRequired[str]
 
 
 @dataclass
@@ -122,7 +124,7 @@ class Search:
     @property
     def exhausted(self) -> bool:
         """Whether every point of the space was tried."""
-        known = {key(trial.values) for trial in self.trials}
+        known = {trial.key for trial in self.trials}
         space = self._searched
         if self.only is not None or not space.conditions or space.count > MANY:
             return len(known) >= space.count
@@ -152,21 +154,31 @@ class Search:
         return self._past.task(name, [t.values for t in self.trials], [t.loss for t in self.trials])
 
     def save(self, path: str | Path) -> None:
-        """Write what goes on: JSON. The experience is not in it, but a checksum of it."""
+        """Write what goes on: JSON. The experience is not in it, nor how points are described, but checksums of them.
+
+        Raises ConfigError for a strategy with an option that is a function.
+        """
         trials: list[_TrialJson] = [{"values": t.values, "loss": t.loss, "remark": t.remark} for t in self.trials]
         part = strategies.part(self.strategy) if isinstance(self.strategy, str) else self.strategy
+        if given := next((name for name, value in part.options.items() if callable(value)), None):
+            raise ConfigError(f"{given}= is a function, which JSON does not hold. Leave it out to store this search.")
         state: _State = {
             "kind": "search", "space": self.space.to_json(), "strategy": part.name, "options": part.options,
             "experience": _digest(self._past), "seed": self.seed, "asked": self.asked, "trials": trials,
             "pending": self.pending, "only": None if self.only is None else list(self.only),
+            "described": _look(self.space),
         }  # fmt: skip
         write_json(Path(path), state)
 
     @classmethod
-    def load(cls, path: str | Path, experience: Experience | None = None) -> Self:
-        """A search that `save` wrote, with the experience that it had. Raises DataError where it had another."""
+    def load(cls, path: str | Path, experience: Experience | None = None, describe: Describe | None = None) -> Self:
+        """A search that `save` wrote, with the experience and the description of points that it had (see
+        `Space.described`). Raises DataError where it had others."""
         state: _State = read_json(Path(path), _State)
         space = Space.from_json(state["space"])
+        space = space if describe is None else space.described(describe)
+        if _look(space) != state.get("described", ""):
+            raise DataError(f"The search {path} had another description of points. Give what it had as describe=.")
         if _digest(experience or Experience(space)) != state["experience"]:
             raise DataError(f"The search {path} had other experience. Give what it had.")
         return cls(
@@ -186,42 +198,18 @@ class Search:
 
     @cached_property
     def _prepared(self) -> Any:
-        return self._strategy.prepare(self._searched, self._past, self.seed)
+        seen_alike = replace(self._past, space=self.space)
+        return self._strategy.prepare(self._searched, seen_alike, self.seed)
 
     def _tried(self) -> Tried:
         finished = [trial.loss for trial in self.trials if trial.loss is not None]
         worst, mean = (max(finished), float(np.mean(finished))) if finished else (0.0, 0.0)
         losses = [worst if trial.loss is None else trial.loss for trial in self.trials] + [mean] * len(self.pending)
-        return Tried([trial.values for trial in self.trials] + self.pending, np.array(losses, dtype=np.float64))
-
-
-def minimise(
-    objective: Objective,
-    space: Space,
-    trials: int,
-    *,
-    experience: Experience | None = None,
-    strategy: str | Part[Strategy] = DEFAULT,
-    seed: int = 0,
-) -> Search:
-    """Try `trials` points of a space, or all that it has, and return the search; its `best` is what was found.
-
-    objective: the loss of a point, the lower the better. Where it gives None or NaN, or raises an exception, the trial
-    failed, and the search goes on; `Trial.remark` has the exception.
-
-    >>> from quickstudy.space import Range
-    >>> minimise(lambda v: (v["x"] - 3) ** 2, Space({"x": Range(0, 7)}), 8, strategy="random").best.values
-    {'x': 3}
-    """
-    search = Search(space, experience, strategy, seed)
-    while len(search.trials) < trials and not search.exhausted:
-        values = search.propose()
-        try:
-            loss, remark = objective(dict(values)), ""
-        except Exception as error:  # the user's code: whatever it raises is a trial that failed
-            loss, remark = None, f"{type(error).__name__}: {error}"
-        search.tell(values, loss, remark)
-    return search
+        return Tried(
+            [trial.values for trial in self.trials] + self.pending,
+            np.array(losses, dtype=np.float64),
+            [trial.key for trial in self.trials] + [key(point) for point in self.pending],
+        )
 
 
 def _without(points: list[Values], one: Values) -> list[Values]:
@@ -234,6 +222,11 @@ def _without(points: list[Values], one: Values) -> list[Values]:
 
 def _point(values: Values) -> Values:
     return {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+
+
+def _look(space: Space) -> str:
+    """A checksum of how some points are described; empty where it is by the space's own columns."""
+    return "" if space.describe is None else checksum(space.encode(space.draw(8, np.random.default_rng(0))).tobytes())
 
 
 def _digest(experience: Experience) -> str:

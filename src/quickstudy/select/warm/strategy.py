@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from functools import cached_property
+from typing import Any, Self
 
 import numpy as np
 
@@ -16,8 +17,9 @@ MANY = 100_000
 """Points of a finite space that are still gone through one by one."""
 
 
-class Tried(NamedTuple):
-    """What was tried on a task: n points and their losses (n,), all finite.
+@dataclass(frozen=True)
+class Tried:
+    """What was tried on a task: n points, in order, their losses (n,), all finite, and their names, by `space.key`.
 
     Trials that failed stand at the worst loss; trials that are under way at the mean one (the "constant liar" of
     Ginsbourger et al. 2010), so that the next proposal is another.
@@ -25,10 +27,15 @@ class Tried(NamedTuple):
 
     points: list[Values]
     losses: Array
+    names: list[str]
 
-    @property
+    @classmethod
+    def of(cls, points: list[Values], losses: Array) -> Self:
+        return cls(points, losses, [key(point) for point in points])
+
+    @cached_property
     def keys(self) -> set[str]:
-        return {key(point) for point in self.points}
+        return set(self.names)
 
 
 class Strategy(ABC):
