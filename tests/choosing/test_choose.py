@@ -146,6 +146,16 @@ def test_a_trial_that_crashes_is_told_and_the_others_go_on(tmp_path: Path, monke
     assert "no room" in report(found).read_text()
 
 
+def test_a_network_without_weights_is_a_trial_without_steps(tmp_path: Path) -> None:
+    config, source = blob_run()
+    offered = choosing.menu(config, source)
+    point = {"learner": "protonet", "network": "columns", "lr": 1e-3, "ways": 1}
+    asked = trials.Attempt(offered.config(point).to_json(), str(tmp_path / "run"), 1.0, 12)
+    found = trials.attempt(asked, source)
+    assert found["steps"] == 0
+    assert found["mean"] > 1 / 3
+
+
 @pytest.mark.usefixtures("quick")
 def test_too_little_time_for_one_trial_still_trains_the_recipe(tmp_path: Path) -> None:
     found = search(tmp_path / "search", minutes=0.001)

@@ -21,7 +21,7 @@ from quickstudy.runs.train import keep, new_run
 from quickstudy.storage.folders import take_run
 from quickstudy.storage.json import read_json
 from quickstudy.tasks.base import Source, held_out
-from quickstudy.training.build import build
+from quickstudy.training.build import build, initial_params
 from quickstudy.training.config import RunConfig
 from quickstudy.training.loop import Training
 from quickstudy.training.metrics import read_metrics
@@ -112,14 +112,20 @@ def _read(tasks: str) -> Source:
 def planned(config: RunConfig, source: Source, seconds: float) -> RunConfig:
     """The config with as many steps as fit into the seconds, by the rate of its first ones, and a schedule that ends
     with them."""
-    if not config.iterations:
-        return config
+    if not config.iterations or not _trains(config, source):
+        return replace(config, iterations=0)
     iterations = max(1, math.floor(seconds * rate(config, source, seconds)))
     average = 0.0 if iterations < 2 * _REACH else min(0.998, 1 - _REACH / iterations)
     return replace(
         config, iterations=iterations, average=average, schedule="CosineAnnealingLR", schedule_options={},
         validate_every=iterations, checkpoint_every=max(1, iterations // 4), log_every=max(1, iterations // 20),
     )  # fmt: skip
+
+
+def _trains(config: RunConfig, source: Source) -> bool:
+    """Whether there is anything that an outer step moves: a network without weights only learns each task."""
+    parts = build(config, None, source)
+    return any(map(parts.training_engine.learner.moves, initial_params(parts, config)))
 
 
 def rate(config: RunConfig, source: Source, seconds: float) -> float:
