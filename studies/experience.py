@@ -1,13 +1,14 @@
 """The experience that the package carries: what learners, networks and numbers reach on tasks of several kinds.
 
-`python -m studies.experience` tries the same points of a kind's space on each of its sources, all for as many seconds
-as a search of twenty minutes gives a trial at first, and writes the files that `quickstudy choose` begins from. What is
-tried is kept, so a stopped study goes on. Nothing is tried on what choosing is measured on.
+`python -m studies.experience [KIND …]` tries the same points of a kind's space on each of its sources, all for as many
+seconds as a search of twenty minutes gives a trial at first, and writes the files that `quickstudy choose` begins from.
+What is tried is kept, so a stopped study goes on. Nothing is tried on what choosing is measured on.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -128,12 +129,15 @@ def tried(kind: str, name: str, config: RunConfig, each: int, whole: Space) -> d
     return found
 
 
-def experience() -> None:
+def experience(*names: str) -> None:
+    """All kinds, or those that are named."""
     torch.set_num_threads(1)
     place = Path(choosing.__file__).parent / SHIPPED
     place.mkdir(exist_ok=True)
     told: dict[str, Any] = {}
     for kind, one in kinds().items():
+        if names and kind not in names:
+            continue
         whole = widest([choosing.menu(c.settled(), c.tasks.build()).space for c in one.sources.values()])
         past = Experience(whole)
         for name, config in one.sources.items():
@@ -152,4 +156,4 @@ def widest(spaces: list[Space]) -> Space:
 
 
 if __name__ == "__main__":
-    experience()
+    experience(*sys.argv[1:])
