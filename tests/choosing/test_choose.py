@@ -27,6 +27,9 @@ from quickstudy.space import Choice, Range, Space
 from quickstudy.tasks import arrays
 
 
+pytest.importorskip("scipy")
+
+
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trials, "PROBE", 0.1)
