@@ -26,7 +26,6 @@ from quickstudy.select.warm import Experience
 from quickstudy.space import Choice, Range, Space
 from quickstudy.tasks import arrays
 
-
 pytest.importorskip("scipy")
 
 
