@@ -42,7 +42,7 @@ def report(found: Chosen) -> Path:
     ]
     drawn = [t for t in record.at(0) if t.point]
     if len(drawn) > 1:
-        told_of = "Each line is a trial at its first rung, through what was chosen for it; the best one is red."
+        told_of = "Each line is a trial at its first rung, through what was chosen for it; the best one is orange."
         picture = parallel_chart(*_lines(drawn, found), "Trials through their options")
         parts.append(Section("What mattered", told_of, charts(chart(picture), wide=True)))
     front = _front([t.seconds for t in done], [record.sign * t.mean for t in done])
