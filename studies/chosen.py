@@ -20,6 +20,7 @@ from zipfile import ZipFile
 import torch
 
 from quickstudy import choosing
+from quickstudy.choosing.search import VALIDATIONS
 from quickstudy.choosing.trial import Attempt, attempt
 from quickstudy.engine import resolve_device
 from quickstudy.registry import recipes, sources
@@ -80,7 +81,7 @@ def by_chance(config: RunConfig, folder: Path) -> Run:
 
 def recipe(config: RunConfig, folder: Path) -> Run:
     """The recipe, with as many steps as fit into the minutes."""
-    asked = Attempt(config.settled().to_json(), str(folder.absolute()), 60 * MINUTES, TASKS)
+    asked = Attempt(config.settled().to_json(), str(folder.absolute()), 60 * MINUTES, TASKS, validations=VALIDATIONS)
     attempt(asked)
     return Run(folder)
 

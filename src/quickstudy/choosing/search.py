@@ -39,6 +39,8 @@ SEARCHED = 0.5
 """The share of the minutes in which there are trials; in the rest the best one is trained on."""
 TASKS = (96, 192, 384)
 """Validation tasks at each rung, and at the end: as precise as the trials of a rung lie apart."""
+VALIDATIONS = 10
+"""Of the last training, the best of which is kept."""
 TESTED = 600
 _PAST = "past.jsonl"
 
@@ -231,7 +233,9 @@ class _Choosing:
         self._say(f"Training {told(best.point)} for {duration(seconds)} more.")
         before = self._place(best.trial, best.rung)
         config = replace(self.menu.config(best.point), name=self.menu.base.name)
-        asked = Attempt(config.to_json(), str(place.absolute()), seconds, TASKS[-1], str(before.absolute()))
+        asked = Attempt(
+            config.to_json(), str(place.absolute()), seconds, TASKS[-1], str(before.absolute()), VALIDATIONS
+        )  # fmt: skip
         last = Trial.of(best.trial, len(TASKS), best.point, attempt(asked, self.tasks), "")
         worse = last.error or -last.ahead_of(best, self.record.sign)[0] > last.ahead_of(best, self.record.sign)[1]
         kept, where = (best, before) if worse else (last, place)

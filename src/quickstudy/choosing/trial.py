@@ -50,7 +50,8 @@ class Found(TypedDict):
 class Attempt:
     """What a worker is asked for: the run in `folder` trained for `seconds`, from the network of the run `start` on.
 
-    config: a run's, as JSON, for it may be sent to another process. episodes: validation tasks.
+    config: a run's, as JSON, for it may be sent to another process. episodes: validation tasks. validations: how often
+    it is validated, the last step included; the best φ of these is kept, so that long training does no harm.
     """
 
     config: Mapping[str, Any]
@@ -58,6 +59,7 @@ class Attempt:
     seconds: float
     episodes: int
     start: str = ""
+    validations: int = 1
 
 
 def attempt(asked: Attempt, source: Source | None = None) -> Found:
@@ -71,7 +73,8 @@ def attempt(asked: Attempt, source: Source | None = None) -> Found:
         config = RunConfig.from_json(read_json(folder / "config.json"))
         parts, held = build(config, None, tasks, stored=True), take_run(folder)
     else:
-        config = replace(planned(config, tasks, asked.seconds), start=asked.start, validation_episodes=asked.episodes)
+        config = planned(config, tasks, asked.seconds, asked.validations)
+        config = replace(config, start=asked.start, validation_episodes=asked.episodes)
         parts = build(config, None, tasks)
         held = new_run(config, parts.source, folder, overwrite=False)
     with held:
@@ -79,9 +82,9 @@ def attempt(asked: Attempt, source: Source | None = None) -> Found:
         if begun:
             training.resume()
         training.run(quiet=True)
-    result = training.validated
-    if result is None:  # it was stopped after its end
-        result = evaluate(parts.engine, Run(folder).params, parts.source, "val", asked.episodes, compare_supports=False)
+    result, kept = training.validated, Run(folder)
+    if result is None or kept.kept["step"] != training.step:  # it was stopped after its end, or was better before
+        result = evaluate(parts.engine, kept.params, parts.source, "val", asked.episodes, compare_supports=False)
     values = [round(value, 6) for value in result.values]
     return Found(steps=training.step, seconds=training.seconds, mean=result.mean, ci95=result.ci95, values=values)
 
@@ -109,7 +112,7 @@ def _read(tasks: str) -> Source:
     return source
 
 
-def planned(config: RunConfig, source: Source, seconds: float) -> RunConfig:
+def planned(config: RunConfig, source: Source, seconds: float, validations: int = 1) -> RunConfig:
     """The config with as many steps as fit into the seconds, by the rate of its first ones, and a schedule that ends
     with them."""
     if not config.iterations or not _trains(config, source):
@@ -118,7 +121,7 @@ def planned(config: RunConfig, source: Source, seconds: float) -> RunConfig:
     average = 0.0 if iterations < 2 * _REACH else min(0.998, 1 - _REACH / iterations)
     return replace(
         config, iterations=iterations, average=average, schedule="CosineAnnealingLR", schedule_options={},
-        validate_every=iterations, checkpoint_every=max(1, iterations // 4), log_every=max(1, iterations // 20),
+        validate_every=math.ceil(iterations / validations), checkpoint_every=max(1, iterations // 4), log_every=max(1, iterations // 20),
     )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from quickstudy.choosing.chosen import figure
+from quickstudy.choosing.search import VALIDATIONS
 from quickstudy.choosing.trial import Attempt, attempt, comparable
 from quickstudy.episode import map_features
 from quickstudy.errors import ConfigError
@@ -161,7 +162,8 @@ class _Searching:
         found = self.net.evaluated(point, TASKS)
         facts = {"step": self.net.steps, "validation": found.mean, "validation_ci95": found.ci95}
         keep(start, parts, self.net.calibrated(point), facts)
-        asked = Attempt(config.to_json(), str(folder.absolute()), seconds, 3 * TASKS, str(start.absolute()))
+        before = str(start.absolute())
+        asked = Attempt(config.to_json(), str(folder.absolute()), seconds, 3 * TASKS, before, VALIDATIONS)
         trained = attempt(asked, self.net.source)
         run, test = Run(folder, source=self.net.source), None
         if self.net.source.classes("test") or not self.net.source.classes("train"):
