@@ -121,7 +121,8 @@ def planned(config: RunConfig, source: Source, seconds: float, validations: int 
     average = 0.0 if iterations < 2 * _REACH else min(0.998, 1 - _REACH / iterations)
     return replace(
         config, iterations=iterations, average=average, schedule="CosineAnnealingLR", schedule_options={},
-        validate_every=math.ceil(iterations / validations), checkpoint_every=max(1, iterations // 4), log_every=max(1, iterations // 20),
+        validate_every=math.ceil(iterations / validations), checkpoint_every=max(1, iterations // 4),
+        log_every=max(1, iterations // 20),
     )  # fmt: skip
 
 
