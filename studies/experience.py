@@ -26,7 +26,7 @@ from quickstudy.select.warm import Experience
 from quickstudy.space import Space, Values, key
 from quickstudy.storage.json import read_json, write_json
 from quickstudy.training.config import RunConfig
-from studies.common import store
+from studies.common import RESULTS, store
 
 KEPT = Path("runs/experience")
 SECONDS, TASKS, SEED = 30.0, 96, 0
@@ -134,7 +134,8 @@ def experience(*names: str) -> None:
     torch.set_num_threads(1)
     place = Path(choosing.__file__).parent / SHIPPED
     place.mkdir(exist_ok=True)
-    told: dict[str, Any] = {}
+    before = RESULTS / "experience.json"
+    told: dict[str, Any] = read_json(before)["found"] if names and before.exists() else {}
     for kind, one in kinds().items():
         if names and kind not in names:
             continue

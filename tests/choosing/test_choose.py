@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,10 +22,11 @@ from quickstudy.choosing.experience import nearest, remembered, told_in
 from quickstudy.choosing.page import report
 from quickstudy.choosing.record import LINES, Record
 from quickstudy.cli import main
-from quickstudy.errors import ConfigError, DataError, RunError
+from quickstudy.errors import ConfigError, DataError, RunError, TrainingError
 from quickstudy.select.warm import Experience
 from quickstudy.space import Choice, Range, Space
 from quickstudy.tasks import arrays
+from quickstudy.training.loop import Interrupted, Training
 
 pytest.importorskip("scipy")
 
@@ -159,6 +161,78 @@ def test_a_network_without_weights_is_a_trial_without_steps(tmp_path: Path) -> N
 
 
 @pytest.mark.usefixtures("quick")
+def test_what_was_begun_goes_on_as_what_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed in the middle of trial 2: it goes on with its own point, though other trials would be proposed now."""
+    whole = trials.attempt
+
+    def dying(asked: trials.Attempt, source: object = None) -> object:
+        if "trials/002" in asked.folder:
+            raise KeyboardInterrupt
+        return whole(asked, source)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "attempt", dying)
+        with pytest.raises(KeyboardInterrupt):
+            search(tmp_path / "search")
+    begun = json.loads((tmp_path / "search" / "choose.json").read_text())["begun"]
+    assert [one["trial"] for one in begun] == [2]
+    found = choosing.resume(tmp_path / "search", source=blob_run()[1], quiet=True)
+    mine = next(t for t in found.record.trials if t.trial == 2)
+    assert mine.point == begun[0]["point"]
+    assert [t.trial for t in found.record.trials if t.rung == 0] == sorted(t.trial for t in found.record.at(0))
+
+
+def test_the_folder_of_another_trial_is_refused(tmp_path: Path) -> None:
+    config, source = blob_run()
+    trials.attempt(trials.Attempt(config.to_json(), str(tmp_path / "run"), 0.2, 8), source)
+    other = replace(config, lr=0.5)
+    with pytest.raises(RunError, match="other settings"):
+        trials.attempt(trials.Attempt(other.to_json(), str(tmp_path / "run"), 0.2, 8), source)
+
+
+@pytest.mark.usefixtures("quick")
+def test_asked_to_stop_in_a_trial_it_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(self: Training, quiet: bool = False) -> None:
+        raise Interrupted(self.folder, 3)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Training, "run", stopped)
+        patch.setattr(trials, "rate", lambda *_: 100.0)
+        with pytest.raises(KeyboardInterrupt):
+            search(tmp_path / "search")
+    assert Record.read(tmp_path / "search", True).trials == [], "it has not failed"
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_last_training_that_fails_leaves_what_was_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = trials.attempt
+
+    def failing(asked: trials.Attempt, source: object = None) -> object:
+        if asked.folder.endswith("best"):
+            raise TrainingError("it burst")
+        return whole(asked, source)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(module, "attempt", failing)
+    found = search(tmp_path / "search")
+    assert found.best["run"].startswith("trials/")
+    assert found.run.evaluate(episodes=5).mean > 1 / 3
+
+
+def test_settings_of_the_recipe_go_on_into_trials(tmp_path: Path) -> None:
+    """What a run starts from, and steps where the recipe itself has none."""
+    config, source = blob_run()
+    first = trials.attempt(trials.Attempt(config.to_json(), str(tmp_path / "first"), 0.2, 8), source)
+    assert first["steps"] > 0
+    started = replace(config, start=str(tmp_path / "first"))
+    trials.attempt(trials.Attempt(started.to_json(), str(tmp_path / "second"), 0.2, 8), source)
+    assert json.loads((tmp_path / "second" / "config.json").read_text())["start"] == str(tmp_path / "first")
+    offered = choosing.menu(replace(config, iterations=0), source)
+    point = {"learner": "protonet", "network": "mlp, 40", "lr": 1e-3, "ways": 1}
+    assert offered.config(point).iterations > 0
+    assert offered.config({}).iterations == 0
+
+
+@pytest.mark.usefixtures("quick")
 def test_too_little_time_for_one_trial_still_trains_the_recipe(tmp_path: Path) -> None:
     found = search(tmp_path / "search", minutes=0.001)
     assert found.best["point"] == {}
@@ -170,6 +244,9 @@ def test_what_cannot_be_is_refused_before_a_folder_is_made(tmp_path: Path) -> No
     config, source = blob_run()
     with pytest.raises(ConfigError, match="more than 0 minutes"):
         choosing.choose(config, source=source, minutes=0, out=tmp_path / "none")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="must be a folder"):
+        choosing.choose(config, source=source, bank=tmp_path / "file", out=tmp_path / "none")
     x = torch.randn(60, 4)
     y = torch.arange(6).repeat_interleave(10)
     with pytest.raises(DataError, match="held out for validation"):

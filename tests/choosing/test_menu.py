@@ -40,6 +40,8 @@ def test_what_cannot_learn_numbers_is_left_out_with_its_reason() -> None:
     assert "needs classes" in offered.left_out["protonet"]
     assert {"r2d2", "maml"} <= set(offered.learners)
     assert "ways" not in offered.space.axes
+    config, source = numbers_run()
+    assert "ways" not in menu(replace(config, ways=5), source).space.axes
 
 
 def test_more_ways_are_for_learners_that_take_them_and_for_no_more_classes_than_there_are() -> None:

@@ -12,7 +12,7 @@ from torch import nn
 
 from quickstudy.cli import main
 from quickstudy.errors import ConfigError
-from quickstudy.registry import models
+from quickstudy.registry import learners, models
 from quickstudy.runs.run import Run
 from quickstudy.search import architecture
 from quickstudy.search.architecture import search
@@ -20,6 +20,7 @@ from quickstudy.search.page import report
 from quickstudy.search.spaces import space_of
 from quickstudy.search.timing import measured, operations
 from quickstudy.space import Choice, Range
+from quickstudy.targets.metric import Metric
 
 OPEN = {"width": Range(2, 32), "depth": Range(1, 3), "separable": Choice(False, True)}
 
@@ -64,6 +65,22 @@ def test_a_limit_that_nothing_keeps_is_refused_with_the_fastest_there_is(tmp_pat
     given = replace(config(), model=models.part("convnet", **OPEN))
     with pytest.raises(ConfigError, match="the smallest take"):
         search(given, source=images(), under=1e-6, minutes=0.1, out=tmp_path / "s", quiet=True)
+
+
+def test_a_learner_that_reads_is_refused(tmp_path: Path) -> None:
+    given = replace(config(), model=models.part("convnet", **OPEN), learner=learners.part("incontext", layers=1))
+    with pytest.raises(ConfigError, match="reads a whole support set"):
+        search(given, source=images(), minutes=0.1, out=tmp_path / "s", quiet=True)
+    assert not (tmp_path / "s").exists()
+
+
+@pytest.mark.parametrize(("higher", "score"), [(True, 0.8), (True, -50.0), (False, 0.3)])
+def test_without_a_limit_of_equal_headlines_the_faster_is_worth_more(higher: bool, score: float) -> None:
+    searching = architecture._Searching.__new__(architecture._Searching)
+    searching.under, searching.target = None, 2.0
+    searching.metric = Metric("m", "m", "m", higher_is_better=higher)
+    assert searching.worth(score, 1.0) > searching.worth(score, 4.0)
+    assert searching.worth(score, 2.0) == pytest.approx(score if higher else -score)
 
 
 @pytest.mark.parametrize("wrong", [{"minutes": 0}, {"under": -1.0}, {"under": float("nan")}])

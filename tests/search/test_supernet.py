@@ -84,6 +84,17 @@ def test_training_makes_small_and_large_networks_better() -> None:
     assert sum(after) > sum(before) + 0.1
 
 
+def test_what_follows_an_embedding_fits_networks_of_every_depth() -> None:
+    """A classifier over all classes has as many columns as the embedding, which is longer where less was halved."""
+    net = Supernet(
+        replace(config(width=Range(2, 6), depth=Range(1, 3), early=Range(0, 2)), learner=learners.part("simpleshot")),
+        images(),
+    )
+    for point in net.space.points():
+        apart = build(net.made(point), None, net.source).training_engine.learner.init(torch.Generator().manual_seed(0))
+        assert {n: v.shape for n, v in net.params(point).items()} == {n: v.shape for n, v in apart.items()}
+
+
 def test_corners_are_the_largest_of_each_choice() -> None:
     corners = supernet().corners()
     assert len(corners) == 4

@@ -42,6 +42,14 @@ class Best(TypedDict):
     test: Figure | None
 
 
+class Begun(TypedDict):
+    """A trial that is being trained to a rung."""
+
+    trial: int
+    rung: int
+    point: dict[str, Any]
+
+
 class State(TypedDict):
     """A search as it is stored. space: what there was to choose among. left_out: learners that could not learn the
     tasks, and why. first: seconds of a trial at rung 0. spent: seconds of searching. final: those that the best one is
@@ -61,6 +69,7 @@ class State(TypedDict):
     workers: int
     bank: str
     spent: float
+    begun: list[Begun]
     final: NotRequired[float]
     best: NotRequired[Best]
     advice: NotRequired[str]

@@ -75,14 +75,15 @@ class Menu:
     """A recipe, and what may be put in the place of its parts and numbers.
 
     base: it trains as the recipe says. learners, networks: what there is for its tasks, by name; RECIPE is the recipe's
-    own network. left_out: learners that cannot learn these tasks, and why. classes: of training; 0 where there is no
-    end of them.
+    own network. left_out: learners that cannot learn these tasks, and why. ways: of these tasks; 0 where they are of no
+    classes. classes: of training; 0 where there is no end of them.
     """
 
     base: RunConfig
     learners: Mapping[str, Part[Any]]
     networks: Mapping[str, Part[Any]]
     left_out: Mapping[str, str]
+    ways: int
     classes: int = 0
 
     @cached_property
@@ -105,16 +106,17 @@ class Menu:
         self.space.check(values)
         base, learner = self.base, self.learners[values["learner"]]
         network = self.networks[values["network"]]
-        changes: dict[str, Any] = {"learner": learner, "model": network, "lr": values["lr"], "train_ways": None}
+        changes: dict[str, Any] = {"learner": learner, "model": network, "lr": values["lr"]}
+        changes |= {"train_ways": None, "min_ways": None, "iterations": max(1, base.iterations)}
         if (times := values.get("ways", 1)) > 1 and self._ways_vary(learner):
-            ways = min(times * base.ways, self.classes or times * base.ways)
+            ways = min(times * self.ways, self.classes or times * self.ways)
             changes |= {"train_ways": ways, "meta_batch": max(1, base.meta_batch // times)}
         if learners.traits(learner.name).head:
             changes |= {"clip": base.clip or 10.0}
         return replace(base, **changes)
 
     def _ways_vary(self, part: Part[Any]) -> bool:
-        return self.base.ways > 1 and part.name in _ANY_WAYS
+        return self.ways > 1 and part.name in _ANY_WAYS
 
 
 def menu(config: RunConfig, source: Source) -> Menu:
@@ -141,7 +143,7 @@ def menu(config: RunConfig, source: Source) -> Menu:
             left_out[name] = "It reads the cells of tables, and these tasks have none."
             continue
         try:
-            _try(replace(config, learner=part, train_ways=None), source)
+            _try(replace(config, learner=part, train_ways=None, min_ways=None), source)
             offered[name] = part
         except QuickstudyError as error:
             left_out[name] = str(error)
@@ -150,7 +152,7 @@ def menu(config: RunConfig, source: Source) -> Menu:
             f"There is nothing to choose among for these tasks, which are of {shaped.spec}: "
             f"{next(iter(left_out.values()))} Train the recipe {config.name!r}."
         )
-    return Menu(config, offered, networks, left_out, len(source.classes("train")))
+    return Menu(config, offered, networks, left_out, shaped.spec.target.ways, len(source.classes("train")))
 
 
 def _alike(one: Part[Any], other: Part[Any]) -> bool:

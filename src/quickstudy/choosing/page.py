@@ -29,7 +29,7 @@ def report(found: Chosen) -> Path:
     best, metric, record = found.best, found.metric, found.record
     done = [t for t in record.trials if not t.error]
     scale = metric.scale
-    shown = [Tried(t.seconds, scale * t.mean, scale * t.ci95, _group(t)) for t in done]
+    shown = [Tried(record.trained(t), scale * t.mean, scale * t.ci95, _group(t)) for t in done]
     parts = [
         Section(
             "What was tried",
@@ -45,7 +45,7 @@ def report(found: Chosen) -> Path:
         told_of = "Each line is a trial at its first rung, through what was chosen for it; the best one is orange."
         picture = parallel_chart(*_lines(drawn, found), "Trials through their options")
         parts.append(Section("What mattered", told_of, charts(chart(picture), wide=True)))
-    front = _front([t.seconds for t in done], [record.sign * t.mean for t in done])
+    front = _front([record.trained(t) for t in done], [record.sign * t.mean for t in done])
     spent = front_chart(shown, front, "seconds of training", metric.axis, description="Cost against accuracy")
     text = "Training seconds against the headline; the line joins what nothing beats in both."
     parts.append(Section("What it cost", text, charts(chart(spent))))
@@ -77,7 +77,11 @@ def _header(found: Chosen, point: dict[str, object]) -> str:
     recipe = [t for t in found.record.latest if not t.point]
     if recipe:
         one = recipe[0]
-        tiles += tile("the recipe as it stands", metric.interval(one.mean, one.ci95), f"after {duration(one.seconds)}")
+        tiles += tile(
+            "the recipe as it stands",
+            metric.interval(one.mean, one.ci95),
+            f"after {duration(found.record.trained(one))}",
+        )
     state = found.state
     lead = f"<p>For these tasks: <b>{escape(told(point))}</b>, found in {state['minutes']:g} minutes.</p>"
     told_of = facts(
@@ -94,10 +98,10 @@ def _list(found: Chosen) -> str:
     metric = found.metric
     rows = "".join(
         f"<tr><td>{i}</td><td>{escape(told(t.point))}</td><td>{escape(metric.interval(t.mean, t.ci95))}</td>"
-        f"<td>{t.steps:,} steps, {duration(t.seconds)}</td></tr>"
+        f"<td>{duration(found.record.trained(t))}</td></tr>"
         for i, t in enumerate(found.ranking[:_LISTED], 1)
     )
-    head = f"<tr><th></th><th>tried</th><th>{escape(metric.words)}</th><th>trained, last</th></tr>"
+    head = f"<tr><th></th><th>tried</th><th>{escape(metric.words)}</th><th>trained</th></tr>"
     return f'<table class="returns">{head}{rows}</table>'
 
 

@@ -145,6 +145,10 @@ class Record:
     def failed(self) -> list[Trial]:
         return [t for t in self.trials if t.error]
 
+    def trained(self, trial: Trial) -> float:
+        """Seconds of training up to a rung, those before it included."""
+        return sum(t.seconds for t in self.trials if t.trial == trial.trial and t.rung <= trial.rung)
+
     def losses(self, rung: int = 0) -> tuple[list[Values], Array]:
         """What was chosen, and the loss of each at a rung, NaN where it failed; the recipe itself is left out."""
         there = [t for t in self.trials if t.rung == rung and t.point]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import get_args
 
 from quickstudy.choosing.advice import advice
-from quickstudy.choosing.chosen import STATE, Best, Chosen, Figure, State, figure
+from quickstudy.choosing.chosen import STATE, Begun, Best, Chosen, Figure, State, figure
 from quickstudy.choosing.experience import features, keep, remembered
 from quickstudy.choosing.halving import THIRD, Halving, Step
 from quickstudy.choosing.menu import Menu, menu
@@ -56,7 +56,7 @@ def choose(
     strategy: str = "portfolio-gp",
     bank: str | Path | None = None,
     without: tuple[str, ...] = (),
-    seed: int = 0,
+    seed: int | None = None,
     quiet: bool = False,
 ) -> Chosen:
     """Find the learner, network and numbers that suit the tasks of `config`, a recipe, within so many minutes.
@@ -77,6 +77,9 @@ def choose(
     """
     if not 0 < minutes < math.inf:
         raise ConfigError(f"A search takes more than 0 minutes, found {minutes:g}. Raise them.")
+    if bank is not None and Path(bank).exists() and not Path(bank).is_dir():
+        raise ConfigError(f"The bank {bank} is a file, and must be a folder. Choose another.")
+    seed = config.seed if seed is None else seed
     if where not in get_args(Where):
         raise unknown_name("place of workers", where, get_args(Where))
     if strategies.part(strategy).name != "random":
@@ -95,7 +98,7 @@ def choose(
             "kind": "choose", "config": config.to_json(), "metric": tasks.spec.target.metric.name,
             "space": offered.space.to_json(), "left_out": dict(offered.left_out), "minutes": minutes,
             "first": first, "rungs": _rungs(first, 60 * minutes * SEARCHED), "seed": seed, "strategy": strategy,
-            "where": where, "workers": count, "bank": str(place or ""), "spent": 0.0,
+            "where": where, "workers": count, "bank": str(place or ""), "spent": 0.0, "begun": [],
         }  # fmt: skip
         past.save(held.folder / _PAST)
         write_json(held.folder / STATE, state)
@@ -150,7 +153,9 @@ class _Choosing:
         for trial in self.record.trials:
             if trial.rung == 0 and trial.point:
                 self._tell(search, trial)
-        search.asked = len(search.trials)
+        begun = [one for one in self.state["begun"] if one["rung"] == 0 and one["trial"]]
+        search.asked = max([t.trial for t in self.record.trials] + [one["trial"] for one in begun], default=0)
+        search.pending = [one["point"] for one in begun if one["trial"] not in {t.trial for t in self.record.trials}]
         return search
 
     @property
@@ -166,19 +171,19 @@ class _Choosing:
                 for outcome in workers.outcomes(function, self._jobs(), retries=0):
                     self._came(outcome)
             self._spend()
+            self._write()
+            if not self.record.latest:
+                raise RunError(
+                    f"Of {len(self.record.failed)} trials none finished: {self.record.failed[0].error} Mend what they "
+                    "say, or give more minutes."
+                )
             self.state["final"] = max(self.state["first"], 60 * self.state["minutes"] - self.state["spent"])
             self._write()
-        if not self.record.latest:
-            failed = self.record.failed
-            raise RunError(
-                f"Of {len(failed)} trials none finished: {failed[0].error if failed else 'there was no time for one.'} "
-                "Give more minutes, or mend what they say."
-            )
         best = self._finished(self.record.latest[0])
-        self.state["best"], self.state["advice"] = best, advice(self.record, self.tasks.spec.target.metric)
-        self._write()
         if self.state["bank"]:
             self._remember(Path(self.state["bank"]))
+        self.state["best"], self.state["advice"] = best, advice(self.record, self.tasks.spec.target.metric)
+        self._write()
         return Chosen(self.folder, self.tasks if self.own else None)
 
     def _beginning(self) -> str:
@@ -190,16 +195,30 @@ class _Choosing:
         )
 
     def _jobs(self) -> Iterator[tuple[str, tuple[Attempt]]]:
-        """What to train next, as long as there is time for it; drawn when a worker is free."""
+        """What to train next, as long as there is time for it; drawn when a worker is free. What was being trained when
+        a search was killed comes first, as it was."""
+        done = {(t.trial, t.rung) for t in self.record.trials}
+        for one in [b for b in self.state["begun"] if (b["trial"], b["rung"]) not in done]:
+            self.points[one["trial"]] = one["point"]
+            yield self._begin(Step(one["trial"], one["rung"], self._before_that(one["trial"], one["rung"])))
         while True:
             self._spend()
             step = self.halving.next(self.left if self.record.trials or self.halving.running else math.inf)
             if step is None or (step.before is None and step.trial and self.search.exhausted):
                 return
-            if step.before is None and step.trial not in self.points:
+            if step.before is None:
                 self.points[step.trial] = self.search.propose() if step.trial else {}
-            self.halving.running.add((step.trial, step.rung))
-            yield f"{step.trial} {step.rung}", (self._asked(step),)
+            yield self._begin(step)
+
+    def _begin(self, step: Step) -> tuple[str, tuple[Attempt]]:
+        self.halving.running.add((step.trial, step.rung))
+        running = sorted(self.halving.running)
+        self.state["begun"] = [Begun(trial=t, rung=r, point=self.points[t]) for t, r in running]
+        self._write()
+        return f"{step.trial} {step.rung}", (self._asked(step),)
+
+    def _before_that(self, trial: int, rung: int) -> Trial | None:
+        return next((t for t in self.record.trials if (t.trial, t.rung) == (trial, rung - 1)), None)
 
     def _asked(self, step: Step) -> Attempt:
         config = replace(self.menu.config(self.points[step.trial]), name=f"trial-{step.trial}")
@@ -236,7 +255,11 @@ class _Choosing:
         asked = Attempt(
             config.to_json(), str(place.absolute()), seconds, TASKS[-1], str(before.absolute()), VALIDATIONS
         )  # fmt: skip
-        last = Trial.of(best.trial, len(TASKS), best.point, attempt(asked, self.tasks), "")
+        with Workers("loop") as here:
+            (outcome,) = here.outcomes(
+                partial(attempt, source=self.tasks), [("the last training", (asked,))], retries=0
+            )
+        last = Trial.of(best.trial, len(TASKS), best.point, outcome.result, outcome.error)
         worse = last.error or -last.ahead_of(best, self.record.sign)[0] > last.ahead_of(best, self.record.sign)[1]
         kept, where = (best, before) if worse else (last, place)
         run = Run(where, source=self.tasks)

@@ -13,7 +13,7 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any, TypedDict
 
-from quickstudy.errors import DataError
+from quickstudy.errors import DataError, RunError
 from quickstudy.evaluation.evaluate import evaluate
 from quickstudy.registry import sources
 from quickstudy.runs.run import Run
@@ -23,7 +23,7 @@ from quickstudy.storage.json import read_json
 from quickstudy.tasks.base import Source, held_out
 from quickstudy.training.build import build, initial_params
 from quickstudy.training.config import RunConfig
-from quickstudy.training.loop import Training
+from quickstudy.training.loop import Interrupted, Training
 from quickstudy.training.metrics import read_metrics
 from quickstudy.training.protocol import tuples
 
@@ -33,6 +33,7 @@ LATE = 1.25
 """How much longer than planned training may take before it is ended."""
 _MANY = 1_000_000  # steps, more than there is time for
 _FIRST = 4  # steps that say nothing of the others
+_OWN = ("learner", "model", "lr", "train_ways", "seed")  # what makes a trial the one that it is
 _REACH = 20  # one part in so many of training is what the moving average of φ reaches over
 
 
@@ -65,28 +66,39 @@ class Attempt:
 def attempt(asked: Attempt, source: Source | None = None) -> Found:
     """Train and validate, in the folder that is asked for; where a run was stopped there, go on with it.
 
-    source: the tasks, where they cannot be named.
+    source: the tasks, where they cannot be named. Raises RunError where another run lies in the folder, and
+    KeyboardInterrupt where it was asked to stop, after saving.
     """
     folder, config = Path(asked.folder), RunConfig.from_json(asked.config)
     tasks = _read(json.dumps(asked.config["tasks"], sort_keys=True)) if source is None else source
     if begun := (folder / "config.json").exists():
-        config = RunConfig.from_json(read_json(folder / "config.json"))
+        stored = RunConfig.from_json(read_json(folder / "config.json"))
+        if any(_settings(stored, name) != _settings(config, name) for name in _OWN):
+            raise RunError(f"In {folder} lies a run with other settings than this trial's. Move it away.")
+        config = stored
         parts, held = build(config, None, tasks, stored=True), take_run(folder)
     else:
         config = planned(config, tasks, asked.seconds, asked.validations)
-        config = replace(config, start=asked.start, validation_episodes=asked.episodes)
+        config = replace(config, start=asked.start or config.start, validation_episodes=asked.episodes)
         parts = build(config, None, tasks)
         held = new_run(config, parts.source, folder, overwrite=False)
     with held:
         training = Training(parts, config, folder, partial(keep, folder, parts), limit=LATE * asked.seconds)
         if begun:
             training.resume()
-        training.run(quiet=True)
+        try:
+            training.run(quiet=True)
+        except Interrupted as stopped:
+            raise KeyboardInterrupt from stopped  # which ends a search, and is no failure of a trial
     result, kept = training.validated, Run(folder)
     if result is None or kept.kept["step"] != training.step:  # it was stopped after its end, or was better before
         result = evaluate(parts.engine, kept.params, parts.source, "val", asked.episodes, compare_supports=False)
     values = [round(value, 6) for value in result.values]
     return Found(steps=training.step, seconds=training.seconds, mean=result.mean, ci95=result.ci95, values=values)
+
+
+def _settings(config: RunConfig, name: str) -> Any:
+    return config.to_json()[name]
 
 
 def comparable(config: RunConfig, source: Source | None) -> Source:

@@ -85,7 +85,7 @@ def _resume(argv: Sequence[str]) -> int:
 def _finish(found: choosing.Chosen, with_report: bool) -> int:
     metric = found.metric
     rows = [
-        [str(place), choosing.told(t.point), metric.interval(t.mean, t.ci95), f"{t.seconds:.0f} s"]
+        [str(place), choosing.told(t.point), metric.interval(t.mean, t.ci95), f"{found.record.trained(t):.0f} s"]
         for place, t in enumerate(found.ranking[:_SHOWN], 1)
     ]
     table("", ["", "tried", f"{metric.label} on validation tasks", "trained"], rows)

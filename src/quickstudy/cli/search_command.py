@@ -77,6 +77,11 @@ def _finish(found: Found, with_report: bool) -> int:
     recipe = state["recipe"]
     beside = "" if recipe is None else f"; the recipe's network takes {recipe['milliseconds']:.2f} ms"
     tell(f"It takes {found.milliseconds:.2f} ms for one example{beside}.")
+    if state["under"] is not None and found.milliseconds > state["under"]:
+        complain(
+            f"Measured again at the end it takes longer than {state['under']:g} ms: the machine was busy at one of the "
+            "two times. Search again with a lower limit if that matters."
+        )
     if (test := state.get("test")) is not None:
         tell(f"On {test['count']} test tasks: {metric.label} {metric.interval(test['mean'], test['ci95'])}")
     if with_report:

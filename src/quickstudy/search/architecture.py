@@ -17,15 +17,16 @@ from quickstudy.choosing.search import VALIDATIONS
 from quickstudy.choosing.trial import Attempt, attempt, comparable
 from quickstudy.episode import map_features
 from quickstudy.errors import ConfigError
-from quickstudy.registry import OWN, Part, sources
+from quickstudy.learners.reader import ReaderLearner
+from quickstudy.registry import OWN, Part, learners, sources
 from quickstudy.runs.run import Run
 from quickstudy.runs.train import keep
 from quickstudy.search.found import STATE, Candidate, Found, State, told
 from quickstudy.search.spaces import shares, space_of
 from quickstudy.search.supernet import Supernet
-from quickstudy.search.timing import Cost, measured
+from quickstudy.search.timing import ROUNDS, Cost, measured
 from quickstudy.select.warm import Search
-from quickstudy.space import Choice, Range, Space, Values
+from quickstudy.space import Values
 from quickstudy.storage.folders import take_folder
 from quickstudy.storage.json import write_json
 from quickstudy.tasks.base import Source
@@ -40,6 +41,7 @@ with its weights; in the rest the best one is trained."""
 TASKS, TESTED = 128, 600
 _SOFT = -0.07  # exponent of the reward without a limit: twice the time is worth five per cent (Tan et al. 2019)
 _AGAIN = 5  # of the best candidates, asked over more tasks
+_ENDS = 64  # networks at the ends of the space that are timed
 
 
 def search(
@@ -50,7 +52,7 @@ def search(
     out: str | Path | None = None,
     source: Source | None = None,
     strategy: str = "evolution",
-    seed: int = 0,
+    seed: int | None = None,
     quiet: bool = False,
 ) -> Found:
     """Find a network for the tasks of `config`, a recipe, that answers within `under` milliseconds on this machine, and
@@ -72,6 +74,7 @@ def search(
         raise ConfigError(f"A search takes more than 0 minutes, found {minutes:g}. Raise them.")
     if under is not None and not 0 < under < math.inf:
         raise ConfigError(f"A network takes more than 0 milliseconds, found under={under:g}. Raise it.")
+    seed = config.seed if seed is None else seed
     if source is not None:
         config = replace(config, tasks=sources.part(OWN))
     config = replace(config.settled(), compile="off", protocols=(), seed=seed)
@@ -82,11 +85,23 @@ def search(
         raise ConfigError(
             f"Networks {opened.name!r} of different sizes share no weights. `quickstudy choose` tries each apart."
         )
+    net = Supernet(replace(config, model=opened), tasks)
+    _refuse_readers(net)
     with take_folder(f"search-{config.name}", out, overwrite=False) as held:
-        net = Supernet(replace(config, model=opened), tasks)
-        state = _searched(_Searching(held.folder, net, config.model, under, 60 * minutes), strategy, seed, quiet)
+        searching = _Searching(held.folder, net, config.model, under, 60 * minutes)
+        state = _searched(searching, strategy, seed, quiet)
         write_json(held.folder / STATE, state)
         return Found(held.folder, source)
+
+
+def _refuse_readers(net: Supernet) -> None:
+    """ConfigError for learners whose network reads a support set, so that it cannot be timed for one example."""
+    learner = net.parts(net.corners()[0]).engine.learner
+    if isinstance(learner, ReaderLearner) or learners.traits(net.config.learner.name).acts:
+        raise ConfigError(
+            f"The learner {net.config.learner.name!r} reads a whole support set, so that its network has no time for "
+            "one example. Search with one that embeds each, such as protonet or r2d2."
+        )
 
 
 class _Searching:
@@ -108,15 +123,16 @@ class _Searching:
         parts = build(config, None, self.net.source)
         return parts.engine.learner.networks[""].module.cpu()
 
-    def cost(self, point: Values) -> Cost:
+    def cost(self, point: Values, rounds: int = ROUNDS) -> Cost:
         """Of the network of a point, as if the machine had been as busy as when the reference was timed first."""
-        beside, own = measured([self.reference, self._module(self.net.made(point))], self.example)
+        beside, own = measured([self.reference, self._module(self.net.made(point))], self.example, rounds)
         return replace(own, milliseconds=own.milliseconds * self.recipe.milliseconds / beside.milliseconds)
 
     def fastest(self) -> float:
-        """Milliseconds of the fastest of the networks at the low ends of all ranges."""
-        low = {n: Choice(a.low) if isinstance(a, Range) else a for n, a in self.net.space.axes.items()}
-        return min(self.cost(point).milliseconds for point in Space(low).points())
+        """Milliseconds of the fastest of the networks at the ends of all ranges, or of some of them."""
+        points = self.net.corners(both=True)
+        some = np.random.default_rng(0).permutation(len(points))[:_ENDS]
+        return min(self.cost(points[i], rounds=3).milliseconds for i in some)
 
     def look(self, search: Search) -> None:
         """Ask one proposal for its time and, if it keeps the limit, for what it reaches."""
@@ -125,8 +141,9 @@ class _Searching:
         if self.under is not None and cost.milliseconds > self.under:
             search.tell(point, None, "too slow")
         else:
-            score = self.net.evaluated(point, TASKS).mean
-            search.tell(point, -self.worth(score, cost.milliseconds))
+            mean = self.net.evaluated(point, TASKS).mean
+            score = mean if math.isfinite(mean) else None
+            search.tell(point, None if score is None else -self.worth(score, cost.milliseconds))
         self.candidates.append(
             Candidate(
                 point=point, milliseconds=cost.milliseconds, parameters=cost.parameters, operations=cost.operations,
@@ -137,14 +154,15 @@ class _Searching:
     def worth(self, score: float, milliseconds: float) -> float:
         """The reward, the higher the better: hard at a limit, soft without one (Tan et al. 2019)."""
         weight: float = (milliseconds / self.target) ** (_SOFT if self.under is None else 0.0)
-        return score * weight if self.metric.higher_is_better else -score / weight
+        goodness = self.metric.goodness(score)
+        return goodness + abs(goodness) * (weight - 1)
 
     def best(self) -> Values:
         """Of the best candidates the one that is best over more validation tasks."""
         asked = [c for c in self.candidates if c["score"] is not None]
         asked.sort(key=lambda c: -self.worth(cast(float, c["score"]), c["milliseconds"]))
-        worths = [self.worth(self.net.evaluated(c["point"], 3 * TASKS).mean, c["milliseconds"]) for c in asked[:_AGAIN]]
-        return asked[int(np.argmax(worths))]["point"]
+        again = [self.worth(self.net.evaluated(c["point"], 3 * TASKS).mean, c["milliseconds"]) for c in asked[:_AGAIN]]
+        return asked[int(np.nanargmax(again))]["point"]
 
     def state(self) -> State:
         config = replace(self.net.config, model=self.net.config.model.drawn())
@@ -197,17 +215,20 @@ def _searched(searching: _Searching, strategy: str, seed: int, quiet: bool) -> S
     net.train(SHARED * seconds)
     say(f"One network was trained for all, in {net.steps} steps.")
     search = Search(net.space, None, strategy, seed)
-    while not searching.candidates or time.monotonic() - began < (SHARED + SEARCHED) * seconds:
-        if search.exhausted:
+    ends = (SHARED + SEARCHED) * seconds
+    while not search.exhausted:
+        spent, found = time.monotonic() - began, any(c["score"] is not None for c in searching.candidates)
+        if searching.candidates and spent > (ends if found else seconds):
             break
-        searching.look(search)
-    while all(c["score"] is None for c in searching.candidates):
-        if search.exhausted:
-            raise ConfigError("No network of this space keeps the limit. Raise it.")
         searching.look(search)
     asked = sum(c["score"] is not None for c in searching.candidates)
     say(f"{len(searching.candidates)} were timed, {asked} of them asked.")
     write_json(searching.folder / STATE, searching.state())
+    if not asked:
+        raise ConfigError(
+            f"Of {len(searching.candidates)} networks that were looked at none keeps {searching.target:g} ms, though "
+            "the fastest of the space do. Raise the limit, or give more minutes."
+        )
     point = searching.best()
     left = max(1.0, seconds - (time.monotonic() - began))
     say(f"Training {told(point)} for {duration(left)} more.")

@@ -76,15 +76,20 @@ class Found:
         """The network, as a part: its name and options."""
         return cast(Mapping[str, Any], self.run.config.to_json()["model"])
 
+    def _ended(self) -> State:
+        if "run" not in self.state:
+            raise RunError(f"The search in {self.folder} was stopped before its end. Begin it anew.")
+        return self.state
+
     @property
     def milliseconds(self) -> float:
         """What it takes for one example on one thread, measured at the end."""
-        return self.state["cost"]["milliseconds"]
+        return self._ended()["cost"]["milliseconds"]
 
     @cached_property
     def run(self) -> Run:
         """The network, trained."""
-        return Run(self.folder / self.state["run"], source=self.source)
+        return Run(self.folder / self._ended()["run"], source=self.source)
 
     @property
     def test(self) -> Estimate | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import OrderedDict
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -22,11 +23,13 @@ from quickstudy.episode import Params
 from quickstudy.errors import ConfigError
 from quickstudy.evaluation.evaluate import evaluate
 from quickstudy.evaluation.result import Result
-from quickstudy.space import Choice, Range, Space, Values, key
+from quickstudy.space import Axis, Choice, Range, Space, Values, key
 from quickstudy.tasks.base import Source
 from quickstudy.training.build import Parts, build, calibrated, initial_params
 from quickstudy.training.config import RunConfig
 from quickstudy.training.outer import Outer
+
+_AT_HAND = 24  # networks that are kept built
 
 
 def place(small: torch.Size, large: torch.Size) -> tuple[slice, ...]:
@@ -39,6 +42,22 @@ def place(small: torch.Size, large: torch.Size) -> tuple[slice, ...]:
         )
     begins = [0 if axis < 2 else (b - a) // 2 for axis, (a, b) in enumerate(zip(small, large, strict=True))]
     return tuple(slice(begin, begin + a) for begin, a in zip(begins, small, strict=True))
+
+
+def _grown(old: Tensor | None, new: Tensor) -> Tensor:
+    """A tensor that both are parts of: the larger on each axis, with `old` where it lies, and around it `new`, or
+    numbers drawn like its own where it does not reach."""
+    if old is None:
+        return new.clone()
+    shape = torch.Size(max(a, b) for a, b in zip(old.shape, new.shape, strict=True))
+    if shape == old.shape:
+        return old
+    spread = float(new.std()) if new.numel() > 1 and new.is_floating_point() else 0.0
+    generator = torch.Generator().manual_seed(new.numel())
+    grown = (spread * torch.randn(shape, generator=generator)).to(new)
+    for part in (new, old):
+        grown[place(part.shape, shape)] = part
+    return grown
 
 
 @dataclass
@@ -57,28 +76,34 @@ class Supernet:
     def __post_init__(self) -> None:
         if not self.space.axes:
             raise ConfigError("The model leaves no option open, so that there is one network. Give ranges or choices.")
-        self._parts: dict[str, Parts] = {}
+        self._parts: OrderedDict[str, Parts] = OrderedDict()
         self._shapes: dict[str, dict[str, torch.Size]] = {}
-        for point in self.corners():
-            params = initial_params(self.parts(point), self.made(point))
-            for entry, value in params.items():
-                if entry not in self.shared or value.numel() > self.shared[entry].numel():
-                    self.shared[entry] = value
+        for point in self.corners(both=True):
+            for entry, value in initial_params(self.parts(point), self.made(point)).items():
+                self.shared[entry] = _grown(self.shared.get(entry), value)
 
     @property
     def space(self) -> Space:
         return self.config.model.space
 
-    def corners(self) -> list[Values]:
-        """The largest network for each combination of choices."""
-        ends = {name: Choice(axis.high) if isinstance(axis, Range) else axis for name, axis in self.space.axes.items()}
-        return list(Space(ends).points())
+    def corners(self, both: bool = False) -> list[Values]:
+        """The largest network for each combination of choices; with `both`, those at all ends of the ranges."""
+
+        def ends(axis: Axis) -> Axis:
+            if not isinstance(axis, Range):
+                return axis
+            return Choice(*dict.fromkeys((axis.high, axis.low) if both else (axis.high,)))
+
+        return list(Space({name: ends(axis) for name, axis in self.space.axes.items()}).points())
 
     def parts(self, point: Values) -> Parts:
         """Learner and engine with the network of a point."""
         name = key(point)
         if name not in self._parts:
             self._parts[name] = build(self.made(point), None, self.source)
+            if len(self._parts) > _AT_HAND:
+                self._parts.popitem(last=False)
+        self._parts.move_to_end(name)
         return self._parts[name]
 
     def params(self, point: Values) -> Params:
@@ -117,7 +142,10 @@ class Supernet:
                 raise ConfigError(f"The loss of {point} is not finite. Lower the outer rate (--lr).")
             for name, grad in grads.items():
                 total[name][place(grad.shape, total[name].shape)] += grad
-        return total, torch.nn.utils.get_total_norm(total.values())
+        norm = torch.nn.utils.get_total_norm(total.values())
+        if not bool(torch.isfinite(norm)):
+            raise ConfigError(f"The meta-gradient of {points} is not finite. Lower the outer rate (--lr).")
+        return total, norm
 
     def evaluated(self, point: Values, episodes: int) -> Result:
         """What a network reaches on validation tasks with the weights that it takes."""

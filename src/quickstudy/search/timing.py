@@ -14,7 +14,7 @@ from quickstudy.engine.cores import cores
 from quickstudy.episode import Features
 from quickstudy.errors import ConfigError
 
-_ROUNDS, _CALLS, _WARM = 15, 4, 3
+ROUNDS, _CALLS, _WARM = 15, 4, 3
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Cost:
     operations: int
 
 
-def measured(networks: Sequence[nn.Module], example: Features, rounds: int = _ROUNDS) -> list[Cost]:
+def measured(networks: Sequence[nn.Module], example: Features, rounds: int = ROUNDS) -> list[Cost]:
     """The cost of each network for an example (1, …), on the processor and one thread, all measured in turn, so that
     what else the machine does strikes all alike.
 
