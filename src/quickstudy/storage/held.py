@@ -6,7 +6,7 @@ import fcntl
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Self
 
@@ -66,7 +66,8 @@ def alone(path: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            folder.rmdir()  # those who wait for it see that it is gone, and make it anew
+            with suppress(FileNotFoundError):  # where nothing can be locked, somebody else may have been as far
+                folder.rmdir()  # those who wait for it see that it is gone, and make it anew
 
 
 def _same(descriptor: int, folder: Path) -> bool:
