@@ -165,7 +165,7 @@ class Search:
         state: _State = {
             "kind": "search", "space": self.space.to_json(), "strategy": part.name, "options": part.options,
             "experience": _digest(self._past), "seed": self.seed, "asked": self.asked, "trials": trials,
-            "pending": self.pending, "only": None if self.only is None else list(self.only),
+            "pending": self.pending, "only": None if self.only is None else list(self._searched.points()),
             "described": _look(self.space),
         }  # fmt: skip
         write_json(Path(path), state)
