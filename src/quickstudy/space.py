@@ -181,7 +181,10 @@ class Choice:
         return len(self.values)
 
     def _index(self, value: Any) -> int:
-        return next(i for i, one in enumerate(self.values) if _same(one, value))
+        for i, one in enumerate(self.values):
+            if _same(one, value):
+                return i
+        raise ConfigError(f"{value!r} is none of the choices {told(self)}. Correct it.")
 
     def encode(self, value: Any) -> tuple[float, ...]:
         """1 at the value's place and 0 elsewhere."""

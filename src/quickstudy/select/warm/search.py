@@ -209,6 +209,7 @@ class Search:
             [trial.values for trial in self.trials] + self.pending,
             np.array(losses, dtype=np.float64),
             [trial.key for trial in self.trials] + [key(point) for point in self.pending],
+            np.array([trial.loss is not None for trial in self.trials] + [False] * len(self.pending), dtype=bool),
         )
 
 
