@@ -15,9 +15,10 @@ from quickstudy.errors import DataError
 from quickstudy.registry import strategies
 from quickstudy.select import warm
 from quickstudy.select.warm.ensemble import misranked, weights
+from quickstudy.select.warm.experience import Group
 from quickstudy.select.warm.learned import known, learn, posterior
 from quickstudy.select.warm.meta import bent, functions
-from quickstudy.select.warm.surfaces import Surfaces
+from quickstudy.select.warm.surfaces import LARGEST, Surfaces, _thinned
 from quickstudy.space import Array, Range, Space
 from quickstudy.tasks.base import Sampling
 from quickstudy.testing import check_source
@@ -113,8 +114,20 @@ def test_weights_are_shares_of_wins_and_do_not_go_to_poor_tasks() -> None:
     target = np.array([4, 4, 4, 4])
     past_tasks = np.array([[0, 9], [0, 9], [8, 9], [4, 9]])
     assert weights(past_tasks, target).tolist() == [0.5, 0.0, 0.5]
+    shared = weights(np.zeros((64, 3), dtype=int), np.ones(64, dtype=int))
+    assert shared.tolist() == pytest.approx([1 / 3, 1 / 3, 1 / 3, 0.0])
+    assert weights(np.zeros((64, 3), dtype=int), np.zeros(64, dtype=int)).tolist() == [0.0, 0.0, 0.0, 1.0]
     lucky = np.array([[0], [9], [9], [9]])  # its median is above all of the target's
     assert weights(lucky, target).tolist() == [0.0, 1.0]
+
+
+def test_more_tasks_than_points_have_room() -> None:
+    losses = np.random.default_rng(0).random((5000, LARGEST + 100))
+    group = Group(tuple({"x": i} for i in range(5000)), losses, tuple(range(LARGEST + 100)))
+    assert LARGEST / 2 < len(_thinned(group, np.random.default_rng(0)).points) <= LARGEST
+    losses = np.random.default_rng(0).random((5000, 4000))
+    group = Group(tuple({"x": i} for i in range(5000)), losses, tuple(range(4000)))
+    assert len(_thinned(group, np.random.default_rng(0)).points) == LARGEST
 
 
 @pytest.mark.parametrize("shared", [True, False])

@@ -340,9 +340,10 @@ def test_log_odds_hold_where_a_regression_goes_beyond_them() -> None:
 
 def test_only_trials_that_finished_tell_of_the_level() -> None:
     """Where nothing finished, what is proposed is what all past tasks like, as before the first trial."""
-    past = warm.Experience(HALF)
-    for k, (best, level) in enumerate([(10, 5.0), (30, 6.0), (50, 7.0)]):
-        past = past.task(f"t{k}", [{"x": i} for i in range(61)], [level + abs(i - best) / 60 for i in range(61)])
+    past, (easy, hard) = warm.Experience(HALF), np.random.default_rng(0).random((2, 61))
+    for level in (5.0, 5.5, 6.0, 6.5, 7.0):
+        losses = level + (7 - level) / 2 * easy + (level - 5) / 2 * hard
+        past = past.task(f"{level}", [{"x": i} for i in range(61)], losses.tolist())
     runs = []
     for loss in ("pending", None):
         search = warm.Search(HALF, past, "experienced")
