@@ -286,8 +286,8 @@ class Space:
                 raise ConfigError(f"{name} is {values[name]!r}, expected {told(axis)}. Correct it.")
 
     def settled(self, values: Values) -> Values:
-        """The point with every value as its axis gives it (4 for 4.0 where numbers are whole), and every option that has
-        no effect at its neutral value: the same point is then the same text, too."""
+        """The point with every value as its axis gives it (4 for 4.0 where numbers are whole), and every option that
+        has no effect at its neutral value: the same point is then the same text, too."""
         return self._effective({name: self.axes[name].own(value) for name, value in values.items()})
 
     def _effective(self, values: Values) -> Values:

@@ -111,5 +111,7 @@ def test_units_do_not_depend_on_the_unit_of_losses() -> None:
     for losses in (np.array([0.3, 0.1, 0.7, 0.9]), np.array([0.0, 0.0, 0.0, 1.0, 2.0])):
         for scale in ("plain", "bent", "ranks"):
             for unit in (1e-15, 1e9):
-                np.testing.assert_allclose(in_units(unit * losses, scale), in_units(losses, scale), rtol=1e-9, atol=1e-12)
+                np.testing.assert_allclose(
+                    in_units(unit * losses, scale), in_units(losses, scale), rtol=1e-9, atol=1e-12
+                )
     assert in_units(np.array([0.3, 0.1 + 0.2]), "plain").tolist() == [0, 0]  # the same but for rounding

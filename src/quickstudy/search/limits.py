@@ -68,9 +68,9 @@ def search_within(
     measurement whether the limit is kept. Each measurement teaches the model of latencies, too. When all measurements
     are spent, the search goes on among those that were measured and keep the limit, and ends early where none is left.
 
-    limit: of the latency, above 0; ConfigError for another. expected: from the scores of what was tried, by candidate, to how good each of n candidates
-    should be, (n,). attempt, measure: the score, and the latency, of a candidate. among: candidates that the designed
-    sample may have.
+    limit: of the latency, above 0; ConfigError for another. expected: from the scores of what was tried, by candidate,
+    to how good each of n candidates should be, (n,). attempt, measure: the score, and the latency, of a candidate.
+    among: candidates that the designed sample may have.
     """
     plan = plan or Plan()
     if not limit > 0:

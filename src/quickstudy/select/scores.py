@@ -104,7 +104,7 @@ def measure(
     finishes are learned from, and not asked; the selector pays for all features, oracle and single best do not; the
     number of the fold is the seed. bootstrap: it learns from a sample with repeats of the instances, as large as they
     are many, drawn with that seed, as the published selectors did; a selector that looks at no feature sees all.
-    presolve, plan: as of `fit`; a plan and a bootstrap exclude each other, as repeats of an instance cannot be scored as
+    presolve, plan: as of `fit`. ConfigError for a plan with a bootstrap, as repeats of an instance cannot be scored as
     if they were new.
     """
     sampled = bootstrap and not selectors.traits(part.name).blind

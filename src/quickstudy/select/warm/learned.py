@@ -79,7 +79,7 @@ def learn(space: Space, experience: Experience, scale: Scale, covariance: bool, 
 
 
 def _slope(raw: Array, units: Array) -> list[float]:
-    """How much raw loss one unit is, among the better half, or among all where that is flat; nothing if they are, too."""
+    """How much raw loss one unit is, among the better half, or among all where that is flat; nothing if all are."""
     better = np.argsort(raw, kind="stable")[: max(2, len(raw) // 2)]
     for one, other in ((raw[better], units[better]), (raw, units)):
         if np.ptp(one) > 0 and np.ptp(other) > 0:

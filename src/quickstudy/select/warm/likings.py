@@ -65,8 +65,8 @@ class Likings:
         share = _agreement(left[:, liked, 0]) if own is None else own
         found = np.array(explained) + share * np.nan_to_num(left)
         liking = np.array([in_units(one, "plain") for one in found[:, :, 0]])
-        known = np.array([[task.losses.min(), task.losses.max()] for task in tasks])
-        return cls(tuple(task.name for task in tasks), liking, found[:, :, 1], known)
+        ends = np.array([[task.losses.min(), task.losses.max()] for task in tasks])
+        return cls(tuple(task.name for task in tasks), liking, found[:, :, 1], ends)
 
     def expected(self, tried: Sequence[int], losses: Array, level: Level = "plain") -> Array:
         """How much a new task will like each candidate, (n,), after `losses` (m,) of those `tried`.
@@ -85,8 +85,8 @@ class Likings:
         return np.asarray((1 / len(self.tasks) + beyond * apart) @ self.liking)
 
     def _possible(self, tried: Sequence[int], level: Level) -> Array:
-        """(K, m), the losses of those `tried`. A regression knows no bounds, but log-odds do: there a loss lies no nearer
-        to 0 and 1 than half as far as any that the task is known to have."""
+        """(K, m), the losses of those `tried`. A regression knows no bounds, but log-odds do: there a loss lies at
+        least half as far from 0 and 1 as all that the task is known to have."""
         losses = self.losses[:, list(tried)]
         if level == "plain" or self.known is None:
             return losses

@@ -17,7 +17,7 @@ _ROUNDING = 1e-12
 
 
 def in_units(losses: Array, scale: Scale) -> Array:
-    """Losses (n, …) along the first axis with the mean 0 and the deviation 1; 0 where all are the same but for rounding.
+    """Losses (n, …) along the first axis with the mean 0 and the deviation 1; 0 where all are the same to rounding.
     Neither the unit of the losses nor their zero counts."""
     y = losses
     if scale == "ranks":
