@@ -31,8 +31,7 @@ def report(found: Found) -> Path:
         Section(
             "What nothing beats",
             "Each dot is a network with the weights it takes from one that was trained for all; the line joins those "
-            f"that no other beats in time and headline.{limit} These figures rank them; the chosen one was then "
-            "trained alone.",
+            f"that no other beats in time and headline.{limit} The chosen one was then trained alone.",
             charts(chart(picture)),
         ),
         Section("The front", "From the fastest on.", _table(found)),
