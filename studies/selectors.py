@@ -18,6 +18,7 @@ from typing import Any
 from quickstudy.registry import recipes, selectors
 from quickstudy.runs.train import train
 from quickstudy.select import measure, read_scenario
+from quickstudy.storage.held import alone
 from quickstudy.storage.json import read_json, write_json
 from studies.common import in_processes, store
 
@@ -153,10 +154,11 @@ def compared(
 
 def trained() -> None:
     """The network of the recipe 'runtimes', on made-up scenarios alone; taken as it is where it is there."""
-    if not NETWORK.exists():
-        begun = NETWORK.with_suffix(".begun")
-        train(replace(recipes["runtimes"](), iterations=ITERATIONS), out=begun, overwrite=True, quiet=True)
-        begun.rename(NETWORK)
+    with alone(NETWORK):  # other processes wait for it
+        if not NETWORK.exists():
+            begun = NETWORK.with_suffix(".begun")
+            train(replace(recipes["runtimes"](), iterations=ITERATIONS), out=begun, overwrite=True, quiet=True)
+            begun.rename(NETWORK)
 
 
 def select() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from quickstudy.errors import ConfigError, DataError
 from quickstudy.registry import models
-from quickstudy.space import Choice, Points, Range, Space, When
+from quickstudy.space import Choice, Points, Range, Space, When, key
 
 SPACE = Space(
     {"lr": Range(1e-4, 1e-1, log=True), "width": Range(8, 64), "norm": Choice("batch", "layer"), "bias": Choice(True)}
@@ -149,3 +149,37 @@ def test_a_description_stands_in_the_place_of_columns() -> None:
     assert seen.encode([]).shape == (0, 2)
     assert seen == space
     assert Points.of(seen, some).encode(some[:1]).tolist() == seen.encode(some[:1]).tolist()
+
+
+def test_spaces_of_other_types_are_other_spaces() -> None:
+    assert Range(0, 10) != Range(0.0, 10.0)
+    assert Range(0, 10.0) == Range(0.0, 10.0)
+    assert Choice(True, False) != Choice(1, 0)
+    assert Choice(1, 2) != Choice(1.0, 2.0)
+    assert Choice((1, 2)) != Choice((1, True))
+    assert Choice((1, 2), "a") == Choice((1, 2), "a")
+    assert Space({"x": Range(0, 10)}) != Space({"x": Range(0.0, 10.0)})
+    assert len({Range(0, 10), Range(0, 10), Range(0.0, 10.0)}) == 2
+
+
+def test_values_are_those_of_the_axis() -> None:
+    space = Space({"n": Range(1, 8), "x": Range(0.0, 1.0), "w": Choice(4, 8), "b": Choice(True, False)})
+    own = {"n": 4, "x": 1.0, "w": 8, "b": False}
+    for other in (
+        {"n": 4.0, "x": 1, "w": 8.0, "b": False},
+        {"n": np.int64(4), "x": np.float32(1), "w": np.int32(8), "b": np.bool_(False)},
+    ):
+        space.check(other)
+        found = space.settled(other)
+        assert found == own
+        assert [type(v) for v in found.values()] == [int, float, int, bool]
+        assert key(found) == key(own)
+    assert Range(0.0, 0.1).own(np.float32(0.1)) == 0.1  # which is a little more
+    part = models.part("mlp", width=Range(4, 8)).at({"width": np.int64(5)})
+    assert type(part.options["width"]) is int
+
+
+def test_ranges_and_choices_of_numbers_of_numpy() -> None:
+    axis = Range(np.int64(1), np.int64(5))
+    assert axis == Range(1, 5) and axis.whole and axis.at(0.4) == 3
+    assert json.dumps(Choice(np.int64(1), np.float64(2.5)).to_json()) == '{"choice": [1, 2.5]}'

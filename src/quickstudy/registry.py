@@ -269,8 +269,9 @@ class Part(Generic[R]):
 
     def at(self, values: Values) -> Part[R]:
         """The part with a value for each option that is open; ConfigError for others."""
-        self.space.check(values)
-        return replace(self, options=self.options | values)
+        space = self.space
+        space.check(values)
+        return replace(self, options=self.options | space.settled(values))
 
     def drawn(self) -> Part[R]:
         """The part without weights from elsewhere: what it makes has the same shapes."""

@@ -29,7 +29,20 @@ LISTED, _DRAWN = 50_000, 2000
 
 def _same(one: Any, other: Any) -> bool:
     """True is not 1 here."""
+    one, other = _plain(one), _plain(other)
     return bool(one == other) and isinstance(one, bool) == isinstance(other, bool)
+
+
+def _identical(one: Any, other: Any) -> bool:
+    """Equal, and of one type: 1.0 is not 1 here, as it is another text."""
+    if isinstance(one, tuple) and isinstance(other, tuple):
+        return len(one) == len(other) and all(map(_identical, one, other))
+    return type(one) is type(other) and bool(one == other)
+
+
+def _plain(value: Any) -> Any:
+    """A number of numpy's as Python's, which JSON knows."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _values(read: list[Any]) -> tuple[Any, ...]:
@@ -52,10 +65,18 @@ class Range:
     log: bool = False
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "low", _plain(self.low))
+        object.__setattr__(self, "high", _plain(self.high))
         if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low <= self.high):
             raise ConfigError(f"A range from {self.low} to {self.high} holds no number. Give finite ends in order.")
         if self.log and self.low <= 0:
             raise ConfigError(f"A range from {self.low} cannot be logarithmic. Start above 0, or leave `log` out.")
+
+    def __eq__(self, other: object) -> bool:
+        """Whole numbers are another range than all numbers between the same ends."""
+        if not isinstance(other, Range):
+            return NotImplemented
+        return (self.low, self.high, self.log, self.whole) == (other.low, other.high, other.log, other.whole)
 
     @property
     def whole(self) -> bool:
@@ -96,6 +117,10 @@ class Range:
         number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
         return number and self.low <= value <= self.high and (not self.whole or float(value).is_integer())
 
+    def own(self, value: Any) -> float | int:
+        """A value that it holds as this range gives it: 4 for 4.0 where numbers are whole, and 4.0 for 4 elsewhere."""
+        return int(value) if self.whole else float(min(max(float(value), self.low), self.high))
+
     def draw(self, rng: np.random.Generator) -> float | int:
         """Whole numbers are equally likely where the range is not logarithmic."""
         if self.whole and not self.log:
@@ -133,7 +158,11 @@ class Choice:
             raise ConfigError("A choice among no values. Name some.")
         if any(_same(a, b) for i, a in enumerate(values) for b in values[:i]):
             raise ConfigError(f"A choice names a value twice: {values}. Name each once.")
-        object.__setattr__(self, "values", values)
+        object.__setattr__(self, "values", tuple(map(_plain, values)))
+
+    def __eq__(self, other: object) -> bool:
+        """1 and 0 are another choice than True and False, and than 1.0 and 0.0."""
+        return _identical(self.values, other.values) if isinstance(other, Choice) else NotImplemented
 
     @property
     def columns(self) -> int:
@@ -152,7 +181,10 @@ class Choice:
         return len(self.values)
 
     def _index(self, value: Any) -> int:
-        return next(i for i, one in enumerate(self.values) if _same(one, value))
+        for i, one in enumerate(self.values):
+            if _same(one, value):
+                return i
+        raise ConfigError(f"{value!r} is none of the choices {told(self)}. Correct it.")
 
     def encode(self, value: Any) -> tuple[float, ...]:
         """1 at the value's place and 0 elsewhere."""
@@ -161,6 +193,10 @@ class Choice:
 
     def holds(self, value: Any) -> bool:
         return any(_same(one, value) for one in self.values)
+
+    def own(self, value: Any) -> Any:
+        """A value that it holds as it was named: 4 for 4.0, or for a number of numpy's."""
+        return self.values[self._index(value)]
 
     def draw(self, rng: np.random.Generator) -> Any:
         return self.values[int(rng.integers(len(self.values)))]
@@ -250,6 +286,11 @@ class Space:
                 raise ConfigError(f"{name} is {values[name]!r}, expected {told(axis)}. Correct it.")
 
     def settled(self, values: Values) -> Values:
+        """The point with every value as its axis gives it (4 for 4.0 where numbers are whole), and every option that
+        has no effect at its neutral value: the same point is then the same text, too."""
+        return self._effective({name: self.axes[name].own(value) for name, value in values.items()})
+
+    def _effective(self, values: Values) -> Values:
         """The point with every option that has no effect at its neutral value."""
         if not self.conditions:
             return values
@@ -262,10 +303,10 @@ class Space:
 
     def encode(self, points: Sequence[Values]) -> Array:
         """(n, columns), numbers between 0 and 1; what has no effect has none on them."""
-        settled = [self.settled(point) for point in points]
         if self.describe is not None and points:
-            return self.describe(settled)
-        rows = [[c for name, axis in self.axes.items() for c in axis.encode(point[name])] for point in settled]
+            return self.describe([self.settled(point) for point in points])
+        effective = [self._effective(point) for point in points]
+        rows = [[c for name, axis in self.axes.items() for c in axis.encode(point[name])] for point in effective]
         return np.array(rows, dtype=np.float64).reshape(len(points), self.columns)
 
     def described(self, describe: Describe) -> Self:
@@ -285,7 +326,7 @@ class Space:
 
     def draw(self, count: int, rng: np.random.Generator) -> list[Values]:
         """Points drawn independently of each other."""
-        return [self.settled({name: axis.draw(rng) for name, axis in self.axes.items()}) for _ in range(count)]
+        return [self._effective({name: axis.draw(rng) for name, axis in self.axes.items()}) for _ in range(count)]
 
     def near(self, point: Values, rng: np.random.Generator) -> Values:
         """The same point with another value of one option, if any has another."""
@@ -303,7 +344,7 @@ class Space:
         if math.isinf(self.count):
             raise DataError("A space with a range of fractions has no list of its points. Draw some.")
         for values in product(*(axis.all() for axis in self.axes.values())):
-            yield self.settled(dict(zip(self.axes, values, strict=True)))
+            yield self._effective(dict(zip(self.axes, values, strict=True)))
 
     def to_json(self) -> dict[str, Any]:
         when = {name: {"when": [one.option, list(one.values)]} for name, one in self.conditions.items()}

@@ -114,6 +114,38 @@ def test_within_a_limit_nothing_is_found_that_was_not_measured_to_keep_it() -> N
         assert found.score == worth[found.best] >= np.quantile(worth[new <= limit], 0.9)
 
 
+@pytest.mark.parametrize("measurements", [4, 6])
+def test_when_measurements_are_spent_those_that_keep_the_limit_are_tried(measurements: int) -> None:
+    x, known, new = made()
+    plan = Plan(first=measurements, measurements=measurements, trials=10)
+    limit, worth = float(np.quantile(new, 0.6)), np.random.default_rng(0).random(len(x))
+    found = search_within(
+        limit, Devices.of(known, x), lambda _: worth, lambda row: float(worth[row]), lambda row: float(new[row]), plan
+    )
+    kept = [row for row, latency in found.measured.items() if latency <= limit]
+    assert len(found.measured) == measurements and kept
+    assert set(kept) == set(found.tried)
+    assert found.best == max(kept, key=lambda row: worth[row])
+
+
+def test_constant_columns_of_a_description_do_not_count() -> None:
+    x, known, _ = made()
+    wide = np.hstack([x, np.ones((len(x), 20))])
+    np.testing.assert_allclose(Devices.of(known, wide).table, Devices.of(known, x).table, atol=1e-9)
+
+
+def test_limits_and_risks_that_are_none_are_refused() -> None:
+    x, known, new = made()
+    devices = Devices.of(known, x)
+    for limit in (0.0, -1.0, float("nan")):
+        with pytest.raises(ConfigError, match="Give a limit above 0"):
+            search_within(limit, devices, lambda _: x[:, 0], lambda row: 1.0, lambda row: float(new[row]))
+    model = devices.fit([0, 5, 9, 20], new[[0, 5, 9, 20]])
+    for risk in (0.0, 1.0, 2.0, -1.0):
+        with pytest.raises(ConfigError, match="no probability"):
+            model.bound(risk)
+
+
 def test_an_impossible_limit_finds_nothing() -> None:
     x, known, new = made()
     found = search_within(

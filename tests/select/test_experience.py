@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import multiprocessing
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,24 @@ def test_what_is_stored_comes_back(tmp_path: Path) -> None:
     assert same(warm.Experience.load(path), more)
     assert more.tasks[0].losses.tolist()[-1] == 9.0
     assert more.tasks[0].features == {"rows": 100.0}
+
+
+def _append(path: Path, who: int) -> None:
+    for i in range(8):
+        warm.Experience.append(path, SPACE, f"{who}-{i}", POINTS[:2], [1.0, 2.0])
+
+
+def test_two_processes_add_to_one_file(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "past.jsonl"
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=_append, args=(path, who)) for who in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0, 0]
+    assert {task.name for task in warm.Experience.load(path).tasks} == {f"{w}-{i}" for w in range(3) for i in range(8)}
+    assert [one.name for one in path.parent.iterdir()] == [path.name]  # no lock is left
 
 
 def test_other_spaces_and_damage_are_refused(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,10 +12,11 @@ import torch
 from select_scenarios import made_up
 
 import quickstudy as qs
-from quickstudy.errors import ConfigError
+from quickstudy.errors import ConfigError, DataError
 from quickstudy.registry import models, recipes, selectors, sources
-from quickstudy.select import Scenario, Selection, fit
+from quickstudy.select import Scenario, Selection, fit, in_context
 from quickstudy.select.in_context import _telling
+from quickstudy.storage.tensors import load_tensors, save_tensors
 
 pytest.importorskip("sklearn")
 
@@ -75,6 +77,19 @@ def test_it_reads_a_scenario_and_is_stored(run: str, tmp_path: Path) -> None:
     np.testing.assert_allclose(again, scores, rtol=1e-3, atol=1e-4)
     few = fit(selectors.part("in-context", run=run, most=20), scenario)
     assert few.state["x"].shape == (20, 3) and few.state["taken"].tolist() == [0, 1]
+
+
+def test_a_stored_selector_refuses_another_network(run: str, tmp_path: Path) -> None:
+    folder = tmp_path / "network"
+    shutil.copytree(run, folder)
+    fit(selectors.part("in-context", run=str(folder)), made_up()).save(tmp_path / "kept.safetensors")
+    path = folder / "model.safetensors"
+    tensors, meta = load_tensors(path)
+    save_tensors(path, {name: value * 1.5 for name, value in tensors.items()}, meta)
+    in_context._loaded.cache_clear()
+    in_context._network.cache_clear()
+    with pytest.raises(DataError, match="another network than that in"):
+        Selection.load(tmp_path / "kept.safetensors").scores(made_up(7, seed=2).x)
 
 
 def test_without_a_run_it_says_how_to_get_one() -> None:

@@ -11,13 +11,15 @@ import torch
 
 pytest.importorskip("scipy")
 
-from quickstudy.errors import DataError
+from quickstudy.errors import ConfigError, DataError
 from quickstudy.registry import strategies
+from quickstudy.runs.train import train
 from quickstudy.select import warm
 from quickstudy.select.warm.ensemble import misranked, weights
+from quickstudy.select.warm.experience import Group
 from quickstudy.select.warm.learned import known, learn, posterior
-from quickstudy.select.warm.meta import bent, functions
-from quickstudy.select.warm.surfaces import Surfaces
+from quickstudy.select.warm.meta import bent, config, functions
+from quickstudy.select.warm.surfaces import LARGEST, Surfaces, _thinned
 from quickstudy.space import Array, Range, Space
 from quickstudy.tasks.base import Sampling
 from quickstudy.testing import check_source
@@ -113,8 +115,20 @@ def test_weights_are_shares_of_wins_and_do_not_go_to_poor_tasks() -> None:
     target = np.array([4, 4, 4, 4])
     past_tasks = np.array([[0, 9], [0, 9], [8, 9], [4, 9]])
     assert weights(past_tasks, target).tolist() == [0.5, 0.0, 0.5]
+    shared = weights(np.zeros((64, 3), dtype=int), np.ones(64, dtype=int))
+    assert shared.tolist() == pytest.approx([1 / 3, 1 / 3, 1 / 3, 0.0])
+    assert weights(np.zeros((64, 3), dtype=int), np.zeros(64, dtype=int)).tolist() == [0.0, 0.0, 0.0, 1.0]
     lucky = np.array([[0], [9], [9], [9]])  # its median is above all of the target's
     assert weights(lucky, target).tolist() == [0.0, 1.0]
+
+
+def test_more_tasks_than_points_have_room() -> None:
+    losses = np.random.default_rng(0).random((5000, LARGEST + 100))
+    group = Group(tuple({"x": i} for i in range(5000)), losses, tuple(range(LARGEST + 100)))
+    assert LARGEST / 2 < len(_thinned(group, np.random.default_rng(0)).points) <= LARGEST
+    losses = np.random.default_rng(0).random((5000, 4000))
+    group = Group(tuple({"x": i} for i in range(5000)), losses, tuple(range(4000)))
+    assert len(_thinned(group, np.random.default_rng(0)).points) == LARGEST
 
 
 @pytest.mark.parametrize("shared", [True, False])
@@ -141,6 +155,25 @@ def test_a_network_that_is_kept_is_trained_once(tmp_path: Path) -> None:
     assert proposals[:2] == proposals[2:]
     with pytest.raises(DataError, match="other experience"):
         warm.Search(SPACE, past(False), strategies.part("meta", **options)).propose()
+    for other in ({"iterations": 4}, {"width": 12}, {"layers": 2}):
+        with pytest.raises(ConfigError, match="iterations=3, width=8, layers=1, and "):
+            warm.Search(SPACE, past(), strategies.part("meta", **options | other)).propose()
+    warm.Search(SPACE, past(), strategies.part("meta", **options), seed=5).propose()  # it may be kept for any
+
+
+def test_a_network_whose_training_was_stopped_is_trained_anew(tmp_path: Path) -> None:
+    options = {"iterations": 3, "width": 8, "layers": 1, "run": str(tmp_path / "run")}
+    begun = tmp_path / "run.begun"
+    source, _ = functions(past())
+    train(config(9, 16, 1, len(source.x), 0), out=begun, source=source, quiet=True)  # with other options, and stopped
+    (begun / "model.safetensors").unlink()
+    search = warm.Search(SPACE, past(), strategies.part("meta", **options))
+    search.propose()
+    assert search._prepared.run.config.iterations == 3
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["run"]
+    (tmp_path / "run" / "experience.json").unlink()
+    with pytest.raises(DataError, match="Remove it if its training was stopped"):
+        warm.Search(SPACE, past(), strategies.part("meta", **options)).propose()
 
 
 def test_bent_losses_keep_their_order() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from select_scenarios import made_up
 
-from quickstudy.errors import CheckpointError, ConfigError
+from quickstudy.errors import CheckpointError, ConfigError, DataError
 from quickstudy.registry import selectors
 from quickstudy.select import Scenario, Selection, Slice, Step, fit, measure, planned, played
 from quickstudy.select.base import filled
@@ -98,6 +98,15 @@ def test_unseen_scores_know_nothing_of_an_instance_itself() -> None:
         seen = part.scores(state, scenario.x).argmin(axis=1) == best
         unseen = part.unseen(scenario, state, 0).argmin(axis=1) == best
         assert seen.mean() > 0.9 and unseen.mean() < 0.6, (name, seen.mean(), unseen.mean())
+
+
+def test_a_plan_refuses_copies_of_instances() -> None:
+    scenario = made_up(30)
+    with pytest.raises(ConfigError, match="Leave out the plan, or the bootstrap"):
+        measure(selectors.part("neighbours"), scenario, plan=True, bootstrap=True)
+    with pytest.raises(DataError, match="1 of 3 instances .* a second time"):
+        fit("neighbours", scenario.rows(np.array([3, 5, 3])), plan=True)
+    assert fit("neighbours", scenario.rows(np.array([3, 5, 3]))).algorithms == scenario.algorithms
 
 
 def test_extra_trees_as_arrays_say_what_scikit_learn_says() -> None:

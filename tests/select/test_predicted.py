@@ -297,3 +297,79 @@ def test_descriptions_without_meaning_are_refused() -> None:
         GRID.described(lambda points: np.zeros((5, 2)))
     with pytest.raises(DataError, match="no finite number"):
         GRID.described(lambda points: np.full((len(points), 1), np.nan))
+
+
+def test_equal_losses_are_liked_alike() -> None:
+    assert emphasised(np.ones(4)).tolist() == [0.0] * 4
+    y = emphasised(np.array([0.5, 0.1, 0.5, 0.9]))
+    assert y[0] == y[2]
+    without = -np.log(1 + 0.006 * 4 + np.array([1.5, 0, 1.5, 3]))
+    without[[0, 2]] = -np.log(1 + 0.006 * 4 + np.array([1, 2])).mean()
+    np.testing.assert_allclose(y, (without - without.mean()) / without.std())
+
+
+HALF = Space({"x": Range(0, 60)})
+
+
+def shares(limit: int = 30) -> warm.Experience:
+    """Shares that are wrong, which a line through them takes below 0 beyond `limit`."""
+    found = warm.Experience(HALF)
+    for k in range(3):
+        found = found.task(
+            f"{k}", [{"x": i} for i in range(limit)],
+            [0.001 + 0.6 * max(0, 1 - i / (limit * 0.9)) + 0.001 * k for i in range(limit)],
+        )  # fmt: skip
+    return found
+
+
+def test_log_odds_hold_where_a_regression_goes_beyond_them() -> None:
+    past = shares()
+    for first in (5, 40, 60):
+        search = warm.Search(HALF, past, strategies.part("experienced", level="logit"))
+        search.tell({"x": first}, 0.2)
+        assert 0 <= search.propose()["x"] <= 60
+    search = warm.Search(HALF, past, strategies.part("experienced", level="logit"))
+    search.tell(search.propose(), None)
+    assert search.propose() != search.trials[0].values
+    wrong = past.task("percent", [{"x": 1}, {"x": 2}], [20.0, 30.0])
+    search = warm.Search(HALF, wrong, strategies.part("experienced", level="logit"))
+    search.tell({"x": 1}, 0.2)
+    with pytest.raises(ConfigError, match="no log-odds"):
+        search.propose()
+
+
+def test_only_trials_that_finished_tell_of_the_level() -> None:
+    """Where nothing finished, what is proposed is what all past tasks like, as before the first trial."""
+    past, (easy, hard) = warm.Experience(HALF), np.random.default_rng(0).random((2, 61))
+    for level in (5.0, 5.5, 6.0, 6.5, 7.0):
+        losses = level + (7 - level) / 2 * easy + (level - 5) / 2 * hard
+        past = past.task(f"{level}", [{"x": i} for i in range(61)], losses.tolist())
+    runs = []
+    for loss in ("pending", None):
+        search = warm.Search(HALF, past, "experienced")
+        order = np.argsort(-search._prepared.likings.liking.mean(0), kind="stable")
+        for _ in range(4):
+            point = search.propose()
+            if loss is None:
+                search.tell(point, None)
+            runs.append(search._prepared.pool.place[key(point)])
+        np.testing.assert_array_equal(runs[-4:], order[:4])
+
+
+@pytest.mark.parametrize("name", ["surfaces", "prior-mean", "rgpe", "gp", "experienced", "predicted"])
+@pytest.mark.parametrize("flat", [0, 40])
+def test_the_unit_of_the_loss_does_not_matter(name: str, flat: int) -> None:
+    """Also where more than half of the points are the best."""
+    runs = []
+    for unit in (1e-6, 1.0, 1e6):
+        past = warm.Experience(HALF)
+        for k in range(2):
+            at = [abs(i - 20 - 5 * k) / 60 if not flat else max(0.0, (i - flat) / 60) * (1 + k) for i in range(61)]
+            past = past.task(f"t{k}", [{"x": i} for i in range(61)], [unit * loss for loss in at])
+        options = {"scale": "bent"} if name in ("surfaces", "prior-mean") else {}
+        search = warm.Search(HALF, past, strategies.part(name, **options))
+        for _ in range(8):
+            point = search.propose()
+            search.tell(point, unit * abs(point["x"] - 45) / 60)
+        runs.append([trial.values["x"] for trial in search.trials])
+    assert runs[0] == runs[1] == runs[2]

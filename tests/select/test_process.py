@@ -95,3 +95,23 @@ def test_units_of_losses() -> None:
         assert np.allclose(in_units(7 + 3 * losses, scale), units)
     assert np.allclose(in_units(losses**3, "ranks"), in_units(losses, "ranks"))
     assert normalised(losses).tolist() == [[4 / 899, 0], [0, 0], [2 / 899, 0], [1, 0]]
+
+
+def test_one_trial_that_diverged_hides_no_other() -> None:
+    losses = np.array([0.1, 0.2, 0.3, 0.4, 0.5, 1.0])
+    for far in (1e9, 1e30):
+        units = in_units(np.append(losses[:5], far), "bent")
+        assert np.diff(np.sort(units)).min() > 0.01
+    half = in_units(np.array([0.0, 0.0, 0.0, 1.0, 2.0]), "bent")
+    assert half[3] < half[4] < 2 * half[3] - half[0]
+    assert np.isfinite(half).all()
+
+
+def test_units_do_not_depend_on_the_unit_of_losses() -> None:
+    for losses in (np.array([0.3, 0.1, 0.7, 0.9]), np.array([0.0, 0.0, 0.0, 1.0, 2.0])):
+        for scale in ("plain", "bent", "ranks"):
+            for unit in (1e-15, 1e9):
+                np.testing.assert_allclose(
+                    in_units(unit * losses, scale), in_units(losses, scale), rtol=1e-9, atol=1e-12
+                )
+    assert in_units(np.array([0.3, 0.1 + 0.2]), "plain").tolist() == [0, 0]  # the same but for rounding

@@ -151,6 +151,53 @@ def test_a_search_begun_again_shares_what_was_learned() -> None:
     assert again.propose() == warm.Search(SPACE, past(), "surfaces", seed=1).propose()
 
 
+@pytest.mark.parametrize("name", ["surfaces", "rgpe", "predicted"])
+def test_a_search_begun_again_goes_on_from_where_it_was_stored(name: str, tmp_path: Path) -> None:
+    again = warm.Search(SPACE, past(), part(name), seed=0).again(7)
+    for _ in range(4):
+        values = again.propose()
+        again.tell(values, bowl(0.8)(values))
+    again.save(tmp_path / "search.json")
+    loaded = warm.Search.load(tmp_path / "search.json", past())
+    assert (loaded.seed, loaded.prepared) == (7, 0)
+    assert loaded.again(9).prepared == 0
+    if name == "predicted":
+        assert loaded._prepared.keys == again._prepared.keys
+    else:
+        assert loaded._prepared.pool.keys == again._prepared.pool.keys
+    assert loaded.propose() == again.propose()
+
+
+def test_only_points_that_may_be_chosen_exhaust_a_search() -> None:
+    search = warm.Search(Space({"x": Range(0, 100)}), strategy="random", only=[{"x": 1}, {"x": 2.0}])
+    search.tell({"x": 50}, 1.0)
+    search.tell({"x": 60}, 1.0)
+    search.tell({"x": 2}, 1.0)
+    assert not search.exhausted
+    assert search.propose() == {"x": 1}
+    search.tell({"x": 1.0}, 1.0)
+    assert search.exhausted
+
+
+def test_the_same_point_is_the_same_in_any_type(tmp_path: Path) -> None:
+    search = warm.Search(Space({"d": Range(1, 3)}), strategy="random", only=[{"d": np.int64(d)} for d in (1, 2, 3)])
+    for value in (1.0, np.int64(2), 2.0, 2):
+        search.tell({"d": value}, 1.0)
+    assert not search.exhausted
+    values = search.propose()
+    assert values == {"d": 3}
+    search.save(tmp_path / "search.json")
+    assert warm.Search.load(tmp_path / "search.json").pending == [values]
+    search.tell({"d": float(values["d"])}, 0.5)
+    assert search.exhausted and not search.pending
+    path = tmp_path / "past.jsonl"
+    warm.Experience.append(path, search.space, "a", [{"d": np.int64(2)}, {"d": 1.0}], [1.0, 2.0])
+    (task,) = warm.Experience.load(path).tasks
+    assert [type(point["d"]) for point in task.points] == [int, int]
+    with pytest.raises(DataError, match="another space"):
+        warm.Search(Space({"d": Range(1.0, 3.0)}), warm.Experience.load(path))
+
+
 def test_proposals_under_way_differ() -> None:
     search = warm.Search(SPACE, past(), "portfolio-gp")
     proposed = [warm.search.key(search.propose()) for _ in range(9)]

@@ -104,6 +104,7 @@ class Menu:
         if not values:
             return self.base
         self.space.check(values)
+        values = self.space.settled(values)
         base, learner = self.base, self.learners[values["learner"]]
         network = self.networks[values["network"]]
         changes: dict[str, Any] = {"learner": learner, "model": network, "lr": values["lr"]}

@@ -44,7 +44,7 @@ class Select:
     plan: bool = False
     """Find presolvers, turns of the best algorithms, and whether to select at all, on the known instances."""
     bootstrap: bool = False
-    """Learn from a sample with repeats, as the published table of Tornede et al. (2022) was measured."""
+    """Learn from a sample with repeats, as for the published table of Tornede et al. (2022); not with --plan."""
     seed: int = 0
     """Of whatever a kept selector draws; in measuring, the number of the fold is the seed."""
     keep: Path | None = None

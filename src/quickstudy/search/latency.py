@@ -10,7 +10,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from quickstudy.errors import DataError, ShapeError
+from quickstudy.errors import ConfigError, DataError, ShapeError
 from quickstudy.select.warm.losses import in_units
 from quickstudy.select.warm.ridge import like_units, smoothed
 from quickstudy.space import Array
@@ -37,7 +37,8 @@ class Devices:
             raise ShapeError(f"Latencies of shape {times.shape} of {len(x)} candidates, expected (n, devices).")
         if (times <= 0).any() or np.isinf(times).any():
             raise DataError("A latency is not above 0, or infinite. Write NaN where it was not measured.")
-        rows = like_units(x) * np.sqrt(x.shape[1])
+        rows = like_units(x)
+        rows = rows * np.sqrt(rows.shape[1])
         columns = []
         for device in times.T:
             known = ~np.isnan(device)
@@ -123,8 +124,11 @@ class Latency:
 
         Of m errors, each of a measurement predicted without it, the ⌈(1 − risk)(m + 1)⌉-th is added, or the largest
         where there are too few (as in the jackknife, Barber et al. 2021). That is exact neither where measurements are
-        designed nor where they are few: with ten, no risk below 1/11 can be told.
+        designed nor where they are few: with ten, no risk below 1/11 can be told. Raises ConfigError for a risk that is
+        not between 0 and 1.
         """
+        if not 0 < risk < 1:
+            raise ConfigError(f"A risk of {risk:g} is no probability between 0 and 1. Give one, such as 0.1.")
         errors = np.sort(self.errors)
         place = min(int(np.ceil((1 - risk) * (len(errors) + 1))), len(errors)) - 1
         found = np.asarray(np.exp(self._fit + errors[place]))

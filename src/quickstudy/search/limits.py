@@ -65,24 +65,28 @@ def search_within(
 
     What is expected of a candidate is weighed with the probability that it keeps the limit (as in Gelbart et al. 2014,
     there as a product). Nothing is given as found that was not measured: a prediction says where to look, and a
-    measurement whether the limit is kept. Each measurement teaches the model of latencies, too. The search ends early
-    where a new best could not be measured any more.
+    measurement whether the limit is kept. Each measurement teaches the model of latencies, too. When all measurements
+    are spent, the search goes on among those that were measured and keep the limit, and ends early where none is left.
 
-    limit: of the latency. expected: from the scores of what was tried, by candidate, to how good each of n candidates
-    should be, (n,). attempt, measure: the score, and the latency, of a candidate. among: candidates that the designed
-    sample may have.
+    limit: of the latency, above 0; ConfigError for another. expected: from the scores of what was tried, by candidate,
+    to how good each of n candidates should be, (n,). attempt, measure: the score, and the latency, of a candidate.
+    among: candidates that the designed sample may have.
     """
     plan = plan or Plan()
+    if not limit > 0:
+        raise ConfigError(f"No candidate takes {limit:g} or less. Give a limit above 0, in the unit of the latencies.")
     measured = {int(row): measure(int(row)) for row in devices.sample(plan.first, plan.noise, among)}
     tried: dict[int, float] = {}
     best, score = None, -np.inf
-    while len(tried) < plan.trials and len(measured) < plan.measurements:
+    while len(tried) < plan.trials:
         predicted = devices.fit(list(measured), list(measured.values()), plan.noise).predict()
         promised = expected(tried)
         value = promised + plan.caution * _log_kept((log(limit) - np.log(predicted)) / plan.doubt)
         for row, latency in measured.items():
             value[row] = promised[row] if latency <= limit else -np.inf
         value[list(tried)] = -np.inf
+        if len(measured) >= plan.measurements:
+            value[[row for row in range(len(value)) if row not in measured]] = -np.inf
         place = int(value.argmax())
         if value[place] == -np.inf:
             break

@@ -9,12 +9,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from quickstudy.errors import ConfigError
+from quickstudy.errors import ConfigError, DataError
 from quickstudy.hints import Size
 from quickstudy.registry import selectors
 from quickstudy.runs.run import Run
 from quickstudy.select.base import Selector, State, filled, fit_columns
 from quickstudy.select.scenario import Array, Scenario
+from quickstudy.storage.tensors import checksum, pack
 
 
 @selectors.register("in-context", hidden=True)
@@ -25,7 +26,7 @@ class InContext(Selector):
 
     The run is of the recipe 'runtimes', or of any learner of tables that tells numbers; its weights are not shipped.
     Where an instance has more features than the network was built for, those are taken whose correlation with the loss
-    of any algorithm is largest. A stored selector needs the run still.
+    of any algorithm is largest. A stored selector needs the run still, and refuses another network in its folder.
 
     run: its folder. most: instances that are read, drawn at random where there are more.
     """
@@ -40,10 +41,15 @@ class InContext(Selector):
         x = filled(columns, scenario.x)
         taken = _telling(x, lost)[: self._run().spec.input_shape[0]]
         rows = np.sort(np.random.default_rng(seed).permutation(len(x))[: self.most])
-        return columns | {"taken": np.sort(taken), "x": x[rows], "lost": lost[rows]}
+        network = np.frombuffer(bytes.fromhex(_network(self.run)), dtype=np.uint8)
+        return columns | {"taken": np.sort(taken), "x": x[rows], "lost": lost[rows], "network": network}
 
     def scores(self, state: State, x: Array) -> Array:
         run, taken, lost = self._run(), state["taken"], state["lost"]
+        if "network" in state and bytes(state["network"]).hex() != _network(self.run):
+            raise DataError(
+                f"The selector was fitted with another network than that in {self.run}. Restore that one, or fit anew."
+            )
         known, asked = state["x"][:, taken].astype(np.float32), filled(state, x)[:, taken].astype(np.float32)
         found = np.zeros((len(x), lost.shape[1]))
         for algorithm in range(lost.shape[1]):
@@ -67,6 +73,12 @@ class InContext(Selector):
 @lru_cache(maxsize=1)
 def _loaded(folder: str) -> Run:
     return Run(folder)
+
+
+@lru_cache(maxsize=1)
+def _network(folder: str) -> str:
+    """A checksum of the network's weights."""
+    return checksum(pack(_loaded(folder).params))
 
 
 def _telling(x: Array, lost: Array) -> NDArray[np.int64]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from quickstudy.errors import DataError
+from quickstudy.errors import ConfigError, DataError
 from quickstudy.evaluation.estimate import Estimate
 from quickstudy.registry import Part, selectors
 from quickstudy.select.base import Selector
@@ -104,8 +104,15 @@ def measure(
     finishes are learned from, and not asked; the selector pays for all features, oracle and single best do not; the
     number of the fold is the seed. bootstrap: it learns from a sample with repeats of the instances, as large as they
     are many, drawn with that seed, as the published selectors did; a selector that looks at no feature sees all.
-    presolve, plan: as of `fit`.
+    presolve, plan: as of `fit`. ConfigError for a plan with a bootstrap, as repeats of an instance cannot be scored as
+    if they were new.
     """
+    sampled = bootstrap and not selectors.traits(part.name).blind
+    if sampled and plan:
+        raise ConfigError(
+            "A plan scores known instances as if they were new, and a bootstrap sample has copies of them, which are "
+            "learned from. Leave out the plan, or the bootstrap."
+        )
     scores = []
     for fold in folds_of(scenario):
         known, asked = (
@@ -113,7 +120,7 @@ def measure(
             scenario.rows((scenario.folds == fold) & scenario.solvable),
         )
         sample = known
-        if bootstrap and not selectors.traits(part.name).blind:
+        if sampled:
             count = len(known.instances)
             sample = known.rows(np.random.RandomState(fold).randint(0, count, count))
         began = time.perf_counter()

@@ -152,7 +152,7 @@ def fit(
     first; the selector then learns from what it leaves over, if that is anything. plan: whether presolvers, turns of
     the best algorithms, and whether to select at all, are found by what they would have brought on the known instances,
     each scored as if it were new (`planned`, `Selector.unseen`). seed: of whatever is drawn. Raises DataError where all
-    features of all instances are missing and the selector needs them.
+    features of all instances are missing and the selector needs them, and for a plan where an instance is there twice.
 
     >>> scenario = Scenario.of([[0.0], [1.0]], [[1, 60], [60, 2]], cutoff=50, algorithms=("cdcl", "walk"))
     >>> fit(selectors.part("neighbours", nearest=1), scenario).choose([[0.1], [0.9]])
@@ -186,6 +186,12 @@ def fit(
 
 
 def _with_plan(part: Part[Selector], scenario: Scenario, seed: int) -> Selection:
+    if again := len(scenario.instances) - len(set(scenario.instances)):
+        raise DataError(
+            f"{again} of {len(scenario.instances)} instances of {scenario.name} are there a second time, as in a "
+            "bootstrap sample. A plan scores each as if it were new, and its copy would have been learned from. Give "
+            "each instance once: leave out the plan, or the bootstrap."
+        )
     selector, means = part.build(), scenario.penalised().mean(axis=0)
     state = selector.fit(scenario, seed)
     order = _ranked(selector.unseen(scenario, state, seed), means)

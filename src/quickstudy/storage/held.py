@@ -5,6 +5,8 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Self
 
@@ -29,8 +31,8 @@ class Held:
         self.release()
 
 
-def hold(folder: Path) -> Held | None:
-    """Hold `folder`, which is made if it is not there; None if somebody else holds it.
+def hold(folder: Path, wait: bool = False) -> Held | None:
+    """Hold `folder`, which is made if it is not there; None if somebody else holds it and nobody is to `wait`.
 
     On a file system that knows no locks the folder is only made, with a warning. Raises OSError where it cannot be.
     """
@@ -41,7 +43,7 @@ def hold(folder: Path) -> Held | None:
         except FileNotFoundError:
             continue  # whoever held it was done and took it away, as it was empty
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             os.close(descriptor)
             return None
@@ -50,6 +52,22 @@ def hold(folder: Path) -> Held | None:
         if _same(descriptor, folder):
             return Held(folder, descriptor)
         os.close(descriptor)
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """While nobody else does something to the file or folder at `path` under `alone`; waits until that is so.
+
+    The lock is a folder beside it, which goes again.
+    """
+    target = path.resolve()
+    folder = target.with_name(f".{target.name}.held")
+    with hold(folder, wait=True) or nullcontext():
+        try:
+            yield
+        finally:
+            with suppress(FileNotFoundError):  # where nothing can be locked, somebody else may have been as far
+                folder.rmdir()  # those who wait for it see that it is gone, and make it anew
 
 
 def _same(descriptor: int, folder: Path) -> bool:

@@ -43,13 +43,13 @@ def weights(members: Array, target: Array) -> Array:
     """How often each is the best of all (T + 1,), the task's own last: misranked pairs (S, T) and (S,).
 
     Past tasks whose median is above the 95th percentile of the own one are left out, as in Feurer et al. 2018, so that
-    many poor ones do not dilute the weights. Ties go to the task's own.
+    many poor ones do not dilute the weights. Ties go to the task's own, and are shared among past tasks.
     """
     members = np.where(np.median(members, axis=0) > np.quantile(target, 0.95), np.iinfo(np.int64).max, members)
     every = np.concatenate([members, target[:, None]], axis=1)
-    last = every.shape[1] - 1
-    winners = last - every[:, ::-1].argmin(axis=1)
-    return np.bincount(winners, minlength=last + 1) / len(every)
+    best = (every == every.min(axis=1, keepdims=True)).astype(np.float64)
+    best[best[:, -1] > 0, :-1] = 0.0
+    return np.asarray((best / best.sum(axis=1, keepdims=True)).mean(axis=0))
 
 
 @strategies.register("rgpe", experienced=True)

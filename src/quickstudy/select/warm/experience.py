@@ -17,6 +17,7 @@ from quickstudy.files import require_regular
 from quickstudy.hints import misfit
 from quickstudy.space import Array, Space, Values, key
 from quickstudy.storage.atomic import write_text
+from quickstudy.storage.held import alone
 from quickstudy.storage.json import parsed
 
 _KIND = "quickstudy experience 1"
@@ -175,10 +176,12 @@ class Experience:
     @staticmethod
     def append(path: str | Path, space: Space, name: str, points: Sequence[Values], losses: Sequence[float | None],
                features: Mapping[str, float] | None = None) -> None:  # fmt: skip
-        """Add trials of a task to the file at `path`, or begin it. Raises DataError if it is of another space."""
+        """Add trials of a task to the file at `path`, or begin it. Several processes may do so at once: one waits for
+        the other. Raises DataError if it is of another space."""
         path = Path(path)
-        old = Experience.load(path, space) if path.exists() else Experience(space)
-        old.task(name, points, losses, features).save(path)
+        with alone(path):
+            old = Experience.load(path, space) if path.exists() else Experience(space)
+            old.task(name, points, losses, features).save(path)
 
 
 def _line(data: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from quickstudy.registry import strategies
 from quickstudy.select.warm.acquire import best_point, log_improvement
 from quickstudy.select.warm.experience import Experience
-from quickstudy.select.warm.losses import Scale
+from quickstudy.select.warm.losses import Scale, bend
 from quickstudy.select.warm.numerics import cholesky, half_solved
 from quickstudy.select.warm.pool import Pool, leaders
 from quickstudy.select.warm.portfolio import portfolio
@@ -59,10 +59,10 @@ def learn(space: Space, experience: Experience, scale: Scale, covariance: bool, 
     for group, process in zip(surfaces.groups, surfaces.processes, strict=True):
         for column in range(group.losses.shape[1]):
             raw, units = group.losses[:, column], process.data.y[:, column]
-            low = np.argsort(raw, kind="stable")[: max(2, len(raw) // 2)]
-            deviations.append(_slope(raw[low], units[low]))
-            medians.append(float(np.median(units)))
-            spreads.append(float(np.median(units) - units.min()))
+            deviations += _slope(raw, units)
+            middle, below = bend(units)
+            medians.append(float(middle))
+            spreads.append(float(below))
             if at in chosen and past > 1:
                 rows = rng.permutation(len(raw))[:_POINTS]
                 others = np.delete(surfaces.values(process.data.x[rows]), at, axis=1)
@@ -70,18 +70,21 @@ def learn(space: Space, experience: Experience, scale: Scale, covariance: bool, 
                 data.append(Data(process.data.x[rows], (units[rows] - mean)[:, None], basis))
             at += 1
     kernel = fit_kernel(data, steps=_STEPS) if data else surfaces.kernel
-    logs = np.log(deviations)
+    logs = np.log(deviations or [1.0])
     spread = float(np.sqrt(logs.var() + 0.25))
-    bend = (float(np.mean(medians)), float(np.mean(spreads))) if scale == "bent" else None
+    bends = (float(np.mean(medians)), float(np.mean(spreads))) if scale == "bent" else None
     pool = Pool.of(space, seed, also=leaders(experience, space), known=surfaces.values)
     first = portfolio(experience, start, space) if start else []
-    return Knowledge(surfaces, kernel, (float(logs.mean()), spread), bend, first, pool)
+    return Knowledge(surfaces, kernel, (float(logs.mean()), spread), bends, first, pool)
 
 
-def _slope(raw: Array, units: Array) -> float:
-    """How much raw loss one unit is, among the better half."""
-    span = float(np.ptp(units))
-    return float(np.ptp(raw)) / span if span > 0 and np.ptp(raw) > 0 else 1.0
+def _slope(raw: Array, units: Array) -> list[float]:
+    """How much raw loss one unit is, among the better half, or among all where that is flat; nothing if all are."""
+    better = np.argsort(raw, kind="stable")[: max(2, len(raw) // 2)]
+    for one, other in ((raw[better], units[better]), (raw, units)):
+        if np.ptp(one) > 0 and np.ptp(other) > 0:
+            return [float(np.ptp(one) / np.ptp(other))]
+    return []
 
 
 def posterior(

@@ -18,6 +18,8 @@ from quickstudy.space import Array, Space, key
 Level = Literal["plain", "logit"]
 _FEW = 20
 """Candidates of which fewer say nothing of a correlation."""
+_ROUNDING = 1e-20
+"""Squares of differences that are none, as a share of the squares."""
 
 
 @dataclass(frozen=True)
@@ -25,12 +27,13 @@ class Likings:
     """What past tasks say of n candidates.
 
     liking: (K, n), how much each of K tasks likes each candidate, in deviations; losses: (K, n), what it lost there, or
-    would by all that is known of the task.
+    would by all that is known of the task. known: (K, 2), its least and greatest loss; those of `losses` if not given.
     """
 
     tasks: tuple[str, ...]
     liking: Array
     losses: Array
+    known: Array | None = None
 
     @classmethod
     def of(cls, pool: Pool, experience: Experience, rich: Space | None = None, own: float | None = None) -> Likings:
@@ -62,7 +65,8 @@ class Likings:
         share = _agreement(left[:, liked, 0]) if own is None else own
         found = np.array(explained) + share * np.nan_to_num(left)
         liking = np.array([in_units(one, "plain") for one in found[:, :, 0]])
-        return cls(tuple(task.name for task in tasks), liking, found[:, :, 1])
+        ends = np.array([[task.losses.min(), task.losses.max()] for task in tasks])
+        return cls(tuple(task.name for task in tasks), liking, found[:, :, 1], ends)
 
     def expected(self, tried: Sequence[int], losses: Array, level: Level = "plain") -> Array:
         """How much a new task will like each candidate, (n,), after `losses` (m,) of those `tried`.
@@ -74,11 +78,20 @@ class Likings:
         if not len(tried):
             return np.asarray(self.liking.mean(0))
         ours = float(_level(losses, level).mean())
-        theirs = _level(self.losses[:, list(tried)], level).mean(1)
+        theirs = _level(self._possible(tried, level), level).mean(1)
         apart = theirs - theirs.mean()
         spread = float((apart**2).sum())
-        beyond = (ours - theirs.mean()) / spread if spread > 1e-12 else 0.0
+        beyond = (ours - theirs.mean()) / spread if spread > _ROUNDING * float((theirs**2).sum()) else 0.0
         return np.asarray((1 / len(self.tasks) + beyond * apart) @ self.liking)
+
+    def _possible(self, tried: Sequence[int], level: Level) -> Array:
+        """(K, m), the losses of those `tried`. A regression knows no bounds, but log-odds do: there a loss lies at
+        least half as far from 0 and 1 as all that the task is known to have."""
+        losses = self.losses[:, list(tried)]
+        if level == "plain" or self.known is None:
+            return losses
+        _level(self.known, level)  # or the user's own losses have none
+        return np.clip(losses, self.known[:, :1] / 2, (1 + self.known[:, 1:]) / 2)
 
 
 def _agreement(left: Array) -> float:

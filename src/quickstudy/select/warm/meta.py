@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +13,7 @@ from torch import Tensor
 
 from quickstudy import rng as keyed
 from quickstudy.episode import Episode, Examples
-from quickstudy.errors import ConfigError, DataError
+from quickstudy.errors import ConfigError, DataError, first_of
 from quickstudy.registry import formats, learners, models, strategies, targets
 from quickstudy.runs.run import Run
 from quickstudy.runs.train import train
@@ -28,6 +26,7 @@ from quickstudy.select.warm.strategy import Strategy, Tried, untried
 from quickstudy.select.warm.surfaces import Surfaces
 from quickstudy.space import Array, Space, Values
 from quickstudy.spec import TaskSpec
+from quickstudy.storage.held import alone
 from quickstudy.storage.json import read_json, write_json
 from quickstudy.storage.tensors import checksum
 from quickstudy.tasks.base import Sampling
@@ -132,7 +131,8 @@ class Meta(Strategy):
     are points that were not tried.
 
     start: points of the portfolio before it. iterations: steps of training. width, layers: of the network. run: the
-    folder where it is trained, or was; it is trained in every search if not given.
+    folder where it is kept, for later searches with the same experience and options; it is trained in every search if
+    not given. The folder is there when training is over; what was stopped before that begins anew.
     """
 
     start: int = 1
@@ -149,20 +149,21 @@ class Meta(Strategy):
         return Reader(self._trained(source, seed), unit, first, Pool.of(space, seed))
 
     def _trained(self, source: PastFunctions, seed: int) -> Run:
-        told = {"experience": checksum(source.x.numpy().tobytes(), source.y.numpy().tobytes())}
-        if self.run and Path(self.run).exists():
-            if read_json(Path(self.run) / _TOLD, dict[str, str]) != told:
-                raise DataError(
-                    f"The network in {self.run} was trained on other experience. Name another folder, where a new one "
-                    "is trained, or give the experience that it had."
-                )
-            return Run(self.run, source=source)
         how = config(self.iterations, self.width, self.layers, len(source.x), seed)
-        with _folder(self.run) as place:
-            run = train(how, out=place, source=source, quiet=True)
-            write_json(place / _TOLD, told)
-            run.params  # noqa: B018 (read before the folder goes)
-        return run
+        if not self.run:
+            with tempfile.TemporaryDirectory() as folder:
+                run = train(how, out=Path(folder) / "run", source=source, quiet=True)
+                run.params  # noqa: B018 (read before the folder goes)
+            return run
+        told = {"experience": checksum(source.x.numpy().tobytes(), source.y.numpy().tobytes())}
+        place = Path(self.run)
+        with alone(place):
+            if not place.exists():
+                begun = place.with_name(f"{place.name}.begun")
+                train(how, out=begun, source=source, overwrite=True, quiet=True)
+                write_json(begun / _TOLD, told)
+                begun.rename(place)
+        return _kept(place, told, how, source)
 
     def propose(self, prepared: Reader, space: Space, tried: Tried, rng: np.random.Generator) -> Values:
         if (first := unseen(prepared.first, max(self.start, 1), tried)) is not None:
@@ -186,11 +187,29 @@ class Meta(Strategy):
         return best_point(score, prepared.pool, space, tried, rng)
 
 
-@contextmanager
-def _folder(given: str) -> Iterator[Path]:
-    """The folder given, or one that goes again."""
-    if given:
-        yield Path(given)
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        yield Path(folder) / "run"
+def _kept(place: Path, told: dict[str, str], how: RunConfig, source: PastFunctions) -> Run:
+    """The run of a network that was trained before; DataError where that was on other experience, ConfigError where it
+    was otherwise than `how`, whose seed does not count."""
+    if not (place / _TOLD).exists():
+        raise DataError(
+            f"{place} holds no network of past tasks: it has no {_TOLD}. Remove it if its training was stopped, or "
+            "name another folder."
+        )
+    if read_json(place / _TOLD, dict[str, str]) != told:
+        raise DataError(
+            f"The network in {place} was trained on other experience. Name another folder, where a new one is trained, "
+            "or give the experience that it had."
+        )
+    run = Run(place, source=source)
+    if (had := _options(run.config)) != (asked := _options(how)):
+        raise ConfigError(
+            f"The network in {place} was trained with {first_of(had)}, and {first_of(asked)} are asked for. Give the "
+            "options that it had, or name another folder, where a new one is trained."
+        )
+    return run
+
+
+def _options(config: RunConfig) -> list[str]:
+    """The options of `meta` that made this config."""
+    learner = config.learner.settings()
+    return [f"iterations={config.iterations}", *(f"{name}={learner[name]}" for name in ("width", "layers"))]

@@ -53,8 +53,14 @@ def normal_scores(y: Array) -> Array:
     found = scipy()[2].ndtri((np.arange(len(y)) + 0.5) / len(y))
     scores = np.empty(y.shape)
     for column in np.ndindex(y.shape[1:]):
-        _, which, counts = np.unique(y[:, *column], return_inverse=True, return_counts=True)
-        ends = np.cumsum(counts)
-        sums = np.concatenate([[0.0], np.cumsum(found)])
-        scores[:, *column] = ((sums[ends] - sums[ends - counts]) / counts)[which]
+        scores[:, *column] = by_rank(y[:, *column], found)
     return scores
+
+
+def by_rank(y: Array, terms: Array) -> Array:
+    """Of y (n,) the least has the first of n terms, and so on; equal ones share the mean of theirs."""
+    _, which, counts = np.unique(y, return_inverse=True, return_counts=True)
+    ends = np.cumsum(counts)
+    sums = np.concatenate([[0.0], np.cumsum(terms)])
+    means = np.where(counts == 1, terms[ends - 1], (sums[ends] - sums[ends - counts]) / counts)
+    return np.asarray(means[which])

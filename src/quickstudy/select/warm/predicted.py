@@ -117,11 +117,22 @@ class Experienced(Predicted):
         pool, likings = prepared.pool.widened(space, tried, rng), prepared.likings
         if pool is not prepared.pool:
             likings = Likings.of(pool, prepared.experience, prepared.rich, self.own)
-        return promising(pool, self.values(pool, likings, pool.places(tried), tried.losses, rng), tried, rng)
+        value = self.values(pool, likings, pool.places(tried), tried.losses, rng, tried.finished)
+        return promising(pool, value, tried, rng)
 
-    def values(self, pool: Pool, likings: Likings, tried: list[int], losses: Array, rng: np.random.Generator) -> Array:
-        """(n,), how promising each candidate is after `losses` (k,) of those `tried`."""
-        expected = likings.expected(tried, losses, self.level)
+    def values(
+        self,
+        pool: Pool,
+        likings: Likings,
+        tried: list[int],
+        losses: Array,
+        rng: np.random.Generator,
+        finished: NDArray[np.bool_] | None = None,
+    ) -> Array:
+        """(n,), how promising each candidate is after `losses` (k,) of those `tried`. finished: (k,), which losses are
+        the candidates' own, and tell of the task's level; all of them if not given."""
+        known = np.flatnonzero(np.ones(len(tried), dtype=bool) if finished is None else finished)
+        expected = likings.expected([tried[i] for i in known], losses[known], self.level)
         if len(tried) < self.start:
             return expected
         rows = np.column_stack([pool.units, np.sqrt(self.trust) * in_units(expected, "plain")])

@@ -55,6 +55,7 @@ class _State(TypedDict):
     pending: list[dict[str, Any]]
     only: list[dict[str, Any]] | None
     described: NotRequired[str]
+    prepared: NotRequired[int]
 
 
 @dataclass
@@ -63,7 +64,8 @@ class Search:
 
     strategy: its name in `quickstudy.registry.strategies`, or a part of it with options. only: points to choose from,
     where not all of the space can be asked for. A proposal is a function of
-    the seed, its number and all that was told, so a search that was stored goes on as if it had not been.
+    the seed, its number and all that was told, so a search that was stored goes on as if it had not been. prepared: the
+    seed of what is learned of past tasks and of the points that are drawn to choose from; `seed` if not given.
 
     >>> from quickstudy.space import Range
     >>> search = Search(Space({"x": Range(0.0, 1.0)}), strategy="random")
@@ -80,6 +82,7 @@ class Search:
     pending: list[Values] = field(default_factory=list)
     asked: int = 0
     only: Sequence[Values] | None = None
+    prepared: int | None = None
 
     def __post_init__(self) -> None:
         if not self.space.axes:
@@ -117,18 +120,24 @@ class Search:
     def again(self, seed: int) -> Self:
         """A search from the start with another seed. What this one learned of past tasks, and the points that it
         drew to choose from, are shared, not made anew."""
-        other = replace(self, seed=seed, trials=[], pending=[], asked=0)
+        other = replace(self, seed=seed, trials=[], pending=[], asked=0, prepared=self._seed)
         other.__dict__["_prepared"] = self._prepared
         return other
 
     @property
     def exhausted(self) -> bool:
-        """Whether every point of the space was tried."""
+        """Whether every point of the space was tried, or every point of `only`."""
         known = {trial.key for trial in self.trials}
+        space, listed = self._searched, self._listed
+        return len(known) >= space.count if listed is None else len(known & listed) >= len(listed)
+
+    @cached_property
+    def _listed(self) -> set[str] | None:
+        """The keys of all points, where these are fewer than the space's values, or the space's are not all."""
         space = self._searched
-        if self.only is not None or not space.conditions or space.count > MANY:
-            return len(known) >= space.count
-        return len(known) >= len({key(point) for point in space.points()})
+        if self.only is None and (not space.conditions or space.count > MANY):
+            return None
+        return {key(point) for point in space.points()}
 
     def propose(self) -> Values:
         """The next point to try. Asked again before it is told of the last, it proposes another."""
@@ -165,8 +174,8 @@ class Search:
         state: _State = {
             "kind": "search", "space": self.space.to_json(), "strategy": part.name, "options": part.options,
             "experience": _digest(self._past), "seed": self.seed, "asked": self.asked, "trials": trials,
-            "pending": self.pending, "only": None if self.only is None else list(self.only),
-            "described": _look(self.space),
+            "pending": self.pending, "only": None if self.only is None else list(self._searched.points()),
+            "described": _look(self.space), "prepared": self._seed,
         }  # fmt: skip
         write_json(Path(path), state)
 
@@ -186,11 +195,16 @@ class Search:
             [Trial(_point(t["values"]), t["loss"], t["remark"]) for t in state["trials"]],
             [_point(values) for values in state["pending"]], state["asked"],
             None if state["only"] is None else [_point(values) for values in state["only"]],
+            state.get("prepared"),
         )  # fmt: skip
 
     @cached_property
     def _past(self) -> Experience:
         return self.experience if self.experience is not None else Experience(self.space)
+
+    @property
+    def _seed(self) -> int:
+        return self.seed if self.prepared is None else self.prepared
 
     @cached_property
     def _strategy(self) -> Strategy:
@@ -199,7 +213,7 @@ class Search:
     @cached_property
     def _prepared(self) -> Any:
         seen_alike = replace(self._past, space=self.space)
-        return self._strategy.prepare(self._searched, seen_alike, self.seed)
+        return self._strategy.prepare(self._searched, seen_alike, self._seed)
 
     def _tried(self) -> Tried:
         finished = [trial.loss for trial in self.trials if trial.loss is not None]
@@ -209,6 +223,7 @@ class Search:
             [trial.values for trial in self.trials] + self.pending,
             np.array(losses, dtype=np.float64),
             [trial.key for trial in self.trials] + [key(point) for point in self.pending],
+            np.array([trial.loss is not None for trial in self.trials] + [False] * len(self.pending), dtype=bool),
         )
 
 

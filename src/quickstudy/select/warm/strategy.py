@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from quickstudy.registry import strategies
 from quickstudy.select.warm.experience import Experience
@@ -22,16 +23,23 @@ class Tried:
     """What was tried on a task: n points, in order, their losses (n,), all finite, and their names, by `space.key`.
 
     Trials that failed stand at the worst loss; trials that are under way at the mean one (the "constant liar" of
-    Ginsbourger et al. 2010), so that the next proposal is another.
+    Ginsbourger et al. 2010), so that the next proposal is another; all at 0 where none finished. own: (n,), which
+    losses are the trials' own; all of them if not given.
     """
 
     points: list[Values]
     losses: Array
     names: list[str]
+    own: NDArray[np.bool_] | None = None
 
     @classmethod
     def of(cls, points: list[Values], losses: Array) -> Self:
         return cls(points, losses, [key(point) for point in points])
+
+    @cached_property
+    def finished(self) -> NDArray[np.bool_]:
+        """(n,): whether the loss is the trial's own."""
+        return np.ones(len(self.points), dtype=bool) if self.own is None else self.own
 
     @cached_property
     def keys(self) -> set[str]:

@@ -15,7 +15,7 @@ from quickstudy.space import Array
 _FITTED, _OUTPUTS, _STEPS = 150, 40, 30
 """Points and tasks that the kernel is fitted to, and steps."""
 LARGEST = 1500
-"""Points of a task that are used; of more, a random part with the best of each task."""
+"""Points of a task that are used; of more, a random part with the best of each task, as far as there is room."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,10 @@ def _thinned(group: Group, rng: np.random.Generator) -> Group:
     if len(group.points) <= LARGEST:
         return group
     best = group.losses.argmin(axis=0)
-    rows = np.unique(np.concatenate([best, rng.permutation(len(group.points))[: LARGEST - len(best)]]))
+    if len(np.unique(best)) > LARGEST:
+        best = rng.permutation(np.unique(best))[:LARGEST]
+    drawn = rng.permutation(len(group.points))[: max(LARGEST - len(best), 0)]
+    rows = np.unique(np.concatenate([best, drawn]))
     return group._replace(points=tuple(group.points[int(i)] for i in rows), losses=group.losses[rows])
 
 
