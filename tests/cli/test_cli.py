@@ -24,12 +24,24 @@ def test_help_names_every_command(capsys: Capture) -> None:
     assert accepted("--version", capsys) == f"quickstudy {__version__}\n"
 
 
-@pytest.mark.parametrize("command", [name for name in COMMANDS if name != "train"])
+OF_RECIPES = ("train", "choose", "search")  # their options follow from a recipe
+
+
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name not in OF_RECIPES])
 def test_each_command_has_help(command: str, capsys: Capture) -> None:
     with pytest.raises(SystemExit) as stopped:
         main([command, "--help"])
     assert stopped.value.code == 0
     assert f"usage: quickstudy {command}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", OF_RECIPES)
+def test_commands_of_recipes_have_help_with_and_without_one(command: str, capsys: Capture) -> None:
+    assert f"usage: quickstudy {command}" in accepted(f"{command} --help", capsys)
+    with pytest.raises(SystemExit) as stopped:
+        main([command, "demo", "--help"])
+    assert stopped.value.code == 0
+    assert "--minutes" in capsys.readouterr().out
 
 
 def test_help_of_a_recipe_shows_its_numbers(capsys: Capture) -> None:
