@@ -231,8 +231,7 @@ def check_command_line(words: list[str]) -> None:
             rest = ["demo", *rest[1:]]
         rest = [word.replace("NAME", "protonet") for word in rest]
         config, others, _ = chosen_parts(load_recipe(rest[0]), rest[1:])
-        extra = [("out", str, "", ""), ("overwrite", bool, False, ""), ("report", bool, True, "")]
-        known = option_names(Settings.of(config, extra).kind)
+        known = option_names(Settings.of(config, train_command._EXTRA).kind)
     elif command == "train":
         known, others = {"--resume", *option_names(train_command.Resume)}, rest
     elif command in SEARCHES and rest[0] != "--resume":
@@ -293,7 +292,7 @@ def test_options_named_alone_belong_to_some_command(page: Path) -> None:
         for learner in qs.registry.learners:
             words = ["--tasks", tasks, "--learner", learner]
             known |= option_names(Settings.of(chosen_parts(qs.recipes.demo(), words)[0]).kind)
-    for extra in SEARCHES.values():
+    for extra in (train_command._EXTRA, *SEARCHES.values()):
         known |= option_names(Settings.of(qs.recipes.demo(), extra).kind)
     known |= {"--environment" + name.removeprefix("--tasks") for name in known if name.startswith("--tasks.")}
     for command in COMMAND_CLASSES:
