@@ -15,6 +15,8 @@ from quickstudy.select.base import filled
 from quickstudy.select.forest import asked, asked_unseen, bags, grow_extra, planted
 from quickstudy.storage.tensors import load_tensors, save_tensors
 
+pytest.importorskip("sklearn")
+
 
 def test_turns_by_hand() -> None:
     """A cutoff of 100, features for 10: of the 90 that are left the first has 45, the second 27, and then the third."""
