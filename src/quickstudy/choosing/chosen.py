@@ -32,6 +32,14 @@ def figure(mean: float, ci95: float, count: int) -> Figure:
     return Figure(mean=mean, ci95=ci95, count=count)
 
 
+def tested(run: Run, source: Source, episodes: int) -> Figure | None:
+    """The headline of a run on so many test tasks, which chose nothing; None where no class is held out for them."""
+    if source.classes("train") and not source.classes("test"):
+        return None
+    found = run.evaluate(episodes=episodes, compare_supports=False)
+    return figure(found.mean, found.ci95, found.episodes)
+
+
 class Best(TypedDict):
     """Where the best run lies, what it was chosen for, and what it reaches on test tasks, which chose nothing."""
 

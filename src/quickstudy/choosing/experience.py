@@ -59,9 +59,8 @@ def told_in(space: Space, past: Experience) -> Experience:
     for task in past.tasks:
         rows = [{name: point[name] for name in space.axes} for point in task.points]
         held = [i for i, row in enumerate(rows) if all(space.axes[name].holds(value) for name, value in row.items())]
-        losses = [None if math.isnan(task.losses[i]) else float(task.losses[i]) for i in held]
         if held:
-            found = found.task(task.name, [rows[i] for i in held], losses, task.features)
+            found = found.task(task.name, [rows[i] for i in held], [task.told[i] for i in held], task.features)
     return found
 
 
@@ -78,12 +77,16 @@ def nearest(past: Experience, own: Mapping[str, float], count: int) -> Experienc
     return Experience(past.space, tuple(tasks[i] for i in sorted(order)))
 
 
-def keep(bank: Path, space: Space, task: PastTask) -> None:
-    """Add what was tried to a bank, which is made if it is not there."""
+def refuse_file(bank: Path) -> None:
+    """ConfigError where a bank is no folder."""
     if bank.exists() and not bank.is_dir():
         raise ConfigError(f"The bank {bank} is a file, and must be a folder. Choose another.")
+
+
+def keep(bank: Path, space: Space, task: PastTask) -> None:
+    """Add what was tried to a bank, which is made if it is not there."""
+    refuse_file(bank)
     if task.points:
         bank.mkdir(parents=True, exist_ok=True)
         digest = hashlib.sha256(json.dumps(space.to_json(), sort_keys=True).encode()).hexdigest()[:12]
-        losses = [None if math.isnan(loss) else float(loss) for loss in task.losses]
-        Experience.append(bank / f"{digest}.jsonl", space, task.name, task.points, losses, task.features)
+        Experience.append(bank / f"{digest}.jsonl", space, task.name, task.points, task.told, task.features)

@@ -36,7 +36,8 @@ class Halving:
 
     def seconds(self, rung: int) -> float:
         """Of training between the rung before and this one."""
-        return self.first * (float(THIRD**rung) - (float(THIRD ** (rung - 1)) if rung else 0.0))
+        up_to = self.first * float(THIRD) ** rung
+        return up_to - up_to / THIRD if rung else up_to
 
     def next(self, left: float) -> Step | None:
         """What to train next, in `left` seconds at most; None where nothing fits into them."""

@@ -9,9 +9,10 @@ import numpy as np
 
 from quickstudy.choosing.chosen import Chosen
 from quickstudy.choosing.record import Trial, told
-from quickstudy.pages.html import Section, chart, charts, escape, facts, page, tile
+from quickstudy.pages.html import Section, chart, charts, escape, facts, header, page, tile, tiled
 from quickstudy.pages.searches import Scale, Tried, front_chart, parallel_chart, trials_chart
 from quickstudy.report.build import settings
+from quickstudy.select.pareto import front
 from quickstudy.space import Range, Space
 from quickstudy.storage.atomic import write_text
 from quickstudy.training.progress import duration
@@ -26,7 +27,7 @@ def report(found: Chosen) -> Path:
 
     Raises RunError for a search that was stopped, MissingExtra without matplotlib.
     """
-    best, metric, record = found.best, found.metric, found.record
+    point, metric, record = found.best["point"], found.metric, found.record
     done = [t for t in record.trials if not t.error]
     scale = metric.scale
     shown = [Tried(record.trained(t), scale * t.mean, scale * t.ci95, _group(t)) for t in done]
@@ -45,8 +46,8 @@ def report(found: Chosen) -> Path:
         told_of = "Each line is a trial at its first rung, through what was chosen for it; the best one is orange."
         picture = parallel_chart(*_lines(drawn, found), "Trials through their options")
         parts.append(Section("What mattered", told_of, charts(chart(picture), wide=True)))
-    front = _front([record.trained(t) for t in done], [record.sign * t.mean for t in done])
-    spent = front_chart(shown, front, "seconds of training", metric.axis, description="Cost against accuracy")
+    best = front(record.sign * np.array([t.mean for t in done]), np.array([one.cost for one in shown])).tolist()
+    spent = front_chart(shown, best, "seconds of training", metric.axis, description="Cost against accuracy")
     text = "Training seconds against the headline; the line joins what nothing beats in both."
     parts.append(Section("What it cost", text, charts(chart(spent))))
     if record.failed:
@@ -57,7 +58,7 @@ def report(found: Chosen) -> Path:
     footer = f"Written {datetime.now(UTC).date().isoformat()} by quickstudy {__version__}. Every trial: trials.jsonl."
     title = f"{found.config.name}: what to learn with"
     path = found.folder / NAME
-    write_text(path, page(title, _header(found, best["point"]), parts, settings(found.run.config), footer))
+    write_text(path, page(title, _header(found, point), parts, settings(found.run.config), footer))
     return path
 
 
@@ -83,7 +84,7 @@ def _header(found: Chosen, point: dict[str, object]) -> str:
             f"after {duration(found.record.trained(one))}",
         )
     state = found.state
-    lead = f"<p>For these tasks: <b>{escape(told(point))}</b>, found in {state['minutes']:g} minutes.</p>"
+    lead = f"For these tasks: {told(point)}, found in {state['minutes']:g} minutes."
     told_of = facts(
         [
             ("Tried", f"{len({t.trial for t in found.record.trials})} trials, {len(found.record.failed)} failed"),
@@ -91,7 +92,7 @@ def _header(found: Chosen, point: dict[str, object]) -> str:
             ("Kept", str(found.run.folder)),
         ]
     )
-    return f'<h1>{escape(found.config.name)}: what to learn with</h1>{lead}<div class="tiles">{tiles}</div>{told_of}'
+    return header("quickstudy choose", f"{found.config.name}: what to learn with", lead, tiled(tiles), told_of)
 
 
 def _list(found: Chosen) -> str:
@@ -133,13 +134,3 @@ def _ticks(space: Space, name: str) -> list[tuple[float, str]]:
     if isinstance(axis, Range):
         return [(place, f"{axis.at(place):.2g}") for place in (0.0, 0.5, 1.0)]
     return [(_place(space, name, value), str(value)) for value in axis.values]
-
-
-def _front(costs: list[float], goods: list[float]) -> list[int]:
-    """The trials that no other beats in cost and in the headline."""
-    best, found = -np.inf, list[int]()
-    for i in sorted(range(len(costs)), key=lambda i: (costs[i], -goods[i])):
-        if goods[i] > best:
-            best = goods[i]
-            found.append(i)
-    return found

@@ -13,7 +13,6 @@ import numpy as np
 
 from quickstudy.choosing.trial import Found
 from quickstudy.errors import CheckpointError
-from quickstudy.evaluation.estimate import Estimate
 from quickstudy.files import require_regular
 from quickstudy.space import Array, Values
 from quickstudy.storage.json import parsed
@@ -153,9 +152,6 @@ class Record:
         """What was chosen, and the loss of each at a rung, NaN where it failed; the recipe itself is left out."""
         there = [t for t in self.trials if t.rung == rung and t.point]
         return [t.point for t in there], np.array([-self.sign * t.mean for t in there])
-
-    def estimate(self, trial: Trial) -> Estimate:
-        return Estimate(trial.mean, trial.ci95, len(trial.values))
 
 
 def told(point: Mapping[str, Any]) -> str:

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import get_args
 
 from quickstudy.choosing.advice import advice
-from quickstudy.choosing.chosen import STATE, Begun, Best, Chosen, Figure, State, figure
-from quickstudy.choosing.experience import features, keep, remembered
+from quickstudy.choosing.chosen import STATE, Begun, Best, Chosen, State, figure, tested
+from quickstudy.choosing.experience import features, keep, refuse_file, remembered
 from quickstudy.choosing.halving import THIRD, Halving, Step
 from quickstudy.choosing.menu import Menu, menu
 from quickstudy.choosing.record import Record, Trial, told
@@ -77,8 +77,9 @@ def choose(
     """
     if not 0 < minutes < math.inf:
         raise ConfigError(f"A search takes more than 0 minutes, found {minutes:g}. Raise them.")
-    if bank is not None and Path(bank).exists() and not Path(bank).is_dir():
-        raise ConfigError(f"The bank {bank} is a file, and must be a folder. Choose another.")
+    place = None if bank is None else Path(bank).absolute()
+    if place is not None:
+        refuse_file(place)
     seed = config.seed if seed is None else seed
     if where not in get_args(Where):
         raise unknown_name("place of workers", where, get_args(Where))
@@ -90,8 +91,7 @@ def choose(
     tasks = comparable(config, source)
     first = max(SHORTEST, 60 * minutes * FIRST)
     offered = menu(config, tasks)  # what cannot be is refused before a folder is made
-    own, place = features(tasks.sampled(config.sampling)), None if bank is None else Path(bank).absolute()
-    past = remembered(offered.space, own, place, without)
+    past = remembered(offered.space, features(tasks.sampled(config.sampling)), place, without)
     count = 1 if where == "loop" else workers or os.cpu_count() or 1
     with take_folder(f"choose-{config.name}", out, overwrite=False) as held:
         state: State = {
@@ -263,13 +263,9 @@ class _Choosing:
         worse = last.error or -last.ahead_of(best, self.record.sign)[0] > last.ahead_of(best, self.record.sign)[1]
         kept, where = (best, before) if worse else (last, place)
         run = Run(where, source=self.tasks)
-        test: Figure | None = None
-        if self.tasks.classes("test") or not self.tasks.classes("train"):
-            found = run.evaluate(episodes=TESTED, compare_supports=False)
-            test = figure(found.mean, found.ci95, found.episodes)
         return Best(
             run=str(where.relative_to(self.folder)), trial=kept.trial, point=kept.point,
-            validation=figure(kept.mean, kept.ci95, len(kept.values)), test=test,
+            validation=figure(kept.mean, kept.ci95, len(kept.values)), test=tested(run, self.tasks, TESTED),
         )  # fmt: skip
 
     def _remember(self, bank: Path) -> None:

@@ -21,7 +21,7 @@ from quickstudy.runs.train import keep, new_run
 from quickstudy.storage.folders import take_run
 from quickstudy.storage.json import read_json
 from quickstudy.tasks.base import Source, held_out
-from quickstudy.training.build import build, initial_params
+from quickstudy.training.build import Parts, build, initial_params
 from quickstudy.training.config import RunConfig
 from quickstudy.training.loop import Interrupted, Training
 from quickstudy.training.metrics import read_metrics
@@ -72,15 +72,14 @@ def attempt(asked: Attempt, source: Source | None = None) -> Found:
     folder, config = Path(asked.folder), RunConfig.from_json(asked.config)
     tasks = _read(json.dumps(asked.config["tasks"], sort_keys=True)) if source is None else source
     if begun := (folder / "config.json").exists():
-        stored = RunConfig.from_json(read_json(folder / "config.json"))
-        if any(_settings(stored, name) != _settings(config, name) for name in _OWN):
+        asked_for, config = config.to_json(), RunConfig.from_json(read_json(folder / "config.json"))
+        if any(value != asked_for[name] for name, value in config.to_json().items() if name in _OWN):
             raise RunError(f"In {folder} lies a run with other settings than this trial's. Move it away.")
-        config = stored
         parts, held = build(config, None, tasks, stored=True), take_run(folder)
     else:
-        config = planned(config, tasks, asked.seconds, asked.validations)
-        config = replace(config, start=asked.start or config.start, validation_episodes=asked.episodes)
         parts = build(config, None, tasks)
+        config = planned(config, parts, asked.seconds, asked.validations)
+        config = replace(config, start=asked.start or config.start, validation_episodes=asked.episodes)
         held = new_run(config, parts.source, folder, overwrite=False)
     with held:
         training = Training(parts, config, folder, partial(keep, folder, parts), limit=LATE * asked.seconds)
@@ -95,10 +94,6 @@ def attempt(asked: Attempt, source: Source | None = None) -> Found:
         result = evaluate(parts.engine, kept.params, parts.source, "val", asked.episodes, compare_supports=False)
     values = [round(value, 6) for value in result.values]
     return Found(steps=training.step, seconds=training.seconds, mean=result.mean, ci95=result.ci95, values=values)
-
-
-def _settings(config: RunConfig, name: str) -> Any:
-    return config.to_json()[name]
 
 
 def comparable(config: RunConfig, source: Source | None) -> Source:
@@ -124,12 +119,13 @@ def _read(tasks: str) -> Source:
     return source
 
 
-def planned(config: RunConfig, source: Source, seconds: float, validations: int = 1) -> RunConfig:
+def planned(config: RunConfig, parts: Parts, seconds: float, validations: int = 1) -> RunConfig:
     """The config with as many steps as fit into the seconds, by the rate of its first ones, and a schedule that ends
-    with them."""
-    if not config.iterations or not _trains(config, source):
+    with them; with none where there is nothing that they would move, as in a network without weights."""
+    learner = parts.training_engine.learner
+    if not config.iterations or not any(map(learner.moves, initial_params(parts, config))):
         return replace(config, iterations=0)
-    iterations = max(1, math.floor(seconds * rate(config, source, seconds)))
+    iterations = max(1, math.floor(seconds * rate(config, parts, seconds)))
     average = 0.0 if iterations < 2 * _REACH else min(0.998, 1 - _REACH / iterations)
     return replace(
         config, iterations=iterations, average=average, schedule="CosineAnnealingLR", schedule_options={},
@@ -138,13 +134,7 @@ def planned(config: RunConfig, source: Source, seconds: float, validations: int 
     )  # fmt: skip
 
 
-def _trains(config: RunConfig, source: Source) -> bool:
-    """Whether there is anything that an outer step moves: a network without weights only learns each task."""
-    parts = build(config, None, source)
-    return any(map(parts.training_engine.learner.moves, initial_params(parts, config)))
-
-
-def rate(config: RunConfig, source: Source, seconds: float) -> float:
+def rate(config: RunConfig, parts: Parts, seconds: float) -> float:
     """Outer steps a second, by the median of some; the first ones, in which plans are measured, do not count. seconds:
     that training will take, of which some may be spent to know it."""
     few = replace(
@@ -152,7 +142,7 @@ def rate(config: RunConfig, source: Source, seconds: float) -> float:
         checkpoint_every=_MANY, validation_episodes=2,
     )  # fmt: skip
     with TemporaryDirectory() as place:
-        training = Training(build(few, None, source), few, Path(place), lambda *_: None, limit=PROBE)
+        training = Training(parts, few, Path(place), lambda *_: None, limit=PROBE)
         while True:
             training.run(quiet=True)
             marks = [float(line["seconds"]) for line in read_metrics(Path(place)) if line["split"] == "train"]

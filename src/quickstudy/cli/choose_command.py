@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,8 @@ from quickstudy import choosing
 from quickstudy.choosing.page import report
 from quickstudy.cli import own
 from quickstudy.cli.parse import parse, table
-from quickstudy.cli.recipe import recipe_and_rest
-from quickstudy.cli.settings import Settings, chosen_parts, load_recipe
-from quickstudy.errors import ConfigError, MissingExtra
-from quickstudy.terminal import complain, tell
+from quickstudy.cli.recipe import ended, reported, searched
+from quickstudy.terminal import tell
 from quickstudy.workers import Where
 
 _HELP = """usage: quickstudy choose [RECIPE] [--tasks NAME] [--minutes 20] [options]
@@ -55,19 +54,7 @@ def run(argv: Sequence[str]) -> int:
         return 0
     if argv[0].split("=")[0] == "--resume":
         return _resume([*argv[0].split("=")[1:], *argv[1:]])
-    named, rest = recipe_and_rest(argv, "choose")
-    config, rest, notes = chosen_parts(load_recipe(named), rest)
-    settings = Settings.of(config, _EXTRA)
-    parsed = parse(settings.kind, f"choose {named}", rest)
-    for note in notes:
-        complain(note)
-    config = settings.apply(parsed)
-    module, source = own.made_for(config)
-    if module is not None:
-        raise ConfigError(
-            "A search builds networks by their names, so that it cannot have one of your own. Register it as a model "
-            "(--import FILE.py with @quickstudy.registry.models.register), and name it: --model NAME."
-        )
+    config, parsed, source = searched(argv, "choose", _EXTRA)
     found = choosing.choose(
         config, minutes=parsed.minutes, out=parsed.out, source=source, where=parsed.where, workers=parsed.workers,
         strategy=parsed.strategy, bank=parsed.bank, seed=config.seed,
@@ -95,10 +82,6 @@ def _finish(found: choosing.Chosen, with_report: bool) -> int:
         tell(f"On {test.count} test tasks, which chose nothing: {metric.label} {metric.interval(test.mean, test.ci95)}")
     tell(found.advice)
     if with_report:
-        try:
-            tell(f"Report: {report(found)}")
-        except MissingExtra as error:
-            complain(f"There is no report page: {error}")
-    tell(f"Run: {found.run.folder}")
-    tell(f"Next: {own.proposed('adapt', found.run.folder, '--support', 'new', '--out', 'my-model')}")
+        reported(partial(report, found))
+    ended(found.run.folder, "adapt", found.run.folder, "--support", "new", "--out", "my-model")
     return 0

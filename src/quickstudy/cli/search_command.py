@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from quickstudy.cli import own
-from quickstudy.cli.parse import parse, table
-from quickstudy.cli.recipe import recipe_and_rest
-from quickstudy.cli.settings import Settings, chosen_parts, load_recipe
-from quickstudy.errors import ConfigError, MissingExtra
+from quickstudy.cli.parse import table
+from quickstudy.cli.recipe import ended, reported, searched
+from quickstudy.errors import ConfigError
 from quickstudy.search.architecture import search
 from quickstudy.search.found import Found, told
 from quickstudy.search.page import report
@@ -48,16 +47,7 @@ def run(argv: Sequence[str]) -> int:
     if not argv or argv[0] in ("-h", "--help"):
         print(_HELP)
         return 0
-    named, rest = recipe_and_rest(argv, "search")
-    config, rest, notes = chosen_parts(load_recipe(named), rest)
-    settings = Settings.of(config, _EXTRA)
-    parsed = parse(settings.kind, f"search {named}", rest)
-    for note in notes:
-        complain(note)
-    config = settings.apply(parsed)
-    module, source = own.made_for(config)
-    if module is not None:
-        raise ConfigError("A search builds networks by their names, so that it cannot have one of your own.")
+    config, parsed, source = searched(argv, "search", _EXTRA)
     found = search(
         config, under=milliseconds(parsed.under), minutes=parsed.minutes, out=parsed.out, source=source,
         strategy=parsed.strategy, seed=config.seed,
@@ -82,15 +72,11 @@ def _finish(found: Found, with_report: bool) -> int:
             f"Measured again at the end it takes longer than {state['under']:g} ms: the machine was busy at one of the "
             "two times. Search again with a lower limit if that matters."
         )
-    if (test := state.get("test")) is not None:
-        tell(f"On {test['count']} test tasks: {metric.label} {metric.interval(test['mean'], test['ci95'])}")
+    if (test := found.test) is not None:
+        tell(f"On {test.count} test tasks: {metric.label} {metric.interval(test.mean, test.ci95)}")
     if with_report:
-        try:
-            tell(f"Report: {report(found)}")
-        except MissingExtra as error:
-            complain(f"There is no report page: {error}")
-    tell(f"Run: {found.run.folder}")
-    tell(f"Next: {own.proposed('adapt', found.run.folder, '--support', 'new', '--out', 'my-model')}")
+        reported(partial(report, found))
+    ended(found.run.folder, "adapt", found.run.folder, "--support", "new", "--out", "my-model")
     return 0
 
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import tyro
 
 import quickstudy as qs
 from quickstudy.cli import own
 from quickstudy.cli.parse import Places, find_run, parse, warn
-from quickstudy.cli.settings import Settings, chosen_parts, load_recipe
+from quickstudy.cli.recipe import ended, read, reported
 from quickstudy.engine.distribute import join
-from quickstudy.errors import ConfigError, MissingExtra
+from quickstudy.errors import ConfigError
 from quickstudy.runs.run import Run
 from quickstudy.storage.json import read_json
 from quickstudy.terminal import complain, tell
@@ -68,12 +69,9 @@ def run(argv: Sequence[str]) -> int:
         )
     group = join()
     with group.together("set-up"):
-        config, rest, notes = chosen_parts(load_recipe(argv[0]), argv[1:])
-        settings = Settings.of(config, _EXTRA)
-        parsed = parse(settings.kind, f"train {argv[0]}", rest)
+        config, parsed, notes = read(argv[0], argv[1:], "train", _EXTRA)
     for note in notes if group.leads else ():
         complain(note)
-    config = settings.apply(parsed)
     module, source = own.made_for(config)
     trained = qs.train(
         config, out=parsed.out, overwrite=parsed.overwrite, module=module, source=source, minutes=parsed.minutes
@@ -108,13 +106,10 @@ def _finish(done: Run, report: bool) -> int:
     untested = bool(tasks.classes("train")) and not tasks.classes("test")
     if report and untested:
         tell("There is no report page, as no class is held out for testing.")
-    elif report:
-        try:
-            tell(f"Report: {qs.report(done, quiet=False)}")
-            warn(read_json(done.folder / "report.json")["warning"])
-        except MissingExtra as error:
-            complain(f"There is no report page: {error}")
-    tell(f"Run: {done.folder}")
-    words = ("adapt", done.folder, "--support", "new", "--out", "my-model") if untested else ("evaluate", done.folder)
-    tell(f"Next: {own.proposed(*words)}")
+    elif report and reported(partial(qs.report, done, quiet=False)):
+        warn(read_json(done.folder / "report.json")["warning"])
+    if untested:
+        ended(done.folder, "adapt", done.folder, "--support", "new", "--out", "my-model")
+    else:
+        ended(done.folder, "evaluate", done.folder)
     return 0

@@ -15,7 +15,7 @@ from quickstudy.memory.bank import Bank
 from quickstudy.memory.entry import Entry
 from quickstudy.memory.health import usefulness
 from quickstudy.pages.charts import PALETTE, Points, Trace, line_chart, map_chart, require_matplotlib
-from quickstudy.pages.html import Section, chart, charts, escape, page, tile
+from quickstudy.pages.html import Section, chart, charts, escape, header, page, tile, tiled
 from quickstudy.storage.atomic import write_text
 from quickstudy.targets.metric import Metric, headline
 
@@ -62,8 +62,7 @@ def write_map(bank: Bank, path: str | Path) -> Path:
     points = Points(places[:, 0].tolist(), places[:, 1].tolist(), [groups.index(group_of(e)) for e in entries])
     labels = [f"direction {i + 1} ({100 * share:.0f} % of the variance)" for i, share in enumerate(shares)]
     drawn = map_chart(points, groups, arrows, *labels)
-    header = f'<p class="eyebrow">Memory of tasks</p><h1>{escape(Path(bank.uri).name or bank.uri)}</h1>'
-    header += f'<div class="tiles">{_tiles(entries)}</div>'
+    top = header("Memory of tasks", Path(bank.uri).name or bank.uri, "", tiled(_tiles(entries)))
     sections = [
         Section(
             "Map of the tasks",
@@ -77,7 +76,7 @@ def write_map(bank: Bank, path: str | Path) -> Path:
     path = Path(path)
     signatures = ", ".join(sorted({entry.signature for entry in entries}))
     facts = [("bank", bank.uri), ("φ", ", ".join(bank.phi.ids())), ("signatures", signatures)]
-    write_text(path, page("Memory of tasks", header, sections, facts, "Written by quickstudy."))
+    write_text(path, page("Memory of tasks", top, sections, facts, "Written by quickstudy."))
     return path
 
 

@@ -142,6 +142,17 @@ def charts(*figures: str, wide: bool = False) -> str:
     return f'<div class="charts{" wide" if wide else ""}">{"".join(figures)}</div>'
 
 
+def header(kind: str, title: str, lead: str, *below: str) -> str:
+    """What stands above the first section: what kind of page it is, its title and one sentence. below: HTML, such as
+    tiles."""
+    said = f'<p class="lead">{escape(lead)}</p>' if lead else ""
+    return f'<p class="eyebrow">{escape(kind)}</p><h1>{escape(title)}</h1>{said}{"".join(below)}'
+
+
+def tiled(tiles: str) -> str:
+    return f'<div class="tiles">{tiles}</div>'
+
+
 def page(title: str, header: str, sections: Sequence[Section], settings: Sequence[tuple[str, str]], footer: str) -> str:
     """The whole document. header: HTML above the first section."""
     body = "".join(f"<section><h2>{escape(s.title)}</h2><p>{_prose(s.text)}</p>{s.body}</section>" for s in sections)

@@ -9,8 +9,9 @@ from typing import Any
 
 from quickstudy.evaluation.estimate import Estimate
 from quickstudy.evaluation.result import Result
+from quickstudy.pages import html
 from quickstudy.pages.charts import PALETTE, Trace, line_chart
-from quickstudy.pages.html import Section, chart, charts, escape, facts, tile
+from quickstudy.pages.html import Section, chart, charts, escape, facts, tile, tiled
 from quickstudy.registry import OWN
 from quickstudy.report import measure
 from quickstudy.report.words import counted, each_class
@@ -83,10 +84,7 @@ def header(run: Run, headline: Headline) -> str:
             ("Measured on", result.machine),
         ]
     )
-    return (
-        f'<p class="eyebrow">quickstudy report</p><h1>{escape(config.name)}</h1><p class="lead">{escape(lead)}</p>'
-        f'{badge}<div class="tiles">{tiles}</div>{times}'
-    )
+    return html.header("quickstudy report", config.name, lead, badge, tiled(tiles), times)
 
 
 def _numbers(text: str) -> str:

@@ -24,7 +24,7 @@ from quickstudy.search.cells import (
 )
 from quickstudy.search.latency import Devices, Latency
 from quickstudy.search.limits import Found, Plan, search_within
-from quickstudy.search.pareto import front, reward
+from quickstudy.select.pareto import front, reward
 
 __all__ = [
     "Devices",

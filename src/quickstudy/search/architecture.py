@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from quickstudy.choosing.chosen import figure
+from quickstudy.choosing.chosen import figure, tested
 from quickstudy.choosing.search import VALIDATIONS
 from quickstudy.choosing.trial import Attempt, attempt, comparable
 from quickstudy.episode import map_features
@@ -24,7 +24,7 @@ from quickstudy.runs.train import keep
 from quickstudy.search.found import STATE, Candidate, Found, State, told
 from quickstudy.search.spaces import shares, space_of
 from quickstudy.search.supernet import Supernet
-from quickstudy.search.timing import ROUNDS, Cost, measured
+from quickstudy.search.timing import ROUNDS, Cost, cost_of, measured, milliseconds
 from quickstudy.select.warm import Search
 from quickstudy.space import Values
 from quickstudy.storage.folders import take_folder
@@ -123,16 +123,21 @@ class _Searching:
         parts = build(config, None, self.net.source)
         return parts.engine.learner.networks[""].module.cpu()
 
-    def cost(self, point: Values, rounds: int = ROUNDS) -> Cost:
-        """Of the network of a point, as if the machine had been as busy as when the reference was timed first."""
-        beside, own = measured([self.reference, self._module(self.net.made(point))], self.example, rounds)
-        return replace(own, milliseconds=own.milliseconds * self.recipe.milliseconds / beside.milliseconds)
+    def cost(self, point: Values) -> Cost:
+        """Of the network of a point."""
+        network = self._module(self.net.made(point))
+        return cost_of(network, self.example, self._milliseconds(network, ROUNDS))
+
+    def _milliseconds(self, network: nn.Module, rounds: int) -> float:
+        """What a network takes, as if the machine had been as busy as when the reference was timed first."""
+        beside, own = milliseconds([self.reference, network], self.example, rounds)
+        return own * self.recipe.milliseconds / beside
 
     def fastest(self) -> float:
         """Milliseconds of the fastest of the networks at the ends of all ranges, or of some of them."""
         points = self.net.corners(both=True)
         some = np.random.default_rng(0).permutation(len(points))[:_ENDS]
-        return min(self.cost(points[i], rounds=3).milliseconds for i in some)
+        return min(self._milliseconds(self._module(self.net.made(points[i])), 3) for i in some)
 
     def look(self, search: Search) -> None:
         """Ask one proposal for its time and, if it keeps the limit, for what it reaches."""
@@ -165,10 +170,9 @@ class _Searching:
         return asked[int(np.nanargmax(again))]["point"]
 
     def state(self) -> State:
-        config = replace(self.net.config, model=self.net.config.model.drawn())
         return {
-            "kind": "search", "config": config.name, "space": self.net.space.to_json(), "metric": self.metric.name,
-            "under": self.under, "minutes": self.seconds / 60, "steps": self.net.steps,
+            "kind": "search", "config": self.net.config.name, "space": self.net.space.to_json(),
+            "metric": self.metric.name, "under": self.under, "minutes": self.seconds / 60, "steps": self.net.steps,
             "recipe": asdict(self.recipe) if self.closed else None, "candidates": self.candidates,
         }  # fmt: skip
 
@@ -183,19 +187,11 @@ class _Searching:
         before = str(start.absolute())
         asked = Attempt(config.to_json(), str(folder.absolute()), seconds, 3 * TASKS, before, VALIDATIONS)
         trained = attempt(asked, self.net.source)
-        run, test = Run(folder, source=self.net.source), None
-        if self.net.source.classes("test") or not self.net.source.classes("train"):
-            result = run.evaluate(episodes=TESTED, compare_supports=False)
-            test = figure(result.mean, result.ci95, result.episodes)
+        test = tested(Run(folder, source=self.net.source), self.net.source, TESTED)
         validation = figure(trained["mean"], trained["ci95"], len(trained["values"]))
-        ended = {
-            "chosen": point,
-            "cost": asdict(self.cost(point)),
-            "run": "best",
-            "validation": validation,
-            "test": test,
-        }
-        return cast(State, {**self.state(), **ended})
+        return State(
+            **self.state(), chosen=point, cost=asdict(self.cost(point)), run="best", validation=validation, test=test
+        )
 
 
 def _searched(searching: _Searching, strategy: str, seed: int, quiet: bool) -> State:

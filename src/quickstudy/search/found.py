@@ -14,7 +14,7 @@ from quickstudy.choosing.chosen import Figure
 from quickstudy.errors import RunError
 from quickstudy.evaluation.estimate import Estimate
 from quickstudy.runs.run import Run
-from quickstudy.search.pareto import front
+from quickstudy.select.pareto import front
 from quickstudy.space import Values
 from quickstudy.storage.json import read_json
 from quickstudy.targets.metric import Metric, metric_named

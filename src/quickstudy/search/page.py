@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
 
-from quickstudy.pages.html import Section, chart, charts, escape, facts, page, tile
+from quickstudy.pages.html import Section, chart, charts, escape, facts, header, page, tile, tiled
 from quickstudy.pages.searches import Tried, front_chart
 from quickstudy.report.build import settings
 from quickstudy.search.found import Candidate, Found, told
@@ -50,17 +50,17 @@ def _group(candidate: Candidate) -> str:
 
 def _header(found: Found, title: str) -> str:
     state, metric = found.state, found.metric
-    tiles, test, recipe = "", state.get("test"), state["recipe"]
+    tiles, test, recipe = "", found.test, state["recipe"]
     if test is not None:
-        said = f"{test['count']} test tasks, which chose nothing"
-        tiles += tile(f"{metric.title} on new tasks", metric.interval(test["mean"], test["ci95"]), said, main=True)
+        said = f"{test.count} test tasks, which chose nothing"
+        tiles += tile(f"{metric.title} on new tasks", metric.interval(test.mean, test.ci95), said, main=True)
     beside = "" if recipe is None else f"the recipe's network: {recipe['milliseconds']:.2f} ms"
     tiles += tile("for one example, one thread", f"{found.milliseconds:.2f} ms", beside)
     tiles += tile("parameters", f"{state['cost']['parameters']:,}", f"{state['cost']['operations']:,} operations")
-    lead = f"<p>Found: <b>{escape(found.model['name'])}</b>, {escape(told(state['chosen']))}.</p>"
+    lead = f"Found: {found.model['name']}, {told(state['chosen'])}."
     looked = f"{len(state['candidates'])} networks, after {state['steps']:,} steps of training for all"
     told_of = facts([("Looked at", looked), ("Minutes", f"{state['minutes']:g}"), ("Kept", str(found.run.folder))])
-    return f'<h1>{escape(title)}</h1>{lead}<div class="tiles">{tiles}</div>{told_of}'
+    return header("quickstudy search", title, lead, tiled(tiles), told_of)
 
 
 def _table(found: Found) -> str:

@@ -27,8 +27,19 @@ class Cost:
     operations: int
 
 
-def measured(networks: Sequence[nn.Module], example: Features, rounds: int = ROUNDS) -> list[Cost]:
-    """The cost of each network for an example (1, …), on the processor and one thread, all measured in turn, so that
+def measured(networks: Sequence[nn.Module], example: Features) -> list[Cost]:
+    """The cost of each network for an example (1, …); see `milliseconds`."""
+    times = milliseconds(networks, example)
+    return [cost_of(network, example, taken) for network, taken in zip(networks, times, strict=True)]
+
+
+def cost_of(network: nn.Module, example: Features, taken: float) -> Cost:
+    """The cost of a network that takes so many milliseconds."""
+    return Cost(taken, sum(p.numel() for p in network.parameters()), operations(network, example))
+
+
+def milliseconds(networks: Sequence[nn.Module], example: Features, rounds: int = ROUNDS) -> list[float]:
+    """What each network takes for an example (1, …), on the processor and one thread, all measured in turn, so that
     what else the machine does strikes all alike.
 
     Raises ConfigError for an example that is none or several.
@@ -48,10 +59,7 @@ def measured(networks: Sequence[nn.Module], example: Features, rounds: int = ROU
                 for _ in range(_CALLS):
                     network(example)
                 own.append((time.perf_counter() - began) / _CALLS)
-    return [
-        Cost(1000 * median(own), sum(p.numel() for p in network.parameters()), operations(network, example))
-        for own, network in zip(times, networks, strict=True)
-    ]
+    return [1000 * median(own) for own in times]
 
 
 def operations(network: nn.Module, example: Features) -> int:

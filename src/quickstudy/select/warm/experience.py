@@ -35,6 +35,11 @@ class PastTask(NamedTuple):
     features: Mapping[str, float] = {}
 
     @property
+    def told(self) -> list[float | None]:
+        """Its losses as `Experience.task` takes them: None where a trial failed."""
+        return [None if math.isnan(loss) else float(loss) for loss in self.losses]
+
+    @property
     def finished(self) -> Self:
         """Without the trials that failed."""
         kept = ~np.isnan(self.losses)
@@ -195,9 +200,8 @@ def _lines(space: Space, task: PastTask, seen: dict[str, int]) -> Iterator[str]:
     if text not in seen:
         seen[text] = len(seen)
         yield text
-    losses = [None if math.isnan(loss) else float(loss) for loss in task.losses]
     features = {"features": dict(task.features)} if task.features else {}
-    yield _line({"task": task.name, "at": seen[text], **features, "losses": losses})
+    yield _line({"task": task.name, "at": seen[text], **features, "losses": task.told})
 
 
 def _read(path: Path) -> list[str]:

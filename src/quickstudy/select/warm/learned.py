@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -132,26 +132,31 @@ def _affine(losses: Array, ones: Array, line: Array, count: int, scale: tuple[fl
     return float(b[at]), float(a[at])
 
 
+@dataclass(frozen=True, kw_only=True)
 class _Learned(Strategy):
-    """What the strategies share that carry past tasks as functions."""
+    """What the strategies share that carry past tasks as functions. covariance: whether their covariance is known
+    beside their mean."""
 
-    start: int
-    scale: Scale
-    width: float
+    start: int = 3
+    scale: Scale = "plain"
+    width: float = 1.0
 
-    def _propose(
-        self, prepared: Knowledge, space: Space, tried: Tried, rng: np.random.Generator, covariance: bool
-    ) -> Values:
+    covariance: ClassVar[bool]
+
+    def prepare(self, space: Space, experience: Experience, seed: int) -> Knowledge:
+        return learn(space, experience, self.scale, self.covariance, self.start, seed)
+
+    def propose(self, prepared: Knowledge, space: Space, tried: Tried, rng: np.random.Generator) -> Values:
         if (first := unseen(prepared.first, self.start, tried)) is not None:
             return first
         if not tried.points:
             return untried(space, tried, rng)
         x = space.encode(tried.points)
         values = prepared.surfaces.values(x)
-        after, best = posterior(prepared, x, values, tried.losses, covariance, self.width)
+        after, best = posterior(prepared, x, values, tried.losses, self.covariance, self.width)
 
         def score(at: Array, values: Array | None) -> Array:
-            mean, basis = known(prepared.surfaces.values(at) if values is None else values, covariance)
+            mean, basis = known(prepared.surfaces.values(at) if values is None else values, self.covariance)
             rest, deviation = after.predict(at, basis)
             return log_improvement(mean + rest[:, 0], deviation, best)
 
@@ -159,7 +164,6 @@ class _Learned(Strategy):
 
 
 @strategies.register("prior-mean", experienced=True)
-@dataclass(frozen=True, kw_only=True)
 class PriorMean(_Learned):
     """A Gaussian process of what differs from the mean of past tasks.
 
@@ -167,19 +171,10 @@ class PriorMean(_Learned):
     far, in logarithms, this task's kernel may be from that of past ones.
     """
 
-    start: int = 3
-    scale: Scale = "plain"
-    width: float = 1.0
-
-    def prepare(self, space: Space, experience: Experience, seed: int) -> Knowledge:
-        return learn(space, experience, self.scale, False, self.start, seed)
-
-    def propose(self, prepared: Knowledge, space: Space, tried: Tried, rng: np.random.Generator) -> Values:
-        return self._propose(prepared, space, tried, rng, False)
+    covariance = False
 
 
 @strategies.register("surfaces", experienced=True)
-@dataclass(frozen=True, kw_only=True)
 class PastSurfaces(_Learned):
     """A Gaussian process with the mean and the covariance of past tasks, and how a new one differs from all of them,
     learned from them (as HyperBO, Wang et al. 2024, which learns a kernel's parameters alone).
@@ -188,12 +183,4 @@ class PastSurfaces(_Learned):
     far, in logarithms, this task's kernel may be from that of past ones.
     """
 
-    start: int = 3
-    scale: Scale = "plain"
-    width: float = 1.0
-
-    def prepare(self, space: Space, experience: Experience, seed: int) -> Knowledge:
-        return learn(space, experience, self.scale, True, self.start, seed)
-
-    def propose(self, prepared: Knowledge, space: Space, tried: Tried, rng: np.random.Generator) -> Values:
-        return self._propose(prepared, space, tried, rng, True)
+    covariance = True
