@@ -29,6 +29,7 @@ from studies import (
     tables,
     texts,
     unlabelled,
+    untrained,
     warm,
     writers,
 )
@@ -69,6 +70,7 @@ STUDIES = {
     "many-adapters": many.adapters,
     "many-scratch": many.scratch,
     "nas": nas.nas,
+    "untrained": untrained.untrained,
 }
 
 if __name__ == "__main__":
