@@ -72,6 +72,10 @@ class Run:
         self.config = replace(config, device=device) if device else config
         self._module, self._source = module, source
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What it was made from: copies, also in other processes, read the folder anew."""
+        return {name: self.__dict__[name] for name in ("folder", "config", "_module", "_source")}
+
     @cached_property
     def parts(self) -> Parts:
         """Source, network and engine. Raises DataError if classes that are held out today were trained on."""

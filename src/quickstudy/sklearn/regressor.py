@@ -1,0 +1,79 @@
+"""Numbers, from a few rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Self, cast
+
+import numpy as np
+from sklearn.base import RegressorMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import validate_data
+
+from quickstudy.errors import ConfigError
+from quickstudy.sklearn.base import TableEstimator
+from quickstudy.sklearn.parts import dealt
+from quickstudy.sklearn.trained import as_value_errors
+from quickstudy.targets.answers import NumberAnswer
+
+
+class FewShotRegressor(RegressorMixin, TableEstimator):  # type: ignore[misc]
+    """A regressor that was trained before, on other tables, and learns this one in a forward pass.
+
+    X and the parameters are those of `FewShotClassifier`; the run must be one on tasks of numbers. y: one number for
+    each row. Of several models that share the rows, predictions are averaged, and their disagreement is part of the
+    spread.
+
+    >>> FewShotRegressor().fit(X, y).predict(new, return_std=True)  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        run: Any = "tables-numbers",
+        *,
+        rows: int = 1000,
+        columns: int = 100,
+        categories: Sequence[Any] = (),
+        random_state: Any = 0,
+        device: str | None = None,
+    ) -> None:
+        self.run = run
+        self.rows = rows
+        self.columns = columns
+        self.categories = categories
+        self.random_state = random_state
+        self.device = device
+
+    def fit(self, X: Any, y: Any) -> Self:
+        """Learn rows X and their numbers y. ValueError for what cannot be learned."""
+        with as_value_errors():
+            ready = self._trained()
+            target = ready.learner.spec.target
+            target.require_numbers("FewShotRegressor", "Take FewShotClassifier, or another run.")
+            if target.outputs != 1:
+                raise ConfigError(f"FewShotRegressor tells one number, but the run tells {target}. Give another run.")
+            y = validate_data(self, y=y, y_numeric=True).astype(np.float64)
+            format, stored = self._stored(ready, X, y)
+            parts = dealt(len(y), self.rows, check_random_state(self.random_state))
+            self.models_ = [self._adapted(ready, format, stored, parts, y)]
+        return self
+
+    def predict(self, X: Any, return_std: bool = False) -> Any:
+        """The number of each row, (n,); with `return_std` also a standard deviation of each, (n,).
+
+        ValueError where the run's learner does not say how sure it is.
+        """
+        means, spreads = [], []
+        for stored in self._asked(X):
+            said = [cast(NumberAnswer, model.answer(stored)) for model in self.models_[0]]
+            each = np.stack([one.values.double().numpy().reshape(len(stored.kept)) for one in said])
+            means.append(each.mean(axis=0))
+            if return_std:
+                if any(one.spread is None for one in said):
+                    raise ConfigError(
+                        f"The learner {self.models_[0][0].config.learner.name!r} does not say how sure it is. Leave "
+                        "return_std out, or give a run of a learner that does, such as 'axial'."
+                    )
+                sure = np.stack([one.spread.double().numpy().reshape(len(stored.kept)) for one in said])  # type: ignore[union-attr]
+                spreads.append(np.sqrt((sure**2).mean(axis=0) + each.var(axis=0)))
+        return (np.concatenate(means), np.concatenate(spreads)) if return_std else np.concatenate(means)
