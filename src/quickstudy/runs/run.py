@@ -74,7 +74,8 @@ class Run:
 
     def __getstate__(self) -> dict[str, Any]:
         """What it was made from: copies, also in other processes, read the folder anew."""
-        return {name: self.__dict__[name] for name in ("folder", "config", "_module", "_source")}
+        read = {name for name in vars(self) if isinstance(getattr(type(self), name, None), cached_property)}
+        return {name: value for name, value in vars(self).items() if name not in read}
 
     @cached_property
     def parts(self) -> Parts:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, ClassVar
 from warnings import warn
 
 import numpy as np
@@ -33,15 +33,27 @@ class TableEstimator(BaseEstimator):  # type: ignore[misc]
     columns are read. `n_features_in_`, and of frames `feature_names_in_`.
     """
 
-    run: Any
-    rows: int
-    columns: int
-    categories: Sequence[Any]
-    random_state: Any
-    device: str | None
+    _numbers: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        run: Any = "tables",
+        *,
+        rows: int = 1000,
+        columns: int = 100,
+        categories: Sequence[Any] = (),
+        random_state: Any = 0,
+        device: str | None = None,
+    ) -> None:
+        self.run = run
+        self.rows = rows
+        self.columns = columns
+        self.categories = categories
+        self.random_state = random_state
+        self.device = device
 
     def _trained(self) -> Trained:
-        return trained(self.run, self.device)
+        return trained(self.run, self.device, self._numbers)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -42,23 +42,6 @@ class FewShotClassifier(ClassifierMixin, TableEstimator):  # type: ignore[misc]
     >>> FewShotClassifier().fit(X, y).predict_proba(new)  # doctest: +SKIP
     """
 
-    def __init__(
-        self,
-        run: Any = "tables",
-        *,
-        rows: int = 1000,
-        columns: int = 100,
-        categories: Sequence[Any] = (),
-        random_state: Any = 0,
-        device: str | None = None,
-    ) -> None:
-        self.run = run
-        self.rows = rows
-        self.columns = columns
-        self.categories = categories
-        self.random_state = random_state
-        self.device = device
-
     def fit(self, X: Any, y: Any) -> Self:
         """Learn rows X and their classes y. ValueError for what cannot be learned, such as a single class."""
         with as_value_errors():

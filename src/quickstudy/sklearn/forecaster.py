@@ -19,7 +19,7 @@ class FewShotForecaster(BaseEstimator):  # type: ignore[misc]
     """A forecaster that was trained before, on other series, and learns this one from its values so far.
 
     The verbs are sktime's, `fit(y, X=None, fh=None)` and `predict(fh)`; the package itself is not needed. run: as of
-    `FewShotClassifier`, trained on time series, such as by the recipe 'series-transfer'; none comes with the package.
+    `FewShotClassifier`, trained on time series, such as by the recipe 'lines-lstm'; none comes with the package.
     device: another than the run's.
 
     >>> FewShotForecaster("runs/lines-lstm").fit(y).predict(fh=[1, 2, 3])  # doctest: +SKIP

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Self, cast
 
 import numpy as np
@@ -20,29 +19,14 @@ from quickstudy.targets.answers import NumberAnswer
 class FewShotRegressor(RegressorMixin, TableEstimator):  # type: ignore[misc]
     """A regressor that was trained before, on other tables, and learns this one in a forward pass.
 
-    X and the parameters are those of `FewShotClassifier`; the run must be one on tasks of numbers. y: one number for
-    each row. Of several models that share the rows, predictions are averaged, and their disagreement is part of the
-    spread.
+    X and the parameters are those of `FewShotClassifier`; the run must be one on tasks of numbers, and 'tables' means
+    that of the recipe 'tables-numbers'. y: one number for each row. Of several models that share the rows, predictions
+    are averaged, and their disagreement is part of the spread.
 
     >>> FewShotRegressor().fit(X, y).predict(new, return_std=True)  # doctest: +SKIP
     """
 
-    def __init__(
-        self,
-        run: Any = "tables-numbers",
-        *,
-        rows: int = 1000,
-        columns: int = 100,
-        categories: Sequence[Any] = (),
-        random_state: Any = 0,
-        device: str | None = None,
-    ) -> None:
-        self.run = run
-        self.rows = rows
-        self.columns = columns
-        self.categories = categories
-        self.random_state = random_state
-        self.device = device
+    _numbers = True
 
     def fit(self, X: Any, y: Any) -> Self:
         """Learn rows X and their numbers y. ValueError for what cannot be learned."""

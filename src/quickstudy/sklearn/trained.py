@@ -23,6 +23,8 @@ from quickstudy.registry import models
 from quickstudy.runs.run import Run
 
 _RUNS = Path("runs")
+TABLES, NUMBERS = "tables", "tables-numbers"
+"""One name for two runs: the first tells classes, the second numbers."""
 
 
 class InputError(DataError, ValueError):
@@ -77,10 +79,10 @@ class Trained:
         return replace(model, built=built)
 
 
-def trained(run: Any, device: str | None = None) -> Trained:
+def trained(run: Any, device: str | None = None, numbers: bool = False) -> Trained:
     """The run of that name, of that folder, or that is given itself, on a device (its own if not said).
 
-    Raises RunError, with what to do, where there is none.
+    numbers: 'tables' means the run that tells numbers. Raises RunError, with what to do, where there is none.
     """
     if isinstance(run, Run):
         return _ready(run, device)
@@ -88,9 +90,9 @@ def trained(run: Any, device: str | None = None) -> Trained:
         raise ConfigError(
             f"run is the name of a trained model, the folder of a run, or a Run; found {type(run).__name__}."
         )
-    folder = found(str(run))
-    file = (folder / "model.safetensors").stat() if (folder / "model.safetensors").exists() else None
-    return _kept(folder, device, None if file is None else (file.st_mtime_ns, file.st_size))
+    folder = found(NUMBERS if numbers and run == TABLES else str(run))
+    file = folder / "model.safetensors"
+    return _kept(folder, device, (file.stat().st_mtime_ns, file.stat().st_size) if file.exists() else None)
 
 
 def found(name: str) -> Path:
