@@ -103,14 +103,18 @@ def test_what_cannot_be_is_refused(classes: str, numbers: str) -> None:
 def test_on_breast_cancer_it_is_not_behind_logistic_regression_from_64_rows() -> None:
     """By the default model, where that is there."""
     x, y = load_breast_cancer(return_X_y=True)
-    order = np.random.default_rng(0).permutation(len(x))
-    some, rest = order[:64], order[64:]
-    try:
-        ours = FewShotClassifier().fit(x[some], y[some]).score(x[rest], y[rest])
-    except RunError:
-        pytest.skip("there is no model called 'tables' here")
-    theirs = make_pipeline(StandardScaler(), LogisticRegression()).fit(x[some], y[some]).score(x[rest], y[rest])
-    assert ours > 0.94 and ours > theirs - 0.01
+    scores = []
+    for seed in range(3):
+        order = np.random.default_rng(seed).permutation(len(x))
+        some, rest = order[:64], order[64:264]
+        try:
+            ours = FewShotClassifier().fit(x[some], y[some])
+        except RunError:
+            pytest.skip("there is no model called 'tables' here")
+        theirs = make_pipeline(StandardScaler(), LogisticRegression()).fit(x[some], y[some])
+        scores.append([one.score(x[rest], y[rest]) for one in (ours, theirs)])
+    found, beside = np.mean(scores, axis=0)
+    assert found > 0.94 and found > beside - 0.01
 
 
 def test_a_regressor_says_how_sure_it_is(numbers: str) -> None:

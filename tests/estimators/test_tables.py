@@ -75,10 +75,12 @@ def test_a_model_of_an_estimator_is_saved_and_loaded_like_any_other(classes: str
 def test_classes_that_are_dealt_out_keep_their_mix_and_none_is_lost() -> None:
     classes = np.repeat([0, 1, 2], [60, 37, 2])
     parts = dealt(99, 25, np.random.RandomState(0), classes)
-    assert len(parts) == 4 and all(len(part) <= 27 for part in parts)
+    assert len(parts) == 4 and all(len(part) <= 26 for part in parts)
     assert set(np.concatenate(parts)) == set(range(99))
     counts = np.array([np.bincount(classes[part], minlength=3) for part in parts])
-    assert np.ptp(counts, axis=0)[:2].max() <= 1 and (counts[:, 2] == 2).all()
+    assert np.ptp(counts, axis=0)[:2].max() <= 1 and (counts[:, 2] == 1).all()
+    many = dealt(600, 100, np.random.RandomState(0), np.repeat(np.arange(120), 5))
+    assert all(len(part) == len(np.unique(part)) == 120 for part in many) and len(np.unique(np.concatenate(many))) == 600
     alike = dealt(99, 25, np.random.RandomState(0))
     assert sorted(np.concatenate(alike)) == list(range(99)) and max(map(len, alike)) == 25
 

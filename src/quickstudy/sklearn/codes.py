@@ -17,15 +17,14 @@ def codebook(classes: int, limit: int | None, draw: np.random.RandomState) -> Ar
     """In which group each class is, (codes, classes): error-correcting codes (Dietterich & Bakiri 1995).
 
     limit: the most groups of a code. Where the classes are no more, there is one code, and every class is its own
-    group. Otherwise classes are divided at random into groups of the same size, until any two are apart in three codes
-    and all probabilities follow from those of groups.
+    group. Otherwise classes are divided at random into groups of the same size, until any two are apart in three codes.
     """
     if limit is None or classes <= limit:
         return np.arange(classes)[None]
     codes: list[Array] = []
     apart = np.zeros((classes, classes), dtype=int)
     others = ~np.eye(classes, dtype=bool)
-    while apart[others].min() < _APART or len(codes) * (limit - 1) < classes - 1:
+    while apart[others].min() < _APART:
         codes.append(draw.permutation(classes) % limit)
         apart += codes[-1][:, None] != codes[-1][None]
     return np.stack(codes)
@@ -34,8 +33,9 @@ def codebook(classes: int, limit: int | None, draw: np.random.RandomState) -> Ar
 def coupled(said: Sequence[Array], codes: Array) -> Array:
     """Probabilities of classes (n, classes) from those of groups, said[k] (n, groups) of the code k.
 
-    Those whose sums over groups are the likeliest to have given what was said, so that they are found again where it
-    is exact: the generalised Bradley–Terry model (Huang, Weng & Lin 2006), by its minorisation steps.
+    Those whose sums over groups are the likeliest to have given what was said: the generalised Bradley–Terry model
+    (Huang, Weng & Lin 2006), by its minorisation steps. Where what was said is exact, and the codes are enough to tell
+    them, they are found again.
     """
     classes = codes.shape[1]
     if len(codes) == 1 and said[0].shape[1] == classes:

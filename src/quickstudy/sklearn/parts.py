@@ -11,10 +11,10 @@ Array = NDArray[Any]
 
 
 def dealt(count: int, most: int, draw: np.random.RandomState, classes: Array | None = None) -> list[Array]:
-    """Which of `count` rows each of several models reads, at most about `most` each: every row is read by one.
+    """Which of `count` rows each of several models reads, at most `most` each: every row is read by one.
 
-    classes: of the rows, (count,); all parts then have the same mix of them, and a class of fewer rows than there are
-    parts is in every part, whole.
+    classes: of the rows, (count,); all parts then have the same mix of them. Of a class of fewer rows than there are
+    parts each part has one, beyond `most`, so that no class is unknown to a model and some rows are read by several.
     """
     parts = -(-count // most)
     if parts <= 1:
@@ -24,9 +24,9 @@ def dealt(count: int, most: int, draw: np.random.RandomState, classes: Array | N
         return [np.sort(order[part::parts]) for part in range(parts)]
     order = order[np.argsort(classes[order], kind="stable")]
     names, counts = np.unique(classes, return_counts=True)
-    rare = np.isin(classes, names[counts < parts])
-    common = order[~rare[order]]
-    return [np.sort(np.concatenate([common[part::parts], np.flatnonzero(rare)])) for part in range(parts)]
+    rare = [np.resize(order[classes[order] == name], parts) for name in names[counts < parts]]
+    common = order[~np.isin(classes[order], names[counts < parts])]
+    return [np.sort(np.array([*common[part::parts], *(rows[part] for rows in rare)])) for part in range(parts)]
 
 
 def telling(stored: Array, labels: Array, most: int) -> Array:
