@@ -17,7 +17,6 @@ from quickstudy.sklearn.base import Array, TableEstimator
 from quickstudy.sklearn.codes import codebook, coupled
 from quickstudy.sklearn.parts import dealt
 from quickstudy.sklearn.trained import InputError, as_value_errors
-from quickstudy.targets.answers import ClassAnswer
 
 
 class FewShotClassifier(ClassifierMixin, TableEstimator):  # type: ignore[misc]
@@ -81,6 +80,6 @@ def _mean(models: Sequence[Model], stored: Stored, groups: int) -> Array:
     """The mean of what models say of groups, (n, groups). A group that a model has not seen is impossible to it."""
     total: Array = np.zeros((len(stored.kept), groups))
     for model in models:
-        said = cast(ClassAnswer, model.answer(stored))
+        said: Any = model.answer(stored)  # names with probabilities
         total[:, [int(name) for name in said.classes]] += said.probabilities.double().numpy()
     return total / len(models)

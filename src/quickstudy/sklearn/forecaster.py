@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self, cast
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -12,7 +12,6 @@ from quickstudy.errors import ConfigError
 from quickstudy.sklearn.base import Array
 from quickstudy.sklearn.packing import packed, unpacked
 from quickstudy.sklearn.trained import as_value_errors, trained
-from quickstudy.targets.answers import NumberAnswer
 
 
 class FewShotForecaster(BaseEstimator):  # type: ignore[misc]
@@ -58,7 +57,7 @@ class FewShotForecaster(BaseEstimator):  # type: ignore[misc]
         if steps is None:
             raise ConfigError("How far to forecast is not said. Give the steps ahead: predict(fh=[1, 2, 3]).")
         with as_value_errors():
-            said = cast(NumberAnswer, self.model_.predict(self.seen_, steps=int(steps.max())))
+            said: Any = self.model_.predict(self.seen_, steps=int(steps.max()))
         values = said.values.double().numpy().reshape(-1)[steps - 1]
         if self.index_ is None:
             return values

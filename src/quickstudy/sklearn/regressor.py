@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self, cast
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import RegressorMixin
@@ -13,7 +13,6 @@ from quickstudy.errors import ConfigError
 from quickstudy.sklearn.base import TableEstimator
 from quickstudy.sklearn.parts import dealt
 from quickstudy.sklearn.trained import as_value_errors
-from quickstudy.targets.answers import NumberAnswer
 
 
 class FewShotRegressor(RegressorMixin, TableEstimator):  # type: ignore[misc]
@@ -49,7 +48,7 @@ class FewShotRegressor(RegressorMixin, TableEstimator):  # type: ignore[misc]
         """
         means, spreads = [], []
         for stored in self._asked(X):
-            said = [cast(NumberAnswer, model.answer(stored)) for model in self.models_[0]]
+            said: list[Any] = [model.answer(stored) for model in self.models_[0]]
             each = np.stack([one.values.double().numpy().reshape(len(stored.kept)) for one in said])
             means.append(each.mean(axis=0))
             if return_std:
@@ -58,6 +57,6 @@ class FewShotRegressor(RegressorMixin, TableEstimator):  # type: ignore[misc]
                         f"The learner {self.models_[0][0].config.learner.name!r} does not say how sure it is. Leave "
                         "return_std out, or give a run of a learner that does, such as 'axial'."
                     )
-                sure = np.stack([one.spread.double().numpy().reshape(len(stored.kept)) for one in said])  # type: ignore[union-attr]
+                sure = np.stack([one.spread.double().numpy().reshape(len(stored.kept)) for one in said])
                 spreads.append(np.sqrt((sure**2).mean(axis=0) + each.var(axis=0)))
         return (np.concatenate(means), np.concatenate(spreads)) if return_std else np.concatenate(means)
