@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import os
 import pickle
+import subprocess
+import sys
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +25,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
 
+import quickstudy as qs
 from quickstudy.errors import ConfigError, RunError
 from quickstudy.runs.run import Run
 from quickstudy.sklearn import FewShotClassifier, FewShotRegressor
@@ -74,6 +79,27 @@ def test_a_run_itself_is_cloned_and_pickled_by_its_folder(classes: str) -> None:
     assert b"torch" not in stored, "no tensor is pickled"
     assert (pickle.loads(stored).predict_proba(x) == mine.predict_proba(x)).all()
     assert (copy.fit(x, y).predict_proba(x) == FewShotClassifier(classes).fit(x, y).predict_proba(x)).all()
+
+
+def test_where_scikit_learn_is_missing_the_extra_is_named() -> None:
+    program = "import sys; sys.modules['sklearn'] = None; import quickstudy.sklearn"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode and "quickstudy[sklearn]" in done.stderr
+
+
+def test_a_regressor_of_a_learner_that_knows_no_spread_says_so(tmp_path: Path) -> None:
+    config = replace(
+        qs.recipes.demo_glyphs(), tasks=qs.registry.sources.part("sinusoid"), ways=1, train_ways=None, shots=5, queries=5,
+        model=qs.registry.models.part("mlp", width=8), learner=qs.registry.learners.part("maml", lr=0.01, steps=1),
+        iterations=2, meta_batch=2, validation_episodes=2, validate_every=2, device="cpu",
+    )  # fmt: skip
+    run = qs.train(config, out=tmp_path / "run", quiet=True)
+    x = np.linspace(-3, 3, 20)[:, None]
+    found = FewShotRegressor(run).fit(x, np.sin(x[:, 0]))
+    plain: Any = run.adapt(x, np.sin(x)).predict(x)
+    np.testing.assert_allclose(found.predict(x), plain.values[:, 0].numpy(), atol=1e-5)
+    with pytest.raises(ConfigError, match="does not say how sure"):
+        found.predict(x, return_std=True)
 
 
 def test_what_cannot_be_is_refused(classes: str, numbers: str) -> None:

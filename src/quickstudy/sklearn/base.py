@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 from warnings import warn
 
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
-from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
+from sklearn.utils.validation import check_consistent_length, validate_data
 
 from quickstudy.deploy.model import Model
 from quickstudy.episode import leaves
@@ -148,20 +148,18 @@ class TableEstimator(BaseEstimator):  # type: ignore[misc]
 
     # Answering
 
-    def _asked(self, X: Any) -> Iterator[Stored]:
-        """Some rows at a time, as the models take them."""
-        check_is_fitted(self)
+    def _answers(self, X: Any, answer: Callable[[Stored], Array]) -> Array:
+        """What `answer` says of all rows, some at a time, as the models take them: its axes after that of rows."""
         format = self.models_[0][0].spec.format
-        X = self._rows(X, _mixed(format), reset=False)
-        if len(self.columns_) < self.n_features_in_:
-            X = _taken(X, self.columns_)
+        rows = self._rows(X, _mixed(format), reset=False)
+        rows = _taken(rows, self.columns_) if len(self.columns_) < self.n_features_in_ else rows
+        said = []
         with as_value_errors():
-            for start in range(0, len(X), _BATCH):
-                stored = format.query(
-                    X.iloc[start : start + _BATCH] if hasattr(X, "iloc") else X[start : start + _BATCH]
-                )
+            for start in range(0, len(rows), _BATCH):
+                stored = format.query(rows[start : start + _BATCH])
                 say(stored.notices)
-                yield stored
+                said.append(answer(stored))
+        return np.concatenate(said)
 
     # Storing
 

@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from quickstudy.deploy.model import Model
 from quickstudy.formats.records import Stored
@@ -61,19 +61,16 @@ class FewShotClassifier(ClassifierMixin, TableEstimator):  # type: ignore[misc]
 
     def predict_proba(self, X: Any) -> Array:
         """The probability of each class, (n, classes), in the order of `classes_`."""
-        said = [
-            coupled([_mean(shared, stored, int(code.max()) + 1) for shared, code in self._coded()], self.codes_)
-            for stored in self._asked(X)
-        ]
-        return np.concatenate(said)
+        check_is_fitted(self)
+        groups = list(zip(self.models_, self.codes_, strict=True))
+        return self._answers(
+            X, lambda rows: coupled([_mean(shared, rows, int(code.max()) + 1) for shared, code in groups], self.codes_)
+        )
 
     def predict(self, X: Any) -> Array:
         """The likeliest class of each row, (n,)."""
         said = self.predict_proba(X)
         return cast(Array, self.classes_[said.argmax(axis=1)])
-
-    def _coded(self) -> list[tuple[list[Model], Array]]:
-        return list(zip(self.models_, self.codes_, strict=True))
 
 
 def _mean(models: Sequence[Model], stored: Stored, groups: int) -> Array:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
+from quickstudy.deploy.model import Model
 from quickstudy.errors import ConfigError
-from quickstudy.sklearn.base import TableEstimator
+from quickstudy.formats.records import Stored
+from quickstudy.sklearn.base import Array, TableEstimator
 from quickstudy.sklearn.parts import dealt
 from quickstudy.sklearn.trained import as_value_errors
 
@@ -46,17 +50,22 @@ class FewShotRegressor(RegressorMixin, TableEstimator):  # type: ignore[misc]
 
         ValueError where the run's learner does not say how sure it is.
         """
-        means, spreads = [], []
-        for stored in self._asked(X):
-            said: list[Any] = [model.answer(stored) for model in self.models_[0]]
-            each = np.stack([one.values.double().numpy().reshape(len(stored.kept)) for one in said])
-            means.append(each.mean(axis=0))
-            if return_std:
-                if any(one.spread is None for one in said):
-                    raise ConfigError(
-                        f"The learner {self.models_[0][0].config.learner.name!r} does not say how sure it is. Leave "
-                        "return_std out, or give a run of a learner that does, such as 'axial'."
-                    )
-                sure = np.stack([one.spread.double().numpy().reshape(len(stored.kept)) for one in said])
-                spreads.append(np.sqrt((sure**2).mean(axis=0) + each.var(axis=0)))
-        return (np.concatenate(means), np.concatenate(spreads)) if return_std else np.concatenate(means)
+        check_is_fitted(self)
+        both = self._answers(X, partial(_mixture, self.models_[0], return_std))
+        return (both[:, 0], both[:, 1]) if return_std else both[:, 0]
+
+
+def _mixture(models: Sequence[Model], sure: bool, rows: Stored) -> Array:
+    """Mean and, if `sure`, standard deviation of what models say together of rows: (n, 1 or 2)."""
+    said: list[Any] = [model.answer(rows) for model in models]
+    values = np.stack([one.values.double().numpy().reshape(len(rows.kept)) for one in said])
+    told = [values.mean(axis=0)]
+    if sure and said[0].spread is None:
+        raise ConfigError(
+            f"The learner {models[0].config.learner.name!r} does not say how sure it is. Leave return_std out, or give "
+            "a run of a learner that does, such as 'axial'."
+        )
+    if sure:
+        spreads = np.stack([one.spread.double().numpy().reshape(len(rows.kept)) for one in said])
+        told.append(np.sqrt((spreads**2).mean(axis=0) + values.var(axis=0)))
+    return np.stack(told, axis=1)
