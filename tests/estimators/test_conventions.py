@@ -89,9 +89,10 @@ def test_where_scikit_learn_is_missing_the_extra_is_named() -> None:
 
 def test_a_regressor_of_a_learner_that_knows_no_spread_says_so(tmp_path: Path) -> None:
     config = replace(
-        qs.recipes.demo_glyphs(), tasks=qs.registry.sources.part("sinusoid"), ways=1, train_ways=None, shots=5, queries=5,
-        model=qs.registry.models.part("mlp", width=8), learner=qs.registry.learners.part("maml", lr=0.01, steps=1),
-        iterations=2, meta_batch=2, validation_episodes=2, validate_every=2, device="cpu",
+        qs.recipes.demo_glyphs(), tasks=qs.registry.sources.part("sinusoid"), ways=1, train_ways=None, shots=5,
+        queries=5, model=qs.registry.models.part("mlp", width=8),
+        learner=qs.registry.learners.part("maml", lr=0.01, steps=1), iterations=2, meta_batch=2,
+        validation_episodes=2, validate_every=2, device="cpu",
     )  # fmt: skip
     run = qs.train(config, out=tmp_path / "run", quiet=True)
     x = np.linspace(-3, 3, 20)[:, None]

@@ -200,3 +200,20 @@ def test_a_run_on_tables_of_numbers_alone_takes_no_gaps_and_few_columns(tmp_path
         assert len(FewShotClassifier(run).fit(wide, y).columns_) == 5
     with pytest.raises(ValueError, match="trained on"):
         FewShotClassifier(run).fit(x[:, 1:4], [i % 2 for i in range(30)])
+
+
+def test_a_run_on_a_table_of_ones_own_finds_its_columns_by_name(tmp_path: Path) -> None:
+    pd = pytest.importorskip("pandas")
+    draw = np.random.default_rng(0)
+    frame = pd.DataFrame(draw.normal(size=(90, 3)), columns=["a", "b", "c"])
+    frame["part"] = [f"part {i % 9}" for i in range(90)]
+    frame.to_csv(tmp_path / "parts.csv", index=False)
+    config = replace(
+        qs.recipes.rows(), tasks=qs.registry.sources.part("table_csv", path=str(tmp_path / "parts.csv"), label="part"),
+        ways=2, train_ways=2, shots=2, queries=2, iterations=2, validation_episodes=2, validate_every=2, device="cpu",
+    )  # fmt: skip
+    run = qs.train(config, out=tmp_path / "run", quiet=True)
+    x, y = frame[["a", "b", "c"]][:20], frame["part"][:20]
+    said = FewShotClassifier(run).fit(x, y).predict_proba(x)
+    other = frame[["c", "a", "b"]][:20].assign(d=1.0)
+    np.testing.assert_array_equal(FewShotClassifier(run).fit(other, y).predict_proba(other), said)

@@ -129,7 +129,7 @@ class TableEstimator(BaseEstimator):  # type: ignore[misc]
         self.columns_ = np.arange(self.n_features_in_)
         format, stored = self._opened(ready.format, rows, categories)
         most = min(self.columns, ready.widest or self.columns)
-        if self.n_features_in_ > most:
+        if self.n_features_in_ > most and not getattr(ready.format, "names", ()):  # where the run knows which it wants
             self.columns_ = telling(leaves(stored.x)[0].numpy(), y, most)
             warn(
                 f"There are {self.n_features_in_} columns, and {most} are read: those that tell most of the labels, "
