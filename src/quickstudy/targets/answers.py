@@ -11,6 +11,9 @@ import torch
 from torch import Tensor
 
 from quickstudy.targets.maps import BACKGROUND
+from quickstudy.targets.reported import Covered
+
+_LEVELS = (0.5, 0.9, 0.95)  # of the intervals that a spread stands for
 
 
 class Answer(ABC):
@@ -45,6 +48,11 @@ class Answer(ABC):
     def maps(self) -> Tensor | None:
         """The probability of each class at each pixel, (n, N, height, width), where that is the answer."""
         return None
+
+    def covered(self, y: Tensor) -> list[Covered]:
+        """What was promised to hold the labels y (n, *shape), at each level, and whether it does; nothing where answers
+        promise nothing."""
+        return []
 
     def told(self, index: int) -> str:
         """The answer for one input as people read it."""
@@ -116,6 +124,19 @@ class NumberAnswer(Answer):
     @property
     def prediction(self) -> Tensor:
         return self.values
+
+    def covered(self, y: Tensor) -> list[Covered]:
+        """Central intervals of normal distributions; of several numbers a label counts as inside where all are."""
+        if self.spread is None:
+            return []
+        away = ((y - self.values) / self.spread).abs().unsqueeze(-1).flatten(1).amax(1)
+        spread = self.spread.unsqueeze(-1).flatten(1).mean(1)
+        count = max(1, self.values[:1].numel())
+        found = []
+        for level in _LEVELS:  # of a box of independent sides, which holds all numbers of a label as often
+            half = float(torch.special.ndtri(torch.tensor(0.5 + level ** (1 / count) / 2, dtype=torch.float64)))
+            found.append(Covered("intervals", level, away <= half, 2 * half * spread))
+        return found
 
     def told(self, index: int) -> str:
         values = [f"{number:.3g}" for number in self.values[index].flatten().tolist()]
