@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from quickstudy.errors import first_of
+from quickstudy.errors import MissingExtra, first_of
 from quickstudy.evaluation.estimate import wilson
+from quickstudy.pages.notebook import grid
 from quickstudy.spec import TaskSpec
 from quickstudy.targets.reported import Figure, Hits
 
@@ -156,6 +157,19 @@ class Scored:
 
     def __repr__(self) -> str:
         return f"Scored({self})"
+
+    def _repr_html_(self) -> str:
+        rows = [[one.figure.name, one.figure.show(one.share.value), one.between, one.guessed] for one in self.figures]
+        title = f"On {self.count} labelled {self.what}"
+        return grid(title, ["figure", "value", "95 % interval", self.blind], rows, self.warning)
+
+    def frame(self) -> Any:
+        """`table` as a data frame of pandas; MissingExtra where that is not installed."""
+        try:
+            import pandas
+        except ImportError as error:
+            raise MissingExtra("pandas", "data", "A data frame of predictions") from error
+        return pandas.DataFrame(list(self.rows), columns=list(self.columns))
 
     @property
     def warning(self) -> str:

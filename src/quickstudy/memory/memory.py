@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from quickstudy.brief import Brief
 from quickstudy.entries import PARAMETER, TASK, not_finite, prefixed, reference
 from quickstudy.episode import Episode, Examples, Params, State, task
 from quickstudy.errors import ConfigError, DataError, unknown_name
@@ -32,7 +33,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass
-class Memory:
+class Memory(Brief):
     """A bank, and the learner that fills it and starts from it.
 
     learner: see `quickstudy.learners.MemoryLearner`; its rule and steps are the base model's too. params: φ,

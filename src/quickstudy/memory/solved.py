@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from quickstudy.brief import Brief
 from quickstudy.episode import State
 from quickstudy.memory.beside import Beside
 from quickstudy.memory.entry import Entry
@@ -15,7 +16,7 @@ Start = Literal["memory", "phi", "random"]
 
 
 @dataclass(frozen=True)
-class Solved:
+class Solved(Brief):
     """A task that was learned. state: ψ. recalled: the memories it started from, with their closeness; empty for φ.
 
     metrics: of the query set, or, called 'support …', of the support set where there was none. start: what was asked

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
+from quickstudy.errors import MissingExtra
 from quickstudy.targets.maps import BACKGROUND
 from quickstudy.targets.reported import Covered
 
@@ -19,9 +20,11 @@ _LEVELS = (0.5, 0.9, 0.95)  # of the intervals that a spread stands for
 class Answer(ABC):
     """Answers for n inputs: iterates, indexes, and becomes a table.
 
-    `columns` and `rows()` are the table; `table()` is the same as a mapping from columns to lists, which
-    `pandas.DataFrame` takes.
+    `columns` and `rows()` are the table; `table()` is the same as a mapping from columns to lists, and `frame()` a data
+    frame.
     """
+
+    _shown: Callable[[Answer], str] | None = None
 
     @property
     @abstractmethod
@@ -67,7 +70,24 @@ class Answer(ABC):
 
     def table(self) -> dict[str, list[Any]]:
         """The table by columns."""
-        return {name: [row[i] for row in self.rows()] for i, name in enumerate(self.columns)}
+        rows = self.rows()
+        return {name: [row[i] for row in rows] for i, name in enumerate(self.columns)}
+
+    def frame(self) -> Any:
+        """The table as a data frame of pandas; MissingExtra where that is not installed."""
+        try:
+            import pandas
+        except ImportError as error:
+            raise MissingExtra("pandas", "data", "A data frame of answers") from error
+        return pandas.DataFrame(self.rows(), columns=list(self.columns))
+
+    def shown_by(self, show: Callable[[Answer], str]) -> Self:
+        """The same answer, which `show` turns into HTML where a notebook asks for it."""
+        object.__setattr__(self, "_shown", show)  # frozen: of how it looks, not of what it says
+        return self
+
+    def _repr_html_(self) -> str | None:
+        return None if self._shown is None else self._shown(self)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 import torch
 from torch import Tensor, nn
 
+from quickstudy.brief import brief
 from quickstudy.episode import Examples, Params, State
 from quickstudy.errors import ConfigError
 from quickstudy.masked import masked_mean
@@ -24,12 +25,18 @@ class Distribution(NamedTuple):
     mean: Tensor
     spread: Tensor | None = None
 
+    def __repr__(self) -> str:
+        return brief(self)
+
 
 class Units(NamedTuple):
     """What numbers are in: `mean` and `spread`, which broadcast over (n, *shape), of them in the user's own units."""
 
     mean: Tensor
     spread: Tensor
+
+    def __repr__(self) -> str:
+        return brief(self)
 
 
 class Target(ABC):

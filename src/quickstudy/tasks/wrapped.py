@@ -28,6 +28,12 @@ class Wrapped(Source):
     def around(self, change: Callable[[Source], Source]) -> Self:
         """The same wrapper around changed sources."""
 
+    def told(self) -> list[tuple[str, str]]:
+        return [*self.inner.told(), ("around", type(self.inner).__name__)]
+
+    def holding(self, split: str) -> str:
+        return self.inner.holding(split)
+
     @property
     def spec(self) -> TaskSpec:  # type: ignore[override]
         return self.inner.spec
