@@ -65,7 +65,7 @@ def _mapping(value: Mapping[Any, Any], depth: int) -> str:
 
 
 def _several(value: Any, depth: int) -> str:
-    left, right = {list: "[]", tuple: "()"}.get(type(value), "{}")
+    left, right = "()" if isinstance(value, tuple) else "[]" if isinstance(value, list) else "{}"
     some = [brief(one, depth + 1) for one in list(value)[:_MOST]]
     if len(value) > _MOST:
         some.append(f"… {len(value)} in all")

@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from quickstudy.errors import MissingExtra, first_of
+from quickstudy.errors import first_of
 from quickstudy.evaluation.estimate import wilson
 from quickstudy.pages.notebook import grid
 from quickstudy.spec import TaskSpec
+from quickstudy.targets.answers import frame_of
 from quickstudy.targets.reported import Figure, Hits
 
 _BINS = 10  # of probabilities
@@ -165,11 +166,7 @@ class Scored:
 
     def frame(self) -> Any:
         """`table` as a data frame of pandas; MissingExtra where that is not installed."""
-        try:
-            import pandas
-        except ImportError as error:
-            raise MissingExtra("pandas", "data", "A data frame of predictions") from error
-        return pandas.DataFrame(list(self.rows), columns=list(self.columns))
+        return frame_of(self.columns, self.rows)
 
     @property
     def warning(self) -> str:

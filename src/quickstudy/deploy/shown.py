@@ -45,9 +45,8 @@ class Shown(Brief):
         ]
         if pictures:
             rows = [[picture, *row] for picture, row in zip(pictures, rows, strict=True)]
-        left = f"{len(answer) - _ROWS} further rows" if len(answer) > _ROWS else ""
-        wide = f"{len(answer.columns) - _COLUMNS} further columns" if len(answer.columns) > _COLUMNS else ""
-        more = ", ".join(part for part in (left, wide) if part)
+        hidden = (("row", len(answer) - _ROWS), ("column", len(answer.columns) - _COLUMNS))
+        more = ", ".join(f"{count} further {what}{'' if count == 1 else 's'}" for what, count in hidden if count > 0)
         title = f"{len(answer)} answer{'' if len(answer) == 1 else 's'}"
         return grid(title, columns, rows, f"and {more}: answer.frame()" if more else "")
 

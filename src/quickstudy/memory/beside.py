@@ -50,17 +50,17 @@ def beside(learner: MemoryLearner, remembering: Params, params: Params, support:
     (`params`), and ask about the fold."""
     fold, target = folds(support, learner), learner.spec.target
     losses: list[list[Tensor]] = [[], []]
-    for one in fold[support.mask].unique().tolist():
+    for one in sorted(set(fold[support.mask].tolist())):
         rest = support._replace(mask=support.mask & (fold != one))
         asked = support._replace(mask=support.mask & (fold == one))
         if not bool(rest.mask.any()):
             continue
         known = target.answerable(_one(rest), _one(asked))[0]
-        for found, phi in zip(losses, (remembering, params), strict=True):
-            said = learner.predict(phi, learner.adapt(phi, rest), support.x)
+        for found, start in zip(losses, (remembering, params), strict=True):
+            said = learner.predict(start, learner.adapt(start, rest), support.x)
             found.append(target.losses(said[known], support.y[known]))
-    memory, phi = (torch.cat(found) if found else torch.zeros(0) for found in losses)
-    return Beside(float(memory.mean()), float(phi.mean()), len(memory)) if len(memory) else Beside(0.0, 0.0, 0)
+    memory, own = (torch.cat(found) if found else torch.zeros(0) for found in losses)
+    return Beside(float(memory.mean()), float(own.mean()), len(memory)) if len(memory) else Beside(0.0, 0.0, 0)
 
 
 def _one(examples: Examples) -> Examples:

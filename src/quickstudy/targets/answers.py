@@ -17,6 +17,15 @@ from quickstudy.targets.reported import Covered
 _LEVELS = (0.5, 0.9, 0.95)  # of the intervals that a spread stands for
 
 
+def frame_of(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Any:
+    """A table as a data frame of pandas; MissingExtra where that is not installed."""
+    try:
+        import pandas
+    except ImportError as error:
+        raise MissingExtra("pandas", "data", "A data frame of answers") from error
+    return pandas.DataFrame(list(rows), columns=list(columns))
+
+
 class Answer(ABC):
     """Answers for n inputs: iterates, indexes, and becomes a table.
 
@@ -75,11 +84,7 @@ class Answer(ABC):
 
     def frame(self) -> Any:
         """The table as a data frame of pandas; MissingExtra where that is not installed."""
-        try:
-            import pandas
-        except ImportError as error:
-            raise MissingExtra("pandas", "data", "A data frame of answers") from error
-        return pandas.DataFrame(self.rows(), columns=list(self.columns))
+        return frame_of(self.columns, self.rows())
 
     def shown_by(self, show: Callable[[Answer], str]) -> Self:
         """The same answer, which `show` turns into HTML where a notebook asks for it."""

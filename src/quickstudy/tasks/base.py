@@ -134,12 +134,13 @@ class Source(Brief, ABC):
         """What it is for people: lines of a name and what it is."""
         size = self.sampling
         ways = f"{size.ways} ways, " if self.spec.target.relabels else ""
+        shots = f"{size.shots} shot{'' if size.shots == 1 else 's'}"
         return [
             ("records", str(self.spec.format)),
             ("asked", str(self.spec.target)),
             (
                 "a task",
-                f"{ways}{size.shots} shot{'' if size.shots == 1 else 's'}, {size.queries} queries{' of each class' if ways else ''}",
+                f"{ways}{shots}, {size.queries} queries{' of each class' if ways else ''}",
             ),
             *((split, self.holding(split)) for split in SPLITS),
         ]
