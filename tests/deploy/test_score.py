@@ -17,11 +17,17 @@ from torch import Tensor
 import quickstudy as qs
 from quickstudy.cli import main
 from quickstudy.deploy.adapt import Given, adapt
+from quickstudy.deploy.labelled import Labelled
 from quickstudy.deploy.scored import Reliability, Share
+from quickstudy.deploy.scoring import scored
+from quickstudy.episode import Examples
 from quickstudy.errors import DataError, ShapeError
 from quickstudy.evaluation.estimate import jackknifed, wilson
+from quickstudy.formats.records import Stored
 from quickstudy.registry import formats, learners, models, targets
 from quickstudy.spec import TaskSpec
+from quickstudy.targets.answers import Answer
+from quickstudy.targets.base import Distribution
 from quickstudy.training.learner import build_learner
 
 PLANE = formats.make("array", shape=(4,))
@@ -91,6 +97,7 @@ def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
         low, high = jackknifed(float(one.mean()), means)
         held += low <= 0 <= high
     assert 0.935 < held / 2000 < 0.965
+    assert all(wilson(k, n)[0] <= k / n <= wilson(k, n)[1] for n in range(1, 60) for k in range(n + 1))
     assert wilson(0, 10) == pytest.approx((0.0, 0.2775), abs=1e-4) and wilson(0, 0) == (0.0, 1.0)
     assert jackknifed(1.0, [1.0]) == (-math.inf, math.inf)
 
@@ -133,6 +140,7 @@ def test_a_forecast_is_of_the_last_values() -> None:
     scored, said = model.score(values, steps=4), model.predict(values[:26], steps=4)
     error = (said.values.flatten() - torch.tensor(values[26:])).square().mean()
     assert scored.value == pytest.approx(float(error), rel=1e-4) and scored.count == 4
+    assert [row[0] for row in scored.rows] == pytest.approx(values[26:], rel=1e-6)
     naive = sum((values[25] - v) ** 2 for v in values[26:]) / 4
     assert scored.figures[0].blind == pytest.approx(naive, rel=1e-4) and scored.blind == "the last value again"
     assert not scored.figures[0].between, "errors of one forecast depend on each other"
@@ -218,3 +226,49 @@ def test_the_command_writes_what_it_says(
     assert main(["score", "m"]) == 2 and "No labelled" in capsys.readouterr().err
     assert main(["score", "m", "one.csv", "--out", "q", "--report", "q"]) == 2
     assert main(["score", "m", "one.csv", "--steps", "3"]) == 2 and "steps" in capsys.readouterr().err
+
+
+def test_figures_of_texts_are_rates_of_errors() -> None:
+    target = targets.make("sequence", tokens=("a", "b", " "), longest=6, positions=9)
+    spec = TaskSpec(PLANE, target)
+    said = ["ab a", "b", "aab", "b a"]
+    logits = torch.full((4, 9, 4), -9.0)
+    for row, text in enumerate(said):
+        path = [0, *(1 + target.tokens.index(c) for c in text)] if "aa" not in text else [1, 0, 1, 2]
+        logits[row, torch.arange(9), torch.tensor([*path, *[0] * (9 - len(path))])] = 9.0
+
+    def answer(stored: Stored) -> Answer:
+        return target.answer(Distribution(logits[: len(stored.kept)]), ())
+
+    truth = ["ab b", "b", "aab", "a c"]  # one of four characters is wrong, and one of two words; c is no token
+    found = scored(spec, (), answer, Labelled.of(spec, torch.zeros(4, 4), truth))
+    figures = {one.figure.name: one.share.value for one in found.figures}
+    assert figures["error rate"] == pytest.approx(1 / 8) and figures["word error rate"] == pytest.approx(1 / 4)
+    assert found.unknown == {"c": 1} and found.count == 3
+    assert [row[2] for row in found.rows] == said and found.rows[0][0] == "ab b"
+
+
+@pytest.mark.parametrize("name", [name for name in targets if targets[name].__name__ != "Actions"])
+def test_every_target_tells_figures_of_what_it_says_right(name: str) -> None:
+    """The best there is, of every target: nothing is better, and no interval leaves it out."""
+    options = {
+        "masks": {"size": 4, "ways": 2}, "tags": {"names": ("p", "q")}, "classes": {"ways": 2},
+        "sequence": {"tokens": ("a", "b"), "longest": 2, "positions": 4},
+    }.get(name, {})  # fmt: skip
+    target = targets.make(name, **options)
+    labels: Any = {
+        "masks": torch.arange(16).view(1, 4, 4).repeat(6, 1, 1) % 2, "tags": ["p", "q", "p;q"] * 2,
+        "classes": ["a", "b"] * 3, "sequence": ["a", "b", "ab"] * 2, "numbers": [0.0, 1.0, 2.0, 3.0, 4.0, 5.0],
+    }.get(name)  # fmt: skip
+    y, _ = target.encode(labels)
+    examples = Examples(torch.zeros(6, 0), y, torch.ones(6, dtype=torch.bool))
+    coded = 40 * target.coded(examples, torch.float32).reshape(6, *target.prediction_shape)
+    best = {"numbers": y, "tags": 40 * (y - 0.5)}.get(name, coded)
+    for figure in target.reported(best, examples):
+        value = float(figure.value)
+        assert value == pytest.approx(figure.most if figure.higher else 0.0, abs=1e-4), figure
+        assert figure.within(value) == pytest.approx(value, abs=1e-6)
+    for one in target.hits(best, examples, ["x", "y"]):
+        assert one.recall == one.precision == one.iou == 1.0
+    claimed = target.claims(best, examples)
+    assert claimed is None or bool(((claimed[0] > 0.5) == claimed[1]).all())

@@ -127,7 +127,7 @@ def _print(done: Scored) -> None:
         if len(done.hits) > _SHOWN:
             tell(f"There are {len(done.hits)} classes: all are in --out scores.json.")
     if pairs := worst_pairs([list(row) for row in done.confusion]):
-        told = [f"{done.classes[t]} taken for {done.classes[p]} ({n} times)" for t, p, n in pairs]
+        told = [f"{done.classes[t]} taken for {done.classes[p]} ({n} of {done.hits[t].true})" for t, p, n in pairs]
         tell(f"Most often: {', '.join(told)}")
     if done.reliability is not None:
         tell(f"Calibration error of its probabilities: {done.reliability.error:.3f}")

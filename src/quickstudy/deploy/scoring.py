@@ -59,7 +59,7 @@ def scored(
     y = target.known(known, names)
     prediction = torch.cat([part.prediction for part in parts])[at]
     real = _examples(y)
-    told, each = iter(target.told(y, names)), iter(target.scores(prediction, y).tolist())
+    told, each = iter(_labels(target, y, names)), iter(target.scores(prediction, y).tolist())
     cells = (row for part in parts for row in part.rows())
     rows = [
         (name, None, *cell) if name else (next(told), next(each), *cell)
@@ -122,7 +122,7 @@ def _forecast(
     said = answer(stored._replace(x=seen), **asked)
     y, prediction, blind = (part.reshape(-1, *spec.target.shape) for part in (rest, said.prediction, naive))
     each = spec.target.scores(prediction, y).tolist()
-    rows = zip(spec.target.told(y, names), each, said.rows(), strict=True)
+    rows = zip(_labels(spec.target, y, names), each, said.rows(), strict=True)
     return Scored(
         spec=spec,
         classes=tuple(names),
@@ -139,6 +139,12 @@ def _forecast(
 
 def _examples(y: Tensor) -> Examples:
     return Examples(y.new_zeros(len(y), 0), y, torch.ones(len(y), dtype=torch.bool))
+
+
+def _labels(target: Target, y: Tensor, names: Sequence[str]) -> list[Any]:
+    """The true labels as cells of a table: single numbers as they are, all else as people read it."""
+    values = target.plotted(y)
+    return list(target.told(y, names)) if values is None else list(values.tolist())
 
 
 def _columns(target: Target, answer: Answer) -> tuple[str, ...]:

@@ -65,7 +65,7 @@ def wilson(right: float, count: int) -> tuple[float, float]:
     centre = share + z * z / (2 * count)
     half = z * math.sqrt(share * (1 - share) / count + (z / (2 * count)) ** 2)
     whole = 1 + z * z / count
-    return max(0.0, (centre - half) / whole), min(1.0, (centre + half) / whole)
+    return max(0.0, min(share, (centre - half) / whole)), min(1.0, max(share, (centre + half) / whole))  # but rounding
 
 
 def jackknifed(value: float, without: Sequence[float]) -> tuple[float, float]:

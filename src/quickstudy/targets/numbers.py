@@ -19,6 +19,7 @@ from quickstudy.targets.base import Distribution, Target, Units
 from quickstudy.targets.metric import Metric
 from quickstudy.targets.reported import Figure
 
+_NOTHING = 1e-9  # of R²: rounding
 _LEAST = 1e-3  # standard deviation, in the units of the label as the network sees it
 
 
@@ -112,6 +113,7 @@ class Numbers(Target):
         error = (said - true).square()
         spread = (true - true.mean(0)).square().sum()
         told = torch.where(spread > 0, 1 - error.sum() / spread, torch.nan)
+        told = torch.where(told.abs() < _NOTHING, 0.0, told)
         squared = f"{self.units}²" if self.units else ""
         return [
             Figure(self.metric.name, error.mean(), units=squared),
