@@ -19,6 +19,7 @@ from quickstudy.averaging.episodic import Episodic
 from quickstudy.averaging.means import Weights, finite, for_each, mean, strangers
 from quickstudy.averaging.rounds import Backend, Round, train_parts
 from quickstudy.averaging.soup import Interpolation, greedy_soup, interpolation
+from quickstudy.brief import Brief
 from quickstudy.episode import Params
 from quickstudy.errors import ConfigError, DataError, unknown_name
 from quickstudy.evaluation.evaluate import evaluate
@@ -44,7 +45,7 @@ Divide = Literal["groups", "classes"]
 
 
 @dataclass(frozen=True)
-class Averaged:
+class Averaged(Brief):
     """run: the average. members: the names of the runs in it. scores: validation of each run alone, in the metric.
 
     interpolation: the validation loss between the two best runs, None where there is one run only. verdict: the average
