@@ -192,3 +192,15 @@ def test_elsewhere_progress_is_as_it_was(capsys: pytest.CaptureFixture[str]) -> 
     exec(PROGRAM, {})
     told = capsys.readouterr().err
     assert told.count("line ") == 20 and "Working 400/400" in told
+
+
+def test_a_source_of_several_says_what_each_has() -> None:
+    from quickstudy.tasks import Domains
+    from quickstudy.tasks.mixture import Mixture
+
+    few, many = (qs.tasks.arrays(torch.rand(4 * n, 3), [f"c{i % n}" for i in range(4 * n)]) for n in (10, 20))
+    classes = [len(source.classes("train")) for source in (few, many)]
+    for whole in (Domains(members={"few": few, "many": many}), Mixture(first=few, second=many, share=0.5)):
+        told = repr(whole)
+        assert all(f"{count} classes of 4 examples" in told for count in classes), told
+        assert told.count("\n") < 9 and "tensor(" not in told

@@ -125,12 +125,12 @@ class Source(Brief, ABC):
     seed: int
 
     def __repr__(self) -> str:
-        return lines(type(self).__name__, self.told())
+        return lines(type(self).__name__, self._told())
 
     def _repr_html_(self) -> str:
-        return card(f"Tasks: {type(self).__name__}", self.told())
+        return card(f"Tasks: {type(self).__name__}", self._told())
 
-    def told(self) -> list[tuple[str, str]]:
+    def _told(self) -> list[tuple[str, str]]:
         """What it is for people: lines of a name and what it is."""
         size = self.sampling
         ways = f"{size.ways} ways, " if self.spec.target.relabels else ""
@@ -142,10 +142,10 @@ class Source(Brief, ABC):
                 "a task",
                 f"{ways}{shots}, {size.queries} queries{' of each class' if ways else ''}",
             ),
-            *((split, self.holding(split)) for split in SPLITS),
+            *((split, self._holding(split)) for split in SPLITS),
         ]
 
-    def holding(self, split: str) -> str:
+    def _holding(self, split: str) -> str:
         """What a split has, in words: how many classes or data sets, and some of their names."""
         names = self.classes(split)
         what = "classes" if self.spec.target.relabels else f"{self.spec.format.whole}s"

@@ -286,7 +286,7 @@ class ClassSource(Source):
     def classes(self, split: str) -> list[str]:
         return self.pool.listed(self.splits[split].tolist()) if split in self.splits else []
 
-    def holding(self, split: str) -> str:
+    def _holding(self, split: str) -> str:
         ids = self.splits.get(split, torch.zeros(0, dtype=torch.int64)).to(self.pool.counts.device)
         if not len(ids):
             return "no classes"

@@ -28,11 +28,11 @@ class Wrapped(Source):
     def around(self, change: Callable[[Source], Source]) -> Self:
         """The same wrapper around changed sources."""
 
-    def told(self) -> list[tuple[str, str]]:
-        return [*self.inner.told(), ("around", type(self.inner).__name__)]
+    def _told(self) -> list[tuple[str, str]]:
+        return [*super()._told(), ("around", type(self.inner).__name__)]
 
-    def holding(self, split: str) -> str:
-        return self.inner.holding(split)
+    def _holding(self, split: str) -> str:
+        return self.inner._holding(split)
 
     @property
     def spec(self) -> TaskSpec:  # type: ignore[override]
