@@ -26,6 +26,7 @@ ORDER = (
     {"metagrads"},
     {"engine"},
     {"evaluation"},
+    {"trust"},
     {"training"},
     {"deploy"},
     {"pages"},

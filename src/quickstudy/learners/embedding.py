@@ -54,6 +54,12 @@ class EmbeddingLearner(Learner):
             )
         return z if self.spec.target.grid else z.flatten(1)
 
+    @property
+    def embedded(self) -> EmbeddingLearner | None:
+        if self.spec.target.grid or self.network.transductive:
+            return None
+        return replace(self, network=Network(nn.Identity(), part=True), views=False, averages_views=False)
+
     def evaluated(self) -> EmbeddingLearner:
         return replace(self, averages_views=self.views)
 

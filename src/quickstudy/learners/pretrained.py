@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from quickstudy.entries import (
     CLASSIFIER,
@@ -29,6 +29,7 @@ from quickstudy.learners.base import IterativeLearner, Learner
 from quickstudy.learners.classifiers import Classifier, Linear
 from quickstudy.learners.descent import begin, descend, task_parameters
 from quickstudy.learners.moments import Moments
+from quickstudy.learners.network import Network
 from quickstudy.masked import UNLABELLED, masked_mean
 
 _FAINTEST = 1e-8  # of the largest variance: less is rounding
@@ -133,6 +134,10 @@ class PretrainedEmbedding(Pretraining):
                 elif before is not None:
                     taken[WHITENING] = before
         return params | taken
+
+    @property
+    def embedded(self) -> PretrainedEmbedding | None:
+        return None if self.network.transductive else replace(self, network=Network(nn.Identity(), part=True))
 
     def _transform(self, params: Params, z: Tensor) -> Tensor:
         if EMBEDDING_MEAN in params:
