@@ -154,6 +154,17 @@ class Run:
         self.__dict__["trust"] = trust
         return trust
 
+    def believed(self, quiet: bool = True) -> tuple[Trust | None, str]:
+        """`trust`, or None and why there is none, which is logged where tasks are of classes."""
+        try:
+            if "trust" not in self.__dict__:
+                self.__dict__["trust"] = self.fit_trust(again=False, quiet=quiet)
+            return self.trust, ""
+        except QuickstudyError as error:
+            if self.spec.target.calibrates:
+                _log.info("Models of this run cannot tell how far their answers can be believed. %s", error)
+            return None, str(error)
+
     def module(self, name: str = "") -> nn.Module:
         """The network as an ordinary module with the trained weights and statistics, on the CPU, in `eval()` mode.
 
@@ -281,16 +292,7 @@ class Run:
             records=records, labels=labels, broken=broken, unlabelled=unlabelled, shift=shift, shift_steps=shift_steps,
             classes=classes, template=template, episodes=episodes,
         )  # fmt: skip
-        believed, why = self._believed() if trust else (None, "it was made without (trust=False).")
+        believed, why = self.believed() if trust else (None, "it was made without (trust=False).")
         if believed is None:
             provenance["no trust"] = why
         return adapt(self.config, learner, self.params, given, provenance, believed)
-
-    def _believed(self) -> tuple[Trust | None, str]:
-        """The run's trust, or why there is none."""
-        try:
-            return self.trust, ""
-        except QuickstudyError as error:
-            if self.spec.target.calibrates:
-                _log.info("The model cannot tell how far its answers can be believed. %s", error)
-            return None, str(error)

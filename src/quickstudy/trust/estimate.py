@@ -107,8 +107,9 @@ def shift(x: Tensor, angle: Tensor, of: Tensor, ways: Tensor, queries: int, clas
     nothing = Shift(x[:0], angle[:0], angle[:0])
     if classes is None:
         return nothing
-    mean = torch.stack([x[of == one].mean(0) for one in of.tolist()])
-    level = torch.stack([angle[of == one].mean() for one in of.tolist()])
+    count = of.bincount().clamp(min=1).double()
+    mean = (torch.zeros((len(count), x.shape[1]), dtype=x.dtype).index_add(0, of, x) / count[:, None])[of]
+    level = (torch.zeros(len(count), dtype=x.dtype).index_add(0, of, angle) / count)[of]
     common = ((x - mean) * (angle - level)[:, None]).mean(0)
     signal = float((angle - level).square().mean()) - 1 / (4 * queries)
     if signal <= 0:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from quickstudy.episode import Examples, Features, Params, State
+from quickstudy.episode import Examples, Features, Params, State, leaves
 from quickstudy.errors import ConfigError
 from quickstudy.learners import Learner
 from quickstudy.trust.base import Calibration, Trust
@@ -77,14 +77,16 @@ class TaskTrust:
         coverage: the share of inputs whose set holds their class. false_alarms: the share of inputs of the classes that
         are taken for others. Both hold over tasks like those of validation. ConfigError for what these cannot support.
         """
+        by = None if self.support is None else products(self.support, z)
+        return self.judged(logits, familiar(logits, self._support_for(logits), by), coverage, false_alarms)
+
+    def judged(
+        self, logits: Tensor, near: Tensor, coverage: float | None = None, false_alarms: float | None = None
+    ) -> Judged:
+        """`judge` of inputs that are so `familiar` (m, J)."""
         at, features = self.calibration, self.evidence.features
         tempered = logits.double() / float(at.temperature(features).exp())
-        by = None if self.support is None else products(self.support, z)
-        proof = self.evidence.to(logits.device)
-        logit = None
-        if at.known is not None:
-            near = familiar(logits, self._support_for(logits), by)
-            logit = at.known(seen_by(proof, near))
+        logit = None if at.known is None else at.known(seen_by(self.evidence.to(logits.device), near))
         accepted = inside = None
         if false_alarms is not None:
             if logit is None or at.alarms is None:
@@ -113,8 +115,7 @@ class TaskTrust:
         if self.evidence.several:
             held["known"] = self.evidence.known
         if self.support is not None:
-            assert isinstance(self.support.x, Tensor)
-            held |= {"z": self.support.x, "y": self.support.y}
+            held |= {"z": leaves(self.support.x)[0], "y": self.support.y}
         return held
 
     @classmethod
@@ -143,8 +144,7 @@ def task_trust(trust: Trust, learner: Learner, params: Params, support: Examples
         proof = evidence(left, support).to("cpu")
     kept = None
     if after is not None:
-        assert isinstance(support.x, Tensor)
-        kept = Examples(support.x[support.mask], support.y[support.mask], support.mask[support.mask])
+        kept = Examples(*(part[support.mask] for part in leaves(support)))
     return TaskTrust(trust, proof, kept)
 
 
