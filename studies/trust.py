@@ -1,7 +1,7 @@
 """How far answers can be believed: estimates of accuracy, sets, unknown inputs and probabilities, on unseen tasks.
 
-`python -m studies.trust` trains a small network for each source, some minutes each, fits trust over validation tasks and
-measures it on test tasks. QUICKSTUDY_SOURCES: names of some, separated by commas; what is stored of others is kept.
+`python -m studies.trust` trains a small network for each source, some minutes each, fits trust over validation tasks,
+and measures it on test tasks. QUICKSTUDY_SOURCES: names of some, separated by commas; what is stored of others is kept.
 QUICKSTUDY_TASKS: test tasks of each. QUICKSTUDY_RUNS: a folder where trained runs are kept, and found again.
 """
 
@@ -169,8 +169,8 @@ def measured(name: str, place: Path, count: int) -> dict[str, Any]:
     band = [row for row in rows if BAND[0] <= row["accuracy"] <= BAND[1]]
     found: dict[str, Any] = {
         "size": {"ways": size.ways, "shots": size.shots, "strange": size.strange, "queries": size.queries},
-        "validation": {"tasks": trust.several.estimator.tasks if trust.several else 0, "accuracy": run.kept["validation"],
-                       "classes": len(run.parts.source.classes("val"))},
+        "validation": {"tasks": trust.several.estimator.tasks if trust.several else 0,
+                       "accuracy": run.kept["validation"], "classes": len(run.parts.source.classes("val"))},
         "rank": rank_correlation([r["estimate"] for r in rows], [r["accuracy"] for r in rows]),
         "left-out rank": rank_correlation([r["left-out"] for r in rows], [r["accuracy"] for r in rows]),
         "calibration": {"before": calibration_error(before, right), "after": calibration_error(after, right)},

@@ -283,7 +283,7 @@ def test_the_next_to_label_lie_between_classes_and_apart(run: qs.Run) -> None:
     pool = torch.cat([queries[:20], between[None], between[None] + 1e-3])
     top = model(pool).softmax(1).topk(2, dim=1).values
     chosen = model.next(pool, 3)
-    assert float((top[chosen[0], 0] - top[chosen[0], 1])) < float((top[:, 0] - top[:, 1]).median())
+    assert float(top[chosen[0], 0] - top[chosen[0], 1]) < float((top[:, 0] - top[:, 1]).median())
     assert not {20, 21} <= set(chosen)  # as they are one
     assert sorted(model.next(queries, 500)) == list(range(len(queries)))
     with pytest.raises(ConfigError, match="count=0"):

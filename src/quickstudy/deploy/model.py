@@ -191,14 +191,14 @@ class Model:
         return [stored.kept[i] for i in found]
 
     def _embedded(self, x: Features) -> tuple[Tensor, Features]:
-        """Raw predictions for features x, and their embeddings, or x as it is."""
+        """Raw predictions for features x, and their embeddings as they are compared, or x as it is."""
         with torch.no_grad():
             if (after := self.learner.embedded) is None:
                 logits: Tensor = self._frozen(x)
                 z = x
             else:
                 z = self.learner.embed(self.params, x)
-                logits = after.predict(self.params, self.state, z)
+                logits, z = after.predict(self.params, self.state, z), after.compared(self.params, z)
         _require_finite(logits)
         return logits, z
 

@@ -16,8 +16,8 @@ from quickstudy.episode import Episode, Examples, Params, map_features, task
 from quickstudy.errors import ConfigError, DataError
 from quickstudy.evaluation.evaluate import at_once
 from quickstudy.tasks.base import Sampling, Source
-from quickstudy.trust.evidence import Evidence, embedded, evidence, examined
-from quickstudy.trust.familiar import familiar, products
+from quickstudy.trust.evidence import Evidence, compared, embedded, evidence, examined
+from quickstudy.trust.familiar import familiar
 
 SHOTS = (1, 2, 3, 5, 10)
 ASKED = 300
@@ -127,7 +127,7 @@ def _learned(engine: Engine, params: Params, drawn: Episode, size: Size) -> Iter
 
     def one(episode: Episode) -> tuple[Tensor, ...]:
         logits = inner.learner.predict(params, inner.learner.adapt(params, episode.support), episode.query.x)
-        by = None if inner.learner.embedded is None else products(episode.support, episode.query.x)
+        by = compared(inner.learner, params, episode.support, episode.query.x)
         return logits.double(), familiar(logits, episode.support, by)
 
     logits, near = inner.map(one, after)
