@@ -69,6 +69,8 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(qs, "train", tiny)
     monkeypatch.setattr(Run, "evaluate", few)
+    for count in ("TASKS", "FEWER"):
+        monkeypatch.setattr(f"quickstudy.trust.fit.{count}", 40)
 
 
 def prepare(page: Path) -> None:

@@ -27,6 +27,7 @@ ORDER = (
     {"metagrads"},
     {"engine"},
     {"evaluation"},
+    {"trust"},
     {"training"},
     {"deploy"},
     {"runs"},

@@ -61,6 +61,9 @@ class Adapt:
     """Columns of rows whose cells are names of things though they look like numbers."""
     broken: Broken = "refuse"
     """What to do with a record that cannot be read: refuse all, or skip it."""
+    trust: bool = True
+    """Estimate how often the model is right, and let it say which inputs are of none of its classes, where classes are
+    held out for validation; takes up to minutes the first time a run is adapted."""
     device: str | None = None
     """Another device than the run's."""
 
@@ -85,16 +88,20 @@ def run(argv: Sequence[str]) -> int:
         told = replace(spec, format=spec.format.told(**columns))
         found = support_set(told, options.support, options.task)
         support, labels = found.items, found.labels
+    if done.spec.target.calibrates and options.trust:
+        done.believed(quiet=False)  # once for a run; its time is not that of adapting
     began = time.perf_counter()
     further = options.unlabelled
     extra = None if further is None else spec.format.find(local(further), labelled=False).items
     model = done.adapt(
         support, labels, options.broken, unlabelled=extra, shift=options.shift, shift_steps=options.shift_steps,
-        classes=options.classes, template=options.template, **columns,
+        classes=options.classes, template=options.template, trust=options.trust, **columns,
     )  # fmt: skip
     took = time.perf_counter() - began
     model.save(options.out)
     tell(f"{learned(model)} in {1000 * took:.0f} ms: {options.out}")
+    if model.trust is not None:
+        tell(f"It is right in {model.estimate} of cases, as far as its examples tell")
     tell(next_predict(options.out, options.support or Path("new"), options.task))
     return 0
 

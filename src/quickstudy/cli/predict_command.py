@@ -23,6 +23,7 @@ from quickstudy.terminal import tell
 
 _BATCH = 256
 _TABLE = "predictions.csv"
+_ALARMS = 0.05  # where no rate is given
 _SHOWN = 50  # rows printed when no file is asked for
 _COLUMNS = 12  # that fit a screen
 
@@ -43,6 +44,12 @@ class Predict:
     """How many values to forecast, of a time series; 1 if not given."""
     task: str | None = None
     """Which task, where the file holds several: the name of a series, or of a group of rows."""
+    coverage: float | None = None
+    """Also give, of classes, the set that holds the right one in this share of cases, such as 0.95."""
+    reject: bool = False
+    """Also say which inputs are of none of the classes. One in twenty of those that are is then taken for none."""
+    false_alarms: float | None = None
+    """The same, with another share of inputs of the classes that are taken for none, such as 0.01."""
     broken: Broken = "refuse"
     """What to do with a record that cannot be read: refuse all, or skip it."""
     device: str = "auto"
@@ -69,7 +76,10 @@ def run(argv: Sequence[str]) -> int:
         read = {path.resolve() for path in (*named, *records.items) if isinstance(path, Path)}
         if options.out.resolve() in read or (pictures and any(options.out.resolve() in path.parents for path in read)):
             raise DataError(f"--out {options.out} is a file to predict from, and would be lost. Choose another.")
-    asked = {} if options.steps is None else {"steps": options.steps}
+    asked: dict[str, Any] = {} if options.steps is None else {"steps": options.steps}
+    alarms = _ALARMS if options.reject and options.false_alarms is None else options.false_alarms
+    believed = {"coverage": options.coverage, "false_alarms": alarms}
+    asked |= {name: value for name, value in believed.items() if value is not None}
     columns: tuple[str, ...] = ()
     rows: list[tuple[Any, ...]] = []
     notices: list[str] = []
@@ -94,7 +104,7 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _answers(
-    model: Model, records: Records, broken: Broken, asked: dict[str, int], notices: list[str]
+    model: Model, records: Records, broken: Broken, asked: dict[str, Any], notices: list[str]
 ) -> Iterator[tuple[list[str], Answer, list[Any]]]:
     """What each answer is about, the answers, and the records, for a batch of records at a time.
 
@@ -107,4 +117,5 @@ def _answers(
         if stored.kept:
             names = [records.names[start + i] for i in stored.kept]
             items = [records.items[start + i] for i in stored.kept]
-            yield format.answered(names, **asked), model.answer(stored, **asked), items
+            of_format = {name: value for name, value in asked.items() if name == "steps"}
+            yield format.answered(names, **of_format), model.answer(stored, **asked), items

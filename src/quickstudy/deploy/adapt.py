@@ -18,6 +18,8 @@ from quickstudy.errors import ConfigError
 from quickstudy.formats.records import Broken, moved
 from quickstudy.learners import Learner
 from quickstudy.training.config import RunConfig
+from quickstudy.trust.base import Trust
+from quickstudy.trust.task import task_trust
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,12 +46,17 @@ class Given:
 
 
 def adapt(
-    config: RunConfig, learner: Learner, params: Params, given: Given, provenance: Mapping[str, Any] | None = None
+    config: RunConfig,
+    learner: Learner,
+    params: Params,
+    given: Given,
+    provenance: Mapping[str, Any] | None = None,
+    trust: Trust | None = None,
 ) -> Model:
     """Learn one new task.
 
-    params: calibrated φ. Classes are numbered in the order of their names. Models of tables take fewer columns than
-    they were built for.
+    params: calibrated φ. trust: of the run, which the model carries with what its support set says. Classes are
+    numbered in the order of their names. Models of tables take fewer columns than they were built for.
     """
     built, like = learner.spec, reference(params)
     if given.episodes is not None and given.episodes < 1:
@@ -86,7 +93,8 @@ def adapt(
             params = shifted(learner, params, support, x, shift, given.shift_steps)
             told |= {"shift": shift, "unlabelled": len(leaves(x)[0]), "transductive": True}
         state = place(learner.adapt(params, support), like.device, learner.inner_loop)
-    return Model(config, learner, params, state, names, fitted, built, {**(provenance or {}), **told})
+    own = None if trust is None or told.get("transductive") else task_trust(trust, learner, params, support)
+    return Model(config, learner, params, state, names, fitted, built, {**(provenance or {}), **told}, own)
 
 
 def _of_met(config: RunConfig, learner: Learner, params: Params, met: Examples, provenance: Mapping[str, Any]) -> Model:

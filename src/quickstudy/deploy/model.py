@@ -20,7 +20,7 @@ from quickstudy.deploy.store import read_model, write_model
 from quickstudy.engine import place, resolve_device
 from quickstudy.entries import reference
 from quickstudy.episode import Features, Params, State, leaves, map_features
-from quickstudy.errors import CheckpointError, DataError, first_of, fitting_together
+from quickstudy.errors import CheckpointError, ConfigError, DataError, first_of, fitting_together
 from quickstudy.formats.records import Broken, Stored, moved, say
 from quickstudy.learners import Learner
 from quickstudy.learners.frozen import Frozen, frozen
@@ -30,6 +30,9 @@ from quickstudy.targets.answers import Answer
 from quickstudy.targets.base import Distribution
 from quickstudy.training.config import RunConfig
 from quickstudy.training.learner import restored_learner
+from quickstudy.trust.ask import worth
+from quickstudy.trust.estimate import Accuracy
+from quickstudy.trust.task import Judged, TaskTrust
 
 _log = logging.getLogger("quickstudy")
 _RESTORE = "Restore it from a copy, or adapt anew."
@@ -43,7 +46,7 @@ class Model:
     config: of the run. learner: at this task's spec. params, state: φ and ψ. names: of the classes, in the order of
     their ids; () where there are none. fitted: what the format learned of the task, such as the scale of a series.
     built: the tasks that the network was built for, where this one has fewer classes or columns. provenance: from what
-    it was learned, and when.
+    it was learned, and when. trust: how far it can be believed, see `quickstudy.trust`; None where nothing tells.
     """
 
     config: RunConfig
@@ -54,6 +57,7 @@ class Model:
     fitted: State = field(default_factory=dict)
     built: TaskSpec | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    trust: TaskTrust | None = None
 
     def __repr__(self) -> str:
         told = f"classes {first_of(self.names)}" if self.names else str(self.spec.target)
@@ -129,23 +133,59 @@ class Model:
         _require_finite(said.mean, *([] if said.spread is None else [said.spread]))
         return said
 
-    def predict(self, records: Any, **asked: Any) -> Answer:
+    @property
+    def estimate(self) -> Accuracy:
+        """How often it is right, from its support set alone, with an interval that holds in 90 % of tasks.
+
+        `model.trust.estimate(0.8)` has another level. ConfigError, which says why, where nothing tells.
+        """
+        return self._trusted("tell how often it is right").estimate()
+
+    def _trusted(self, what: str) -> TaskTrust:
+        if self.trust is None:
+            why = self.provenance.get("no trust", "it was made without, or by an earlier quickstudy.")
+            raise ConfigError(f"This model cannot {what}: {why}")
+        return self.trust
+
+    def predict(
+        self, records: Any, *, coverage: float | None = None, false_alarms: float | None = None, **asked: Any
+    ) -> Answer:
         """What the model says of records: files, arrays, rows, the seen values of a series … as the format takes them.
 
         asked: what else the format can be asked, such as `steps=12` values of a series. Classes come with
-        probabilities, numbers in the user's units and, from learners that know how sure they are, with a spread.
+        probabilities, numbers in the user's units and, from learners that know how sure they are, with a spread. A
+        model of classes with `trust` also says how likely an input is of one of them (`known`), and its probabilities
+        are calibrated. coverage: also give the set of classes that holds the right one in this share of cases.
+        false_alarms: also say which inputs are of none of the classes, such that this share of those that are is taken
+        for others.
         """
         stored = self.spec.format.query(records)
         say(stored.notices)
-        return self.answer(stored, **asked)
+        return self.answer(stored, coverage=coverage, false_alarms=false_alarms, **asked)
 
-    def answer(self, stored: Stored, **asked: Any) -> Answer:
+    def answer(
+        self, stored: Stored, *, coverage: float | None = None, false_alarms: float | None = None, **asked: Any
+    ) -> Answer:
         """`predict` for records that the format has stored, by `Format.query`."""
         x = map_features(lambda t: t.to(reference(self.params).device), stored.x)
         if doubts := self.spec.format.doubts(x, self.fitted):
             _log.warning(doubts)
-        said = self.spec.format.ask(self._said, x, self.fitted, **asked)
-        answer = self.spec.target.answer(said, self.names, self.spec.format.units(self.fitted))
+        if coverage is not None or false_alarms is not None:
+            self._trusted("say how far its answers can be believed")
+        units = self.spec.format.units(self.fitted)
+        if (trust := self.trust) is None:
+            said = self.spec.format.ask(self._said, x, self.fitted, **asked)
+            answer = self.spec.target.answer(said, self.names, units)
+            return answer.shown_by(Shown.of(self.spec.format, stored.x, self.fitted, len(answer)))
+        judged: list[Judged] = []
+
+        def calibrated(features: Features) -> Distribution:
+            logits, z = self._embedded(self._fitting(features))
+            judged.append(trust.judge(logits, z, coverage, false_alarms))
+            return Distribution(judged[-1].logits)
+
+        answer = self.spec.target.answer(self.spec.format.ask(calibrated, x, self.fitted, **asked), self.names, units)
+        answer = answer if len(judged) != 1 else answer.believed(*judged[0][1:])
         return answer.shown_by(Shown.of(self.spec.format, stored.x, self.fitted, len(answer)))
 
     def score(self, records: Any, labels: Any = None, broken: Broken = "refuse", **asked: Any) -> Scored:
@@ -160,6 +200,46 @@ class Model:
         """
         given = Labelled.of(self.spec, records, labels, broken)
         return scored(self.spec, self.names, self.answer, given, broken, self.transductive, **asked)
+
+    def next(self, records: Any, count: int = 1) -> list[int]:
+        """Which of these unlabelled records to label next, by their numbers, the one that would help most first.
+
+        Those between two classes, likely of one of the classes at all, and unlike each other. ConfigError for models
+        that tell no classes apart.
+        """
+        if not self.spec.target.calibrates:
+            raise ConfigError(
+                f"Which record to label next is said by models of classes; this one tells {self.spec.target}."
+            )
+        if count < 1:
+            raise ConfigError(f"At least 1 record can be labelled next, found count={count}.")
+        stored = self.spec.format.query(records)
+        say(stored.notices)
+        x = map_features(lambda t: t.to(reference(self.params).device), stored.x)
+        found: list[int] = []
+
+        def asked(features: Features) -> Distribution:
+            logits, z = self._embedded(self._fitting(features))
+            judged = None if self.trust is None else self.trust.judge(logits, z)
+            p = (logits if judged is None else judged.logits).softmax(1)
+            place = p if self.learner.embedded is None else leaves(z)[0]
+            found[:] = worth(p, None if judged is None else judged.known, place, count)
+            return Distribution(logits)
+
+        self.spec.format.ask(asked, x, self.fitted)
+        return [stored.kept[i] for i in found]
+
+    def _embedded(self, x: Features) -> tuple[Tensor, Features]:
+        """Raw predictions for features x, and their embeddings as they are compared, or x as it is."""
+        with torch.no_grad():
+            if (after := self.learner.embedded) is None:
+                logits: Tensor = self._frozen(x)
+                z = x
+            else:
+                z = self.learner.embed(self.params, x)
+                logits, z = after.predict(self.params, self.state, z), after.compared(self.params, z)
+        _require_finite(logits)
+        return logits, z
 
     @cached_property
     def _actor(self) -> Any:
@@ -181,13 +261,19 @@ class Model:
         """Write model.safetensors into `folder`, which must not hold a model or a run yet."""
         return write_model(
             Path(folder),
-            {"meta": self.params, "task": self.state, "fitted": self.fitted},
+            {
+                "meta": self.params,
+                "task": self.state,
+                "fitted": self.fitted,
+                "trust": {} if self.trust is None else self.trust.tensors(),
+            },
             {
                 "config": self.config.to_json(),
                 "names": list(self.names),
                 "spec": self.spec.to_json(),
                 "built": (self.built or self.spec).to_json(),
                 "provenance": dict(self.provenance),
+                **({} if self.trust is None else {"trust": self.trust.trust.to_json()}),
             },
         )
 
@@ -211,7 +297,10 @@ class Model:
             learner = (learner if built == spec else learner.at(spec)).evaluated()
             params, state = (place(tensors[part], on, learner.inner_loop) for part in ("meta", "task"))
             fitted = {name: value.to(on) for name, value in tensors["fitted"].items()}
-            model = cls(config, learner, params, state, names, fitted, built, facts["provenance"])
+            trust = None
+            if "trust" in facts:
+                trust = TaskTrust.restored(facts["trust"], {n: v.to(on) for n, v in tensors["trust"].items()})
+            model = cls(config, learner, params, state, names, fitted, built, facts["provenance"], trust)
             spec.format.ask(model._said, map_features(lambda t: t.to(on), spec.format.trial(_TRIED)), fitted)
         return model
 

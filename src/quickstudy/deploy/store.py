@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 from quickstudy.entries import prefixed, with_prefix
 from quickstudy.episode import Params
@@ -16,7 +16,7 @@ NAME = "model.safetensors"
 KIND = "adapted model"
 VERSION = 1
 """Of what is stored beside the tensors; later ones are refused."""
-_PARTS = ("meta", "task", "fitted")
+_PARTS = ("meta", "task", "fitted", "trust")
 
 
 class _Facts(TypedDict):
@@ -28,6 +28,7 @@ class _Facts(TypedDict):
     spec: dict[str, Any]
     built: dict[str, Any]
     provenance: dict[str, Any]
+    trust: NotRequired[dict[str, Any]]
 
 
 def write_model(folder: Path, parts: Mapping[str, Params], facts: Mapping[str, Any]) -> Path:

@@ -52,6 +52,20 @@ class Learner(Brief, ABC):
     def predict(self, params: Params, state: State, x: Features) -> Tensor:
         """Predictions (n, *prediction_shape) for inputs x (n, *features) of the task known as `state`."""
 
+    def embed(self, params: Params, x: Features) -> Features:
+        """What φ makes of inputs x (n, …) before the task is looked at: embeddings (n, D), or x as it is."""
+        return x
+
+    def compared(self, params: Params, z: Features) -> Features:
+        """Embeddings z (n, D) as the learner compares them with each other, such as scaled to the length 1."""
+        return z
+
+    @property
+    def embedded(self) -> Learner | None:
+        """The same learner as it goes on from what `embed` gives, so that an input is embedded once however often a
+        task is learned anew; None where it embeds nothing, or differently in each task."""
+        return None
+
     def predictive(self, params: Params, state: State, x: Features) -> Distribution | None:
         """Mean and spread of the labels of inputs x, each (n, *label); None from learners that do not say how sure they
         are, and where there is no density over labels."""

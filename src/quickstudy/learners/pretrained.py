@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from quickstudy.entries import (
     CLASSIFIER,
@@ -21,7 +21,7 @@ from quickstudy.entries import (
     prefixed,
     with_prefix,
 )
-from quickstudy.episode import Episode, Examples, Features, Params, State
+from quickstudy.episode import Episode, Examples, Features, Params, State, map_features
 from quickstudy.errors import ConfigError
 from quickstudy.heads import Head, Prototypes, full_precision
 from quickstudy.inner import Rule
@@ -29,6 +29,7 @@ from quickstudy.learners.base import IterativeLearner, Learner
 from quickstudy.learners.classifiers import Classifier, Linear
 from quickstudy.learners.descent import begin, descend, task_parameters
 from quickstudy.learners.moments import Moments
+from quickstudy.learners.network import Network
 from quickstudy.masked import UNLABELLED, masked_mean
 
 _FAINTEST = 1e-8  # of the largest variance: less is rounding
@@ -133,6 +134,13 @@ class PretrainedEmbedding(Pretraining):
                 elif before is not None:
                     taken[WHITENING] = before
         return params | taken
+
+    def compared(self, params: Params, z: Features) -> Features:
+        return map_features(lambda t: self.head.comparable(self._transform(params, t)), z)
+
+    @property
+    def embedded(self) -> PretrainedEmbedding | None:
+        return None if self.network.transductive else replace(self, network=Network(nn.Identity(), part=True))
 
     def _transform(self, params: Params, z: Tensor) -> Tensor:
         if EMBEDDING_MEAN in params:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -17,7 +18,7 @@ from quickstudy.deploy.model import Model
 from quickstudy.engine import Engine, place, resolve_device
 from quickstudy.entries import prefixed
 from quickstudy.episode import Params
-from quickstudy.errors import ConfigError, DataError, RunError, unknown_name
+from quickstudy.errors import ConfigError, DataError, QuickstudyError, RunError, unknown_name
 from quickstudy.evaluation.evaluate import evaluate
 from quickstudy.evaluation.result import Result
 from quickstudy.formats.records import Broken
@@ -25,7 +26,7 @@ from quickstudy.learners import IterativeLearner, Learner
 from quickstudy.learners.ordinary import as_module
 from quickstudy.pages.notebook import card, lines
 from quickstudy.spec import TaskSpec
-from quickstudy.storage.json import read_json
+from quickstudy.storage.json import read_json, write_json
 from quickstudy.storage.tensors import load_tensors
 from quickstudy.tasks.base import Sampling, Source
 from quickstudy.training import splits
@@ -34,9 +35,12 @@ from quickstudy.training.config import RunConfig
 from quickstudy.training.learner import restored_learner
 from quickstudy.training.metrics import read_metrics
 from quickstudy.training.progress import Progress, duration
+from quickstudy.trust.base import Trust
+from quickstudy.trust.fit import TASKS, fit_trust
 from quickstudy.version import __version__
 
-_KEPT = "model.safetensors"
+_KEPT, _TRUST = "model.safetensors", "trust.json"
+_log = logging.getLogger("quickstudy")
 
 
 class Kept(TypedDict):
@@ -49,6 +53,13 @@ class Kept(TypedDict):
     held_out: NotRequired[bool]
     commit: NotRequired[str]
     machine: NotRequired[str]
+
+
+class _StoredTrust(TypedDict):
+    """of: what the kept model was when it was fitted."""
+
+    of: dict[str, Any]
+    trust: dict[str, Any]
 
 
 class Run:
@@ -159,6 +170,42 @@ class Run:
         lines = self.metrics
         return float(lines[-1]["seconds"]) if lines else None
 
+    @cached_property
+    def trust(self) -> Trust:
+        """How far models of this run can be believed, fitted over validation tasks when it is first asked for.
+
+        It is then stored in the run's folder, as trust.json, and read from there, for as long as the kept model is the
+        one it was fitted to. ConfigError or DataError, which says why, where nothing tells.
+        """
+        return self.fit_trust(again=False)
+
+    def fit_trust(self, tasks: int | None = None, again: bool = True, quiet: bool = True) -> Trust:
+        """`trust`, fitted over so many validation tasks and stored. again: also where it is stored already."""
+        path, of = self.folder / _TRUST, {name: self.kept.get(name) for name in ("step", "kept_at", "validation")}
+        if path.exists() and not again:
+            stored = read_json(path, _StoredTrust)
+            if stored["of"] == of:
+                return Trust.from_json(stored["trust"], str(path))
+        config = self.config
+        own = Sampling(config.ways, config.shots, config.queries)
+        source, engine = self.sampled(own)
+        with Progress(f"How far answers of {config.name} can be believed", tasks or TASKS, quiet=quiet) as progress:
+            trust = fit_trust(engine, self.params, source, own, config.seed, tasks, progress.update)
+        write_json(path, {"of": of, "trust": trust.to_json()})
+        self.__dict__["trust"] = trust
+        return trust
+
+    def believed(self, quiet: bool = True) -> tuple[Trust | None, str]:
+        """`trust`, or None and why there is none, which is logged where tasks are of classes."""
+        try:
+            if "trust" not in self.__dict__:
+                self.__dict__["trust"] = self.fit_trust(again=False, quiet=quiet)
+            return self.trust, ""
+        except QuickstudyError as error:
+            if self.spec.target.calibrates:
+                _log.info("Models of this run cannot tell how far their answers can be believed. %s", error)
+            return None, str(error)
+
     def module(self, name: str = "") -> nn.Module:
         """The network as an ordinary module with the trained weights and statistics, on the CPU, in `eval()` mode.
 
@@ -248,6 +295,7 @@ class Run:
         classes: Sequence[str] = (),
         template: str = "{}",
         episodes: int | None = None,
+        trust: bool = True,
         **columns: Any,
     ) -> Model:
         """Learn a new task from support records and their labels; one way for every kind of data.
@@ -260,9 +308,10 @@ class Run:
         them, in `shift_steps` steps. Such a model is `transductive`. classes: names that are examples of their classes
         themselves, each put into the `template`, for texts: with an encoder that knows what words mean, no other
         example is needed. episodes: for agents, of the environment that they are given as records, a
-        `quickstudy.rl.Environment`, an id of Gymnasium or a Python file; the run's shots if not given. columns: of
-        rows, what `Format.told` takes, such as `exclude=("id",)`; with `label="price"` and no labels, they are that
-        column of a file or data frame.
+        `quickstudy.rl.Environment`, an id of Gymnasium or a Python file; the run's shots if not given. trust: carry how
+        far answers can be believed, where classes are held out for validation, see `Run.trust`. columns: of rows, what
+        `Format.told` takes, such as `exclude=("id",)`; with `label="price"` and no labels, they are that column of a
+        file or data frame.
 
         >>> model = run.adapt("train.csv", label="price", exclude=("id",))  # doctest: +SKIP
         """
@@ -284,4 +333,7 @@ class Run:
             records=records, labels=labels, broken=broken, unlabelled=unlabelled, shift=shift, shift_steps=shift_steps,
             classes=classes, template=template, episodes=episodes,
         )  # fmt: skip
-        return adapt(self.config, learner, self.params, given, provenance)
+        believed, why = self.believed() if trust else (None, "it was made without (trust=False).")
+        if believed is None:
+            provenance["no trust"] = why
+        return adapt(self.config, learner, self.params, given, provenance, believed)

@@ -10,7 +10,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from quickstudy.errors import MissingExtra
+from quickstudy.errors import ConfigError, MissingExtra
 from quickstudy.targets.maps import BACKGROUND
 from quickstudy.targets.reported import Covered
 
@@ -24,6 +24,10 @@ def frame_of(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Any:
     except ImportError as error:
         raise MissingExtra("pandas", "data", "A data frame of answers") from error
     return pandas.DataFrame(list(rows), columns=list(columns))
+
+
+NONE = "none of these"
+"""What is said of an input that is taken to be of no class."""
 
 
 class Answer(ABC):
@@ -70,6 +74,10 @@ class Answer(ABC):
         """The answer for one input as people read it."""
         return str(self[index])
 
+    def believed(self, known: Tensor | None, accepted: Tensor | None, inside: Tensor | None) -> Answer:
+        """The same answer with how far it can be believed; ConfigError where nothing tells. See `ClassAnswer`."""
+        raise ConfigError(f"Nothing tells how far a {type(self).__name__} can be believed.")
+
     def __iter__(self) -> Iterator[Any]:
         return (self[index] for index in range(len(self)))
 
@@ -97,10 +105,19 @@ class Answer(ABC):
 
 @dataclass(frozen=True)
 class ClassAnswer(Answer):
-    """Names with probabilities. classes: all names (N). probabilities: (n, N). Each item is (name, probability)."""
+    """Names with probabilities. classes: all names (N). probabilities: (n, N). Each item is (name, probability).
+
+    known: (n,) the probability that an input is of one of the classes at all, where half of all inputs are. accepted:
+    (n,) bool, False for inputs that are taken to be of none, at the rate of false alarms that was asked for. inside:
+    (n, N) bool, the set of classes that holds the right one with the coverage that was asked for. Each is None where
+    nothing tells it, or where it was not asked for.
+    """
 
     classes: tuple[str, ...]
     probabilities: Tensor
+    known: Tensor | None = None
+    accepted: Tensor | None = None
+    inside: Tensor | None = None
 
     @property
     def names(self) -> list[str]:
@@ -111,16 +128,38 @@ class ClassAnswer(Answer):
     def prediction(self) -> Tensor:
         return self.probabilities.clamp(min=torch.finfo(self.probabilities.dtype).tiny).log()
 
+    @property
+    def sets(self) -> list[tuple[str, ...]]:
+        """The classes of the set of each input, the likeliest first; ConfigError where no coverage was asked for."""
+        if self.inside is None:
+            raise ConfigError("There are no sets: ask for a coverage, as by model.predict(records, coverage=0.95).")
+        order = self.probabilities.argsort(dim=1, descending=True).tolist()
+        return [tuple(self.classes[i] for i in row if one[i]) for row, one in zip(order, self.inside, strict=True)]
+
+    def believed(self, known: Tensor | None, accepted: Tensor | None, inside: Tensor | None) -> ClassAnswer:
+        parts = (None if part is None else part.cpu() for part in (known, accepted, inside))
+        return ClassAnswer(self.classes, self.probabilities, *parts)
+
     def told(self, index: int) -> str:
         name, probability = self[index]
-        return f"{name} ({100 * probability:.0f} %)"
+        if self.accepted is not None and not self.accepted[index]:
+            return NONE
+        if self.inside is None:
+            return f"{name} ({100 * probability:.0f} %)"
+        others = [one for one in self.sets[index] if one != name]
+        return f"{name} ({100 * probability:.0f} %){''.join(f', or {one}' for one in others)}"
 
     @property
     def columns(self) -> tuple[str, ...]:
-        return "class", "probability", *(f"p({name})" for name in self.classes)
+        believed = [("known", self.known), ("accepted", self.accepted), ("set", self.inside)]
+        further = (name for name, part in believed if part is not None)
+        return "class", "probability", *further, *(f"p({name})" for name in self.classes)
 
     def row(self, index: int) -> tuple[Any, ...]:
-        return *self[index], *self.probabilities[index].tolist()
+        further: list[Any] = [] if self.known is None else [float(self.known[index])]
+        further += [] if self.accepted is None else ["yes" if self.accepted[index] else "no"]
+        further += [] if self.inside is None else ["; ".join(self.sets[index])]
+        return *self[index], *further, *self.probabilities[index].tolist()
 
     def __len__(self) -> int:
         return len(self.probabilities)

@@ -52,6 +52,8 @@ class Target(ABC):
     """Whether the outputs are names that each task gives anew, so that one task's mean nothing to another."""
     density: ClassVar[bool] = False
     """Whether a network that says how sure it is gives a mean and a spread for each output."""
+    calibrates: ClassVar[bool] = False
+    """Whether tasks of a known truth tell how far answers can be believed; see `quickstudy.trust`."""
     whole_only: ClassVar[bool] = False
     """Whether an answer is about all of a record, so that answers about parts of it have no mean."""
     steps_shown: ClassVar[tuple[int | None, ...]] = (None,)

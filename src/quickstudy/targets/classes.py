@@ -36,6 +36,7 @@ class Classes(Target):
 
     metric = Metric("accuracy", "accuracy", "accuracy", higher_is_better=True, percent=True, short="correct")
     relabels = True
+    calibrates = True
     remedy = "--shuffle-labels"
 
     @property

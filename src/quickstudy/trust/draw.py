@@ -1,0 +1,153 @@
+"""Tasks whose truth is known, of several sizes, each with inputs of classes that were not shown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from quickstudy.engine import Engine
+from quickstudy.engine.kept import on_features
+from quickstudy.episode import Episode, Examples, Params, map_features, task
+from quickstudy.errors import ConfigError, DataError
+from quickstudy.evaluation.evaluate import at_once
+from quickstudy.tasks.base import Sampling, Source
+from quickstudy.trust.evidence import Evidence, compared, embedded, evidence, examined
+from quickstudy.trust.familiar import familiar
+
+SHOTS = (1, 2, 3, 5, 10)
+ASKED = 300
+"""Queries of a task, about so many of its classes; fewer where classes have too few examples."""
+_STRANGE = 10  # classes that are not shown, at most
+_FIRST = 1 << 20  # the number of the first task: others than those of validation
+
+
+@dataclass(frozen=True)
+class Size:
+    """ways, shots: of what is shown. strange: classes that are not. queries: of each class. tasks: how many of them."""
+
+    ways: int
+    shots: int
+    strange: int
+    queries: int
+    tasks: int = 0
+
+    @property
+    def sampling(self) -> Sampling:
+        return Sampling(self.ways + self.strange, self.shots, self.queries)
+
+
+class Tried(NamedTuple):
+    """One task after it was learned. logits: (q, N). familiar: (q, J). y: (q,) class ids, −1 for inputs of none.
+    left_out: the logits (m, N) of support examples that were left out, and their classes (m,)."""
+
+    evidence: Evidence
+    logits: Tensor
+    familiar: Tensor
+    y: Tensor
+    left_out: tuple[Tensor, Tensor]
+
+    @property
+    def accuracy(self) -> float:
+        known = self.y >= 0
+        return float((self.logits[known].argmax(1) == self.y[known]).double().mean())
+
+
+def _fits(source: Source, split: str, size: Size) -> bool:
+    """Whether the classes of a split are enough, and large enough, for tasks of this size."""
+    try:
+        source.sampled(size.sampling).check(split)
+    except DataError:
+        return False
+    return True
+
+
+def _fitted(engine: Engine, source: Source, split: str, ways: int, shots: int) -> Size | None:
+    """The size with as many strange classes and queries as there can be; None where there are none."""
+    if ways < 2:
+        return None
+    try:
+        engine.learner.at(source.sampled(Sampling(ways, shots, 1)).spec)
+    except ConfigError:
+        return None
+    for strange in range(min(max(2, ways // 2), _STRANGE), -1, -1):
+        wanted = max(5, math.ceil(ASKED / ways))
+        for queries in sorted({wanted, *(max(1, wanted * k // 8) for k in range(1, 8))}, reverse=True):
+            size = Size(ways, shots, strange, queries)
+            if _fits(source, split, size):
+                return size
+    return None
+
+
+def sizes(engine: Engine, source: Source, split: str, own: Sampling, tasks: int) -> list[Size]:
+    """Half of the tasks are of the run's own size; the others of half and twice its ways, and of `SHOTS`.
+
+    DataError where not even those of its own size can be drawn.
+    """
+    first = _fitted(engine, source, split, own.ways, own.shots)
+    if first is None:
+        raise DataError(
+            f"The split {split!r} has too few classes or examples for {own.ways}-way {own.shots}-shot tasks with "
+            "queries, so nothing tells how far answers can be believed. Hold out more."
+        )
+    ways = [own.ways, max(2, own.ways // 2), 2 * own.ways]
+    pairs = [(n, k) for n in ways for k in sorted({*SHOTS, own.shots}) if (n, k) != (own.ways, own.shots)]
+    others = [size for n, k in pairs if (size := _fitted(engine, source, split, n, k)) is not None]
+    if not others:
+        return [replace(first, tasks=tasks)]
+    single = [size for size in others if (size.shots == 1) != (own.shots == 1)]
+    share = [2 if size in single else 1 for size in others]
+    each = [max(2, (tasks - tasks // 2) * part // sum(share)) for part in share]
+    return [replace(first, tasks=tasks // 2), *(replace(one, tasks=n) for one, n in zip(others, each, strict=True))]
+
+
+def tried(
+    engine: Engine, params: Params, source: Source, split: str, size: Size, first: int = _FIRST
+) -> Iterator[Tried]:
+    """Tasks of one size, learned and asked. engine: of the run; its learner is taken as after training."""
+    source = source.sampled(size.sampling)
+    source.check(split)
+    engine, source = on_features(engine, params, source)
+    spec = source.spec.at(size.ways)
+    engine = replace(engine, learner=engine.learner.at(spec).evaluated(), chosen=None)
+    count = at_once(source)
+    for start in range(0, size.tasks, count):
+        indices = first + torch.arange(start, min(start + count, size.tasks), device=engine.device)
+        yield from _learned(engine, params, source.episodes(split, indices), size)
+
+
+def _learned(engine: Engine, params: Params, drawn: Episode, size: Size) -> Iterator[Tried]:
+    support = _shown(drawn.support, size)
+    inner, after = embedded(engine, params, Episode(support, drawn.query))
+    left = examined(inner, params, after.support)
+
+    def one(episode: Episode) -> tuple[Tensor, ...]:
+        logits = inner.learner.predict(params, inner.learner.adapt(params, episode.support), episode.query.x)
+        by = compared(inner.learner, params, episode.support, episode.query.x)
+        return logits.double(), familiar(logits, episode.support, by)
+
+    logits, near = inner.map(one, after)
+    for i in range(len(logits)):
+        own, mask = task(after, i), drawn.query.mask[i]
+        y = torch.where(own.query.y < size.ways, own.query.y, -1)[mask].cpu()
+        mine = type(left)(*(part[i] for part in left))
+        proof = evidence(mine, own.support).to("cpu")
+        alone = mine.logits[mine.told].cpu(), own.support.y[mine.told].cpu()
+        yield Tried(proof, logits[i][mask].cpu(), near[i][mask].cpu(), y, alone)
+
+
+def _shown(support: Examples, size: Size) -> Examples:
+    """The support sets of T tasks without the classes that are not to be shown."""
+    strange = support.y >= size.ways
+    count = int((~strange).sum(1).max())
+    order = strange.to(torch.uint8).argsort(dim=1, stable=True)[:, :count]
+
+    def cut(t: Tensor) -> Tensor:
+        return torch.stack([one[at] for one, at in zip(t, order, strict=True)])
+
+    y, mask = cut(support.y), cut(support.mask & ~strange)
+    return Examples(map_features(cut, support.x), torch.where(mask, y, 0), mask)

@@ -1,0 +1,183 @@
+"""How good a model is, from its support set alone: the mean, and an interval that holds over tasks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from quickstudy.errors import ConfigError
+from quickstudy.trust.regress import Linear, crossed, ridge, weighted_quantile
+
+_PARTS = 10
+_LEVELS = (*(round(0.5 + i / 40, 4) for i in range(18)), 0.96, 0.97, 0.98, 0.99)
+_LEAST = 0.02  # of the spread, in the angle: what no number of queries makes smaller
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """How often a model is right, by what its support set says.
+
+    mean, low, high: shares. level: with which the interval holds the share that is right among some `queries` new
+    inputs. tasks: on whose truth it rests. note: what makes it doubtful, '' if nothing does.
+
+    >>> print(Accuracy(0.87, 0.81, 0.92, 0.9, 300, 150))
+    87 % (81 to 92 %, 90 % interval from 300 validation tasks)
+    """
+
+    mean: float
+    low: float
+    high: float
+    level: float
+    tasks: int
+    queries: int
+    note: str = ""
+
+    def __str__(self) -> str:
+        mean, low, high = (f"{100 * share:.0f}" for share in (self.mean, self.low, self.high))
+        told = f"{mean} % ({low} to {high} %, {100 * self.level:.0f} % interval from {self.tasks} validation tasks)"
+        return f"{told}; {self.note}" if self.note else told
+
+
+@dataclass(frozen=True)
+class Estimator:
+    """mean: of the angle, arcsin √accuracy, whose spread by chance is the same for all accuracies. spread: the log of
+    how far the truth is from it. low, high: at `_LEVELS`, how many spreads the truth lies below and above at most, each
+    with that share of tasks (one-sided).
+    """
+
+    mean: Linear
+    spread: Linear
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    tasks: int
+    queries: int
+
+    def at(self, features: Tensor, level: float = 0.9, note: str = "") -> Accuracy:
+        """Of a task with features (f,). ConfigError for levels that the tasks cannot tell."""
+        side = (1 + level) / 2
+        most = min(_LEVELS[-1], 1 - 1 / (self.tasks + 1))
+        if not _LEVELS[0] <= side <= most:
+            raise ConfigError(
+                f"An interval of the accuracy can have a level between 0 and {2 * most - 1:.2f}, as it rests on "
+                f"{self.tasks} tasks; found {level:g}. Choose one of these, such as 0.9."
+            )
+        angle, spread = float(self.mean(features)), float(self.spread(features).exp())
+        ends = [_between(side, part) for part in (self.low, self.high)]
+        low, mean, high = (_share(one) for one in (angle - ends[0] * spread, angle, angle + ends[1] * spread))
+        return Accuracy(mean, low, high, level, self.tasks, self.queries, note)
+
+
+def _share(angle: float) -> float:
+    return math.sin(min(max(angle, 0.0), math.pi / 2)) ** 2
+
+
+def _between(level: float, values: Sequence[float]) -> float:
+    """The value at a level, on the lines between those at `_LEVELS`."""
+    upper = next(i for i, known in enumerate(_LEVELS) if known >= level - 1e-9)
+    if upper == 0:
+        return values[0]
+    share = (level - _LEVELS[upper - 1]) / (_LEVELS[upper] - _LEVELS[upper - 1])
+    return (1 - share) * values[upper - 1] + share * values[upper]
+
+
+@dataclass(frozen=True)
+class Shift:
+    """How much more tasks of other classes differ from those that were tried than these differ among themselves.
+
+    Tasks of N of C classes share most of them. If classes are drawn from many, the mean over N new ones has the
+    variance s (1 / N + 1 / C) about the mean over the C known, and over N of these s (1 / N − 1 / C) only (sampling
+    without replacement; Cochran 1977, section 2.5): (C + N) / (C − N) times less. What support set and truth have in
+    common is due to the classes, as their examples are drawn apart; so it is taken to vary that much more.
+
+    x, truth, weight: (2, f), (2,) and (2,) of pseudo-tasks that stand for it in a regression; none where nothing is
+    known of it.
+    """
+
+    x: Tensor
+    truth: Tensor
+    weight: Tensor
+
+
+def shift(x: Tensor, angle: Tensor, of: Tensor, ways: Tensor, queries: int, classes: int | None) -> Shift:
+    """Of T tasks with features x (T, f), the angle of their accuracy (T,), their size (T,) int64 and ways (T,)."""
+    nothing = Shift(x[:0], angle[:0], angle[:0])
+    if classes is None:
+        return nothing
+    count = of.bincount().clamp(min=1).double()
+    mean = (torch.zeros((len(count), x.shape[1]), dtype=x.dtype).index_add(0, of, x) / count[:, None])[of]
+    level = (torch.zeros(len(count), dtype=x.dtype).index_add(0, of, angle) / count)[of]
+    common = ((x - mean) * (angle - level)[:, None]).mean(0)
+    signal = float((angle - level).square().mean()) - 1 / (4 * queries)
+    if signal <= 0:
+        return nothing
+    more = float(((classes + ways) / (classes - ways).clamp(min=classes / 4) - 1).mean())
+    away = common / signal**0.5, signal**0.5
+    middle, half = (x.mean(0), angle.mean()), more**0.5
+    rows = torch.stack([middle[0] + sign * half * away[0] for sign in (1, -1)])
+    truth = torch.stack([middle[1] + sign * half * away[1] for sign in (1, -1)])
+    return Shift(rows, truth, torch.full((2,), len(x) / 2, dtype=torch.float64))
+
+
+def _both(x: Tensor, angle: Tensor, by: Shift) -> tuple[Linear, Linear, float]:
+    """Mean and log-spread of the angle: a second regression, of what the first leaves, of the log of its size. And by
+    how much, in the log, new classes make the spread wider.
+
+    The mean of log |r| of a normal r of spread 1 is −0.635, which is added.
+    """
+    weight = torch.cat([torch.ones_like(angle), by.weight])
+    mean = ridge(torch.cat([x, by.x]), torch.cat([angle, by.truth]), weight)
+    rest = ((angle - mean(x)).abs() + _LEAST / 2).log() + 0.635
+    spread = ridge(x, rest, penalty=0.3)
+    if not len(by.x):
+        return mean, spread, 0.0
+    seen = float((angle - mean(x)).square().mean())
+    unseen = float((by.truth - mean(by.x)).square().mean())
+    return mean, spread, 0.5 * math.log1p(unseen / max(seen, 1e-9))
+
+
+def _weights(of: Tensor) -> Tensor:
+    """What each task (T,) counts in quantiles, by the number of its size: those of the most frequent size, the run's
+    own, three quarters together, since tails of other sizes may be heavier."""
+    own = of == of.bincount().argmax()
+    if bool(own.all()):
+        return torch.ones(len(of), dtype=torch.float64)
+    share = torch.where(own, 0.75 / own.sum(), 0.25 / (~own).sum()).double()
+    return torch.where(own.double().mean() >= 0.75, torch.ones_like(share), share)
+
+
+def fitted_estimator(
+    features: Sequence[Tensor],
+    accuracy: Sequence[float],
+    queries: int,
+    seed: int,
+    sizes: Sequence[tuple[int, int]] = (),
+    classes: int | None = None,
+) -> Estimator:
+    """From T tasks with features (f,) and known accuracies. The interval is conformal over tasks, each held against
+    regressions that were fitted on others (Barber et al. 2021; scaled by their spread, Lei et al. 2018), and wider by
+    the `Shift` of new classes.
+
+    sizes: ways and shots of each. classes: from how many they were drawn; None if from ever new ones.
+    """
+    x = torch.stack(list(features)).double()
+    angle = torch.tensor(accuracy, dtype=torch.float64).sqrt().asin()
+    kinds = sorted(set(sizes))
+    of = torch.tensor([kinds.index(size) for size in sizes] or [0] * len(x))
+    ways = torch.tensor([size[0] for size in sizes] or [2] * len(x)).double()
+    away = torch.zeros_like(angle)
+    for fit, held in crossed(len(x), _PARTS, seed):
+        mean, spread, _ = _both(x[fit], angle[fit], shift(x[fit], angle[fit], of[fit], ways[fit], queries, classes))
+        away[held] = (angle[held] - mean(x[held])) / spread(x[held]).exp()
+    mean, spread, wider = _both(x, angle, shift(x, angle, of, ways, queries, classes))
+    spread = replace(spread, bias=spread.bias + wider)
+    weight = _weights(of)
+    count = float(weight.sum().square() / weight.square().sum())
+
+    def ends(values: Tensor) -> tuple[float, ...]:
+        return tuple(weighted_quantile(values, weight, min(level * (count + 1) / count, 1.0)) for level in _LEVELS)
+
+    return Estimator(mean, spread, ends(-away), ends(away), len(x), queries)

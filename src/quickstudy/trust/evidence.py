@@ -1,0 +1,166 @@
+"""What a support set says of its own task: its examples are left out in turn, and so are its classes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from quickstudy.engine import Engine
+from quickstudy.episode import Episode, Examples, Features, Params
+from quickstudy.learners import Learner
+from quickstudy.masked import masked_mean, one_hot
+from quickstudy.trust.familiar import Products, familiar, products, spreads
+
+_FOLDS, _CLASS_FOLDS = 10, 4  # at most
+SINGLE = ("log ways", "log shots", "margin among classes", "nearest classes")
+SEVERAL = (
+    *SINGLE, "left-out accuracy", "left-out log-probability", "left-out probability", "left-out confidence",
+    "left-out margin", "least margins", "spread",
+)  # fmt: skip
+
+
+class LeftOut(NamedTuple):
+    """What is said of the n support examples of a task, or of T with a task axis.
+
+    logits: (n, N) of each example, learned without it. told: (n,) which have another of their class to be learned from.
+    known: (n, J) how familiar each is then. strange: (n, J), where its whole class was left out. ways, shots: of the
+    task, the mean over its classes. margin: the mean of how far the logit of its own class is above all others, where
+    none is left out. nearest, spread: see `spreads`, 0 where there are no embeddings.
+    """
+
+    logits: Tensor
+    told: Tensor
+    known: Tensor
+    strange: Tensor
+    ways: Tensor
+    shots: Tensor
+    margin: Tensor
+    nearest: Tensor
+    spread: Tensor
+
+
+class Evidence(NamedTuple):
+    """What prediction needs of it. features: (f,) of the task, by the names in SINGLE or SEVERAL. known, strange: (J,)
+    the mean familiarity of examples that were left out, and of classes; known is NaN from one example of each class.
+    several: whether there are examples that could be left out.
+    """
+
+    features: Tensor
+    known: Tensor
+    strange: Tensor
+    several: bool
+
+    def to(self, device: torch.device | str) -> Evidence:
+        return Evidence(self.features.to(device), self.known.to(device), self.strange.to(device), self.several)
+
+
+def ranks(support: Examples) -> Tensor:
+    """How many examples of its own class come before each, (n,) int64."""
+    same = (support.y[:, None] == support.y) & support.mask[:, None] & support.mask
+    return same.tril(-1).sum(1)
+
+
+def compared(learner: Learner, params: Params, support: Examples, z: Features) -> Products | None:
+    """The products of embeddings z with those of a support set, as the learner compares them; None without any."""
+    if learner.embedded is None:
+        return None
+    return products(support._replace(x=learner.compared(params, support.x)), learner.compared(params, z))
+
+
+def left_out(learner: Learner, params: Params, support: Examples, folds: int) -> LeftOut:
+    """Of one task. folds: at most so many are left out in turn, every folds-th example of each class at once.
+
+    learner: after training; if it has `embedded`, that one, and support.x are embeddings.
+    """
+    ways, classes = learner.spec.ways, min(learner.spec.ways, _CLASS_FOLDS)
+    members = one_hot(support.y, ways) & support.mask[:, None]
+    counts = members.sum(0)
+    several = (members & (counts > 1)).any(1)
+    rank = ranks(support)
+    by = compared(learner, params, support, support.x)
+
+    def without(gone: Tensor) -> tuple[Tensor, Tensor]:
+        known = support._replace(mask=support.mask & ~gone)
+        logits = learner.predict(params, learner.adapt(params, known), support.x)
+        return logits, familiar(logits, known, by)
+
+    whole, near = without(torch.zeros_like(support.mask))
+    logits, known, strange = whole, near, torch.zeros_like(near)
+    for fold in range(folds):
+        gone = (rank % folds == fold) & several
+        said = without(gone)
+        logits = torch.where(gone[:, None], said[0], logits)
+        known = torch.where(gone[:, None], said[1], known)
+    for fold in range(classes):
+        gone = (support.y % classes == fold) & support.mask
+        strange = torch.where(gone[:, None], without(gone)[1], strange)
+    there = (counts > 0).sum().clamp(min=1)
+    own = whole.double().gather(1, support.y.clamp(min=0)[:, None])[:, 0]
+    others = torch.where(one_hot(support.y, ways), -torch.inf, whole.double()).amax(1)
+    margin = masked_mean(torch.where(support.mask, (own - others).clamp(-50, 50), 0.0), support.mask)
+    spread, nearest = (torch.zeros_like(margin),) * 2 if by is None else spreads(support, by, ways)
+    return LeftOut(
+        logits.double(), several & support.mask, known, strange, there.double(),
+        support.mask.sum().double() / there, margin,
+        nearest, spread,
+    )  # fmt: skip
+
+
+def folds_of(support: Examples) -> int:
+    """The folds for one task, or for T of them: as many as the largest class has examples; 0 where none has two."""
+    one = support.y.dim() == 1
+    y, mask = (support.y[None], support.mask[None]) if one else (support.y, support.mask)
+    most = int(max(((y == c) & mask).sum(1).max() for c in range(int(y.max()) + 1)))
+    return 0 if most < 2 else min(most, _FOLDS)
+
+
+def examined(engine: Engine, params: Params, support: Examples) -> LeftOut:
+    """`left_out` of T tasks; engine: of a learner after training, as there. Every leaf has a task axis."""
+    folds = folds_of(support)
+
+    def one(episode: Episode) -> tuple[Tensor, ...]:
+        return left_out(engine.learner, params, episode.support, folds)
+
+    return LeftOut(*engine.map(one, Episode(support, support)))
+
+
+def evidence(left: LeftOut, support: Examples) -> Evidence:
+    """Of one task."""
+    features = [left.ways.log(), left.shots.log(), left.margin, left.nearest]
+    several = bool(left.told.any())
+    strange = left.strange[support.mask].mean(0)
+    if not several:
+        return Evidence(torch.stack(features), torch.full_like(strange, torch.nan), strange, False)
+    logits, y = left.logits[left.told], support.y[left.told]
+    logs = logits.log_softmax(1)
+    own = logs.gather(1, y[:, None])[:, 0].clamp(min=-20)
+    others = torch.where(one_hot(y, logits.shape[1]), -torch.inf, logits).amax(1)
+    margin = (logits.gather(1, y[:, None])[:, 0] - others).clamp(-50, 50)
+    right = (margin > 0).double()
+    smoothed = (right.sum() + 0.5) / (len(right) + 1)
+    features += [
+        smoothed.sqrt().asin(), own.mean(), own.exp().mean(), logs.amax(1).exp().mean(),
+        margin.mean(), margin.quantile(0.1), left.spread,
+    ]  # fmt: skip
+    return Evidence(torch.stack(features), left.known[left.told].mean(0), strange, True)
+
+
+def embedded(engine: Engine, params: Params, episodes: Episode) -> tuple[Engine, Episode]:
+    """The engine and T episodes after the inputs were embedded, once; both as they are where nothing is."""
+    learner = engine.learner.evaluated()
+    if (after := learner.embedded) is None:
+        return _with(engine, learner), episodes
+
+    def one(episode: Episode) -> tuple[Features, Features]:
+        return learner.embed(params, episode.support.x), learner.embed(params, episode.query.x)
+
+    support, query = engine.map(one, episodes)  # type: ignore[arg-type]
+    done = Episode(episodes.support._replace(x=support), episodes.query._replace(x=query))
+    return _with(engine, after), done
+
+
+def _with(engine: Engine, learner: Learner) -> Engine:
+    return replace(engine, learner=learner, vectorize="auto", chosen=None)

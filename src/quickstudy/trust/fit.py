@@ -1,0 +1,118 @@
+"""Trust of a run, fitted over tasks of classes that it was not trained on."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from quickstudy import rng
+from quickstudy.engine import Engine
+from quickstudy.episode import Params
+from quickstudy.errors import ConfigError, DataError
+from quickstudy.tasks.base import Sampling, Source, held_out
+from quickstudy.trust.base import Calibration, Trust
+from quickstudy.trust.draw import Size, Tried, sizes, tried
+from quickstudy.trust.estimate import fitted_estimator
+from quickstudy.trust.quantiles import fitted_quantiles
+from quickstudy.trust.temperature import fitted_temperature
+from quickstudy.trust.unknown import fitted_unknown, seen_by
+
+TASKS, FEWER = 300, 100
+"""Tasks that are drawn, and of learners that embed nothing once and for all, so that each example left out costs."""
+LEAST = 20
+"""Tasks below which nothing is fitted."""
+NEEDED = 10
+"""Inputs that lie beyond a promised rate, or coverage, in what it rests on: fewer do not support it."""
+_ALARMS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
+_COVERAGES = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999)
+_EDGE = 1e-9
+
+_log = logging.getLogger("quickstudy")
+
+
+def fit_trust(
+    engine: Engine,
+    params: Params,
+    source: Source,
+    own: Sampling,
+    seed: int,
+    tasks: int | None = None,
+    on_progress: Callable[[int], None] | None = None,
+) -> Trust:
+    """Draw `tasks` validation tasks of several sizes, learn each, and fit all that `Trust` is of.
+
+    engine: of the run. own: the size of its tasks. tasks: `TASKS`, or `FEWER` of learners without `embedded`, if not
+    given. The same numbers for the same seed. ConfigError for tasks that are not of classes; DataError where no classes
+    are held out, or too few.
+    """
+    if not (own_target := engine.learner.spec.target).calibrates:
+        raise ConfigError(
+            f"How far answers can be believed is told where tasks are of classes: these are of {own_target}."
+        )
+    if engine.learner.transductive:
+        raise ConfigError(
+            "The answers of a transductive learner depend on what it is asked beside, so nothing holds for one of them."
+        )
+    if not source.balanced:
+        raise ConfigError("The tasks of this source are as they come, so none can be drawn with classes left out.")
+    parts = source.parts("val") or {"": source}
+    if not all(held_out(part) for part in parts.values()):
+        raise DataError(
+            "No classes are held out for validation, so nothing tells how far answers about new ones can be believed. "
+            "Hold some out (most sources: --tasks.val 0.2), and train anew."
+        )
+    if tasks is None:
+        tasks = FEWER if engine.learner.embedded is None else TASKS
+    if tasks < 2 * LEAST:
+        raise ConfigError(f"Trust takes {2 * LEAST} tasks or more, found {tasks}.")
+    found: list[tuple[Size, Tried]] = []
+    for part in parts.values():
+        for size in sizes(engine, part, "val", own, max(2 * LEAST, tasks // len(parts))):
+            for one in tried(engine, params, part, "val", size):
+                found.append((size, one))
+                if on_progress is not None:
+                    on_progress(min(len(found), tasks))
+    classes = sum(len(part.classes("val")) for part in parts.values()) or None
+    kinds = [[(size, one) for size, one in found if one.evidence.several == several] for several in (False, True)]
+    single, several = (_calibrated(kind, seed, classes) if len(kind) >= LEAST else None for kind in kinds)
+    if single is None and several is None:
+        raise DataError(f"Only {len(found)} validation tasks could be drawn, and {LEAST} are needed. Hold out more.")
+    return Trust(single, several)
+
+
+def _calibrated(found: Sequence[tuple[Size, Tried]], seed: int, classes: int | None) -> Calibration:
+    """All that is fitted over tasks of one kind. classes: that they are of; None where these are made up anew."""
+    tasks, own = [one for _, one in found], int(rng.fold(rng.key(seed, "trust"), len(found)) % (1 << 31))
+    features = [one.evidence.features for one in tasks]
+    asked = [one.y >= 0 for one in tasks]
+    logits = [one.logits[here] for one, here in zip(tasks, asked, strict=True)]
+    y = [one.y[here] for one, here in zip(tasks, asked, strict=True)]
+    kinds = [(size.ways, size.shots) for size, _ in found]
+    queries = int(torch.tensor([float(len(one)) for one in y]).median())
+    estimator = fitted_estimator(features, [one.accuracy for one in tasks], queries, own, kinds, classes)
+    temperature = fitted_temperature(features, logits, y)
+    missing = [
+        -own_logit((part / temperature(at).exp()).log_softmax(1)).gather(1, truth[:, None])[:, 0]
+        for part, at, truth in zip(logits, features, y, strict=True)
+    ]
+    count = sum(map(len, y))
+    sets = fitted_quantiles(features, missing, [c for c in _COVERAGES if count * (1 - c) + _EDGE >= NEEDED], own)
+    ways, shots = ([getattr(size, name) for size, _ in found] for name in ("ways", "shots"))
+    mixed = [i for i, here in enumerate(asked) if bool(here.any()) and bool((~here).any())]
+    known = alarms = None
+    if len(mixed) >= LEAST:
+        proofs = [tasks[i].evidence for i in mixed]
+        known = fitted_unknown(proofs, [tasks[i].familiar for i in mixed], [asked[i] for i in mixed])
+        said = [known(seen_by(one.evidence, one.familiar[here])) for one, here in zip(tasks, asked, strict=True)]
+        rates = [rate for rate in _ALARMS if count * rate + _EDGE >= NEEDED]
+        alarms = fitted_quantiles(features, said, rates, own)
+    return Calibration(estimator, temperature, sets, known, alarms, (min(ways), max(ways)), (min(shots), max(shots)))
+
+
+def own_logit(log_probabilities: Tensor) -> Tensor:
+    """log p − log (1 − p) of each class, (m, N), from the logarithms of probabilities: finite for all."""
+    p = log_probabilities.double()
+    return p - torch.log((-torch.expm1(p)).clamp(min=1e-12))

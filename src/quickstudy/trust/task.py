@@ -1,0 +1,169 @@
+"""Trust of one model: what was fitted over tasks, with what the support set of this one says."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from quickstudy.episode import Examples, Features, Params, State, leaves
+from quickstudy.errors import ConfigError
+from quickstudy.learners import Learner
+from quickstudy.trust.base import Calibration, Trust
+from quickstudy.trust.estimate import Accuracy
+from quickstudy.trust.evidence import Evidence, evidence, folds_of, left_out
+from quickstudy.trust.familiar import familiar, products
+from quickstudy.trust.fit import NEEDED, own_logit
+from quickstudy.trust.quantiles import Quantiles
+from quickstudy.trust.unknown import seen_by
+
+
+class Judged(NamedTuple):
+    """Of m inputs. logits: (m, N) over the temperature. known: (m,) the probability that an input is of one of the
+    classes, where half of all are; None where nothing tells. accepted: (m,) bool, at the rate of false alarms that was
+    asked for. inside: (m, N) bool, the classes of the set with the coverage that was asked for, the likeliest at least.
+    """
+
+    logits: Tensor
+    known: Tensor | None
+    accepted: Tensor | None
+    inside: Tensor | None
+
+
+@dataclass(frozen=True, eq=False)
+class TaskTrust:
+    """trust: of the run. evidence: of the task. support: its examples as embeddings, as the learner compares them with
+    those of inputs; None from learners that have none."""
+
+    trust: Trust
+    evidence: Evidence
+    support: Examples | None
+
+    @property
+    def calibration(self) -> Calibration:
+        """What holds for tasks like this one. ConfigError where there were none."""
+        found = self.trust.several if self.evidence.several else self.trust.single
+        if found is None:
+            kind = "with several examples of a class" if self.evidence.several else "with one example of each class"
+            raise ConfigError(
+                f"No validation task was {kind}, as this one is, so nothing tells how far its answers can be believed. "
+                "Give examples as in training."
+            )
+        return found
+
+    def estimate(self, level: float = 0.9) -> Accuracy:
+        """How often the model is right, with an interval that holds with probability `level`, over tasks."""
+        at = self.calibration
+        ways, shots = (math.exp(float(self.evidence.features[i])) for i in (0, 1))
+        notes = (
+            []
+            if self.evidence.several
+            else ["one example of a class shows no spread, so that this rests on what such tasks were like"]
+        )
+        for name, here, (least, most) in (("classes", ways, at.ways), ("examples of a class", shots, at.shots)):
+            if not 0.999 * least <= here <= 1.001 * most:
+                notes.append(f"it has {here:.3g} {name}, and the validation tasks had {least:g} to {most:g}")
+        return at.estimator.at(self.evidence.features, level, "; ".join(notes))
+
+    def judge(
+        self, logits: Tensor, z: Features, coverage: float | None = None, false_alarms: float | None = None
+    ) -> Judged:
+        """What to believe of inputs with these logits (m, N), whose embeddings, as the learner compares them, are z.
+
+        coverage: the share of inputs whose set holds their class. false_alarms: the share of inputs of the classes that
+        are taken for others. Both hold over tasks like those of validation. ConfigError for what these cannot support.
+        """
+        by = None if self.support is None else products(self.support, z)
+        return self.judged(logits, familiar(logits, self._support_for(logits), by), coverage, false_alarms)
+
+    def judged(
+        self, logits: Tensor, near: Tensor, coverage: float | None = None, false_alarms: float | None = None
+    ) -> Judged:
+        """`judge` of inputs that are so `familiar` (m, J)."""
+        at, features = self.calibration, self.evidence.features
+        tempered = logits.double() / float(at.temperature(features).exp())
+        logit = None if at.known is None else at.known(seen_by(self.evidence.to(logits.device), near))
+        accepted = inside = None
+        if false_alarms is not None:
+            if logit is None or at.alarms is None:
+                raise ConfigError(
+                    "No rate of false alarms can be promised: the validation tasks had too few classes to keep some "
+                    "from being shown. Hold out more classes."
+                )
+            _check("rate of false alarms", false_alarms, 1 - false_alarms, at.alarms)
+            accepted = logit >= at.alarms.at(false_alarms, features).to(logit.device)
+        if coverage is not None:
+            _check("coverage", coverage, coverage, at.sets)
+            inside = -own_logit(tempered.log_softmax(1)) <= at.sets.at(coverage, features).to(logits.device)
+            inside = inside.scatter(1, tempered.argmax(1, keepdim=True), True)
+        known = None if logit is None else logit.sigmoid()
+        return Judged(tempered.to(logits.dtype), known, accepted, inside)
+
+    def _support_for(self, logits: Tensor) -> Examples:
+        if self.support is not None:
+            return self.support
+        nothing = torch.zeros(0, dtype=torch.int64, device=logits.device)
+        return Examples(nothing, nothing, nothing.bool())
+
+    def tensors(self) -> State:
+        """What is stored with the model, beside the JSON of `trust`."""
+        held = {"features": self.evidence.features, "strange": self.evidence.strange}
+        if self.evidence.several:
+            held["known"] = self.evidence.known
+        if self.support is not None:
+            held |= {"z": leaves(self.support.x)[0], "y": self.support.y}
+        return held
+
+    @classmethod
+    def restored(cls, facts: Mapping[str, Any], tensors: State) -> TaskTrust:
+        """The inverse of `tensors` and `trust.to_json`."""
+        strange, several = tensors["strange"].cpu(), "known" in tensors
+        known = tensors["known"].cpu() if several else torch.full_like(strange, torch.nan)
+        support = None
+        if "z" in tensors:
+            y = tensors["y"]
+            support = Examples(tensors["z"], y, torch.ones(len(y), dtype=torch.bool, device=y.device))
+        return cls(
+            Trust.from_json(facts, "The trust of the model"),
+            Evidence(tensors["features"].cpu(), known, strange, several),
+            support,
+        )
+
+
+def task_trust(trust: Trust, learner: Learner, params: Params, support: Examples) -> TaskTrust:
+    """Trust of one task from its support set (n, …). learner: after training, at this task's spec."""
+    with torch.no_grad():
+        after = learner.embedded
+        if after is not None:
+            support = support._replace(x=learner.embed(params, support.x))
+        left = left_out(after or learner, params, support, folds_of(support))
+        proof = evidence(left, support).to("cpu")
+    kept = None
+    if after is not None:
+        z = leaves(after.compared(params, support.x))[0]
+        kept = Examples(*(part[support.mask] for part in (z, support.y, support.mask)))
+    return TaskTrust(trust, proof, kept)
+
+
+def _check(name: str, asked: float, share: float, by: Quantiles) -> None:
+    """ConfigError for a share of inputs that is none, or that the data cannot tell."""
+    if not 0 < share < 1:
+        raise ConfigError(
+            f"A {name} lies between 0 and 1, both excluded, found {asked:g}: nothing is certain. Choose one such as "
+            f"{'0.95' if name == 'coverage' else '0.05'}."
+        )
+    level = share if name == "coverage" else asked
+    if by.levels[0] <= level <= by.levels[-1]:
+        return
+    rare = min(level, 1 - level)
+    if by.count * rare < NEEDED:
+        raise ConfigError(
+            f"A {name} of {asked:g} needs about {math.ceil(NEEDED / rare)} inputs of validation tasks to rest on, and "
+            f"there were {by.count}. Hold out more classes or examples, or choose one from {by.levels[0]:g} to "
+            f"{by.levels[-1]:g}."
+        )
+    raise ConfigError(f"A {name} can be promised from {by.levels[0]:g} to {by.levels[-1]:g}, found {asked:g}.")

@@ -1,0 +1,89 @@
+"""Estimates of accuracy, temperatures and unknown inputs, where the truth is known."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from quickstudy.errors import ConfigError
+from quickstudy.trust.estimate import Accuracy, fitted_estimator
+from quickstudy.trust.temperature import fitted_temperature
+
+QUERIES, LEFT = 150, 50
+
+
+def tasks(count: int, seed: int, mean: float = 1.0) -> tuple[list[Tensor], list[float]]:
+    """A feature that is how often LEFT examples are right, and how often QUERIES are, for tasks of a drawn accuracy."""
+    generator = torch.Generator().manual_seed(seed)
+    angle = mean + 0.1 * torch.randn(count, generator=generator, dtype=torch.float64)
+    truth = angle.clamp(0.2, 1.5).sin().square()
+    seen = torch.binomial(torch.full_like(truth, LEFT), truth, generator=generator) / LEFT
+    asked = torch.binomial(torch.full_like(truth, QUERIES), truth, generator=generator) / QUERIES
+    return list(seen.sqrt().asin()[:, None]), asked.tolist()
+
+
+def test_intervals_hold_the_truth_of_new_tasks_as_often_as_they_say() -> None:
+    features, accuracy = tasks(300, 0)
+    estimator = fitted_estimator(features, accuracy, QUERIES, 0)
+    new, truth = tasks(2000, 1)
+    for level in (0.5, 0.8, 0.9):
+        said = [estimator.at(one, level) for one in new]
+        held = sum(one.low <= exact <= one.high for one, exact in zip(said, truth, strict=True)) / len(truth)
+        assert abs(held - level) < 3 * math.sqrt(level * (1 - level) / 300) + 0.01
+    width = sum(one.high - one.low for one in said) / len(said)
+    alone = 2 * 1.645 * math.sqrt(sum(p * (1 - p) for p in truth) / len(truth) * (1 / LEFT + 1 / QUERIES))
+    assert width < 0.95 * alone  # as it knows what tasks are like
+
+
+def test_few_classes_make_intervals_wide_enough_for_other_classes() -> None:
+    """Ten of twelve classes, each with an accuracy of its own: tasks of others differ far more than these do."""
+    generator = torch.Generator().manual_seed(0)
+    held = {True: 0, False: 0}
+    for world in range(40):
+        classes = 0.8 + 0.12 * torch.randn(64, generator=generator, dtype=torch.float64)
+
+        def made(of: Tensor, count: int) -> tuple[list[Tensor], list[float]]:
+            chosen = torch.stack([of[torch.randperm(len(of), generator=generator)[:10]] for _ in range(count)])
+            truth = chosen.clamp(0.05, 0.99).mean(1)
+            seen = torch.binomial(torch.full_like(truth, LEFT), truth, generator=generator) / LEFT
+            asked = torch.binomial(torch.full_like(truth, QUERIES), truth, generator=generator) / QUERIES
+            return list(seen.sqrt().asin()[:, None]), asked.tolist()
+
+        known, accuracy = made(classes[:12], 120)
+        new, truth = made(classes[12:24], 10)
+        for few in held:
+            by = fitted_estimator(known, accuracy, QUERIES, world, [(10, 5)] * 120, 12 if few else None)
+            said = [by.at(one) for one in new]
+            held[few] += sum(one.low <= exact <= one.high for one, exact in zip(said, truth, strict=True))
+    assert held[False] / 400 < 0.8 < 0.85 < held[True] / 400
+
+
+def test_levels_that_the_tasks_cannot_tell_are_refused() -> None:
+    features, accuracy = tasks(40, 0)
+    estimator = fitted_estimator(features, accuracy, QUERIES, 0)
+    for level in (0.999, 1.0, -0.1):
+        with pytest.raises(ConfigError, match="as it rests on 40 tasks"):
+            estimator.at(features[0], level)
+
+
+def test_an_estimate_reads_well() -> None:
+    said = Accuracy(0.87, 0.81, 0.92, 0.9, 300, 150, "one shot")
+    assert str(said) == "87 % (81 to 92 %, 90 % interval from 300 validation tasks); one shot"
+
+
+def test_the_temperature_that_logits_were_multiplied_by_is_found_again() -> None:
+    """Labels are drawn from the softmax; logits are told 1, 2 and 4 times as large, by a feature that says which."""
+    generator = torch.Generator().manual_seed(0)
+    features, logits, y = [], [], []
+    for i in range(150):
+        exact = 2 * torch.randn((200, 5), generator=generator, dtype=torch.float64)
+        power = i % 3
+        features.append(torch.tensor([float(power), 1.0]))
+        logits.append(2.0**power * exact)
+        y.append(torch.multinomial(exact.softmax(1), 1, generator=generator)[:, 0])
+    found = fitted_temperature(features, logits, y)
+    for power in range(3):
+        assert float(found(torch.tensor([float(power), 1.0])).exp()) == pytest.approx(2.0**power, rel=0.05)
