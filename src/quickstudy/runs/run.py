@@ -207,6 +207,7 @@ class Run:
         classes: Sequence[str] = (),
         template: str = "{}",
         episodes: int | None = None,
+        keep: bool = True,
         **columns: Any,
     ) -> Model:
         """Learn a new task from support records and their labels; one way for every kind of data.
@@ -219,7 +220,8 @@ class Run:
         them, in `shift_steps` steps. Such a model is `transductive`. classes: names that are examples of their classes
         themselves, each put into the `template`, for texts: with an encoder that knows what words mean, no other
         example is needed. episodes: for agents, of the environment that they are given as records, a
-        `quickstudy.rl.Environment`, an id of Gymnasium or a Python file; the run's shots if not given. columns: of
+        `quickstudy.rl.Environment`, an id of Gymnasium or a Python file; the run's shots if not given. keep: whether
+        the model keeps the examples, in its file, so that further ones can follow (`Model.more`). columns: of
         rows, what `Format.told` takes, such as `exclude=("id",)`; with `label="price"` and no labels, they are that
         column of a file or data frame.
 
@@ -241,6 +243,6 @@ class Run:
         }
         given = Given(
             records=records, labels=labels, broken=broken, unlabelled=unlabelled, shift=shift, shift_steps=shift_steps,
-            classes=classes, template=template, episodes=episodes,
+            classes=classes, template=template, episodes=episodes, keep=keep,
         )  # fmt: skip
         return adapt(self.config, learner, self.params, given, provenance)
