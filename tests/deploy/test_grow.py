@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from torch import Tensor
 import quickstudy as qs
 from quickstudy.deploy.adapt import Given, adapt
 from quickstudy.deploy.model import Model
-from quickstudy.errors import ConfigError
+from quickstudy.errors import ConfigError, DataError, ShapeError
 from quickstudy.learners import Learner
 from quickstudy.registry import formats, learners, models, targets
 from quickstudy.spec import TaskSpec
@@ -138,3 +139,208 @@ def test_numbers_grow_as_well(name: str) -> None:
         assert torch.allclose(grown(x), whole(x), atol=1e-6) and grown.count == 12
         back = grown.without(examples=x[5:], labels=y[5:])
         assert torch.allclose(back(x), model(x), atol=1e-6) and back.count == 5
+
+
+@pytest.mark.parametrize("name", ["protonet", "relationnet", "matchingnet", "lrd2", "maml", "finetune"])
+def test_a_class_that_is_forgotten_never_was_there(name: str) -> None:
+    x, labels = clusters()
+    fewer = at_once(name, *of(("ant", "cow", "dog"), x, labels))
+    for keep in (True, False):
+        model = at_once(name, x, labels, keep=keep)
+        if model.kept is None and model.tally is None:
+            continue
+        less = model.without(["bee"])
+        assert less.names == ("ant", "cow", "dog") and less.count == 9 and same(less, fewer, x)
+        again = less.more(*of(("bee",), x, labels))
+        assert same(again, model, x)
+
+
+@pytest.mark.parametrize("name", ["protonet", "r2d2", "matchingnet", "maml"])
+def test_examples_that_are_forgotten_never_were_there(name: str) -> None:
+    x, labels = clusters()
+    rows = [0, 5, 7]
+    left = [i for i in range(len(labels)) if i not in rows]
+    fewer = at_once(name, x[left], [labels[i] for i in left])
+    whole = at_once(name, x, labels)
+    for less in (whole.without(examples=rows), whole.without(examples=x[rows]), whole.without(examples=[-12, 5, 7])):
+        assert less.count == 9 and same(less, fewer, x)
+    sealed = whole.sealed()
+    if sealed.tally is None:
+        with pytest.raises(ConfigError, match="neither kept"):
+            sealed.without(examples=x[rows], labels=[labels[i] for i in rows])
+    elif sealed.tally.rows:
+        assert same(sealed.without(examples=rows), fewer, x)
+        with pytest.raises(ConfigError, match="by their index"):
+            sealed.without(examples=x[rows], labels=[labels[i] for i in rows])
+    else:
+        assert same(sealed.without(examples=x[rows], labels=[labels[i] for i in rows]), fewer, x)
+        with pytest.raises(ConfigError, match="as records with their labels"):
+            sealed.without(examples=rows)
+
+
+def test_a_class_goes_with_its_last_example_and_two_stay() -> None:
+    x, labels = clusters(NAMES[:3], shots=1)
+    for keep in (True, False):
+        model = at_once("protonet", x, labels, keep=keep)
+        less = model.without(examples=x[:1], labels=labels[:1])
+        assert less.names == ("bee", "cow") and less.spec.ways == 2 and less.count == 2
+        with pytest.raises(DataError, match="Of 2 classes only 'bee' would be left"):
+            less.without("cow")
+        with pytest.raises(DataError, match="Of 2 classes none would be left"):
+            less.without(["bee", "cow"])
+        with pytest.raises(ConfigError, match="no class of this model called 'bea'. Did you mean 'bee'"):
+            less.without("bea")
+        with pytest.raises(ConfigError, match="nothing to forget"):
+            less.without()
+
+
+def test_what_was_never_there_is_not_forgotten() -> None:
+    x, labels = clusters()
+    model = at_once("protonet", x, labels)
+    with pytest.raises(DataError, match="Example 0 of those that are to be forgotten is none of the 12"):
+        model.without(examples=x[:1] + 1)
+    with pytest.raises(DataError, match="no example 12"):
+        model.without(examples=[12])
+    sealed = model.sealed()
+    with pytest.raises(DataError, match="More examples of 'ant' are to be forgotten than there were"):
+        sealed.without(examples=x[[0, 0, 1, 2]], labels=["ant"] * 4)
+    with pytest.raises(DataError, match="knows no class 'owl'"):
+        sealed.without(examples=x[:1], labels=["owl"])
+    ridge = at_once("r2d2", x, labels, keep=False)
+    with pytest.raises(ConfigError, match="do not tell classes apart, so that ant cannot be forgotten by name"):
+        ridge.without("ant")
+    ants = of(("ant",), x, labels)
+    assert same(ridge.without(examples=ants[0], labels=ants[1]), at_once("r2d2", x[3:], labels[3:]), x)
+
+
+@pytest.mark.parametrize("name", ["protonet", "maml"])
+def test_a_change_for_the_worse_is_said_before_it_is_kept(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    x, labels = clusters(shots=4)
+    model = at_once(name, x, labels)
+    wrong = x[:4].repeat(6, 1) + 0.01  # ants that are called dogs
+    with caplog.at_level(logging.WARNING, "quickstudy"):
+        grown = model.more(wrong, ["dog"] * 24)
+    known = grown.provenance["history"][-1]["known"]
+    assert known["after"] < known["before"] and known["count"] == 16 and known["held_out"] == (name == "protonet")
+    assert "worse on what it knew" in caplog.text and grown.provenance["history"][-1]["support"] == [16, 40]
+    with pytest.raises(DataError, match=r"On the 16 examples.*Nothing was changed"):
+        model.more(wrong, ["dog"] * 24, if_worse="refuse")
+    better = grown.without(examples=list(range(16, 40)), if_worse="refuse")
+    assert same(better, model, x)
+    assert [one["change"] for one in better.provenance["history"]] == ["more", "without"]
+
+
+def test_what_is_said_of_the_known_is_held_out() -> None:
+    """Against learning from all but one, written out."""
+    x, labels = clusters(shots=4, seed=2)
+    new = of(("cow", "dog"), x, labels)
+    old = of(("ant", "bee"), x, labels)
+    grown = at_once("protonet", *old).more(*new)
+    right = 0
+    for i in range(8):
+        others = [k for k in range(16) if k != i]
+        one = at_once("protonet", x[others], [labels[k] for k in others])
+        right += one.predict(x[i : i + 1].float()).names[0] == labels[i]
+    assert grown.provenance["history"][-1]["known"]["after"] == pytest.approx(right / 8)
+
+
+def test_numbers_as_names_keep_their_order() -> None:
+    x, _ = clusters(shots=2)
+    labels = [2, 2, 10, 10, 3, 3, 1, 1]
+    grown = at_once("protonet", x[:4], labels[:4]).more(x[4:], labels[4:])
+    assert grown.names == at_once("protonet", x, labels).names == ("1", "2", "3", "10")
+    assert same(grown, at_once("protonet", x, labels), x)
+
+
+def test_further_examples_of_another_format_are_refused() -> None:
+    x, labels = clusters()
+    for model in (at_once("protonet", x, labels), at_once("protonet", x, labels, keep=False)):
+        with pytest.raises(ShapeError, match="5"):
+            model.more(x[:, :5], labels)
+        with pytest.raises(DataError, match="12 further examples but 3 labels"):
+            model.more(x, labels[:3])
+        with pytest.raises(DataError, match="need a label|needs a label"):
+            model.more(x)
+        with pytest.raises(DataError, match="NaN"):
+            model.more(x * torch.nan, labels)
+    frame = TaskSpec(formats.make("table", columns=2, names=("a", "b")), VECTORS.target)
+    rows = [{"a": 1.0, "b": 2.0}, {"a": 5.0, "b": 1.0}]
+    table = at_once("protonet", rows, ["x", "y"], frame)
+    assert table.more([{"b": 2.5, "a": 1.5}], ["x"]).count == 3
+    with pytest.raises(DataError, match="no column 'b'"):
+        table.more([{"a": 1.5, "c": 2.5}], ["x"])
+
+
+def test_pixels_and_features_of_images_are_brought_together() -> None:
+    spec = TaskSpec(formats.make("image", size=4, channels=1), VECTORS.target)
+    pixels = torch.randint(0, 256, (6, 1, 4, 4), dtype=torch.uint8)
+    model = at_once("protonet", pixels[:4], list("aabb"), spec)
+    assert model.kept is not None and isinstance(model.kept.x, Tensor) and model.kept.x.dtype == torch.uint8
+    whole = at_once("protonet", pixels, list("aabbcc"), spec)
+    for further in (pixels[4:], pixels[4:].float() / 255):
+        grown = model.more(further, list("cc"))
+        assert torch.allclose(grown(pixels.double() / 255), whole(pixels.double() / 255), atol=1e-6)
+        assert same_images(grown.without(examples=pixels[4:5]).without(examples=pixels[5:]), model, pixels)
+
+
+def same_images(one: Model, other: Model, pixels: Tensor) -> bool:
+    return torch.allclose(one(pixels.double() / 255), other(pixels.double() / 255), atol=1e-6)
+
+
+def test_a_series_goes_on_in_its_own_units() -> None:
+    spec = TaskSpec(formats.make("series", window=4), VALUES.target)
+    config = qs.RunConfig(name="m", model=models.part("lstm"), learner=learners.part("maml", lr=0.01, steps=1))
+    learner = build_learner(config, spec)
+    params = learner.init(torch.Generator().manual_seed(0))
+    values = [100.0, 103.0, 101.0, 109.0, 104.0, 120.0]
+    whole = adapt(config, learner, params, Given(records=values))
+    grown = adapt(config, learner, params, Given(records=values[:4])).more(values[4:5]).more(values[5:])
+    assert torch.equal(grown.predict(values, steps=3).values, whole.predict(values, steps=3).values)
+    assert torch.equal(grown.fitted["spread"], whole.fitted["spread"]) and grown.count == whole.count == 5
+    with pytest.raises(ConfigError, match="nothing can be forgotten"):
+        whole.without(examples=[0])
+    with pytest.raises(ConfigError, match="neither kept"):
+        whole.sealed().more([3.0])
+
+
+def test_masks_learn_and_forget_a_class() -> None:
+    spec = TaskSpec(formats.make("image", size=8, channels=1), targets.make("masks", size=8, ways=2))
+    config = qs.RunConfig(name="m", model=models.part("unet", width=4), learner=learners.part("protonet"))
+    learner = build_learner(config, spec)
+    params = learner.init(torch.Generator().manual_seed(0))
+    pixels = torch.randint(0, 256, (4, 1, 8, 8), dtype=torch.uint8)
+    masks = torch.zeros(4, 8, 8, dtype=torch.int64)
+    masks[:2, :4], masks[2:, 4:, 2:] = 1, 2
+    whole = adapt(config, learner, params, Given(records=pixels, labels=masks))
+    first = adapt(config, learner, params, Given(records=pixels[:2], labels=masks[:2]))
+    grown = first.more(pixels[2:], masks[2:])
+    x = pixels.float() / 255
+    assert grown.names == whole.names == ("background", "1", "2")
+    assert torch.equal(grown(x), whole(x))
+    summed = first.sealed().more(pixels[2:], masks[2:])
+    assert torch.allclose(summed(x), whole(x), atol=1e-4)
+    less = grown.without("2")
+    plain = adapt(config, learner, params, Given(records=pixels, labels=torch.where(masks == 2, 0, masks)))
+    assert less.names == ("background", "1") and torch.equal(less(x), plain(x))
+    with pytest.raises(ConfigError, match="background"):
+        grown.without("background")
+
+
+def test_unlabelled_examples_are_kept_with_the_others() -> None:
+    x, labels = clusters()
+    told = [label if i % 3 else None for i, label in enumerate(labels)]
+    whole = at_once("semi-protonet", x, told)
+    model = at_once("semi-protonet", x[:6], told[:6])
+    assert same(model.more(x[6:], told[6:]), whole, x)
+    with pytest.raises(ConfigError, match="neither kept"):
+        model.sealed().more(x[6:], told[6:])
+
+
+def test_a_model_of_before_still_loads_and_says_why_it_cannot_go_on(tmp_path: Path) -> None:
+    x, labels = clusters()
+    model = replace(at_once("protonet", x, labels, single=True), kept=None, tally=None)
+    model.save(tmp_path / "m")
+    loaded = qs.load(tmp_path / "m", device="cpu")
+    assert loaded.kept is None and loaded.tally is None
+    with pytest.raises(ConfigError, match=r"neither kept the examples.*--no-keep"):
+        loaded.more(x, labels)

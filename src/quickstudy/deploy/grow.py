@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from quickstudy.deploy.grown import Effect, Grown, IfWorse, Known, encoded, indices, require_two
+from quickstudy.deploy.partly import say_doubtful
 from quickstudy.deploy.summed import added, taken
 from quickstudy.deploy.support import Kept, SupportSet, completed, recorded
 from quickstudy.engine import place
@@ -47,6 +48,8 @@ def more(model: Known, records: Any, labels: Any, broken: Broken, if_worse: IfWo
         own, called = encoded(model, labels, len(leaves(stored.x)[0]))
         target = spec.target.taking(labels)
         y, names = target.united([(model.kept.y, model.names), (own, called)])
+        if target.relabels and y.dim() == 1:
+            say_doubtful(x, y, names, None, range(len(y)), spec.format.what)
     return _fitted(model, before, _set(model, target, x, y, names, like), torch.arange(len(before.mask)), if_worse)
 
 

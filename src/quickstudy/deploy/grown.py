@@ -15,7 +15,7 @@ from quickstudy.errors import DataError
 from quickstudy.learners import Learner
 from quickstudy.spec import TaskSpec
 from quickstudy.tally import Tally
-from quickstudy.targets.metric import Metric
+from quickstudy.targets.metric import Metric, metric_named
 
 IfWorse = Literal["say", "refuse"]
 """What to do with a change after which a model is worse on the examples that it knew: say so, or refuse it."""
@@ -77,6 +77,11 @@ class Effect:
             f"On the {self.count} examples that it knew, {how}, {self.metric.words}: {number(self.before)} before, "
             f"{number(self.after)} after"
         )
+
+    @classmethod
+    def of(cls, stored: Mapping[str, Any]) -> Effect:
+        """The inverse of `to_json`."""
+        return cls(**{**stored, "metric": metric_named(stored["metric"])})
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -16,6 +16,7 @@ from quickstudy.episode import Examples, Features, leaves, map_features
 from quickstudy.errors import ConfigError, DataError, first_of
 from quickstudy.formats.records import Broken, moved
 from quickstudy.learners import Learner
+from quickstudy.spec import check_examples
 from quickstudy.tally import Tally
 
 
@@ -40,8 +41,10 @@ def _tallied(model: Known, features: Features, y: Tensor, names: tuple[str, ...]
     """The tally of further examples in a task whose classes are called as `names` has them."""
     like = reference(model.params)
     mask = torch.ones(len(y), dtype=torch.bool, device=like.device)
+    examples = Examples(features, leaves(moved(y, like))[0], mask)
+    check_examples(examples, learner.spec, "further", partly=learner.semi_supervised)
     with torch.no_grad():
-        found = learner.tally(model.params, Examples(features, leaves(moved(y, like))[0], mask))
+        found = learner.tally(model.params, examples)
     if found is None:
         raise ConfigError("Examples without a class cannot be added to sums. Label them, or adapt anew with keep=True.")
     return found

@@ -150,7 +150,7 @@ class GradientLearner(IterativeLearner):
 
     @property
     def symmetric(self) -> bool:
-        return False  # each class has outputs of its own in the head
+        return self.fresh_head  # otherwise each class has outputs of its own in the head
 
     def predict(self, params: Params, state: State, x: Features) -> Tensor:
         output = self.network(params, x, task_parameters(state), state["count"])
