@@ -344,3 +344,50 @@ def test_a_model_of_before_still_loads_and_says_why_it_cannot_go_on(tmp_path: Pa
     assert loaded.kept is None and loaded.tally is None
     with pytest.raises(ConfigError, match=r"neither kept the examples.*--no-keep"):
         loaded.more(x, labels)
+
+
+def test_what_a_table_teaches_of_its_columns_follows(tmp_path: Path) -> None:
+    """The schema of a task's own rows: means, spreads, categories, truth values, dates, and what did not vary."""
+    rows = [
+        {"size": 1.0 + i, "kind": "ab"[i % 2], "old": i % 3 == 0, "seen": f"2024-03-0{1 + i}", "place": "here"}
+        for i in range(6)
+    ]
+    rows[2]["size"] = None
+    further = [
+        {"size": 40.5, "kind": "c", "old": True, "seen": "2023-01-01", "place": "there"},
+        {"size": 3.0, "kind": None, "old": False, "seen": "2025-12-31", "place": "here"},
+    ]
+    labels, new = ["x", "y"] * 3, ["y", "z"]
+    spec = TaskSpec(formats.make("table", mixed=True, columns=5), targets.make("classes", ways=4))
+    config = qs.RunConfig(name="m", model=models.part("cells"), learner=learners.part("incontext", limit=4))
+    learner = build_learner(config, spec)
+    params = learner.init(torch.Generator().manual_seed(0))
+    whole = adapt(config, learner, params, Given(records=rows + further, labels=labels + new))
+    first = adapt(config, learner, params, Given(records=rows, labels=labels))
+    first.save(tmp_path / "m")
+    for model in (first, qs.load(tmp_path / "m", device="cpu")):
+        grown = model.more(further, new)
+        assert [replace(c, centre=0, spread=1) for c in grown.spec.format.schema] == [
+            replace(c, centre=0, spread=1) for c in whole.spec.format.schema
+        ]
+        for one, other in zip(grown.spec.format.schema, whole.spec.format.schema, strict=True):
+            assert one.centre == pytest.approx(other.centre) and one.spread == pytest.approx(other.spread)
+        said, told = grown.predict(rows + further).probabilities, whole.predict(rows + further).probabilities
+        assert grown.names == whole.names and torch.allclose(said, told, atol=1e-5)
+        less = grown.without(examples=[6, 7])
+        assert torch.allclose(less.predict(rows).probabilities, first.predict(rows).probabilities, atol=1e-5)
+    with pytest.raises(DataError, match="The further rows have no column 'kind'"):
+        first.more([{"size": 1.0, "old": True, "seen": "2024-01-01", "place": "here"}], ["x"])
+
+
+def test_a_folder_of_one_further_class_is_enough(tmp_path: Path) -> None:
+    import numpy as np
+
+    x, labels = clusters()
+    for i, (row, label) in enumerate(zip(x, labels, strict=True)):
+        place = tmp_path / ("more" if label == "dog" else "first") / label
+        place.mkdir(parents=True, exist_ok=True)
+        np.save(place / f"{i:02}.npy", row.numpy())
+    first = VECTORS.find(tmp_path / "first")
+    model = at_once("protonet", first.items, first.labels).more(tmp_path / "more")
+    assert same(model, at_once("protonet", x, labels), x)

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from quickstudy.cli import own
-from quickstudy.cli.parse import learned, next_predict, open_model, support_set
+from quickstudy.cli.parse import learned, next_predict, one_task, open_model
+from quickstudy.deploy.grow import further
 from quickstudy.deploy.grown import Effect
 from quickstudy.deploy.model import Model
 from quickstudy.deploy.store import NAME, read_model
 from quickstudy.deploy.versions import undo, versions
 from quickstudy.errors import ConfigError
-from quickstudy.formats.records import Records
-from quickstudy.spec import TaskSpec
+from quickstudy.hub import local
 from quickstudy.storage.folders import refuse_occupied
 from quickstudy.storage.held import alone
 from quickstudy.terminal import tell
@@ -74,19 +74,11 @@ def _changed(model: Model, options: Any) -> Model:
     if options.without:
         model = model.without(options.without, if_worse=options.if_worse)
     if options.more is not None:
-        found = _further(model.spec, options.more, options.task)
-        model = model.more(found.items, found.labels, options.broken, options.if_worse)
+        spec, place = model.spec, Path(local(options.more))
+        found = one_task(further(spec, place), options.task, str(place), spec.target)
+        labels = found.labels if found.labels is None or spec.target.relabels else found.placed
+        model = model.more(found.items, labels, options.broken, options.if_worse)
     return model if options.keep else model.sealed()
-
-
-def _further(spec: TaskSpec, place: Path, task: str | None) -> Records:
-    """Further examples at a place. A folder with a single sub-folder has those of one class, which is enough here."""
-    inside = sorted(place.iterdir()) if place.is_dir() and spec.target.relabels and not spec.target.grid else []
-    folders = [path for path in inside if path.is_dir() and not path.name.startswith(".")]
-    if len(folders) != 1:
-        return support_set(spec, place, task)
-    found = spec.format.find(folders[0], labelled=False)
-    return found._replace(labels=[folders[0].name] * len(found.items))
 
 
 def _undone(folder: Path) -> int:

@@ -18,11 +18,11 @@ from quickstudy.engine import place
 from quickstudy.entries import reference
 from quickstudy.episode import Examples, Features, Params, leaves, map_features
 from quickstudy.errors import ConfigError, DataError, unknown_name
-from quickstudy.formats.records import Broken, moved
+from quickstudy.formats.base import Format
+from quickstudy.formats.records import Broken, Records, moved, say
 from quickstudy.learners import IterativeLearner, Learner
 from quickstudy.spec import TaskSpec
 from quickstudy.tally import Tally
-from quickstudy.targets.base import Target
 from quickstudy.tasks.stored import prints
 
 _HELD_OUT = 64  # examples, up to which each is held out in turn
@@ -31,9 +31,9 @@ _log = logging.getLogger("quickstudy")
 
 def more(model: Known, records: Any, labels: Any, broken: Broken, if_worse: IfWorse) -> Grown:
     """What the model is after further examples: what it would be, had they been there from the first."""
-    spec, like = model.spec, reference(model.params)
-    if spec.target.grid and labels is None and isinstance(records, str | Path):
-        records, labels = spec.find(records)[::2]
+    spec, like, format = model.spec, reference(model.params), model.spec.format
+    if labels is None and isinstance(records, str | Path) and Path(records).exists():
+        records, labels = further(spec, Path(records))[:3:2]
     if model.kept is None:
         return added(model, records, labels, broken)
     before = _examples(model, model.kept)
@@ -43,14 +43,19 @@ def more(model: Known, records: Any, labels: Any, broken: Broken, if_worse: IfWo
         x = spec.format.prolonged(model.kept.x, records)
         y, names, target = model.kept.y, model.names, spec.target
     else:
-        stored, labels = recorded(spec, records, labels, broken)
-        x = spec.format.together(model.kept.x, stored.x)
-        own, called = encoded(model, labels, len(leaves(stored.x)[0]))
+        opened = _opened(model, model.kept.x, records)
+        if opened is None:
+            stored, labels = recorded(spec, records, labels, broken)
+            x = format.together(model.kept.x, stored.x)
+        else:
+            format, x = opened
+        own, called = encoded(model, labels, len(leaves(x)[0]) - len(model.kept.y))
         target = spec.target.taking(labels)
         y, names = target.united([(model.kept.y, model.names), (own, called)])
         if target.relabels and y.dim() == 1:
             say_doubtful(x, y, names, None, range(len(y)), spec.format.what)
-    return _fitted(model, before, _set(model, target, x, y, names, like), torch.arange(len(before.mask)), if_worse)
+    found = _set(model, TaskSpec(format, target), x, y, names, like)
+    return _fitted(model, before, found, torch.arange(len(before.mask)), if_worse)
 
 
 def without(
@@ -79,7 +84,19 @@ def without(
     if not len(known):
         raise DataError("No example would be left. Forget fewer, or adapt anew.")
     x = map_features(lambda t: t[known], model.kept.x)
-    return _fitted(model, before, _set(model, model.spec.target, x, y, names, like), known, if_worse)
+    format, x = _opened(model, x) or (model.spec.format, x)
+    spec = TaskSpec(format, model.spec.target)
+    return _fitted(model, before, _set(model, spec, x, y, names, like), known, if_worse)
+
+
+def further(spec: TaskSpec, place: Path) -> Records:
+    """Further examples at a place. A folder with a single sub-folder has those of one class, which is enough here."""
+    inside = sorted(place.iterdir()) if place.is_dir() and spec.target.relabels and not spec.target.grid else []
+    folders = [path for path in inside if path.is_dir() and not path.name.startswith(".")]
+    if len(folders) != 1:
+        return spec.find(place)
+    found = spec.format.find(folders[0], labelled=False)
+    return found._replace(labels=[folders[0].name] * len(found.items))
 
 
 def sealed(model: Known) -> tuple[None, Tally | None]:
@@ -93,17 +110,24 @@ def sealed(model: Known) -> tuple[None, Tally | None]:
         return None, model.learner.tally(model.params, _examples(model, model.kept))
 
 
-def _set(model: Known, target: Target, x: Features, y: Tensor, names: Sequence[str], like: Tensor) -> SupportSet:
+def _opened(model: Known, x: Features, records: Any = None) -> tuple[Format, Features] | None:
+    """The format that all records teach where each task teaches its own, as the schema of a table, and compact tensors
+    of all by it; None where the format is what the run was trained with."""
+    rows = None if model.built is None else model.spec.format.raw(x, records)
+    if rows is None or model.built is None or (opened := model.built.format.opened(rows)) == model.built.format:
+        return None
+    stored = opened.store(rows)
+    say(stored.notices)
+    return opened, stored.x
+
+
+def _set(model: Known, spec: TaskSpec, x: Features, y: Tensor, names: Sequence[str], like: Tensor) -> SupportSet:
     """The support set of compact tensors and encoded labels, with constants that are fitted to all of it."""
-    format = model.spec.format
     there = map_features(lambda t: t.to(like.device), x)
-    fitted = format.prepare(there)
-    if format.labels_itself:
-        features, own = format.examples(there, None, fitted)
-        y = target.encode(own)[0]
-    else:
-        features, _ = format.examples(there, y, fitted)
-    return completed(model.learner, TaskSpec(format, target), features, y, names, fitted, like, x)
+    fitted = spec.format.prepare(there)
+    features, own = spec.format.examples(there, None if spec.format.labels_itself else y, fitted)
+    y = spec.target.encode(own)[0] if spec.format.labels_itself else y
+    return completed(model.learner, spec, features, y, names, fitted, like, x)
 
 
 def _examples(model: Known, kept: Kept) -> Examples:

@@ -126,6 +126,11 @@ class Format(Shown):
                 return joined(self.features(stored), self.features(further))
         return joined(stored, further)
 
+    def raw(self, stored: Features, further: Any = None) -> Any:
+        """Records that are stored so, and `further` ones after them, for `opened` to look at all of a task that grows;
+        None where it learns nothing of them."""
+        return None
+
     def prolonged(self, stored: Features, records: Any) -> Features:
         """Of a record that is its own labels, as a series is: the compact tensors of all of it, where it went on."""
         raise ConfigError(f"{self.what.capitalize()} do not go on. Give further ones with their labels.")
