@@ -17,7 +17,7 @@ from quickstudy.deploy import grow
 from quickstudy.deploy.grown import Grown, IfWorse
 from quickstudy.deploy.store import read_model, write_model
 from quickstudy.deploy.support import Kept
-from quickstudy.deploy.versions import replace_model
+from quickstudy.deploy.versions import replace_model, undo
 from quickstudy.engine import place, resolve_device
 from quickstudy.entries import reference
 from quickstudy.episode import Features, Params, State, leaves, map_features
@@ -224,6 +224,11 @@ class Model:
             "provenance": dict(self.provenance),
         }
         return (replace_model if replacing else write_model)(Path(folder), parts, facts)
+
+    @classmethod
+    def undo(cls, folder: str | Path, module: nn.Module | None = None, device: str = "auto") -> Model:
+        """Bring back, and load, the model that was in `folder` before the last `save(folder, replacing=True)`."""
+        return cls.load(undo(folder), module, device)
 
     @classmethod
     def load(cls, folder: str | Path, module: nn.Module | None = None, device: str = "auto") -> Model:
