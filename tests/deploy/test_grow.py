@@ -391,3 +391,9 @@ def test_a_folder_of_one_further_class_is_enough(tmp_path: Path) -> None:
     first = VECTORS.find(tmp_path / "first")
     model = at_once("protonet", first.items, first.labels).more(tmp_path / "more")
     assert same(model, at_once("protonet", x, labels), x)
+
+
+def test_a_text_as_long_as_no_path_is_no_place() -> None:
+    x, labels = clusters()
+    with pytest.raises((DataError, ShapeError)):
+        at_once("protonet", x, labels).more("x" * 5000)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ _log = logging.getLogger("quickstudy")
 def more(model: Known, records: Any, labels: Any, broken: Broken, if_worse: IfWorse) -> Grown:
     """What the model is after further examples: what it would be, had they been there from the first."""
     spec, like, format = model.spec, reference(model.params), model.spec.format
-    if labels is None and isinstance(records, str | Path) and Path(records).exists():
+    if labels is None and isinstance(records, str | Path) and os.path.exists(records):
         records, labels = further(spec, Path(records))[:3:2]
     if model.kept is None:
         return added(model, records, labels, broken)
