@@ -150,7 +150,9 @@ def _fitted(model: Known, before: Examples, found: SupportSet, known: Tensor, if
     if effect is not None and effect.worse:
         if if_worse == "refuse":
             raise DataError(f"{effect}. Nothing was changed. Look at the new examples, or accept it (if_worse='say').")
-        _log.warning("%s: it is worse on what it knew. Look at the examples that were changed.", effect)
+        wider = found.spec.ways - model.spec.ways
+        why = f", with {wider} more class{'es' if wider > 1 else ''} to tell apart" if wider > 0 else ""
+        _log.warning("%s: it is worse on what it knew%s. Look at the examples that were changed.", effect, why)
     return Grown(learner, state, found.names, found.fitted, found.kept, None, len(found.examples.mask), effect)
 
 
@@ -178,12 +180,26 @@ def _score(learner: Learner, params: Params, support: Examples, rows: Tensor, he
     if not held_out:
         prediction = learner.predict(params, learner.adapt(params, support), asked.x)
         return float(learner.spec.target.score(prediction, asked))
+    tally = None if learner.spec.target.grid else learner.tally(params, support)
     said = []
-    for place_of, row in enumerate(rows.tolist()):
-        others = support.mask & (torch.arange(len(support.mask), device=support.mask.device) != row)
-        state = learner.adapt(params, support._replace(mask=others))
-        said.append(learner.predict(params, state, map_features(lambda t, i=place_of: t[i : i + 1], asked.x)))
+    for number, row in enumerate(rows.tolist()):
+        others = torch.arange(len(support.mask), device=support.mask.device) != row
+        if tally is None or tally.every:  # of sums over all examples ψ may be dearer than of the examples
+            state = learner.adapt(params, support._replace(mask=support.mask & others))
+        elif tally.rows:
+            rest = {name: value[others] for name, value in tally.rows.items()}
+            state = learner.settled(params, tally._replace(rows=rest))
+        else:
+            one = learner.tally(params, Examples(*(_only(part, row) for part in support)))
+            assert one is not None
+            state = learner.settled(params, tally.plus(one, -1))
+        said.append(learner.predict(params, state, _only(asked.x, number)))
     return float(learner.spec.target.score(torch.cat(said), asked))
+
+
+def _only(x: Features, row: int) -> Any:
+    """One example of tensors (n, …), as (1, …)."""
+    return map_features(lambda t: t[row : row + 1], x)
 
 
 def _numbers(model: Known, kept: Kept, examples: Any, broken: Broken) -> list[int]:
