@@ -24,10 +24,12 @@ from studies import (
     samples_run,
     scratch,
     selectors,
+    smaller,
     sounds,
     tables,
     texts,
     unlabelled,
+    untrained,
     warm,
     writers,
 )
@@ -60,6 +62,7 @@ STUDIES = {
     "selectors": selectors.select,
     "experience": experience.experience,
     "chosen": chosen.choose,
+    "smaller": smaller.smaller,
     "connected": connected.connected,
     "masks": masks.masks,
     "many": many.many,
@@ -67,6 +70,7 @@ STUDIES = {
     "many-adapters": many.adapters,
     "many-scratch": many.scratch,
     "nas": nas.nas,
+    "untrained": untrained.untrained,
 }
 
 if __name__ == "__main__":

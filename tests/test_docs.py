@@ -84,6 +84,11 @@ def prepare(page: Path) -> None:
         prepare_masks()
     if page.name == "tables.md":
         prepare_tables()
+    if page.name == "scikit-learn.md":
+        pytest.importorskip("sklearn", minversion="1.6")
+        pytest.importorskip("pandas")
+        prepare_tables()
+        train_reader(qs.recipes.tables())
     if page.name == "warm-starting.md":
         pytest.importorskip("scipy")
     if page.name in ("choosing.md", "searching.md"):
@@ -120,17 +125,18 @@ def prepare_masks() -> None:
 
 def prepare_tables() -> None:
     """A run that reads tables, and a table."""
-    config = qs.recipes.tables_numbers()
-    options = {"width": 8, "layers": 1, "heads": 2}
-    qs.train(
-        replace(config, learner=replace(config.learner, options=options), meta_batch=2, precision="float32"),
-        out="runs/tables-numbers",
-    )
+    train_reader(qs.recipes.tables_numbers())
     rows = [
         f"{i},{20 + 7 * i},{'Bonn' if i % 3 else 'Ulm'},2024-03-1{i},{'true' if i % 2 else ''},{900 * i}"
         for i in range(9)
     ]
     Path("train.csv").write_text("\n".join(["id,size,town,sold,garden,price", *rows]))
+
+
+def train_reader(config: qs.RunConfig) -> None:
+    """A small run of a recipe of tables, in the folder of its name."""
+    learner = replace(config.learner, options=config.learner.options | {"width": 8, "layers": 1, "heads": 2})
+    qs.train(replace(config, learner=learner, meta_batch=2, precision="float32"), out=f"runs/{config.name}")
 
 
 def prepare_sound() -> None:
