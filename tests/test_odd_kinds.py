@@ -136,7 +136,7 @@ def test_what_a_support_set_teaches_is_used_in_training_as_in_use() -> None:
     made = tables(machines, format=format).sampled(Sampling(1, 4, 3, min_shots=2))
     rows_of(made.episodes("train", torch.arange(5)), x, format)
     learner = build_learner(config(), TaskSpec(format, targets.make("classes", ways=2)))
-    support, _, fitted, _ = support_set(learner, config(), x[:6], list("aabbab"), torch.zeros(()))
+    support, _, fitted, *_ = support_set(learner, config(), x[:6], list("aabbab"), torch.zeros(()))
     torch.testing.assert_close(support.x, format.features(x[:6], format.prepare(x[:6])))
     assert set(fitted) == {"mean", "spread"}
 

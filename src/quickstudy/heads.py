@@ -15,8 +15,9 @@ from torch import Tensor
 
 from quickstudy.episode import Examples, Params, State
 from quickstudy.errors import ConfigError
-from quickstudy.masked import class_means
+from quickstudy.masked import class_means, class_sums
 from quickstudy.spec import TaskSpec
+from quickstudy.tally import Tally
 
 Distance = Literal["euclidean", "cosine"]
 _PADDING = -1e9  # score of an example that is none: finite, so that its gradient is 0 and not NaN
@@ -51,6 +52,16 @@ class Head(ABC):
     @abstractmethod
     def logits(self, params: Params, state: State, z: Tensor, spec: TaskSpec) -> Tensor:
         """Predictions (m, *prediction_shape) for embedded queries z (m, D)."""
+
+    def tally(self, params: Params, z: Tensor, support: Examples, spec: TaskSpec) -> Tally | None:
+        """What `settled` makes ψ of, and can be added to; None where ψ does not follow from it. By default each row."""
+        there = support.mask
+        return Tally(rows={"z": z[there], "y": support.y[there]})
+
+    def settled(self, params: Params, tally: Tally, spec: TaskSpec) -> State:
+        """ψ of what `tally` gave: what `fit` makes of all these examples."""
+        z, y = tally.rows["z"], tally.rows["y"]
+        return self.fit(params, z, Examples(z, y, torch.ones(len(y), dtype=torch.bool, device=y.device)), spec)
 
 
 @contextmanager
@@ -91,6 +102,14 @@ class Prototypes(Head):
     def fit(self, params: Params, z: Tensor, support: Examples, spec: TaskSpec) -> State:
         means, present = class_means(self.comparable(z), support, spec.ways)
         return {"prototypes": means, "present": present}
+
+    def tally(self, params: Params, z: Tensor, support: Examples, spec: TaskSpec) -> Tally | None:
+        sums, counts = class_sums(self.comparable(z), support, spec.ways)
+        return Tally(each={"sums": sums, "counts": counts})
+
+    def settled(self, params: Params, tally: Tally, spec: TaskSpec) -> State:
+        counts = tally.each["counts"]
+        return {"prototypes": tally.each["sums"] / counts.clamp(min=1)[:, None], "present": counts > 0}
 
     def logits(self, params: Params, state: State, z: Tensor, spec: TaskSpec) -> Tensor:
         if self.distance == "cosine":
@@ -151,6 +170,24 @@ class Ridge(Head):
         gram = gram + weight * torch.eye(len(gram), dtype=z.dtype, device=z.device)
         weights = z.T @ torch.linalg.solve(gram, targets) if few else torch.linalg.solve(gram, z.T @ targets)
         return {"weights": weights} | spec.target.seen(support)
+
+    def tally(self, params: Params, z: Tensor, support: Examples, spec: TaskSpec) -> Tally | None:
+        """The normal equations: ZᵀZ of all, and YᵀZ, of which each class has a row."""
+        targets = spec.target.coded(support, z.dtype)
+        z = torch.cat([z, torch.ones_like(z[:, :1])], dim=1) * support.mask[:, None]
+        moments, gram = targets.T @ z, z.T @ z
+        if not spec.target.relabels:
+            return Tally(every={"gram": gram, "moments": moments})
+        return Tally(each={"moments": moments, "counts": targets.sum(0)}, every={"gram": gram})
+
+    def settled(self, params: Params, tally: Tally, spec: TaskSpec) -> State:
+        gram, moments = tally.every["gram"], (tally.each | tally.every)["moments"]
+        weight = params["log_regularisation"].exp() * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
+        state = {"weights": torch.linalg.solve(gram + weight, moments.T)}
+        if (counts := tally.counts) is None:
+            return state
+        one_of_each = torch.arange(len(counts), device=counts.device)
+        return state | spec.target.seen(Examples(moments, one_of_each, counts > 0))
 
     def logits(self, params: Params, state: State, z: Tensor, spec: TaskSpec) -> Tensor:
         values = z @ state["weights"][:-1] + state["weights"][-1]

@@ -28,17 +28,21 @@ def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     return (values * mask).sum() / mask.sum().clamp(min=1)
 
 
-def class_means(z: Tensor, support: Examples, ways: int) -> tuple[Tensor, Tensor]:
-    """Mean of z (n, D) over each class, (N, D), and which classes have support, (N,) bool."""
+def class_sums(z: Tensor, support: Examples, ways: int) -> tuple[Tensor, Tensor]:
+    """Sum of z (n, D) over each class, (N, D), and how many examples each has, (N,), in the precision of z."""
     if ways * len(support.y) > _MANY:
         there = support.mask & (support.y >= 0) & (support.y < ways)
         at, each = torch.where(there, support.y, 0), there.to(z.dtype)
         counts = z.new_zeros(ways).index_add(0, at, each)
-        total = z.new_zeros((ways, z.shape[1])).index_add(0, at, torch.where(there[:, None], z, 0.0))
-        return total / counts.clamp(min=1)[:, None], counts > 0
+        return z.new_zeros((ways, z.shape[1])).index_add(0, at, torch.where(there[:, None], z, 0.0)), counts
     members = one_hot(support.y, ways).to(z.dtype) * support.mask[:, None]
-    counts = members.sum(dim=0)
-    return members.T @ z / counts.clamp(min=1)[:, None], counts > 0
+    return members.T @ z, members.sum(dim=0)
+
+
+def class_means(z: Tensor, support: Examples, ways: int) -> tuple[Tensor, Tensor]:
+    """Mean of z (n, D) over each class, (N, D), and which classes have support, (N,) bool."""
+    sums, counts = class_sums(z, support, ways)
+    return sums / counts.clamp(min=1)[:, None], counts > 0
 
 
 def unlabelled(examples: Examples) -> Tensor:

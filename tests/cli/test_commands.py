@@ -136,3 +136,51 @@ def test_demo_without_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
     assert run.config.iterations == 2
     assert (run.folder / "report.html").stat().st_size > 10_000
     assert len(qs.load(run.folder / "adapted-model").names) == 30
+
+
+def test_a_model_grows_forgets_and_goes_back(there: Path, tmp_path: Path, capsys: Capture) -> None:
+    whole, model = there / "new-classes", tmp_path / "model"
+    first, more = tmp_path / "first", tmp_path / "more"
+    for kind in ("kind20", "kind21"):
+        shutil.copytree(whole / kind, first / kind)
+    shutil.copytree(whole / "kind22", more / "kind22")
+    accepted(f"adapt mine --support {first} --out {model}", capsys)
+    text = accepted(f"adapt {model} --more {more}", capsys)
+    assert "Learned 3 classes from 6 images" in text and "Classes added: kind22" in text
+    assert "On the 4 examples that it knew, each held out in turn, accuracy:" in text
+    assert f"To go back: quickstudy adapt {model} --undo" in text
+    accepted(f"adapt mine --support {whole} --out {tmp_path}/whole", capsys)
+    both = [qs.load(folder, device="cpu") for folder in (model, tmp_path / "whole")]
+    asked = sorted((there / "unsorted").glob("*.png"))
+    one, other = (loaded.predict(asked).probabilities for loaded in both)
+    assert both[0].names == both[1].names and abs(float((one - other).abs().max())) < 1e-6
+
+    text = accepted(f"adapt {model} --without kind20", capsys)
+    assert "Learned 2 classes from 4 images" in text and "Classes gone: kind20" in text
+    assert "would be left" in refused(f"adapt {model} --without kind21", capsys)
+    assert "Versions before it: 1" in accepted(f"adapt {model} --undo", capsys)
+    assert qs.load(model, device="cpu").names == ("kind20", "kind21", "kind22")
+    accepted(f"adapt {model} --undo", capsys)
+    assert qs.load(model, device="cpu").names == ("kind20", "kind21")
+    assert "nothing to undo" in refused(f"adapt {model} --undo", capsys)
+    accepted(f"adapt {model} --more {more} --out {tmp_path}/beside --no-keep", capsys)
+    assert len(qs.load(model, device="cpu").names) == 2 and qs.load(tmp_path / "beside", device="cpu").kept is None
+    accepted(f"adapt {tmp_path}/beside --without kind20", capsys)
+
+
+def test_what_is_asked_of_a_run_and_what_of_a_model(there: Path, tmp_path: Path, capsys: Capture) -> None:
+    assert "--out FOLDER" in refused("adapt mine --support new-classes", capsys)
+    assert "is a run, which has learned how to learn" in refused("adapt runs/mine --more new-classes", capsys)
+    assert "There is no adapted model in nothing" in refused("adapt nothing --undo", capsys)
+    accepted(f"adapt mine --support new-classes --out {tmp_path}/m", capsys)
+    assert "is an adapted model already" in refused(f"adapt {tmp_path}/m --support new-classes --out x", capsys)
+    assert "--support is of a run" in refused(f"adapt {tmp_path}/m --support new-classes --more unsorted", capsys)
+    assert "Leave the other options out" in refused(f"adapt {tmp_path}/m --undo --without kind20", capsys)
+    assert "no class of this model called 'kind2'" in refused(f"adapt {tmp_path}/m --without kind2", capsys)
+    wrong = tmp_path / "wrong"
+    for kind in ("kind20", "kind22"):
+        for i in range(5):
+            shutil.copytree(there / "new-classes" / kind, wrong / "kind21" / f"{kind}-{i}")
+    error = refused(f"adapt {tmp_path}/m --more {wrong} --if-worse refuse", capsys)
+    assert "Nothing was changed" in error and qs.load(tmp_path / "m", device="cpu").count == 6
+    assert "already holds a model" in refused(f"adapt {tmp_path}/m --without kind20 --out {tmp_path}/m", capsys)

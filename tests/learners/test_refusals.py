@@ -60,9 +60,12 @@ def test_a_wrong_number_of_outputs() -> None:
 
 
 def test_a_gradient_learner_at_other_ways() -> None:
-    learner = maml(perceptron(VECTORS, 3), VECTORS)
-    with pytest.raises(ConfigError, match=r"has 3 outputs and cannot do tasks of 5 classes.*protonet"):
+    headless = nn.Sequential(perceptron(VECTORS, 3), nn.PReLU(3).double())
+    learner = maml(headless, VECTORS)
+    with pytest.raises(ConfigError, match=r"has \(3,\) outputs and cannot do tasks of 5 classes.*protonet"):
         learner.at(VECTORS.at(5))
+    with pytest.raises(ConfigError, match=r"cannot do tasks of a number"):
+        maml(perceptron(VECTORS, 3), VECTORS).at(replace(VALUES, target=targets.make("numbers")))
     valued = maml(perceptron(VALUES, 2), VALUES)
     metres = replace(VALUES, target=targets.make("numbers", shape=(2,), units="m"))
     assert valued.at(metres).spec.target.units == "m"

@@ -259,6 +259,8 @@ def test_what_agents_cannot_take_is_refused(run: qs.Run) -> None:
     with pytest.raises(ConfigError, match="arms"):
         only(Bandit(), arm=[1.0])
     model = run.adapt(Bandit())
+    with pytest.raises(ConfigError, match="An agent learns from what it does"):
+        model.more([[1.0]], ["a"])
     with pytest.raises(ShapeError, match=r"sees \(1,\) at each step"):
         model.act([1.0, 2.0])
     with pytest.raises(DataError, match="reward"):

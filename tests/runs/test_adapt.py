@@ -13,7 +13,7 @@ from small_runs import blobs, class_run, linear_run
 from torch import Tensor
 
 import quickstudy
-from quickstudy.errors import CheckpointError, ConfigError, DataError, QuickstudyError, RunError, ShapeError
+from quickstudy.errors import CheckpointError, DataError, QuickstudyError, RunError, ShapeError
 from quickstudy.recipes.small import sinusoid_maml
 from quickstudy.registry import learners
 from quickstudy.runs.run import Run
@@ -198,9 +198,22 @@ def test_no_queries_no_predictions(protonet: Run) -> None:
     assert protonet.adapt(X, LABELS).predict(X[:0]).names == []
 
 
-def test_head_of_a_fixed_size_takes_no_other_number_of_classes(runs: dict[str, Run]) -> None:
-    with pytest.raises(ConfigError, match="3"):
-        runs["maml"].adapt(X, ["a", "b"] * 6)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_head_of_a_fixed_size_learns_fewer_classes_and_then_the_others(
+    kind: str, runs: dict[str, Run], tmp_path: Path
+) -> None:
+    x, labels, queries = new_task()
+    rows = [i for i, label in enumerate(labels) if label != "tern"]
+    rest = [i for i, label in enumerate(labels) if label == "tern"]
+    two = runs[kind].adapt(x[rows], [labels[i] for i in rows])
+    asked = queries[[i for i, name in enumerate(NAMES) if name != "tern"]]
+    if kind not in ("anil", "cavia"):
+        assert two.predict(asked).names == [name for name in NAMES if name != "tern"]
+    loaded = quickstudy.load(two.save(tmp_path / "model"), device="cpu")
+    assert torch.equal(loaded.predict(x).probabilities, two.predict(x).probabilities)
+    grown, whole = loaded.more(x[rest], ["tern"] * len(rest)), runs[kind].adapt(x, labels)
+    assert grown.names == whole.names
+    assert torch.allclose(grown.predict(queries).probabilities, whole.predict(queries).probabilities, atol=1e-5)
 
 
 def test_damaged_or_missing_models(protonet: Run, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""`quickstudy adapt RUN --support PLACE`: learn a new task from a few examples."""
+"""`quickstudy adapt RUN --support PLACE`: learn a new task from a few examples; or change a model that has."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from typing import Any
 
 import tyro
 
+from quickstudy.cli import growing
 from quickstudy.cli.parse import learned, next_predict, open_run, parse, support_set
 from quickstudy.cli.settings import taken, with_part
 from quickstudy.deploy.domain import Shift
+from quickstudy.deploy.grown import IfWorse
 from quickstudy.errors import ConfigError
 from quickstudy.formats.records import Broken
 from quickstudy.hub import local
@@ -24,12 +26,12 @@ from quickstudy.terminal import tell
 
 @dataclass
 class Adapt:
-    """Learn a new task from a few examples, and save the model that knows it."""
+    """Learn a new task from a few examples, and save the model that knows it; or change such a model."""
 
     run: tyro.conf.Positional[str]
-    """A run: its folder, or its name under runs/."""
-    out: Path
-    """Folder to write the adapted model to."""
+    """A run: its folder, or its name under runs/. With --more, --without and --undo, the folder of a model."""
+    out: Path | None = None
+    """Folder to write the adapted model to. Of a model that is changed: where to, if not into its own folder."""
     support: Path | None = None
     """The examples, as the run's format has them: a folder with one sub-folder of files for each class, whose name is
     the class; a file of rows with their labels (CSV, TSV, Parquet); or a CSV file of the seen values of a series."""
@@ -64,6 +66,17 @@ class Adapt:
     trust: bool = True
     """Estimate how often the model is right, and let it say which inputs are of none of its classes, where classes are
     held out for validation; takes up to minutes the first time a run is adapted."""
+    keep: bool = True
+    """Whether the model keeps the examples, so that it can grow by --more and forget by --without."""
+    more: Path | None = None
+    """Further examples for a model that is there, as --support has them: of its classes, or of new ones. It becomes the
+    model of all examples; what was there stays as a version."""
+    without: tuple[str, ...] = ()
+    """Classes that a model is to forget, before any more."""
+    undo: bool = False
+    """Bring back the model from before the last change."""
+    if_worse: IfWorse = "say"
+    """What to do with a change after which the model is worse on the examples that it knew: say it, or refuse it."""
     device: str | None = None
     """Another device than the run's."""
 
@@ -72,6 +85,10 @@ def run(argv: Sequence[str]) -> int:
     environment, rest = _environment(argv)
     kind = Adapt if environment is None else with_part(Adapt, "environment", environment)
     options: Any = parse(kind, "adapt", rest)
+    if growing.asked(options):
+        return growing.change(options)
+    if options.out is None:
+        raise ConfigError("Say where to write the adapted model: --out FOLDER.")
     refuse_occupied(options.out)
     done = open_run(options.run, options.device)
     if options.environment is not None:
@@ -95,7 +112,7 @@ def run(argv: Sequence[str]) -> int:
     extra = None if further is None else spec.format.find(local(further), labelled=False).items
     model = done.adapt(
         support, labels, options.broken, unlabelled=extra, shift=options.shift, shift_steps=options.shift_steps,
-        classes=options.classes, template=options.template, trust=options.trust, **columns,
+        classes=options.classes, template=options.template, trust=options.trust, keep=options.keep, **columns,
     )  # fmt: skip
     took = time.perf_counter() - began
     model.save(options.out)

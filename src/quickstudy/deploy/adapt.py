@@ -31,7 +31,8 @@ class Given:
     further records without labels, for learners that are `semi_supervised`; a class name that is None says the same of
     one of `records`. shift: what of φ follows them first, as inputs of a new domain; see `shifted`. shift_steps: of
     'entropy'. classes: names that are examples of their classes themselves, put into the template, for texts; `records`
-    are then not needed. episodes: of an environment, which agents are given as `records`.
+    are then not needed. episodes: of an environment, which agents are given as `records`. keep: whether the model keeps
+    its support set, to go on from; see `Model.more`.
     """
 
     records: Any = None
@@ -43,6 +44,7 @@ class Given:
     classes: Sequence[str] = ()
     template: str = "{}"
     episodes: int | None = None
+    keep: bool = True
 
 
 def adapt(
@@ -83,7 +85,7 @@ def adapt(
         )
     if unlabelled is not None and learner.semi_supervised:
         extra.append((unlabelled, None))
-    support, names, fitted, spec = support_set(learner, config, records, labels, like, given.broken, extra)
+    support, names, fitted, spec, kept = support_set(learner, config, records, labels, like, given.broken, extra)
     learner = (learner if spec == built else learner.at(spec)).evaluated()
     told: dict[str, Any] = {"support": len(support.mask)} | ({"classes": classes} if classes else {})
     with torch.no_grad():
@@ -94,7 +96,9 @@ def adapt(
             told |= {"shift": shift, "unlabelled": len(leaves(x)[0]), "transductive": True}
         state = place(learner.adapt(params, support), like.device, learner.inner_loop)
     own = None if trust is None or told.get("transductive") else task_trust(trust, learner, params, support)
-    return Model(config, learner, params, state, names, fitted, built, {**(provenance or {}), **told}, own)
+    provenance = {**(provenance or {}), **told}
+    model = Model(config, learner, params, state, names, fitted, built, provenance, own, kept)
+    return model if given.keep else model.sealed()
 
 
 def _of_met(config: RunConfig, learner: Learner, params: Params, met: Examples, provenance: Mapping[str, Any]) -> Model:

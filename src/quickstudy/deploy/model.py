@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from quickstudy.deploy import grow
+from quickstudy.deploy.grown import Grown, IfWorse
 from quickstudy.deploy.labelled import Labelled
 from quickstudy.deploy.scored import Scored
 from quickstudy.deploy.scoring import scored
 from quickstudy.deploy.shown import Shown
 from quickstudy.deploy.store import read_model, write_model
+from quickstudy.deploy.support import Kept
+from quickstudy.deploy.versions import replace_model, undo
 from quickstudy.engine import place, resolve_device
 from quickstudy.entries import reference
 from quickstudy.episode import Features, Params, State, leaves, map_features
@@ -26,13 +31,14 @@ from quickstudy.learners import Learner
 from quickstudy.learners.frozen import Frozen, frozen
 from quickstudy.pages.notebook import card
 from quickstudy.spec import TaskSpec
+from quickstudy.tally import Tally
 from quickstudy.targets.answers import Answer
 from quickstudy.targets.base import Distribution
 from quickstudy.training.config import RunConfig
 from quickstudy.training.learner import restored_learner
 from quickstudy.trust.ask import worth
 from quickstudy.trust.estimate import Accuracy
-from quickstudy.trust.task import Judged, TaskTrust
+from quickstudy.trust.task import Judged, TaskTrust, task_trust
 
 _log = logging.getLogger("quickstudy")
 _RESTORE = "Restore it from a copy, or adapt anew."
@@ -58,6 +64,8 @@ class Model:
     built: TaskSpec | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
     trust: TaskTrust | None = None
+    kept: Kept | None = None
+    tally: Tally | None = None
 
     def __repr__(self) -> str:
         told = f"classes {first_of(self.names)}" if self.names else str(self.spec.target)
@@ -87,6 +95,11 @@ class Model:
     def spec(self) -> TaskSpec:
         """What goes in and comes out."""
         return self.learner.spec
+
+    @property
+    def count(self) -> int:
+        """How many examples it was adapted to."""
+        return int(self.provenance.get("support", 0))
 
     @property
     def transductive(self) -> bool:
@@ -257,25 +270,93 @@ class Model:
         space: the action_space of an environment of Gymnasium, to whose bounds numbers are mapped."""
         return self.learner.acting(self.params, self.state, greedy=greedy, seed=seed, space=space)
 
-    def save(self, folder: str | Path) -> Path:
-        """Write model.safetensors into `folder`, which must not hold a model or a run yet."""
-        return write_model(
-            Path(folder),
-            {
-                "meta": self.params,
-                "task": self.state,
-                "fitted": self.fitted,
-                "trust": {} if self.trust is None else self.trust.tensors(),
-            },
-            {
-                "config": self.config.to_json(),
-                "names": list(self.names),
-                "spec": self.spec.to_json(),
-                "built": (self.built or self.spec).to_json(),
-                "provenance": dict(self.provenance),
-                **({} if self.trust is None else {"trust": self.trust.trust.to_json()}),
-            },
-        )
+    def more(self, records: Any, labels: Any = None, broken: Broken = "refuse", if_worse: IfWorse = "say") -> Model:
+        """The model after further examples, of classes that it knows or of new ones, without the run.
+
+        It is what adapting to all examples at once gives. records, labels, broken: as in `Run.adapt`; of a series, the
+        values that followed. if_worse: whether a model that answers worse for the examples that it knew before is
+        told as a warning, or refused by a DataError. Raises ConfigError for a model that has kept neither its examples
+        nor sums of them.
+
+        >>> model = model.more(["cat3.jpg", "owl1.jpg"], ["cat", "owl"])  # doctest: +SKIP
+        """
+        return self._changed(grow.more(self, records, labels, broken, if_worse), "more")
+
+    def without(
+        self,
+        classes: Sequence[str] = (),
+        examples: Any = None,
+        labels: Any = None,
+        broken: Broken = "refuse",
+        if_worse: IfWorse = "say",
+    ) -> Model:
+        """The model as if classes, by name, or examples had never been there. A class that loses its last example goes.
+
+        examples: their indices in the support set, or the records themselves. labels: of these, which only a model
+        needs that has not kept its examples. if_worse: as in `more`. Raises ConfigError where what is kept does not
+        tell them from the others, DataError where fewer than two classes would be left.
+        """
+        return self._changed(grow.without(self, classes, examples, labels, broken, if_worse), "without")
+
+    def sealed(self) -> Model:
+        """The same model without the examples that it was adapted to, in their place sums if its learner has such."""
+        kept, tally = grow.sealed(self)
+        return replace(self, kept=kept, tally=tally)
+
+    def _changed(self, grown: Grown, how: str) -> Model:
+        """The model after a change, which its provenance tells."""
+        learner, state, names, fitted, kept, tally, count, effect, examples = grown
+        told: dict[str, Any] = {
+            "change": how,
+            "at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "support": [self.count, count],
+            "classes added": [name for name in names if name not in self.names],
+            "classes gone": [name for name in self.names if name not in names],
+        }
+        if effect is not None:
+            told["known"] = effect.to_json()
+        provenance = {**self.provenance, "support": count, "history": [*self.provenance.get("history", ()), told]}
+        trust = self.trust
+        if trust is not None and examples is None:
+            trust, provenance["no trust"] = (
+                None,
+                "it has changed without its examples, which it has not kept (keep=False).",
+            )
+        elif trust is not None and examples is not None:
+            trust = task_trust(trust.trust, learner, self.params, examples)
+        return replace(
+            self, learner=learner, state=state, names=names, fitted=fitted, trust=trust, kept=kept, tally=tally,
+            provenance=provenance,
+        )  # fmt: skip
+
+    def save(self, folder: str | Path, replacing: bool = False) -> Path:
+        """Write model.safetensors into `folder`, which must not hold a model or a run yet.
+
+        replacing: take the place of the model that is there, which becomes a version that `undo` brings back; whoever
+        reads meanwhile, or after a kill, finds one of the two.
+        """
+        parts = {
+            "meta": self.params,
+            "task": self.state,
+            "fitted": self.fitted,
+            "support": {} if self.kept is None else self.kept.entries(),
+            "tally": {} if self.tally is None else self.tally.entries(),
+            "trust": {} if self.trust is None else self.trust.tensors(),
+        }
+        facts = {
+            "config": self.config.to_json(),
+            "names": list(self.names),
+            "spec": self.spec.to_json(),
+            "built": (self.built or self.spec).to_json(),
+            "provenance": dict(self.provenance),
+            **({} if self.trust is None else {"trust": self.trust.trust.to_json()}),
+        }
+        return (replace_model if replacing else write_model)(Path(folder), parts, facts)
+
+    @classmethod
+    def undo(cls, folder: str | Path, module: nn.Module | None = None, device: str = "auto") -> Model:
+        """Bring back, and load, the model that was in `folder` before the last `save(folder, replacing=True)`."""
+        return cls.load(undo(folder), module, device)
 
     @classmethod
     def load(cls, folder: str | Path, module: nn.Module | None = None, device: str = "auto") -> Model:
@@ -300,7 +381,8 @@ class Model:
             trust = None
             if "trust" in facts:
                 trust = TaskTrust.restored(facts["trust"], {n: v.to(on) for n, v in tensors["trust"].items()})
-            model = cls(config, learner, params, state, names, fitted, built, facts["provenance"], trust)
+            kept, tally = Kept.of(tensors.get("support", {})), Tally.of(place(tensors.get("tally", {}), on))
+            model = cls(config, learner, params, state, names, fitted, built, facts["provenance"], trust, kept, tally)
             spec.format.ask(model._said, map_features(lambda t: t.to(on), spec.format.trial(_TRIED)), fitted)
         return model
 

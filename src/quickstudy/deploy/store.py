@@ -16,7 +16,7 @@ NAME = "model.safetensors"
 KIND = "adapted model"
 VERSION = 1
 """Of what is stored beside the tensors; later ones are refused."""
-_PARTS = ("meta", "task", "fitted", "trust")
+_PARTS = ("meta", "task", "fitted", "support", "tally", "trust")
 
 
 class _Facts(TypedDict):
@@ -33,26 +33,32 @@ class _Facts(TypedDict):
 
 def write_model(folder: Path, parts: Mapping[str, Params], facts: Mapping[str, Any]) -> Path:
     """The tensors of each part by its prefix, and the facts, into a folder that holds no model or run yet."""
-    tensors = {name: value for part, held in parts.items() for name, value in with_prefix(f"{part}.", held).items()}
     with take(folder):
         refuse_occupied(folder)
-        save_tensors(folder / NAME, tensors, {"kind": KIND, "version": VERSION, **facts})
+        save_model(folder, parts, facts)
     return folder
 
 
-def read_model(folder: Path) -> tuple[dict[str, Params], dict[str, Any]]:
-    """The inverse of `write_model`. RunError where there is none, CheckpointError for one that is damaged or newer."""
-    if not (folder / NAME).exists() or (folder / "config.json").exists():
+def save_model(folder: Path, parts: Mapping[str, Params], facts: Mapping[str, Any]) -> None:
+    """`write_model` for whoever holds the folder, in the place of a model that is there."""
+    tensors = {name: value for part, held in parts.items() for name, value in with_prefix(f"{part}.", held).items()}
+    save_tensors(folder / NAME, tensors, {"kind": KIND, "version": VERSION, **facts})
+
+
+def read_model(folder: Path, name: str = NAME) -> tuple[dict[str, Params], dict[str, Any]]:
+    """The inverse of `write_model`. name: of the file. RunError where there is none, CheckpointError for one that is
+    damaged or newer."""
+    if not (folder / name).exists() or (folder / "config.json").exists():
         if (folder / "config.json").exists():
             raise RunError(
                 f"{folder} is a run, which has learned how to learn but no task yet. Adapt it first: quickstudy adapt "
                 f"{folder} --support EXAMPLES --out MODEL, or quickstudy.Run({str(folder)!r}).adapt(records, labels)."
             )
-        raise RunError(f"There is no adapted model in {folder}: it has no {NAME}. Make one with quickstudy adapt.")
-    tensors, facts = load_tensors(folder / NAME, KIND, _Facts)
+        raise RunError(f"There is no adapted model in {folder}: it has no {name}. Make one with quickstudy adapt.")
+    tensors, facts = load_tensors(folder / name, KIND, _Facts)
     if facts["version"] > VERSION:
         raise CheckpointError(
-            f"{folder / NAME} has version {facts['version']}, written by a newer quickstudy; this one reads up to "
+            f"{folder / name} has version {facts['version']}, written by a newer quickstudy; this one reads up to "
             f"{VERSION}. Upgrade with: pip install --upgrade quickstudy"
         )
     return {part: prefixed(f"{part}.", tensors) for part in _PARTS}, facts

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from quickstudy.deploy.partly import one_by_one, partly_encoded, say_doubtful
-from quickstudy.episode import Examples, State, joined, leaves, map_features
+from quickstudy.entries import prefixed, with_prefix
+from quickstudy.episode import Examples, Features, State, joined, leaves, map_features, named, of_names
 from quickstudy.errors import DataError, ShapeError, first_of
 from quickstudy.formats.base import Format
 from quickstudy.formats.records import Broken, Stored, moved, say
@@ -24,6 +25,33 @@ from quickstudy.training.config import RunConfig
 _log = logging.getLogger("quickstudy")
 
 
+class Kept(NamedTuple):
+    """What a task was learned from: x, compact tensors (n, …) as the format stores records; y, encoded labels, none
+    where records are their own."""
+
+    x: Features
+    y: Tensor
+
+    def entries(self) -> State:
+        """Both as one flat mapping."""
+        return with_prefix("x.", named(self.x)) | {"y": self.y}
+
+    @classmethod
+    def of(cls, entries: State) -> Kept | None:
+        """The inverse of `entries`; None of an empty mapping."""
+        return cls(of_names(prefixed("x.", entries)), entries["y"]) if entries else None
+
+
+class SupportSet(NamedTuple):
+    """Examples to learn from, names of their classes, what the format learned, the task's spec, and what is kept."""
+
+    examples: Examples
+    names: tuple[str, ...]
+    fitted: State
+    spec: TaskSpec
+    kept: Kept
+
+
 def support_set(
     learner: Learner,
     config: RunConfig,
@@ -32,8 +60,8 @@ def support_set(
     like: Tensor,
     broken: Broken = "refuse",
     extra: Sequence[tuple[Any, Any]] = (),
-) -> tuple[Examples, tuple[str, ...], State, TaskSpec]:
-    """The support set of records and labels, the names of its classes, what the format learned, and the task's spec.
+) -> SupportSet:
+    """The support set of records and labels.
 
     learner: built for the tasks of training. like: a tensor where the examples are to lie, in their precision. extra:
     further records and their labels, None for those that have none.
@@ -43,12 +71,7 @@ def support_set(
         found = built.find(records)
         records, labels = found.items, found.labels
     opened = built.format.opened(records)
-    stored = opened.store(records, broken)
-    say(stored.notices)
-    if built.target.grid:
-        stored, labels = _with_maps(built.format, stored, records, labels, broken)
-    elif broken == "skip" and labels is not None:
-        labels = [labels[i] for i in stored.kept]
+    stored, labels = recorded(TaskSpec(opened, built.target), records, labels, broken)
     if not len(leaves(stored.x)[0]):
         raise DataError("There is no support example to learn from. Give at least one of each class.")
     for more, told in extra:
@@ -70,20 +93,43 @@ def support_set(
     features, labels = format.examples(x, labels, fitted)
     target = built.target.taking(labels)
     y, names = partly_encoded(target, labels, learner.semi_supervised)
-    count = len(leaves(features)[0])
+    found_set = completed(learner, TaskSpec(format, target), features, y, names, fitted, like, stored.x)
+    if built.target.relabels and y.dim() == 1 and len(leaves(stored.x)[0]) == len(y):
+        say_doubtful(stored.x, y, names, records, stored.kept, format.what)
+    return found_set
+
+
+def recorded(spec: TaskSpec, records: Any, labels: Any, broken: Broken) -> tuple[Stored, Any]:
+    """Records as the format stores them, and the labels of those that could be read."""
+    stored = spec.format.store(records, broken)
+    say(stored.notices)
+    if spec.target.grid:
+        return _with_maps(spec.format, stored, records, labels, broken)
+    return stored, [labels[i] for i in stored.kept] if broken == "skip" and labels is not None else labels
+
+
+def completed(
+    learner: Learner, spec: TaskSpec, features: Features, y: Tensor, names: Sequence[str], fitted: State, like: Tensor,
+    stored: Features,
+) -> SupportSet:  # fmt: skip
+    """The support set of features and encoded labels. DataError where they are not as many, or of one class."""
+    target, count = spec.target, len(leaves(features)[0])
     if len(y) != count:
         raise DataError(f"There are {count} support examples but {len(y)} labels. Give one label for each.")
-    if built.target.relabels and len(names) < 2:
-        raise DataError(f"All support examples are of one class ({', '.join(names)}). Give at least two classes.")
-    if built.target.relabels and y.dim() == 1 and len(leaves(stored.x)[0]) == count:
-        say_doubtful(stored.x, y, names, records, stored.kept, format.what)
+    if target.relabels and len(names) < 2:
+        raise DataError(
+            f"All support examples are of one class ({', '.join(names)}). Give at least two classes."
+            if names
+            else "No support example has a class. Give at least two classes."
+        )
     if target.density and len(y) > 1 and bool((y == y[:1]).all()):
         _log.warning("All labels of the support set are alike, so that no more than that can be learned of them.")
-    spec = TaskSpec(format, target).at(len(names))
+    spec = spec.at(len(names))
     mask = torch.ones(count, dtype=torch.bool, device=like.device)
-    support = Examples(moved(features, like), leaves(moved(y, like))[0], mask)
-    check_examples(support, spec, partly=learner.semi_supervised)
-    return support, names, fitted, spec
+    examples = Examples(moved(features, like), leaves(moved(y, like))[0], mask)
+    check_examples(examples, spec, partly=learner.semi_supervised)
+    own = y[:0] if spec.format.labels_itself else y
+    return SupportSet(examples, tuple(names), fitted, spec, Kept(map_features(Tensor.cpu, stored), own.cpu()))
 
 
 def _with_maps(format: Format, stored: Stored, records: Any, labels: Any, broken: Broken) -> tuple[Stored, LabelMaps]:

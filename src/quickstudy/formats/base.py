@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor
 
-from quickstudy.episode import Features, State
+from quickstudy.episode import Features, State, joined, named
 from quickstudy.errors import ConfigError, DataError, ShapeError
 from quickstudy.formats.distortion import Distortion
 from quickstudy.formats.records import Broken, Records, Stored
@@ -101,6 +101,39 @@ class Format(Shown):
 
         Raises ShapeError or DataError, naming the record, for what is none of this format.
         """
+
+    def together(self, stored: Features, further: Features) -> Features:
+        """Compact tensors (n + m, …) of records that were stored apart: (n, …) and (m, …).
+
+        ShapeError for those that are stored otherwise: of another size, or pixels beside features.
+        """
+        ours, theirs = named(stored), named(further)
+        if ours.keys() != theirs.keys():
+            raise ShapeError(f"The further {self.what} are stored as {list(theirs)}, those before as {list(ours)}.")
+        for name, one in ours.items():
+            other = theirs[name]
+            if one.shape[1:] != other.shape[1:]:
+                raise ShapeError(
+                    f"The further {self.what} have the shape {tuple(other.shape[1:])}, but those before have "
+                    f"{tuple(one.shape[1:])}. Give such as these."
+                )
+            if one.dtype != other.dtype:
+                if self.prepares or one.shape[1:] != self.layout.get(name, next(iter(self.layout.values()))).shape:
+                    raise ShapeError(
+                        f"The further {self.what} are {other.dtype}, but those before were {one.dtype}. Give both as "
+                        "files, or both as numbers."
+                    )
+                return joined(self.features(stored), self.features(further))
+        return joined(stored, further)
+
+    def raw(self, stored: Features, further: Any = None) -> Any:
+        """Records that are stored so, and `further` ones after them, for `opened` to look at all of a task that grows;
+        None where it learns nothing of them."""
+        return None
+
+    def prolonged(self, stored: Features, records: Any) -> Features:
+        """Of a record that is its own labels, as a series is: the compact tensors of all of it, where it went on."""
+        raise ConfigError(f"{self.what.capitalize()} do not go on. Give further ones with their labels.")
 
     def query(self, records: Any, broken: Broken = "refuse") -> Stored:
         """Records that are asked about, as `ask` takes them: where they are not cut as those that are learned from."""

@@ -7,7 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, Literal
 
 import torch
@@ -32,12 +32,14 @@ _DAY = 86400.0
 _EPOCH = date(1970, 1, 1).toordinal()
 _LARGEST = 1e18
 _FAR = 30  # spreads
+_ROUNDING = 2e-7  # of a cell in spreads, as float32
 _log = logging.getLogger("quickstudy")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """One column. values: its categories, the most frequent first; of dates, the first day. centre, spread: of its
+    """One column. values: its categories, the most frequent first; of dates, the first day; of cells that do not vary,
+    what they are. centre, spread: of its
     numbers, of days since the first, or of the numbers of its categories, over the rows that it was learned from."""
 
     name: str
@@ -88,6 +90,23 @@ class Column:
                 "Correct it, or leave the cell empty."
             )
         return _finite(read, where) - (_days(self.values[0]) or 0.0 if self.kind == "date" else 0.0)
+
+    def cell(self, coded: Sequence[float]) -> Any:
+        """What `coded` made these numbers of: a text, a truth value, a number, a time to the minute; None for a gap."""
+        value, gap, code = coded
+        if self.kind == "nothing":
+            return self.values[0] if self.values else None
+        if gap:
+            return None
+        if self.kind == "category":
+            return self.values[round(code) - 1]
+        if self.kind == "boolean":
+            return round(code) == 2
+        number, rounding = value * self.spread + self.centre, _ROUNDING * max(abs(value), 1.0) * self.spread
+        if self.kind == "date":
+            minutes = round(((_days(self.values[0]) or 0.0) + number) * 1440)
+            return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(minutes=minutes)
+        return float(round(number)) if abs(number - round(number)) <= rounding else number
 
     def shown(self, cell: Sequence[float]) -> str:
         """What the numbers of one coded cell say, as text."""
@@ -217,7 +236,7 @@ def learned(
             return _scaled(column, [number_of[_written(cell)] for cell, _ in known])
     if idle is not None:
         idle.append(f"{name!r} is {f'{_written(known[0][0])!r:.40} in every row' if known else 'empty'}")
-    return Column(name=name, kind="nothing")
+    return Column(name=name, kind="nothing", values=(_written(known[0][0]),) if known else ())
 
 
 def _measured(name: str, kind: Kind, known: Sequence[tuple[Any, str]], numbers: Sequence[float]) -> Column:

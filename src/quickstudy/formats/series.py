@@ -110,6 +110,12 @@ class Series(Format):
             )
         return Stored(values, [0], [])
 
+    def prolonged(self, stored: Features, records: Any) -> Features:
+        """The values (length,) with those that followed them."""
+        assert isinstance(stored, Tensor)
+        further = _one_series(records)
+        return self.store([*stored.tolist(), *(further.tolist() if hasattr(further, "tolist") else further)]).x
+
     def trial(self, count: int) -> Features:
         return torch.zeros(count, dtype=torch.float64)
 

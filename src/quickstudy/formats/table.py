@@ -234,6 +234,28 @@ class Table(Format):
         extra = [name for name in columns if name not in {*self.names, self.label, self.group, *self.exclude, ""}]
         return [f"Columns that were not there where this was learned are not used: {', '.join(extra)}"] if extra else []
 
+    def raw(self, stored: Features, further: Any = None) -> Any:
+        """Rows as they were before they were coded by the schema, as mappings; numbers to float32's precision."""
+        if not self.schema:
+            return None
+        assert isinstance(stored, Tensor)
+        rows = [
+            {column.name: column.cell(cell) for column, cell in zip(self.schema, row, strict=True)}
+            for row in stored.tolist()
+        ]
+        if further is None:
+            return rows
+        cells = cells_of(further)
+        held = cells.columns if cells.named else dict(zip(self.names, cells.columns.values(), strict=False))
+        if gone := [name for name in self.names if name not in held]:
+            raise DataError(
+                f"The further rows have no column {gone[0]!r}, which those before have; they have {list(held)}. Add "
+                "it, empty where nobody knows it."
+            )
+        say(self._unused(held))
+        columns = [held[name] for name in self.names]
+        return rows + [dict(zip(self.names, row, strict=True)) for row in zip(*columns, strict=True)]
+
     def features(self, stored: Features, fitted: State | None = None) -> Features:
         assert isinstance(stored, Tensor)
         return stored if stored.is_floating_point() else stored.to(torch.float32)

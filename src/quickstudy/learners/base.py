@@ -22,6 +22,7 @@ from quickstudy.learners.moments import Moments
 from quickstudy.learners.network import Network
 from quickstudy.learners.untied import refuse_shared
 from quickstudy.spec import TaskSpec
+from quickstudy.tally import Tally
 from quickstudy.targets.base import Distribution
 
 
@@ -70,6 +71,15 @@ class Learner(Brief, ABC):
         """Mean and spread of the labels of inputs x, each (n, *label); None from learners that do not say how sure they
         are, and where there is no density over labels."""
         return None
+
+    def tally(self, params: Params, support: Examples) -> Tally | None:
+        """Sums over the support set from which `settled` makes ψ, so that further examples can be added to them; None
+        from learners, or for support sets, whose ψ does not follow from sums (default)."""
+        return None
+
+    def settled(self, params: Params, tally: Tally) -> State:
+        """ψ of what `tally` gave, or of the sum of several: what `adapt` makes of all these examples at once."""
+        raise ConfigError(f"{type(self).__name__} makes nothing of sums over examples. Adapt it to the examples.")
 
     def met(self, params: Params, place: Any, episodes: int, seed: int) -> Examples | None:
         """What it collects itself in `episodes` of an environment, as a support set; None where records are given."""

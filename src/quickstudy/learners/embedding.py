@@ -15,6 +15,7 @@ from quickstudy.learners.base import Learner
 from quickstudy.learners.network import Network, Norm
 from quickstudy.registry import learners
 from quickstudy.spec import TaskSpec
+from quickstudy.tally import Tally
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +71,16 @@ class EmbeddingLearner(Learner):
         z, target = self.embed(params, support.x), self.spec.target
         with full_precision(z) as z:
             return self.head.fit(prefixed(HEAD, params), target.rows(z), target.labels(support, z), self.spec.each)
+
+    def tally(self, params: Params, support: Examples) -> Tally | None:
+        if self.transductive:  # features would be others in another batch
+            return None
+        z, target = self.embed(params, support.x), self.spec.target
+        with full_precision(z) as z:
+            return self.head.tally(prefixed(HEAD, params), target.rows(z), target.labels(support, z), self.spec.each)
+
+    def settled(self, params: Params, tally: Tally) -> State:
+        return self.head.settled(prefixed(HEAD, params), tally, self.spec.each)
 
     def predict(self, params: Params, state: State, x: Features) -> Tensor:
         z, target = self.embed(params, x), self.spec.target

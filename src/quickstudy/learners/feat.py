@@ -17,6 +17,7 @@ from quickstudy.masked import class_means
 from quickstudy.models.second import SetAttention
 from quickstudy.registry import learners
 from quickstudy.spec import TaskSpec
+from quickstudy.tally import Tally
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +46,12 @@ class FEATLearner(EmbeddingLearner):
         return super().init(generator) | self.transform.init(generator)
 
     def adapt(self, params: Params, support: Examples) -> State:
-        state = super().adapt(params, support)
+        return self._of_sets(params, super().adapt(params, support))
+
+    def settled(self, params: Params, tally: Tally) -> State:
+        return self._of_sets(params, super().settled(params, tally))
+
+    def _of_sets(self, params: Params, state: State) -> State:
         one = torch.zeros_like(state["present"], dtype=torch.int64)
         return state | {"prototypes": self._transformed(params, state["prototypes"], one, state["present"])}
 

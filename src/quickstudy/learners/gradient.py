@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from quickstudy.errors import ConfigError, ModelError
 from quickstudy.inner import EVERYTHING, Partition, Rule
 from quickstudy.learners.base import IterativeLearner
 from quickstudy.learners.descent import begin, descend, task_parameters
+from quickstudy.learners.describe import fit_head, head_names
 from quickstudy.spec import TaskSpec
 
 
@@ -23,6 +24,7 @@ class GradientLearner(IterativeLearner):
     rule, partition: how they move and which. learn_rates: the rule's rates, or the weights of a learned rule's network,
     are part of φ ('inner.*'). proximal: λ of the term λ/2 ‖ψ − φ‖² in the inner loss, over what moves (Rajeswaran et
     al. 2019); 0 leaves it out.
+    fresh_head: tasks have another number of classes than the network was built for, see `at`.
     State: 'task.<parameter>', 'rule.<slot>', and 'count', the number of steps taken.
     """
 
@@ -30,6 +32,7 @@ class GradientLearner(IterativeLearner):
     partition: Partition = EVERYTHING
     learn_rates: bool = False
     proximal: float = 0.0
+    fresh_head: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -51,7 +54,8 @@ class GradientLearner(IterativeLearner):
         self.partition.select(
             [*own, *(p + n for p, other in others.items() for n, _ in other.module.named_parameters())]
         )
-        self._check_outputs(self.network.output_shape(self.spec.format))
+        if not self.fresh_head:
+            self._check_outputs(self.network.output_shape(self.spec.format))
 
     def _check_outputs(self, shape: tuple[int, ...]) -> None:
         target = self.spec.target
@@ -76,7 +80,20 @@ class GradientLearner(IterativeLearner):
                 more |= {prefix + n: v for n, v in own.items() if PARAMETER + n not in network.frozen}
         values |= {name: more[name] for name in self.partition.named(more)}
         values = {n: v for n, v in values.items() if v.is_floating_point() and not self._per_step(n)}
-        return {name: values[name] for name in self.partition.select(values)}
+        head = head_names(self.network) if self.fresh_head else ()
+        return {name: values[name] for name in self.partition.select(values) if name not in head}
+
+    def _hyper(self, params: Params) -> Params | None:
+        """What of φ the inner rule takes; for a head of other classes, rates of its elements are the mean over those of
+        the meta-learned one's classes."""
+        if not self.learn_rates:
+            return None
+        rates = prefixed(INNER, params)
+        for name in head_names(self.network) if self.fresh_head else ():
+            rate = rates.get(f"lr.{name}")
+            if rate is not None and rate.dim():
+                rates[f"lr.{name}"] = rate.mean(0).expand(self.spec.ways, *rate.shape[1:])
+        return rates
 
     def _per_step(self, name: str) -> bool:
         prefix = next((p for p in self.networks if p and name.startswith(p)), "")
@@ -84,14 +101,16 @@ class GradientLearner(IterativeLearner):
 
     def start(self, params: Params, support: Examples) -> State:
         count = torch.zeros((), dtype=torch.int64, device=support.mask.device)
-        return begin(self.rule, self._movable(params)) | {"count": count}
+        task = self._movable(params)
+        if self.fresh_head:
+            task |= fit_head(self.network, params, task, support, self.spec)
+        return begin(self.rule, task) | {"count": count}
 
     def step(self, params: Params, state: State, support: Examples) -> State:
         def objective(task: Params, shared: Params) -> Tensor:
             return self._objective(shared, task, support, state["count"])
 
-        rates = prefixed(INNER, params) if self.learn_rates else None
-        return descend(self.rule, state, objective, params, rates) | {"count": state["count"] + 1}
+        return descend(self.rule, state, objective, params, self._hyper(params)) | {"count": state["count"] + 1}
 
     def inner_loss(self, params: Params, task: Params, support: Examples, count: Tensor) -> Tensor:
         """What a step of the inner loop lowers in ψ: a scalar, by default the target's loss on the support set.
@@ -131,7 +150,7 @@ class GradientLearner(IterativeLearner):
 
     @property
     def symmetric(self) -> bool:
-        return False  # each class has outputs of its own in the head
+        return self.fresh_head  # otherwise each class has outputs of its own in the head
 
     def predict(self, params: Params, state: State, x: Features) -> Tensor:
         output = self.network(params, x, task_parameters(state), state["count"])
@@ -144,10 +163,35 @@ class GradientLearner(IterativeLearner):
         return still, with_prefix(TASK, task_parameters(state)) | {"count": state["count"]}
 
     def at(self, spec: TaskSpec) -> GradientLearner:
-        if spec.outputs != self.spec.outputs:
-            raise ConfigError(
-                f"This learner's network has {self.spec.outputs} outputs and cannot do tasks of {spec.target}: its "
-                "head is part of what was meta-learned. Evaluate it with the ways it was trained for, or train it anew "
-                "(embedding learners such as protonet take any number of ways)."
-            )
-        return super().at(spec)
+        """The same learner for tasks of another spec; with another number of classes than the network has outputs, a
+        new head takes the place of its own, if that is linear.
+
+        It is fitted to the support set by ridge regression on the features at φ, as `memory` fits it, and from there
+        the inner loop moves it: what of the meta-learned head is class 0 means nothing to such a task. The mean of its
+        rows, from which MAML can be trained as well (UNICORN-MAML, Ye & Chao 2022), is a worse start where it was not.
+        """
+        own = self.network.output_shape(self.spec.format)
+        if spec.target.prediction_shape == own or not spec.target.relabels:
+            if spec.outputs != self.spec.outputs and not spec.target.relabels:
+                raise self._no_such_head(spec, "")
+            return replace(self, spec=spec, fresh_head=False)
+        if spec.target.grid or not self.spec.target.relabels:
+            raise self._no_such_head(spec, "")
+        self.network.find_head(self.spec.format)
+        try:
+            names = head_names(self.network)
+        except ModelError as error:
+            raise self._no_such_head(spec, f" ({str(error).split(', and')[0]})") from error
+        parameters = dict(self.network.module.named_parameters())
+        rows = {parameters[name].shape[0] for name in names if name in parameters}
+        if names[0] not in parameters or rows != set(own):
+            raise self._no_such_head(spec, " (and has no row for each class)")
+        return replace(self, spec=spec, fresh_head=True)
+
+    def _no_such_head(self, spec: TaskSpec, why: str) -> ConfigError:
+        return ConfigError(
+            f"This learner's network has {self.network.output_shape(self.spec.format)} outputs and cannot do tasks of "
+            f"{spec.target}: its head is part of what was meta-learned{why}. Evaluate it with the ways it was trained "
+            "for, train it anew, or end the network with nn.Linear, which is made anew for other classes (embedding "
+            "learners such as protonet take any number of ways)."
+        )

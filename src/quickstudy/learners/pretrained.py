@@ -31,6 +31,7 @@ from quickstudy.learners.descent import begin, descend, task_parameters
 from quickstudy.learners.moments import Moments
 from quickstudy.learners.network import Network
 from quickstudy.masked import UNLABELLED, masked_mean
+from quickstudy.tally import Tally
 
 _FAINTEST = 1e-8  # of the largest variance: less is rounding
 
@@ -152,6 +153,15 @@ class PretrainedEmbedding(Pretraining):
     def adapt(self, params: Params, support: Examples) -> State:
         with full_precision(self._transform(params, self.embed(params, support.x))) as z:
             return self.head.fit({}, z, support, self.spec)
+
+    def tally(self, params: Params, support: Examples) -> Tally | None:
+        if self.transductive:  # features would be others in another batch
+            return None
+        with full_precision(self._transform(params, self.embed(params, support.x))) as z:
+            return self.head.tally({}, z, support, self.spec)
+
+    def settled(self, params: Params, tally: Tally) -> State:
+        return self.head.settled({}, tally, self.spec)
 
     def predict(self, params: Params, state: State, x: Features) -> Tensor:
         with full_precision(self._transform(params, self.embed(params, x))) as z:

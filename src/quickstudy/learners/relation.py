@@ -17,10 +17,11 @@ from quickstudy.learners.base import Learner
 from quickstudy.learners.chance import QUERIES, apart
 from quickstudy.learners.network import Network, Norm
 from quickstudy.learners.probe import probe
-from quickstudy.masked import class_means, masked_mean
+from quickstudy.masked import class_means, class_sums, masked_mean
 from quickstudy.models import second
 from quickstudy.registry import learners
 from quickstudy.spec import TaskSpec
+from quickstudy.tally import Tally
 
 Pool = Literal["mean", "sum"]
 Loss = Literal["squared-error", "cross-entropy"]
@@ -49,6 +50,18 @@ class RelationLearner(Learner):
         if self.pool == "sum":
             means = means * self.spec.target.coded(support, z.dtype).sum(0)[:, None]
         return {"prototypes": means.reshape(-1, *z.shape[1:]), "present": present}
+
+    def tally(self, params: Params, support: Examples) -> Tally | None:
+        if self.transductive:  # features would be others in another batch
+            return None
+        z = self.network(params, support.x)
+        sums, counts = class_sums(z.flatten(1), support, self.spec.ways)
+        return Tally(each={"sums": sums.reshape(-1, *z.shape[1:]), "counts": counts})
+
+    def settled(self, params: Params, tally: Tally) -> State:
+        sums, counts = tally.each["sums"], tally.each["counts"]
+        divided = counts.clamp(min=1) if self.pool == "mean" else torch.ones_like(counts)
+        return {"prototypes": sums / divided.reshape(-1, *[1] * (sums.dim() - 1)), "present": counts > 0}
 
     def predict(self, params: Params, state: State, x: Features) -> Tensor:
         z, classes = self.network(params, x), state["prototypes"]

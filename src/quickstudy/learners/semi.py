@@ -17,6 +17,7 @@ from quickstudy.learners.network import Network, Norm
 from quickstudy.masked import one_hot, unlabelled
 from quickstudy.registry import learners
 from quickstudy.spec import TaskSpec
+from quickstudy.tally import Tally
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,10 @@ class RefinedPrototypes(Prototypes):
             weight = told + free * near.softmax(1)[:, : spec.ways]
             means = weight.T @ z / torch.where(present, weight.sum(0), 1.0)[:, None]
         return state | {"prototypes": means}
+
+    def tally(self, params: Params, z: Tensor, support: Examples, spec: TaskSpec) -> Tally | None:
+        """None where some have no class: to which they are counted changes with every further example."""
+        return None if bool(unlabelled(support).any()) else super().tally(params, z, support, spec)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,10 +10,10 @@ from torch import nn
 
 from quickstudy import registry
 from quickstudy.deploy.model import Model
-from quickstudy.deploy.support import support_set
+from quickstudy.deploy.support import SupportSet, support_set
 from quickstudy.engine import place, resolve_device
 from quickstudy.entries import PARAMETER, prefixed, reference
-from quickstudy.episode import Examples, Params, State, task
+from quickstudy.episode import Params, task
 from quickstudy.errors import CheckpointError, ConfigError, DataError
 from quickstudy.formats.records import Broken, Records
 from quickstudy.learners.memory import MemoryLearner
@@ -127,7 +127,7 @@ class _Facts(TypedDict):
 
 def search(memory: Memory, records: Records, count: int = 5, broken: Broken = "refuse") -> list[tuple[Entry, float]]:
     """The `count` remembered tasks most like the one of these records and labels, with their closeness."""
-    support, _, _, spec = _support(memory, records, broken)
+    support, _, _, spec, _ = _support(memory, records, broken)
     return memory.search(support, count, spec)
 
 
@@ -136,7 +136,7 @@ def adapted(memory: Memory, records: Records, *, broken: Broken = "refuse", **op
 
     options: of `Memory.adapt`. The memories themselves are not part of the model.
     """
-    support, names, fitted, spec = _support(memory, records, broken)
+    support, names, fitted, spec, _ = _support(memory, records, broken)
     solved = memory.adapt(support, spec=spec, **options)
     params, state = (
         place(tensors, support.mask.device, memory.learner.inner_loop) for tensors in (memory.params, solved.state)
@@ -147,7 +147,7 @@ def adapted(memory: Memory, records: Records, *, broken: Broken = "refuse", **op
     )  # fmt: skip
 
 
-def _support(memory: Memory, records: Records, broken: Broken) -> tuple[Examples, tuple[str, ...], State, TaskSpec]:
+def _support(memory: Memory, records: Records, broken: Broken) -> SupportSet:
     config = RunConfig.from_json(memory.facts["config"])
     return support_set(memory.learner, config, records.items, records.labels, reference(memory.params), broken)
 

@@ -296,6 +296,7 @@ class Run:
         template: str = "{}",
         episodes: int | None = None,
         trust: bool = True,
+        keep: bool = True,
         **columns: Any,
     ) -> Model:
         """Learn a new task from support records and their labels; one way for every kind of data.
@@ -309,7 +310,8 @@ class Run:
         themselves, each put into the `template`, for texts: with an encoder that knows what words mean, no other
         example is needed. episodes: for agents, of the environment that they are given as records, a
         `quickstudy.rl.Environment`, an id of Gymnasium or a Python file; the run's shots if not given. trust: carry how
-        far answers can be believed, where classes are held out for validation, see `Run.trust`. columns: of rows, what
+        far answers can be believed, where classes are held out for validation, see `Run.trust`. keep: whether the model
+        keeps the examples, in its file, so that further ones can follow (`Model.more`). columns: of rows, what
         `Format.told` takes, such as `exclude=("id",)`; with `label="price"` and no labels, they are that column of a
         file or data frame.
 
@@ -331,7 +333,7 @@ class Run:
         }
         given = Given(
             records=records, labels=labels, broken=broken, unlabelled=unlabelled, shift=shift, shift_steps=shift_steps,
-            classes=classes, template=template, episodes=episodes,
+            classes=classes, template=template, episodes=episodes, keep=keep,
         )  # fmt: skip
         believed, why = self.believed() if trust else (None, "it was made without (trust=False).")
         if believed is None:

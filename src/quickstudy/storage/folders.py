@@ -24,6 +24,7 @@ _WRITTEN = (
     "checkpoints/step-*.safetensors",
     "tensorboard/events.out.tfevents.*",
     "adapted-model/model.safetensors",
+    "adapted-model/versions/*.safetensors",
     "config.json",
 )
 _RESULTS = (".csv", ".json", ".html")

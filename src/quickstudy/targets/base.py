@@ -147,6 +147,19 @@ class Target(ABC):
         Raises DataError, naming the example, for labels that are missing or of the wrong kind.
         """
 
+    def united(self, parts: Sequence[tuple[Tensor, Sequence[str]]]) -> tuple[Tensor, tuple[str, ...]]:
+        """Encoded labels of parts of a support set, each y (n, *shape) with its names, as `encode` gives all of it."""
+        return torch.cat([y for y, _ in parts]), tuple(parts[0][1])
+
+    def forgetting(
+        self, y: Tensor, names: Sequence[str], classes: Sequence[str]
+    ) -> tuple[Tensor, Tensor, tuple[str, ...]]:
+        """Which examples are left, (n,) bool, once the classes of these names are forgotten, the labels of those, and
+        the names of what they are; a class that no example is of has gone, too. ConfigError where there are none."""
+        if classes:
+            self.require_classes("Forgetting a class", "Name examples: without(examples=…).")
+        return torch.ones(len(y), dtype=torch.bool, device=y.device), y, tuple(names)
+
     def answerable(self, support: Examples, query: Examples) -> Tensor:
         """Which queries (T, n) a support set can say something of; both with a task axis."""
         return query.mask

@@ -87,6 +87,19 @@ class Classes(Target):
         number = {name: i for i, name in enumerate(names)}
         return torch.tensor([number[label] for label in given], dtype=torch.int64), tuple(shown)
 
+    def united(self, parts: Sequence[tuple[Tensor, Sequence[str]]]) -> tuple[Tensor, tuple[str, ...]]:
+        names = united_names([own for _, own in parts])
+        return torch.cat([renumbered(y, own, names) for y, own in parts]), names
+
+    def forgetting(
+        self, y: Tensor, names: Sequence[str], classes: Sequence[str]
+    ) -> tuple[Tensor, Tensor, tuple[str, ...]]:
+        there = set(y.tolist())
+        left = tuple(name for i, name in enumerate(names) if name not in classes and i in there)
+        gone = torch.tensor([name not in left for name in names], device=y.device)
+        rows = (y < 0) | ~gone[y.clamp(min=0)]
+        return rows, renumbered(y[rows], names, left), left
+
     def answerable(self, support: Examples, query: Examples) -> Tensor:
         known = (one_hot(support.y, self.ways) & support.mask[..., None]).any(1)
         return query.mask & known.gather(1, query.y)
@@ -183,6 +196,31 @@ class Classes(Target):
     def lead(self, given: str, example: str, whole: str, each: bool) -> str:
         shown = f"{given} of each of {self.ways} classes" if each else f"{given} of up to {self.ways} classes"
         return f"Shown {shown} it has never seen, this network says which class a new {example} belongs to."
+
+
+def united_names(parts: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    """All names of several tasks in the order of one: as the first has them if it has all; otherwise by name, and by
+    size where all are whole numbers and stand so in each.
+
+    >>> united_names([("cat", "dog"), ("bat", "cat")]), united_names([("2", "10"), ("3",)])
+    (('bat', 'cat', 'dog'), ('2', '3', '10'))
+    """
+    names = {name for part in parts for name in part}
+    if names <= set(parts[0]):
+        return tuple(parts[0])
+    whole = all(name.removeprefix("-").isdecimal() for name in names)
+    if whole and all(list(part) == sorted(part, key=int) for part in parts):
+        return tuple(sorted(names, key=int))
+    return tuple(sorted(names))
+
+
+def renumbered(y: Tensor, before: Sequence[str], after: Sequence[str], other: int = -1) -> Tensor:
+    """Ids of the classes that are called `before` as ids of `after`; `other` for those that it lacks. What is no id, as
+    of an example or pixel without a label, stays."""
+    number = {name: i for i, name in enumerate(after)}
+    at = torch.tensor([number.get(name, other) for name in before], dtype=y.dtype, device=y.device)
+    known = (y >= 0) & (y < len(before))
+    return torch.where(known, at[torch.where(known, y, 0).long()], y)
 
 
 def _order(label: Hashable) -> tuple[bool, Any]:

@@ -16,7 +16,7 @@ from quickstudy.masked import masked_mean, one_hot
 from quickstudy.registry import targets
 from quickstudy.targets.answers import MaskAnswer, told_shares
 from quickstudy.targets.base import Distribution, Target, Units
-from quickstudy.targets.classes import ABSENT, Classes
+from quickstudy.targets.classes import ABSENT, Classes, renumbered, united_names
 from quickstudy.targets.maps import BACKGROUND, IGNORED, LabelMaps, as_maps
 from quickstudy.targets.metric import Metric
 from quickstudy.targets.reported import Figure, Hits
@@ -123,6 +123,25 @@ class Masks(Target):
 
     def _ids(self, ids: Tensor) -> Tensor:
         return torch.where(ids == IGNORED, self.ignore, ids.long())
+
+    def united(self, parts: Sequence[tuple[Tensor, Sequence[str]]]) -> tuple[Tensor, tuple[str, ...]]:
+        before = (BACKGROUND,) if self.background else ()
+        names = (*before, *united_names([[name for name in own if name not in before] for _, own in parts]))
+        return torch.cat([renumbered(y, own, names) for y, own in parts]), names
+
+    def forgetting(
+        self, y: Tensor, names: Sequence[str], classes: Sequence[str]
+    ) -> tuple[Tensor, Tensor, tuple[str, ...]]:
+        """Pixels of a forgotten class are background, or, where there is none, count nowhere."""
+        if BACKGROUND in classes:
+            raise ConfigError(f"The {BACKGROUND} is what is of no other class, and cannot be forgotten. Name others.")
+        there = set(y.unique().tolist())  # type: ignore[no-untyped-call]
+        left = tuple(
+            n for i, n in enumerate(names) if n not in classes and (i in there or (self.background and i == 0))
+        )
+        y = renumbered(y, names, left, 0 if self.background else self.ignore)
+        rows = (y != self.ignore).flatten(1).any(1)
+        return rows, y[rows], left
 
     def known(self, labels: Any, names: Sequence[str]) -> Tensor:
         y, own = self.encode(labels)

@@ -109,6 +109,10 @@ class Transcript(Target):
         """The text of some ids."""
         return (" " if self.words else "").join(self.tokens[one - 1] for one in ids)
 
+    def united(self, parts: Sequence[tuple[Tensor, Sequence[str]]]) -> tuple[Tensor, tuple[str, ...]]:
+        width = max(y.shape[1] for y, _ in parts)
+        return torch.cat([torch.nn.functional.pad(y, (0, width - y.shape[1])) for y, _ in parts]), ()
+
     def encode(self, labels: Any) -> tuple[Tensor, tuple[str, ...]]:
         if not self.tokens or not self.longest:
             raise ConfigError(

@@ -46,6 +46,7 @@ def check_learner(learner: Learner, episodes: Episode) -> None:
     if isinstance(learner, IterativeLearner):
         _check_steps(learner, calibrated, singles[0].support)
     _check_invariances(learner, calibrated, singles[0])
+    _check_tally(learner, calibrated, singles[0])
     if learner.spec.target.relabels:
         _check_other_ways(learner, calibrated, singles[0])
 
@@ -149,6 +150,18 @@ def _check_invariances(learner: Learner, params: Params, episode: Episode) -> No
         padded = Examples(joined, torch.cat([y, y[:2]]), torch.cat([mask, torch.zeros(2, dtype=torch.bool)]))
         answer = _answer(learner, params, Episode(padded, query))
         require(close(plain, answer), "Padding in the support changes the answer.")
+
+
+def _check_tally(learner: Learner, params: Params, episode: Episode) -> None:
+    """The sums of two halves of the support set, added, must give what learning all at once gives."""
+    x, y, mask = episode.support
+    first = torch.arange(len(y)) % 3 == 0
+    parts = [learner.tally(params, Examples(x, y, mask & half)) for half in (first, ~first)]
+    if parts[0] is None or parts[1] is None:
+        return
+    answer = learner.predict(params, learner.settled(params, parts[0].plus(parts[1])), episode.query.x)
+    same = torch.allclose(answer, _answer(learner, params, episode), rtol=1e-6, atol=1e-8)
+    require(same, "`settled` makes another ψ of the sum of two tallies than `adapt` of all examples at once.")
 
 
 def _check_other_ways(learner: Learner, params: Params, episode: Episode) -> None:
