@@ -34,7 +34,7 @@ ORDER = (
     {"memory", "averaging", "optim", "select", "rl", "testing"},
     {"recipes"},
     {"choosing"},
-    {"search"},
+    {"search", "shipped"},
     {"cli", "serve"},
 )
 FREE = {"", "__main__"}  # the package itself: it names what is public, and only the command line may read it

@@ -18,6 +18,7 @@ from quickstudy.formats.records import Broken
 from quickstudy.hub import local
 from quickstudy.registry import Part, sources
 from quickstudy.runs.run import Run
+from quickstudy.shipped import pretrained
 from quickstudy.storage.folders import refuse_occupied
 from quickstudy.terminal import tell
 
@@ -27,7 +28,7 @@ class Adapt:
     """Learn a new task from a few examples, and save the model that knows it."""
 
     run: tyro.conf.Positional[str]
-    """A run: its folder, or its name under runs/."""
+    """A run: its folder, its name under runs/, or one that comes with the package (quickstudy list pretrained)."""
     out: Path
     """Folder to write the adapted model to."""
     support: Path | None = None
@@ -61,6 +62,8 @@ class Adapt:
     """Columns of rows whose cells are names of things though they look like numbers."""
     broken: Broken = "refuse"
     """What to do with a record that cannot be read: refuse all, or skip it."""
+    encoder: str | None = None
+    """For `photos`, what it stands on: a model of timm by its name, a folder that timm wrote, or an .onnx file."""
     device: str | None = None
     """Another device than the run's."""
 
@@ -70,7 +73,10 @@ def run(argv: Sequence[str]) -> int:
     kind = Adapt if environment is None else with_part(Adapt, "environment", environment)
     options: Any = parse(kind, "adapt", rest)
     refuse_occupied(options.out)
-    done = open_run(options.run, options.device)
+    if options.encoder is None:
+        done = open_run(options.run, options.device)
+    else:
+        done = pretrained(options.run, encoder=options.encoder, device=options.device)
     if options.environment is not None:
         assert environment is not None
         return _acting(done, options, environment)

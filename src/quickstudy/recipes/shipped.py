@@ -1,4 +1,4 @@
-"""What is trained once and comes with the package; see `quickstudy.pretrained`. The tables' recipes are among `readers`."""
+"""What is trained here and comes with the package; the tables' recipes are among `readers`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from quickstudy.training.config import RunConfig
 
 @recipes.register("handwriting")
 def handwriting() -> RunConfig:
-    """An embedding of handwriting and drawings, from Omniglot and procedural characters; a quarter of an hour, one core.
+    """An embedding of handwriting and drawings, from Omniglot and procedural characters. 15 minutes of one core.
 
     It comes with the package, trained: quickstudy adapt handwriting --support MY-DRAWINGS --out MY-MODEL.
     """

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from quickstudy.episode import leaves
 from quickstudy.errors import DataError
-from quickstudy.formats.base import Format
 from quickstudy.files import cache_folder
+from quickstudy.formats.base import Format
 from quickstudy.formats.decoding import decode, fit
 from quickstudy.formats.progress import with_progress
 from quickstudy.storage.archive import Archive, archive
