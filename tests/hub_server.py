@@ -68,7 +68,9 @@ def _handler(name: str, files: dict[str, bytes], asked: list[str], models: bool)
                 for line in map(json.loads, body.splitlines()):
                     if line["key"] == "file":
                         files[line["value"]["path"]] = base64.b64decode(line["value"]["content"])
-                return self.said({"commitUrl": f"http://{self.headers['Host']}/{name}/commit/{_COMMIT}", "commitOid": _COMMIT})
+                return self.said(
+                    {"commitUrl": f"http://{self.headers['Host']}/{name}/commit/{_COMMIT}", "commitOid": _COMMIT}
+                )
             paths = json.loads(body)["paths"] if body.startswith("{") else parse_qs(body)["paths"]
             self.answer(200, json.dumps([self.entry(path) for path in paths if path in files]).encode())
 

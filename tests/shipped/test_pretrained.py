@@ -187,13 +187,14 @@ def test_photos_stand_on_an_encoder_that_the_user_has(tmp_path: Path, own_cache:
 
 def test_photos_without_an_encoder_say_what_to_do(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    before = list(own_cache.rglob("config.json"))
     with pytest.raises((ConfigError, ImportError), match=r"quickstudy\[timm\]|an encoder that you have"):
         qs.pretrained("photos")
     with pytest.raises((ConfigError, ImportError), match=r"quickstudy\[timm\]|an encoder that you have"):
         qs.pretrained("photos", encoder="none/such")
     with pytest.raises(ConfigError, match="is the name of a model of timm"):
         qs.pretrained("photos", encoder=3)
-    assert not list(own_cache.rglob("config.json"))
+    assert list(own_cache.rglob("config.json")) == before
 
 
 def test_the_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

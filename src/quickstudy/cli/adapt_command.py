@@ -10,7 +10,7 @@ from typing import Any
 
 import tyro
 
-from quickstudy.cli.parse import learned, next_predict, open_run, parse, support_set
+from quickstudy.cli.parse import is_here, learned, next_predict, open_run, parse, support_set
 from quickstudy.cli.settings import taken, with_part
 from quickstudy.deploy.domain import Shift
 from quickstudy.errors import ConfigError
@@ -19,6 +19,7 @@ from quickstudy.hub import local
 from quickstudy.registry import Part, sources
 from quickstudy.runs.run import Run
 from quickstudy.shipped import pretrained
+from quickstudy.shipped.places import PHOTOS
 from quickstudy.storage.folders import refuse_occupied
 from quickstudy.terminal import tell
 
@@ -73,10 +74,10 @@ def run(argv: Sequence[str]) -> int:
     kind = Adapt if environment is None else with_part(Adapt, "environment", environment)
     options: Any = parse(kind, "adapt", rest)
     refuse_occupied(options.out)
-    if options.encoder is None:
-        done = open_run(options.run, options.device)
-    else:
+    if options.encoder is not None or (options.run == PHOTOS and not is_here(PHOTOS)):
         done = pretrained(options.run, encoder=options.encoder, device=options.device)
+    else:
+        done = open_run(options.run, options.device)
     if options.environment is not None:
         assert environment is not None
         return _acting(done, options, environment)

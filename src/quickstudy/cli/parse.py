@@ -40,7 +40,12 @@ def find_run(name: str) -> Path:
     for folder in (Path(name), RUNS / name, places.folder_of(name)):
         if (folder / "config.json").exists():
             return folder
-    raise unknown_name("run", name, [*run_names(), *places.names(), places.PHOTOS])
+    raise unknown_name("run", name, [*run_names(), *places.names()])
+
+
+def is_here(name: str) -> bool:
+    """Whether a run lies in that folder, or under runs/."""
+    return any((folder / "config.json").exists() for folder in (Path(name), RUNS / name))
 
 
 def run_names() -> list[str]:
@@ -76,8 +81,7 @@ def open_run(name: str, device: str | None = None, at: Places | None = None) -> 
 
     at: where its tasks' files lie today.
     """
-    here = any((folder / "config.json").exists() for folder in (Path(name), RUNS / name))
-    if name in (places.TABLES, places.PHOTOS) and not here:
+    if name == places.TABLES and not is_here(name):
         return pretrained(name, device=device)
     folder = find_run(name)
     done = Run(folder, device=device)
