@@ -88,7 +88,7 @@ ABOUT: dict[str, dict[str, Any]] = {
 
 def figure(what: str, values: list[float], metric: str, of: str = "") -> dict[str, Any]:
     """A figure of a card. of: who reaches it, if that is not the model."""
-    return {"what": what, "metric": metric, **interval(values), **({"of": of} if of else {})}
+    return {"what": what, "metric": metric, "percent": True, **interval(values), **({"of": of} if of else {})}
 
 
 def nearest(episodes: Episode) -> Tensor:
@@ -115,10 +115,8 @@ def embedded(run: Run, source: ClassSource) -> ClassSource:
 
 def of_tasks(source: Source) -> list[float]:
     """What the nearest mean gets in test tasks of a source."""
-    starts = range(0, count, AT_ONCE)
-    return [
-        value for one in starts for value in nearest(source.episodes("test", torch.arange(one, one + AT_ONCE))).tolist()
-    ]
+    parts = torch.arange(TASKS).split(AT_ONCE)  # type: ignore[no-untyped-call]
+    return [value for part in parts for value in nearest(source.episodes("test", part)).tolist()]
 
 
 def on_tasks(run: Run, source: ClassSource, name: str, sizes: dict[str, tuple[int, int]]) -> list[dict[str, Any]]:
@@ -161,7 +159,7 @@ def of_tables(classes: bool) -> list[dict[str, Any]]:
     what = f"{count} real tables, {known['rows each']} rows each, {known['splits']} splits"
     metric = "accuracy" if classes else "R²"
     return [
-        {"what": what, "metric": metric, **mean} | ({} if who == "in context" else {"of": who})
+        {"what": what, "metric": metric, "percent": classes, **mean} | ({} if who == "in context" else {"of": who})
         for who, mean in means.items()
     ]
 

@@ -8,6 +8,7 @@ from typing import NotRequired, TypedDict
 
 from quickstudy.storage.atomic import write_text
 from quickstudy.storage.json import read_json, write_json
+from quickstudy.targets.metric import Metric
 
 NAME = "card.json"
 PAGE = "README.md"
@@ -32,7 +33,7 @@ class Training(TypedDict):
 
 
 class Figure(TypedDict):
-    """One measured figure. metric: such as 'accuracy'. mean: with the half-width `ci95` of its 95 % interval over
+    """One measured figure. metric: what it is of. percent: it is a share. mean: with the half-width `ci95` of its 95 % interval over
     `count` tasks. of: who reaches it; '' is the model itself, others are what it is held against."""
 
     what: str
@@ -41,6 +42,7 @@ class Figure(TypedDict):
     ci95: float
     count: int
     of: NotRequired[str]
+    percent: NotRequired[bool]
 
 
 class Card(TypedDict):
@@ -119,7 +121,6 @@ def _reached(figures: Sequence[Figure]) -> list[str]:
 
 
 def shown(figure: Figure) -> str:
-    """A figure with its interval, shares of what is right in per cent."""
-    if figure["metric"] == "accuracy":
-        return f"{100 * figure['mean']:.1f} ± {100 * figure['ci95']:.1f} %"
-    return f"{figure['mean']:.3f} ± {figure['ci95']:.3f}"
+    """A figure with its interval, as its metric reads to people."""
+    metric = Metric(figure["metric"], "", "", higher_is_better=True, percent=figure.get("percent", False))
+    return metric.interval(figure["mean"], figure["ci95"])

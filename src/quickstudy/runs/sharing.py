@@ -7,20 +7,18 @@ import re
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from quickstudy.errors import CheckpointError, ConfigError, DataError, MissingExtra, RunError
 from quickstudy.registry import OWN
 from quickstudy.runs.card import NAME as CARD
 from quickstudy.runs.card import PAGE, Card, read_card, write_card
+from quickstudy.spec import TaskSpec
 from quickstudy.storage.atomic import write_atomically
 from quickstudy.storage.folders import refuse_occupied, take
 from quickstudy.storage.json import read_json, write_json
 from quickstudy.storage.tensors import load_tensors, save_tensors
 from quickstudy.training.config import RunConfig
-
-if TYPE_CHECKING:
-    from quickstudy.runs.run import Run
 
 CONFIG, TENSORS = "config.json", "model.safetensors"
 CARRIED = ("splits.json", "trust.json")
@@ -29,7 +27,23 @@ GIVEN = (CONFIG, TENSORS, *CARRIED, CARD, PAGE)
 """All files that are given on, and that are fetched."""
 
 
-def save(run: Run, folder: Path, about: dict[str, Any]) -> Path:
+class Trained(Protocol):
+    """What is given on of a `Run`."""
+
+    folder: Path
+    config: RunConfig
+
+    @property
+    def kept(self) -> dict[str, Any]: ...
+
+    @property
+    def spec(self) -> TaskSpec: ...
+
+    @property
+    def seconds(self) -> float | None: ...
+
+
+def save(run: Trained, folder: Path, about: dict[str, Any]) -> Path:
     """Write what `Run` needs of a run, with its card, into a folder that holds no run or model yet. about: see
     `Run.save_pretrained`."""
     if run.config.model.name == OWN:
@@ -50,7 +64,7 @@ def save(run: Run, folder: Path, about: dict[str, Any]) -> Path:
     return folder
 
 
-def _without_places(run: Run) -> RunConfig:
+def _without_places(run: Trained) -> RunConfig:
     """The run's config, in which folders and files of this machine are called by their last names, for any device."""
     config = run.config
     tasks, network = (replace(part, options=_bare(part.options)) for part in (config.tasks, config.model))
@@ -72,7 +86,7 @@ def _bare(value: Any) -> Any:
     return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
 
 
-def card_of(run: Run, about: dict[str, Any]) -> Card:
+def card_of(run: Trained, about: dict[str, Any]) -> Card:
     """The card of a run: the one in its folder, or what is known of it; with what `about` says."""
     known = {"summary", "licence", "data", "limits", "figures", "name"}
     if strange := sorted(about.keys() - known):
@@ -85,7 +99,7 @@ def card_of(run: Run, about: dict[str, Any]) -> Card:
         licence="",
         takes=str(run.spec.format),
         answers=str(run.spec.target),
-        parameters=sum(value.numel() for value in run.params.values()),
+        parameters=sum(value.numel() for value in load_tensors(run.folder / TENSORS, "run")[0].values()),
         data=[],
         training={
             "recipe": config.name,
@@ -101,6 +115,7 @@ def card_of(run: Run, about: dict[str, Any]) -> Card:
                 "mean": kept["validation"],
                 "ci95": kept["validation_ci95"],
                 "count": config.validation_episodes,
+                "percent": run.spec.target.metric.percent,
             }
         ],
         limits=[],
@@ -108,7 +123,7 @@ def card_of(run: Run, about: dict[str, Any]) -> Card:
     return card | about  # type: ignore[return-value]
 
 
-def push(run: Run, name: str, about: dict[str, Any], private: bool, token: str | None) -> str:
+def push(run: Trained, name: str, about: dict[str, Any], private: bool, token: str | None) -> str:
     """Put a run on the hub as OWNER/NAME; its address there."""
     _require_name(name)
     hub = _hub("Giving a run to")
