@@ -33,8 +33,11 @@ class Training(TypedDict):
 
 
 class Figure(TypedDict):
-    """One measured figure. metric: what it is of. percent: it is a share. mean: with the half-width `ci95` of its 95 % interval over
-    `count` tasks. of: who reaches it; '' is the model itself, others are what it is held against."""
+    """One measured figure: the mean, and the half-width `ci95` of its 95 % interval, over `count` tasks.
+
+    metric: what it is of. percent: it is a share. of: who reaches it; left out, the model itself; others are what it is
+    held against.
+    """
 
     what: str
     metric: str
@@ -101,7 +104,7 @@ def _trained(card: Card) -> list[str]:
         f"{one['name']} ({one['licence'] or 'licence not said'}{', ' + one['source'] if one.get('source') else ''})"
         for one in card["data"]
     )
-    minutes = "" if told["seconds"] is None else f", {told['seconds'] / 60:.0f} minutes"
+    minutes = "" if told["seconds"] is None else f", {told['seconds'] / 60:.0f} minutes by the clock"
     return [
         "## Training", "", f"Data: {data}." if data else "Data: not said.", "",
         f"By the recipe `{told['recipe']}` at commit {told['commit'] or 'unknown'}{minutes}, on {told['machine']}; the "

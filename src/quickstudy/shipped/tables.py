@@ -14,6 +14,7 @@ from quickstudy.deploy.model import Model
 from quickstudy.runs.run import Run
 from quickstudy.shipped.places import CLASSES, NUMBERS, folder_of
 
+_MANY = 2000  # rows: half a minute of one core, and a gigabyte
 _log = logging.getLogger("quickstudy")
 
 
@@ -53,6 +54,12 @@ class Tables(Run):
         if told is None and "label" in asked and records is not None:
             format = self.learner.spec.format.told(label=asked["label"])
             told = replace(self.learner.spec, format=format).find(records).labels
+        if told is not None and len(told) > _MANY:
+            _log.warning(
+                "%d rows are read at once, in time and memory that grow with the square of their number. Where that is "
+                "too much, give some hundred of them.",
+                len(told),
+            )
         chosen = self.suited(() if told is None else told)
         _log.info("The labels are %s.", "numbers, and numbers are told" if chosen is self.numbers else "classes")
         return chosen.adapt(records, labels, *args, **asked)
