@@ -23,6 +23,7 @@ from studies.reading_page import calibration, gp, mixed, online, tables
 from studies.samples_page import samples
 from studies.selectors_page import selectors
 from studies.sentences_page import connected, scratch, sounds, texts
+from studies.shipped_page import shipped
 from studies.table import percent, table
 from studies.unlabelled_page import choosing, unlabelled
 from studies.warm_page import regret_curves, warm
@@ -208,7 +209,7 @@ SECTIONS = {
     for f in (
         starts, lifelong, recall, writers, fedavg, soup, backends, domains, gp, tables, mixed, online, lines,
         optimizers, encoders, networks, frozen, texts, scratch, samples, sounds, connected, masks,
-        unlabelled, choosing, many, agents, selectors, warm, experience, chosen, nas,
+        unlabelled, choosing, many, agents, selectors, warm, experience, chosen, nas, shipped,
     )
 } | {"many-scratch": many_scratch, "many-adapters": many_adapters}  # fmt: skip
 
