@@ -91,7 +91,7 @@ def _model_row(name: str) -> list[str]:
     card = read_card(folder)
     assert card is not None
     best = [one for one in card["figures"] if not one.get("of")]
-    return [name, card["summary"], f"{best[0]['what']}: {shown(best[0])}" if best else "", size]
+    return [name, card["summary"], f"{best[0]['what']}: {best[0]['metric']} {shown(best[0])}" if best else "", size]
 
 
 def _run_row(name: str) -> list[str]:
