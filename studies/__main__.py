@@ -25,10 +25,12 @@ from studies import (
     scratch,
     selectors,
     shipped,
+    smaller,
     sounds,
     tables,
     texts,
     unlabelled,
+    untrained,
     warm,
     writers,
 )
@@ -62,6 +64,7 @@ STUDIES = {
     "selectors": selectors.select,
     "experience": experience.experience,
     "chosen": chosen.choose,
+    "smaller": smaller.smaller,
     "connected": connected.connected,
     "masks": masks.masks,
     "many": many.many,
@@ -69,6 +72,7 @@ STUDIES = {
     "many-adapters": many.adapters,
     "many-scratch": many.scratch,
     "nas": nas.nas,
+    "untrained": untrained.untrained,
 }
 
 if __name__ == "__main__":

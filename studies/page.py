@@ -24,8 +24,10 @@ from studies.samples_page import samples
 from studies.selectors_page import selectors
 from studies.sentences_page import connected, scratch, sounds, texts
 from studies.shipped_page import shipped
+from studies.smaller_page import smaller
 from studies.table import percent, table
 from studies.unlabelled_page import choosing, unlabelled
+from studies.untrained_page import untrained
 from studies.warm_page import regret_curves, warm
 
 HEAD = """<!-- Made by `python -m studies.page` of studies/results/*.json. Do not edit. -->
@@ -209,7 +211,8 @@ SECTIONS = {
     for f in (
         starts, lifelong, recall, writers, fedavg, soup, backends, domains, gp, tables, mixed, online, lines,
         optimizers, encoders, networks, frozen, texts, scratch, samples, sounds, connected, masks,
-        unlabelled, choosing, many, agents, selectors, warm, experience, chosen, nas, shipped,
+        unlabelled, choosing, many, agents, selectors, warm, experience, chosen, nas, untrained, smaller,
+        shipped,
     )
 } | {"many-scratch": many_scratch, "many-adapters": many_adapters}  # fmt: skip
 

@@ -104,3 +104,16 @@ def test_corners_are_the_largest_of_each_choice() -> None:
 def test_a_space_of_nothing_is_refused() -> None:
     with pytest.raises(ConfigError, match="leaves no option open"):
         Supernet(replace(config(), model=models.part("convnet", width=4)), images())
+
+
+def test_only_members_are_trained_and_the_largest_of_them() -> None:
+    """Nothing beyond the largest member of each choice is made or moved: what is too slow costs nothing."""
+    net = supernet(kernel=Choice(3), separable=Choice(False))
+    members: list[Values] = [{**POINT, "width": width, "depth": 1} for width in (2, 3)]
+    net.train(steps=3, members=members)
+    assert net.shared["network.block1.conv.weight"].shape[0] == 3
+    assert not any("block2" in name for name in net.shared)
+    before = net.shared["network.block1.conv.weight"].clone()
+    wider = net.params({**POINT, "width": 6, "depth": 1})
+    assert wider["network.block1.conv.weight"].shape[0] == 6, "one that was not trained grows what is shared"
+    assert torch.equal(net.shared["network.block1.conv.weight"][:3], before)

@@ -24,6 +24,7 @@ from quickstudy.search.cells import (
 )
 from quickstudy.search.latency import Devices, Latency
 from quickstudy.search.limits import Found, Plan, search_within
+from quickstudy.search.proxies import codes, flow, proxies
 from quickstudy.select.pareto import front, reward
 
 __all__ = [
@@ -34,12 +35,15 @@ __all__ = [
     "canonical",
     "cell_of",
     "cell_space",
+    "codes",
     "counts",
+    "flow",
     "front",
     "full",
     "pairs",
     "path_encoding",
     "point_of",
+    "proxies",
     "reward",
     "search_within",
     "shortened_paths",

@@ -42,6 +42,8 @@ TASKS, TESTED = 128, 600
 _SOFT = -0.07  # exponent of the reward without a limit: twice the time is worth five per cent (Tan et al. 2019)
 _AGAIN = 5  # of the best candidates, asked over more tasks
 _ENDS = 64  # networks at the ends of the space that are timed
+_MEMBERS, _FEWEST, _DRAWING = 256, 8, 0.05  # networks trained together: so many, or what a share of the minutes finds
+_SLOWEST = 2.0  # times the recipe's network, of those that are trained where there is no limit
 
 
 def search(
@@ -110,7 +112,7 @@ class _Searching:
     def __init__(self, folder: Path, net: Supernet, recipe: Part[Any], under: float | None, seconds: float) -> None:
         self.folder, self.net, self.under, self.seconds = folder, net, under, seconds
         self.metric = net.source.spec.target.metric
-        first = net.parts(net.corners()[0])
+        first = net.parts(net.corners(both=True)[-1])
         x = first.source.episodes("val", torch.zeros(1, dtype=torch.int64)).support.x
         self.example = map_features(lambda leaf: leaf[0, :1].cpu(), x)
         self.closed = not recipe.space.axes
@@ -133,11 +135,28 @@ class _Searching:
         beside, own = milliseconds([self.reference, network], self.example, rounds)
         return own * self.recipe.milliseconds / beside
 
-    def fastest(self) -> float:
-        """Milliseconds of the fastest of the networks at the ends of all ranges, or of some of them."""
-        points = self.net.corners(both=True)
-        some = np.random.default_rng(0).permutation(len(points))[:_ENDS]
-        return min(self._milliseconds(self._module(self.net.made(points[i])), 3) for i in some)
+    def members(self, seed: int) -> list[Values]:
+        """Networks that are in time, drawn by chance, and at the ends of all ranges: what is worth training.
+
+        Raises ConfigError where not even one at an end is.
+        """
+        began, limit = time.monotonic(), self.under or _SLOWEST * self.target
+        generator, points = np.random.default_rng([seed, 11]), self.net.corners(both=True)
+        ends = [points[i] for i in generator.permutation(len(points))[:_ENDS]]
+        taken = [self._milliseconds(self._module(self.net.made(point)), 3) for point in ends]
+        found = [point for point, own in zip(ends, taken, strict=True) if own <= limit]
+        if not found and self.under is not None:
+            raise ConfigError(
+                f"No network of this space keeps {self.under:g} ms: the smallest take {min(taken):.2f} ms for one "
+                "example on this machine. Raise the limit, or make the examples smaller (--tasks.size)."
+            )
+        while len(found) < _MEMBERS:
+            if time.monotonic() - began > _DRAWING * self.seconds and (len(found) >= _FEWEST or self.under is None):
+                break
+            (point,) = self.net.space.draw(1, generator)
+            if self._milliseconds(self._module(self.net.made(point)), 3) <= limit:
+                found.append(point)
+        return found
 
     def look(self, search: Search) -> None:
         """Ask one proposal for its time and, if it keeps the limit, for what it reaches."""
@@ -203,13 +222,9 @@ def _searched(searching: _Searching, strategy: str, seed: int, quiet: bool) -> S
     limit = "" if searching.under is None else f", under {searching.under:g} ms"
     own = f"; the recipe's network takes {searching.recipe.milliseconds:.2f} ms" if searching.closed else ""
     say(f"Searching {net.space.count:.3g} networks{limit}{own}.")
-    if searching.under is not None and (fastest := searching.fastest()) > searching.under:
-        raise ConfigError(
-            f"No network of this space keeps {searching.under:g} ms: the smallest take {fastest:.2f} ms for one "
-            "example on this machine. Raise the limit, or make the examples smaller (--tasks.size)."
-        )
-    net.train(SHARED * seconds)
-    say(f"One network was trained for all, in {net.steps} steps.")
+    members = searching.members(seed)
+    net.train(SHARED * seconds - (time.monotonic() - began), members=members)
+    say(f"One network was trained for {len(members)} that are in time, in {net.steps} steps.")
     search = Search(net.space, None, strategy, seed)
     ends = (SHARED + SEARCHED) * seconds
     while not search.exhausted:

@@ -3,7 +3,8 @@
 A smaller network takes the leading filters, and the middle of the filters' planes, of the largest one (Cai et al. 2020,
 "Once-for-all"). In each outer step the tasks are learned with one network drawn by chance and with the largest, and the
 gradients of both move what they share. It is then enough to ask what each network reaches with the weights that it
-takes, after its BatchNorm statistics were computed anew.
+takes, after its BatchNorm statistics were computed anew. Where time is limited only networks that keep the limit are
+trained: the largest of a space may cost a hundred times as much, and nobody asks for them.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import math
 import time
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -78,9 +80,6 @@ class Supernet:
             raise ConfigError("The model leaves no option open, so that there is one network. Give ranges or choices.")
         self._parts: OrderedDict[str, Parts] = OrderedDict()
         self._shapes: dict[str, dict[str, torch.Size]] = {}
-        for point in self.corners(both=True):
-            for entry, value in initial_params(self.parts(point), self.made(point)).items():
-                self.shared[entry] = _grown(self.shared.get(entry), value)
 
     @property
     def space(self) -> Space:
@@ -107,34 +106,53 @@ class Supernet:
         return self._parts[name]
 
     def params(self, point: Values) -> Params:
-        """φ of a point's network: views of what is shared."""
+        """φ of a point's network: views of what is shared, which grows where it is too small for that."""
         name = key(point)
         if name not in self._shapes:
-            learner = self.parts(point).training_engine.learner
-            made = learner.init(torch.Generator().manual_seed(self.config.seed))
+            made = initial_params(self.parts(point), self.made(point))
+            for entry, value in made.items():
+                self.shared[entry] = _grown(self.shared.get(entry), value)
             self._shapes[name] = {entry: value.shape for entry, value in made.items()}
         return {n: self.shared[n][place(shape, self.shared[n].shape)] for n, shape in self._shapes[name].items()}
 
-    def train(self, seconds: float = math.inf, steps: float = math.inf) -> None:
-        """Outer steps for so many seconds, or so many steps, with a rate that falls to nothing at their end."""
+    def _largest(self, members: Sequence[Values]) -> list[Values]:
+        """Of the members with the same choices the one with most weights."""
+        choices = [name for name, axis in self.space.axes.items() if not isinstance(axis, Range)]
+        found: dict[str, tuple[int, Values]] = {}
+        for point in members:
+            size = sum(value.numel() for value in self.params(point).values())
+            kind = key({name: point[name] for name in choices})
+            if kind not in found or size > found[kind][0]:
+                found[kind] = (size, point)
+        return [point for _, point in found.values()]
+
+    def train(self, seconds: float = math.inf, steps: float = math.inf, members: Sequence[Values] = ()) -> None:
+        """Outer steps for so many seconds, or so many steps, with a rate that falls to nothing at their end.
+
+        members: the networks that are trained; all of the space if there are none.
+        """
         generator = np.random.default_rng([self.config.seed, 7])
+        for point in members or self.corners(both=True):
+            self.params(point)
+        corners = self._largest(members) if members else self.corners()
         outer = Outer(self.shared, replace(self.config, iterations=1, schedule="none", average=0.0).outer)
         keys = rng.key(self.config.seed, "supernet", device=self.parts(self.corners()[0]).engine.device)
-        began, corners = time.perf_counter(), self.corners()
-        first = self.steps
+        began, first = time.perf_counter(), self.steps
         while (share := max((time.perf_counter() - began) / seconds, (self.steps - first) / steps)) < 1:
             outer.slow_down(0.5 * (1 + math.cos(math.pi * share)))
-            drawn = [self.space.draw(1, generator)[0], corners[self.steps % len(corners)]]
+            one = members[int(generator.integers(len(members)))] if members else self.space.draw(1, generator)[0]
+            drawn = [one, corners[self.steps % len(corners)]]
             outer.step(*self._gradients(drawn, keys))
             self.shared = outer.params
             self.steps += 1
 
     def _gradients(self, points: list[Values], keys: Tensor) -> tuple[Params, Tensor]:
         """The sum over points of meta-gradients, in the shapes that are shared, and its norm."""
+        each = [self.params(point) for point in points]
         total = {n: torch.zeros_like(v) for n, v in self.shared.items() if trainable(n)}
         first = self.steps * self.config.meta_batch
-        for point in points:
-            parts, params = self.parts(point), self.params(point)
+        for point, params in zip(points, each, strict=True):
+            parts = self.parts(point)
             indices = torch.arange(first, first + self.config.meta_batch, device=parts.engine.device)
             episodes = parts.training.episodes("train", indices)
             grads, loss, _ = parts.training_engine.gradients(params, episodes, rng.fold(keys, indices))
