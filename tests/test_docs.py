@@ -86,6 +86,11 @@ def prepare(page: Path) -> None:
         prepare_tables()
     if page.name == "pretrained.md":
         prepare_pretrained()
+    if page.name == "scikit-learn.md":
+        pytest.importorskip("sklearn", minversion="1.6")
+        pytest.importorskip("pandas")
+        prepare_tables()
+        train_reader(qs.recipes.tables())
     if page.name == "warm-starting.md":
         pytest.importorskip("scipy")
     if page.name in ("choosing.md", "searching.md"):
@@ -122,12 +127,7 @@ def prepare_masks() -> None:
 
 def prepare_tables() -> None:
     """A run that reads tables, and a table."""
-    config = qs.recipes.tables_numbers()
-    options = {"width": 8, "layers": 1, "heads": 2}
-    qs.train(
-        replace(config, learner=replace(config.learner, options=options), meta_batch=2, precision="float32"),
-        out="runs/tables-numbers",
-    )
+    train_reader(qs.recipes.tables_numbers())
     rows = [
         f"{i},{20 + 7 * i},{'Bonn' if i % 3 else 'Ulm'},2024-03-1{i},{'true' if i % 2 else ''},{900 * i}"
         for i in range(9)
@@ -150,6 +150,12 @@ def prepare_pretrained() -> None:
     rows = [f"{20 + 7 * i},{'Bonn' if i % 3 else 'Ulm'},{900.5 * i}" for i in range(20)]
     Path("train.csv").write_text("\n".join(["size,town,price", *rows]))
     Path("new.csv").write_text("size,town\n33,Bonn\n50,Ulm\n")
+
+
+def train_reader(config: qs.RunConfig) -> None:
+    """A small run of a recipe of tables, in the folder of its name."""
+    learner = replace(config.learner, options=config.learner.options | {"width": 8, "layers": 1, "heads": 2})
+    qs.train(replace(config, learner=learner, meta_batch=2, precision="float32"), out=f"runs/{config.name}")
 
 
 def prepare_sound() -> None:

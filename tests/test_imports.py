@@ -35,6 +35,7 @@ ORDER = (
     {"recipes"},
     {"choosing"},
     {"search", "shipped"},
+    {"sklearn"},
     {"cli", "serve"},
 )
 FREE = {"", "__main__"}  # the package itself: it names what is public, and only the command line may read it

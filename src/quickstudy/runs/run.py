@@ -74,6 +74,11 @@ class Run:
         self.config = replace(config, device=device) if device else config
         self._module, self._source = module, source
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What it was made from: copies, also in other processes, read the folder anew."""
+        read = {name for name in vars(self) if isinstance(getattr(type(self), name, None), cached_property)}
+        return {name: value for name, value in vars(self).items() if name not in read}
+
     @cached_property
     def parts(self) -> Parts:
         """Source, network and engine. Raises DataError if classes that are held out today were trained on."""

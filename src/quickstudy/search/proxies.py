@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from quickstudy.episode import Features, leaves
+from quickstudy.episode import Features, leaves, map_features
 from quickstudy.errors import ConfigError, DataError
 from quickstudy.search.timing import operations
 from quickstudy.space import Describe, Values
@@ -68,8 +68,7 @@ def flow(network: nn.Module, example: Features) -> float:
     """
     sizes = {name: value.detach().abs().double().requires_grad_() for name, value in network.named_parameters()}
     rest = {name: value.double() if value.is_floating_point() else value for name, value in network.named_buffers()}
-    one = {name: torch.ones_like(leaf, dtype=torch.float64) for name, leaf in _named(example).items()}
-    x = one if isinstance(example, dict) else one[""]
+    x = map_features(lambda leaf: torch.ones_like(leaf, dtype=torch.float64), example)
     before = network.training
     try:
         said = torch.func.functional_call(network.eval(), {**sizes, **rest}, (x,))
@@ -84,10 +83,6 @@ def flow(network: nn.Module, example: Features) -> float:
     return math.log(total) if total > 0 else -math.inf
 
 
-def _named(x: Features) -> dict[str, Tensor]:
-    return dict(x) if isinstance(x, dict) else {"": x}
-
-
 def proxies(build: Callable[[Values], nn.Module], x: Features) -> Describe:
     """A description of points by their networks as they are built, for `Space.described`: `codes` of examples x
     (n, …), `flow`, and the logarithms of parameters and operations. What is −∞ is put below all others.
@@ -98,8 +93,7 @@ def proxies(build: Callable[[Values], nn.Module], x: Features) -> Describe:
 
     def describe(points: Sequence[Values]) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
         rows = []
-        example = {name: leaf[:1] for name, leaf in _named(x).items()}
-        first = example if isinstance(x, dict) else example[""]
+        first = map_features(lambda leaf: leaf[:1], x)
         for point in points:
             network = build(point)
             size = sum(p.numel() for p in network.parameters())

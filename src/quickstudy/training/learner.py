@@ -117,6 +117,8 @@ def restored_learner(config: RunConfig, spec: TaskSpec, params: Params, module: 
     with fitting_together("What was stored describes no network that can be built", _RESTORE), _of_at_most(size):
         learner = build_learner(config, spec, classes=1, module=module, stored=True)
         fresh = learner.init(torch.Generator().manual_seed(0))
+    if all(value.dtype == torch.float64 for value in params.values() if value.is_floating_point()):  # then ψ is, too
+        fresh = {name: value.double() if value.is_floating_point() else value for name, value in fresh.items()}
     wanted, stored = ({name: value for name, value in some.items() if of_kind(name, _OWN)} for some in (fresh, params))
     require_alike(wanted, stored, "a learner with its settings", "What was stored")
     return learner
