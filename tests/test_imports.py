@@ -13,13 +13,14 @@ import quickstudy
 
 ROOT = Path(quickstudy.__file__).parent
 ORDER = (
-    {"errors", "gaps", "hints", "packages", "space", "version"},
+    {"brief", "errors", "gaps", "hints", "packages", "space", "version"},
     {"episode", "rng", "files", "hub", "modules", "options", "registry", "cells", "terminal"},
     {"entries", "masked"},
     {"storage", "workers"},
     {"simulators"},
     {"targets"},
     {"formats"},
+    {"pages"},
     {"spec"},
     {"models", "heads", "inner", "tasks"},
     {"learners"},
@@ -28,7 +29,6 @@ ORDER = (
     {"evaluation"},
     {"training"},
     {"deploy"},
-    {"pages"},
     {"runs"},
     {"report"},
     {"memory", "averaging", "optim", "select", "rl", "testing"},

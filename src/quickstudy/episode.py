@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten_with_path, tree_leaves, tree_map
 
+from quickstudy.brief import brief
+
 Params = dict[str, Tensor]
 """φ, or any part of it: a flat mapping from names to tensors."""
 State = dict[str, Tensor]
@@ -32,12 +34,18 @@ class Examples(NamedTuple):
     y: Tensor
     mask: Tensor
 
+    def __repr__(self) -> str:
+        return brief(self)
+
 
 class Episode(NamedTuple):
     """One task, or T of them when every leaf has a leading task axis."""
 
     support: Examples
     query: Examples
+
+    def __repr__(self) -> str:
+        return brief(self)
 
 
 def map_features(function: Callable[..., Tensor], x: Features, *others: Features) -> Features:

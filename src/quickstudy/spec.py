@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from quickstudy.brief import Brief
 from quickstudy.episode import Episode, Examples
 from quickstudy.errors import CheckpointError, ConfigError, DataError, ShapeError, fitting_together
 from quickstudy.formats.base import Format
@@ -24,7 +25,7 @@ VERSION = 1
 
 
 @dataclass(frozen=True)
-class TaskSpec:
+class TaskSpec(Brief):
     """format: what is seen. target: what is asked."""
 
     format: Format

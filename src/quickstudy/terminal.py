@@ -30,10 +30,29 @@ def console(*, stderr: bool = False) -> Any:
     """
     from rich.console import Console
 
-    plain: Any = {"markup": False, "emoji": False, "highlight": False}
+    plain: Any = {"markup": False, "emoji": False, "highlight": False, "force_jupyter": False}
     if stderr:
         return Console(file=_Losable(sys.stderr), **plain)  # type: ignore[arg-type]
     return Console(**plain) if sys.stdout.isatty() else Console(width=160, soft_wrap=True, **plain)
+
+
+class Output:
+    """One output of a notebook's cell, which is written anew instead of growing. `there` says whether this is one."""
+
+    def __init__(self, text: str = "") -> None:
+        from IPython.display import display
+
+        self._handle = display({"text/plain": text}, raw=True, display_id=True)
+
+    @staticmethod
+    def there() -> bool:
+        """Whether Python runs as the kernel of a notebook."""
+        shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+        return getattr(shell, "kernel", None) is not None
+
+    def show(self, *lines: str) -> None:
+        """Write these lines in the place of what was there."""
+        self._handle.update({"text/plain": "\n".join(map(visible, lines))}, raw=True)
 
 
 def words(of: str) -> Any:

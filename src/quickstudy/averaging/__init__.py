@@ -4,6 +4,7 @@ Means, soups, differences and moving averages take and return flat mappings of t
 training makes the models to average: copies of one network that are trained apart on parts of the data.
 """
 
+from quickstudy.averaging.check import Verdict, no_worse, verdict
 from quickstudy.averaging.episodic import Episodic
 from quickstudy.averaging.means import (
     Models,
@@ -29,15 +30,18 @@ __all__ = [
     "Soup",
     "Supervised",
     "Trained",
+    "Verdict",
     "finite",
     "fisher_mean",
     "greedy_soup",
     "interpolation",
     "mean",
     "moving_average",
+    "no_worse",
     "recalibrated",
     "split",
     "strangers",
     "task_arithmetic",
     "train_parts",
+    "verdict",
 ]

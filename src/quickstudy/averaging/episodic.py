@@ -9,6 +9,7 @@ import torch
 from quickstudy import rng
 from quickstudy.averaging.members import Member
 from quickstudy.averaging.parts import split
+from quickstudy.brief import Brief
 from quickstudy.engine import Engine
 from quickstudy.episode import Params
 from quickstudy.errors import ConfigError, DataError
@@ -20,7 +21,7 @@ from quickstudy.training.outer import Outer
 
 
 @dataclass(frozen=True, eq=False)
-class Episodic(Member):
+class Episodic(Brief, Member):
     """Meta-training of a learner on the tasks of a part: its classes, and no others.
 
     engine: how meta-gradients are computed. sources: one for each part, of which the split 'train' is used. outer: how

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from quickstudy import rng
+from quickstudy.brief import Brief
 from quickstudy.entries import PARAMETER, with_prefix
 from quickstudy.episode import Examples, Params, State
 from quickstudy.errors import ConfigError, DataError, ModelError
@@ -43,7 +44,7 @@ class Member(ABC):
 
 
 @dataclass(frozen=True, eq=False)
-class Supervised(Member):
+class Supervised(Brief, Member):
     """Ordinary training of a network on the examples of a part.
 
     x (n, *features), y: all examples. parts: the indices of each part. rule: the inner rule, such as SGD(lr=0.1); its

@@ -13,6 +13,7 @@ import torch
 from quickstudy import rng
 from quickstudy.averaging.means import combined, finite, mean
 from quickstudy.averaging.members import Member
+from quickstudy.brief import Brief
 from quickstudy.engine import trains_on
 from quickstudy.entries import not_finite
 from quickstudy.episode import Params
@@ -35,7 +36,7 @@ class Round:
 
 
 @dataclass(frozen=True)
-class Trained:
+class Trained(Brief):
     """φ after the last round, and what happened in each."""
 
     params: Params

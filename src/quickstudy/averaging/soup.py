@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from quickstudy.averaging.means import Models, combined, finite, mean, named
+from quickstudy.brief import Brief
 from quickstudy.episode import Params
 from quickstudy.errors import ConfigError
 
@@ -17,7 +18,7 @@ Score = Callable[[Params], float]
 
 
 @dataclass(frozen=True)
-class Soup:
+class Soup(Brief):
     """params: the mean of `members`, which has the score `score`. scores: of every model alone, best first."""
 
     params: Params

@@ -99,7 +99,10 @@ def _adapt(options: Adapt) -> None:
     refuse_occupied(options.out)
     place = options.support.resolve()
     name = options.name or options.task or place.name
-    solved, model = adapted(*_asked(options), remember=options.remember, name=name, uri=str(place))
+    memory, records = _asked(options)
+    solved, model = adapted(
+        memory, records, remember=options.remember, name=name, uri=str(place), even_if_worse=options.even_if_worse
+    )
     model.save(options.out)
     tell(f"{learned(model)}; {solved}: {options.out}")
     if solved.id:

@@ -100,6 +100,8 @@ class Adapt:
     """The examples, as the run's format has them; see `quickstudy adapt --help`."""
     out: Path
     """Folder to write the adapted model to."""
+    even_if_worse: bool = False
+    """Start from memories without looking whether that is worse than the run's φ for examples that are left out."""
     remember: bool = False
     """Put what was learned back into the bank."""
     name: str = ""

@@ -12,14 +12,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from quickstudy.deploy.labelled import Labelled
+from quickstudy.deploy.scored import Scored
+from quickstudy.deploy.scoring import scored
+from quickstudy.deploy.shown import Shown
 from quickstudy.deploy.store import read_model, write_model
 from quickstudy.engine import place, resolve_device
 from quickstudy.entries import reference
 from quickstudy.episode import Features, Params, State, leaves, map_features
-from quickstudy.errors import CheckpointError, DataError, fitting_together
-from quickstudy.formats.records import Stored, moved, say
+from quickstudy.errors import CheckpointError, DataError, first_of, fitting_together
+from quickstudy.formats.records import Broken, Stored, moved, say
 from quickstudy.learners import Learner
 from quickstudy.learners.frozen import Frozen, frozen
+from quickstudy.pages.notebook import card
 from quickstudy.spec import TaskSpec
 from quickstudy.targets.answers import Answer
 from quickstudy.targets.base import Distribution
@@ -51,9 +56,28 @@ class Model:
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:
-        told = f"classes {', '.join(self.names)}" if self.names else str(self.spec.target)
+        told = f"classes {first_of(self.names)}" if self.names else str(self.spec.target)
         mark = ", transductive" if self.transductive else ""
         return f"Model({self.config.learner.name}, {self.spec.format}, {told}{mark})"
+
+    def _repr_html_(self) -> str:
+        told = dict(self.provenance)
+        count = told.get("support")
+        known = {"run": "of the run", "adapted_at": "learned", "recalled": "started from"}
+        return card(
+            f"An adapted model: {self.config.learner.name}",
+            [
+                ("takes", str(self.spec.format)),
+                ("says", first_of(self.names) if self.names else str(self.spec.target)),
+                *(
+                    [("learned from", f"{count} {self.spec.format.example}{'' if count == 1 else 's'}")]
+                    if count
+                    else []
+                ),
+                *((what, str(told[name])) for name, what in known.items() if told.get(name)),
+                *([("transductive", "its answers may depend on each other")] if self.transductive else []),
+            ],
+        )
 
     @property
     def spec(self) -> TaskSpec:
@@ -121,7 +145,21 @@ class Model:
         if doubts := self.spec.format.doubts(x, self.fitted):
             _log.warning(doubts)
         said = self.spec.format.ask(self._said, x, self.fitted, **asked)
-        return self.spec.target.answer(said, self.names, self.spec.format.units(self.fitted))
+        answer = self.spec.target.answer(said, self.names, self.spec.format.units(self.fitted))
+        return answer.shown_by(Shown.of(self.spec.format, stored.x, self.fitted, len(answer)))
+
+    def score(self, records: Any, labels: Any = None, broken: Broken = "refuse", **asked: Any) -> Scored:
+        """How good the model is on labelled records that it was not adapted to, beside answering without a look.
+
+        records, labels: as `Run.adapt` takes them, or a place that has both: a folder with a sub-folder for each class,
+        a file of rows; of a series its values alone, of which the last `steps` are forecast from the others. Records
+        that hold what the model was not shown are counted apart, see `Scored.unknown`. asked: as for `predict`.
+
+        >>> print(model.score("labelled-photos"))  # doctest: +SKIP
+        accuracy 91.0 % (83.8 to 95.2 %) on 100 images; guessing 20.0 %
+        """
+        given = Labelled.of(self.spec, records, labels, broken)
+        return scored(self.spec, self.names, self.answer, given, broken, self.transductive, **asked)
 
     @cached_property
     def _actor(self) -> Any:

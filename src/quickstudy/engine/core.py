@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from quickstudy import rng
+from quickstudy.brief import Brief
 from quickstudy.engine.compile import Captured
 from quickstudy.engine.distribute import Group
 from quickstudy.engine.plan import Plan
@@ -72,7 +73,7 @@ class _Runner(Runner):
 
 
 @dataclass(frozen=True)
-class Engine:
+class Engine(Brief):
     """Meta-gradients and predictions of a learner over a batch of tasks.
 
     vectorize: 'vmap', 'loop', or 'auto'. precision: of the network's arithmetic. metagrad: name of the estimator; None

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from quickstudy.brief import Brief
 from quickstudy.engine.core import Engine
 from quickstudy.engine.kept import on_features
 from quickstudy.episode import Params, leaves, map_features
@@ -28,7 +29,7 @@ from quickstudy.tasks.wrapped import changed
 
 
 @dataclass(frozen=True, eq=False)
-class Encoder:
+class Encoder(Brief):
     """A network with its weights, which nothing moves, and the format of what it sees; its features are vectors.
 
     size: how many numbers they are, 0 for as many as the network gives. Shorter ones are followed by zeros, which

@@ -53,6 +53,32 @@ def confidence(values: Tensor) -> tuple[float, float]:
     return float(values.mean()), half
 
 
+def wilson(right: float, count: int) -> tuple[float, float]:
+    """The 95 % interval of a share of which `right` of `count` were found, inside [0, 1] (Wilson 1927).
+
+    >>> [round(end, 3) for end in wilson(9, 10)]
+    [0.596, 0.982]
+    """
+    if not count:
+        return 0.0, 1.0
+    share, z = right / count, 1.959963984540054
+    centre = share + z * z / (2 * count)
+    half = z * math.sqrt(share * (1 - share) / count + (z / (2 * count)) ** 2)
+    whole = 1 + z * z / count
+    return max(0.0, min(share, (centre - half) / whole)), min(1.0, max(share, (centre + half) / whole))  # but rounding
+
+
+def jackknifed(value: float, without: Sequence[float]) -> tuple[float, float]:
+    """The 95 % interval of any figure of examples, from the same `without` each of G groups of them (Quenouille 1949;
+    Tukey 1958): its variance is (G − 1) / G Σ (θ₋g − mean)², and the interval Student's. Infinite where G < 2."""
+    groups = len(without)
+    if groups < 2:
+        return -math.inf, math.inf
+    mean = sum(without) / groups
+    half = student(0.05, groups - 1) * math.sqrt((groups - 1) / groups * sum((one - mean) ** 2 for one in without))
+    return value - half, value + half
+
+
 def student(tail: float, freedom: int) -> float:
     """The t > 0 that Student's distribution exceeds in size with the probability `tail`, in (0, 1).
 

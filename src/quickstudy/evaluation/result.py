@@ -8,10 +8,11 @@ from typing import Any
 
 from quickstudy.evaluation.estimate import Estimate
 from quickstudy.evaluation.support_use import TASKS, SupportUse
+from quickstudy.pages.notebook import card
 from quickstudy.targets.metric import Metric, metric_named
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Result:
     """A metric over `episodes` tasks: mean, half-width of its 95 % confidence interval, and the value of every task.
 
@@ -52,6 +53,32 @@ class Result:
 
     def __str__(self) -> str:
         return self.figure.interval(self.mean, self.ci95)
+
+    def __repr__(self) -> str:
+        guess = "" if self.baseline is None else f"; without a look {self._beside(self.baseline)}"
+        return f"Result({self.figure.words} {self} over {self.episodes} {self.split} tasks, {self.size}{guess})"
+
+    def _beside(self, one: Estimate) -> str:
+        return self.figure.interval(one.mean, one.ci95)
+
+    @property
+    def size(self) -> str:
+        """Of the tasks, in words."""
+        ways = f"{self.ways}-way " if self.ways > 1 else ""
+        return f"{ways}{self.shots}-shot, {self.queries} queries{' a class' if ways else ''}"
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (self.figure.words, str(self)),
+            *self.also().items(),
+            *([("without a look", self._beside(self.baseline))] if self.baseline is not None else []),
+            *((name, str(one)) for name, one in self.figures.items()),
+            *((name, self._beside(one)) for name, one in self.domains.items()),
+            ("tasks", f"{self.episodes} of {self.split}, {self.size}"),
+            *([("transductive", "sees all questions of a task at once")] if self.transductive else []),
+            *([("warning", self.warning)] if self.warning else []),
+        ]
+        return card(f"Over {self.episodes} unseen tasks", rows)
 
     @property
     def figure(self) -> Metric:

@@ -150,6 +150,11 @@ class Format(Shown):
             )
         return predict(self.features(stored, fitted))
 
+    def parted(self, stored: Features, **asked: Any) -> tuple[Features, Tensor, Tensor]:
+        """Of records that are their own labels: what is seen of them; what follows, which `ask` is to say of it, in the
+        user's units; and what one would say without having learned anything."""
+        raise ConfigError(f"{self.what.capitalize()} are not their own labels. Give labels beside them.")
+
     def doubts(self, stored: Features, fitted: State) -> str:
         """What makes it doubtful that records are of the task that was learned, as a sentence; '' if nothing does."""
         return ""

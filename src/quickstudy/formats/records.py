@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 from torch import Tensor
 
+from quickstudy.brief import brief
 from quickstudy.episode import Features, leaves, map_features
 
 Broken = Literal["refuse", "skip"]
@@ -43,6 +44,9 @@ class Records(NamedTuple):
     labels: Sequence[Any] | None = None
     groups: Sequence[str] | None = None
 
+    def __repr__(self) -> str:
+        return brief(self)
+
     def chosen(self, rows: Sequence[int]) -> Records:
         """Some of them."""
         parts = (None if part is None else [part[i] for i in rows] for part in (self.labels, self.groups))
@@ -68,6 +72,9 @@ class Stored(NamedTuple):
     x: Features
     kept: list[int]
     notices: list[str]
+
+    def __repr__(self) -> str:
+        return brief(self)
 
 
 def all_kept(x: Features) -> Stored:

@@ -177,6 +177,20 @@ class Series(Format):
             values = torch.cat([values, predict(self.windows(values, end)).mean[:, 0].to(values)])
         return Distribution(values[len(stored) :])
 
+    def parted(self, stored: Features, **asked: Any) -> tuple[Features, Tensor, Tensor]:
+        """The last `steps` values (1 if not said), what comes before them, and its last value again and again."""
+        steps = asked.get("steps", 1)
+        if wrong := misfit(steps, Annotated[int, Within(1, _FURTHEST)], "steps"):
+            raise ConfigError(f"{wrong}: it is how many values to forecast. Give another number.")
+        assert isinstance(stored, Tensor)
+        if len(stored) < steps + 2:
+            raise DataError(
+                f"There are {len(stored)} values, but to measure a forecast of {steps}, {steps + 2} are the fewest: "
+                "two that are seen and those that follow. Give more, or ask for fewer steps."
+            )
+        seen, rest = stored[:-steps], stored[-steps:]
+        return seen, rest, seen[-1:].expand_as(rest)
+
     def doubts(self, stored: Features, fitted: State) -> str:
         assert isinstance(stored, Tensor)
         if float((self.scaled(stored, fitted).abs() > _FAR).double().mean()) <= 0.5:

@@ -12,6 +12,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from quickstudy.brief import Brief
 from quickstudy.entries import CONSTANT, PARAMETER, prefixed, reference, trainable, with_prefix
 from quickstudy.episode import Episode, Examples, Features, Params, State
 from quickstudy.errors import ConfigError
@@ -25,7 +26,7 @@ from quickstudy.targets.base import Distribution
 
 
 @dataclass(frozen=True, kw_only=True)
-class Learner(ABC):
+class Learner(Brief, ABC):
     """A frozen description of how to learn a task. It holds architecture and hyperparameters, never φ and never a task.
 
     network: the user's module as a pure function; a learner may have more of them as further fields, each built with a

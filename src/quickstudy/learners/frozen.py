@@ -56,6 +56,10 @@ class Frozen(nn.Module):
         self.register_load_state_dict_post_hook(_loaded)  # type: ignore[no-untyped-call]
         self._bind()
 
+    def __repr__(self) -> str:
+        count = sum(value.numel() for value in self.state_dict().values())
+        return f"Frozen({type(self._learner).__name__}, {self._learner.spec}, {count:,} numbers)"
+
     def forward(self, x: Features) -> Tensor:
         return self._bound.predict(self.params(), self.state(), x)
 

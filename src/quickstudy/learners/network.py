@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from quickstudy.brief import Brief
 from quickstudy.entries import CONSTANT, NORMALISATION, PARAMETER, names_a_network, prefixed, with_prefix
 from quickstudy.episode import Features, Params
 from quickstudy.errors import ModelError
@@ -41,7 +42,7 @@ _NOTHING = "(nothing)"
 
 
 @dataclass(frozen=True, eq=False)
-class Network:
+class Network(Brief):
     """`network(φ, x)` runs the module with the parameters in φ; the module itself is never changed. Many threads may
     call one network at once.
 

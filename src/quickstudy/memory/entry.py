@@ -13,6 +13,7 @@ from uuid import uuid4
 import torch
 from torch import Tensor
 
+from quickstudy.brief import Brief
 from quickstudy.entries import CONSTANT, PARAMETER, prefixed
 from quickstudy.episode import Examples, Params, named
 from quickstudy.errors import CheckpointError, DataError
@@ -25,7 +26,7 @@ from quickstudy.version import __version__
 
 
 @dataclass(frozen=True)
-class Entry:
+class Entry(Brief):
     """One remembered task, without its parameters; `Bank.load` fetches those. Raises DataError for ids that are none.
 
     signature: of the learner and architecture whose parameters fit, see `signature`. base: the φ that it belongs to.

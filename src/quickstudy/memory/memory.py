@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from quickstudy.brief import Brief
 from quickstudy.entries import PARAMETER, TASK, not_finite, prefixed, reference
 from quickstudy.episode import Episode, Examples, Params, State, task
 from quickstudy.errors import ConfigError, DataError, unknown_name
@@ -17,6 +18,7 @@ from quickstudy.formats.records import moved
 from quickstudy.learners.descent import task_parameters
 from quickstudy.learners.memory import MemoryLearner
 from quickstudy.memory.bank import Bank
+from quickstudy.memory.beside import beside
 from quickstudy.memory.codec import Codec, decode, encode
 from quickstudy.memory.entry import Entry, base_id, pack_examples, signature, statistics_of
 from quickstudy.memory.solved import Solved, Start
@@ -31,7 +33,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass
-class Memory:
+class Memory(Brief):
     """A bank, and the learner that fills it and starts from it.
 
     learner: see `quickstudy.learners.MemoryLearner`; its rule and steps are the base model's too. params: φ,
@@ -129,8 +131,12 @@ class Memory:
         remember: bool = False,
         uri: str = "",
         seed: int = 0,
+        even_if_worse: bool = False,
     ) -> Solved:
         """Learn the task that has this support set (n, …); `remember` writes it back.
+
+        Memories are only started from if that is no worse than φ for support examples that are left out, see `Beside`,
+        which takes up to ten further adaptations; even_if_worse: without a look at that.
 
         query: examples to measure on. spec: of the task, where its format is not that of the others, as for tables of
         fewer columns. uri: where the examples lie. seed: of the fresh network of start='random'.
@@ -141,6 +147,10 @@ class Memory:
         with torch.no_grad():
             described = learner.description(self.params, support)
             params, entries = self._started(start, described, seed)
+            checked = None
+            if entries and not even_if_worse:
+                checked = beside(learner, params, self.params, support)
+                params = self.params if checked.worse else params
             state = learner.adapt(params, support)
             judged = support if query is None else query
             loss, metric = learner.judge(params, state, judged)
@@ -154,7 +164,7 @@ class Memory:
         elif remember:
             parents = tuple(entry.id for entry, _ in recalled)
             id = self._remember(learner, state, described, support, judged, metrics, name, parents, uri)
-        return Solved(state, recalled, metrics, start, id)
+        return Solved(state, recalled, metrics, start, id, checked)
 
     def _started(self, start: Start, described: Tensor, seed: int) -> tuple[Params, list[Entry]]:
         if start == "memory":
@@ -210,8 +220,12 @@ class Memory:
         start: Start = "memory",
         remember: bool = True,
         progress: Callable[[int, Solved], None] | None = None,
+        even_if_worse: bool = True,
     ) -> list[Solved]:
-        """Learn tasks `first` … `first + count − 1` of a split one after another, and remember each."""
+        """Learn tasks `first` … `first + count − 1` of a split one after another, and remember each.
+
+        even_if_worse: start from memories unchecked, which is faster; see `adapt`.
+        """
         if count < 1:
             raise ConfigError(f"The number of tasks to remember must be at least 1, found {count}.")
         source.check(split)
@@ -220,7 +234,7 @@ class Memory:
             episode: Episode = task(source.episodes(split, torch.tensor([index])), 0)
             solved = self.adapt(
                 episode.support, query=episode.query, name=task_name(source, split, index), start=start,
-                remember=remember, uri=f"{split}/{index}", seed=index,
+                remember=remember, uri=f"{split}/{index}", seed=index, even_if_worse=even_if_worse,
             )  # fmt: skip
             solutions.append(solved)
             if progress is not None:

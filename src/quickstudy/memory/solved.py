@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from quickstudy.brief import Brief
 from quickstudy.episode import State
+from quickstudy.memory.beside import Beside
 from quickstudy.memory.entry import Entry
 
 Start = Literal["memory", "phi", "random"]
@@ -14,11 +16,12 @@ Start = Literal["memory", "phi", "random"]
 
 
 @dataclass(frozen=True)
-class Solved:
+class Solved(Brief):
     """A task that was learned. state: ψ. recalled: the memories it started from, with their closeness; empty for φ.
 
     metrics: of the query set, or, called 'support …', of the support set where there was none. start: what was asked
-    for. id: its entry, where it was remembered.
+    for. id: its entry, where it was remembered. beside: memories as a start beside φ, where that was measured; if they
+    were worse, φ was started from.
     """
 
     state: State
@@ -26,10 +29,14 @@ class Solved:
     metrics: Mapping[str, float]
     start: Start
     id: str | None = None
+    beside: Beside | None = None
 
     def __str__(self) -> str:
         if self.start != "memory":
             return "started from φ" if self.start == "phi" else "started from a fresh network"
+        if self.beside is not None and self.beside.worse:
+            return f"started from φ: memories are a worse start ({self.beside})"
         if not self.recalled:
             return "started from φ: nothing near was found"
-        return "started from " + ", ".join(f"{entry.name} ({near:.2f})" for entry, near in self.recalled)
+        told = "" if self.beside is None else f" ({self.beside})"
+        return "started from " + ", ".join(f"{entry.name} ({near:.2f})" for entry, near in self.recalled) + told

@@ -45,6 +45,14 @@ class LearnedOptimizer(torch.optim.Optimizer):
         self._cast: dict[tuple[torch.device, torch.dtype], Params] = {}
         super().__init__(params, {"lr": lr})
 
+    def __repr__(self) -> str:
+        groups = self.param_groups
+        count = sum(value.numel() for group in groups for value in group["params"])
+        rates = ", ".join(dict.fromkeys(f"{float(group['lr']):g}" for group in groups))
+        return (
+            f"LearnedOptimizer({type(self._rule).__name__}, lr {rates}, of {count:,} numbers in {len(groups)} groups)"
+        )
+
     @property
     def rule(self) -> Rule:
         return self._rule

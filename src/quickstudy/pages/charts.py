@@ -19,7 +19,8 @@ _SIZE, _WIDE = (4.7, 3.1), (8.0, 5.0)
 
 @dataclass(frozen=True)
 class Trace:
-    """One line of a chart. ci: half-widths of intervals, drawn as a band or (with `marks`) as error bars."""
+    """One line of a chart. ci: half-widths of intervals, drawn as a band or (with `marks`) as bars. below: of bars,
+    downwards, where they are others."""
 
     label: str
     x: Sequence[float]
@@ -28,6 +29,7 @@ class Trace:
     colour: str = PALETTE[0]
     marks: bool = False
     faint: bool = False
+    below: Sequence[float] | None = None
 
 
 def colour(index: int) -> str:
@@ -107,8 +109,9 @@ def line_chart(
     for trace in traces:
         shade = 0.65 if trace.faint else 1.0
         if trace.marks:
+            bars = trace.ci if trace.below is None else [trace.below, trace.ci]
             axes.errorbar(
-                trace.x, trace.y, yerr=trace.ci, color=trace.colour, marker="o", markersize=5, linewidth=1.6,
+                trace.x, trace.y, yerr=bars, color=trace.colour, marker="o", markersize=5, linewidth=1.6,
                 elinewidth=1.4, capsize=3, label=trace.label,
             )  # fmt: skip
             continue

@@ -153,14 +153,17 @@ def tiled(tiles: str) -> str:
     return f'<div class="tiles">{tiles}</div>'
 
 
-def page(title: str, header: str, sections: Sequence[Section], settings: Sequence[tuple[str, str]], footer: str) -> str:
-    """The whole document. header: HTML above the first section."""
+def page(
+    title: str, header: str, sections: Sequence[Section], settings: Sequence[tuple[str, str]], footer: str,
+    of: str = "Every setting of this run",
+) -> str:  # fmt: skip
+    """The whole document. header: HTML above the first section. settings: shown on demand, under the words `of`."""
     body = "".join(f"<section><h2>{escape(s.title)}</h2><p>{_prose(s.text)}</p>{s.body}</section>" for s in sections)
     rows = "".join(f"<tr><td>{escape(k)}</td><td>{escape(v)}</td></tr>" for k, v in settings)
+    more = f"<details><summary>{escape(of)}</summary><table>{rows}</table></details>" if rows else ""
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         f"<title>{escape(title)}</title><style>{_CSS}</style></head><body><main>{header}{body}"
-        f"<details><summary>Every setting of this run</summary><table>{rows}</table></details>"
-        f"<footer>{escape(footer)}</footer></main></body></html>\n"
+        f"{more}<footer>{escape(footer)}</footer></main></body></html>\n"
     )

@@ -6,7 +6,8 @@ from typing import Any
 
 from quickstudy.formats.drawing import Drawing
 from quickstudy.pages.html import Section, escape
-from quickstudy.pages.pictures import letter, rendered
+from quickstudy.pages.matrix import matrix
+from quickstudy.pages.pictures import rendered
 from quickstudy.report.cards import drawings
 from quickstudy.report.measure import Drawn, confusion
 
@@ -44,7 +45,7 @@ def mistakes(task: Drawn) -> tuple[Section, dict[str, Any]]:
     }
     examples = _examples(task)
     return Section(
-        "Where it fails", text, _matrix(task, counts, examples) + _pairs(task, pairs, examples, asked)
+        "Where it fails", text, matrix(counts, names, _heads(task, examples)) + _pairs(task, pairs, examples, asked)
     ), numbers
 
 
@@ -54,27 +55,11 @@ def _examples(task: Drawn) -> list[Drawing] | None:
     return None if shown is None else [shown[labels.index(label)] for label in range(task.spec.ways)]
 
 
-def _heads(task: Drawn, examples: list[Drawing] | None) -> list[str]:
-    if examples is not None and any(one.small for one in examples):
-        return [rendered(one, name) for one, name in zip(examples, task.names, strict=True)]
-    return [f'<b title="{escape(name)}">{letter(label)}</b>' for label, name in enumerate(task.names)]
-
-
-def _matrix(task: Drawn, counts: list[list[int]], examples: list[Drawing] | None) -> str:
-    heads, names = _heads(task, examples), task.names
-    cells = ["<span></span>"] + [f"<span>{head}</span>" for head in heads]
-    for truth, row in enumerate(counts):
-        cells.append(f"<span>{heads[truth]}</span>")
-        for predicted, count in enumerate(row):
-            share = count / max(1, sum(row))
-            title = escape(f"{names[truth]} answered as {names[predicted]}: {count} of {sum(row)}")
-            if not count:
-                cells.append(f'<i class="zero" title="{title}"></i>')
-                continue
-            paint = "var(--accent)" if truth == predicted else "#e08a00"
-            kind = "dark" if share > 0.6 and truth == predicted else ""
-            cells.append(f'<i class="{kind}" style="--v:{share:.2f};--c:{paint}" title="{title}">{count}</i>')
-    return f'<div class="matrix" style="--n:{len(counts)}">{"".join(cells)}</div>'
+def _heads(task: Drawn, examples: list[Drawing] | None) -> list[str] | None:
+    """Small drawings of the classes, where there are any."""
+    if examples is None or not any(one.small for one in examples):
+        return None
+    return [rendered(one, name) for one, name in zip(examples, task.names, strict=True)]
 
 
 def _pairs(task: Drawn, pairs: list[tuple[int, int, int]], examples: list[Drawing] | None, asked: int) -> str:

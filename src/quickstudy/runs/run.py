@@ -23,6 +23,7 @@ from quickstudy.evaluation.result import Result
 from quickstudy.formats.records import Broken
 from quickstudy.learners import IterativeLearner, Learner
 from quickstudy.learners.ordinary import as_module
+from quickstudy.pages.notebook import card, lines
 from quickstudy.runs import sharing
 from quickstudy.runs.card import Card, read_card
 from quickstudy.spec import TaskSpec
@@ -34,7 +35,7 @@ from quickstudy.training.build import Parts, build, calibrated, initial_params
 from quickstudy.training.config import RunConfig
 from quickstudy.training.learner import restored_learner
 from quickstudy.training.metrics import read_metrics
-from quickstudy.training.progress import Progress
+from quickstudy.training.progress import Progress, duration
 from quickstudy.version import __version__
 
 _KEPT = "model.safetensors"
@@ -78,6 +79,41 @@ class Run:
         """What it was made from: copies, also in other processes, read the folder anew."""
         read = {name for name in vars(self) if isinstance(getattr(type(self), name, None), cached_property)}
         return {name: value for name, value in vars(self).items() if name not in read}
+
+    def __repr__(self) -> str:
+        return lines(f"Run {self.config.name}", self.told())
+
+    def _repr_html_(self) -> str:
+        return card(f"Run {self.config.name}", self.told())
+
+    def told(self) -> list[tuple[str, str]]:
+        """What it is for people: lines of a name and what it is; of the files alone, not of the tasks' data."""
+        config = self.config
+        shots = f"{config.shots} shot{'' if config.shots == 1 else 's'}"
+        rows = [
+            ("learner", f"{config.learner.name}, network {config.model.name}"),
+            ("tasks", f"{config.tasks.name}, {config.ways} ways, {shots}"),
+        ]
+        if not (self.folder / _KEPT).exists():
+            return [
+                *rows,
+                ("kept", "nothing yet: it was stopped before its first validation"),
+                ("folder", str(self.folder)),
+            ]
+        kept, target = self.kept, self.spec.target
+        where = "on validation tasks" if kept.get("held_out", True) else "on tasks of training classes"
+        value = target.metric.interval(kept["validation"], kept["validation_ci95"])
+        rows[1] = ("tasks", f"{config.tasks.name}: {self.spec}; {shots}")
+        return [
+            *rows,
+            (
+                "validation",
+                f"{target.metric.words} {value} {where}" if kept["validation"] == kept["validation"] else "none",
+            ),
+            ("kept", f"step {kept['step']:,} of {config.iterations:,}"),
+            *([("trained for", duration(self.seconds))] if self.seconds is not None else []),
+            ("folder", str(self.folder)),
+        ]
 
     @cached_property
     def parts(self) -> Parts:

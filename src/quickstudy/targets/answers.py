@@ -3,22 +3,37 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
+from quickstudy.errors import MissingExtra
 from quickstudy.targets.maps import BACKGROUND
+from quickstudy.targets.reported import Covered
+
+_LEVELS = (0.5, 0.9, 0.95)  # of the intervals that a spread stands for
+
+
+def frame_of(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Any:
+    """A table as a data frame of pandas; MissingExtra where that is not installed."""
+    try:
+        import pandas
+    except ImportError as error:
+        raise MissingExtra("pandas", "data", "A data frame of answers") from error
+    return pandas.DataFrame(list(rows), columns=list(columns))
 
 
 class Answer(ABC):
     """Answers for n inputs: iterates, indexes, and becomes a table.
 
-    `columns` and `rows()` are the table; `table()` is the same as a mapping from columns to lists, which
-    `pandas.DataFrame` takes.
+    `columns` and `rows()` are the table; `table()` is the same as a mapping from columns to lists, and `frame()` a data
+    frame.
     """
+
+    _shown: Callable[[Answer], str] | None = None
 
     @property
     @abstractmethod
@@ -46,6 +61,11 @@ class Answer(ABC):
         """The probability of each class at each pixel, (n, N, height, width), where that is the answer."""
         return None
 
+    def covered(self, y: Tensor) -> list[Covered]:
+        """What was promised to hold the labels y (n, *shape), at each level, and whether it does; nothing where answers
+        promise nothing."""
+        return []
+
     def told(self, index: int) -> str:
         """The answer for one input as people read it."""
         return str(self[index])
@@ -59,7 +79,20 @@ class Answer(ABC):
 
     def table(self) -> dict[str, list[Any]]:
         """The table by columns."""
-        return {name: [row[i] for row in self.rows()] for i, name in enumerate(self.columns)}
+        rows = self.rows()
+        return {name: [row[i] for row in rows] for i, name in enumerate(self.columns)}
+
+    def frame(self) -> Any:
+        """The table as a data frame of pandas; MissingExtra where that is not installed."""
+        return frame_of(self.columns, self.rows())
+
+    def shown_by(self, show: Callable[[Answer], str]) -> Self:
+        """The same answer, which `show` turns into HTML where a notebook asks for it."""
+        object.__setattr__(self, "_shown", show)  # frozen: of how it looks, not of what it says
+        return self
+
+    def _repr_html_(self) -> str | None:
+        return None if self._shown is None else self._shown(self)
 
 
 @dataclass(frozen=True)
@@ -116,6 +149,19 @@ class NumberAnswer(Answer):
     @property
     def prediction(self) -> Tensor:
         return self.values
+
+    def covered(self, y: Tensor) -> list[Covered]:
+        """Central intervals of normal distributions; of several numbers a label counts as inside where all are."""
+        if self.spread is None:
+            return []
+        away = ((y - self.values) / self.spread).abs().unsqueeze(-1).flatten(1).amax(1)
+        spread = self.spread.unsqueeze(-1).flatten(1).mean(1)
+        count = max(1, self.values[:1].numel())
+        found = []
+        for level in _LEVELS:  # of a box of independent sides, which holds all numbers of a label as often
+            half = float(torch.special.ndtri(torch.tensor(0.5 + level ** (1 / count) / 2, dtype=torch.float64)))
+            found.append(Covered("intervals", level, away <= half, 2 * half * spread))
+        return found
 
     def told(self, index: int) -> str:
         values = [f"{number:.3g}" for number in self.values[index].flatten().tolist()]

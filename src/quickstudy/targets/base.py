@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple, Self
@@ -9,11 +10,13 @@ from typing import Any, ClassVar, NamedTuple, Self
 import torch
 from torch import Tensor, nn
 
+from quickstudy.brief import brief
 from quickstudy.episode import Examples, Params, State
 from quickstudy.errors import ConfigError
 from quickstudy.masked import masked_mean
 from quickstudy.targets.answers import Answer
 from quickstudy.targets.metric import Metric, announce
+from quickstudy.targets.reported import Figure, Hits
 
 
 class Distribution(NamedTuple):
@@ -22,12 +25,18 @@ class Distribution(NamedTuple):
     mean: Tensor
     spread: Tensor | None = None
 
+    def __repr__(self) -> str:
+        return brief(self)
+
 
 class Units(NamedTuple):
     """What numbers are in: `mean` and `spread`, which broadcast over (n, *shape), of them in the user's own units."""
 
     mean: Tensor
     spread: Tensor
+
+    def __repr__(self) -> str:
+        return brief(self)
 
 
 class Target(ABC):
@@ -165,6 +174,30 @@ class Target(ABC):
     def metrics(self, prediction: Tensor, examples: Examples) -> dict[str, Tensor]:
         """Figures of one task by name, the headline first: scalars."""
         return {self.metric.name: self.score(prediction, examples)}
+
+    # What one adapted model is told by, on labelled records
+
+    def strange(self, labels: Any, names: Sequence[str]) -> list[str]:
+        """For each label what of it no model of a task with these names can say, such as a class that it was not shown;
+        '' where there is nothing of the kind."""
+        return [""] * len(labels)
+
+    def reported(self, prediction: Tensor, examples: Examples) -> list[Figure]:
+        """The figures that one model is told by, the headline first, in the units of the labels."""
+        metric = self.metric
+        found = {name.replace("_", " "): value for name, value in self.metrics(prediction, examples).items()}
+        if metric.percent:
+            return [Figure.of_share(name, value, metric.higher_is_better) for name, value in found.items()]
+        return [Figure(name, value, higher=metric.higher_is_better, least=-math.inf) for name, value in found.items()]
+
+    def hits(self, prediction: Tensor, examples: Examples, names: Sequence[str]) -> list[Hits]:
+        """How each name that answers hold was found; none where they hold none."""
+        return []
+
+    def claims(self, prediction: Tensor, examples: Examples) -> tuple[Tensor, Tensor] | None:
+        """Probabilities (m,) that answers gave, and whether what they gave them to is so, (m,) bool; None where they
+        give none."""
+        return None
 
     @abstractmethod
     def coded(self, examples: Examples, dtype: torch.dtype) -> Tensor:

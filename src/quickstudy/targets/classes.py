@@ -18,6 +18,7 @@ from quickstudy.registry import targets
 from quickstudy.targets.answers import ClassAnswer
 from quickstudy.targets.base import Distribution, Target, Units
 from quickstudy.targets.metric import Metric
+from quickstudy.targets.reported import Figure, Hits
 
 ABSENT = -1e9
 """Logit of a class without support: finite, so that its gradient is 0 and not NaN."""
@@ -100,6 +101,29 @@ class Classes(Target):
 
     def scores(self, prediction: Tensor, y: Tensor) -> Tensor:
         return (prediction.argmax(dim=-1) == y).to(prediction.dtype)
+
+    def strange(self, labels: Any, names: Sequence[str]) -> list[str]:
+        shown = [str(label) for label in _listed(labels)]
+        return ["" if label in names else label for label in shown]
+
+    def reported(self, prediction: Tensor, examples: Examples) -> list[Figure]:
+        """The headline; the mean recall of the classes that are there; and the mean of −log p of the true class."""
+        there = [one for one in self.hits(prediction, examples, [""] * self.ways) if one.true]
+        recall = prediction.new_tensor([one.recall for one in there]).mean()
+        return [
+            *super().reported(prediction, examples),
+            Figure.of_share("mean recall", recall),
+            Figure("log loss", self.loss(prediction, examples), beside=False),
+        ]
+
+    def hits(self, prediction: Tensor, examples: Examples, names: Sequence[str]) -> list[Hits]:
+        said, true = (one_hot(ids, self.ways) & examples.mask[:, None] for ids in (prediction.argmax(1), examples.y))
+        counts = zip(true.sum(0).tolist(), said.sum(0).tolist(), (said & true).sum(0).tolist(), strict=True)
+        return [Hits(name, *each) for name, each in zip(names, counts, strict=True)]
+
+    def claims(self, prediction: Tensor, examples: Examples) -> tuple[Tensor, Tensor] | None:
+        largest, said = prediction.softmax(1)[examples.mask].max(1)
+        return largest, said == examples.y[examples.mask]
 
     def coded(self, examples: Examples, dtype: torch.dtype) -> Tensor:
         """One-hot: row i is the indicator of y_i, and zero where the example is padding."""

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from quickstudy.brief import Brief
 from quickstudy.errors import DataError, ShapeError, first_of
 
 IGNORED = -1
@@ -19,7 +20,7 @@ _VALUES = 1 << 16  # a map has fewer
 
 
 @dataclass(frozen=True)
-class LabelMaps:
+class LabelMaps(Brief):
     """ids: (n, height, width) int16, numbers in `names`, or IGNORED. names: of the classes, by number."""
 
     ids: Tensor

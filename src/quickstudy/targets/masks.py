@@ -19,6 +19,7 @@ from quickstudy.targets.base import Distribution, Target, Units
 from quickstudy.targets.classes import ABSENT, Classes
 from quickstudy.targets.maps import BACKGROUND, IGNORED, LabelMaps, as_maps
 from quickstudy.targets.metric import Metric
+from quickstudy.targets.reported import Figure, Hits
 
 
 @targets.register("masks")
@@ -210,6 +211,28 @@ class Masks(Target):
             "pixel accuracy": right,
             **{f"iou of class {i}": each[i] for i in range(self.ways)},
         }
+
+    def strange(self, labels: Any, names: Sequence[str]) -> list[str]:
+        maps = as_maps(labels, self.ignore, self.background)
+        unknown = {i: name for i, name in enumerate(maps.names) if name not in names and name != BACKGROUND}
+        return [next((name for i, name in unknown.items() if bool((one == i).any())), "") for one in maps.ids]
+
+    def reported(self, prediction: Tensor, examples: Examples) -> list[Figure]:
+        """The headline, and the share of pixels that are right; of each class see `hits`."""
+        return super().reported(prediction, examples)[:2]
+
+    def hits(self, prediction: Tensor, examples: Examples, names: Sequence[str]) -> list[Hits]:
+        """In pixels."""
+        valid = self._valid(examples)
+        said, true = (one_hot(ids, self.ways) & valid[..., None] for ids in (prediction.argmax(1), examples.y))
+        counts = zip(*(part.sum((0, 1, 2)).tolist() for part in (true, said, said & true)), strict=True)
+        return [Hits(name, *each) for name, each in zip(names, counts, strict=True)]
+
+    def claims(self, prediction: Tensor, examples: Examples) -> tuple[Tensor, Tensor] | None:
+        """Of every pixel that counts, that it is of the class that is said."""
+        largest, said = prediction.softmax(1).max(1)
+        valid = self._valid(examples)
+        return largest[valid], (said == examples.y)[valid]
 
     def _overlap(self, prediction: Tensor, y: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
         """How many pixels are both said and truly, and how many are either, of each class: (N,)."""

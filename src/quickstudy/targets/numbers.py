@@ -17,7 +17,9 @@ from quickstudy.registry import targets
 from quickstudy.targets.answers import NumberAnswer
 from quickstudy.targets.base import Distribution, Target, Units
 from quickstudy.targets.metric import Metric
+from quickstudy.targets.reported import Figure
 
+_NOTHING = 1e-9  # of R²: rounding
 _LEAST = 1e-3  # standard deviation, in the units of the label as the network sees it
 
 
@@ -102,6 +104,23 @@ class Numbers(Target):
 
     def scores(self, prediction: Tensor, y: Tensor) -> Tensor:
         return self.losses(prediction, y)
+
+    def reported(self, prediction: Tensor, examples: Examples) -> list[Figure]:
+        """The headline, its root, the mean absolute error, and R²: the share of the labels' variance that is told,
+        1 − Σ (y − ŷ)² / Σ (y − ȳ)², NaN where labels do not vary; each over all numbers of a label."""
+        real = examples.mask
+        said, true = (t[real].double().unsqueeze(-1).flatten(1) for t in (prediction, examples.y))
+        error = (said - true).square()
+        spread = (true - true.mean(0)).square().sum()
+        told = torch.where(spread > 0, 1 - error.sum() / spread, torch.nan)
+        told = torch.where(told.abs() < _NOTHING, 0.0, told)
+        squared = f"{self.units}²" if self.units else ""
+        return [
+            Figure(self.metric.name, error.mean(), units=squared),
+            Figure("RMSE", error.mean().sqrt(), units=self.units),
+            Figure("MAE", (said - true).abs().mean(), units=self.units),
+            Figure("R²", told, higher=True, least=-math.inf, most=1.0),
+        ]
 
     def coded(self, examples: Examples, dtype: torch.dtype) -> Tensor:
         return examples.y.unsqueeze(-1).flatten(1).to(dtype) * examples.mask[:, None]

@@ -197,6 +197,11 @@ class Transcript(Target):
         wrong = edits(*said, *wanted).to(real.dtype) @ real
         return found | {"word_error_rate": wrong / (wanted[1].to(real.dtype) @ real).clamp(min=1)}
 
+    def strange(self, labels: Any, names: Sequence[str]) -> list[str]:
+        known = set(self.tokens)
+        parts = (self.split(label) if isinstance(label, str) else [] for label in labels)
+        return [next((part for part in one if part not in known), "") for one in parts]
+
     def _edits(self, prediction: Tensor, y: Tensor) -> Tensor:
         return edits(*greedy(prediction), y[:, 1:], y[:, 0]).to(prediction.dtype)
 

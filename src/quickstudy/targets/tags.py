@@ -17,6 +17,7 @@ from quickstudy.registry import targets
 from quickstudy.targets.answers import TagAnswer
 from quickstudy.targets.base import Distribution, Target, Units
 from quickstudy.targets.metric import Metric
+from quickstudy.targets.reported import Hits
 
 _SEPARATOR = ";"
 _log = logging.getLogger("quickstudy")
@@ -124,6 +125,20 @@ class Tags(Target):
     def metrics(self, prediction: Tensor, examples: Examples) -> dict[str, Tensor]:
         """F1, and the mean average precision over the tags that are there."""
         return {**super().metrics(prediction, examples), "mAP": average_precision(prediction, examples)}
+
+    def strange(self, labels: Any, names: Sequence[str]) -> list[str]:
+        if _columns(labels):
+            return [""] * len(labels)
+        return [next((name for name in _listed(label) or () if name not in self.names), "") for label in labels]
+
+    def hits(self, prediction: Tensor, examples: Examples, names: Sequence[str]) -> list[Hits]:
+        said, true = ((part > 0) & examples.mask[:, None] for part in (prediction, examples.y))
+        counts = zip(true.sum(0).tolist(), said.sum(0).tolist(), (said & true).sum(0).tolist(), strict=True)
+        return [Hits(name, *each) for name, each in zip(self.names, counts, strict=True)]
+
+    def claims(self, prediction: Tensor, examples: Examples) -> tuple[Tensor, Tensor] | None:
+        """Of every tag of every example, that it is there."""
+        return prediction.sigmoid()[examples.mask].flatten(), examples.y[examples.mask].flatten() > 0
 
     def coded(self, examples: Examples, dtype: torch.dtype) -> Tensor:
         return examples.y.to(dtype) * examples.mask[:, None]

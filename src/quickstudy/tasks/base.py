@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 
 from quickstudy import rng
+from quickstudy.brief import Brief
 from quickstudy.episode import Episode, Params
-from quickstudy.errors import ConfigError, unknown_name
+from quickstudy.errors import ConfigError, first_of, unknown_name
 from quickstudy.formats.base import Format
 from quickstudy.formats.drawing import Film
+from quickstudy.pages.notebook import card, lines
 from quickstudy.spec import TaskSpec
 from quickstudy.tasks.unequal import unequal
 
@@ -115,12 +117,39 @@ def masks(
     return present[..., None] & (shot < given[..., None]), asked & present[..., None]
 
 
-class Source(ABC):
+class Source(Brief, ABC):
     """Where episodes come from. A source is immutable; `sampled`, `seeded` and `to` return changed copies."""
 
     spec: TaskSpec
     sampling: Sampling
     seed: int
+
+    def __repr__(self) -> str:
+        return lines(type(self).__name__, self._told())
+
+    def _repr_html_(self) -> str:
+        return card(f"Tasks: {type(self).__name__}", self._told())
+
+    def _told(self) -> list[tuple[str, str]]:
+        """What it is for people: lines of a name and what it is."""
+        size = self.sampling
+        ways = f"{size.ways} ways, " if self.spec.target.relabels else ""
+        shots = f"{size.shots} shot{'' if size.shots == 1 else 's'}"
+        return [
+            ("records", str(self.spec.format)),
+            ("asked", str(self.spec.target)),
+            (
+                "a task",
+                f"{ways}{shots}, {size.queries} queries{' of each class' if ways else ''}",
+            ),
+            *((split, self._holding(split)) for split in SPLITS),
+        ]
+
+    def _holding(self, split: str) -> str:
+        """What a split has, in words: how many classes or data sets, and some of their names."""
+        names = self.classes(split)
+        what = "classes" if self.spec.target.relabels else f"{self.spec.format.whole}s"
+        return f"{len(names):,} {what}: {first_of(names)}" if names else f"{what} that are made up, or none"
 
     @abstractmethod
     def episodes(self, split: str, indices: Tensor) -> Episode:

@@ -24,6 +24,7 @@ from quickstudy.tasks.wrapped import Wrapped
 
 _SAMPLING, _PLAIN = Sampling(), Distortion()
 _PURPOSES = 5
+_NAMED = 5  # classes in a text
 _CLASSES, _ITEMS, _SIZES, _SYMMETRY, _AUGMENT = range(_PURPOSES)
 
 
@@ -284,6 +285,16 @@ class ClassSource(Source):
 
     def classes(self, split: str) -> list[str]:
         return self.pool.listed(self.splits[split].tolist()) if split in self.splits else []
+
+    def _holding(self, split: str) -> str:
+        ids = self.splits.get(split, torch.zeros(0, dtype=torch.int64)).to(self.pool.counts.device)
+        if not len(ids):
+            return "no classes"
+        low, high = (int(end) for end in self.pool.counts[ids].aminmax())
+        each = f"{low:,} examples" if low == high else f"{low:,} to {high:,} examples"
+        names = self.pool.listed(ids[:_NAMED].tolist())
+        more = ", …" if len(ids) > _NAMED else ""
+        return f"{len(ids):,} classes of {each}: {', '.join(names) + more if names else 'made up as they are drawn'}"
 
     def arms(self, split: str) -> list[str]:
         return self._table(split).arms(self.pool)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from quickstudy import rng
 from quickstudy.episode import Episode, joined, map_episode
-from quickstudy.errors import ConfigError, DataError, unknown_name
+from quickstudy.errors import ConfigError, DataError, first_of, unknown_name
 from quickstudy.tasks.base import SPLITS, Source
 from quickstudy.tasks.wrapped import Wrapped
 
@@ -105,6 +105,10 @@ class Domains(Wrapped):
             return self.held[name] == split
         own, trained = self.members[name].classes(split), self.members[name].classes("train")
         return not trained or (bool(own) and (split == "train" or own != trained))
+
+    def _holding(self, split: str) -> str:
+        names = [name for name in self.members if self._has(name, split)]
+        return first_of([f"{name} ({self.members[name]._holding(split)})" for name in names]) or "no domain"
 
     def check(self, split: str) -> None:
         for name in self._taking(split):

@@ -71,6 +71,10 @@ class Mixture(Wrapped):
     def classes(self, split: str) -> list[str]:
         return self.first.classes(split) + (self.second.classes(split) if split == "train" else [])
 
+    def _holding(self, split: str) -> str:
+        first = self.first._holding(split)
+        return f"{first}; and {self.second._holding(split)}" if split == "train" else first
+
     def arms(self, split: str) -> list[str]:
         return ["the first source", "the second"] if split == "train" else self.first.arms(split)
 

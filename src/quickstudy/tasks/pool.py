@@ -10,12 +10,13 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from quickstudy.brief import Brief
 from quickstudy.episode import Features, leaves, map_features
 from quickstudy.errors import ConfigError, DataError, ShapeError
 from quickstudy.formats.base import Format
 
 
-class Pool(ABC):
+class Pool(Brief, ABC):
     """C classes with `counts` (C,) examples each, in groups (alphabets, for instance): `groups` (C,) int64."""
 
     counts: Tensor

@@ -28,6 +28,12 @@ class Wrapped(Source):
     def around(self, change: Callable[[Source], Source]) -> Self:
         """The same wrapper around changed sources."""
 
+    def _told(self) -> list[tuple[str, str]]:
+        return [*super()._told(), ("around", type(self.inner).__name__)]
+
+    def _holding(self, split: str) -> str:
+        return self.inner._holding(split)
+
     @property
     def spec(self) -> TaskSpec:  # type: ignore[override]
         return self.inner.spec

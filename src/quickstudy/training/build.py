@@ -9,6 +9,7 @@ from typing import cast
 import torch
 from torch import nn
 
+from quickstudy.brief import Brief
 from quickstudy.engine import Engine, place, resolve_device
 from quickstudy.engine.distribute import Group
 from quickstudy.engine.kept import on_features
@@ -30,7 +31,7 @@ _CALIBRATION = 1 << 40  # indices of the episodes that statistics are taken over
 
 
 @dataclass(frozen=True)
-class Parts:
+class Parts(Brief):
     """What a run consists of. source: shaped for evaluation. training: where training episodes come from.
 
     stored: φ is at hand, so a model that is named has only the right shapes.

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, TypedDict, get_args, get_type_hints
 
 from quickstudy import registry
+from quickstudy.brief import Brief
 from quickstudy.engine import Compile, Precision, Vectorize
 from quickstudy.errors import CheckpointError, ConfigError, unknown_name
 from quickstudy.hints import Count, misfit
@@ -42,7 +43,7 @@ class _Stored(TypedDict):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunConfig:
+class RunConfig(Brief):
     """Everything that defines a run. Recipes are plain functions that return one."""
 
     name: str

@@ -6,9 +6,11 @@ import time
 from types import TracebackType
 from typing import Any, Self
 
-from quickstudy.terminal import console, words
+from quickstudy.terminal import Output, console, words
 
 _EVERY = 10.0  # seconds between lines where there is no terminal
+_OFTEN = 0.5  # and between changes of a notebook's output
+_LINES, _WIDE = 6, 30  # that stay there, the newest; characters of the bar
 
 
 def duration(seconds: float | None) -> str:
@@ -23,7 +25,8 @@ def duration(seconds: float | None) -> str:
 
 
 class Progress:
-    """A bar in a terminal, a line every ten seconds in a log. A context manager; `quiet` shows nothing.
+    """A bar in a terminal, a line every ten seconds in a log, one output in a notebook that is written anew, with the
+    last few lines that were said. A context manager; `quiet` shows nothing.
 
     total: number of steps. start: steps done before.
     """
@@ -33,6 +36,8 @@ class Progress:
         self._start, self._quiet = start, quiet
         self._bar: Any = None
         self._task: Any = None
+        self._output: Output | None = None
+        self._lines: list[str] = []
         self._began = self._said = time.perf_counter()
 
     def __enter__(self) -> Self:
@@ -41,7 +46,9 @@ class Progress:
             from rich.progress import Progress as Bars
 
             self._console = console(stderr=True)
-            if self._console.is_terminal:
+            if Output.there():
+                self._output = Output(self.title)
+            elif self._console.is_terminal:
                 columns = (
                     words("task.description"),
                     BarColumn(),
@@ -58,6 +65,9 @@ class Progress:
     ) -> None:
         if self._bar is not None:
             self._bar.stop()
+        if self._output is not None:
+            took = duration(time.perf_counter() - self._began)
+            self._output.show(*self._kept, f"{self.title} {self.done}/{self.total}  {took}")
 
     @property
     def left(self) -> float:
@@ -73,13 +83,32 @@ class Progress:
             return
         left = f"{duration(self.left)} left" if self.left == self.left else ""
         text = ", ".join(part for part in (note, left) if part)
-        if self._bar is not None:
+        if self._output is not None:
+            if time.perf_counter() - self._said >= _OFTEN:
+                self._write(text)
+        elif self._bar is not None:
             self._bar.update(self._task, completed=done, note=text)
         elif time.perf_counter() - self._said >= _EVERY or done == self.total:
             self._said = time.perf_counter()
             self._console.print(f"{self.title} {done}/{self.total}  {text}", soft_wrap=True)
 
     def say(self, text: str) -> None:
-        """A line that stays."""
-        if not self._quiet:
+        """A line that stays; in a notebook, until there are many."""
+        if self._output is not None:
+            self._lines.append(text)
+            self._write()
+        elif not self._quiet:
             self._console.print(text, soft_wrap=True)
+
+    @property
+    def _kept(self) -> list[str]:
+        """The newest lines that stay."""
+        earlier = len(self._lines) - _LINES
+        return [*([f"… {earlier} earlier"] if earlier > 0 else []), *self._lines[-_LINES:]]
+
+    def _write(self, note: str = "") -> None:
+        assert self._output is not None
+        self._said = time.perf_counter()
+        full = round(_WIDE * self.done / max(1, self.total))
+        bar = "█" * full + "░" * (_WIDE - full)
+        self._output.show(*self._kept, f"{self.title} {bar} {self.done}/{self.total}  {note}")
