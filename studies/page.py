@@ -23,6 +23,7 @@ from studies.reading_page import calibration, gp, mixed, online, tables
 from studies.samples_page import samples
 from studies.selectors_page import selectors
 from studies.sentences_page import connected, scratch, sounds, texts
+from studies.shipped_page import shipped
 from studies.smaller_page import smaller
 from studies.table import percent, table
 from studies.trust_page import trust
@@ -212,6 +213,7 @@ SECTIONS = {
         starts, lifelong, recall, writers, fedavg, soup, backends, domains, gp, tables, mixed, online, lines,
         optimizers, encoders, networks, frozen, texts, scratch, samples, sounds, connected, masks,
         unlabelled, choosing, many, agents, selectors, warm, experience, chosen, nas, untrained, smaller, trust,
+        shipped,
     )
 } | {"many-scratch": many_scratch, "many-adapters": many_adapters}  # fmt: skip
 

@@ -1,7 +1,8 @@
-"""A server that answers as the Hugging Face hub does, for one data set; for tests."""
+"""A server that answers as the Hugging Face hub does, for one data set or model; for tests."""
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 from collections.abc import Iterator
@@ -14,7 +15,9 @@ from urllib.parse import parse_qs, urlsplit
 _COMMIT = "a" * 40
 
 
-def _handler(name: str, files: dict[str, bytes], asked: list[str]) -> type[BaseHTTPRequestHandler]:
+def _handler(name: str, files: dict[str, bytes], asked: list[str], models: bool) -> type[BaseHTTPRequestHandler]:
+    here, api = (f"/{name}", f"/api/models/{name}") if models else (f"/datasets/{name}", f"/api/datasets/{name}")
+
     class Handler(BaseHTTPRequestHandler):
         def log_message(self, format: str, *arguments: Any) -> None:
             asked.append(f"{self.command} {self.path}")
@@ -32,14 +35,18 @@ def _handler(name: str, files: dict[str, bytes], asked: list[str]) -> type[BaseH
                 "type": "file", "path": path, "size": len(files[path]), "oid": hashlib.sha1(files[path]).hexdigest()
             }  # fmt: skip
 
+        def said(self, facts: Any) -> None:
+            self.answer(200, json.dumps(facts).encode())
+
         def do_GET(self) -> None:
             path = urlsplit(self.path).path
-            if path.startswith(f"/datasets/{name}/resolve/") and (file := path.split("/", 6)[-1]) in files:
+            start = f"{here}/resolve/"
+            if path.startswith(start) and (file := path.removeprefix(start).split("/", 1)[-1]) in files:
                 tag = hashlib.sha1(files[file]).hexdigest()
                 self.answer(200, files[file], ETag=f'"{tag}"', X_Repo_Commit=_COMMIT)
-            elif path.startswith(f"/api/datasets/{name}/tree/"):
+            elif path.startswith(f"{api}/tree/"):
                 self.answer(200, json.dumps([self.entry(file) for file in files]).encode())
-            elif path.startswith(f"/api/datasets/{name}/revision/"):
+            elif path.startswith(f"{api}/revision/"):
                 facts = {"id": name, "sha": _COMMIT, "siblings": [{"rfilename": file} for file in files]}
                 self.answer(200, json.dumps(facts).encode())
             else:
@@ -49,6 +56,21 @@ def _handler(name: str, files: dict[str, bytes], asked: list[str]) -> type[BaseH
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+            path = urlsplit(self.path).path
+            if path == "/api/repos/create":
+                return self.said({"url": f"http://{self.headers['Host']}/{name}", "id": name})
+            if path == "/api/validate-yaml":
+                return self.said({"errors": [], "warnings": []})
+            if path.startswith(f"{api}/preupload/"):
+                sent = [one["path"] for one in json.loads(body)["files"]]
+                return self.said({"files": [{"path": p, "uploadMode": "regular", "shouldIgnore": False} for p in sent]})
+            if path.startswith(f"{api}/commit/"):
+                for line in map(json.loads, body.splitlines()):
+                    if line["key"] == "file":
+                        files[line["value"]["path"]] = base64.b64decode(line["value"]["content"])
+                return self.said(
+                    {"commitUrl": f"http://{self.headers['Host']}/{name}/commit/{_COMMIT}", "commitOid": _COMMIT}
+                )
             paths = json.loads(body)["paths"] if body.startswith("{") else parse_qs(body)["paths"]
             self.answer(200, json.dumps([self.entry(path) for path in paths if path in files]).encode())
 
@@ -56,10 +78,13 @@ def _handler(name: str, files: dict[str, bytes], asked: list[str]) -> type[BaseH
 
 
 @contextmanager
-def hub_of(name: str, files: dict[str, bytes]) -> Iterator[tuple[str, list[str]]]:
-    """The address of a hub that has the data set `name`, of these files, and what it was asked for so far."""
+def hub_of(name: str, files: dict[str, bytes], models: bool = False) -> Iterator[tuple[str, list[str]]]:
+    """The address of a hub that has the data set, or model, `name` of these files, and what it was asked for so far.
+
+    What is uploaded to a model becomes part of `files`.
+    """
     asked: list[str] = []
-    with ThreadingHTTPServer(("127.0.0.1", 0), _handler(name, files, asked)) as server:
+    with ThreadingHTTPServer(("127.0.0.1", 0), _handler(name, files, asked, models)) as server:
         thread = Thread(target=server.serve_forever, daemon=True)
         thread.start()
         try:

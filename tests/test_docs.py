@@ -86,6 +86,8 @@ def prepare(page: Path) -> None:
         prepare_masks()
     if page.name == "tables.md":
         prepare_tables()
+    if page.name == "pretrained.md":
+        prepare_pretrained()
     if page.name == "scikit-learn.md":
         pytest.importorskip("sklearn", minversion="1.6")
         pytest.importorskip("pandas")
@@ -133,6 +135,23 @@ def prepare_tables() -> None:
         for i in range(9)
     ]
     Path("train.csv").write_text("\n".join(["id,size,town,sold,garden,price", *rows]))
+
+
+def prepare_pretrained() -> None:
+    """Drawings of two shapes, and tables."""
+    from PIL import Image, ImageDraw
+
+    for name, end in (("cross", 10), ("wedge", 90)):
+        for number in (1, 2):
+            drawn = Image.new("L", (120, 120), 255)
+            ImageDraw.Draw(drawn).line([(10, 10), (60 + number, 90), (110, end)], fill=0, width=3 + number)
+            Path("shapes", name).mkdir(parents=True, exist_ok=True)
+            drawn.save(Path("shapes", name, f"{number}.png"))
+    Path("unsorted").mkdir()
+    drawn.save("unsorted/one.png")
+    rows = [f"{20 + 7 * i},{'Bonn' if i % 3 else 'Ulm'},{900.5 * i}" for i in range(20)]
+    Path("train.csv").write_text("\n".join(["size,town,price", *rows]))
+    Path("new.csv").write_text("size,town\n33,Bonn\n50,Ulm\n")
 
 
 def train_reader(config: qs.RunConfig) -> None:
@@ -253,7 +272,7 @@ def check_command_line(words: list[str]) -> None:
         if command == "reproduce" and rest[0] not in ("RECIPE", *FILES_NAMED):
             load_recipe(rest[0])
         if command == "list" and rest != ["RECIPE"]:
-            assert rest[0] in (*list_command._KINDS, "runs")
+            assert rest[0] in (*list_command._KINDS, "pretrained", "runs")
     for word in others:
         if word.startswith("--"):
             assert word.split("=")[0] in known, f"`quickstudy {command}` has no option {word}"

@@ -35,7 +35,7 @@ ORDER = (
     {"memory", "averaging", "optim", "select", "rl", "testing"},
     {"recipes"},
     {"choosing"},
-    {"search"},
+    {"search", "shipped"},
     {"sklearn"},
     {"cli", "serve"},
 )

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from quickstudy.report import report
     from quickstudy.runs.run import Run
     from quickstudy.runs.train import resume, train
+    from quickstudy.shipped import from_hub, pretrained
     from quickstudy.spec import TaskSpec
     from quickstudy.tasks.base import Sampling
     from quickstudy.training.config import RunConfig
@@ -71,6 +72,7 @@ _HOMES = {
     "report": ("report",),
     "runs.run": ("Run",),
     "runs.train": ("resume", "train"),
+    "shipped": ("from_hub", "pretrained"),
     "training.config": ("RunConfig",),
     "training.loop": ("Interrupted",),
     "training.protocol": ("Protocol",),
@@ -118,6 +120,7 @@ __all__ = [
     "episode",
     "evaluate",
     "formats",
+    "from_hub",
     "inner",
     "learners",
     "load",
@@ -125,6 +128,7 @@ __all__ = [
     "metagrads",
     "models",
     "optim",
+    "pretrained",
     "recipes",
     "registry",
     "report",

@@ -39,6 +39,18 @@ def _pictures(folder: Path) -> Any:
     return formats.make("image", size=6, channels=1), records, folder
 
 
+def _drawings(folder: Path) -> Any:
+    records = []
+    for i in range(4):
+        canvas = np.full((40, 50), 255 * (i % 2), dtype=np.uint8)
+        canvas[5 : 15 + 5 * i, 12] = canvas[9, 8 : 20 + i] = 255 - 255 * (i % 2)
+        path = folder / f"class{i // 2}" / f"{i}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(canvas).save(path)
+        records.append(canvas)
+    return formats.make("ink", size=12), records, folder
+
+
 def _series(folder: Path) -> Any:
     values = [3.0, 4.0, 5.5, 7.0, 1.0]
     (folder / "one.csv").write_text("series,value\n" + "".join(f"a,{value}\n" for value in values))
@@ -77,6 +89,7 @@ RECORDS: dict[str, Callable[[Path], Any]] = {
     "array": _numbers,
     "audio": _sounds,
     "image": _pictures,
+    "ink": _drawings,
     "series": _series,
     "steps": _steps,
     "table": _table,

@@ -35,7 +35,7 @@ OPTIONS = {
     "evaluate": ["--ways", "--shots", "--queries", "--split", "--steps", "--seed", "--device", "--omniglot-runs",
                  "--out"],
     "adapt": ["--support", "--out", "--task", "--broken", "--device", "--classes", "--unlabelled", "--shift",
-              "--no-trust", "--more", "--without", "--undo", "--if-worse", "--no-keep"],
+              "--no-trust", "--more", "--without", "--undo", "--if-worse", "--no-keep", "--encoder"],
     "tasks": ["--split", "--episodes", "--step", "--most", "--device"],
     "predict": ["--out", "--steps", "--task", "--broken", "--device", "--coverage", "--reject", "--false-alarms"],
     "score": ["--out", "--predictions", "--report", "--steps", "--task", "--target", "--broken"],

@@ -31,7 +31,7 @@ COMMANDS = {
     "choose": "which learner, network and numbers suit these tasks: try within some minutes, and train the best",
     "search": "a network that answers within some milliseconds on this machine, found and trained",
     "reproduce": "train a recipe and measure every figure it publishes",
-    "list": "list recipes, learners, models, tasks, formats, targets, selectors, strategies or runs",
+    "list": "list recipes, learners, models, tasks, formats, targets, selectors, strategies, pretrained models or runs",
 }
 
 
@@ -50,6 +50,7 @@ def usage() -> str:
             "  --import FILE.py, on every command: a Python file that registers parts of your own (formats, targets,",
             "  tasks, models, learners), or makes a network and tasks in functions module() and source()",
             "",
+            "  quickstudy adapt handwriting --support ./my-drawings/ --out ./my-model      (it comes with the package)",
             "  quickstudy train omniglot-protonet",
             "  quickstudy evaluate omniglot-protonet --ways 20 --shots 1 --episodes 1000",
             "  quickstudy adapt omniglot-protonet --support ./new-classes/ --out ./my-model",

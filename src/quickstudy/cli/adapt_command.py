@@ -11,7 +11,7 @@ from typing import Any
 import tyro
 
 from quickstudy.cli import growing
-from quickstudy.cli.parse import learned, next_predict, open_run, parse, support_set
+from quickstudy.cli.parse import is_here, learned, next_predict, open_run, parse, support_set
 from quickstudy.cli.settings import taken, with_part
 from quickstudy.deploy.domain import Shift
 from quickstudy.deploy.grown import IfWorse
@@ -20,6 +20,8 @@ from quickstudy.formats.records import Broken
 from quickstudy.hub import local
 from quickstudy.registry import Part, sources
 from quickstudy.runs.run import Run
+from quickstudy.shipped import pretrained
+from quickstudy.shipped.places import PHOTOS
 from quickstudy.storage.folders import refuse_occupied
 from quickstudy.terminal import tell
 
@@ -29,7 +31,8 @@ class Adapt:
     """Learn a new task from a few examples, and save the model that knows it; or change such a model."""
 
     run: tyro.conf.Positional[str]
-    """A run: its folder, or its name under runs/. With --more, --without and --undo, the folder of a model."""
+    """A run: its folder, its name under runs/, or one that comes with the package (quickstudy list pretrained). With
+    --more, --without and --undo, the folder of a model."""
     out: Path | None = None
     """Folder to write the adapted model to. Of a model that is changed: where to, if not into its own folder."""
     support: Path | None = None
@@ -77,6 +80,8 @@ class Adapt:
     """Bring back the model from before the last change."""
     if_worse: IfWorse = "say"
     """What to do with a change after which the model is worse on the examples that it knew: say it, or refuse it."""
+    encoder: str | None = None
+    """For `photos`, what it stands on: a model of timm by its name, a folder that timm wrote, or an .onnx file."""
     device: str | None = None
     """Another device than the run's."""
 
@@ -90,7 +95,10 @@ def run(argv: Sequence[str]) -> int:
     if options.out is None:
         raise ConfigError("Say where to write the adapted model: --out FOLDER.")
     refuse_occupied(options.out)
-    done = open_run(options.run, options.device)
+    if options.encoder is not None or (options.run == PHOTOS and not is_here(PHOTOS)):
+        done = pretrained(options.run, encoder=options.encoder, device=options.device)
+    else:
+        done = open_run(options.run, options.device)
     if options.environment is not None:
         assert environment is not None
         return _acting(done, options, environment)

@@ -1,4 +1,4 @@
-"""`quickstudy list recipes|learners|models|tasks|formats|targets|selectors|strategies|runs`."""
+"""`quickstudy list recipes|learners|models|tasks|formats|targets|selectors|strategies|pretrained|runs`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ import tyro
 from quickstudy import registry
 from quickstudy.cli.parse import parse, run_names, table
 from quickstudy.errors import QuickstudyError
+from quickstudy.runs.card import read_card, shown
 from quickstudy.runs.run import Run
+from quickstudy.shipped import places
 from quickstudy.storage.folders import RUNS
 from quickstudy.terminal import tell
 from quickstudy.training.splits import ON_TRAINING_CLASSES
@@ -34,7 +36,18 @@ class List:
     """Show what there is."""
 
     what: tyro.conf.Positional[
-        Literal["recipes", "learners", "models", "tasks", "formats", "targets", "selectors", "strategies", "runs"]
+        Literal[
+            "recipes",
+            "learners",
+            "models",
+            "tasks",
+            "formats",
+            "targets",
+            "selectors",
+            "strategies",
+            "pretrained",
+            "runs",
+        ]
     ]
     """What to list."""
     plain: bool = False
@@ -43,11 +56,15 @@ class List:
 
 def run(argv: Sequence[str]) -> int:
     options = parse(List, "list", argv)
-    names = run_names() if options.what == "runs" else list(_KINDS[options.what])
+    elsewhere = {"runs": run_names, "pretrained": places.names}
+    names = elsewhere[options.what]() if options.what in elsewhere else list(_KINDS[options.what])
     if options.what == "recipes":
         names.sort(key=lambda name: not _of_own(name))
     if options.plain:
         tell(*names)
+    elif options.what == "pretrained":
+        table("", ["pretrained", "what it is", "on unseen tasks", "size"], [_model_row(name) for name in names])
+        tell("And photos, over an encoder of others: quickstudy adapt photos --support FOLDER --out MODEL")
     elif options.what == "runs":
         if not names:
             tell(f"There are no runs under {RUNS.resolve()} yet. Start one: quickstudy train omniglot-protonet")
@@ -63,6 +80,18 @@ def _of_own(recipe: str) -> bool:
     tasks = registry.recipes[recipe]().tasks
     places = registry.sources.traits(tasks.name).places
     return any(tasks.parameters()[place].default is inspect.Parameter.empty for place in places)
+
+
+def _model_row(name: str) -> list[str]:
+    """One model of the package: what its card says first, and how large its file is."""
+    folder = places.folder_of(name)
+    size = f"{(folder / 'model.safetensors').stat().st_size / 1e6:.2f} MB"
+    if name == places.TABLES:
+        return [name, "Either of the two below, as the labels are", "", ""]
+    card = read_card(folder)
+    assert card is not None
+    best = [one for one in card["figures"] if not one.get("of")]
+    return [name, card["summary"], f"{best[0]['what']}: {best[0]['metric']} {shown(best[0])}" if best else "", size]
 
 
 def _run_row(name: str) -> list[str]:

@@ -15,6 +15,7 @@ from quickstudy.formats.masks import IMAGES
 from quickstudy.formats.records import Records
 from quickstudy.registry import OWN, sources
 from quickstudy.runs.run import Run
+from quickstudy.shipped import places, pretrained
 from quickstudy.spec import TaskSpec
 from quickstudy.storage.folders import RUNS, runs
 from quickstudy.targets.base import Target
@@ -35,11 +36,16 @@ def parse(kind: Callable[..., T], command: str, argv: Sequence[str], default: An
 
 
 def find_run(name: str) -> Path:
-    """The folder of a run: a path, or a name under runs/."""
-    for folder in (Path(name), RUNS / name):
+    """The folder of a run: a path, a name under runs/, or that of one which comes with the package."""
+    for folder in (Path(name), RUNS / name, places.folder_of(name)):
         if (folder / "config.json").exists():
             return folder
-    raise unknown_name("run", name, run_names())
+    raise unknown_name("run", name, [*run_names(), *places.names()])
+
+
+def is_here(name: str) -> bool:
+    """Whether a run lies in that folder, or under runs/."""
+    return any((folder / "config.json").exists() for folder in (Path(name), RUNS / name))
 
 
 def run_names() -> list[str]:
@@ -69,15 +75,18 @@ class Places:
         return replace(config.tasks, options=config.tasks.options | given).build() if given else None
 
 
-def open_run(name: str, device: str | None = None, places: Places | None = None) -> Run:
-    """The run of that folder, or of that name under runs/; with the network or tasks that imported files make.
+def open_run(name: str, device: str | None = None, at: Places | None = None) -> Run:
+    """The run of that folder, of that name under runs/, or which comes with the package; with the network or tasks that
+    imported files make.
 
-    places: where its tasks' files lie today.
+    at: where its tasks' files lie today.
     """
+    if name == places.TABLES and not is_here(name):
+        return pretrained(name, device=device)
     folder = find_run(name)
     done = Run(folder, device=device)
     module, source = own.made_for(done.config)
-    return Run(folder, module, source or (places.tasks(done.config) if places else None), device)
+    return Run(folder, module, source or (at.tasks(done.config) if at else None), device)
 
 
 def open_model(folder: Path, device: str) -> Model:

@@ -9,6 +9,8 @@ import tyro
 
 import quickstudy as qs
 from quickstudy.cli.parse import Places, open_run, parse, warn
+from quickstudy.errors import ConfigError
+from quickstudy.shipped.places import MODELS
 from quickstudy.storage.json import read_json
 from quickstudy.terminal import tell
 
@@ -30,6 +32,11 @@ class Report:
 def run(argv: Sequence[str]) -> int:
     options = parse(Report, "report", argv)
     done = open_run(options.run, options.device, options.tasks)
+    if done.folder.is_relative_to(MODELS):
+        raise ConfigError(
+            f"{options.run} comes with the package, where no report is written. Copy it: quickstudy.pretrained("
+            f"{options.run!r}).save_pretrained(FOLDER), and report on the folder."
+        )
     tell(f"Report: {qs.report(done, episodes=options.episodes, quiet=False)}")
     warn(read_json(done.folder / "report.json")["warning"])
     return 0

@@ -5,6 +5,7 @@ from quickstudy.formats.audio import Audio
 from quickstudy.formats.base import Format
 from quickstudy.formats.drawing import Curve, Drawing, Picture, Row, Text
 from quickstudy.formats.image import Image
+from quickstudy.formats.ink import Ink
 from quickstudy.formats.records import Records, Stored
 from quickstudy.formats.series import Series
 from quickstudy.formats.shown import Leaf
@@ -19,6 +20,7 @@ __all__ = [
     "Drawing",
     "Format",
     "Image",
+    "Ink",
     "Leaf",
     "Picture",
     "Records",

@@ -192,6 +192,9 @@ class Table(Format):
         return self.learn(records) if self.mixed else self
 
     def store(self, records: Any, broken: Broken = "refuse") -> Stored:
+        """Rows as numbers or cells; a place is a file of them."""
+        if isinstance(records, str | Path):
+            records = self.find(records, labelled=False).items
         if self.mixed:
             return self._coded(records)
         x = as_numbers(in_order(records, self.names or self._kept(names_of(records))))

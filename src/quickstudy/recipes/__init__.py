@@ -32,6 +32,7 @@ from quickstudy.recipes.readers import (
     tables_numbers,
 )
 from quickstudy.recipes.series import lines_lstm
+from quickstudy.recipes.shipped import handwriting
 from quickstudy.recipes.small import linear_maml, sinusoid_maml, sinusoid_metasgd, sinusoid_metasgd_baseline
 from quickstudy.recipes.sound import audio, audio_embedding, transcripts
 
@@ -42,6 +43,7 @@ __all__ = [
     "demo_glyphs",
     "forecast",
     "gp_incontext",
+    "handwriting",
     "linear_maml",
     "lines_lstm",
     "masks",

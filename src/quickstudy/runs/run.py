@@ -25,6 +25,8 @@ from quickstudy.formats.records import Broken
 from quickstudy.learners import IterativeLearner, Learner
 from quickstudy.learners.ordinary import as_module
 from quickstudy.pages.notebook import card, lines
+from quickstudy.runs import sharing
+from quickstudy.runs.card import Card, read_card
 from quickstudy.spec import TaskSpec
 from quickstudy.storage.json import read_json, write_json
 from quickstudy.storage.tensors import load_tensors
@@ -205,6 +207,27 @@ class Run:
             if self.spec.target.calibrates:
                 _log.info("Models of this run cannot tell how far their answers can be believed. %s", error)
             return None, str(error)
+
+    @property
+    def card(self) -> Card | None:
+        """What is told of the run where it is given on: data, licence, figures, limits; None where nothing is."""
+        return read_card(self.folder)
+
+    def save_pretrained(self, folder: str | Path, **about: Any) -> Path:
+        """Write all that others need to use this run, and a card, into `folder`: safetensors and JSON, no pickle.
+
+        about: of the card, what nobody can know but you: `summary`, `licence` (an identifier, such as 'MIT'), `data` (a
+        list of {'name': …, 'licence': …}), `limits` (a list of sentences), `figures`. Folders of this machine are not
+        told. `Run(folder)` and `quickstudy.from_hub(folder)` read it.
+        """
+        return sharing.save(self, Path(folder), about)
+
+    def push_to_hub(self, name: str, *, private: bool = False, token: str | None = None, **about: Any) -> str:
+        """Put what `save_pretrained` writes on the Hugging Face hub, as OWNER/NAME; the address of the commit there.
+
+        Extra 'hub'. token: that may write there, if you are not logged in (hf auth login). RunError where it fails.
+        """
+        return sharing.push(self, name, about, private, token)
 
     def module(self, name: str = "") -> nn.Module:
         """The network as an ordinary module with the trained weights and statistics, on the CPU, in `eval()` mode.

@@ -21,6 +21,8 @@ from quickstudy.formats.base import Format
 from quickstudy.learners import Learner
 from quickstudy.registry import models
 from quickstudy.runs.run import Run
+from quickstudy.shipped.places import folder_of
+from quickstudy.shipped.tables import Tables
 
 _RUNS = Path("runs")
 TABLES, NUMBERS = "tables", "tables-numbers"
@@ -85,7 +87,7 @@ def trained(run: Any, device: str | None = None, numbers: bool = False) -> Train
     numbers: 'tables' means the run that tells numbers. Raises RunError, with what to do, where there is none.
     """
     if isinstance(run, Run):
-        return _ready(run, device)
+        return _ready(run.numbers if numbers and isinstance(run, Tables) else run, device)
     if not isinstance(run, str | Path):
         raise ConfigError(
             f"run is the name of a trained model, the folder of a run, or a Run; found {type(run).__name__}."
@@ -96,13 +98,13 @@ def trained(run: Any, device: str | None = None, numbers: bool = False) -> Train
 
 
 def found(name: str) -> Path:
-    """The folder of a run: a path, or a name under runs/."""
-    for folder in (Path(name), _RUNS / name):
+    """The folder of a run: a path, a name under runs/, or that of one which comes with the package."""
+    for folder in (Path(name), _RUNS / name, folder_of(name)):
         if (folder / "config.json").exists():
             return folder.resolve()
     raise RunError(
-        f"There is no run {name!r:.80}, neither as a folder nor under {_RUNS}/. Train one (quickstudy train tables), "
-        "or give the folder of one, or a quickstudy.Run: run=…."
+        f"There is no run {name!r:.80}: neither as a folder, nor under {_RUNS}/, nor in the package. Train one "
+        "(quickstudy train tables), or give the folder of one, or a quickstudy.Run: run=…."
     )
 
 

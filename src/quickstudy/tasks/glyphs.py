@@ -27,6 +27,7 @@ class GlyphPool(Pool):
     characters: int
     drawings: int
     size: int
+    fill: bool = False
     counts: Tensor = field(init=False)
     groups: Tensor = field(init=False)
 
@@ -37,7 +38,7 @@ class GlyphPool(Pool):
 
     def fetch(self, classes: Tensor, items: Tensor, features: Any = None) -> Tensor:
         flat = classes.flatten()
-        images = draw(flat // self.characters, flat % self.characters, items.flatten(), self.size)
+        images = draw(flat // self.characters, flat % self.characters, items.flatten(), self.size, self.fill)
         return images.reshape(*classes.shape, 1, self.size, self.size)
 
     def name(self, index: int) -> str:
@@ -62,6 +63,7 @@ def glyphs(
     alphabets: int = 4000,
     characters: int = 30,
     drawings: int = 1000,
+    ink: bool = False,
     rotate: float = 0.0,
     scale: float = 0.0,
     shear: float = 0.0,
@@ -78,6 +80,7 @@ def glyphs(
     within: all characters of a task come from one alphabet; harder.
     symmetries: 4 adds turned characters as classes of their own to training, 8 the mirrored ones too.
     characters, drawings: characters of an alphabet, and different drawings of each.
+    ink: every drawing fills its image, as the format 'ink' makes it, which is then their format.
     rotate, scale, shear, translate, elastic, thickness: distortion of training images; see `Augment` for the units.
     """
     for name, value, least in (("alphabets", alphabets, 3), ("characters", characters, 1), ("drawings", drawings, 2)):
@@ -85,11 +88,12 @@ def glyphs(
             raise ConfigError(f"{name} must be at least {least}, found {value}.")
     held_out = max(1, alphabets // 10)
     classes = torch.arange(alphabets * characters)
+    format = formats.make("ink", size=size) if ink else formats.make("image", size=size, channels=1, invert=True)
     starts = (0, alphabets - 2 * held_out, alphabets - held_out, alphabets)
     return ClassSource(
-        pool=GlyphPool(alphabets, characters, drawings, size),
+        pool=GlyphPool(alphabets, characters, drawings, size, ink),
         splits={s: classes[starts[i] * characters : starts[i + 1] * characters] for i, s in enumerate(SPLITS)},
-        spec=TaskSpec(formats.make("image", size=size, channels=1, invert=True), targets.make("classes")),
+        spec=TaskSpec(format, targets.make("classes")),
         within=within,
         symmetries=symmetries,
         symmetric_splits=("train",),

@@ -40,6 +40,7 @@ def omniglot(
     validation: tuple[str, ...] | None = None,
     evaluation: Literal["official", "all"] = "official",
     glyphs: float = 0.0,
+    ink: bool = False,
     rotate: float = 0.0,
     scale: float = 0.0,
     shear: float = 0.0,
@@ -66,6 +67,7 @@ def omniglot(
         out, or one for the minimal sets. Empty: train on all; 'val' is then the training characters.
     evaluation: for 'lake', test on the 'official' ten alphabets of the one-shot runs, or on 'all' twenty.
     glyphs: share, in [0, 1], of training tasks drawn from procedural characters (the source 'glyphs') instead.
+    ink: cut every image to what is drawn on it, as the format 'ink' does with any canvas, which is then their format.
     rotate, scale, shear, translate, elastic, thickness: distortion of training images; see `Augment` for the units.
     root: folder of the archives. Default: $QUICKSTUDY_DATA/omniglot, else the user's cache folder, into which they
         are downloaded from their authors (16 MB).
@@ -80,7 +82,11 @@ def omniglot(
         raise ConfigError(
             "trainval belongs to the split 'vinyals'. For 'lake', an empty validation trains on everything."
         )
-    parts = [read_archive(find(name, root), size) for name in (_BACKGROUND[split], "images_evaluation")]
+    format = formats.make("ink", size=size) if ink else formats.make("image", size=size, channels=1, invert=True)
+    parts = [
+        read_archive(find(name, root), size, format if ink else None)
+        for name in (_BACKGROUND[split], "images_evaluation")
+    ]
     background, unseen = (part.characters for part in parts)
     if split == "vinyals":
         chosen = vinyals(background, unseen, trainval)
@@ -88,7 +94,6 @@ def omniglot(
         held_out = MINIMAL_VALIDATION.get(split, VALIDATION) if validation is None else tuple(validation)
         chosen = lake(background, unseen, held_out, evaluation == "official")
     names = background + unseen
-    format = formats.make("image", size=size, channels=1, invert=True)
     pool = TensorPool.from_labels(
         format,
         torch.cat([p.x for p in parts]),
@@ -112,6 +117,7 @@ def omniglot(
         size=size,
         within=within,
         symmetries=symmetries,
+        ink=ink,
         rotate=rotate,
         scale=scale,
         shear=shear,

@@ -13,8 +13,10 @@ from pathlib import Path, PurePosixPath
 import torch
 from torch import Tensor
 
+from quickstudy.episode import leaves
 from quickstudy.errors import DataError
 from quickstudy.files import cache_folder
+from quickstudy.formats.base import Format
 from quickstudy.formats.decoding import decode, fit
 from quickstudy.formats.progress import with_progress
 from quickstudy.storage.archive import Archive, archive
@@ -30,6 +32,7 @@ MD5 = {
 }
 """MD5 digests of the authors' archives; checked when downloading only, as a re-zipped copy holds the same images."""
 _MOST_PIXELS = 1_000_000  # drawings are 105 x 105
+_AT_ONCE = 500  # drawings
 _TOGETHER = 12_000_000  # pixels
 _log = logging.getLogger("quickstudy")
 
@@ -70,10 +73,11 @@ def find(name: str, root: str | None = None) -> Path:
     return path
 
 
-def read_archive(path: Path, size: int) -> Drawings:
+def read_archive(path: Path, size: int, cut: Format | None = None) -> Drawings:
     """Every drawing of an archive ('…/Alphabet/characterNN/XXXX_YY.png'), characters and drawings sorted by name.
 
-    Pixels are averaged over areas from 105 x 105 to size x size, and inverted: 255 is ink, 0 is paper. The decoded
+    Pixels are averaged over areas from 105 x 105 to size x size, and inverted: 255 is ink, 0 is paper. cut: a format
+    that makes another square of `size` of each drawing. The decoded
     tensor is kept in the user's cache folder under a name that follows from the archive's contents.
     """
     with archive(path) as drawings:
@@ -85,13 +89,24 @@ def read_archive(path: Path, size: int) -> Drawings:
         number = {name: i for i, name in enumerate(characters)}
         labels = torch.tensor([number[name] for name in names])
         contents = hashlib.sha256("".join(f"{i.filename}:{i.CRC}:{i.file_size};" for i in members).encode())
-        cached = cache_folder("omniglot") / f"{path.stem}-{size}-{contents.hexdigest()[:16]}.safetensors"
+        cached = (
+            cache_folder("omniglot")
+            / f"{path.stem}-{size}{'' if cut is None else '-cut'}-{contents.hexdigest()[:16]}.safetensors"
+        )
         shape = (len(members), 1, size, size)
         x = read_cached(cached, lambda x: x.shape == shape and x.dtype == torch.uint8)
         if x is None:
-            x = _decode(drawings, [info.filename for info in members], size)
+            files = [info.filename for info in members]
+            x = _decode(drawings, files, size) if cut is None else _cut(drawings, files, cut)
             write_cached(cached, x)
     return Drawings(x, labels, characters)
+
+
+def _cut(drawings: Archive, names: list[str], format: Format) -> Tensor:
+    """Each drawing as a format makes it from a file."""
+    parts = [names[start : start + _AT_ONCE] for start in range(0, len(names), _AT_ONCE)]
+    read = with_progress(parts, f"Decoding {drawings.path.name}")
+    return torch.cat([leaves(format.store([io.BytesIO(drawings.read(name)) for name in part]).x)[0] for part in read])
 
 
 def _decode(drawings: Archive, names: list[str], size: int) -> Tensor:

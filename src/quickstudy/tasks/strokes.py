@@ -19,6 +19,7 @@ from torch import Tensor
 from quickstudy import rng
 
 STROKES = 4  # the most strokes a character has
+_FILLED = 1.55  # of the page's 2, from one end of the path to the other: the pen, and the margin of 'ink', are the rest
 _CHUNK = 1 << 22  # floats of one intermediate tensor: keeps the memory of a call below about 150 MB
 
 
@@ -50,7 +51,7 @@ class _Stroke(NamedTuple):
     length: Tensor
 
 
-def draw(alphabets: Tensor, characters: Tensor, drawings: Tensor, size: int) -> Tensor:
+def draw(alphabets: Tensor, characters: Tensor, drawings: Tensor, size: int, fill: bool = False) -> Tensor:
     """Draw one image for each triple of keys.
 
     Args:
@@ -58,6 +59,7 @@ def draw(alphabets: Tensor, characters: Tensor, drawings: Tensor, size: int) -> 
         characters: (n,) int64, told apart within the alphabet; 0, 1, 2, … will do.
         drawings: (n,) int64, told apart within the character.
         size: side of the images in pixels.
+        fill: each drawing is as large as the page, less a margin, and its strongest ink 1; as the format 'ink' cuts it.
 
     Returns:
         (n, 1, size, size) float32 in [0, 1]: ink 1 on background 0, on the device of the keys.
@@ -67,22 +69,23 @@ def draw(alphabets: Tensor, characters: Tensor, drawings: Tensor, size: int) -> 
     samples = max(64, 2 * size)
     chunk = max(1, _CHUNK // (STROKES * samples * size))
     parts = [
-        _draw(a, c, d, size, samples)
+        _draw(a, c, d, size, samples, fill)
         for a, c, d in zip(*(torch.split(keys, chunk) for keys in (alphabets, characters, drawings)), strict=True)
     ]
     return torch.cat(parts)
 
 
-def _draw(alphabets: Tensor, characters: Tensor, drawings: Tensor, size: int, samples: int) -> Tensor:
+def _draw(alphabets: Tensor, characters: Tensor, drawings: Tensor, size: int, samples: int, fill: bool) -> Tensor:
     character_keys = rng.fold(alphabets, characters)
     drawing_keys = rng.fold(character_keys, drawings)
     style = _style(alphabets)
     strokes, used = _choose_strokes(alphabets, character_keys, style)
     paths = _trace(_jitter(strokes, drawing_keys), drawing_keys, samples)
     paths = _join(paths, character_keys, drawing_keys, style)
-    points = _place(paths, used, character_keys, drawing_keys)
+    points = _place(paths, used, character_keys, drawing_keys, fill)
     pen = torch.exp(rng.normal(rng.fold(drawing_keys, 5)) * 0.12) * 0.046
-    return _ink(points, used, pen, size).unsqueeze(1)
+    image = _ink(points, used, pen, size).unsqueeze(1)
+    return image / image.amax(dim=(2, 3), keepdim=True).clamp(min=1e-6) if fill else image
 
 
 def _style(alphabets: Tensor) -> _Style:
@@ -211,8 +214,11 @@ def _touch(kind: Tensor, where: Tensor, samples: int) -> Tensor:
     return (t * (samples - 1)).long()
 
 
-def _place(paths: Tensor, used: Tensor, characters: Tensor, drawings: Tensor) -> Tensor:
-    """Centre and size the character on the page, with the slant of the drawing; coordinates in [-1, 1]."""
+def _place(paths: Tensor, used: Tensor, characters: Tensor, drawings: Tensor, fill: bool) -> Tensor:
+    """Centre and size the character on the page, with the slant of the drawing; coordinates in [-1, 1].
+
+    fill: all in the middle, and of one size.
+    """
     z = rng.normal(rng.fold(drawings, 4), (7,))
     shape = torch.stack(
         [
@@ -228,8 +234,10 @@ def _place(paths: Tensor, used: Tensor, characters: Tensor, drawings: Tensor) ->
     side = (high - low).amax(dim=-1)
     want = 0.95 + 0.65 * rng.uniform(rng.fold(characters, 8))
     want = (want * torch.exp(0.12 * z[:, 4])).clamp(max=1.8)
-    zoom = torch.minimum(want / side, torch.full_like(side, 2.0))  # a lone dot stays a dot
     middle = (low + high) / 2
+    if fill:
+        return (paths - middle[:, None, None]) * (_FILLED / side)[:, None, None, None]
+    zoom = torch.minimum(want / side, torch.full_like(side, 2.0))  # a lone dot stays a dot
     shift = 0.12 * z[:, 5:]
     room = (0.95 - (high - low) * zoom.unsqueeze(1) / 2).clamp(min=0.0)
     shift = torch.maximum(torch.minimum(shift, room), -room)
