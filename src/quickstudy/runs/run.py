@@ -35,6 +35,8 @@ from quickstudy.training.learner import restored_learner
 from quickstudy.training.metrics import read_metrics
 from quickstudy.training.progress import Progress
 from quickstudy.trust.base import Trust
+from quickstudy.trust.checked import TASKS as CHECKED
+from quickstudy.trust.checked import Checked, checked
 from quickstudy.trust.fit import TASKS, fit_trust
 from quickstudy.version import __version__
 
@@ -164,6 +166,31 @@ class Run:
             if self.spec.target.calibrates:
                 _log.info("Models of this run cannot tell how far their answers can be believed. %s", error)
             return None, str(error)
+
+    def check_trust(
+        self,
+        *,
+        ways: int | None = None,
+        shots: int | None = None,
+        tasks: int | None = None,
+        seed: int | None = None,
+        quiet: bool = True,
+    ) -> Checked:
+        """Hold `trust` against the truth of test tasks, 200 if not given, or 60 where the learner takes steps.
+
+        Each has about 300 queries of its classes, where there are so many, and others of classes that were not shown.
+        Sizes not given are the run's own. ConfigError or DataError, which says why, where nothing is promised.
+
+        >>> run.check_trust().held  # the share of tasks whose accuracy lies in its interval  # doctest: +SKIP
+        """
+        config = self.config
+        own = Sampling(config.ways if ways is None else ways, config.shots if shots is None else shots, config.queries)
+        if "trust" not in self.__dict__:
+            self.__dict__["trust"] = self.fit_trust(again=False, quiet=quiet)
+        source, engine = self.sampled(own)
+        source = source if seed is None else source.seeded(seed)
+        with Progress(f"Holding {config.name} to what it promises", tasks or CHECKED, quiet=quiet) as progress:
+            return checked(engine, self.params, source, self.trust, own, tasks, on_progress=progress.update)
 
     def module(self, name: str = "") -> nn.Module:
         """The network as an ordinary module with the trained weights and statistics, on the CPU, in `eval()` mode.
