@@ -37,11 +37,12 @@ def _held(found: Checked) -> list[bool]:
 
 
 def _text(found: Checked) -> str:
+    level, held = f"{100 * LEVEL:.0f} %", sum(_held(found))
     text = (
         "A model that has learned a task says, from its few examples alone, how often it will be right, with an "
-        f"interval that should hold the truth in {100 * LEVEL:.0f} % of tasks. Each dot is one of {found.tasks:,} test tasks; "
-        f"in {sum(_held(found)):,} the truth, from {found.queries:,} inputs, was within. Beside it: of answers that "
-        "are said to be so likely, how many are right. On the dotted line all is as it says."
+        f"interval that should hold the truth in {level} of tasks. Each dot is one of {found.tasks:,} test tasks; in "
+        f"{held:,} the truth, from {found.queries:,} inputs, was within. Beside it: of answers that are said to be so "
+        "likely, how many are right. On the dotted line all is as it says."
     )
     if found.auroc is not None:
         text += f" In each task it was also asked about {found.strange:,} inputs of classes that it was not shown."
@@ -88,10 +89,6 @@ def _facts(found: Checked) -> str:
         rows.append(("Unknown inputs", f"AUROC {found.auroc}, by the largest probability alone {found.by_probability}"))
     if found.alarms is not None:
         refused = "" if found.refused is None else f", and {told(found.refused, True)} of unknown inputs"
-        rows.append(
-            (
-                "False alarms",
-                f"at the promised {100 * ALARMS:.0f} % it refuses {told(found.alarms, True)} of inputs it knows{refused}",
-            )
-        )
+        promised = f"at the promised {100 * ALARMS:.0f} %"
+        rows.append(("False alarms", f"{promised} it refuses {told(found.alarms, True)} of inputs it knows{refused}"))
     return facts(rows)

@@ -29,10 +29,9 @@ def spearman(a: Tensor, b: Tensor) -> float:
 
 
 def _ranks(values: Tensor) -> Tensor:
-    _, of, count = values.unique(return_inverse=True, return_counts=True)
-    last = count.cumsum(0).double()
-    mean: Tensor = (last - (count.double() - 1) / 2)[of]
-    return mean
+    ordered = values.sort().values
+    first, last = (torch.searchsorted(ordered, values, side=side) for side in ("left", "right"))
+    return (first + last + 1).double() / 2
 
 
 def bins(p: Tensor, y: Tensor) -> Tensor:
