@@ -24,6 +24,7 @@ from studies.samples_page import samples
 from studies.selectors_page import selectors
 from studies.sentences_page import connected, scratch, sounds, texts
 from studies.table import percent, table
+from studies.trust_page import trust
 from studies.unlabelled_page import choosing, unlabelled
 from studies.warm_page import regret_curves, warm
 
@@ -208,7 +209,7 @@ SECTIONS = {
     for f in (
         starts, lifelong, recall, writers, fedavg, soup, backends, domains, gp, tables, mixed, online, lines,
         optimizers, encoders, networks, frozen, texts, scratch, samples, sounds, connected, masks,
-        unlabelled, choosing, many, agents, selectors, warm, experience, chosen, nas,
+        unlabelled, choosing, many, agents, selectors, warm, experience, chosen, nas, trust,
     )
 } | {"many-scratch": many_scratch, "many-adapters": many_adapters}  # fmt: skip
 

@@ -273,3 +273,18 @@ def test_padding_counts_for_nothing(source: ClassSource) -> None:
     one, two = (task_trust(trust, engine.learner, params, part) for part in (support, padded))
     assert torch.allclose(one.evidence.features, two.evidence.features, atol=1e-5)
     assert one.estimate().mean == pytest.approx(two.estimate().mean, abs=1e-4)
+
+
+def test_the_next_to_label_lie_between_classes_and_apart(run: qs.Run) -> None:
+    x, names, queries = task(run)
+    model = run.adapt(x, names)
+    centres = x.unflatten(0, (WAYS, SHOTS)).mean(1)
+    between = (centres[0] + centres[1]) / 2
+    pool = torch.cat([queries[:20], between[None], between[None] + 1e-3])
+    top = model(pool).softmax(1).topk(2, dim=1).values
+    chosen = model.next(pool, 3)
+    assert float(top[chosen[0], 0] - top[chosen[0], 1]) < float((top[:, 0] - top[:, 1]).median())
+    assert not {20, 21} <= set(chosen)  # as they are one
+    assert sorted(model.next(queries, 500)) == list(range(len(queries)))
+    with pytest.raises(ConfigError, match="count=0"):
+        model.next(queries, 0)

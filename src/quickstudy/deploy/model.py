@@ -25,6 +25,7 @@ from quickstudy.targets.answers import Answer
 from quickstudy.targets.base import Distribution
 from quickstudy.training.config import RunConfig
 from quickstudy.training.learner import restored_learner
+from quickstudy.trust.ask import worth
 from quickstudy.trust.estimate import Accuracy
 from quickstudy.trust.task import Judged, TaskTrust
 
@@ -161,15 +162,43 @@ class Model:
         answer = self.spec.target.answer(self.spec.format.ask(calibrated, x, self.fitted, **asked), self.names, units)
         return answer if len(judged) != 1 else answer.believed(*judged[0][1:])
 
+    def next(self, records: Any, count: int = 1) -> list[int]:
+        """Which of these unlabelled records to label next, by their numbers, the one that would help most first.
+
+        Those between two classes, likely of one of the classes at all, and unlike each other. ConfigError for models
+        that tell no classes apart.
+        """
+        if not self.spec.target.calibrates:
+            raise ConfigError(
+                f"Which record to label next is said by models of classes; this one tells {self.spec.target}."
+            )
+        if count < 1:
+            raise ConfigError(f"At least 1 record can be labelled next, found count={count}.")
+        stored = self.spec.format.query(records)
+        say(stored.notices)
+        x = map_features(lambda t: t.to(reference(self.params).device), stored.x)
+        found: list[int] = []
+
+        def asked(features: Features) -> Distribution:
+            logits, z = self._embedded(self._fitting(features))
+            judged = None if self.trust is None else self.trust.judge(logits, z)
+            p = (logits if judged is None else judged.logits).softmax(1)
+            place = p if self.learner.embedded is None else leaves(z)[0]
+            found[:] = worth(p, None if judged is None else judged.known, place, count)
+            return Distribution(logits)
+
+        self.spec.format.ask(asked, x, self.fitted)
+        return [stored.kept[i] for i in found]
+
     def _embedded(self, x: Features) -> tuple[Tensor, Features]:
-        """Raw predictions for features x, and their embeddings, or x as it is."""
+        """Raw predictions for features x, and their embeddings as they are compared, or x as it is."""
         with torch.no_grad():
             if (after := self.learner.embedded) is None:
                 logits: Tensor = self._frozen(x)
                 z = x
             else:
                 z = self.learner.embed(self.params, x)
-                logits = after.predict(self.params, self.state, z)
+                logits, z = after.predict(self.params, self.state, z), after.compared(self.params, z)
         _require_finite(logits)
         return logits, z
 

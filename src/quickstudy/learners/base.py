@@ -55,6 +55,10 @@ class Learner(ABC):
         """What φ makes of inputs x (n, …) before the task is looked at: embeddings (n, D), or x as it is."""
         return x
 
+    def compared(self, params: Params, z: Features) -> Features:
+        """Embeddings z (n, D) as the learner compares them with each other, such as scaled to the length 1."""
+        return z
+
     @property
     def embedded(self) -> Learner | None:
         """The same learner as it goes on from what `embed` gives, so that an input is embedded once however often a

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from quickstudy.entries import HEAD, prefixed, with_prefix
-from quickstudy.episode import Examples, Features, Params, State
+from quickstudy.episode import Examples, Features, Params, State, map_features
 from quickstudy.errors import ConfigError, ModelError
 from quickstudy.heads import Attention, Distance, Head, Logistic, Prototypes, Ridge, full_precision
 from quickstudy.learners.base import Learner
@@ -53,6 +53,9 @@ class EmbeddingLearner(Learner):
                 "Keep the example axis and give at least one feature axis."
             )
         return z if self.spec.target.grid else z.flatten(1)
+
+    def compared(self, params: Params, z: Features) -> Features:
+        return map_features(self.head.comparable, z)
 
     @property
     def embedded(self) -> EmbeddingLearner | None:

@@ -21,7 +21,7 @@ from quickstudy.entries import (
     prefixed,
     with_prefix,
 )
-from quickstudy.episode import Episode, Examples, Features, Params, State
+from quickstudy.episode import Episode, Examples, Features, Params, State, map_features
 from quickstudy.errors import ConfigError
 from quickstudy.heads import Head, Prototypes, full_precision
 from quickstudy.inner import Rule
@@ -134,6 +134,9 @@ class PretrainedEmbedding(Pretraining):
                 elif before is not None:
                     taken[WHITENING] = before
         return params | taken
+
+    def compared(self, params: Params, z: Features) -> Features:
+        return map_features(lambda t: self.head.comparable(self._transform(params, t)), z)
 
     @property
     def embedded(self) -> PretrainedEmbedding | None:

@@ -16,8 +16,8 @@ from quickstudy.episode import Episode, Examples, Params, map_features, task
 from quickstudy.errors import ConfigError, DataError
 from quickstudy.evaluation.evaluate import at_once
 from quickstudy.tasks.base import Sampling, Source
-from quickstudy.trust.evidence import Evidence, embedded, evidence, examined
-from quickstudy.trust.familiar import familiar, products
+from quickstudy.trust.evidence import Evidence, compared, embedded, evidence, examined
+from quickstudy.trust.familiar import familiar
 
 SHOTS = (1, 2, 3, 5, 10)
 ASKED = 300
@@ -42,12 +42,14 @@ class Size:
 
 
 class Tried(NamedTuple):
-    """One task after it was learned. logits: (q, N). familiar: (q, J). y: (q,) class ids, −1 for inputs of none."""
+    """One task after it was learned. logits: (q, N). familiar: (q, J). y: (q,) class ids, −1 for inputs of none.
+    left_out: the logits (m, N) of support examples that were left out, and their classes (m,)."""
 
     evidence: Evidence
     logits: Tensor
     familiar: Tensor
     y: Tensor
+    left_out: tuple[Tensor, Tensor]
 
     @property
     def accuracy(self) -> float:
@@ -125,15 +127,17 @@ def _learned(engine: Engine, params: Params, drawn: Episode, size: Size) -> Iter
 
     def one(episode: Episode) -> tuple[Tensor, ...]:
         logits = inner.learner.predict(params, inner.learner.adapt(params, episode.support), episode.query.x)
-        by = None if inner.learner.embedded is None else products(episode.support, episode.query.x)
+        by = compared(inner.learner, params, episode.support, episode.query.x)
         return logits.double(), familiar(logits, episode.support, by)
 
     logits, near = inner.map(one, after)
     for i in range(len(logits)):
         own, mask = task(after, i), drawn.query.mask[i]
         y = torch.where(own.query.y < size.ways, own.query.y, -1)[mask].cpu()
-        proof = evidence(type(left)(*(part[i] for part in left)), own.support).to("cpu")
-        yield Tried(proof, logits[i][mask].cpu(), near[i][mask].cpu(), y)
+        mine = type(left)(*(part[i] for part in left))
+        proof = evidence(mine, own.support).to("cpu")
+        alone = mine.logits[mine.told].cpu(), own.support.y[mine.told].cpu()
+        yield Tried(proof, logits[i][mask].cpu(), near[i][mask].cpu(), y, alone)
 
 
 def _shown(support: Examples, size: Size) -> Examples:

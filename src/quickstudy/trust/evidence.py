@@ -12,7 +12,7 @@ from quickstudy.engine import Engine
 from quickstudy.episode import Episode, Examples, Features, Params
 from quickstudy.learners import Learner
 from quickstudy.masked import masked_mean, one_hot
-from quickstudy.trust.familiar import familiar, products, spreads
+from quickstudy.trust.familiar import Products, familiar, products, spreads
 
 _FOLDS, _CLASS_FOLDS = 10, 4  # at most
 SINGLE = ("log ways", "log shots", "margin among classes", "nearest classes")
@@ -63,6 +63,13 @@ def ranks(support: Examples) -> Tensor:
     return same.tril(-1).sum(1)
 
 
+def compared(learner: Learner, params: Params, support: Examples, z: Features) -> Products | None:
+    """The products of embeddings z with those of a support set, as the learner compares them; None without any."""
+    if learner.embedded is None:
+        return None
+    return products(support._replace(x=learner.compared(params, support.x)), learner.compared(params, z))
+
+
 def left_out(learner: Learner, params: Params, support: Examples, folds: int) -> LeftOut:
     """Of one task. folds: at most so many are left out in turn, every folds-th example of each class at once.
 
@@ -73,7 +80,7 @@ def left_out(learner: Learner, params: Params, support: Examples, folds: int) ->
     counts = members.sum(0)
     several = (members & (counts > 1)).any(1)
     rank = ranks(support)
-    by = None if learner.embedded is None else products(support, support.x)
+    by = compared(learner, params, support, support.x)
 
     def without(gone: Tensor) -> tuple[Tensor, Tensor]:
         known = support._replace(mask=support.mask & ~gone)

@@ -13,8 +13,12 @@ from quickstudy.masked import masked_mean, one_hot
 _MOST = 50.0  # by which logits are taken to differ at most: those of classes without support are far below all others
 _LEAST = 1e-12  # of squared distances, beside which there is no logarithm
 _FAR = 1e30
+_PRIOR = 4.0  # examples by which the spread of all classes counts in that of one
 OF_LOGITS = ("log-probability", "energy", "logit", "margin")
-OF_EMBEDDINGS = ("near mean", "near example", "cosine to mean", "cosine to example", "second mean", "middle")
+OF_EMBEDDINGS = (
+    "near mean", "near example", "cosine to mean", "cosine to example", "second mean", "middle", "within spread",
+    "standing out",
+)  # fmt: skip
 
 
 class Products(NamedTuple):
@@ -95,9 +99,35 @@ def familiar(logits: Tensor, support: Examples, by: Products | None) -> Tensor:
         [
             *said, -near[:, 0].log(), -nearest.log(), torch.where(at.present, at.cosines, -1.0).amax(1),
             torch.where(support.mask, angle, -1.0).amax(1), second.log(), at.away.log(),
+            -torch.where(at.present, at.to_means / class_spreads(support, by, at), _FAR).amin(1).log(),
+            _standing_out(at),
         ],
         1,
     )  # fmt: skip
+
+
+def class_spreads(support: Examples, by: Products, at: Places) -> Tensor:
+    """The mean squared distance of examples of each class (N,) from its mean, drawn to that of all classes: with one
+    example of each, all are alike. at: of the classes; only what lies among them is looked at.
+    """
+    ways = len(at.present)
+    members = (one_hot(support.y, ways) & support.mask[:, None]).to(by.own.dtype)
+    counts = members.sum(0)
+    share = (members / counts.clamp(min=1)).T
+    norms = (share @ by.own @ share.T).diagonal()
+    total = (members.T @ by.own.diagonal() - counts * norms).clamp(min=0)  # Σ |z − mean|²
+    free = (counts - 1).clamp(min=0)
+    every = total.sum() / free.sum().clamp(min=1)
+    every = torch.where(free.sum() > 0, every, 1.0).clamp(min=_LEAST)
+    return (total + _PRIOR * every) / (free + _PRIOR)
+
+
+def _standing_out(at: Places) -> Tensor:
+    """How many spreads the nearest class is nearer than all are on average, in logarithms of distances: (m,)."""
+    logs, count = at.to_means.log(), at.present.sum().clamp(min=1)
+    mean = torch.where(at.present, logs, 0.0).sum(1) / count
+    spread = (torch.where(at.present, (logs - mean[:, None]).square(), 0.0).sum(1) / count).sqrt()
+    return (mean - torch.where(at.present, logs, torch.inf).amin(1)) / spread.clamp(min=1e-6)
 
 
 def masked_centre(by: Products, support: Examples) -> Products:

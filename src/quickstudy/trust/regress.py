@@ -9,7 +9,7 @@ from torch import Tensor
 
 from quickstudy import rng
 
-_STEPS = 100
+_STEPS, _FEW = 100, 30
 _FLAT = 1e-6  # a feature that varies less than this has no scale
 
 
@@ -102,7 +102,7 @@ def quantile(x: Tensor, y: Tensor, level: float, weight: Tensor, penalty: float 
     below = weight[order].cumsum(0) / weight.sum()
     found[0] = y[order[int((below < level).sum().clamp(max=len(y) - 1))]]
     smooth = 1e-3 * float((y - found[0]).abs().mean()) + 1e-9
-    for _ in range(_STEPS):
+    for _ in range(_FEW):
         away = (y - z @ found).abs() + smooth
         before, found = found, _solved(z, weight / away, y + (2 * level - 1) * away, penalty)
         if float((found - before).abs().max()) < 1e-4 * (smooth / 1e-3):

@@ -36,8 +36,8 @@ class Judged(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class TaskTrust:
-    """trust: of the run. evidence: of the task. support: its examples as embeddings, to which inputs are compared; None
-    from learners that have none."""
+    """trust: of the run. evidence: of the task. support: its examples as embeddings, as the learner compares them with
+    those of inputs; None from learners that have none."""
 
     trust: Trust
     evidence: Evidence
@@ -72,7 +72,7 @@ class TaskTrust:
     def judge(
         self, logits: Tensor, z: Features, coverage: float | None = None, false_alarms: float | None = None
     ) -> Judged:
-        """What to believe of inputs with these logits (m, N), whose embeddings are z.
+        """What to believe of inputs with these logits (m, N), whose embeddings, as the learner compares them, are z.
 
         coverage: the share of inputs whose set holds their class. false_alarms: the share of inputs of the classes that
         are taken for others. Both hold over tasks like those of validation. ConfigError for what these cannot support.
@@ -144,7 +144,8 @@ def task_trust(trust: Trust, learner: Learner, params: Params, support: Examples
         proof = evidence(left, support).to("cpu")
     kept = None
     if after is not None:
-        kept = Examples(*(part[support.mask] for part in leaves(support)))
+        z = leaves(after.compared(params, support.x))[0]
+        kept = Examples(*(part[support.mask] for part in (z, support.y, support.mask)))
     return TaskTrust(trust, proof, kept)
 
 
