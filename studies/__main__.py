@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from studies import (
+    adaptshot,
     agents,
     averages,
     choosing,
@@ -67,6 +68,7 @@ STUDIES = {
     "many-adapters": many.adapters,
     "many-scratch": many.scratch,
     "nas": nas.nas,
+    "adaptshot": adaptshot.main,
 }
 
 if __name__ == "__main__":
