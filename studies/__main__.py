@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from studies import (
+    adaptshot,
     agents,
     averages,
     choosing,
@@ -73,6 +74,7 @@ STUDIES = {
     "many-scratch": many.scratch,
     "nas": nas.nas,
     "untrained": untrained.untrained,
+    "adaptshot": adaptshot.main,
 }
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from typing import Any
 
 from quickstudy.storage.atomic import write_atomically
 from quickstudy.storage.json import read_json
+from studies.adaptshot_page import adaptshot
 from studies.agents_page import agents
 from studies.chosen_page import chosen
 from studies.common import RESULTS, interval, slope
@@ -213,7 +214,7 @@ SECTIONS = {
         starts, lifelong, recall, writers, fedavg, soup, backends, domains, gp, tables, mixed, online, lines,
         optimizers, encoders, networks, frozen, texts, scratch, samples, sounds, connected, masks,
         unlabelled, choosing, many, agents, selectors, warm, experience, chosen, nas, untrained, smaller, trust,
-        shipped,
+        adaptshot, shipped,
     )
 } | {"many-scratch": many_scratch, "many-adapters": many_adapters}  # fmt: skip
 

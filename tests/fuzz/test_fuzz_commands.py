@@ -33,7 +33,7 @@ OPTIONS = {
               "--shots", "--clip",
               "--tasks.root", "--vectorize", "--precision", "--overwrite", "--resume", "--metagrad"],
     "evaluate": ["--ways", "--shots", "--queries", "--split", "--steps", "--seed", "--device", "--omniglot-runs",
-                 "--out"],
+                 "--trust", "--out"],
     "adapt": ["--support", "--out", "--task", "--broken", "--device", "--classes", "--unlabelled", "--shift",
               "--no-trust", "--more", "--without", "--undo", "--if-worse", "--no-keep", "--encoder"],
     "tasks": ["--split", "--episodes", "--step", "--most", "--device"],

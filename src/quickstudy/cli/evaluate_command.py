@@ -11,7 +11,7 @@ import tyro
 
 from quickstudy.cli.agents import compared
 from quickstudy.cli.parse import Places, open_run, parse, table, warn
-from quickstudy.errors import ConfigError
+from quickstudy.errors import ConfigError, DataError
 from quickstudy.evaluation.result import Result
 from quickstudy.learners import IterativeLearner
 from quickstudy.runs.run import Run
@@ -19,6 +19,7 @@ from quickstudy.storage.folders import refuse_replacing
 from quickstudy.storage.json import write_json
 from quickstudy.tasks.base import held_out
 from quickstudy.terminal import tell
+from quickstudy.trust.checked import ITERATIVE, TASKS, Checked
 
 
 @dataclass
@@ -45,6 +46,9 @@ class Evaluate:
     """Measure the untrained network beside it."""
     device: str | None = None
     """Another device than the run's."""
+    trust: int | None = None
+    """Test tasks of classes on which estimates, sets and refusals of unknown inputs are held against the truth: 200 if
+    not given, or as many as --episodes, where these are fewer; 0 for none."""
     omniglot_runs: Annotated[Path | None, tyro.conf.arg(name="omniglot-runs")] = None
     """A zip of the official Omniglot one-shot runs: prints the mean error over runs instead."""
     tasks: Places = field(default_factory=Places)
@@ -103,6 +107,10 @@ def run(argv: Sequence[str]) -> int:
         if not held_out(done.parts.source, options.split) and options.split != "train":
             tell("There are so few tasks that all of them were met in training.")
         return _written(options, results)
+    believed = _believed(done, options)
+    if believed is not None:
+        rows += [[task, "trained", name, value, str(count)] for name, value, count in believed.rows()]
+        next(one for one in results if one["network"] == "trained")["trust"] = believed.to_json()
     if blind is not None:
         metric = result.figure
         rows.append([task, target.guess, metric.label, metric.interval(blind.mean, blind.ci95), str(blind.count)])
@@ -113,6 +121,22 @@ def run(argv: Sequence[str]) -> int:
     )
     warn(warning)
     return _written(options, results)
+
+
+def _believed(done: Run, options: Evaluate) -> Checked | None:
+    """What becomes of what the run's models promise, on test tasks of classes; None, with a word, where nothing is."""
+    asked = options.trust is None or options.trust > 0
+    if not asked or options.split != "test" or options.steps is not None or not done.spec.target.calibrates:
+        return None
+    most = ITERATIVE if isinstance(done.learner, IterativeLearner) else TASKS
+    tasks = min(most, options.episodes) if options.trust is None else options.trust
+    try:
+        return done.check_trust(ways=options.ways, shots=options.shots, tasks=tasks, seed=options.seed, quiet=False)
+    except (ConfigError, DataError) as error:
+        if options.trust is not None:
+            raise
+        tell(f"How far answers can be believed is not told. {error}")
+        return None
 
 
 def _written(options: Evaluate, results: Sequence[dict[str, Any]]) -> int:

@@ -184,6 +184,35 @@ def regions_chart(
     return svg(figure, "Decision regions of one task")
 
 
+@dataclass(frozen=True)
+class Interval:
+    """Numbers with the ends of their intervals, all (n,)."""
+
+    mean: Sequence[float]
+    low: Sequence[float]
+    high: Sequence[float]
+
+
+def agreement_chart(
+    said: Interval, truth: Sequence[float], held: Sequence[bool], xlabel: str, ylabel: str, description: str = ""
+) -> str:
+    """What was said beside the truth: a dot each, with its interval. Those that do not hold it have another colour."""
+    figure, axes = plot(xlabel, ylabel)
+    for inside, shade, label in ((True, PALETTE[0], "within its interval"), (False, PALETTE[3], "outside")):
+        rows = [i for i, one in enumerate(held) if one == inside]
+        if rows:
+            axes.hlines(
+                [truth[i] for i in rows], [said.low[i] for i in rows], [said.high[i] for i in rows], color=shade,
+                linewidth=0.8, alpha=0.25,
+            )  # fmt: skip
+            x, y = [said.mean[i] for i in rows], [truth[i] for i in rows]
+            axes.scatter(x, y, s=13, color=shade, linewidths=0, zorder=3, label=label)
+    ends = min(*said.low, *truth), max(*said.high, *truth)
+    axes.plot(ends, ends, color=MUTED, linestyle=(0, (1.5, 2)), linewidth=1.3, label="equal")
+    legend(axes)
+    return svg(figure, description)
+
+
 Dots = tuple[Sequence[float], Sequence[float]]
 """The places and heights of points."""
 

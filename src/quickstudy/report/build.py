@@ -17,6 +17,7 @@ from quickstudy.report.adapted import AdaptedTask, adapted_section
 from quickstudy.report.certainty import certainty_sections
 from quickstudy.report.mistakes import mistakes
 from quickstudy.report.tasks import some_tasks
+from quickstudy.report.trusted import trust_sections
 from quickstudy.runs.run import Run
 from quickstudy.storage.atomic import write_text
 from quickstudy.storage.json import write_json
@@ -75,6 +76,7 @@ def report(
         for name, results in (("by_shots", shots), ("by_ways", ways), ("by_inner_steps", steps)):
             numbers[name] = [measure.brief(result) for result in results]
         parts += certainty_sections(run, trained, few, numbers)
+        parts += trust_sections(run, episodes, numbers)
         if large is not None:
             section, numbers["confusion"] = mistakes(large)
             parts.append(section)

@@ -25,10 +25,11 @@ from quickstudy.formats.records import Broken
 from quickstudy.learners import IterativeLearner, Learner
 from quickstudy.learners.ordinary import as_module
 from quickstudy.pages.notebook import card, lines
-from quickstudy.runs import sharing
+from quickstudy.runs import believed, sharing
 from quickstudy.runs.card import Card, read_card
+from quickstudy.runs.told import told
 from quickstudy.spec import TaskSpec
-from quickstudy.storage.json import read_json, write_json
+from quickstudy.storage.json import read_json
 from quickstudy.storage.tensors import load_tensors
 from quickstudy.tasks.base import Sampling, Source
 from quickstudy.training import splits
@@ -36,12 +37,12 @@ from quickstudy.training.build import Parts, build, calibrated, initial_params
 from quickstudy.training.config import RunConfig
 from quickstudy.training.learner import restored_learner
 from quickstudy.training.metrics import read_metrics
-from quickstudy.training.progress import Progress, duration
+from quickstudy.training.progress import Progress
 from quickstudy.trust.base import Trust
-from quickstudy.trust.fit import TASKS, fit_trust
+from quickstudy.trust.checked import Checked
 from quickstudy.version import __version__
 
-_KEPT, _TRUST = "model.safetensors", "trust.json"
+_KEPT = "model.safetensors"
 _log = logging.getLogger("quickstudy")
 
 
@@ -55,13 +56,6 @@ class Kept(TypedDict):
     held_out: NotRequired[bool]
     commit: NotRequired[str]
     machine: NotRequired[str]
-
-
-class _StoredTrust(TypedDict):
-    """of: what the kept model was when it was fitted."""
-
-    of: dict[str, Any]
-    trust: dict[str, Any]
 
 
 class Run:
@@ -99,32 +93,7 @@ class Run:
 
     def told(self) -> list[tuple[str, str]]:
         """What it is for people: lines of a name and what it is; of the files alone, not of the tasks' data."""
-        config = self.config
-        shots = f"{config.shots} shot{'' if config.shots == 1 else 's'}"
-        rows = [
-            ("learner", f"{config.learner.name}, network {config.model.name}"),
-            ("tasks", f"{config.tasks.name}, {config.ways} ways, {shots}"),
-        ]
-        if not (self.folder / _KEPT).exists():
-            return [
-                *rows,
-                ("kept", "nothing yet: it was stopped before its first validation"),
-                ("folder", str(self.folder)),
-            ]
-        kept, target = self.kept, self.spec.target
-        where = "on validation tasks" if kept.get("held_out", True) else "on tasks of training classes"
-        value = target.metric.interval(kept["validation"], kept["validation_ci95"])
-        rows[1] = ("tasks", f"{config.tasks.name}: {self.spec}; {shots}")
-        return [
-            *rows,
-            (
-                "validation",
-                f"{target.metric.words} {value} {where}" if kept["validation"] == kept["validation"] else "none",
-            ),
-            ("kept", f"step {kept['step']:,} of {config.iterations:,}"),
-            *([("trained for", duration(self.seconds))] if self.seconds is not None else []),
-            ("folder", str(self.folder)),
-        ]
+        return told(self, (self.folder / _KEPT).exists())
 
     @cached_property
     def parts(self) -> Parts:
@@ -183,18 +152,8 @@ class Run:
 
     def fit_trust(self, tasks: int | None = None, again: bool = True, quiet: bool = True) -> Trust:
         """`trust`, fitted over so many validation tasks and stored. again: also where it is stored already."""
-        path, of = self.folder / _TRUST, {name: self.kept.get(name) for name in ("step", "kept_at", "validation")}
-        if path.exists() and not again:
-            stored = read_json(path, _StoredTrust)
-            if stored["of"] == of:
-                return Trust.from_json(stored["trust"], str(path))
-        config = self.config
-        own = Sampling(config.ways, config.shots, config.queries)
-        source, engine = self.sampled(own)
-        with Progress(f"How far answers of {config.name} can be believed", tasks or TASKS, quiet=quiet) as progress:
-            trust = fit_trust(engine, self.params, source, own, config.seed, tasks, progress.update)
-        write_json(path, {"of": of, "trust": trust.to_json()})
-        self.__dict__["trust"] = trust
+        found = None if again else believed.stored(self)
+        self.__dict__["trust"] = trust = believed.fitted(self, tasks, quiet) if found is None else found
         return trust
 
     def believed(self, quiet: bool = True) -> tuple[Trust | None, str]:
@@ -228,6 +187,28 @@ class Run:
         Extra 'hub'. token: that may write there, if you are not logged in (hf auth login). RunError where it fails.
         """
         return sharing.push(self, name, about, private, token)
+
+    def check_trust(
+        self,
+        *,
+        ways: int | None = None,
+        shots: int | None = None,
+        tasks: int | None = None,
+        seed: int | None = None,
+        quiet: bool = True,
+    ) -> Checked:
+        """Hold `trust` against the truth of test tasks, 200 if not given, or 60 where the learner takes steps.
+
+        Each has about 300 queries of its classes, where there are so many, and others of classes that were not shown.
+        Sizes not given are the run's own. ConfigError or DataError, which says why, where nothing is promised.
+
+        >>> run.check_trust().held  # the share of tasks whose accuracy lies in its interval  # doctest: +SKIP
+        """
+        config = self.config
+        own = Sampling(config.ways if ways is None else ways, config.shots if shots is None else shots, config.queries)
+        if "trust" not in self.__dict__:
+            self.__dict__["trust"] = self.fit_trust(again=False, quiet=quiet)
+        return believed.held(self, self.trust, own, tasks, seed, quiet)
 
     def module(self, name: str = "") -> nn.Module:
         """The network as an ordinary module with the trained weights and statistics, on the CPU, in `eval()` mode.

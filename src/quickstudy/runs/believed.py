@@ -1,0 +1,78 @@
+"""How far models of a run can be believed: fitted over its validation tasks once, stored beside it, held to tests."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any, Protocol, TypedDict
+
+from quickstudy.engine import Engine
+from quickstudy.episode import Params
+from quickstudy.storage.json import read_json, write_json
+from quickstudy.tasks.base import Sampling, Source
+from quickstudy.training.config import RunConfig
+from quickstudy.training.progress import Progress
+from quickstudy.trust.base import Trust
+from quickstudy.trust.checked import TASKS as CHECKED
+from quickstudy.trust.checked import Checked, checked
+from quickstudy.trust.fit import TASKS, fit_trust
+
+_NAME = "trust.json"
+_log = logging.getLogger("quickstudy")
+
+
+class Trained(Protocol):
+    """What is asked of a `Run`."""
+
+    folder: Path
+    config: RunConfig
+
+    @property
+    def kept(self) -> dict[str, Any]: ...
+
+    @property
+    def params(self) -> Params: ...
+
+    def sampled(self, sampling: Sampling) -> tuple[Source, Engine]: ...
+
+
+class _Stored(TypedDict):
+    """of: what the kept model was when it was fitted."""
+
+    of: dict[str, Any]
+    trust: dict[str, Any]
+
+
+def _of(run: Trained) -> dict[str, Any]:
+    return {name: run.kept.get(name) for name in ("step", "kept_at", "validation")}
+
+
+def stored(run: Trained) -> Trust | None:
+    """What is stored of the model that the run keeps now; None where nothing is."""
+    path = run.folder / _NAME
+    if not path.exists():
+        return None
+    found = read_json(path, _Stored)
+    return Trust.from_json(found["trust"], str(path)) if found["of"] == _of(run) else None
+
+
+def fitted(run: Trained, tasks: int | None = None, quiet: bool = True) -> Trust:
+    """Fitted over so many validation tasks, and stored, if the folder can be written to."""
+    config = run.config
+    own = Sampling(config.ways, config.shots, config.queries)
+    source, engine = run.sampled(own)
+    with Progress(f"How far answers of {config.name} can be believed", tasks or TASKS, quiet=quiet) as progress:
+        trust = fit_trust(engine, run.params, source, own, config.seed, tasks, progress.update)
+    try:
+        write_json(run.folder / _NAME, {"of": _of(run), "trust": trust.to_json()})
+    except PermissionError:
+        _log.warning("%s cannot be written to, so that how far to believe its models is fitted each time.", run.folder)
+    return trust
+
+
+def held(run: Trained, trust: Trust, own: Sampling, tasks: int | None, seed: int | None, quiet: bool) -> Checked:
+    """Trust against the truth of test tasks, see `Run.check_trust`."""
+    source, engine = run.sampled(own)
+    source = source if seed is None else source.seeded(seed)
+    with Progress(f"Holding {run.config.name} to what it promises", tasks or CHECKED, quiet=quiet) as progress:
+        return checked(engine, run.params, source, trust, own, tasks, on_progress=progress.update)

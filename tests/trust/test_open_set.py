@@ -1,0 +1,101 @@
+"""Inputs of none of a model's classes, as its user meets them, beside probabilities and distances."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import quickstudy as qs
+from quickstudy.registry import learners
+from quickstudy.targets.answers import NONE, ClassAnswer
+from quickstudy.trust.figures import auroc
+
+DIMENSIONS, CLASSES, EACH = 12, 56, 24
+WAYS, STRANGERS, TASKS = 5, 4, 24
+
+
+def clusters(apart: float) -> tuple[Tensor, torch.Generator]:
+    """Centres of classes whose members have the spread 1, and the randomness that goes on from there."""
+    generator = torch.Generator().manual_seed(3)
+    return apart * torch.randn((CLASSES + TASKS * (WAYS + STRANGERS), DIMENSIONS), generator=generator), generator
+
+
+def members(centres: Tensor, each: int, generator: torch.Generator) -> Tensor:
+    noise = torch.randn((len(centres), each, DIMENSIONS), generator=generator)
+    return (centres[:, None] + noise).flatten(0, 1)
+
+
+def names(each: int) -> list[str]:
+    return [f"kind {i}" for i in range(WAYS) for _ in range(each)]
+
+
+@pytest.fixture(scope="module", params=["protonet", "r2d2"])
+def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> qs.Run:
+    """A small network, trained on clusters that are well apart: it is nearly always right, and sure of itself."""
+    centres, generator = clusters(2.0)
+    x = members(centres[:CLASSES], EACH, generator)
+    source = qs.tasks.arrays(x, [c for c in range(CLASSES) for _ in range(EACH)], val=0.35, test=0.15)
+    config = qs.RunConfig(
+        name="o", learner=learners.part(request.param), ways=WAYS, shots=5, queries=5, iterations=120, device="cpu",
+        validation_episodes=20, seed=1,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(DIMENSIONS, 48), nn.ReLU(), nn.Linear(48, DIMENSIONS))
+    folder: Path = tmp_path_factory.mktemp("open")
+    run = qs.train(config, module=net, source=source, out=folder / "run", quiet=True)
+    run.fit_trust(160)
+    return run
+
+
+def asked(run: qs.Run) -> list[tuple[qs.Model, Tensor, Tensor]]:
+    """Models of new tasks, with inputs of their classes and of others."""
+    centres, generator = clusters(2.0)
+    generator.manual_seed(4)
+    found = []
+    for own in centres[CLASSES:].split(WAYS + STRANGERS):
+        model = run.adapt(members(own[:WAYS], 5, generator), names(5))
+        found.append((model, members(own[:WAYS], 20, generator), members(own[WAYS:], 25, generator)))
+    return found
+
+
+def mean(values: list[float]) -> float:
+    return sum(values) / len(values)
+
+
+def test_known_tells_strangers_apart_at_least_as_well_as_distances(run: qs.Run) -> None:
+    by: dict[str, list[float]] = {"known": [], "probability": [], "distance": [], "confident": []}
+    for model, mine, other in asked(run):
+        here, there = model.predict(mine), model.predict(other)
+        assert isinstance(here, ClassAnswer) and isinstance(there, ClassAnswer)
+        assert here.known is not None and there.known is not None
+        by["known"].append(auroc(here.known, there.known))
+        plain = [model(x).softmax(1).amax(1) for x in (mine, other)]
+        by["probability"].append(auroc(*plain))
+        by["confident"].append(float((plain[1] > 0.9).float().mean()))
+        learner, support = model.learner, model.trust.support  # type: ignore[union-attr]
+        assert support is not None
+        middles = torch.stack([support.x[support.y == c].mean(0) for c in range(WAYS)])
+        near = [-torch.cdist(learner.embed(model.params, x), middles).amin(1) for x in (mine, other)]  # type: ignore[attr-defined]
+        by["distance"].append(auroc(*near))
+    said = {name: round(mean(values), 3) for name, values in by.items()}
+    gains = torch.tensor(by["known"]) - torch.tensor(by["distance"])
+    error = 1.96 * float(gains.std()) / len(gains) ** 0.5
+    assert float(gains.mean()) > -max(error, 0.005), said
+    assert said["known"] > max(0.9, said["probability"]), said
+
+
+def test_a_promised_rate_is_kept_and_strangers_are_told_so(run: qs.Run) -> None:
+    alarms, refused = [], []
+    for model, mine, other in asked(run):
+        here, there = (model.predict(x, false_alarms=0.1) for x in (mine, other))
+        assert isinstance(here, ClassAnswer) and isinstance(there, ClassAnswer)
+        assert here.accepted is not None and there.accepted is not None
+        alarms.append(float((~here.accepted).float().mean()))
+        refused.append(float((~there.accepted).float().mean()))
+        index = int((~there.accepted).nonzero()[0])
+        assert there.told(index) == NONE and there.row(index)[there.columns.index("accepted")] == "no"
+    assert 0.04 < mean(alarms) < 0.16, mean(alarms)
+    assert mean(refused) > 0.6, mean(refused)
