@@ -37,7 +37,7 @@ OPTIONS = {
     "adapt": ["--support", "--out", "--task", "--broken", "--device", "--classes", "--unlabelled", "--shift",
               "--no-trust", "--more", "--without", "--undo", "--if-worse", "--no-keep", "--encoder"],
     "tasks": ["--split", "--episodes", "--step", "--most", "--device"],
-    "predict": ["--out", "--steps", "--task", "--broken", "--device", "--coverage", "--reject", "--false-alarms"],
+    "predict": ["--out", "--steps", "--task", "--broken", "--device", "--coverage", "--reject", "--false-alarms", "--background"],
     "score": ["--out", "--predictions", "--report", "--steps", "--task", "--target", "--broken"],
     "memory": ["--run", "--out", "--support", "--nearest", "--task", "--merge", "--dry", "--last", "--split"],
     "average": ["--out", "--how", "--weights", "--even-if-worse"],

@@ -254,7 +254,7 @@ def test_sizes_are_those_that_the_classes_allow(source: ClassSource) -> None:
 
 
 def test_tasks_of_tags_have_none() -> None:
-    spec = TaskSpec(formats.make("array", shape=(1,)), targets.make("tags", tags=3))
+    spec = TaskSpec(formats.make("array", shape=(1,)), targets.make("tags", names=("a", "b", "c")))
     learner = build_learner(qs.RunConfig(name="n", model=models.part("mlp"), learner=learners.part("maml")), spec)
     engine = Engine(learner, torch.device("cpu"))
     with pytest.raises(ConfigError, match="tasks are of classes, numbers or masks"):

@@ -114,7 +114,7 @@ def as_they_come(source: Source, split: str, own: Sampling, tasks: int, asked: i
 
     DataError where not even those of its own size can be drawn.
     """
-    found = []
+    found: list[Size] = []
     for shots in (own.shots, own.shots // 4, own.shots // 2, 2 * own.shots):
         several = (Size(own.ways, shots, 0, count) for count in (max(own.queries, asked), own.queries))
         size = next((one for one in several if shots > 1 and _fits(source, split, one)), None)

@@ -23,6 +23,9 @@ from quickstudy.trust.pixels import PixelTrust, own_features
 from quickstudy.trust.quantiles import require_level
 from quickstudy.trust.unknown import seen_by
 
+MOST = 300
+"""Examples of a task, of learners that read all of them anew for each part that is left out."""
+
 
 class Judged(NamedTuple):
     """Of m inputs. logits: (m, N) over the temperature. known: (m,) the probability that an input is of one of the
@@ -142,10 +145,16 @@ def restored(facts: Mapping[str, Any], tensors: State) -> AnyTrust:
 
 def task_trust(trust: Trust, learner: Learner, params: Params, support: Examples) -> AnyTrust:
     """Trust of one task from its support set (n, …). learner: after training, at this task's spec. ConfigError where no
-    validation task was of its kind."""
+    validation task was of its kind, or where it has more than `MOST` examples that are read anew each time."""
+    count = int(support.mask.sum())
+    if learner.embedded is None and trust.pixels is None and count > MOST:
+        raise ConfigError(
+            f"its {count} examples are too many to read them again and again without some; that is done for up to "
+            f"{MOST}. With so many, set some aside and measure: model.score(records, labels)."
+        )
     if trust.intervals is not None:
         with torch.no_grad():
-            proof = residuals(learner, params, support, max(2, min(trust.folds, int(support.mask.sum()))))
+            proof = residuals(learner, params, support, max(2, min(trust.folds, count)))
         return IntervalTrust(trust, proof.features.cpu(), proof.scale.cpu())
     if trust.pixels is not None:
         with torch.no_grad():
