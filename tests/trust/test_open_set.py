@@ -104,7 +104,7 @@ def test_a_promised_rate_is_kept_and_strangers_are_told_so(run: qs.Run) -> None:
 
 def test_background_bounds_what_of_it_is_taken_for_a_class(run: qs.Run) -> None:
     """New background is let in no more often than was asked for, whatever it is like."""
-    model, inputs, strangers = asked(run)[0]
+    model, inputs, _ = asked(run)[0]
     generator = torch.Generator().manual_seed(5)
     near = inputs.mean(0) + inputs.std() * torch.randn((400, DIMENSIONS), generator=generator)
     known, others = near[:199], near[199:]
