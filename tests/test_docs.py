@@ -69,7 +69,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(qs, "train", tiny)
     monkeypatch.setattr(Run, "evaluate", few)
-    for count in ("TASKS", "ITERATIVE"):
+    for count in ("TASKS", "FEWER"):
         monkeypatch.setattr(f"quickstudy.trust.fit.{count}", 40)
 
 

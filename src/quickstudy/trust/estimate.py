@@ -139,6 +139,16 @@ def _both(x: Tensor, angle: Tensor, by: Shift) -> tuple[Linear, Linear, float]:
     return mean, spread, 0.5 * math.log1p(unseen / max(seen, 1e-9))
 
 
+def _weights(of: Tensor) -> Tensor:
+    """What each task (T,) counts in quantiles, by the number of its size: those of the most frequent size, the run's
+    own, three quarters together, since tails of other sizes may be heavier."""
+    own = of == of.bincount().argmax()
+    if bool(own.all()):
+        return torch.ones(len(of), dtype=torch.float64)
+    share = torch.where(own, 0.75 / own.sum(), 0.25 / (~own).sum()).double()
+    return torch.where(own.double().mean() >= 0.75, torch.ones_like(share), share)
+
+
 def fitted_estimator(
     features: Sequence[Tensor],
     accuracy: Sequence[float],
@@ -164,10 +174,10 @@ def fitted_estimator(
         away[held] = (angle[held] - mean(x[held])) / spread(x[held]).exp()
     mean, spread, wider = _both(x, angle, shift(x, angle, of, ways, queries, classes))
     spread = replace(spread, bias=spread.bias + wider)
-    one = torch.ones_like(away)
+    weight = _weights(of)
+    count = float(weight.sum().square() / weight.square().sum())
 
     def ends(values: Tensor) -> tuple[float, ...]:
-        count = len(values)
-        return tuple(weighted_quantile(values, one, min(level * (count + 1) / count, 1.0)) for level in _LEVELS)
+        return tuple(weighted_quantile(values, weight, min(level * (count + 1) / count, 1.0)) for level in _LEVELS)
 
     return Estimator(mean, spread, ends(-away), ends(away), len(x), queries)

@@ -12,7 +12,6 @@ from quickstudy import rng
 from quickstudy.engine import Engine
 from quickstudy.episode import Params
 from quickstudy.errors import ConfigError, DataError
-from quickstudy.learners import IterativeLearner
 from quickstudy.tasks.base import Sampling, Source, held_out
 from quickstudy.trust.base import Calibration, Trust
 from quickstudy.trust.draw import Size, Tried, sizes, tried
@@ -21,8 +20,8 @@ from quickstudy.trust.quantiles import fitted_quantiles
 from quickstudy.trust.temperature import fitted_temperature
 from quickstudy.trust.unknown import fitted_unknown, seen_by
 
-TASKS, ITERATIVE = 300, 120
-"""Tasks that are drawn, and of learners that take steps."""
+TASKS, FEWER = 300, 100
+"""Tasks that are drawn, and of learners that embed nothing once and for all, so that each example left out costs."""
 LEAST = 20
 """Tasks below which nothing is fitted."""
 NEEDED = 10
@@ -45,9 +44,9 @@ def fit_trust(
 ) -> Trust:
     """Draw `tasks` validation tasks of several sizes, learn each, and fit all that `Trust` is of.
 
-    engine: of the run. own: the size of its tasks. tasks: 300, or 120 of learners that take steps, if not given. The
-    same numbers for the same seed. ConfigError for tasks that are not of classes; DataError where no classes are held
-    out, or too few.
+    engine: of the run. own: the size of its tasks. tasks: `TASKS`, or `FEWER` of learners without `embedded`, if not
+    given. The same numbers for the same seed. ConfigError for tasks that are not of classes; DataError where no classes
+    are held out, or too few.
     """
     if not (own_target := engine.learner.spec.target).calibrates:
         raise ConfigError(
@@ -66,7 +65,7 @@ def fit_trust(
             "Hold some out (most sources: --tasks.val 0.2), and train anew."
         )
     if tasks is None:
-        tasks = ITERATIVE if isinstance(engine.learner, IterativeLearner) else TASKS
+        tasks = FEWER if engine.learner.embedded is None else TASKS
     if tasks < 2 * LEAST:
         raise ConfigError(f"Trust takes {2 * LEAST} tasks or more, found {tasks}.")
     found: list[tuple[Size, Tried]] = []
