@@ -25,7 +25,7 @@ whether the input is unknown, and a conformal set, all from the support set alon
 {" to ".join(f"{count:,}" for count in counts)} tasks of each source, 5-way 5-shot, with the same features, which are
 those that it makes itself. quickstudy has a head in closed form over them, and trust over validation classes; it was
 given classes of the same source that AdaptShot has no use for: to whiten features, to choose the head, and to
-calibrate. Without such classes it has none of these. Half of the inputs, and of emoji two thirds, are of classes that
+calibrate. Without such classes it has none of these. Half of the inputs or more are of classes that
 were not shown. AUROC is within a task: of quickstudy by `known`, of AdaptShot by its score for it, and by what of all
 that it says told them apart best on these very tasks. Sets are to hold the class in {level} of cases.
 
