@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -284,7 +284,7 @@ class Model:
 
     def without(
         self,
-        classes: Sequence[str] = (),
+        classes: Any = (),
         examples: Any = None,
         labels: Any = None,
         broken: Broken = "refuse",
@@ -292,7 +292,8 @@ class Model:
     ) -> Model:
         """The model as if classes, by name, or examples had never been there. A class that loses its last example goes.
 
-        examples: their indices in the support set, or the records themselves. labels: of these, which only a model
+        classes: one name, or several. examples: their indices in the support set, a mask over it, or the records
+        themselves. labels: of these, which only a model
         needs that has not kept its examples. if_worse: as in `more`. Raises ConfigError where what is kept does not
         tell them from the others, DataError where fewer than two classes would be left.
         """
