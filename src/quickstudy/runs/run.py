@@ -193,7 +193,10 @@ class Run:
         source, engine = self.sampled(own)
         with Progress(f"How far answers of {config.name} can be believed", tasks or TASKS, quiet=quiet) as progress:
             trust = fit_trust(engine, self.params, source, own, config.seed, tasks, progress.update)
-        write_json(path, {"of": of, "trust": trust.to_json()})
+        try:
+            write_json(path, {"of": of, "trust": trust.to_json()})
+        except RunError as error:  # a folder that can only be read: it holds for this process
+            _log.info("How far models of this run can be believed was found and not stored. %s", error)
         self.__dict__["trust"] = trust
         return trust
 
