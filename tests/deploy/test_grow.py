@@ -423,8 +423,6 @@ def test_what_a_table_teaches_of_its_columns_follows(tmp_path: Path) -> None:
 
 
 def test_a_folder_of_one_further_class_is_enough(tmp_path: Path) -> None:
-    import numpy as np
-
     x, labels = clusters()
     for i, (row, label) in enumerate(zip(x, labels, strict=True)):
         place = tmp_path / ("more" if label == "dog" else "first") / label
@@ -433,6 +431,8 @@ def test_a_folder_of_one_further_class_is_enough(tmp_path: Path) -> None:
     first = VECTORS.find(tmp_path / "first")
     model = at_once("protonet", first.items, first.labels).more(tmp_path / "more")
     assert same(model, at_once("protonet", x, labels), x)
+    scored = at_once("protonet", x, labels, single=True).score(tmp_path / "more")
+    assert scored.count == 3 and scored.hits[3].true == 3
 
 
 def test_a_text_as_long_as_no_path_is_no_place() -> None:

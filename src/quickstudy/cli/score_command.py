@@ -11,7 +11,7 @@ from typing import Any
 import tyro
 
 from quickstudy.cli.parse import open_model, parse, support_set, table
-from quickstudy.deploy.labelled import Labelled
+from quickstudy.deploy.labelled import Labelled, records_at
 from quickstudy.deploy.scored import Scored, Share
 from quickstudy.deploy.scoring import scored
 from quickstudy.errors import DataError
@@ -70,7 +70,7 @@ def run(argv: Sequence[str]) -> int:
         raise DataError(f"Two of the files to write are one: {', '.join(map(str, outputs))}. Give each its own name.")
     spec = model.spec
     told = spec if options.target is None else replace(spec, format=spec.format.told(label=options.target))
-    found = _joined([support_set(told, place, options.task) for place in options.files])
+    found = _joined([support_set(told, place, options.task, records_at) for place in options.files])
     read = {path.resolve() for path in (*options.files, *found.items) if isinstance(path, Path)}
     for path in outputs:
         if path.resolve() in read:

@@ -22,6 +22,7 @@ from quickstudy.deploy.grown import (
     require_known,
     require_two,
 )
+from quickstudy.deploy.labelled import records_at
 from quickstudy.deploy.partly import say_doubtful
 from quickstudy.deploy.summed import added, taken
 from quickstudy.deploy.support import Kept, SupportSet, completed, recorded
@@ -30,7 +31,7 @@ from quickstudy.entries import reference
 from quickstudy.episode import Examples, Features, Params, leaves, map_features
 from quickstudy.errors import ConfigError, DataError, unknown_name
 from quickstudy.formats.base import Format
-from quickstudy.formats.records import Broken, Records, moved, say
+from quickstudy.formats.records import Broken, moved, say
 from quickstudy.learners import IterativeLearner, Learner
 from quickstudy.spec import TaskSpec
 from quickstudy.tally import Tally
@@ -45,7 +46,7 @@ def more(model: Known, records: Any, labels: Any, broken: Broken, if_worse: IfWo
     require_known(if_worse)
     spec, like, format = model.spec, reference(model.params), model.spec.format
     if labels is None and isinstance(records, str | Path) and os.path.exists(records):
-        records, labels = further(spec, Path(records))[:3:2]
+        records, labels = records_at(spec, Path(records))[:3:2]
     if model.kept is None:
         return added(model, records, labels, broken)
     before = _examples(model, model.kept)
@@ -66,8 +67,8 @@ def more(model: Known, records: Any, labels: Any, broken: Broken, if_worse: IfWo
         y, names = target.united([(model.kept.y, model.names), (own, called)])
         if target.relabels and y.dim() == 1:
             say_doubtful(x, y, names, None, range(len(y)), spec.format.what)
-    found = _set(model, TaskSpec(format, target), x, y, names, like)
-    return _fitted(model, before, found, torch.arange(len(before.mask)), if_worse)
+    now = _set(model, TaskSpec(format, target), x, y, names, like)
+    return _fitted(model, before, now, torch.arange(len(before.mask)), if_worse)
 
 
 def without(model: Known, classes: Any, examples: Any, labels: Any, broken: Broken, if_worse: IfWorse) -> Grown:
@@ -98,16 +99,6 @@ def without(model: Known, classes: Any, examples: Any, labels: Any, broken: Brok
     format, x = _opened(model, x) or (model.spec.format, x)
     spec = TaskSpec(format, model.spec.target)
     return _fitted(model, before, _set(model, spec, x, y, names, like), known, if_worse)
-
-
-def further(spec: TaskSpec, place: Path) -> Records:
-    """Further examples at a place. A folder with a single sub-folder has those of one class, which is enough here."""
-    inside = sorted(place.iterdir()) if place.is_dir() and spec.target.relabels and not spec.target.grid else []
-    folders = [path for path in inside if path.is_dir() and not path.name.startswith(".")]
-    if len(folders) != 1:
-        return spec.find(place)
-    found = spec.format.find(folders[0], labelled=False)
-    return found._replace(labels=[folders[0].name] * len(found.items))
 
 
 def sealed(model: Known) -> tuple[None, Tally | None]:
