@@ -8,6 +8,7 @@ from typing import Any, Protocol, TypedDict
 
 from quickstudy.engine import Engine
 from quickstudy.episode import Params
+from quickstudy.errors import RunError
 from quickstudy.storage.json import read_json, write_json
 from quickstudy.tasks.base import Sampling, Source
 from quickstudy.training.config import RunConfig
@@ -65,8 +66,8 @@ def fitted(run: Trained, tasks: int | None = None, quiet: bool = True) -> Trust:
         trust = fit_trust(engine, run.params, source, own, config.seed, tasks, progress.update)
     try:
         write_json(run.folder / _NAME, {"of": _of(run), "trust": trust.to_json()})
-    except PermissionError:
-        _log.warning("%s cannot be written to, so that how far to believe its models is fitted each time.", run.folder)
+    except RunError as error:  # a folder that can only be read: it holds for this process
+        _log.info("How far models of this run can be believed was found and not stored. %s", error)
     return trust
 
 
