@@ -251,3 +251,12 @@ def test_five_lines_to_an_answer_in_a_fresh_process_without_a_network(tmp_path: 
     assert done.returncode == 0, done.stderr
     assert "±" in done.stdout and took < 30, took
     assert len(FIVE.strip().splitlines()) == 5
+
+
+def test_classes_that_nothing_tells_apart_are_not_said_to_be_told_apart() -> None:
+    """Noise looks like no character. What validation tasks were like must not outweigh what its examples show."""
+    noise = (torch.rand(100, 1, 28, 28, generator=torch.Generator().manual_seed(0)) > 0.5).float()
+    model = qs.pretrained("handwriting", device="cpu").adapt(noise, [f"c{i // 5:02}" for i in range(100)])
+    said = model.estimate
+    assert said.low <= 0.05 <= said.high < 0.2 and said.tasks == 0
+    assert "left-out examples" in str(said) and "probabilities and sets" in said.note
