@@ -67,7 +67,7 @@ class Ink(Image):
         self, modes: Counter[str], sizes: Counter[tuple[int, int]], skipped: list[str], blank: list[str]
     ) -> list[str]:
         """Every canvas is grey and cut, so that nothing need be said of that."""
-        notices = [f"Nothing is drawn on {len(blank)} images: {first_of(blank)}."] if blank else []
+        notices = [f"{len(blank)} drawings are blank: {first_of(blank)}."] if blank else []
         return notices + ([f"{len(skipped)} unreadable images left out: {' '.join(skipped)}"] if skipped else [])
 
     def brought(self, stored: Features, other: Format) -> Features:

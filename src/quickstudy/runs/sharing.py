@@ -108,7 +108,9 @@ def card_of(run: Trained, about: dict[str, Any]) -> Card:
             "step": kept["step"],
             "seconds": run.seconds,
         },
-        figures=[
+        figures=[]
+        if kept["validation"] != kept["validation"]  # of a run that was never validated
+        else [
             {
                 "what": f"validation tasks of {config.ways} ways and {config.shots} shots",
                 "metric": run.spec.target.metric.name,
