@@ -251,34 +251,3 @@ def test_five_lines_to_an_answer_in_a_fresh_process_without_a_network(tmp_path: 
     assert done.returncode == 0, done.stderr
     assert "±" in done.stdout and took < 30, took
     assert len(FIVE.strip().splitlines()) == 5
-
-
-def test_classes_that_nothing_tells_apart_are_not_said_to_be_told_apart() -> None:
-    """Noise looks like no character. What validation tasks were like must not outweigh what its examples show."""
-    noise = (torch.rand(100, 1, 28, 28, generator=torch.Generator().manual_seed(0)) > 0.5).float()
-    model = qs.pretrained("handwriting", device="cpu").adapt(noise, [f"c{i // 5:02}" for i in range(100)])
-    said = model.estimate
-    assert said.low <= 0.05 <= said.high < 0.2 and said.tasks == 0
-    assert "left-out examples" in str(said) and "probabilities and sets" in said.note
-
-
-def test_what_lies_in_a_folder_called_photos_is_no_validation_of_them(
-    tmp_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    for label in range(30):
-        (tmp_path / "photos" / f"c{label}").mkdir(parents=True)
-        for number in range(3):
-            drawn("cross", number, side=40).save(tmp_path / "photos" / f"c{label}" / f"{number}.png")
-    run = qs.pretrained("photos", encoder=qs.registry.models.part("conv4", width=8), device="cpu")
-    with pytest.raises(DataError, match="No classes were held out"):
-        _ = run.trust
-    assert run.told()[2] == ("validation", "none")
-    folder = run.save_pretrained(tmp_path / "given")
-    assert qs.from_hub(folder).card["figures"] == []  # type: ignore[index]
-
-
-def test_a_blank_drawing_is_told(caplog: pytest.LogCaptureFixture) -> None:
-    model = qs.pretrained("handwriting", device="cpu").adapt([drawn(one, 0) for one in SHAPES], SHAPES)
-    model.predict([Image.new("L", (50, 50), 255)])
-    assert "1 drawings are blank" in caplog.text

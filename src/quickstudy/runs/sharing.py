@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from quickstudy.errors import CheckpointError, ConfigError, DataError, MissingExtra, RunError
+from quickstudy.hints import misfit
 from quickstudy.registry import OWN
 from quickstudy.runs.card import NAME as CARD
 from quickstudy.runs.card import PAGE, Card, read_card, write_card
@@ -122,7 +123,10 @@ def card_of(run: Trained, about: dict[str, Any]) -> Card:
         ],
         limits=[],
     )
-    return card | about  # type: ignore[return-value]
+    told: Card = card | about  # type: ignore[assignment]
+    if wrong := misfit(told, Card, "the card"):
+        raise ConfigError(f"{wrong}. Give it so: help(quickstudy.Run.save_pretrained).")
+    return told
 
 
 def push(run: Trained, name: str, about: dict[str, Any], private: bool, token: str | None) -> str:
