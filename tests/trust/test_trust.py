@@ -25,7 +25,7 @@ from quickstudy.trust.base import Trust
 from quickstudy.trust.draw import Size, Tried, sizes, tried
 from quickstudy.trust.evidence import embedded, examined, folds_of, left_out, ranks
 from quickstudy.trust.familiar import familiar, places, products
-from quickstudy.trust.fit import fit_trust
+from quickstudy.trust.fit import LEAST, fit_trust
 from quickstudy.trust.task import TaskTrust, task_trust
 
 WAYS, SHOTS = 5, 5
@@ -323,3 +323,15 @@ def test_the_next_to_label_lie_between_classes_and_apart(run: qs.Run) -> None:
     assert sorted(model.next(queries, 500)) == list(range(len(queries)))
     with pytest.raises(ConfigError, match="count=0"):
         model.next(queries, 0)
+
+
+def test_trust_that_cannot_be_stored_is_told_and_used(
+    run: qs.Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = shutil.copytree(run.folder, tmp_path / "given")
+    copy = qs.Run(folder, run._module, run._source)
+    assert copy.params and copy.parts
+    shutil.rmtree(folder)
+    folder.touch()  # so that nothing can be written into it
+    found = copy.fit_trust(tasks=2 * LEAST)
+    assert found.several is not None and "cannot be stored" in caplog.text
