@@ -37,7 +37,8 @@ OPTIONS = {
     "adapt": ["--support", "--out", "--task", "--broken", "--device", "--classes", "--unlabelled", "--shift",
               "--no-trust", "--more", "--without", "--undo", "--if-worse", "--no-keep", "--encoder"],
     "tasks": ["--split", "--episodes", "--step", "--most", "--device"],
-    "predict": ["--out", "--steps", "--task", "--broken", "--device", "--coverage", "--reject", "--false-alarms"],
+    "predict": ["--out", "--steps", "--task", "--broken", "--device", "--coverage", "--reject", "--false-alarms",
+                "--background"],
     "score": [
         "--out", "--predictions", "--report", "--coverage", "--false-alarms", "--steps", "--task", "--target",
         "--broken",

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import quickstudy as qs
+from quickstudy.errors import ConfigError
 from quickstudy.registry import learners
 from quickstudy.targets.answers import NONE, ClassAnswer
 from quickstudy.trust.figures import auroc
@@ -101,3 +102,26 @@ def test_a_promised_rate_is_kept_and_strangers_are_told_so(run: qs.Run) -> None:
         assert there.told(index) == NONE and there.row(index)[there.columns.index("accepted")] == "no"
     assert 0.04 < mean(alarms) < 0.16, mean(alarms)
     assert mean(refused) > 0.6, mean(refused)
+
+
+def test_background_bounds_what_of_it_is_taken_for_a_class(run: qs.Run) -> None:
+    """New background is let in no more often than was asked for, whatever it is like."""
+    model, inputs, _strangers = asked(run)[0]
+    generator = torch.Generator().manual_seed(5)
+    near = inputs.mean(0) + inputs.std() * torch.randn((400, DIMENSIONS), generator=generator)
+    known, others = near[:199], near[199:]
+    plain = model.predict(others, false_alarms=0.05)
+    told = model.predict(others, false_alarms=0.05, background=known)
+    assert isinstance(plain, ClassAnswer) and isinstance(told, ClassAnswer)
+    assert plain.accepted is not None and told.accepted is not None and told.known is not None
+    assert float(told.accepted.double().mean()) < 0.05 + 3 * (0.05 * 0.95 * (1 / 201 + 1 / 199)) ** 0.5
+    assert not bool((told.accepted & ~plain.accepted).any())
+    least = model.threshold(known, 0.05)
+    of_known = model.predict(known).known  # type: ignore[attr-defined]
+    assert int((of_known > least).sum()) == 9  # of the 199 and one more, 5 %
+    with pytest.raises(ConfigError, match=r"needs 99 .*found 19"):
+        model.threshold(known[:19], 0.01)
+    of_few = model.predict(known[:19]).known  # type: ignore[attr-defined]
+    assert model.threshold(known[:19], 0.05) == float(of_few.max())
+    with pytest.raises(ConfigError, match="false_alarms=0.05"):
+        model.predict(others, background=known)

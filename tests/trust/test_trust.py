@@ -288,11 +288,11 @@ def test_sizes_are_those_that_the_classes_allow(source: ClassSource) -> None:
         sizes(engine, clusters(12, val=0.2), "val", OWN, 300)
 
 
-def test_tasks_of_numbers_have_none() -> None:
-    spec = TaskSpec(formats.make("array", shape=(1,)), targets.make("numbers"))
+def test_tasks_of_tags_have_none() -> None:
+    spec = TaskSpec(formats.make("array", shape=(1,)), targets.make("tags", names=("a", "b", "c")))
     learner = build_learner(qs.RunConfig(name="n", model=models.part("mlp"), learner=learners.part("maml")), spec)
     engine = Engine(learner, torch.device("cpu"))
-    with pytest.raises(ConfigError, match="tasks are of classes"):
+    with pytest.raises(ConfigError, match="tasks are of classes, numbers or masks"):
         fit_trust(engine, learner.init(torch.Generator().manual_seed(0)), qs.tasks.sinusoid(), OWN, 0)
 
 

@@ -113,8 +113,8 @@ def run(argv: Sequence[str]) -> int:
         told = replace(spec, format=spec.format.told(**columns))
         found = support_set(told, options.support, options.task)
         support, labels = found.items, found.labels
-    if done.spec.target.calibrates and options.trust:
-        done.believed(quiet=False)  # once for a run; its time is not that of adapting
+    if done.spec.target.promises != "nothing" and options.trust:
+        done.believed(quiet=False, fit=True)  # once for a run; its time is not that of adapting
     began = time.perf_counter()
     further = options.unlabelled
     extra = None if further is None else spec.format.find(local(further), labelled=False).items
@@ -125,7 +125,7 @@ def run(argv: Sequence[str]) -> int:
     took = time.perf_counter() - began
     model.save(options.out)
     tell(f"{learned(model)} in {1000 * took:.0f} ms: {options.out}")
-    if model.trust is not None:
+    if model.trust is not None and model.spec.target.calibrates:
         tell(f"How often it is right, as far as its examples tell: {model.estimate}")
     tell(next_predict(options.out, options.support or Path("new"), options.task))
     return 0

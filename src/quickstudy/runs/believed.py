@@ -8,8 +8,10 @@ from typing import Any, Protocol, TypedDict
 
 from quickstudy.engine import Engine
 from quickstudy.episode import Params
-from quickstudy.errors import DataError, RunError
+from quickstudy.errors import ConfigError, DataError, RunError
+from quickstudy.spec import TaskSpec
 from quickstudy.storage.json import read_json, write_json
+from quickstudy.targets.base import Target
 from quickstudy.tasks.base import Sampling, Source
 from quickstudy.training.config import RunConfig
 from quickstudy.training.progress import Progress
@@ -27,6 +29,9 @@ class Trained(Protocol):
 
     folder: Path
     config: RunConfig
+
+    @property
+    def spec(self) -> TaskSpec: ...
 
     @property
     def kept(self) -> dict[str, Any]: ...
@@ -57,6 +62,13 @@ def stored(run: Trained) -> Trust | None:
     return Trust.from_json(found["trust"], str(path)) if found["of"] == _of(run) else None
 
 
+def unfitted(target: Target) -> str:
+    """Why models of a run whose tasks are not of classes have no trust."""
+    if target.promises == "nothing":
+        return f"that is told where tasks are of classes, numbers or masks, and these are of {target}."
+    return "nothing was fitted over validation tasks yet. Fit it, run.fit_trust(), and adapt anew."
+
+
 def fitted(run: Trained, tasks: int | None = None, quiet: bool = True) -> Trust:
     """Fitted over so many validation tasks, and stored, if the folder can be written to.
 
@@ -82,6 +94,8 @@ def fitted(run: Trained, tasks: int | None = None, quiet: bool = True) -> Trust:
 
 def held(run: Trained, trust: Trust, own: Sampling, tasks: int | None, seed: int | None, quiet: bool) -> Checked:
     """Trust against the truth of test tasks, see `Run.check_trust`."""
+    if not run.spec.target.calibrates:
+        raise ConfigError(f"What was promised is held against tasks of classes; these are of {run.spec.target}.")
     source, engine = run.sampled(own)
     source = source if seed is None else source.seeded(seed)
     with Progress(f"Holding {run.config.name} to what it promises", tasks or CHECKED, quiet=quiet) as progress:

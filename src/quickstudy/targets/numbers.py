@@ -37,6 +37,7 @@ class Numbers(Target):
 
     metric = Metric("mse", "MSE", "mean squared error", higher_is_better=False, short="squared error")
     density = True
+    promises = "intervals"
     steps_shown = (0, 1, 5, 10)
     guess = "always the mean"
     remedy = "--target-offset"
