@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -248,6 +249,43 @@ def test_what_is_said_of_the_known_is_held_out(name: str) -> None:
     assert known["after"] == pytest.approx(right / 8) and known["held_out"]
 
 
+def test_a_class_of_one_example_is_not_held_out(caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing is left of it then, so that it would be wrong whatever the change."""
+    x, labels = clusters(shots=2)
+    model = at_once("protonet", x, labels)
+    one = model.without(examples=[0], if_worse="refuse").provenance["history"][-1]["known"]
+    assert (one["count"], one["held_out"]) == (6, True)
+    each = model.without(examples=[0, 2, 4, 6], if_worse="refuse").provenance["history"][-1]["known"]
+    assert (each["count"], each["held_out"], each["after"]) == (4, False, 1.0)
+    assert "worse" not in caplog.text
+
+
+def test_examples_are_named_by_numbers_of_any_kind() -> None:
+    x, labels = clusters()
+    model = at_once("protonet", x, labels)
+    less = model.without(examples=[0, 11])
+    mask = torch.zeros(12, dtype=torch.bool)
+    mask[[0, 11]] = True
+    for given in (np.array([0, 11]), torch.tensor([0, -1]), [np.int64(0), np.int64(11)], mask, mask.tolist(), {0, 11}):
+        assert same(model.without(examples=given), less, x) and model.without(examples=given).count == 10
+    with pytest.raises(DataError, match="marks 5 examples, and the model was adapted to 12"):
+        model.without(examples=mask[:5])
+    numbered = at_once("protonet", x, [NAMES.index(label) for label in labels])
+    assert numbered.without(0).names == numbered.without([0]).names == ("1", "2", "3")
+    assert numbered.without(np.arange(2)).names == ("2", "3")
+
+
+def test_a_change_of_nothing_is_refused() -> None:
+    x, labels = clusters()
+    for model in (at_once("protonet", x, labels), at_once("protonet", x, labels, keep=False)):
+        with pytest.raises(DataError, match="no further example"):
+            model.more(x[:0], [])
+        with pytest.raises(ConfigError, match="nothing to forget"):
+            model.without(examples=[])
+        with pytest.raises(ConfigError, match="called 'refused'"):
+            model.more(x[:1], ["ant"], if_worse="refused")  # type: ignore[arg-type]
+
+
 def test_numbers_as_names_keep_their_order() -> None:
     x, _ = clusters(shots=2)
     labels = [2, 2, 10, 10, 3, 3, 1, 1]
@@ -385,8 +423,6 @@ def test_what_a_table_teaches_of_its_columns_follows(tmp_path: Path) -> None:
 
 
 def test_a_folder_of_one_further_class_is_enough(tmp_path: Path) -> None:
-    import numpy as np
-
     x, labels = clusters()
     for i, (row, label) in enumerate(zip(x, labels, strict=True)):
         place = tmp_path / ("more" if label == "dog" else "first") / label
@@ -395,6 +431,8 @@ def test_a_folder_of_one_further_class_is_enough(tmp_path: Path) -> None:
     first = VECTORS.find(tmp_path / "first")
     model = at_once("protonet", first.items, first.labels).more(tmp_path / "more")
     assert same(model, at_once("protonet", x, labels), x)
+    scored = at_once("protonet", x, labels, single=True).score(tmp_path / "more")
+    assert scored.count == 3 and scored.hits[3].true == 3
 
 
 def test_a_text_as_long_as_no_path_is_no_place() -> None:

@@ -39,7 +39,10 @@ OPTIONS = {
     "tasks": ["--split", "--episodes", "--step", "--most", "--device"],
     "predict": ["--out", "--steps", "--task", "--broken", "--device", "--coverage", "--reject", "--false-alarms",
                 "--background"],
-    "score": ["--out", "--predictions", "--report", "--steps", "--task", "--target", "--broken"],
+    "score": [
+        "--out", "--predictions", "--report", "--coverage", "--false-alarms", "--steps", "--task", "--target",
+        "--broken",
+    ],
     "memory": ["--run", "--out", "--support", "--nearest", "--task", "--merge", "--dry", "--last", "--split"],
     "average": ["--out", "--how", "--weights", "--even-if-worse"],
     "partition": ["--out", "--divide"], "report": ["--device"],

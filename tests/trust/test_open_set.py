@@ -56,7 +56,7 @@ def asked(run: qs.Run) -> list[tuple[qs.Model, Tensor, Tensor]]:
     centres, generator = clusters(2.0)
     generator.manual_seed(4)
     found = []
-    for own in centres[CLASSES:].split(WAYS + STRANGERS):
+    for own in torch.split(centres[CLASSES:], WAYS + STRANGERS):
         model = run.adapt(members(own[:WAYS], 5, generator), names(5))
         found.append((model, members(own[:WAYS], 20, generator), members(own[WAYS:], 25, generator)))
     return found
@@ -76,10 +76,12 @@ def test_known_tells_strangers_apart_at_least_as_well_as_distances(run: qs.Run) 
         plain = [model(x).softmax(1).amax(1) for x in (mine, other)]
         by["probability"].append(auroc(*plain))
         by["confident"].append(float((plain[1] > 0.9).float().mean()))
-        learner, support = model.learner, model.trust.support  # type: ignore[union-attr]
-        assert support is not None
-        middles = torch.stack([support.x[support.y == c].mean(0) for c in range(WAYS)])
-        near = [-torch.cdist(learner.embed(model.params, x), middles).amin(1) for x in (mine, other)]  # type: ignore[attr-defined]
+        assert model.trust is not None and model.trust.support is not None
+        shown, y = model.trust.support.x, model.trust.support.y
+        assert isinstance(shown, Tensor)
+        middles = torch.stack([shown[y == c].mean(0) for c in range(WAYS)])
+        embedded = [model.learner.embed(model.params, x) for x in (mine, other)]
+        near = [-torch.cdist(z, middles).amin(1) for z in embedded if isinstance(z, Tensor)]
         by["distance"].append(auroc(*near))
     said = {name: round(mean(values), 3) for name, values in by.items()}
     gains = torch.tensor(by["known"]) - torch.tensor(by["distance"])
@@ -104,7 +106,7 @@ def test_a_promised_rate_is_kept_and_strangers_are_told_so(run: qs.Run) -> None:
 
 def test_background_bounds_what_of_it_is_taken_for_a_class(run: qs.Run) -> None:
     """New background is let in no more often than was asked for, whatever it is like."""
-    model, inputs, _ = asked(run)[0]
+    model, inputs, _strangers = asked(run)[0]
     generator = torch.Generator().manual_seed(5)
     near = inputs.mean(0) + inputs.std() * torch.randn((400, DIMENSIONS), generator=generator)
     known, others = near[:199], near[199:]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ from quickstudy.trust.base import Trust
 from quickstudy.trust.draw import Size, Tried, sizes, tried
 from quickstudy.trust.evidence import embedded, examined, folds_of, left_out, ranks
 from quickstudy.trust.familiar import familiar, places, products
-from quickstudy.trust.fit import fit_trust
+from quickstudy.trust.fit import LEAST, fit_trust
 from quickstudy.trust.task import TaskTrust, task_trust
 
 WAYS, SHOTS = 5, 5
@@ -188,6 +189,26 @@ def test_a_model_carries_its_trust_into_its_file(run: qs.Run, tmp_path: Path) ->
     assert far.told(0) == NONE and isinstance(far, ClassAnswer) and not bool(far.accepted.any())  # type: ignore[union-attr]
 
 
+def test_a_score_holds_sets_and_refusals_against_the_labels(run: qs.Run) -> None:
+    x, names, queries = task(run)
+    labels = [f"c{c}" for c in range(WAYS) for _ in range(30)]
+    model = run.adapt(x, names)
+    far = torch.cat([queries, queries[:20] + 100])
+    scored = model.score(far, [*labels, *["other"] * 20], coverage=0.9, false_alarms=0.1)
+    said = model.predict(far, coverage=0.9, false_alarms=0.1)
+    assert isinstance(said, ClassAnswer) and said.accepted is not None
+    (sets,) = scored.promises
+    held = sum(label in one for label, one in zip(labels, said.sets, strict=False)) / len(labels)
+    assert (sets.what, sets.level, sets.found.value) == ("sets", 0.9, pytest.approx(held))
+    assert sets.size == pytest.approx(sum(len(one) for one in said.sets[:150]) / 150)
+    assert scored.refusals is not None and scored.refusals.unknown.value == 1.0
+    assert scored.refusals.known.value == pytest.approx(1 - float(said.accepted[:150].double().mean()))
+    assert scored.to_json()["refusals"]["promised"] == 0.1
+    assert model.score(queries, labels).promises == () and model.score(queries, labels).refusals is None
+    with pytest.raises(ConfigError, match="cannot say how far"):
+        run.adapt(x, names, trust=False).score(queries, labels, coverage=0.9)
+
+
 def test_trust_is_fitted_once_and_again_for_another_model(run: qs.Run) -> None:
     first = run.trust
     assert qs.Run(run.folder, run._module, run._source).trust == first
@@ -199,6 +220,20 @@ def test_trust_is_fitted_once_and_again_for_another_model(run: qs.Run) -> None:
     assert Trust.from_json(first.to_json()) == first
     with pytest.raises(CheckpointError, match="reads up to"):
         Trust.from_json(first.to_json() | {"version": 99})
+
+
+def test_trust_that_cannot_be_stored_holds_nevertheless(
+    run: qs.Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.copytree(run.folder, tmp_path / "r", ignore=shutil.ignore_patterns("trust.json"))
+    there = qs.Run(tmp_path / "r", run._module, run._source)
+    assert len(there.params) and there.parts and there.config
+    (tmp_path / "r").rename(tmp_path / "gone")
+    (tmp_path / "r").write_text("nothing can be written under a file")
+    with caplog.at_level(logging.INFO, "quickstudy"):
+        assert there.fit_trust() == run.trust
+    x, names, _ = task(run)
+    assert "not stored" in caplog.text and str(there.adapt(x, names).estimate) == str(run.adapt(x, names).estimate)
 
 
 def test_one_example_of_a_class_shows_no_spread(run: qs.Run) -> None:
@@ -288,3 +323,15 @@ def test_the_next_to_label_lie_between_classes_and_apart(run: qs.Run) -> None:
     assert sorted(model.next(queries, 500)) == list(range(len(queries)))
     with pytest.raises(ConfigError, match="count=0"):
         model.next(queries, 0)
+
+
+def test_trust_that_cannot_be_stored_is_told_and_used(
+    run: qs.Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = shutil.copytree(run.folder, tmp_path / "given")
+    copy = qs.Run(folder, run._module, run._source)
+    assert copy.params and copy.parts
+    shutil.rmtree(folder)
+    folder.touch()  # so that nothing can be written into it
+    found = copy.fit_trust(tasks=2 * LEAST)
+    assert found.several is not None and "cannot be stored" in caplog.text

@@ -126,7 +126,7 @@ def run(argv: Sequence[str]) -> int:
     model.save(options.out)
     tell(f"{learned(model)} in {1000 * took:.0f} ms: {options.out}")
     if model.trust is not None and model.spec.target.calibrates:
-        tell(f"It is right in {model.estimate} of cases, as far as its examples tell")
+        tell(f"How often it is right, as far as its examples tell: {model.estimate}")
     tell(next_predict(options.out, options.support or Path("new"), options.task))
     return 0
 

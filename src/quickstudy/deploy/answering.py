@@ -79,7 +79,7 @@ def answered(
         _, known, accepted, inside = judged[0]
         if accepted is not None and known is not None and least is not None:
             accepted = accepted & (known > least)
-        return answer.believed(known, accepted, inside)
+        return answer.believed(known, accepted, inside, coverage)
     if false_alarms is not None:
         raise ConfigError(f"Inputs of no class are told by models of classes; this one tells {spec.target}.")
     said = spec.format.ask(said_by, x, model.fitted, **asked)

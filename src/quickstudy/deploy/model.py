@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -207,18 +207,30 @@ class Model:
         answer = answered(self, self._said, self._embedded, x, coverage, false_alarms, least, asked)
         return answer.shown_by(Shown.of(self.spec.format, stored.x, self.fitted, len(answer)))
 
-    def score(self, records: Any, labels: Any = None, broken: Broken = "refuse", **asked: Any) -> Scored:
+    def score(
+        self,
+        records: Any,
+        labels: Any = None,
+        broken: Broken = "refuse",
+        *,
+        coverage: float | None = None,
+        false_alarms: float | None = None,
+        **asked: Any,
+    ) -> Scored:
         """How good the model is on labelled records that it was not adapted to, beside answering without a look.
 
         records, labels: as `Run.adapt` takes them, or a place that has both: a folder with a sub-folder for each class,
         a file of rows; of a series its values alone, of which the last `steps` are forecast from the others. Records
-        that hold what the model was not shown are counted apart, see `Scored.unknown`. asked: as for `predict`.
+        that hold what the model was not shown are counted apart, see `Scored.unknown`. coverage,
+        false_alarms, asked: as for `predict`; how often sets held the truth is then in `Scored.promises`, and how many
+        records were taken for none of the classes in `Scored.refusals`.
 
         >>> print(model.score("labelled-photos"))  # doctest: +SKIP
         accuracy 91.0 % (83.8 to 95.2 %) on 100 images; guessing 20.0 %
         """
         given = Labelled.of(self.spec, records, labels, broken)
-        return scored(self.spec, self.names, self.answer, given, broken, self.transductive, **asked)
+        answer = partial(self.answer, coverage=coverage, false_alarms=false_alarms)
+        return scored(self.spec, self.names, answer, given, broken, self.transductive, false_alarms, **asked)
 
     def next(self, records: Any, count: int = 1) -> list[int]:
         """Which of these unlabelled records to label next, by their numbers, the one that would help most first.
@@ -291,7 +303,7 @@ class Model:
 
     def without(
         self,
-        classes: Sequence[str] = (),
+        classes: Any = (),
         examples: Any = None,
         labels: Any = None,
         broken: Broken = "refuse",
@@ -299,7 +311,8 @@ class Model:
     ) -> Model:
         """The model as if classes, by name, or examples had never been there. A class that loses its last example goes.
 
-        examples: their indices in the support set, or the records themselves. labels: of these, which only a model
+        classes: one name, or several. examples: their indices in the support set, a mask over it, or the records
+        themselves. labels: of these, which only a model
         needs that has not kept its examples. if_worse: as in `more`. Raises ConfigError where what is kept does not
         tell them from the others, DataError where fewer than two classes would be left.
         """

@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypedDict
 
 from quickstudy.engine import Engine
 from quickstudy.episode import Params
-from quickstudy.errors import ConfigError
+from quickstudy.errors import ConfigError, DataError, RunError
 from quickstudy.spec import TaskSpec
 from quickstudy.storage.json import read_json, write_json
 from quickstudy.targets.base import Target
@@ -70,16 +70,25 @@ def unfitted(target: Target) -> str:
 
 
 def fitted(run: Trained, tasks: int | None = None, quiet: bool = True) -> Trust:
-    """Fitted over so many validation tasks, and stored, if the folder can be written to."""
+    """Fitted over so many validation tasks, and stored, if the folder can be written to.
+
+    DataError for a run that was never validated on classes of its own: what lies today where its tasks did is no
+    validation of it.
+    """
     config = run.config
+    if not run.kept.get("held_out", True):
+        raise DataError(
+            "No classes were held out for validation when the run was made, so nothing tells how far answers about new "
+            "ones can be believed. Train one that holds some out (most sources: --tasks.val 0.2)."
+        )
     own = Sampling(config.ways, config.shots, config.queries)
     source, engine = run.sampled(own)
     with Progress(f"How far answers of {config.name} can be believed", tasks or TASKS, quiet=quiet) as progress:
         trust = fit_trust(engine, run.params, source, own, config.seed, tasks, progress.update)
     try:
         write_json(run.folder / _NAME, {"of": _of(run), "trust": trust.to_json()})
-    except PermissionError:
-        _log.warning("%s cannot be written to, so that how far to believe its models is fitted each time.", run.folder)
+    except RunError as error:
+        _log.warning("How far to believe models of this run is fitted each time, as it cannot be stored. %s", error)
     return trust
 
 

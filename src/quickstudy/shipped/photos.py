@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import replace
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,7 @@ def _make(folder: Path, config: RunConfig) -> None:
     except QuickstudyError as error:
         raise ConfigError(f"{error} {_REMEDY}") from error
     with take(folder):
-        keep(folder, parts, params, {"step": 0, "validation": 0.0, "validation_ci95": 0.0, "held_out": False})
+        keep(folder, parts, params, {"step": 0, "validation": nan, "validation_ci95": nan, "held_out": False})
         write_json(folder / "config.json", replace(config, device="auto").to_json())
 
 

@@ -74,7 +74,14 @@ class Answer(ABC):
         """The answer for one input as people read it."""
         return str(self[index])
 
-    def believed(self, known: Tensor | None, accepted: Tensor | None, inside: Tensor | None) -> Answer:
+    @property
+    def refused(self) -> Tensor | None:
+        """Which inputs are taken for none of what it tells, (n,) bool; None where that was not asked for."""
+        return None
+
+    def believed(
+        self, known: Tensor | None, accepted: Tensor | None, inside: Tensor | None, coverage: float | None = None
+    ) -> Answer:
         """The same answer with how far it can be believed; ConfigError where nothing tells. See `ClassAnswer`."""
         raise ConfigError(f"Nothing tells how far a {type(self).__name__} can be believed.")
 
@@ -114,7 +121,7 @@ class ClassAnswer(Answer):
     known: (n,) the probability that an input is of one of the classes at all, where half of all inputs are. accepted:
     (n,) bool, False for inputs that are taken to be of none, at the rate of false alarms that was asked for. inside:
     (n, N) bool, the set of classes that holds the right one with the coverage that was asked for. Each is None where
-    nothing tells it, or where it was not asked for.
+    nothing tells it, or where it was not asked for. coverage: that of the sets.
     """
 
     classes: tuple[str, ...]
@@ -122,6 +129,7 @@ class ClassAnswer(Answer):
     known: Tensor | None = None
     accepted: Tensor | None = None
     inside: Tensor | None = None
+    coverage: float | None = None
 
     @property
     def names(self) -> list[str]:
@@ -140,9 +148,21 @@ class ClassAnswer(Answer):
         order = self.probabilities.argsort(dim=1, descending=True).tolist()
         return [tuple(self.classes[i] for i in row if one[i]) for row, one in zip(order, self.inside, strict=True)]
 
-    def believed(self, known: Tensor | None, accepted: Tensor | None, inside: Tensor | None) -> ClassAnswer:
-        parts = (None if part is None else part.cpu() for part in (known, accepted, inside))
-        return ClassAnswer(self.classes, self.probabilities, *parts)
+    @property
+    def refused(self) -> Tensor | None:
+        return None if self.accepted is None else ~self.accepted
+
+    def covered(self, y: Tensor) -> list[Covered]:
+        """The sets, where a coverage was asked for."""
+        if self.inside is None or self.coverage is None:
+            return []
+        return [Covered("sets", self.coverage, self.inside.gather(1, y[:, None])[:, 0], self.inside.sum(1))]
+
+    def believed(
+        self, known: Tensor | None, accepted: Tensor | None, inside: Tensor | None, coverage: float | None = None
+    ) -> ClassAnswer:
+        known, accepted, inside = (None if part is None else part.cpu() for part in (known, accepted, inside))
+        return ClassAnswer(self.classes, self.probabilities, known, accepted, inside, coverage)
 
     def told(self, index: int) -> str:
         name, probability = self[index]

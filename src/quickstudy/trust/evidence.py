@@ -22,6 +22,7 @@ SEVERAL = (
     *SINGLE, "left-out accuracy", "left-out log-probability", "left-out probability", "left-out confidence",
     "left-out margin", "least margins", "spread",
 )  # fmt: skip
+LEFT_OUT = SEVERAL.index("left-out accuracy")
 
 
 class LeftOut(NamedTuple):

@@ -14,8 +14,8 @@ from quickstudy.episode import Examples, Features, Params, State, leaves
 from quickstudy.errors import ConfigError
 from quickstudy.learners import Learner
 from quickstudy.trust.base import Calibration, Trust
-from quickstudy.trust.estimate import Accuracy
-from quickstudy.trust.evidence import Evidence, evidence, folds_of, left_out
+from quickstudy.trust.estimate import Accuracy, overruled
+from quickstudy.trust.evidence import LEFT_OUT, Evidence, evidence, folds_of, left_out
 from quickstudy.trust.familiar import familiar, products
 from quickstudy.trust.fit import own_logit
 from quickstudy.trust.intervals import IntervalTrust, residuals
@@ -72,7 +72,9 @@ class TaskTrust:
         for name, here, (least, most) in (("classes", ways, at.ways), ("examples of a class", shots, at.shots)):
             if not 0.999 * least <= here <= 1.001 * most:
                 notes.append(f"it has {here:.3g} {name}, and the validation tasks had {least:g} to {most:g}")
-        return at.estimator.at(self.evidence.features, level, "; ".join(notes))
+        features = self.evidence.features
+        said = at.estimator.at(features, level, "; ".join(notes))
+        return overruled(said, at.estimator.mean, LEFT_OUT, features) if self.evidence.several else said
 
     def judge(
         self, logits: Tensor, z: Features, coverage: float | None = None, false_alarms: float | None = None
