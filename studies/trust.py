@@ -239,7 +239,7 @@ def main() -> None:
         place = Path(os.environ.get("QUICKSTUDY_RUNS", folder))
         for name in names:
             if name == "next":
-                asked = labelled_next(min(count, 200))
+                asked = labelled_next(min(count, 120))
             elif name == "tables":
                 tables = on_tables()
             else:
