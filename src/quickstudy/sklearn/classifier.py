@@ -68,7 +68,10 @@ class FewShotClassifier(ClassifierMixin, TableEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         ways = list(zip(self.models_, self.groups_, self.codes_, strict=True))
         return self._answers(
-            X, lambda rows: coupled([_mean(*of, rows, int(code.max()) + 1) for *of, code in ways], self.codes_)
+            X,
+            lambda rows: coupled(
+                [_mean(shared, seen, rows, int(code.max()) + 1) for shared, seen, code in ways], self.codes_
+            ),
         )
 
     def _named(self, model: Model) -> Model:
