@@ -3,30 +3,45 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from quickstudy.entries import reference
-from quickstudy.episode import Features, map_features
+from quickstudy.episode import Features, Params, State, map_features
 from quickstudy.errors import ConfigError
 from quickstudy.formats.records import Stored, say
+from quickstudy.spec import TaskSpec
 from quickstudy.targets.answers import Answer
 from quickstudy.targets.base import Distribution
 from quickstudy.trust.intervals import IntervalTrust
 from quickstudy.trust.pixels import PixelTrust
-from quickstudy.trust.task import Judged, TaskTrust
-
-if TYPE_CHECKING:
-    from quickstudy.deploy.model import Model
+from quickstudy.trust.task import AnyTrust, Judged, TaskTrust
 
 Embed = Callable[[Features], tuple[Tensor, Features]]
 """Raw predictions for features x (n, …) that fit, and their embeddings as they are compared."""
 
 
-def trusted(model: Model, what: str) -> TaskTrust | IntervalTrust | PixelTrust:
+class Asked(Protocol):
+    """What is looked at of a `Model`."""
+
+    @property
+    def spec(self) -> TaskSpec: ...
+    @property
+    def params(self) -> Params: ...
+    @property
+    def names(self) -> tuple[str, ...]: ...
+    @property
+    def fitted(self) -> State: ...
+    @property
+    def provenance(self) -> Mapping[str, Any]: ...
+    @property
+    def trust(self) -> AnyTrust | None: ...
+
+
+def trusted(model: Asked, what: str) -> AnyTrust:
     """The trust of a model; ConfigError, which says why, where it has none."""
     if model.trust is None:
         why = model.provenance.get("no trust", "it was made without, or by an earlier quickstudy.")
@@ -35,7 +50,7 @@ def trusted(model: Model, what: str) -> TaskTrust | IntervalTrust | PixelTrust:
 
 
 def answered(
-    model: Model,
+    model: Asked,
     said_by: Callable[[Features], Distribution],
     embed: Embed,
     x: Features,
@@ -82,7 +97,7 @@ def answered(
     return answer
 
 
-def threshold(model: Model, embed: Embed, background: Any, rate: float) -> float:
+def threshold(model: Asked, embed: Embed, background: Any, rate: float) -> float:
     """How likely an input must be of a class so that at most the share `rate` of inputs like these, which are of none,
     is taken for one: the k-th smallest of what is said of them, k = ⌈(n + 1) (1 − rate)⌉ (split conformal, Papadopoulos
     et al. 2002). ConfigError where there are too few of them."""
@@ -104,7 +119,7 @@ def threshold(model: Model, embed: Embed, background: Any, rate: float) -> float
     return float(found.sort().values[k - 1])
 
 
-def _known(model: Model, trust: TaskTrust, embed: Embed, stored: Stored) -> Tensor:
+def _known(model: Asked, trust: TaskTrust, embed: Embed, stored: Stored) -> Tensor:
     """How likely stored records are of one of the classes, (n,)."""
     found: list[Tensor] = []
 
