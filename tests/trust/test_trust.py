@@ -324,3 +324,11 @@ def test_trust_that_cannot_be_stored_is_told_and_used(
     assert str(copy.adapt(x, names).estimate) == str(run.adapt(x, names).estimate)
     found = copy.fit_trust(tasks=2 * LEAST)
     assert found.several is not None and "cannot be stored" in caplog.text
+
+
+def test_small_classes_are_asked_about_with_the_few_examples_that_they_have() -> None:
+    """Classes of eight examples leave three queries beside five shots; more are not demanded."""
+    small = clusters(classes=40, each=SHOTS + 3)
+    engine, _ = engine_of(small)
+    first = sizes(engine, small, "val", OWN, 40)[0]
+    assert (first.ways, first.shots, first.queries) == (WAYS, SHOTS, 3) and first.strange >= 2
