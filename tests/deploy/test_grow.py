@@ -422,6 +422,27 @@ def test_what_a_table_teaches_of_its_columns_follows(tmp_path: Path) -> None:
         first.more([{"size": 1.0, "old": True, "seen": "2024-01-01", "place": "here"}], ["x"])
 
 
+def test_a_table_that_leaves_columns_out_grows_and_forgets_without_them(tmp_path: Path) -> None:
+    """What further rows hold in a column that is left out, or whether they have it, makes no difference."""
+    rows = [{"id": f"n{i}", "size": 1.0 + i, "kind": "ab"[i % 2]} for i in range(8)]
+    labels = ["x", "y"] * 4
+    spec = TaskSpec(formats.make("table", mixed=True, columns=2), targets.make("classes", ways=4))
+    config = qs.RunConfig(name="m", model=models.part("cells"), learner=learners.part("incontext", limit=4))
+    learner = build_learner(config, spec)
+    params = learner.init(torch.Generator().manual_seed(0))
+    told = learner.at(replace(spec, format=spec.format.told(exclude=("id",))))
+    whole = adapt(config, told, params, Given(records=rows, labels=labels))
+    first = adapt(config, told, params, Given(records=rows[:6], labels=labels[:6]))
+    first.save(tmp_path / "m")
+    for model in (first, qs.load(tmp_path / "m", device="cpu")):
+        for further in (rows[6:], [{name: row[name] for name in ("size", "kind")} for row in rows[6:]]):
+            grown = model.more(further, labels[6:])
+            said, known = grown.predict(rows).probabilities, whole.predict(rows).probabilities
+            assert torch.allclose(said, known, atol=1e-5)
+        less = grown.without(examples=[6, 7])
+        assert torch.allclose(less.predict(rows).probabilities, first.predict(rows).probabilities, atol=1e-5)
+
+
 def test_a_folder_of_one_further_class_is_enough(tmp_path: Path) -> None:
     x, labels = clusters()
     for i, (row, label) in enumerate(zip(x, labels, strict=True)):

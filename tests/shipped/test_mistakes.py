@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -72,3 +74,12 @@ def test_numbers_of_which_one_is_missing_are_no_classes() -> None:
     assert are_numbers(labels, 10) and not are_numbers([None], 10)
     with pytest.raises(DataError, match="NaN|missing"):
         qs.pretrained("tables", device="cpu").adapt(np.random.RandomState(0).rand(4, 2), np.array(labels, dtype=float))
+
+
+def test_processes_that_ask_for_photos_at_once_all_get_them(own_cache: Path) -> None:
+    asked = """
+import quickstudy as qs
+print(qs.pretrained("photos", encoder=qs.registry.models.part("conv4", width=12), device="cpu").kept["step"])
+"""
+    several = [subprocess.Popen([sys.executable, "-c", asked], stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    assert [one.communicate(timeout=120)[0] for one in several] == ["0\n"] * 3

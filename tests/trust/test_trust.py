@@ -222,20 +222,6 @@ def test_trust_is_fitted_once_and_again_for_another_model(run: qs.Run) -> None:
         Trust.from_json(first.to_json() | {"version": 99})
 
 
-def test_trust_that_cannot_be_stored_holds_nevertheless(
-    run: qs.Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    shutil.copytree(run.folder, tmp_path / "r", ignore=shutil.ignore_patterns("trust.json"))
-    there = qs.Run(tmp_path / "r", run._module, run._source)
-    assert len(there.params) and there.parts and there.config
-    (tmp_path / "r").rename(tmp_path / "gone")
-    (tmp_path / "r").write_text("nothing can be written under a file")
-    with caplog.at_level(logging.INFO, "quickstudy"):
-        assert there.fit_trust() == run.trust
-    x, names, _ = task(run)
-    assert "not stored" in caplog.text and str(there.adapt(x, names).estimate) == str(run.adapt(x, names).estimate)
-
-
 def test_one_example_of_a_class_shows_no_spread(run: qs.Run) -> None:
     x, names, _ = task(run, shots=1)
     said = run.adapt(x, names).estimate
@@ -333,5 +319,16 @@ def test_trust_that_cannot_be_stored_is_told_and_used(
     assert copy.params and copy.parts
     shutil.rmtree(folder)
     folder.touch()  # so that nothing can be written into it
+    x, names, _ = task(run)
+    assert copy.believed()[0] == run.trust
+    assert str(copy.adapt(x, names).estimate) == str(run.adapt(x, names).estimate)
     found = copy.fit_trust(tasks=2 * LEAST)
     assert found.several is not None and "cannot be stored" in caplog.text
+
+
+def test_small_classes_are_asked_about_with_the_few_examples_that_they_have() -> None:
+    """Classes of eight examples leave three queries beside five shots; more are not demanded."""
+    small = clusters(classes=40, each=SHOTS + 3)
+    engine, _ = engine_of(small)
+    first = sizes(engine, small, "val", OWN, 40)[0]
+    assert (first.ways, first.shots, first.queries) == (WAYS, SHOTS, 3) and first.strange >= 2

@@ -11,7 +11,7 @@ from typing import Any
 import tyro
 
 from quickstudy.cli import growing
-from quickstudy.cli.parse import is_here, learned, next_predict, open_run, parse, support_set
+from quickstudy.cli.parse import is_here, learned, next_predict, open_run, parse, support_set, tell_estimate
 from quickstudy.cli.settings import taken, with_part
 from quickstudy.deploy.domain import Shift
 from quickstudy.deploy.grown import IfWorse
@@ -125,8 +125,7 @@ def run(argv: Sequence[str]) -> int:
     took = time.perf_counter() - began
     model.save(options.out)
     tell(f"{learned(model)} in {1000 * took:.0f} ms: {options.out}")
-    if model.trust is not None and model.spec.target.calibrates:
-        tell(f"How often it is right, as far as its examples tell: {model.estimate}")
+    tell_estimate(model)
     tell(next_predict(options.out, options.support or Path("new"), options.task))
     return 0
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from quickstudy.cli import own
-from quickstudy.cli.parse import learned, next_predict, open_model, support_set
+from quickstudy.cli.parse import learned, next_predict, open_model, support_set, tell_estimate
 from quickstudy.deploy.grown import Effect
 from quickstudy.deploy.labelled import records_at
 from quickstudy.deploy.model import Model
@@ -65,6 +65,7 @@ def change(options: Any) -> int:
                 tell(f"Classes {what}: {', '.join(names)}")
         if "known" in one:
             tell(str(Effect.of(one["known"])))
+    tell_estimate(changed)
     if options.out is None and not options.keep and versions(folder):
         tell(f"The models before it, in {folder / VERSIONS}, still hold their examples: delete that to give it away")
     if options.out is None:

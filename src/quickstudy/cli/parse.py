@@ -149,6 +149,12 @@ def next_predict(folder: Path, place: Path, task: str | None = None) -> str:
     return f"Next: {own.proposed('predict', folder, place, *which, '--out', out)}"
 
 
+def tell_estimate(model: Model) -> None:
+    """Print how often a model is right, as far as that is known, and what makes it doubtful."""
+    if model.trust is not None and model.spec.target.calibrates:
+        tell(f"How often it is right, as far as its examples tell: {model.estimate}")
+
+
 def warn(text: str) -> None:
     """Print a warning; nothing if there is none."""
     if text:

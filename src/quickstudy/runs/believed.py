@@ -82,7 +82,13 @@ def fitted(run: Trained, tasks: int | None = None, quiet: bool = True) -> Trust:
             "ones can be believed. Train one that holds some out (most sources: --tasks.val 0.2)."
         )
     own = Sampling(config.ways, config.shots, config.queries)
-    source, engine = run.sampled(own)
+    try:
+        source, engine = run.sampled(own)
+    except DataError as error:
+        raise DataError(
+            "That is told by validation tasks of the run, which are not at hand, and nothing is stored of them: "
+            f"{error}"
+        ) from error
     with Progress(f"How far answers of {config.name} can be believed", tasks or TASKS, quiet=quiet) as progress:
         trust = fit_trust(engine, run.params, source, own, config.seed, tasks, progress.update)
     try:

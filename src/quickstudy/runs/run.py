@@ -157,8 +157,10 @@ class Run:
         return trust
 
     def believed(self, quiet: bool = True, fit: bool | None = None) -> tuple[Trust | None, str]:
-        """`trust`, or None and why there is none, which is logged where tasks are of classes. fit:
-        whether it is fitted where it is not stored; if not given, where tasks are of classes."""
+        """`trust`, or None and why there is none, which is logged where tasks are of classes.
+
+        fit: whether it is fitted where it is not stored; if not given, where tasks are of classes.
+        """
         if not (self.spec.target.calibrates if fit is None else fit) and "trust" not in self.__dict__:
             found = believed.stored(self)
             return found, "" if found is not None else believed.unfitted(self.spec.target)

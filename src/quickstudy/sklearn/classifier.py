@@ -70,7 +70,7 @@ class FewShotClassifier(ClassifierMixin, TableEstimator):  # type: ignore[misc]
         return self._answers(
             X,
             lambda rows: coupled(
-                [_mean(models, seen, rows, int(code.max()) + 1) for models, seen, code in ways], self.codes_
+                [_mean(shared, seen, rows, int(code.max()) + 1) for shared, seen, code in ways], self.codes_
             ),
         )
 

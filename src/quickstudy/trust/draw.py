@@ -22,6 +22,7 @@ from quickstudy.trust.familiar import familiar
 SHOTS = (1, 2, 3, 5, 10)
 ASKED = 300
 """Queries of a task, about so many of its classes; fewer where classes have too few examples."""
+_FEW = 7
 _STRANGE = 10  # classes that are not shown, at most
 FIRST = 1 << 20
 """The number of the first task: others than those of validation."""
@@ -77,7 +78,8 @@ def _fitted(engine: Engine, source: Source, split: str, ways: int, shots: int) -
         return None
     for strange in range(min(max(2, ways // 2), _STRANGE), -1, -1):
         wanted = max(5, math.ceil(ASKED / ways))
-        for queries in sorted({wanted, *(max(1, wanted * k // 8) for k in range(1, 8))}, reverse=True):
+        few = range(1, min(wanted, _FEW))  # where classes are small
+        for queries in sorted({wanted, *few, *(max(1, wanted * k // 8) for k in range(1, 8))}, reverse=True):
             size = Size(ways, shots, strange, queries)
             if _fits(source, split, size):
                 return size

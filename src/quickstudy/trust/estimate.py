@@ -18,7 +18,7 @@ _LEVELS = (*(round(0.5 + i / 40, 4) for i in range(18)), 0.96, 0.97, 0.98, 0.99)
 _LEAST = 0.02  # of the spread, in the angle: what no number of queries makes smaller
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Accuracy:
     """How often a model is right, by what its support set says.
 
@@ -39,10 +39,14 @@ class Accuracy:
     note: str = ""
 
     def __str__(self) -> str:
-        mean, low, high = (f"{100 * share:.0f}" for share in (self.mean, self.low, self.high))
+        low, high = (f"{100 * share:.0f}" for share in (self.low, self.high))
+        mean = "over 99" if 0.995 <= self.mean < 1 else f"{100 * self.mean:.0f}"
         by = f"{self.tasks} validation tasks" if self.tasks else "its left-out examples alone"
         told = f"{mean} % ({low} to {high} %, {100 * self.level:.0f} % interval from {by})"
         return f"{told}; {self.note}" if self.note else told
+
+    def __repr__(self) -> str:
+        return f"Accuracy({self})"
 
 
 @dataclass(frozen=True)

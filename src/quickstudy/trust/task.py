@@ -71,7 +71,7 @@ class TaskTrust:
         )
         for name, here, (least, most) in (("classes", ways, at.ways), ("examples of a class", shots, at.shots)):
             if not 0.999 * least <= here <= 1.001 * most:
-                notes.append(f"it has {here:.3g} {name}, and the validation tasks had {least:g} to {most:g}")
+                notes.append(f"it has {here:.3g} {name}, and validation tasks had {least:g} to {most:g} {name}")
         features = self.evidence.features
         said = at.estimator.at(features, level, "; ".join(notes))
         return overruled(said, at.estimator.mean, LEFT_OUT, features) if self.evidence.several else said
