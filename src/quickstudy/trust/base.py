@@ -11,8 +11,9 @@ from quickstudy.storage.json import fitting
 from quickstudy.trust.estimate import Estimator
 from quickstudy.trust.quantiles import Quantiles
 from quickstudy.trust.regress import Linear
+from quickstudy.trust.space import Space
 
-VERSION = 1
+VERSION = 2
 """Of what is stored; later ones are refused."""
 
 
@@ -37,11 +38,13 @@ class Calibration:
 @dataclass(frozen=True)
 class Trust:
     """How far the models of one run can be believed. single: of tasks with one example of each class. several: of
-    others. Either is None where there were no such tasks. split: which tasks it was fitted over."""
+    others. Either is None where there were no such tasks. split: which tasks it was fitted over.
+    space: of embeddings of training classes; None where nothing is embedded, or it was not looked at."""
 
     single: Calibration | None
     several: Calibration | None
     split: str = "val"
+    space: Space | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, with the version of what is stored."""

@@ -18,6 +18,7 @@ from quickstudy.evaluation.evaluate import at_once
 from quickstudy.tasks.base import Sampling, Source
 from quickstudy.trust.evidence import Evidence, compared, embedded, evidence, examined
 from quickstudy.trust.familiar import familiar
+from quickstudy.trust.space import Space
 
 SHOTS = (1, 2, 3, 5, 10)
 ASKED = 300
@@ -106,9 +107,11 @@ def sizes(engine: Engine, source: Source, split: str, own: Sampling, tasks: int)
 
 
 def tried(
-    engine: Engine, params: Params, source: Source, split: str, size: Size, first: int = _FIRST
-) -> Iterator[Tried]:
-    """Tasks of one size, learned and asked. engine: of the run; its learner is taken as after training."""
+    engine: Engine, params: Params, source: Source, split: str, size: Size, first: int = _FIRST,
+    space: Space | None = None,
+) -> Iterator[Tried]:  # fmt: skip
+    """Tasks of one size, learned and asked. engine: of the run; its learner is taken as after training. space: of the
+    `Trust` that they are for."""
     source = source.sampled(size.sampling)
     source.check(split)
     engine, source = on_features(engine, params, source)
@@ -117,17 +120,17 @@ def tried(
     count = at_once(source)
     for start in range(0, size.tasks, count):
         indices = first + torch.arange(start, min(start + count, size.tasks), device=engine.device)
-        yield from _learned(engine, params, source.episodes(split, indices), size)
+        yield from _learned(engine, params, source.episodes(split, indices), size, space)
 
 
-def _learned(engine: Engine, params: Params, drawn: Episode, size: Size) -> Iterator[Tried]:
+def _learned(engine: Engine, params: Params, drawn: Episode, size: Size, space: Space | None) -> Iterator[Tried]:
     support = _shown(drawn.support, size)
     inner, after = embedded(engine, params, Episode(support, drawn.query))
-    left = examined(inner, params, after.support)
+    left = examined(inner, params, after.support, space)
 
     def one(episode: Episode) -> tuple[Tensor, ...]:
         logits = inner.learner.predict(params, inner.learner.adapt(params, episode.support), episode.query.x)
-        by = compared(inner.learner, params, episode.support, episode.query.x)
+        by = compared(inner.learner, params, episode.support, episode.query.x, space)
         return logits.double(), familiar(logits, episode.support, by)
 
     logits, near = inner.map(one, after)

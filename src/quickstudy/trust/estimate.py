@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from statistics import NormalDist
 
 import torch
 from torch import Tensor
@@ -15,6 +16,8 @@ from quickstudy.trust.regress import Linear, crossed, ridge, weighted_quantile
 _PARTS = 10
 _LEVELS = (*(round(0.5 + i / 40, 4) for i in range(18)), 0.96, 0.97, 0.98, 0.99)
 _LEAST = 0.02  # of the spread, in the angle: what no number of queries makes smaller
+_PENALTY = 0.2  # of the mean: features say much the same, and what is told apart by little tells nothing of other classes
+_NARROWEST = 0.5  # of an interval: what is left of it at least where it is not about few new inputs
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,7 @@ class Accuracy:
     """How often a model is right, by what its support set says.
 
     mean, low, high: shares. level: with which the interval holds the share that is right among some `queries` new
-    inputs. tasks: on whose truth it rests. note: what makes it doubtful, '' if nothing does.
+    inputs, infinity for the share among ever more. tasks: on whose truth it rests. note: what makes it doubtful, '' if nothing does.
 
     >>> print(Accuracy(0.87, 0.81, 0.92, 0.9, 300, 150))
     87 % (81 to 92 %, 90 % interval from 300 validation tasks)
@@ -33,7 +36,7 @@ class Accuracy:
     high: float
     level: float
     tasks: int
-    queries: int
+    queries: float
     note: str = ""
 
     def __str__(self) -> str:
@@ -56,8 +59,14 @@ class Estimator:
     tasks: int
     queries: int
 
-    def at(self, features: Tensor, level: float = 0.9, note: str = "") -> Accuracy:
-        """Of a task with features (f,). ConfigError for levels that the tasks cannot tell."""
+    def at(self, features: Tensor, level: float = 0.9, note: str = "", queries: float | None = None) -> Accuracy:
+        """Of a task with features (f,). ConfigError for levels that the tasks cannot tell.
+
+        queries: of how many new inputs the share is, as many as validation tasks had if not given. The variance of the
+        angle by chance, 1 / 4n of n inputs, is taken out of the interval and put in.
+        """
+        if queries is not None and not queries >= 1:
+            raise ConfigError(f"The interval is of the share among 1 new input or more, found {queries:g}.")
         side = (1 + level) / 2
         most = min(_LEVELS[-1], 1 - 1 / (self.tasks + 1))
         if not _LEVELS[0] <= side <= most:
@@ -66,9 +75,16 @@ class Estimator:
                 f"{self.tasks} tasks; found {level:g}. Choose one of these, such as 0.9."
             )
         angle, spread = float(self.mean(features)), float(self.spread(features).exp())
-        ends = [_between(side, part) for part in (self.low, self.high)]
-        low, mean, high = (_share(one) for one in (angle - ends[0] * spread, angle, angle + ends[1] * spread))
-        return Accuracy(mean, low, high, level, self.tasks, self.queries, note)
+        asked = self.queries if queries is None else queries
+        chance = NormalDist().inv_cdf(side) ** 2 * (1 / asked - 1 / self.queries) / 4
+        below, above = (_moved(_between(side, part) * spread, chance) for part in (self.low, self.high))
+        low, mean, high = (_share(one) for one in (angle - below, angle, angle + above))
+        return Accuracy(mean, low, high, level, self.tasks, asked, note)
+
+
+def _moved(end: float, chance: float) -> float:
+    """The end of an interval of which the square grows by `chance`."""
+    return end if end <= 0 else math.sqrt(max(end**2 + chance, (_NARROWEST * end) ** 2))
 
 
 def _share(angle: float) -> float:
@@ -129,7 +145,7 @@ def _both(x: Tensor, angle: Tensor, by: Shift) -> tuple[Linear, Linear, float]:
     The mean of log |r| of a normal r of spread 1 is −0.635, which is added.
     """
     weight = torch.cat([torch.ones_like(angle), by.weight])
-    mean = ridge(torch.cat([x, by.x]), torch.cat([angle, by.truth]), weight)
+    mean = ridge(torch.cat([x, by.x]), torch.cat([angle, by.truth]), weight, _PENALTY)
     rest = ((angle - mean(x)).abs() + _LEAST / 2).log() + 0.635
     spread = ridge(x, rest, penalty=0.3)
     if not len(by.x):

@@ -17,6 +17,8 @@ from quickstudy.trust.base import Calibration, Trust
 from quickstudy.trust.draw import Size, Tried, sizes, tried
 from quickstudy.trust.estimate import fitted_estimator
 from quickstudy.trust.quantiles import fitted_quantiles
+from quickstudy.trust.regress import crossed
+from quickstudy.trust.space import fitted_space
 from quickstudy.trust.temperature import fitted_temperature
 from quickstudy.trust.unknown import fitted_unknown, seen_by
 
@@ -29,6 +31,7 @@ NEEDED = 10
 _ALARMS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 _COVERAGES = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999)
 _EDGE = 1e-9
+_PARTS = 5
 
 _log = logging.getLogger("quickstudy")
 
@@ -68,10 +71,11 @@ def fit_trust(
         tasks = FEWER if engine.learner.embedded is None else TASKS
     if tasks < 2 * LEAST:
         raise ConfigError(f"Trust takes {2 * LEAST} tasks or more, found {tasks}.")
+    space = fitted_space(engine, params, source, 2 * own.ways)
     found: list[tuple[Size, Tried]] = []
     for part in parts.values():
         for size in sizes(engine, part, "val", own, max(2 * LEAST, tasks // len(parts))):
-            for one in tried(engine, params, part, "val", size):
+            for one in tried(engine, params, part, "val", size, space=space):
                 found.append((size, one))
                 if on_progress is not None:
                     on_progress(min(len(found), tasks))
@@ -80,7 +84,7 @@ def fit_trust(
     single, several = (_calibrated(kind, seed, classes) if len(kind) >= LEAST else None for kind in kinds)
     if single is None and several is None:
         raise DataError(f"Only {len(found)} validation tasks could be drawn, and {LEAST} are needed. Hold out more.")
-    return Trust(single, several)
+    return Trust(single, several, space=space)
 
 
 def _calibrated(found: Sequence[tuple[Size, Tried]], seed: int, classes: int | None) -> Calibration:
@@ -105,8 +109,13 @@ def _calibrated(found: Sequence[tuple[Size, Tried]], seed: int, classes: int | N
     known = alarms = None
     if len(mixed) >= LEAST:
         proofs = [tasks[i].evidence for i in mixed]
-        known = fitted_unknown(proofs, [tasks[i].familiar for i in mixed], [asked[i] for i in mixed])
+        near, which = [tasks[i].familiar for i in mixed], [asked[i] for i in mixed]
+        known = fitted_unknown(proofs, near, which)
         said = [known(seen_by(one.evidence, one.familiar[here])) for one, here in zip(tasks, asked, strict=True)]
+        for fit, held in crossed(len(mixed), _PARTS, own):  # a line says more of what it was fitted to than of others
+            other = fitted_unknown(*([part[i] for i in fit.tolist()] for part in (proofs, near, which)))
+            for i in held.tolist():
+                said[mixed[i]] = other(seen_by(proofs[i], near[i][which[i]]))
         rates = [rate for rate in _ALARMS if count * rate + _EDGE >= NEEDED]
         alarms = fitted_quantiles(features, said, rates, own)
     return Calibration(estimator, temperature, sets, known, alarms, (min(ways), max(ways)), (min(shots), max(shots)))
