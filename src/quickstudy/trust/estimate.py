@@ -16,7 +16,9 @@ from quickstudy.trust.regress import Linear, crossed, ridge, weighted_quantile
 _PARTS = 10
 _LEVELS = (*(round(0.5 + i / 40, 4) for i in range(18)), 0.96, 0.97, 0.98, 0.99)
 _LEAST = 0.02  # of the spread, in the angle: what no number of queries makes smaller
-_PENALTY = 0.2  # of the mean: features say much the same, and what is told apart by little tells nothing of other classes
+_PENALTY = (
+    0.2  # of the mean: features say much the same, and what is told apart by little tells nothing of other classes
+)
 _NARROWEST = 0.5  # of an interval: what is left of it at least where it is not about few new inputs
 
 

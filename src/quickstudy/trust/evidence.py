@@ -76,9 +76,7 @@ def compared(
     return products(support._replace(x=learner.compared(params, support.x)), learner.compared(params, z), space)
 
 
-def left_out(
-    learner: Learner, params: Params, support: Examples, folds: int, space: Space | None = None
-) -> LeftOut:
+def left_out(learner: Learner, params: Params, support: Examples, folds: int, space: Space | None = None) -> LeftOut:
     """Of one task. folds: at most so many are left out in turn, every folds-th example of each class at once.
 
     learner: after training; if it has `embedded`, that one, and support.x are embeddings.
