@@ -93,7 +93,7 @@ def test_promises_hold_on_test_tasks(run: qs.Run) -> None:
 
 def test_an_untrue_trust_is_found_out(run: qs.Run, tmp_path: Path) -> None:
     """What was fitted over classes far apart promises too much where they are near each other."""
-    far = trained(tmp_path, 3.0, iterations=0)
+    far = trained(tmp_path, 6.0, iterations=0)
     far.fit_trust(80)
     honest = run.trust
     try:

@@ -16,9 +16,7 @@ from quickstudy.trust.regress import Linear, crossed, ridge, weighted_quantile
 _PARTS = 10
 _LEVELS = (*(round(0.5 + i / 40, 4) for i in range(18)), 0.96, 0.97, 0.98, 0.99)
 _LEAST = 0.02  # of the spread, in the angle: what no number of queries makes smaller
-_PENALTY = (
-    0.2  # of the mean: features say much the same, and what is told apart by little tells nothing of other classes
-)
+_PENALTY = 0.2  # of the mean: features say much the same, and small differences tell nothing of other classes
 _NARROWEST = 0.5  # of an interval: what is left of it at least where it is not about few new inputs
 
 
@@ -113,12 +111,13 @@ def _both(x: Tensor, angle: Tensor) -> tuple[Linear, Linear]:
 
 
 def wider(rest: Tensor, ways: float, queries: int, classes: int | None) -> float:
-    """By how much, in the log, what a regression leaves (T,) spreads more over tasks of other classes than over those of
-    N of the same C classes, which share most of them.
+    """By how much, in the log, what a regression leaves (T,) spreads more over tasks of other classes than over those
+    of N of the same C classes, which share most of them.
 
-    If classes are drawn from many, the mean over N new ones has the variance s (1 / N + 1 / C) about the mean over the C
-    known, and over N of these s (1 / N − 1 / C) only (sampling without replacement; Cochran 1977, section 2.5): (C + N)
-    / (C − N) times less. All that is not chance, whose variance is 1 / 4q of q queries, is taken to be of the classes.
+    If classes are drawn from many, the mean over N new ones has the variance s (1 / N + 1 / C) about the mean over the
+    C known, and over N of these s (1 / N − 1 / C) only (sampling without replacement; Cochran 1977, section 2.5): (C +
+    N) / (C − N) times less. All that is not chance, whose variance is 1 / 4q of q queries, is taken to be of the
+    classes.
     """
     if classes is None:
         return 0.0

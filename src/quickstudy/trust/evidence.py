@@ -47,9 +47,9 @@ class LeftOut(NamedTuple):
 
 
 class Evidence(NamedTuple):
-    """What prediction needs of it. features: (f,) of the task, by the names in SINGLE or SEVERAL and, with a `Space`, IN_SPACE. known, strange: (J,)
-    the mean familiarity of examples that were left out, and of classes; known is NaN from one example of each class.
-    several: whether there are examples that could be left out.
+    """What prediction needs of it. features: (f,) of the task, by the names in SINGLE or SEVERAL and, with a `Space`,
+    IN_SPACE. known, strange: (J,) the mean familiarity of examples that were left out, and of classes; known is NaN
+    from one example of each class. several: whether there are examples that could be left out.
     """
 
     features: Tensor

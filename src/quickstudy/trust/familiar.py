@@ -81,8 +81,8 @@ def places(support: Examples, by: Products, ways: int) -> Places:
 
 def familiar(logits: Tensor, support: Examples, by: Products | None) -> Tensor:
     """(m, J) for inputs with these logits (m, N): of `OF_LOGITS` and, with `products` of embeddings, of
-    `OF_EMBEDDINGS`, and in a `Space` of `IN_SPACE`. The energy is the log of the sum of the exponentials of the logits (Liu et al. 2020); distances are
-    squared and in logarithms, so that the scale of embeddings is a constant.
+    `OF_EMBEDDINGS`, and in a `Space` of `IN_SPACE`. The energy is the log of the sum of the exponentials of the logits
+    (Liu et al. 2020); distances are squared and in logarithms, so that the scale of embeddings is a constant.
     """
     logits = logits.double()
     top = logits.topk(2, dim=1).values
