@@ -25,7 +25,8 @@ class Accuracy:
     """How often a model is right, by what its support set says.
 
     mean, low, high: shares. level: with which the interval holds the share that is right among some `queries` new
-    inputs, infinity for the share among ever more. tasks: on whose truth it rests. note: what makes it doubtful, '' if nothing does.
+    inputs, infinity for the share among ever more. tasks: on whose truth it rests. note: what makes it doubtful, '' if
+    nothing does.
 
     >>> print(Accuracy(0.87, 0.81, 0.92, 0.9, 300, 150))
     87 % (81 to 92 %, 90 % interval from 300 validation tasks)

@@ -109,14 +109,20 @@ def _principal(away: Tensor) -> Tensor | None:
     basis = torch.linalg.qr(away.T @ start).Q
     for _ in range(2):
         basis = torch.linalg.qr(away.T @ (away @ basis)).Q
-    return basis
+    found: Tensor = basis
+    return found
 
 
 def fitted_space(engine: Engine, params: Params, source: Source, ways: int) -> Space | None:
     """Of the classes of `train`, or of `val` where it has too few; None of learners that embed nothing once and for
-    all, or where classes are too few. ways: classes that are drawn at once, at most.""" if engine.learner.embedded is
-    None: return None source = source.plain() for split in ("train", "val"): if (sampling := _sampling(source, split,
-    ways)) is not None: return _space(engine, params, source.sampled(sampling), split) return None
+    all, or where classes are too few. ways: classes that are drawn at once, at most."""
+    if engine.learner.embedded is None:
+        return None
+    source = source.plain()
+    for split in ("train", "val"):
+        if (sampling := _sampling(source, split, ways)) is not None:
+            return _space(engine, params, source.sampled(sampling), split)
+    return None
 
 
 def _sampling(source: Source, split: str, ways: int) -> Sampling | None:
@@ -155,34 +161,41 @@ def _space(engine: Engine, params: Params, source: Source, split: str) -> Space 
         of = drawn.y + size.ways * (indices - _FIRST)[:, None]
         places.append(z[drawn.mask].float().cpu())
         groups.append(of[drawn.mask].cpu())
-    return space_of(torch.cat(places), torch.cat(groups).unique(return_inverse=True)[1])
+    _, of = torch.unique(torch.cat(groups), return_inverse=True)
+    return space_of(torch.cat(places), of)
 
 
 def _class_means(support: Examples, at: Coordinates, ways: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Of each class, (N, r) what its mean is expected to be and (N, r) its variance, from its examples and from how far
-    classes lie apart; (N,) the number of its examples, and its members (n, N).""" members = (one_hot(support.y, ways) &
-    support.mask[:, None]).to(at.own.dtype) counts = members.sum(0) means = members.T @ at.own / counts.clamp(min=1)[:,
-    None] sure = at.between / (at.between * counts[:, None] + 1) return means * sure * counts[:, None], sure, counts,
-    members
+    """Of each class, (N, r) what its mean is expected to be and (N, r) its variance, from its examples and from how
+    far classes lie apart; (N,) the number of its examples, and its members (n, N)."""
+    members = (one_hot(support.y, ways) & support.mask[:, None]).to(at.own.dtype)
+    counts = members.sum(0)
+    means = members.T @ at.own / counts.clamp(min=1)[:, None]
+    sure = at.between / (at.between * counts[:, None] + 1)
+    return means * sure * counts[:, None], sure, counts, members
 
 
 def likely(support: Examples, at: Coordinates, ways: int) -> Tensor:
-    """(m, 3): the log of how much likelier an input is as one more example of a class than as one of a class of its
-    own, for the likeliest class and in the mean over classes, by normal distributions of examples and of class means
-    (probabilistic linear discriminants; Ioffe 2006, Prince & Elder 2007); and the largest cosine with a class mean
-    about the mean of all training classes.""" mean, sure, counts, members = _class_means(support, at, ways) present, x
-    = counts > 0, at.asked[:, None] alone = (at.asked.square() / (at.between + 1) + (at.between + 1).log()).sum(1) own =
-    ((x - mean).square() / (sure + 1) + (sure + 1).log()).sum(2) ratio = torch.where(present, (alone[:, None] - own) /
-    2, -torch.inf) every = ratio.logsumexp(1) - present.sum().clamp(min=1).to(ratio.dtype).log() share = members /
-    counts.clamp(min=1) among, asked, size = at.about norms = (share.T @ among @ share).diagonal().clamp(min=1e-12)
-    cosines = torch.where(present, asked @ share / (norms * size.clamp(min=1e-12)[:, None]).sqrt(), -1.0) return
-    torch.stack([ratio.amax(1), every, cosines.amax(1)], 1)
+    """(m, 3): the log of how much likelier an input is as one more example of a class than as one of another,
+    for the likeliest class and in the mean over classes, by normal distributions of examples and of class means
+    (probabilistic linear discriminants; Ioffe 2006, Prince & Elder 2007); and the largest cosine with a class mean about
+    the mean of all training classes."""
+    mean, sure, counts, members = _class_means(support, at, ways)
+    present, x = counts > 0, at.asked[:, None]
+    alone = (at.asked.square() / (at.between + 1) + (at.between + 1).log()).sum(1)
+    own = ((x - mean).square() / (sure + 1) + (sure + 1).log()).sum(2)
+    ratio = torch.where(present, (alone[:, None] - own) / 2, -torch.inf)
+    every = ratio.logsumexp(1) - present.sum().clamp(min=1).to(ratio.dtype).log()
+    share = members / counts.clamp(min=1)
+    among, asked, size = at.about
+    norms = (share.T @ among @ share).diagonal().clamp(min=1e-12)
+    cosines = torch.where(present, asked @ share / (norms * size.clamp(min=1e-12)[:, None]).sqrt(), -1.0)
+    return torch.stack([ratio.amax(1), every, cosines.amax(1)], 1)
 
 
 def expected(support: Examples, at: Coordinates, ways: int) -> Tensor:
     """arcsin √ of the accuracy, a scalar, that means of the classes would have if classes were normal, with the spread
-    of training classes and of these: of each, the product over others of how often an example is nearer to its own
-    mean.
+    of training classes and of these: of each class, the product over others of how often an example is nearer to its mean.
     """
     mean, sure, counts, members = _class_means(support, at, ways)
     present = counts > 0
