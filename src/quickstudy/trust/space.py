@@ -178,8 +178,8 @@ def _class_means(support: Examples, at: Coordinates, ways: int) -> tuple[Tensor,
 def likely(support: Examples, at: Coordinates, ways: int) -> Tensor:
     """(m, 3): the log of how much likelier an input is as one more example of a class than as one of another,
     for the likeliest class and in the mean over classes, by normal distributions of examples and of class means
-    (probabilistic linear discriminants; Ioffe 2006, Prince & Elder 2007); and the largest cosine with a class mean about
-    the mean of all training classes."""
+    (probabilistic linear discriminants; Ioffe 2006, Prince & Elder 2007); and the largest cosine with a class mean
+    about the mean of all training classes."""
     mean, sure, counts, members = _class_means(support, at, ways)
     present, x = counts > 0, at.asked[:, None]
     alone = (at.asked.square() / (at.between + 1) + (at.between + 1).log()).sum(1)
@@ -195,7 +195,8 @@ def likely(support: Examples, at: Coordinates, ways: int) -> Tensor:
 
 def expected(support: Examples, at: Coordinates, ways: int) -> Tensor:
     """arcsin √ of the accuracy, a scalar, that means of the classes would have if classes were normal, with the spread
-    of training classes and of these: of each class, the product over others of how often an example is nearer to its mean.
+    of training classes and of these: of each class, the product over others of how often an example is nearer to its
+    own mean.
     """
     mean, sure, counts, members = _class_means(support, at, ways)
     present = counts > 0
