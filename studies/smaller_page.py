@@ -47,7 +47,6 @@ def smaller(found: dict[str, Any]) -> str:
             f"{found['looked at']:,} networks were looked at.",
             "",
             table(["network", "ms", "parameters", "million operations", *large["reached"]], lines),
-            "",
             f"Found: `{small['model']['name']}`, {options}.",
         ]
     )

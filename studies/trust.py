@@ -1,8 +1,9 @@
 """How far answers can be believed: estimates of accuracy, sets, unknown inputs and probabilities, on unseen tasks.
 
 `python -m studies.trust` trains a small network for each source, some minutes each, fits trust over validation tasks,
-and measures it on test tasks. QUICKSTUDY_SOURCES: names of some, separated by commas; what is stored of others is kept.
-QUICKSTUDY_TASKS: test tasks of each. QUICKSTUDY_RUNS: a folder where trained runs are kept, and found again.
+and measures it on test tasks; and what the shipped models promise. QUICKSTUDY_SOURCES: names of some, 'next' or
+'tables', separated by commas; what is stored of others is kept. QUICKSTUDY_TASKS: test tasks of each. QUICKSTUDY_RUNS:
+a folder where trained runs are kept, and found again.
 """
 
 from __future__ import annotations
@@ -22,12 +23,16 @@ import torch
 from torch import Tensor
 
 import quickstudy as qs
+from quickstudy.episode import Examples, task
 from quickstudy.registry import learners, models, sources
 from quickstudy.storage.json import read_json
+from quickstudy.tasks.base import Sampling
+from quickstudy.trust.ask import worth
 from quickstudy.trust.draw import Size, Tried, tried
 from quickstudy.trust.fit import own_logit
-from quickstudy.trust.task import TaskTrust
+from quickstudy.trust.task import TaskTrust, task_trust
 from studies.common import RESULTS, interval, store
+from studies.trust_tables import on_tables
 
 TASKS, LEVEL, COVERAGE, BAND = 1000, 0.9, 0.95, (0.7, 0.85)
 RATES = (0.01, 0.05, 0.1)
@@ -183,16 +188,66 @@ def measured(name: str, place: Path, count: int) -> dict[str, Any]:
     return found
 
 
+def labelled_next(tasks: int, pool: int = 50, more: int = 5) -> dict[str, Any]:
+    """What labelling `more` of `pool` inputs brings, chosen by `Model.next`'s rule, or by chance: accuracy on the other
+    inputs of one task, of which one example of each of 20 classes is known, of the shipped model of handwriting."""
+    run, found = qs.pretrained("handwriting", device="cpu"), {}
+    glyphs = qs.tasks.glyphs(ink=True, size=28).sampled(Sampling(20, 1, 15))
+    alphabets = run.parts.source.sampled(Sampling(20, 1, 15, groups=1))
+    for name, source in (("glyphs", glyphs), ("one alphabet of Omniglot", alphabets)):
+        learner, params = run.learner.at(source.spec).evaluated(), run.params
+        after, rows = learner.embedded, []
+        assert after is not None
+        for i in range(tasks):
+            one = task(source.episodes("test", torch.tensor([i])), 0)
+            order = torch.randperm(len(one.query.y), generator=torch.Generator().manual_seed(i))
+            few, rest = order[:pool], order[pool:]
+            with torch.no_grad():
+                trust = task_trust(run.trust, learner, params, one.support)
+                known, z = learner.embed(params, one.support.x), learner.embed(params, one.query.x)
+                assert isinstance(trust, TaskTrust) and isinstance(known, Tensor) and isinstance(z, Tensor)
+                y = one.query.y
+
+                def said(chosen: Tensor, at: Tensor) -> Tensor:
+                    labels = torch.cat([one.support.y, y[chosen]])  # noqa: B023
+                    x = torch.cat([known, z[chosen]])  # noqa: B023
+                    support = Examples(x, labels, torch.ones(len(labels), dtype=torch.bool))
+                    logits: Tensor = after.predict(params, after.adapt(params, support), z[at])  # noqa: B023
+                    return logits
+
+                judged = trust.judge(said(few[:0], few), after.compared(params, z[few]))
+                chosen = worth(judged.logits.softmax(1), judged.known, z[few], more)
+
+                def right(chosen: Tensor) -> float:
+                    return float((said(chosen, rest).argmax(1) == y[rest]).double().mean())  # noqa: B023
+
+                row = {"before": right(few[:0]), "next": right(few[chosen]), "chance": right(few[:more])}
+            rows.append(row | {"difference": row["next"] - row["chance"]})
+        found[name] = {key: interval([row[key] for row in rows]) for key in rows[0]}
+    return found
+
+
 def main() -> None:
     torch.set_num_threads(1)
-    names = [name for name in os.environ.get("QUICKSTUDY_SOURCES", "").split(",") if name] or list(SOURCES)
+    names = [name for name in os.environ.get("QUICKSTUDY_SOURCES", "").split(",") if name] or [
+        *SOURCES,
+        "next",
+        "tables",
+    ]
     count, path = int(os.environ.get("QUICKSTUDY_TASKS", TASKS)), RESULTS / "trust.json"
-    rows: dict[str, Any] = read_json(path)["rows"] if path.exists() else {}
+    before: dict[str, Any] = read_json(path) if path.exists() else {"rows": {}}
+    rows, asked, tables = before["rows"], before.get("next", {}), before.get("tables", {})
     with TemporaryDirectory() as folder:
         place = Path(os.environ.get("QUICKSTUDY_RUNS", folder))
         for name in names:
-            rows[name] = measured(name, place, count)
-            store("trust", {"level": LEVEL, "coverage": COVERAGE, "band": BAND, "rates": RATES, "rows": rows})
+            if name == "next":
+                asked = labelled_next(min(count, 120))
+            elif name == "tables":
+                tables = on_tables()
+            else:
+                rows[name] = measured(name, place, count)
+            told = {"level": LEVEL, "coverage": COVERAGE, "band": BAND, "rates": RATES, "rows": rows}
+            store("trust", told | {"next": asked, "tables": tables})
 
 
 if __name__ == "__main__":

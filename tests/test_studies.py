@@ -209,3 +209,23 @@ def test_selectors_stand_beside_what_is_published() -> None:
     assert "| SUNNY | published | 0.450 |  |" in said and "| GLUHACK-2018 | 0.400 (SUNNY) | 0.500 ± 0.100 |" in said
     assert "| per-algorithm, as published | 2 | 0.750 | 0.400 | +0.350 ±" in said
     assert "3 of 20 folds are within 0.01; farthest apart on GLUHACK-2018, by -0.030" in said
+
+
+def test_who_is_ahead_follows_from_paired_differences() -> None:
+    from studies.adaptshot_page import adaptshot
+
+    def of(**means: float) -> dict[str, dict[str, float]]:
+        return {name.replace("_", " "): {"mean": mean, "ci95": 0.02, "count": 9} for name, mean in means.items()}
+
+    plain = {"accuracy": 0.8, "auroc": 0.7, "covered": 0.91, "size": 1.5, "alarms": 0.05, "refused": 0.3}
+    other = of(**plain, auroc_by_one=0.6, auroc_by_two=0.9) | of(covered=0.98)
+    row = {
+        "rows": {"quickstudy": of(**plain), "AdaptShot": other}, "heads": {"chosen": "some head"},
+        "gains": of(accuracy=0.05, auroc=-0.01, size=0.3),
+    }  # fmt: skip
+    text = adaptshot({"domains": {"x": row}, "coverage": 0.9, "alarms": 0.05, "encoder": "E", "version": "1"})
+    assert "accuracy ahead (5.0 ± 2.0 points)" in text
+    assert "AUROC of unknown inputs no difference" in text
+    assert "size of sets behind (0.30 ± 0.02)" in text  # more classes are worse
+    assert "0.900 ± 0.020 (two)" in text and "AUROC is below that of its best" in text
+    assert "1.0 and 8.0 points from what was promised: nearer" in text

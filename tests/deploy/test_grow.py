@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -248,6 +249,43 @@ def test_what_is_said_of_the_known_is_held_out(name: str) -> None:
     assert known["after"] == pytest.approx(right / 8) and known["held_out"]
 
 
+def test_a_class_of_one_example_is_not_held_out(caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing is left of it then, so that it would be wrong whatever the change."""
+    x, labels = clusters(shots=2)
+    model = at_once("protonet", x, labels)
+    one = model.without(examples=[0], if_worse="refuse").provenance["history"][-1]["known"]
+    assert (one["count"], one["held_out"]) == (6, True)
+    each = model.without(examples=[0, 2, 4, 6], if_worse="refuse").provenance["history"][-1]["known"]
+    assert (each["count"], each["held_out"], each["after"]) == (4, False, 1.0)
+    assert "worse" not in caplog.text
+
+
+def test_examples_are_named_by_numbers_of_any_kind() -> None:
+    x, labels = clusters()
+    model = at_once("protonet", x, labels)
+    less = model.without(examples=[0, 11])
+    mask = torch.zeros(12, dtype=torch.bool)
+    mask[[0, 11]] = True
+    for given in (np.array([0, 11]), torch.tensor([0, -1]), [np.int64(0), np.int64(11)], mask, mask.tolist(), {0, 11}):
+        assert same(model.without(examples=given), less, x) and model.without(examples=given).count == 10
+    with pytest.raises(DataError, match="marks 5 examples, and the model was adapted to 12"):
+        model.without(examples=mask[:5])
+    numbered = at_once("protonet", x, [NAMES.index(label) for label in labels])
+    assert numbered.without(0).names == numbered.without([0]).names == ("1", "2", "3")
+    assert numbered.without(np.arange(2)).names == ("2", "3")
+
+
+def test_a_change_of_nothing_is_refused() -> None:
+    x, labels = clusters()
+    for model in (at_once("protonet", x, labels), at_once("protonet", x, labels, keep=False)):
+        with pytest.raises(DataError, match="no further example"):
+            model.more(x[:0], [])
+        with pytest.raises(ConfigError, match="nothing to forget"):
+            model.without(examples=[])
+        with pytest.raises(ConfigError, match="called 'refused'"):
+            model.more(x[:1], ["ant"], if_worse="refused")  # type: ignore[arg-type]
+
+
 def test_numbers_as_names_keep_their_order() -> None:
     x, _ = clusters(shots=2)
     labels = [2, 2, 10, 10, 3, 3, 1, 1]
@@ -384,9 +422,28 @@ def test_what_a_table_teaches_of_its_columns_follows(tmp_path: Path) -> None:
         first.more([{"size": 1.0, "old": True, "seen": "2024-01-01", "place": "here"}], ["x"])
 
 
-def test_a_folder_of_one_further_class_is_enough(tmp_path: Path) -> None:
-    import numpy as np
+def test_a_table_that_leaves_columns_out_grows_and_forgets_without_them(tmp_path: Path) -> None:
+    """What further rows hold in a column that is left out, or whether they have it, makes no difference."""
+    rows = [{"id": f"n{i}", "size": 1.0 + i, "kind": "ab"[i % 2]} for i in range(8)]
+    labels = ["x", "y"] * 4
+    spec = TaskSpec(formats.make("table", mixed=True, columns=2), targets.make("classes", ways=4))
+    config = qs.RunConfig(name="m", model=models.part("cells"), learner=learners.part("incontext", limit=4))
+    learner = build_learner(config, spec)
+    params = learner.init(torch.Generator().manual_seed(0))
+    told = learner.at(replace(spec, format=spec.format.told(exclude=("id",))))
+    whole = adapt(config, told, params, Given(records=rows, labels=labels))
+    first = adapt(config, told, params, Given(records=rows[:6], labels=labels[:6]))
+    first.save(tmp_path / "m")
+    for model in (first, qs.load(tmp_path / "m", device="cpu")):
+        for further in (rows[6:], [{name: row[name] for name in ("size", "kind")} for row in rows[6:]]):
+            grown = model.more(further, labels[6:])
+            said, known = grown.predict(rows).probabilities, whole.predict(rows).probabilities
+            assert torch.allclose(said, known, atol=1e-5)
+        less = grown.without(examples=[6, 7])
+        assert torch.allclose(less.predict(rows).probabilities, first.predict(rows).probabilities, atol=1e-5)
 
+
+def test_a_folder_of_one_further_class_is_enough(tmp_path: Path) -> None:
     x, labels = clusters()
     for i, (row, label) in enumerate(zip(x, labels, strict=True)):
         place = tmp_path / ("more" if label == "dog" else "first") / label
@@ -395,6 +452,8 @@ def test_a_folder_of_one_further_class_is_enough(tmp_path: Path) -> None:
     first = VECTORS.find(tmp_path / "first")
     model = at_once("protonet", first.items, first.labels).more(tmp_path / "more")
     assert same(model, at_once("protonet", x, labels), x)
+    scored = at_once("protonet", x, labels, single=True).score(tmp_path / "more")
+    assert scored.count == 3 and scored.hits[3].true == 3
 
 
 def test_a_text_as_long_as_no_path_is_no_place() -> None:

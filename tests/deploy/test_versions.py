@@ -56,6 +56,9 @@ def test_what_is_no_model_is_not_replaced(tmp_path: Path) -> None:
         first().save(tmp_path / "m", replacing=True)
     with pytest.raises(RunError, match="already holds a model"):
         first().save(first().save(tmp_path / "m"))
+    with pytest.raises(RunError, match="no adapted model"):
+        undo(tmp_path / "none")
+    assert not (tmp_path / "none").exists()
     grown(first(), 1).save(tmp_path / "m", replacing=True)
     path = versions(tmp_path / "m")[0]
     path.write_bytes(path.read_bytes()[:-9])

@@ -70,6 +70,9 @@ def test_a_model_of_an_estimator_is_saved_and_loaded_like_any_other(classes: str
     answer = qs.load(tmp_path / "model", device="cpu").predict(frame)
     assert isinstance(answer, ClassAnswer)
     np.testing.assert_array_equal(answer.probabilities.numpy(), found.predict_proba(frame))
+    assert list(answer.classes) == [str(name) for name in found.classes_]
+    again = FewShotClassifier(classes).fit(frame, np.where(y == found.classes_[0], "z", "b"))  # in the other order
+    assert again.models_[0][0].names == tuple(again.classes_) == ("b", "z")
 
 
 def test_classes_that_are_dealt_out_keep_their_mix_and_none_is_lost() -> None:

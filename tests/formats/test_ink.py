@@ -81,14 +81,42 @@ def test_noise_of_jpeg_moves_nothing() -> None:
 def test_nothing_drawn_is_nothing_and_is_said() -> None:
     stored = Ink().store([Pillow.new("L", (50, 50), 200), canvas()])
     assert isinstance(stored.x, Tensor) and int(stored.x[0].max()) == 0
-    assert "Nothing is drawn on 1 images" in " ".join(stored.notices)
+    assert "1 drawings are blank" in " ".join(stored.notices)
 
 
-def test_arrays_of_its_size_are_turned_to_ink_on_dark_and_not_cut() -> None:
-    x = torch.zeros(2, 1, 28, 28)
-    x[:, :, 3:6, 2:9] = 0.8
-    stored = Ink().store(torch.cat([x[:1], 1 - x[:1]])).x
-    assert isinstance(stored, Tensor) and torch.allclose(stored, x)
+def array(drawn: Pillow.Image) -> Tensor:
+    return torch.frombuffer(bytearray(drawn.tobytes()), dtype=torch.uint8).reshape(1, 1, *drawn.size)
+
+
+def stored(records: Tensor) -> Tensor:
+    x = Ink().features(Ink().store(records).x)
+    assert isinstance(x, Tensor)
+    return x
+
+
+def test_an_array_is_cut_as_the_same_picture_is() -> None:
+    small = {"side": 28, "scale": 10, "pen": 1}
+    for drawn in (
+        canvas(at=(2, 15), **small), canvas(at=(9, 9), colours=(190, 255), **small), canvas(90, (60, 5), 20, 2)
+    ):  # fmt: skip
+        expected = seen(drawn)
+        assert torch.equal(stored(array(drawn)), expected)
+        assert torch.equal(stored(255 - array(drawn)), expected)  # light on dark
+        assert torch.allclose(stored(array(drawn).float() / 255), expected, atol=0.01)
+
+
+def test_of_many_arrays_each_is_cut_for_itself() -> None:
+    several = [array(canvas(28, at, 10, 1)) for at in ((1, 1), (15, 3), (9, 9))]
+    assert torch.equal(stored(torch.cat(several)), torch.cat([stored(one) for one in several]))
+
+
+def test_an_array_that_its_ink_fills_is_turned_to_ink_on_dark_and_not_cut() -> None:
+    x = torch.rand(3, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    x[..., 0, :] = x[..., -1, :] = x[..., 0] = x[..., -1] = 0.0
+    assert torch.equal(stored(x), x) and torch.allclose(stored(1 - x), x)
+    once = Ink().store([canvas(90, (60, 5), 20, 2)]).x
+    assert isinstance(once, Tensor) and torch.equal(stored(once), once.float() / 255)
+    assert not stored(torch.zeros(2, 1, 28, 28)).any()
 
 
 def test_a_lone_line_and_one_that_leaves_the_canvas() -> None:

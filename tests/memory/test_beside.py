@@ -57,6 +57,12 @@ def test_a_start_that_is_better_is_used_and_said(tmp_path: Path) -> None:
             assert all(torch.equal(value, blind.state[name]) for name, value in solved.state.items())
 
 
+def test_a_start_is_not_worse_than_one_that_diverged() -> None:
+    nan = float("nan")
+    assert not Beside(0.5, nan, 3).worse and not Beside(0.5, float("inf"), 3).worse
+    assert Beside(nan, 0.5, 3).worse and Beside(0.6, 0.5, 3).worse
+
+
 def test_left_out_is_really_left_out() -> None:
     """By masks as by taking the examples away."""
     made = learner()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import subprocess
 import sys
@@ -211,6 +212,19 @@ def test_the_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
     (tmp_path / "rows.csv").write_text("\n".join(["a,b,price", *rows, ""]))
     assert main(["adapt", "tables", "--support", "rows.csv", "--target", "price", "--out", "n", "--device", "cpu"]) == 0
     assert "Learned a number" in capsys.readouterr().out
+    assert main(["predict", "n", "rows.csv", "--coverage", "0.9", "--out", "prices.csv"]) == 0
+    cells = next(csv.DictReader((tmp_path / "prices.csv").open(encoding="utf-8")))
+    assert float(cells["low"]) < float(cells["value"]) < float(cells["high"])
+    assert main(["predict", "n", "rows.csv", "--reject"]) == 2 and "models of classes" in capsys.readouterr().err
+    for number in range(19):
+        dots = np.random.RandomState(number).randint(0, 2, (64, 64)).astype(np.uint8)
+        (tmp_path / "noise").mkdir(exist_ok=True)
+        Image.fromarray(255 * dots).save(tmp_path / "noise" / f"{number}.png")
+    assert main(["predict", "m", "asked.png", "noise", "--background", "noise", "--out", "told.csv"]) == 0
+    told = (tmp_path / "told.csv").read_text().splitlines()
+    assert "accepted" in told[0] and sum(",yes," in line for line in told[2:]) == 0
+    assert main(["predict", "m", "asked.png", "--background", "noise", "--false-alarms", "0.04"]) == 2
+    assert "needs 24" in capsys.readouterr().err
     assert main(["list", "pretrained"]) == 0
     told = capsys.readouterr().out
     assert all(name in told for name in names()) and "photos" in told

@@ -118,3 +118,13 @@ def test_labels_of_a_frame_that_may_not_be_written_to_are_read_without_a_warning
     labels = np.arange(3.0)
     labels.flags.writeable = False
     assert ONE.encode(labels)[0].flatten().tolist() == [0, 1, 2]
+
+
+def test_labels_that_single_precision_takes_for_one_are_refused() -> None:
+    target = targets.make("numbers")
+    near = [1e9 + i for i in range(9)]
+    for labels in (near, np.array(near)):
+        with pytest.raises(DataError, match="Subtract 1e\\+09"):
+            target.encode(labels)
+    for fine in ([1e9 + 1e5 * i for i in range(9)], [1e9] * 3, [20.0, 20.0001], [1e9]):
+        assert len(target.encode(fine)[0]) == len(fine)

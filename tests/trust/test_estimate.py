@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from quickstudy.errors import ConfigError
-from quickstudy.trust.estimate import Accuracy, fitted_estimator
+from quickstudy.trust.estimate import Accuracy, fitted_estimator, overruled
+from quickstudy.trust.regress import Linear
 from quickstudy.trust.temperature import fitted_temperature
 
 QUERIES, LEFT = 150, 50
@@ -105,3 +106,20 @@ def test_the_share_among_ever_more_inputs_has_a_narrower_interval_that_holds_as_
     assert same == estimator.at(new[0], 0.9)
     with pytest.raises(ConfigError, match="1 new input or more, found 0"):
         estimator.at(new[0], 0.9, queries=0)
+
+
+def test_left_out_examples_overrule_what_other_tasks_were_like_only_where_they_contradict_it() -> None:
+    by = Linear(centre=(0.0, 0.0, 1.4), scale=(1.0, 1.0, 0.05), weights=(0.0, 0.0, 0.0), bias=1.4)
+    said = Accuracy(0.97, 0.9, 1.0, 0.9, 200, 300)
+
+    def at(share: float, shots: int = 10) -> Accuracy:
+        features = torch.tensor([math.log(10), math.log(shots), math.asin(math.sqrt(share))], dtype=torch.float64)
+        return overruled(said, by, 2, features)
+
+    assert at(0.9) == said  # within what other tasks had
+    assert at(0.8, shots=1) == said  # eight of ten are no contradiction
+    own = at(0.5)
+    assert own.mean == pytest.approx(0.5) and own.tasks == 0 and "far fewer" in own.note
+    half = 1.645 * math.sqrt(0.25 * (1 / 100 + 1 / 300))  # the binomial interval
+    assert own.high - own.low == pytest.approx(2 * half, rel=0.01)
+    assert at(0.01).mean == pytest.approx(0.1)  # as guessing

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import quickstudy as qs
+from quickstudy.errors import ConfigError
 from quickstudy.registry import learners
 from quickstudy.targets.answers import NONE, ClassAnswer
 from quickstudy.trust.figures import auroc
@@ -55,7 +56,7 @@ def asked(run: qs.Run) -> list[tuple[qs.Model, Tensor, Tensor]]:
     centres, generator = clusters(2.0)
     generator.manual_seed(4)
     found = []
-    for own in centres[CLASSES:].split(WAYS + STRANGERS):
+    for own in torch.split(centres[CLASSES:], WAYS + STRANGERS):
         model = run.adapt(members(own[:WAYS], 5, generator), names(5))
         found.append((model, members(own[:WAYS], 20, generator), members(own[WAYS:], 25, generator)))
     return found
@@ -75,10 +76,12 @@ def test_known_tells_strangers_apart_at_least_as_well_as_distances(run: qs.Run) 
         plain = [model(x).softmax(1).amax(1) for x in (mine, other)]
         by["probability"].append(auroc(*plain))
         by["confident"].append(float((plain[1] > 0.9).float().mean()))
-        learner, support = model.learner, model.trust.support  # type: ignore[union-attr]
-        assert support is not None
-        middles = torch.stack([support.x[support.y == c].mean(0) for c in range(WAYS)])
-        near = [-torch.cdist(learner.embed(model.params, x), middles).amin(1) for x in (mine, other)]  # type: ignore[attr-defined]
+        assert model.trust is not None and model.trust.support is not None
+        shown, y = model.trust.support.x, model.trust.support.y
+        assert isinstance(shown, Tensor)
+        middles = torch.stack([shown[y == c].mean(0) for c in range(WAYS)])
+        embedded = [model.learner.embed(model.params, x) for x in (mine, other)]
+        near = [-torch.cdist(z, middles).amin(1) for z in embedded if isinstance(z, Tensor)]
         by["distance"].append(auroc(*near))
     said = {name: round(mean(values), 3) for name, values in by.items()}
     gains = torch.tensor(by["known"]) - torch.tensor(by["distance"])
@@ -99,3 +102,26 @@ def test_a_promised_rate_is_kept_and_strangers_are_told_so(run: qs.Run) -> None:
         assert there.told(index) == NONE and there.row(index)[there.columns.index("accepted")] == "no"
     assert 0.04 < mean(alarms) < 0.16, mean(alarms)
     assert mean(refused) > 0.6, mean(refused)
+
+
+def test_background_bounds_what_of_it_is_taken_for_a_class(run: qs.Run) -> None:
+    """New background is let in no more often than was asked for, whatever it is like."""
+    model, inputs, _strangers = asked(run)[0]
+    generator = torch.Generator().manual_seed(5)
+    near = inputs.mean(0) + inputs.std() * torch.randn((400, DIMENSIONS), generator=generator)
+    known, others = near[:199], near[199:]
+    plain = model.predict(others, false_alarms=0.05)
+    told = model.predict(others, false_alarms=0.05, background=known)
+    assert isinstance(plain, ClassAnswer) and isinstance(told, ClassAnswer)
+    assert plain.accepted is not None and told.accepted is not None and told.known is not None
+    assert float(told.accepted.double().mean()) < 0.05 + 3 * (0.05 * 0.95 * (1 / 201 + 1 / 199)) ** 0.5
+    assert not bool((told.accepted & ~plain.accepted).any())
+    least = model.threshold(known, 0.05)
+    of_known = model.predict(known).known  # type: ignore[attr-defined]
+    assert int((of_known > least).sum()) == 9  # of the 199 and one more, 5 %
+    with pytest.raises(ConfigError, match=r"needs 99 .*found 19"):
+        model.threshold(known[:19], 0.01)
+    of_few = model.predict(known[:19]).known  # type: ignore[attr-defined]
+    assert model.threshold(known[:19], 0.05) == float(of_few.max())
+    with pytest.raises(ConfigError, match="false_alarms=0.05"):
+        model.predict(others, background=known)

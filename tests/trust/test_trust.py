@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ from quickstudy.trust.base import Trust
 from quickstudy.trust.draw import Size, Tried, sizes, tried
 from quickstudy.trust.evidence import embedded, examined, folds_of, left_out, ranks
 from quickstudy.trust.familiar import familiar, places, products
-from quickstudy.trust.fit import fit_trust
+from quickstudy.trust.fit import LEAST, fit_trust
 from quickstudy.trust.task import TaskTrust, task_trust
 
 WAYS, SHOTS = 5, 5
@@ -189,6 +190,26 @@ def test_a_model_carries_its_trust_into_its_file(run: qs.Run, tmp_path: Path) ->
     assert far.told(0) == NONE and isinstance(far, ClassAnswer) and not bool(far.accepted.any())  # type: ignore[union-attr]
 
 
+def test_a_score_holds_sets_and_refusals_against_the_labels(run: qs.Run) -> None:
+    x, names, queries = task(run)
+    labels = [f"c{c}" for c in range(WAYS) for _ in range(30)]
+    model = run.adapt(x, names)
+    far = torch.cat([queries, queries[:20] + 100])
+    scored = model.score(far, [*labels, *["other"] * 20], coverage=0.9, false_alarms=0.1)
+    said = model.predict(far, coverage=0.9, false_alarms=0.1)
+    assert isinstance(said, ClassAnswer) and said.accepted is not None
+    (sets,) = scored.promises
+    held = sum(label in one for label, one in zip(labels, said.sets, strict=False)) / len(labels)
+    assert (sets.what, sets.level, sets.found.value) == ("sets", 0.9, pytest.approx(held))
+    assert sets.size == pytest.approx(sum(len(one) for one in said.sets[:150]) / 150)
+    assert scored.refusals is not None and scored.refusals.unknown.value == 1.0
+    assert scored.refusals.known.value == pytest.approx(1 - float(said.accepted[:150].double().mean()))
+    assert scored.to_json()["refusals"]["promised"] == 0.1
+    assert model.score(queries, labels).promises == () and model.score(queries, labels).refusals is None
+    with pytest.raises(ConfigError, match="cannot say how far"):
+        run.adapt(x, names, trust=False).score(queries, labels, coverage=0.9)
+
+
 def test_trust_is_fitted_once_and_again_for_another_model(run: qs.Run) -> None:
     first = run.trust
     assert qs.Run(run.folder, run._module, run._source).trust == first
@@ -254,11 +275,11 @@ def test_sizes_are_those_that_the_classes_allow(source: ClassSource) -> None:
         sizes(engine, clusters(12, val=0.2), "val", OWN, 300)
 
 
-def test_tasks_of_numbers_have_none() -> None:
-    spec = TaskSpec(formats.make("array", shape=(1,)), targets.make("numbers"))
+def test_tasks_of_tags_have_none() -> None:
+    spec = TaskSpec(formats.make("array", shape=(1,)), targets.make("tags", names=("a", "b", "c")))
     learner = build_learner(qs.RunConfig(name="n", model=models.part("mlp"), learner=learners.part("maml")), spec)
     engine = Engine(learner, torch.device("cpu"))
-    with pytest.raises(ConfigError, match="tasks are of classes"):
+    with pytest.raises(ConfigError, match="tasks are of classes, numbers or masks"):
         fit_trust(engine, learner.init(torch.Generator().manual_seed(0)), qs.tasks.sinusoid(), OWN, 0)
 
 
@@ -289,3 +310,26 @@ def test_the_next_to_label_lie_between_classes_and_apart(run: qs.Run) -> None:
     assert sorted(model.next(queries, 500)) == list(range(len(queries)))
     with pytest.raises(ConfigError, match="count=0"):
         model.next(queries, 0)
+
+
+def test_trust_that_cannot_be_stored_is_told_and_used(
+    run: qs.Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = shutil.copytree(run.folder, tmp_path / "given")
+    copy = qs.Run(folder, run._module, run._source)
+    assert copy.params and copy.parts
+    shutil.rmtree(folder)
+    folder.touch()  # so that nothing can be written into it
+    x, names, _ = task(run)
+    assert copy.believed()[0] == run.trust
+    assert str(copy.adapt(x, names).estimate) == str(run.adapt(x, names).estimate)
+    found = copy.fit_trust(tasks=2 * LEAST)
+    assert found.several is not None and "cannot be stored" in caplog.text
+
+
+def test_small_classes_are_asked_about_with_the_few_examples_that_they_have() -> None:
+    """Classes of eight examples leave three queries beside five shots; more are not demanded."""
+    small = clusters(classes=40, each=SHOTS + 3)
+    engine, _ = engine_of(small)
+    first = sizes(engine, small, "val", OWN, 40)[0]
+    assert (first.ways, first.shots, first.queries) == (WAYS, SHOTS, 3) and first.strange >= 2

@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from quickstudy import registry
+from quickstudy import registry, rng
 from quickstudy.averaging.check import Verdict, no_worse, verdict
 from quickstudy.averaging.episodic import Episodic
 from quickstudy.averaging.means import Weights, finite, for_each, mean, strangers
@@ -35,6 +35,7 @@ from quickstudy.tasks.transformed import Transformed
 from quickstudy.training import splits
 from quickstudy.training.build import Parts, build, calibrated, initial_params
 from quickstudy.training.config import RunConfig
+from quickstudy.training.progress import Progress
 from quickstudy.workers import Workers
 
 _log = logging.getLogger("quickstudy")
@@ -69,6 +70,7 @@ def average_runs(
     how: How = "greedy",
     weights: Weights | None = None,
     even_if_worse: bool = False,
+    quiet: bool = True,
 ) -> Averaged:
     """A new run at `out` whose φ is the average of those of `runs`, BatchNorm statistics taken anew.
 
@@ -96,7 +98,7 @@ def average_runs(
             if how == "greedy":
                 raise
             return _unmeasured(first, models, by_name, held.folder, str(error))
-        return _averaged(first, parts, models, how, by_name, held.folder, even_if_worse)
+        return _averaged(first, parts, models, how, by_name, held.folder, even_if_worse, quiet)
 
 
 def _averaged(
@@ -107,19 +109,22 @@ def _averaged(
     by_name: Mapping[str, float],
     folder: Path,
     even_if_worse: bool,
+    quiet: bool,
 ) -> Averaged:
     config = first.config
     goodness = parts.source.spec.target.metric.goodness
 
     def values(params: Params, source: Source = parts.source) -> Tensor:
         settled, count = calibrated(parts, config, params), config.validation_episodes
-        found = evaluate(parts.engine, settled, source, "val", count, compare_supports=False)
+        with Progress("Measuring a run, or an average, on validation tasks", count, quiet=quiet) as progress:
+            found = evaluate(parts.engine, settled, source, "val", count, progress.update, compare_supports=False)
         return torch.tensor([goodness(value) for value in found.values], dtype=torch.float64)
 
     def score(params: Params) -> float:
         return float(values(params).mean())
 
-    others = parts.source.seeded(config.seed + 1)  # validation tasks by which nothing was chosen
+    fresh = int(rng.fold(rng.key(config.seed, "average"), 0) % (1 << 31))
+    others = parts.source.seeded(fresh)  # validation tasks by which nothing was chosen
 
     def val_loss(params: Params) -> float:
         if registry.learners.traits(config.learner.name).acts:  # whose loss says only where to go from where they are

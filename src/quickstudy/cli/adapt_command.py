@@ -11,7 +11,7 @@ from typing import Any
 import tyro
 
 from quickstudy.cli import growing
-from quickstudy.cli.parse import is_here, learned, next_predict, open_run, parse, support_set
+from quickstudy.cli.parse import is_here, learned, next_predict, open_run, parse, support_set, tell_estimate
 from quickstudy.cli.settings import taken, with_part
 from quickstudy.deploy.domain import Shift
 from quickstudy.deploy.grown import IfWorse
@@ -113,8 +113,8 @@ def run(argv: Sequence[str]) -> int:
         told = replace(spec, format=spec.format.told(**columns))
         found = support_set(told, options.support, options.task)
         support, labels = found.items, found.labels
-    if done.spec.target.calibrates and options.trust:
-        done.believed(quiet=False)  # once for a run; its time is not that of adapting
+    if done.spec.target.promises != "nothing" and options.trust:
+        done.believed(quiet=False, fit=True)  # once for a run; its time is not that of adapting
     began = time.perf_counter()
     further = options.unlabelled
     extra = None if further is None else spec.format.find(local(further), labelled=False).items
@@ -125,8 +125,7 @@ def run(argv: Sequence[str]) -> int:
     took = time.perf_counter() - began
     model.save(options.out)
     tell(f"{learned(model)} in {1000 * took:.0f} ms: {options.out}")
-    if model.trust is not None:
-        tell(f"It is right in {model.estimate} of cases, as far as its examples tell")
+    tell_estimate(model)
     tell(next_predict(options.out, options.support or Path("new"), options.task))
     return 0
 

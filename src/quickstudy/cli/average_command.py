@@ -34,7 +34,7 @@ class Average:
 def run(argv: Sequence[str]) -> int:
     options = parse(Average, "average", argv)
     runs = [open_run(name, options.device) for name in options.runs]
-    averaged = average_runs(runs, options.out, options.how, options.weights or None, options.even_if_worse)
+    averaged = average_runs(runs, options.out, options.how, options.weights or None, options.even_if_worse, quiet=False)
     if not averaged.unchecked:
         rows = [
             [name, f"{value:.4f}", "yes" if name in averaged.members else ""] for name, value in averaged.scores.items()

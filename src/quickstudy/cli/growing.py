@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from quickstudy.cli import own
-from quickstudy.cli.parse import learned, next_predict, one_task, open_model
-from quickstudy.deploy.grow import further
+from quickstudy.cli.parse import learned, next_predict, open_model, support_set, tell_estimate
 from quickstudy.deploy.grown import Effect
+from quickstudy.deploy.labelled import records_at
 from quickstudy.deploy.model import Model
 from quickstudy.deploy.store import NAME, read_model
-from quickstudy.deploy.versions import undo, versions
+from quickstudy.deploy.versions import VERSIONS, undo, versions
 from quickstudy.errors import ConfigError
 from quickstudy.hub import local
 from quickstudy.storage.folders import refuse_occupied
@@ -29,7 +29,8 @@ def asked(options: Any) -> bool:
         own = [one for one in fields(options) if one.name not in _TAKEN]
         strange = [one.name for one in own if getattr(options, one.name) != one.default]
         if strange:
-            flag = "--" + strange[0].replace("_", "-")
+            off = getattr(options, strange[0]) is False
+            flag = f"--{'no-' if off else ''}{strange[0].replace('_', '-')}"
             raise ConfigError(f"{flag} is of a run that is adapted. Leave it out: a model is there already.")
         if options.undo and (options.more is not None or options.without or options.out is not None):
             raise ConfigError("--undo brings back the model before the last change. Leave the other options out.")
@@ -64,6 +65,9 @@ def change(options: Any) -> int:
                 tell(f"Classes {what}: {', '.join(names)}")
         if "known" in one:
             tell(str(Effect.of(one["known"])))
+    tell_estimate(changed)
+    if options.out is None and not options.keep and versions(folder):
+        tell(f"The models before it, in {folder / VERSIONS}, still hold their examples: delete that to give it away")
     if options.out is None:
         tell(f"To go back: {own.proposed('adapt', folder, '--undo')}")
     tell(next_predict(place, options.more or Path("new"), options.task))
@@ -74,10 +78,8 @@ def _changed(model: Model, options: Any) -> Model:
     if options.without:
         model = model.without(options.without, if_worse=options.if_worse)
     if options.more is not None:
-        spec, place = model.spec, Path(local(options.more))
-        found = one_task(further(spec, place), options.task, str(place), spec.target)
-        labels = found.labels if found.labels is None or spec.target.relabels else found.placed
-        model = model.more(found.items, labels, options.broken, options.if_worse)
+        further = support_set(model.spec, Path(local(options.more)), options.task, records_at)
+        model = model.more(further.items, further.labels, options.broken, options.if_worse)
     return model if options.keep else model.sealed()
 
 

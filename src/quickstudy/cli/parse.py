@@ -118,9 +118,12 @@ def one_task(records: Records, task: str | None, place: str, target: Target) -> 
     return records.chosen([i for i, group in enumerate(records.groups) if group == task])
 
 
-def support_set(spec: TaskSpec, place: Path, task: str | None) -> Records:
-    """The examples at a place to learn a task from; of the task called `task` where there are several."""
-    found = one_task(spec.find(place), task, str(place), spec.target)
+def support_set(
+    spec: TaskSpec, place: Path, task: str | None, find: Callable[[TaskSpec, Path], Records] | None = None
+) -> Records:
+    """The examples at a place to learn a task from; of the task called `task` where there are several. find: what finds
+    them, if not `spec.find`."""
+    found = one_task(spec.find(place) if find is None else find(spec, place), task, str(place), spec.target)
     return found if found.labels is None or spec.target.relabels else found._replace(labels=found.placed)
 
 
@@ -144,6 +147,12 @@ def next_predict(folder: Path, place: Path, task: str | None = None) -> str:
     masks = (place / IMAGES).is_dir()
     place, out = (place / IMAGES, "masks") if masks else (place, "predictions.csv")
     return f"Next: {own.proposed('predict', folder, place, *which, '--out', out)}"
+
+
+def tell_estimate(model: Model) -> None:
+    """Print how often a model is right, as far as that is known, and what makes it doubtful."""
+    if model.trust is not None and model.spec.target.calibrates:
+        tell(f"How often it is right, as far as its examples tell: {model.estimate}")
 
 
 def warn(text: str) -> None:

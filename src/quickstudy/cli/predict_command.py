@@ -45,11 +45,15 @@ class Predict:
     task: str | None = None
     """Which task, where the file holds several: the name of a series, or of a group of rows."""
     coverage: float | None = None
-    """Also give, of classes, the set that holds the right one in this share of cases, such as 0.95."""
+    """Also give, of classes, the set that holds the right one in this share of cases, such as 0.95; of numbers and
+    forecasts the interval that holds the true one."""
     reject: bool = False
     """Also say which inputs are of none of the classes. One in twenty of those that are is then taken for none."""
     false_alarms: float | None = None
     """The same, with another share of inputs of the classes that are taken for none, such as 0.01."""
+    background: Path | None = None
+    """Records that are of none of the classes: of the like, too, no larger share is taken for one. Needs 19 of them or
+    more, and 99 for --false-alarms 0.01."""
     broken: Broken = "refuse"
     """What to do with a record that cannot be read: refuse all, or skip it."""
     device: str = "auto"
@@ -77,9 +81,13 @@ def run(argv: Sequence[str]) -> int:
         if options.out.resolve() in read or (pictures and any(options.out.resolve() in path.parents for path in read)):
             raise DataError(f"--out {options.out} is a file to predict from, and would be lost. Choose another.")
     asked: dict[str, Any] = {} if options.steps is None else {"steps": options.steps}
-    alarms = _ALARMS if options.reject and options.false_alarms is None else options.false_alarms
+    rejects = options.reject or options.background is not None
+    alarms = _ALARMS if rejects and options.false_alarms is None else options.false_alarms
     believed = {"coverage": options.coverage, "false_alarms": alarms}
     asked |= {name: value for name, value in believed.items() if value is not None}
+    if options.background is not None and alarms is not None:
+        others = format.find(local(str(options.background)), labelled=False).items
+        asked["least"] = model.threshold(others, alarms)
     columns: tuple[str, ...] = ()
     rows: list[tuple[Any, ...]] = []
     notices: list[str] = []

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import tyro
 
 from quickstudy.cli.parse import open_model, parse, support_set, table
-from quickstudy.deploy.labelled import Labelled
-from quickstudy.deploy.scored import Scored
+from quickstudy.deploy.labelled import Labelled, records_at
+from quickstudy.deploy.scored import Scored, Share
 from quickstudy.deploy.scoring import scored
 from quickstudy.errors import DataError
 from quickstudy.formats.records import Broken, Records
@@ -41,6 +42,10 @@ class Score:
     """A CSV file to write: where each record comes from, its label, whether the answer is right, and the answer."""
     report: Path | None = None
     """A page to write (HTML), with pictures of all this."""
+    coverage: float | None = None
+    """Also measure how often sets with this coverage, such as 0.95, hold the right class, and how large they are."""
+    false_alarms: float | None = None
+    """Also measure which files are taken to be of none of the classes at this rate of false alarms, such as 0.05."""
     steps: int | None = None
     """How many of the last values of a series to forecast; 1 if not given."""
     task: str | None = None
@@ -65,14 +70,17 @@ def run(argv: Sequence[str]) -> int:
         raise DataError(f"Two of the files to write are one: {', '.join(map(str, outputs))}. Give each its own name.")
     spec = model.spec
     told = spec if options.target is None else replace(spec, format=spec.format.told(label=options.target))
-    found = _joined([support_set(told, place, options.task) for place in options.files])
+    found = _joined([support_set(told, place, options.task, records_at) for place in options.files])
     read = {path.resolve() for path in (*options.files, *found.items) if isinstance(path, Path)}
     for path in outputs:
         if path.resolve() in read:
             raise DataError(f"{path} is a file to measure on, and would be lost. Write to another.")
     asked: dict[str, Any] = {} if options.steps is None else {"steps": options.steps}
     given = Labelled.of(spec, found.items, found.labels, options.broken)
-    done = scored(spec, model.names, model.answer, given, options.broken, model.transductive, **asked)
+    answer = partial(model.answer, coverage=options.coverage, false_alarms=options.false_alarms)
+    done = scored(
+        spec, model.names, answer, given, options.broken, model.transductive, options.false_alarms, **asked
+    )  # fmt: skip
     _print(done)
     if options.out is not None:
         write_json(options.out, done.to_json())
@@ -132,16 +140,24 @@ def _print(done: Scored) -> None:
     if done.reliability is not None:
         tell(f"Calibration error of its probabilities: {done.reliability.error:.3f}")
     for one in done.promises:
-        share = (
-            f"{100 * one.found.value:.1f} % (95 % interval {100 * one.found.low:.1f} to {100 * one.found.high:.1f} %)"
+        level, size = f"{100 * one.level:g} %", f"{one.size:.4g}"
+        tell(f"Its {one.what} of {level} hold the truth in {_share(one.found)}; size {size} in the mean")
+    if done.refusals is not None:
+        tell(
+            f"Taken for none of its classes: {_share(done.refusals.known)} of what is of them, where "
+            f"{100 * done.refusals.promised:g} % were promised"
+            + (f", and {_share(done.refusals.unknown)} of what is not" if done.unknown else "")
         )
-        tell(f"Its {one.what} of {100 * one.level:g} % hold the truth in {share}; size {one.size:.4g} in the mean")
     if done.transductive:
         tell("Transductive: records may change each other's answers.")
     if done.left_out:
         tell(f"{done.left_out} {done.what} could not be read and are left out.")
     if done.warning:
         tell(f"Warning: {done.warning}")
+
+
+def _share(share: Share) -> str:
+    return f"{100 * share.value:.1f} % (95 % interval {100 * share.low:.1f} to {100 * share.high:.1f} %)"
 
 
 def _percent(value: float) -> str:

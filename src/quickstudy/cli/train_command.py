@@ -103,8 +103,8 @@ def _finish(done: Run, report: bool) -> int:
     )
     tell(f"Trained {done.config.name} in {duration(seconds)}; kept the model of step {kept['step']}, {why}.")
     tasks = done.parts.source
-    if done.spec.target.calibrates:
-        done.believed(quiet=False)
+    if done.spec.target.promises != "nothing":
+        done.believed(quiet=False, fit=True)
     untested = bool(tasks.classes("train")) and not tasks.classes("test")
     if report and untested:
         tell("There is no report page, as no class is held out for testing.")

@@ -19,7 +19,7 @@ from quickstudy.formats.records import Broken, moved
 from quickstudy.learners import Learner
 from quickstudy.training.config import RunConfig
 from quickstudy.trust.base import Trust
-from quickstudy.trust.task import task_trust
+from quickstudy.trust.task import trust_or_why
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +95,10 @@ def adapt(
             params = shifted(learner, params, support, x, shift, given.shift_steps)
             told |= {"shift": shift, "unlabelled": len(leaves(x)[0]), "transductive": True}
         state = place(learner.adapt(params, support), like.device, learner.inner_loop)
-    own = None if trust is None or told.get("transductive") else task_trust(trust, learner, params, support)
+    own = None
+    if trust is not None and not told.get("transductive"):
+        own, why = trust_or_why(trust, learner, params, support)
+        told |= {"no trust": why} if own is None else {}
     provenance = {**(provenance or {}), **told}
     model = Model(config, learner, params, state, names, fitted, built, provenance, own, kept)
     return model if given.keep else model.sealed()

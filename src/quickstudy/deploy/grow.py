@@ -11,7 +11,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from quickstudy.deploy.grown import Effect, Grown, IfWorse, Known, encoded, indices, require_two
+from quickstudy.deploy.grown import (
+    Effect,
+    Grown,
+    IfWorse,
+    Known,
+    encoded,
+    indices,
+    listed,
+    require_known,
+    require_two,
+)
+from quickstudy.deploy.labelled import records_at
 from quickstudy.deploy.partly import say_doubtful
 from quickstudy.deploy.summed import added, taken
 from quickstudy.deploy.support import Kept, SupportSet, completed, recorded
@@ -20,7 +31,7 @@ from quickstudy.entries import reference
 from quickstudy.episode import Examples, Features, Params, leaves, map_features
 from quickstudy.errors import ConfigError, DataError, unknown_name
 from quickstudy.formats.base import Format
-from quickstudy.formats.records import Broken, Records, moved, say
+from quickstudy.formats.records import Broken, moved, say
 from quickstudy.learners import IterativeLearner, Learner
 from quickstudy.spec import TaskSpec
 from quickstudy.tally import Tally
@@ -32,9 +43,10 @@ _log = logging.getLogger("quickstudy")
 
 def more(model: Known, records: Any, labels: Any, broken: Broken, if_worse: IfWorse) -> Grown:
     """What the model is after further examples: what it would be, had they been there from the first."""
+    require_known(if_worse)
     spec, like, format = model.spec, reference(model.params), model.spec.format
     if labels is None and isinstance(records, str | Path) and os.path.exists(records):
-        records, labels = further(spec, Path(records))[:3:2]
+        records, labels = records_at(spec, Path(records))[:3:2]
     if model.kept is None:
         return added(model, records, labels, broken)
     before = _examples(model, model.kept)
@@ -55,20 +67,19 @@ def more(model: Known, records: Any, labels: Any, broken: Broken, if_worse: IfWo
         y, names = target.united([(model.kept.y, model.names), (own, called)])
         if target.relabels and y.dim() == 1:
             say_doubtful(x, y, names, None, range(len(y)), spec.format.what)
-    found = _set(model, TaskSpec(format, target), x, y, names, like)
-    return _fitted(model, before, found, torch.arange(len(before.mask)), if_worse)
+    now = _set(model, TaskSpec(format, target), x, y, names, like)
+    return _fitted(model, before, now, torch.arange(len(before.mask)), if_worse)
 
 
-def without(
-    model: Known, classes: Sequence[str], examples: Any, labels: Any, broken: Broken, if_worse: IfWorse
-) -> Grown:
+def without(model: Known, classes: Any, examples: Any, labels: Any, broken: Broken, if_worse: IfWorse) -> Grown:
     """What the model is once classes, by name, and examples, by index or as records, are forgotten: what it would be,
     had they never been there."""
-    classes = [classes] if isinstance(classes, str) else list(classes)
+    require_known(if_worse)
+    classes = [str(name) for name in listed(classes)]
     for name in classes:
         if name not in model.names:
             raise unknown_name("class of this model", name, model.names)
-    if not classes and examples is None:
+    if not classes and (examples is None or not listed(examples)):
         raise ConfigError("There is nothing to forget. Name classes (classes=…), or examples (examples=…).")
     if model.spec.format.labels_itself:
         raise ConfigError(f"Of {model.spec.format.what} nothing can be forgotten. Adapt anew to what is to be known.")
@@ -88,16 +99,6 @@ def without(
     format, x = _opened(model, x) or (model.spec.format, x)
     spec = TaskSpec(format, model.spec.target)
     return _fitted(model, before, _set(model, spec, x, y, names, like), known, if_worse)
-
-
-def further(spec: TaskSpec, place: Path) -> Records:
-    """Further examples at a place. A folder with a single sub-folder has those of one class, which is enough here."""
-    inside = sorted(place.iterdir()) if place.is_dir() and spec.target.relabels and not spec.target.grid else []
-    folders = [path for path in inside if path.is_dir() and not path.name.startswith(".")]
-    if len(folders) != 1:
-        return spec.find(place)
-    found = spec.format.find(folders[0], labelled=False)
-    return found._replace(labels=[folders[0].name] * len(found.items))
 
 
 def sealed(model: Known) -> tuple[None, Tally | None]:
@@ -168,11 +169,25 @@ def _effect(model: Known, before: Examples, learner: Learner, found: SupportSet,
     if not len(known):
         return None
     few = max(len(before.mask), len(after.mask)) <= _HELD_OUT
-    held_out = few and not isinstance(learner, IterativeLearner) and len(before.mask) > 1
+    held_out = few and not isinstance(learner, IterativeLearner)
+    if held_out:  # of classes of one example nothing is known once it is held out
+        said = _answerable(model.learner, before, known) & _answerable(learner, after, rows)
+        held_out = bool(said.any())
+        known, rows = (known[said], rows[said]) if held_out else (known, rows)
     then = _score(model.learner, model.params, before, known, held_out)
     return Effect(
         learner.spec.target.metric, then, _score(learner, model.params, after, rows, held_out), len(known), held_out
     )
+
+
+def _answerable(learner: Learner, support: Examples, rows: Tensor) -> Tensor:
+    """Which of these rows (r,) of a support set can be asked about after learning from all but the one, (r,) bool."""
+    others = torch.arange(len(support.mask), device=rows.device) != rows[:, None]
+    y = support.y.expand(len(rows), *support.y.shape)
+    own = support.y[rows][:, None]
+    asked = Examples(own, own, support.mask[rows][:, None])
+    found = learner.spec.target.answerable(Examples(y, y, support.mask & others), asked)[:, 0]
+    return found & (support.mask & others).any(1)
 
 
 def _score(learner: Learner, params: Params, support: Examples, rows: Tensor, held_out: bool) -> float:

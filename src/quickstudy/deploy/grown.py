@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Protocol
+from numbers import Integral
+from typing import Any, Literal, NamedTuple, Protocol, get_args
 
 from torch import Tensor
 
 from quickstudy.deploy.partly import partly_encoded
 from quickstudy.deploy.support import Kept
 from quickstudy.episode import Examples, Params, State
-from quickstudy.errors import DataError
+from quickstudy.errors import DataError, unknown_name
 from quickstudy.learners import Learner
 from quickstudy.spec import TaskSpec
 from quickstudy.tally import Tally
@@ -108,6 +109,8 @@ def encoded(model: Known, labels: Any, count: int) -> tuple[Tensor, tuple[str, .
         )
     target = model.spec.target.taking(labels)
     y, names = partly_encoded(target, labels, model.learner.semi_supervised)
+    if not count:
+        raise DataError(f"There is no further {model.spec.format.example} to learn from. Give one at least.")
     if len(y) != count:
         raise DataError(f"There are {count} further examples but {len(y)} labels. Give one label for each.")
     return y, names
@@ -120,12 +123,32 @@ def require_two(model: Known, names: Sequence[str]) -> None:
         raise DataError(f"Of {len(model.names)} classes {left} would be left, and a model tells at least two apart.")
 
 
+def require_known(if_worse: IfWorse) -> None:
+    """ConfigError for what is nothing to do with a change for the worse."""
+    if if_worse not in get_args(IfWorse):
+        raise unknown_name("thing to do with a change for the worse", str(if_worse), get_args(IfWorse))
+
+
+def listed(given: Any) -> list[Any]:
+    """One thing, or several in an array of one axis, a list or a set, as a list."""
+    if hasattr(given, "tolist") and len(getattr(given, "shape", ())) < 2:
+        given = given.tolist()
+    return list(given) if isinstance(given, list | tuple | range | Set) else [given]
+
+
 def indices(examples: Any, count: int) -> list[int] | None:
-    """The indices that `examples` are; None where they are records. DataError for one that is of no example."""
-    given = examples if isinstance(examples, list | tuple | range) else [examples]
-    if not given or not all(isinstance(one, int) and not isinstance(one, bool) for one in given):
+    """The indices that `examples` are, or that a mask of all marks; None where they are records. DataError for one that
+    is of no example."""
+    given = listed(examples)
+    if not given or not all(isinstance(one, Integral) for one in given):
         return None
+    if all(isinstance(one, bool) for one in given):
+        if len(given) != count:
+            raise DataError(
+                f"The mask marks {len(given)} examples, and the model was adapted to {count}. Give one value for each."
+            )
+        return [i for i, one in enumerate(given) if one]
     for one in given:
         if not -count <= one < count:
             raise DataError(f"There is no example {one}: the model was adapted to {count}, counted from 0.")
-    return [one % count for one in given]
+    return sorted({int(one) % count for one in given})

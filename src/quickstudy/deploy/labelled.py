@@ -9,9 +9,21 @@ from typing import Any
 
 from quickstudy.deploy.partly import one_by_one
 from quickstudy.errors import DataError
-from quickstudy.formats.records import Broken, say
+from quickstudy.formats.records import Broken, Records, say
 from quickstudy.spec import TaskSpec
 from quickstudy.targets.maps import LabelMaps
+
+
+def records_at(spec: TaskSpec, place: str | Path) -> Records:
+    """Labelled records at a place, for a model that is there already: a folder with a single sub-folder has those of
+    one class, which is enough then."""
+    folder = Path(place)
+    inside = sorted(folder.iterdir()) if folder.is_dir() and spec.target.relabels and not spec.target.grid else []
+    folders = [path for path in inside if path.is_dir() and not path.name.startswith(".")]
+    if len(folders) != 1:
+        return spec.find(place)
+    one = spec.format.find(folders[0], labelled=False)
+    return one._replace(labels=[folders[0].name] * len(one.items))
 
 
 @dataclass(frozen=True)
@@ -29,7 +41,7 @@ class Labelled:
         Raises DataError where labels are missing, or are not as many as the records.
         """
         if labels is None and isinstance(records, str | Path):
-            records, _, labels, _ = spec.find(records)
+            records, _, labels, _ = records_at(spec, records)
         if spec.format.labels_itself:
             if labels is not None:
                 raise DataError(f"{spec.format.whole.capitalize()} are their own labels. Leave the labels out.")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from quickstudy.deploy import grow
+from quickstudy.deploy.answering import answered, threshold, trusted
 from quickstudy.deploy.grown import Grown, IfWorse
 from quickstudy.deploy.labelled import Labelled
 from quickstudy.deploy.scored import Scored
@@ -38,7 +39,8 @@ from quickstudy.training.config import RunConfig
 from quickstudy.training.learner import restored_learner
 from quickstudy.trust.ask import worth
 from quickstudy.trust.estimate import Accuracy
-from quickstudy.trust.task import Judged, TaskTrust, task_trust
+from quickstudy.trust.task import AnyTrust, TaskTrust, trust_or_why
+from quickstudy.trust.task import restored as restored_trust
 
 _log = logging.getLogger("quickstudy")
 _RESTORE = "Restore it from a copy, or adapt anew."
@@ -63,7 +65,7 @@ class Model:
     fitted: State = field(default_factory=dict)
     built: TaskSpec | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
-    trust: TaskTrust | None = None
+    trust: AnyTrust | None = None
     kept: Kept | None = None
     tally: Tally | None = None
 
@@ -152,67 +154,83 @@ class Model:
 
         `model.trust.estimate(0.8)` has another level. ConfigError, which says why, where nothing tells.
         """
-        return self._trusted("tell how often it is right").estimate()
-
-    def _trusted(self, what: str) -> TaskTrust:
-        if self.trust is None:
-            why = self.provenance.get("no trust", "it was made without, or by an earlier quickstudy.")
-            raise ConfigError(f"This model cannot {what}: {why}")
-        return self.trust
+        return trusted(self, "tell how often it is right").estimate()
 
     def predict(
-        self, records: Any, *, coverage: float | None = None, false_alarms: float | None = None, **asked: Any
+        self,
+        records: Any,
+        *,
+        coverage: float | None = None,
+        false_alarms: float | None = None,
+        background: Any = None,
+        **asked: Any,
     ) -> Answer:
         """What the model says of records: files, arrays, rows, the seen values of a series … as the format takes them.
 
         asked: what else the format can be asked, such as `steps=12` values of a series. Classes come with
         probabilities, numbers in the user's units and, from learners that know how sure they are, with a spread. A
         model of classes with `trust` also says how likely an input is of one of them (`known`), and its probabilities
-        are calibrated. coverage: also give the set of classes that holds the right one in this share of cases.
-        false_alarms: also say which inputs are of none of the classes, such that this share of those that are is taken
-        for others.
+        are calibrated. coverage: also give the set of classes that holds the right one in this share of cases, or of
+        numbers the interval that holds the true one. false_alarms: also say which inputs are of none of the classes,
+        such that this share of those that are is taken for others. background: records that are of none; no more than
+        the same share of the like is then taken for a class, see `threshold`.
         """
         stored = self.spec.format.query(records)
         say(stored.notices)
-        return self.answer(stored, coverage=coverage, false_alarms=false_alarms, **asked)
+        least = None
+        if background is not None:
+            if false_alarms is None:
+                raise ConfigError(
+                    "Background says which inputs to refuse at a rate of false alarms: false_alarms=0.05."
+                )
+            least = self.threshold(background, false_alarms)
+        return self.answer(stored, coverage=coverage, false_alarms=false_alarms, least=least, **asked)
+
+    def threshold(self, background: Any, false_alarms: float = 0.05) -> float:
+        """How likely an input must be of one of the classes (`known`), so that at most this share of inputs like
+        `background`, records that are of none, is taken for one. ConfigError, with how many are needed, for too few."""
+        return threshold(self, self._embedded, background, false_alarms)
 
     def answer(
-        self, stored: Stored, *, coverage: float | None = None, false_alarms: float | None = None, **asked: Any
+        self,
+        stored: Stored,
+        *,
+        coverage: float | None = None,
+        false_alarms: float | None = None,
+        least: float | None = None,
+        **asked: Any,
     ) -> Answer:
-        """`predict` for records that the format has stored, by `Format.query`."""
+        """`predict` for records that the format has stored, by `Format.query`. least: what `threshold` gives."""
         x = map_features(lambda t: t.to(reference(self.params).device), stored.x)
         if doubts := self.spec.format.doubts(x, self.fitted):
             _log.warning(doubts)
-        if coverage is not None or false_alarms is not None:
-            self._trusted("say how far its answers can be believed")
-        units = self.spec.format.units(self.fitted)
-        if (trust := self.trust) is None:
-            said = self.spec.format.ask(self._said, x, self.fitted, **asked)
-            answer = self.spec.target.answer(said, self.names, units)
-            return answer.shown_by(Shown.of(self.spec.format, stored.x, self.fitted, len(answer)))
-        judged: list[Judged] = []
-
-        def calibrated(features: Features) -> Distribution:
-            logits, z = self._embedded(self._fitting(features))
-            judged.append(trust.judge(logits, z, coverage, false_alarms))
-            return Distribution(judged[-1].logits)
-
-        answer = self.spec.target.answer(self.spec.format.ask(calibrated, x, self.fitted, **asked), self.names, units)
-        answer = answer if len(judged) != 1 else answer.believed(*judged[0][1:])
+        answer = answered(self, self._said, self._embedded, x, coverage, false_alarms, least, asked)
         return answer.shown_by(Shown.of(self.spec.format, stored.x, self.fitted, len(answer)))
 
-    def score(self, records: Any, labels: Any = None, broken: Broken = "refuse", **asked: Any) -> Scored:
+    def score(
+        self,
+        records: Any,
+        labels: Any = None,
+        broken: Broken = "refuse",
+        *,
+        coverage: float | None = None,
+        false_alarms: float | None = None,
+        **asked: Any,
+    ) -> Scored:
         """How good the model is on labelled records that it was not adapted to, beside answering without a look.
 
         records, labels: as `Run.adapt` takes them, or a place that has both: a folder with a sub-folder for each class,
         a file of rows; of a series its values alone, of which the last `steps` are forecast from the others. Records
-        that hold what the model was not shown are counted apart, see `Scored.unknown`. asked: as for `predict`.
+        that hold what the model was not shown are counted apart, see `Scored.unknown`. coverage,
+        false_alarms, asked: as for `predict`; how often sets held the truth is then in `Scored.promises`, and how many
+        records were taken for none of the classes in `Scored.refusals`.
 
         >>> print(model.score("labelled-photos"))  # doctest: +SKIP
         accuracy 91.0 % (83.8 to 95.2 %) on 100 images; guessing 20.0 %
         """
         given = Labelled.of(self.spec, records, labels, broken)
-        return scored(self.spec, self.names, self.answer, given, broken, self.transductive, **asked)
+        answer = partial(self.answer, coverage=coverage, false_alarms=false_alarms)
+        return scored(self.spec, self.names, answer, given, broken, self.transductive, false_alarms, **asked)
 
     def next(self, records: Any, count: int = 1) -> list[int]:
         """Which of these unlabelled records to label next, by their numbers, the one that would help most first.
@@ -232,8 +250,8 @@ class Model:
         found: list[int] = []
 
         def asked(features: Features) -> Distribution:
-            logits, z = self._embedded(self._fitting(features))
-            judged = None if self.trust is None else self.trust.judge(logits, z)
+            logits, z = self._embedded(features)
+            judged = self.trust.judge(logits, z) if isinstance(self.trust, TaskTrust) else None
             p = (logits if judged is None else judged.logits).softmax(1)
             place = p if self.learner.embedded is None else leaves(z)[0]
             found[:] = worth(p, None if judged is None else judged.known, place, count)
@@ -244,6 +262,7 @@ class Model:
 
     def _embedded(self, x: Features) -> tuple[Tensor, Features]:
         """Raw predictions for features x, and their embeddings as they are compared, or x as it is."""
+        x = self._fitting(x)
         with torch.no_grad():
             if (after := self.learner.embedded) is None:
                 logits: Tensor = self._frozen(x)
@@ -284,7 +303,7 @@ class Model:
 
     def without(
         self,
-        classes: Sequence[str] = (),
+        classes: Any = (),
         examples: Any = None,
         labels: Any = None,
         broken: Broken = "refuse",
@@ -292,7 +311,8 @@ class Model:
     ) -> Model:
         """The model as if classes, by name, or examples had never been there. A class that loses its last example goes.
 
-        examples: their indices in the support set, or the records themselves. labels: of these, which only a model
+        classes: one name, or several. examples: their indices in the support set, a mask over it, or the records
+        themselves. labels: of these, which only a model
         needs that has not kept its examples. if_worse: as in `more`. Raises ConfigError where what is kept does not
         tell them from the others, DataError where fewer than two classes would be left.
         """
@@ -323,7 +343,8 @@ class Model:
                 "it has changed without its examples, which it has not kept (keep=False).",
             )
         elif trust is not None and examples is not None:
-            trust = task_trust(trust.trust, learner, self.params, examples)
+            trust, why = trust_or_why(trust.trust, learner, self.params, examples)
+            provenance |= {"no trust": why} if trust is None else {}
         return replace(
             self, learner=learner, state=state, names=names, fitted=fitted, trust=trust, kept=kept, tally=tally,
             provenance=provenance,
@@ -380,7 +401,7 @@ class Model:
             fitted = {name: value.to(on) for name, value in tensors["fitted"].items()}
             trust = None
             if "trust" in facts:
-                trust = TaskTrust.restored(facts["trust"], {n: v.to(on) for n, v in tensors["trust"].items()})
+                trust = restored_trust(facts["trust"], {n: v.to(on) for n, v in tensors["trust"].items()})
             kept, tally = Kept.of(tensors.get("support", {})), Tally.of(place(tensors.get("tally", {}), on))
             model = cls(config, learner, params, state, names, fitted, built, facts["provenance"], trust, kept, tally)
             spec.format.ask(model._said, map_features(lambda t: t.to(on), spec.format.trial(_TRIED)), fitted)

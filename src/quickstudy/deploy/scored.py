@@ -102,16 +102,27 @@ class Promise:
     size: float
 
 
+@dataclass(frozen=True)
+class Refusals:
+    """Which records were taken for none of the classes. promised: the rate that was asked for, of records of the
+    classes. known, unknown: the share of these, and of what the model was not shown, NaN where there are none."""
+
+    promised: float
+    known: Share
+    unknown: Share
+
+
 @dataclass(frozen=True, repr=False, eq=False)
 class Scored:
     """What a model did on labelled records.
 
     figures: of the target, the headline first. hits: of each name that answers hold. confusion: row: the true class,
     column: the answer, where a record is of one class. reliability: of probabilities; promises: of intervals and sets,
-    where answers have any. unknown: what the model was not shown, with how many records hold it: they count nowhere
-    else. left_out: how many records could not be read. transductive: whether records may change each other's answers.
-    rows: of each record its true label, the headline of it alone (None if it is unknown), and the answer, as `columns`
-    call them; kept: which of the records they are. spec, classes: of the model.
+    where answers have any. refusals: where a rate of false alarms was asked for. unknown: what the model was not shown,
+    with how many records hold it: they count nowhere else. left_out: how many records could not be read. transductive:
+    whether records may change each other's answers. rows: of each record its true label, the headline of it alone (None
+    if it is unknown), and the answer, as `columns` call them; kept: which of the records they are. spec, classes: of
+    the model.
     """
 
     spec: TaskSpec
@@ -127,6 +138,7 @@ class Scored:
     unknown: Mapping[str, int] = field(default_factory=dict)
     left_out: int = 0
     transductive: bool = False
+    refusals: Refusals | None = None
 
     @property
     def count(self) -> int:
@@ -202,6 +214,10 @@ class Scored:
                 {"what": one.what, "level": one.level, "found": one.found.to_json(), "size": _plain(one.size)}
                 for one in self.promises
             ],
+            "refusals": None
+            if self.refusals is None
+            else {"promised": self.refusals.promised}
+            | {name: getattr(self.refusals, name).to_json() for name in ("known", "unknown")},
             "unknown": dict(self.unknown),
             "left_out": self.left_out,
             "transductive": self.transductive,

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from quickstudy.deploy.labelled import Labelled
-from quickstudy.deploy.scored import Judged, Promise, Reliability, Scored, Share
+from quickstudy.deploy.scored import Judged, Promise, Refusals, Reliability, Scored, Share
 from quickstudy.episode import Examples
 from quickstudy.errors import DataError, first_of
 from quickstudy.evaluation.estimate import jackknifed
@@ -32,11 +32,13 @@ def scored(
     given: Labelled,
     broken: Broken = "refuse",
     transductive: bool = False,
+    false_alarms: float | None = None,
     **asked: Any,
 ) -> Scored:
     """Ask for all records, and hold the answers against their labels.
 
-    names: of the classes. answer: of stored records, as `Model.answer`. asked: what else the model is asked, such as
+    names: of the classes. answer: of stored records, as `Model.answer`. false_alarms: the rate that it was asked for.
+    asked: what else the model is asked, such as
     the `steps` of a forecast. Raises DataError where no record has a label that the model can say.
     """
     if spec.format.labels_itself:
@@ -80,6 +82,7 @@ def scored(
         unknown=dict(unknown.most_common()),
         left_out=total - len(kept),
         transductive=transductive,
+        refusals=None if false_alarms is None else _refusals(parts, at, false_alarms),
     )
 
 
@@ -190,6 +193,17 @@ def _confusion(chosen: Tensor | None, y: Tensor, ways: int) -> tuple[tuple[int, 
         return ()
     counts = torch.bincount(ways * y + chosen, minlength=ways * ways).view(ways, ways)
     return tuple(tuple(row) for row in counts.tolist())
+
+
+def _refusals(parts: Sequence[Answer], at: Sequence[int], promised: float) -> Refusals | None:
+    """Which records were refused, of those `at` these places, which are of the classes, and of all others."""
+    said = [part.refused for part in parts if part.refused is not None]
+    if len(said) < len(parts):
+        return None
+    refused = torch.cat(said)
+    known = torch.zeros_like(refused)
+    known[list(at)] = True
+    return Refusals(promised, *(Share.of(int(refused[mine].sum()), int(mine.sum())) for mine in (known, ~known)))
 
 
 def _promises(parts: Sequence[Answer], at: Sequence[int], y: Tensor) -> tuple[Promise, ...]:

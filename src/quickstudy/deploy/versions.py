@@ -46,6 +46,8 @@ def undo(folder: str | Path) -> Path:
     Returns the folder. RunError where no version is left, CheckpointError where it is damaged.
     """
     folder = Path(folder)
+    if not folder.is_dir():
+        read_model(folder)  # says that there is none
     with take(folder):
         last = next((path for path in reversed(versions(folder)) if not _same(path, folder / NAME)), None)
         if last is None:

@@ -35,6 +35,8 @@ class Format(Shown):
     """Suffixes of files that hold many records each, where a split may be one of them."""
     labels_itself: ClassVar[bool] = False
     """Whether a record is its own labels, as the values of a series are."""
+    rolls: ClassVar[bool] = False
+    """Whether answers are fed back, each the next one's input, as forecasts of a series are."""
     white: ClassVar[float | None] = None
     """What white is, where features are pixels and black is 0."""
     symmetries: ClassVar[Mapping[int, str]] = {}
@@ -182,6 +184,11 @@ class Format(Shown):
                 "formats."
             )
         return predict(self.features(stored, fitted))
+
+    def rolled(self, predict: Callable[[Features], Tensor], x: Features) -> Tensor:
+        """What `ask` says of the queries x (n, …) of one task, in their order, (n, *shape), by `predict` of features;
+        of forecasts, from the first of them alone."""
+        return predict(x)
 
     def parted(self, stored: Features, **asked: Any) -> tuple[Features, Tensor, Tensor]:
         """Of records that are their own labels: what is seen of them; what follows, which `ask` is to say of it, in the

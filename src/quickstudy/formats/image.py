@@ -103,7 +103,11 @@ class Image(Format):
                 f"Images in floating point must lie in [0, 1], found values from {float(x.min()):.3g} to "
                 f"{float(x.max()):.3g}. Pixels from 0 to 255 are given as uint8, or divided by 255."
             )
-        return all_kept(x)
+        return all_kept(self._of_array(x))
+
+    def _of_array(self, x: Tensor) -> Tensor:
+        """What is stored of images in memory."""
+        return x
 
     def _is_file(self, one: Any) -> bool:
         """Whether a record is to be decoded: a file, its bytes, or a picture of any size."""

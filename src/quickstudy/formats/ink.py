@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -15,12 +15,12 @@ from quickstudy.errors import ConfigError, first_of
 from quickstudy.formats.base import Format
 from quickstudy.formats.decoding import Decoded, File, decode, fit
 from quickstudy.formats.image import Image
-from quickstudy.formats.records import Broken, Stored
 from quickstudy.registry import formats
 
 _FINE = 4  # times `size`: to so many pixels canvases are reduced at most, so that what is small on them keeps its lines
 _FAINT = 24  # of 255: what differs by less from the paper is no ink
 _SHARE = 0.3  # of the strongest ink: what is fainter, such as noise of JPEG, does not say where the drawing ends
+_SLACK = 2  # pixels: an array whose square is that much smaller than the array is not cut yet
 _MARGIN = 0.12  # of the drawing's longer side, left free on each of its sides
 
 
@@ -31,7 +31,8 @@ class Ink(Image):
 
     The grey of most of a canvas's border is its paper; what differs from it is ink, dark on light and light on dark
     alike. The square around the ink is brought to `size`, and its strongest ink to 1: where on the canvas something is
-    drawn, how large and how faint, says nothing. Arrays of `size` already are not cut, but are turned to ink on dark.
+    drawn, how large and how faint, says nothing. Arrays are cut alike, but where their ink fills `size` already: these
+    are only turned to ink on dark.
     size: of a side, in pixels. background: what transparent images are laid over, if something is seen on it.
     """
 
@@ -49,10 +50,19 @@ class Ink(Image):
     def __str__(self) -> str:
         return f"drawings of {self.size} x {self.size} pixels"
 
-    def store(self, records: Any, broken: Broken = "refuse") -> Stored:
-        stored = super().store(records, broken)
-        assert isinstance(stored.x, Tensor)
-        return stored._replace(x=on_dark(stored.x))
+    def _of_array(self, x: Tensor) -> Tensor:
+        if x.dim() != 4 or x.shape[1] != 1:
+            return x
+        pixels = x if x.dtype == torch.uint8 else (x * 255).round().clamp(0, 255).to(torch.uint8)
+        if x.shape[2:] != (self.size, self.size):
+            return self._all_inked(pixels)
+        filled = on_dark(x)
+        loose = torch.tensor([_square(_ink(one))[2] < self.size - _SLACK for one in pixels], dtype=torch.bool)
+        if bool(loose.any()):
+            filled = filled.clone()
+            cut = self._all_inked(pixels[loose])
+            filled[loose] = cut if x.dtype == torch.uint8 else cut.to(x) / 255
+        return filled
 
     def _decoded(self, file: File) -> tuple[Tensor, Decoded]:
         other: Literal["white", "black"] = "black" if self.background == "white" else "white"
@@ -67,7 +77,7 @@ class Ink(Image):
         self, modes: Counter[str], sizes: Counter[tuple[int, int]], skipped: list[str], blank: list[str]
     ) -> list[str]:
         """Every canvas is grey and cut, so that nothing need be said of that."""
-        notices = [f"Nothing is drawn on {len(blank)} images: {first_of(blank)}."] if blank else []
+        notices = [f"{len(blank)} drawings are blank: {first_of(blank)}."] if blank else []
         return notices + ([f"{len(skipped)} unreadable images left out: {' '.join(skipped)}"] if skipped else [])
 
     def brought(self, stored: Features, other: Format) -> Features:
@@ -79,11 +89,14 @@ class Ink(Image):
         assert isinstance(grey, Tensor)
         if grey.dtype != torch.uint8:
             grey = (grey * 255).round().to(torch.uint8)
-        return (
-            torch.stack([inked(pixels, self.size) for pixels in grey])
-            if len(grey)
-            else grey.new_zeros((0, 1, self.size, self.size))
-        )
+        return self._all_inked(grey)
+
+    def _all_inked(self, pixels: Tensor) -> Tensor:
+        """Canvases (n, 1, H, W) uint8, each cut for itself."""
+        done = pixels.new_zeros((len(pixels), 1, self.size, self.size))
+        for place, one in zip(done, pixels, strict=True):
+            place.copy_(inked(one, self.size))
+        return done
 
     @property
     def example(self) -> str:
@@ -95,21 +108,33 @@ def inked(pixels: Tensor, size: int) -> Tensor:
 
     The median of the border is the paper.
     """
-    plane = pixels[0].to(torch.int16)
-    ink = (plane - _paper(plane)).abs()
-    strongest = int(ink.max())
-    if strongest < _FAINT:
+    ink = _ink(pixels)
+    if int(ink.max()) < _FAINT:
         return pixels.new_zeros((1, size, size))
     ink = ink.where(ink * 4 >= _FAINT, 0)
-    rows, columns = ((ink > _SHARE * strongest).any(axis).nonzero().flatten() for axis in (1, 0))
-    (top, bottom), (left, right) = ((int(one[0]), int(one[-1]) + 1) for one in (rows, columns))
-    side = max(bottom - top, right - left)
-    side += 2 * max(1, round(_MARGIN * side))
-    up, back = (top + bottom - side) // 2, (left + right - side) // 2
+    up, back, side = _square(ink)
     height, width = ink.shape
     square = F.pad(ink, (-back, back + side - width, -up, up + side - height))  # what is negative is cut off
     small = fit(square.to(torch.uint8)[None], size).float()
     return (small * (255 / small.max().clamp(min=1))).round().to(torch.uint8)
+
+
+def _ink(pixels: Tensor) -> Tensor:
+    """How far each pixel of a canvas (1, H, W) is from its paper: (H, W) int16."""
+    plane = pixels[0].to(torch.int16)
+    return (plane - _paper(plane)).abs()
+
+
+def _square(ink: Tensor) -> tuple[int, int, int]:
+    """The square around ink (H, W), with its margin: top, left and side. Where there is none, all of it."""
+    strongest = int(ink.max())
+    if strongest < _FAINT:
+        return 0, 0, max(ink.shape)
+    rows, columns = ((ink > _SHARE * strongest).any(axis).nonzero().flatten() for axis in (1, 0))
+    (top, bottom), (left, right) = ((int(one[0]), int(one[-1]) + 1) for one in (rows, columns))
+    side = max(bottom - top, right - left)
+    side += 2 * max(1, round(_MARGIN * side))
+    return (top + bottom - side) // 2, (left + right - side) // 2, side
 
 
 def _paper(plane: Tensor) -> Tensor:

@@ -48,6 +48,7 @@ class Series(Format):
     what = "time series"
     place = "point"
     labels_itself = True
+    rolls = True
 
     def __post_init__(self) -> None:
         if self.window < 1:
@@ -182,6 +183,15 @@ class Series(Format):
             end = torch.tensor([values.shape[-1]], device=values.device)
             values = torch.cat([values, predict(self.windows(values, end)).mean[:, 0].to(values)])
         return Distribution(values[len(stored) :])
+
+    def rolled(self, predict: Callable[[Features], Tensor], x: Features) -> Tensor:
+        """Forecasts (n, 1), of which each is fed back, from what lies before the first of n points in a row."""
+        window, said = leaves(x)[0][:1], list[Tensor]()
+        for _ in range(len(leaves(x)[0])):
+            said.append(predict(window))
+            further = torch.stack([said[-1].to(window), torch.ones_like(said[-1]).to(window)], -1)
+            window = torch.cat([window[:, 1:], further], 1)
+        return torch.cat(said)
 
     def parted(self, stored: Features, **asked: Any) -> tuple[Features, Tensor, Tensor]:
         """The last `steps` values (1 if not said), what comes before them, and its last value again and again."""

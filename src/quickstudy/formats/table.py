@@ -238,12 +238,14 @@ class Table(Format):
         return [f"Columns that were not there where this was learned are not used: {', '.join(extra)}"] if extra else []
 
     def raw(self, stored: Features, further: Any = None) -> Any:
-        """Rows as they were before they were coded by the schema, as mappings; numbers to float32's precision."""
+        """Rows as they were before they were coded by the schema, as mappings; numbers to float32's precision. Columns
+        that are left out are there, and empty, so that they can be left out again."""
         if not self.schema:
             return None
         assert isinstance(stored, Tensor)
+        out = dict.fromkeys(self.exclude)
         rows = [
-            {column.name: column.cell(cell) for column, cell in zip(self.schema, row, strict=True)}
+            out | {column.name: column.cell(cell) for column, cell in zip(self.schema, row, strict=True)}
             for row in stored.tolist()
         ]
         if further is None:
@@ -257,7 +259,7 @@ class Table(Format):
             )
         say(self._unused(held))
         columns = [held[name] for name in self.names]
-        return rows + [dict(zip(self.names, row, strict=True)) for row in zip(*columns, strict=True)]
+        return rows + [out | dict(zip(self.names, row, strict=True)) for row in zip(*columns, strict=True)]
 
     def features(self, stored: Features, fitted: State | None = None) -> Features:
         assert isinstance(stored, Tensor)

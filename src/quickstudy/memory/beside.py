@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -27,8 +28,8 @@ class Beside:
 
     @property
     def worse(self) -> bool:
-        """Whether memories were the worse start."""
-        return self.count > 0 and not self.memory <= self.phi
+        """Whether memories were the worse start; never than one that diverged."""
+        return self.count > 0 and math.isfinite(self.phi) and not self.memory <= self.phi
 
     def __str__(self) -> str:
         if not self.count:

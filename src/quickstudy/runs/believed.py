@@ -8,7 +8,10 @@ from typing import Any, Protocol, TypedDict
 
 from quickstudy.engine import Engine
 from quickstudy.episode import Params
+from quickstudy.errors import ConfigError, DataError, RunError
+from quickstudy.spec import TaskSpec
 from quickstudy.storage.json import read_json, write_json
+from quickstudy.targets.base import Target
 from quickstudy.tasks.base import Sampling, Source
 from quickstudy.training.config import RunConfig
 from quickstudy.training.progress import Progress
@@ -26,6 +29,9 @@ class Trained(Protocol):
 
     folder: Path
     config: RunConfig
+
+    @property
+    def spec(self) -> TaskSpec: ...
 
     @property
     def kept(self) -> dict[str, Any]: ...
@@ -56,22 +62,46 @@ def stored(run: Trained) -> Trust | None:
     return Trust.from_json(found["trust"], str(path)) if found["of"] == _of(run) else None
 
 
+def unfitted(target: Target) -> str:
+    """Why models of a run whose tasks are not of classes have no trust."""
+    if target.promises == "nothing":
+        return f"that is told where tasks are of classes, numbers or masks, and these are of {target}."
+    return "nothing was fitted over validation tasks yet. Fit it, run.fit_trust(), and adapt anew."
+
+
 def fitted(run: Trained, tasks: int | None = None, quiet: bool = True) -> Trust:
-    """Fitted over so many validation tasks, and stored, if the folder can be written to."""
+    """Fitted over so many validation tasks, and stored, if the folder can be written to.
+
+    DataError for a run that was never validated on classes of its own: what lies today where its tasks did is no
+    validation of it.
+    """
     config = run.config
+    if not run.kept.get("held_out", True):
+        raise DataError(
+            "No classes were held out for validation when the run was made, so nothing tells how far answers about new "
+            "ones can be believed. Train one that holds some out (most sources: --tasks.val 0.2)."
+        )
     own = Sampling(config.ways, config.shots, config.queries)
-    source, engine = run.sampled(own)
+    try:
+        source, engine = run.sampled(own)
+    except DataError as error:
+        raise DataError(
+            "That is told by validation tasks of the run, which are not at hand, and nothing is stored of them: "
+            f"{error}"
+        ) from error
     with Progress(f"How far answers of {config.name} can be believed", tasks or TASKS, quiet=quiet) as progress:
         trust = fit_trust(engine, run.params, source, own, config.seed, tasks, progress.update)
     try:
         write_json(run.folder / _NAME, {"of": _of(run), "trust": trust.to_json()})
-    except PermissionError:
-        _log.warning("%s cannot be written to, so that how far to believe its models is fitted each time.", run.folder)
+    except RunError as error:
+        _log.warning("How far to believe models of this run is fitted each time, as it cannot be stored. %s", error)
     return trust
 
 
 def held(run: Trained, trust: Trust, own: Sampling, tasks: int | None, seed: int | None, quiet: bool) -> Checked:
     """Trust against the truth of test tasks, see `Run.check_trust`."""
+    if not run.spec.target.calibrates:
+        raise ConfigError(f"What was promised is held against tasks of classes; these are of {run.spec.target}.")
     source, engine = run.sampled(own)
     source = source if seed is None else source.seeded(seed)
     with Progress(f"Holding {run.config.name} to what it promises", tasks or CHECKED, quiet=quiet) as progress:

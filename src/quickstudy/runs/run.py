@@ -156,8 +156,14 @@ class Run:
         self.__dict__["trust"] = trust = believed.fitted(self, tasks, quiet) if found is None else found
         return trust
 
-    def believed(self, quiet: bool = True) -> tuple[Trust | None, str]:
-        """`trust`, or None and why there is none, which is logged where tasks are of classes."""
+    def believed(self, quiet: bool = True, fit: bool | None = None) -> tuple[Trust | None, str]:
+        """`trust`, or None and why there is none, which is logged where tasks are of classes.
+
+        fit: whether it is fitted where it is not stored; if not given, where tasks are of classes.
+        """
+        if not (self.spec.target.calibrates if fit is None else fit) and "trust" not in self.__dict__:
+            found = believed.stored(self)
+            return found, "" if found is not None else believed.unfitted(self.spec.target)
         try:
             if "trust" not in self.__dict__:
                 self.__dict__["trust"] = self.fit_trust(again=False, quiet=quiet)

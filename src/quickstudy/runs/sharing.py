@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from quickstudy.errors import CheckpointError, ConfigError, DataError, MissingExtra, RunError
+from quickstudy.hints import misfit
 from quickstudy.registry import OWN
 from quickstudy.runs.card import NAME as CARD
 from quickstudy.runs.card import PAGE, Card, read_card, write_card
@@ -108,7 +109,9 @@ def card_of(run: Trained, about: dict[str, Any]) -> Card:
             "step": kept["step"],
             "seconds": run.seconds,
         },
-        figures=[
+        figures=[]
+        if kept["validation"] != kept["validation"]  # of a run that was never validated
+        else [
             {
                 "what": f"validation tasks of {config.ways} ways and {config.shots} shots",
                 "metric": run.spec.target.metric.name,
@@ -120,7 +123,10 @@ def card_of(run: Trained, about: dict[str, Any]) -> Card:
         ],
         limits=[],
     )
-    return card | about  # type: ignore[return-value]
+    told: Card = card | about  # type: ignore[assignment]
+    if wrong := misfit(told, Card, "the card"):
+        raise ConfigError(f"{wrong}. Give it so: help(quickstudy.Run.save_pretrained).")
+    return told
 
 
 def push(run: Trained, name: str, about: dict[str, Any], private: bool, token: str | None) -> str:

@@ -57,7 +57,7 @@ class InContext(Selector):
             if np.ptp(values) == 0:
                 found[:, algorithm] = values[0]
                 continue
-            model = run.adapt(known, values.tolist())
+            model = run.adapt(known, values.tolist(), trust=False)
             found[:, algorithm] = model(torch.from_numpy(asked)).numpy()[:, 0]
         return found
 

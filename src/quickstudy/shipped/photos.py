@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import replace
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,9 @@ def photos(encoder: Any, device: str | None) -> Run:
     named = json.dumps([part.name, part.options, _print_of(part)], sort_keys=True, default=str)
     folder = cache_folder("pretrained", f"{PHOTOS}-{hashlib.sha256(named.encode()).hexdigest()[:16]}")
     if not (folder / "config.json").exists():
-        _make(folder, config)
+        with take(folder, wait=True):  # who comes second finds what the first has made
+            if not (folder / "config.json").exists():
+                _make(folder, config)
     return Run(folder, device=device)
 
 
@@ -84,9 +87,8 @@ def _make(folder: Path, config: RunConfig) -> None:
         raise
     except QuickstudyError as error:
         raise ConfigError(f"{error} {_REMEDY}") from error
-    with take(folder):
-        keep(folder, parts, params, {"step": 0, "validation": 0.0, "validation_ci95": 0.0, "held_out": False})
-        write_json(folder / "config.json", replace(config, device="auto").to_json())
+    keep(folder, parts, params, {"step": 0, "validation": nan, "validation_ci95": nan, "held_out": False})
+    write_json(folder / "config.json", replace(config, device="auto").to_json())
 
 
 def _blank(config: RunConfig) -> ClassSource:

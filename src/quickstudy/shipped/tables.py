@@ -8,11 +8,14 @@ from collections.abc import Iterable
 from dataclasses import replace
 from functools import cached_property
 from numbers import Real
+from pathlib import Path
 from typing import Any
 
 from quickstudy.deploy.model import Model
+from quickstudy.errors import ConfigError
+from quickstudy.gaps import missing
 from quickstudy.runs.run import Run
-from quickstudy.shipped.places import CLASSES, NUMBERS, folder_of
+from quickstudy.shipped.places import CLASSES, NUMBERS, TABLES, folder_of
 
 _MANY = 2000  # rows: half a minute of one core, and a gigabyte
 _log = logging.getLogger("quickstudy")
@@ -43,6 +46,18 @@ class Tables(Run):
         `most` differ; else `classes`."""
         return self.numbers if are_numbers(labels, self.most) else self.classes
 
+    def save_pretrained(self, folder: str | Path, **about: Any) -> Path:
+        raise self._two()
+
+    def push_to_hub(self, name: str, *, private: bool = False, token: str | None = None, **about: Any) -> str:
+        raise self._two()
+
+    def _two(self) -> ConfigError:
+        return ConfigError(
+            f"{TABLES!r} is two runs, of which the labels choose, and a folder holds one. Give on "
+            f"quickstudy.pretrained({CLASSES!r}) or quickstudy.pretrained({NUMBERS!r}), or both."
+        )
+
     @property
     def most(self) -> int:
         """The most classes that can be told apart."""
@@ -68,7 +83,7 @@ class Tables(Run):
 def are_numbers(labels: Iterable[Any], most: int) -> bool:
     """Whether labels are numbers that are told, rather than names of classes that happen to be written in digits."""
     listed = labels.tolist() if hasattr(labels, "tolist") else list(labels)
-    read = {_number(label) for label in listed}
+    read = {_number(label) for label in listed if not missing(label)}  # of which the run says what it lacks
     if not read or None in read:
         return False
     return len(read) > most or any(not number.is_integer() for number in read if number is not None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Self, cast
 
 import numpy as np
@@ -57,15 +58,26 @@ class FewShotClassifier(ClassifierMixin, TableEstimator):  # type: ignore[misc]
             self.codes_ = codebook(count, ready.limit, draw)
             parts = dealt(len(ids), self.rows, draw, ids)
             self.models_ = [self._adapted(ready, format, stored, parts, code[ids]) for code in self.codes_]
+            self.groups_ = [[list(map(int, model.names)) for model in shared] for shared in self.models_]
+            if len(self.codes_) == 1:  # every class is its own group: the models say its name
+                self.models_ = [[self._named(model) for model in self.models_[0]]]
         return self
 
     def predict_proba(self, X: Any) -> Array:
         """The probability of each class, (n, classes), in the order of `classes_`."""
         check_is_fitted(self)
-        groups = list(zip(self.models_, self.codes_, strict=True))
+        ways = list(zip(self.models_, self.groups_, self.codes_, strict=True))
         return self._answers(
-            X, lambda rows: coupled([_mean(shared, rows, int(code.max()) + 1) for shared, code in groups], self.codes_)
+            X,
+            lambda rows: coupled(
+                [_mean(shared, seen, rows, int(code.max()) + 1) for shared, seen, code in ways], self.codes_
+            ),
         )
+
+    def _named(self, model: Model) -> Model:
+        """A model of groups of one class each, which are called as the classes are."""
+        names = [str(self.classes_[int(group)]) for group in model.names]
+        return replace(model, names=tuple(names)) if len(set(names)) == len(names) else model
 
     def predict(self, X: Any) -> Array:
         """The likeliest class of each row, (n,)."""
@@ -73,10 +85,10 @@ class FewShotClassifier(ClassifierMixin, TableEstimator):  # type: ignore[misc]
         return cast(Array, self.classes_[said.argmax(axis=1)])
 
 
-def _mean(models: Sequence[Model], stored: Stored, groups: int) -> Array:
-    """The mean of what models say of groups, (n, groups). A group that a model has not seen is impossible to it."""
+def _mean(models: Sequence[Model], seen: Sequence[Sequence[int]], stored: Stored, groups: int) -> Array:
+    """The mean of what models say of groups, (n, groups). seen: by each, in its order; another is impossible to it."""
     total: Array = np.zeros((len(stored.kept), groups))
-    for model in models:
+    for model, columns in zip(models, seen, strict=True):
         said: Any = model.answer(stored)  # names with probabilities
-        total[:, [int(name) for name in said.classes]] += said.probabilities.double().numpy()
+        total[:, columns] += said.probabilities.double().numpy()
     return total / len(models)

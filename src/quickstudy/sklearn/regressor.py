@@ -16,7 +16,7 @@ from quickstudy.errors import ConfigError
 from quickstudy.formats.records import Stored
 from quickstudy.sklearn.base import Array, TableEstimator
 from quickstudy.sklearn.parts import dealt
-from quickstudy.sklearn.trained import as_value_errors
+from quickstudy.sklearn.trained import InputError, as_value_errors
 
 
 class FewShotRegressor(RegressorMixin, TableEstimator):  # type: ignore[misc]
@@ -39,7 +39,14 @@ class FewShotRegressor(RegressorMixin, TableEstimator):  # type: ignore[misc]
             target.require_numbers("FewShotRegressor", "Take FewShotClassifier, or another run.")
             if target.outputs != 1:
                 raise ConfigError(f"FewShotRegressor tells one number, but the run tells {target}. Give another run.")
-            y = validate_data(self, y=y, y_numeric=True).astype(np.float64)
+            try:
+                y = validate_data(self, y=y, y_numeric=True).astype(np.float64)
+            except ValueError as error:
+                if any(isinstance(label, str) for label in np.ravel(np.asarray(y, dtype=object))):
+                    raise InputError(
+                        f"y holds texts, and numbers are told: {error}. FewShotClassifier tells names."
+                    ) from error
+                raise
             format, stored = self._stored(ready, X, y)
             parts = dealt(len(y), self.rows, check_random_state(self.random_state))
             self.models_ = [self._adapted(ready, format, stored, parts, y)]

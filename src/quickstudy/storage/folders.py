@@ -125,9 +125,10 @@ def take_run(folder: Path) -> Held:
     return held
 
 
-def take(folder: Path) -> Held:
-    """Hold a folder, whatever is in it. RunError if another process holds it, or if it cannot be made."""
-    held = _held(folder)
+def take(folder: Path, wait: bool = False) -> Held:
+    """Hold a folder, whatever is in it, once nobody else does if there is to be a `wait`. RunError if another process
+    holds it, or if it cannot be made."""
+    held = _held(folder, wait)
     if held is None:
         raise _in_use(folder)
     return held
@@ -145,11 +146,11 @@ def _numbered(name: str) -> Iterator[Path]:
     yield from (RUNS / f"{name}-{number}" for number in count(2))
 
 
-def _held(folder: Path) -> Held | None:
+def _held(folder: Path, wait: bool = False) -> Held | None:
     if any(path.exists() and not path.is_dir() for path in (folder, *folder.parents)):
         raise RunError(f"{folder} cannot be a folder: a file is in its way. Choose another folder with --out.")
     try:
-        return hold(folder)
+        return hold(folder, wait)
     except OSError as error:
         raise RunError(f"Could not make the folder {folder}: {error.strerror}. Choose another with --out.") from error
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import torch
@@ -74,9 +74,20 @@ class Answer(ABC):
         """The answer for one input as people read it."""
         return str(self[index])
 
-    def believed(self, known: Tensor | None, accepted: Tensor | None, inside: Tensor | None) -> Answer:
+    @property
+    def refused(self) -> Tensor | None:
+        """Which inputs are taken for none of what it tells, (n,) bool; None where that was not asked for."""
+        return None
+
+    def believed(
+        self, known: Tensor | None, accepted: Tensor | None, inside: Tensor | None, coverage: float | None = None
+    ) -> Answer:
         """The same answer with how far it can be believed; ConfigError where nothing tells. See `ClassAnswer`."""
         raise ConfigError(f"Nothing tells how far a {type(self).__name__} can be believed.")
+
+    def between(self, half: Tensor, level: float) -> Answer:
+        """The same answer with intervals; ConfigError where it is no numbers. See `NumberAnswer`."""
+        raise ConfigError(f"A {type(self).__name__} has no intervals: these are of numbers.")
 
     def __iter__(self) -> Iterator[Any]:
         return (self[index] for index in range(len(self)))
@@ -110,7 +121,7 @@ class ClassAnswer(Answer):
     known: (n,) the probability that an input is of one of the classes at all, where half of all inputs are. accepted:
     (n,) bool, False for inputs that are taken to be of none, at the rate of false alarms that was asked for. inside:
     (n, N) bool, the set of classes that holds the right one with the coverage that was asked for. Each is None where
-    nothing tells it, or where it was not asked for.
+    nothing tells it, or where it was not asked for. coverage: that of the sets.
     """
 
     classes: tuple[str, ...]
@@ -118,6 +129,7 @@ class ClassAnswer(Answer):
     known: Tensor | None = None
     accepted: Tensor | None = None
     inside: Tensor | None = None
+    coverage: float | None = None
 
     @property
     def names(self) -> list[str]:
@@ -136,9 +148,21 @@ class ClassAnswer(Answer):
         order = self.probabilities.argsort(dim=1, descending=True).tolist()
         return [tuple(self.classes[i] for i in row if one[i]) for row, one in zip(order, self.inside, strict=True)]
 
-    def believed(self, known: Tensor | None, accepted: Tensor | None, inside: Tensor | None) -> ClassAnswer:
-        parts = (None if part is None else part.cpu() for part in (known, accepted, inside))
-        return ClassAnswer(self.classes, self.probabilities, *parts)
+    @property
+    def refused(self) -> Tensor | None:
+        return None if self.accepted is None else ~self.accepted
+
+    def covered(self, y: Tensor) -> list[Covered]:
+        """The sets, where a coverage was asked for."""
+        if self.inside is None or self.coverage is None:
+            return []
+        return [Covered("sets", self.coverage, self.inside.gather(1, y[:, None])[:, 0], self.inside.sum(1))]
+
+    def believed(
+        self, known: Tensor | None, accepted: Tensor | None, inside: Tensor | None, coverage: float | None = None
+    ) -> ClassAnswer:
+        known, accepted, inside = (None if part is None else part.cpu() for part in (known, accepted, inside))
+        return ClassAnswer(self.classes, self.probabilities, known, accepted, inside, coverage)
 
     def told(self, index: int) -> str:
         name, probability = self[index]
@@ -179,18 +203,33 @@ class NumberAnswer(Answer):
     """Numbers in the user's units. values: (n, *shape). spread: standard deviations, None where they are not known.
 
     Each item is a value, or (value, spread) where spreads are known; numbers, or lists where there are several.
+    low, high: (n, *shape), the ends of intervals that hold the truth with the probability `level`, all numbers of one
+    label together; None where no coverage was asked for.
     """
 
     values: Tensor
     spread: Tensor | None = None
     units: str = ""
+    low: Tensor | None = None
+    high: Tensor | None = None
+    level: float | None = None
+
+    def between(self, half: Tensor, level: float) -> NumberAnswer:
+        values = self.values.double()
+        half = half.double()
+        return replace(self, low=values - half, high=values + half, level=level)
 
     @property
     def prediction(self) -> Tensor:
         return self.values
 
     def covered(self, y: Tensor) -> list[Covered]:
-        """Central intervals of normal distributions; of several numbers a label counts as inside where all are."""
+        """The intervals that were asked for, or else the central ones of normal distributions; of several numbers a
+        label counts as inside where all are."""
+        if self.low is not None and self.high is not None and self.level is not None:
+            inside = ((self.low <= y) & (y <= self.high)).unsqueeze(-1).flatten(1).all(1)
+            width = (self.high - self.low).unsqueeze(-1).flatten(1).mean(1)
+            return [Covered("intervals", self.level, inside, width)]
         if self.spread is None:
             return []
         away = ((y - self.values) / self.spread).abs().unsqueeze(-1).flatten(1).amax(1)
@@ -207,6 +246,9 @@ class NumberAnswer(Answer):
         if self.spread is not None:
             sure = self.spread[index].flatten().tolist()
             values = [f"{value} ± {half:.2g}" for value, half in zip(values, sure, strict=True)]
+        if self.low is not None and self.high is not None:
+            ends = zip(self.low[index].flatten().tolist(), self.high[index].flatten().tolist(), strict=True)
+            values = [f"{value} ({low:.3g} to {high:.3g})" for value, (low, high) in zip(values, ends, strict=True)]
         return ", ".join(values)
 
     @property
@@ -214,11 +256,16 @@ class NumberAnswer(Answer):
         count = self.values[:1].numel() if len(self) else 1
         unit = f" ({self.units})" if self.units else ""
         values = [f"value{unit}"] if count == 1 else [f"value {i + 1}{unit}" for i in range(count)]
-        return (*values, *(name.replace("value", "spread", 1) for name in values if self.spread is not None))
+        further = [("spread", self.spread), ("low", self.low), ("high", self.high)]
+        return (*values, *(v.replace("value", name, 1) for name, part in further if part is not None for v in values))
 
     def row(self, index: int) -> tuple[Any, ...]:
-        parts = [self.values] if self.spread is None else [self.values, self.spread]
+        parts = [part for part in (self.values, self.spread, self.low, self.high) if part is not None]
         return tuple(number for part in parts for number in part[index].flatten().tolist())
+
+    def _said(self, index: int) -> list[float]:
+        parts = [part for part in (self.values, self.spread) if part is not None]
+        return [number for part in parts for number in part[index].flatten().tolist()]
 
     def __len__(self) -> int:
         return len(self.values)
@@ -232,7 +279,7 @@ class NumberAnswer(Answer):
         return value, sure.item() if sure.numel() == 1 else sure.tolist()
 
     def __repr__(self) -> str:
-        shown = ", ".join(" ± ".join(f"{number:.4g}" for number in self.row(i)) for i in range(min(4, len(self))))
+        shown = ", ".join(" ± ".join(f"{number:.4g}" for number in self._said(i)) for i in range(min(4, len(self))))
         return f"NumberAnswer({shown}{', …' if len(self) > 4 else ''})"
 
 

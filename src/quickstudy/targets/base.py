@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -54,6 +54,8 @@ class Target(ABC):
     """Whether a network that says how sure it is gives a mean and a spread for each output."""
     calibrates: ClassVar[bool] = False
     """Whether tasks of a known truth tell how far answers can be believed; see `quickstudy.trust`."""
+    promises: ClassVar[Literal["nothing", "classes", "intervals", "pixels"]] = "nothing"
+    """What is fitted over such tasks: all that is told of classes, intervals of numbers, calibrated pixels."""
     whole_only: ClassVar[bool] = False
     """Whether an answer is about all of a record, so that answers about parts of it have no mean."""
     steps_shown: ClassVar[tuple[int | None, ...]] = (None,)

@@ -37,6 +37,7 @@ class Classes(Target):
     metric = Metric("accuracy", "accuracy", "accuracy", higher_is_better=True, percent=True, short="correct")
     relabels = True
     calibrates = True
+    promises = "classes"
     remedy = "--shuffle-labels"
 
     @property

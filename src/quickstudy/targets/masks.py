@@ -44,6 +44,7 @@ class Masks(Target):
 
     metric = Metric("iou", "IoU", "mean intersection over union", higher_is_better=True, percent=True, short="IoU")
     relabels = True
+    promises = "pixels"
     guess = "always the commonest class"
 
     def __post_init__(self) -> None:

@@ -20,6 +20,7 @@ from quickstudy.targets.metric import Metric
 from quickstudy.targets.reported import Figure
 
 _NOTHING = 1e-9  # of R²: rounding
+_LOST = 0.1  # of the labels' spread: rounding that is no longer small
 _LEAST = 1e-3  # standard deviation, in the units of the label as the network sees it
 
 
@@ -36,6 +37,7 @@ class Numbers(Target):
 
     metric = Metric("mse", "MSE", "mean squared error", higher_is_better=False, short="squared error")
     density = True
+    promises = "intervals"
     steps_shown = (0, 1, 5, 10)
     guess = "always the mean"
     remedy = "--target-offset"
@@ -92,6 +94,7 @@ class Numbers(Target):
                 f"{int(bad.nonzero()[0])}. Fill or drop them."
             )
         require_range(y, "The labels' column")
+        _require_apart(y)
         return y if y.is_floating_point() and not isinstance(read, list | tuple) else y.to(torch.float32), ()
 
     def statistics(self, examples: Examples) -> dict[str, Any]:
@@ -176,6 +179,21 @@ class Numbers(Target):
         return (
             f"Shown {given} of a {whole} it has never seen, each with its {value}, this network predicts the values of "
             f"further {example}s."
+        )
+
+
+def _require_apart(y: Tensor) -> None:
+    """DataError for numbers (n, …) that differ by less than single precision tells apart where they lie."""
+    if len(y) < 2 or y.dtype != torch.float64:
+        return
+    largest, spread = y.abs().amax(0), y.std(0, correction=0)
+    lost = (spread > 0) & (torch.finfo(torch.float32).eps * largest > _LOST * spread)
+    if bool(lost.any()):
+        at = float(y.mean(0).flatten()[int(lost.flatten().long().argmax())])
+        raise DataError(
+            f"The labels differ too little beside their size: they lie about {at:.6g}, and single precision, in which "
+            f"tasks are computed, cannot tell them apart. Subtract {at:.6g} from all of them, and add it to what is "
+            "predicted."
         )
 
 

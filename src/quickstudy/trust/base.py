@@ -9,6 +9,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 from quickstudy.errors import CheckpointError
 from quickstudy.storage.json import fitting
 from quickstudy.trust.estimate import Estimator
+from quickstudy.trust.evidence import FOLDS
 from quickstudy.trust.quantiles import Quantiles
 from quickstudy.trust.regress import Linear
 from quickstudy.trust.space import Space
@@ -36,15 +37,42 @@ class Calibration:
 
 
 @dataclass(frozen=True)
+class Intervals:
+    """Of tasks of numbers. distances: of the log of how many scales the truth lies away. growth: of forecasts, by what
+    scales grow with each step ahead, as far as validation tasks reach; () of all others."""
+
+    distances: Quantiles
+    growth: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """Of tasks of masks. temperature: log T of the logits of each pixel. tasks: that it rests on."""
+
+    temperature: Linear
+    tasks: int
+
+
+@dataclass(frozen=True)
 class Trust:
     """How far the models of one run can be believed. single: of tasks with one example of each class. several: of
-    others. Either is None where there were no such tasks. split: which tasks it was fitted over.
-    space: of embeddings of training classes; None where nothing is embedded, or it was not looked at."""
+    others. Either is None where there were no such tasks. split: which tasks it was fitted over. folds: how many times
+    examples of a support set are left out at most. intervals, pixels: in their place, of tasks of numbers and of masks.
+    space: of embeddings of training classes; None where nothing is embedded, or it was not looked at.
+    """
 
     single: Calibration | None
     several: Calibration | None
     split: str = "val"
+    folds: int = FOLDS
+    intervals: Intervals | None = None
+    pixels: Pixels | None = None
     space: Space | None = None
+
+    @property
+    def strangers(self) -> bool:
+        """Whether it says of inputs that they are of no class, so that classes are to be left out, too."""
+        return any(part is not None and part.known is not None for part in (self.single, self.several))
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, with the version of what is stored."""

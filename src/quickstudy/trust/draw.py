@@ -16,15 +16,17 @@ from quickstudy.episode import Episode, Examples, Params, map_features, task
 from quickstudy.errors import ConfigError, DataError
 from quickstudy.evaluation.evaluate import at_once
 from quickstudy.tasks.base import Sampling, Source
-from quickstudy.trust.evidence import Evidence, compared, embedded, evidence, examined
+from quickstudy.trust.evidence import FOLDS, Evidence, compared, embedded, evidence, examined
 from quickstudy.trust.familiar import familiar
 from quickstudy.trust.space import Space
 
 SHOTS = (1, 2, 3, 5, 10)
 ASKED = 300
 """Queries of a task, about so many of its classes; fewer where classes have too few examples."""
+_FEW = 7
 _STRANGE = 10  # classes that are not shown, at most
-_FIRST = 1 << 20  # the number of the first task: others than those of validation
+FIRST = 1 << 20
+"""The number of the first task: others than those of validation."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,8 @@ def _fitted(engine: Engine, source: Source, split: str, ways: int, shots: int) -
         return None
     for strange in range(min(max(2, ways // 2), _STRANGE), -1, -1):
         wanted = max(5, math.ceil(ASKED / ways))
-        for queries in sorted({wanted, *(max(1, wanted * k // 8) for k in range(1, 8))}, reverse=True):
+        few = range(1, min(wanted, _FEW))  # where classes are small
+        for queries in sorted({wanted, *few, *(max(1, wanted * k // 8) for k in range(1, 8))}, reverse=True):
             size = Size(ways, shots, strange, queries)
             if _fits(source, split, size):
                 return size
@@ -85,10 +88,13 @@ def _fitted(engine: Engine, source: Source, split: str, ways: int, shots: int) -
 
 
 def sizes(engine: Engine, source: Source, split: str, own: Sampling, tasks: int) -> list[Size]:
-    """Half of the tasks are of the run's own size; the others of half and twice its ways, and of `SHOTS`.
+    """Half of the tasks are of the run's own size; the others of half and twice its ways, and of `SHOTS`. Where tasks
+    are as they come, with no class left out, the others have a quarter, half and twice as many examples.
 
     DataError where not even those of its own size can be drawn.
     """
+    if not source.balanced:
+        return as_they_come(source, split, own, tasks, ASKED // 2)
     first = _fitted(engine, source, split, own.ways, own.shots)
     if first is None:
         raise DataError(
@@ -106,12 +112,40 @@ def sizes(engine: Engine, source: Source, split: str, own: Sampling, tasks: int)
     return [replace(first, tasks=tasks // 2), *(replace(one, tasks=n) for one, n in zip(others, each, strict=True))]
 
 
+def as_they_come(source: Source, split: str, own: Sampling, tasks: int, asked: int) -> list[Size]:
+    """Sizes where shots and queries count all examples of a task. asked: the queries, where there are so many.
+
+    DataError where not even those of its own size can be drawn.
+    """
+    found: list[Size] = []
+    for shots in (own.shots, own.shots // 4, own.shots // 2, 2 * own.shots):
+        several = (Size(own.ways, shots, 0, count) for count in (max(own.queries, asked), own.queries))
+        size = next((one for one in several if shots > 1 and _fits(source, split, one)), None)
+        if size is not None and (found or shots == own.shots):
+            found.append(size)
+    if not found:
+        raise DataError(
+            f"The split {split!r} cannot give tasks of {own.shots} examples with queries, so nothing tells how far "
+            "answers can be believed. Hold out more."
+        )
+    share = tasks if len(found) == 1 else tasks // 2
+    others = [replace(one, tasks=max(2, (tasks - share) // (len(found) - 1))) for one in found[1:]]
+    return [replace(found[0], tasks=share), *others]
+
+
 def tried(
-    engine: Engine, params: Params, source: Source, split: str, size: Size, first: int = _FIRST,
+    engine: Engine,
+    params: Params,
+    source: Source,
+    split: str,
+    size: Size,
+    first: int = FIRST,
+    folds: int = FOLDS,
+    strangers: bool = True,
     space: Space | None = None,
-) -> Iterator[Tried]:  # fmt: skip
-    """Tasks of one size, learned and asked. engine: of the run; its learner is taken as after training. space: of the
-    `Trust` that they are for."""
+) -> Iterator[Tried]:
+    """Tasks of one size, learned and asked. engine: of the run; its learner is taken as after training. folds,
+    strangers: of what is left out, as `Trust` has them. space: of the trust that they are for."""
     source = source.sampled(size.sampling)
     source.check(split)
     engine, source = on_features(engine, params, source)
@@ -120,13 +154,15 @@ def tried(
     count = at_once(source)
     for start in range(0, size.tasks, count):
         indices = first + torch.arange(start, min(start + count, size.tasks), device=engine.device)
-        yield from _learned(engine, params, source.episodes(split, indices), size, space)
+        yield from _learned(engine, params, source.episodes(split, indices), size, folds, strangers, space)
 
 
-def _learned(engine: Engine, params: Params, drawn: Episode, size: Size, space: Space | None) -> Iterator[Tried]:
+def _learned(
+    engine: Engine, params: Params, drawn: Episode, size: Size, folds: int, strangers: bool, space: Space | None
+) -> Iterator[Tried]:
     support = _shown(drawn.support, size)
     inner, after = embedded(engine, params, Episode(support, drawn.query))
-    left = examined(inner, params, after.support, space)
+    left = examined(inner, params, after.support, folds, strangers, space)
 
     def one(episode: Episode) -> tuple[Tensor, ...]:
         logits = inner.learner.predict(params, inner.learner.adapt(params, episode.support), episode.query.x)
@@ -140,6 +176,8 @@ def _learned(engine: Engine, params: Params, drawn: Episode, size: Size, space: 
         mine = type(left)(*(part[i] for part in left))
         proof = evidence(mine, own.support).to("cpu")
         alone = mine.logits[mine.told].cpu(), own.support.y[mine.told].cpu()
+        if float(mine.ways) < 2:
+            continue  # of a table that shows one class, where nothing is to be told apart
         yield Tried(proof, logits[i][mask].cpu(), near[i][mask].cpu(), y, alone)
 
 

@@ -20,13 +20,13 @@ _PENALTY = 0.2  # of the mean: features say much the same, and small differences
 _NARROWEST = 0.5  # of an interval: what is left of it at least where it is not about few new inputs
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Accuracy:
     """How often a model is right, by what its support set says.
 
     mean, low, high: shares. level: with which the interval holds the share that is right among some `queries` new
-    inputs, infinity for the share among ever more. tasks: on whose truth it rests. note: what makes it doubtful, '' if
-    nothing does.
+    inputs, infinity for the share among ever more. tasks: on whose truth it rests, 0 where it rests on the task's own
+    left-out examples alone. note: what makes it doubtful, '' if nothing does.
 
     >>> print(Accuracy(0.87, 0.81, 0.92, 0.9, 300, 150))
     87 % (81 to 92 %, 90 % interval from 300 validation tasks)
@@ -41,9 +41,14 @@ class Accuracy:
     note: str = ""
 
     def __str__(self) -> str:
-        mean, low, high = (f"{100 * share:.0f}" for share in (self.mean, self.low, self.high))
-        told = f"{mean} % ({low} to {high} %, {100 * self.level:.0f} % interval from {self.tasks} validation tasks)"
+        low, high = (f"{100 * share:.0f}" for share in (self.low, self.high))
+        mean = "over 99" if 0.995 <= self.mean < 1 else f"{100 * self.mean:.0f}"
+        by = f"{self.tasks} validation tasks" if self.tasks else "its left-out examples alone"
+        told = f"{mean} % ({low} to {high} %, {100 * self.level:.0f} % interval from {by})"
         return f"{told}; {self.note}" if self.note else told
+
+    def __repr__(self) -> str:
+        return f"Accuracy({self})"
 
 
 @dataclass(frozen=True)
@@ -86,6 +91,30 @@ class Estimator:
 def _moved(end: float, chance: float) -> float:
     """The end of an interval of which the square grows by `chance`."""
     return end if end <= 0 else math.sqrt(max(end**2 + chance, (_NARROWEST * end) ** 2))
+
+
+def overruled(said: Accuracy, by: Linear, place: int, features: Tensor) -> Accuracy:
+    """`said` of a task with several examples of a class; or, where these contradict it, what they say alone.
+
+    by: the regression that said it, which follows no feature beyond `Linear.far`. place: of the features (f,), that of
+    the angle of the accuracy on left-out examples. Where that lies beyond, below, and a share of at least `said.low`
+    would bring so few right ones in less than 1 % of cases, no validation task was like this one. Then the angle is
+    taken to be normal with the variance 1 / 4n (Anscombe 1948), and a model to be no worse than guessing.
+    """
+    angle, ways, shots = float(features[place]), math.exp(float(features[0])), math.exp(float(features[1]))
+    count = ways * shots
+    if angle >= by.centre[place] - by.far * by.scale[place]:
+        return said
+    if angle + NormalDist().inv_cdf(0.99) / (2 * math.sqrt(count)) >= math.asin(math.sqrt(said.low)):
+        return said
+    half = NormalDist().inv_cdf((1 + said.level) / 2) * math.sqrt(1 / (4 * count) + 1 / (4 * said.queries))
+    middle = max(angle, math.asin(math.sqrt(1 / ways)))
+    note = (
+        f"of its left-out examples {100 * _share(angle):.0f} % are right, far fewer than in validation tasks, so that "
+        "nothing these tell holds here, nor do probabilities and sets"
+    )
+    low, mean, high = (_share(one) for one in (angle - half, middle, middle + half))
+    return replace(said, mean=mean, low=low, high=high, tasks=0, note="; ".join(filter(None, (said.note, note))))
 
 
 def _share(angle: float) -> float:

@@ -15,13 +15,16 @@ from quickstudy.masked import masked_mean, one_hot
 from quickstudy.trust.familiar import Products, familiar, products, spreads
 from quickstudy.trust.space import Space, expected
 
-_FOLDS, _CLASS_FOLDS = 10, 4  # at most
+FOLDS, FEW_FOLDS = 10, 4
+"""How many times examples are left out at most, and of learners that read all examples anew each time."""
+_CLASS_FOLDS = 4  # at most
 SINGLE = ("log ways", "log shots", "margin among classes", "nearest classes")
 SEVERAL = (
     *SINGLE, "left-out accuracy", "left-out log-probability", "left-out probability", "left-out confidence",
     "left-out margin", "least margins", "spread",
 )  # fmt: skip
 IN_SPACE = ("expected accuracy",)
+LEFT_OUT = SEVERAL.index("left-out accuracy")
 
 
 class LeftOut(NamedTuple):
@@ -76,12 +79,15 @@ def compared(
     return products(support._replace(x=learner.compared(params, support.x)), learner.compared(params, z), space)
 
 
-def left_out(learner: Learner, params: Params, support: Examples, folds: int, space: Space | None = None) -> LeftOut:
+def left_out(
+    learner: Learner, params: Params, support: Examples, folds: int, strangers: bool = True, space: Space | None = None
+) -> LeftOut:
     """Of one task. folds: at most so many are left out in turn, every folds-th example of each class at once.
 
-    learner: after training; if it has `embedded`, that one, and support.x are embeddings.
+    learner: after training; if it has `embedded`, that one, and support.x are embeddings. strangers: leave classes out,
+    too; `strange` is 0 otherwise.
     """
-    ways, classes = learner.spec.ways, min(learner.spec.ways, _CLASS_FOLDS)
+    ways, classes = learner.spec.ways, min(learner.spec.ways, _CLASS_FOLDS) if strangers else 0
     members = one_hot(support.y, ways) & support.mask[:, None]
     counts = members.sum(0)
     several = (members & (counts > 1)).any(1)
@@ -117,20 +123,28 @@ def left_out(learner: Learner, params: Params, support: Examples, folds: int, sp
     )  # fmt: skip
 
 
-def folds_of(support: Examples) -> int:
-    """The folds for one task, or for T of them: as many as the largest class has examples; 0 where none has two."""
+def folds_of(support: Examples, most_folds: int = FOLDS) -> int:
+    """The folds for one task, or for T of them: as many as the largest class has examples, `most_folds` at most; 0
+    where none has two."""
     one = support.y.dim() == 1
     y, mask = (support.y[None], support.mask[None]) if one else (support.y, support.mask)
     most = int(max(((y == c) & mask).sum(1).max() for c in range(int(y.max()) + 1)))
-    return 0 if most < 2 else min(most, _FOLDS)
+    return 0 if most < 2 else min(most, most_folds)
 
 
-def examined(engine: Engine, params: Params, support: Examples, space: Space | None = None) -> LeftOut:
+def examined(
+    engine: Engine,
+    params: Params,
+    support: Examples,
+    most_folds: int = FOLDS,
+    strangers: bool = True,
+    space: Space | None = None,
+) -> LeftOut:
     """`left_out` of T tasks; engine: of a learner after training, as there. Every leaf has a task axis."""
-    folds = folds_of(support)
+    folds = folds_of(support, most_folds)
 
     def one(episode: Episode) -> tuple[Tensor, ...]:
-        return left_out(engine.learner, params, episode.support, folds, space)
+        return left_out(engine.learner, params, episode.support, folds, strangers, space)
 
     return LeftOut(*engine.map(one, Episode(support, support)))
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -13,10 +14,13 @@ from quickstudy.engine import Engine
 from quickstudy.episode import Params
 from quickstudy.errors import ConfigError, DataError
 from quickstudy.tasks.base import Sampling, Source, held_out
-from quickstudy.trust.base import Calibration, Trust
-from quickstudy.trust.draw import Size, Tried, sizes, tried
+from quickstudy.trust.base import Calibration, Pixels, Trust
+from quickstudy.trust.draw import ASKED, Size, Tried, as_they_come, sizes, tried
 from quickstudy.trust.estimate import fitted_estimator
-from quickstudy.trust.quantiles import fitted_quantiles
+from quickstudy.trust.evidence import FEW_FOLDS, FOLDS
+from quickstudy.trust.intervals import fitted_intervals, missed
+from quickstudy.trust.pixels import seen
+from quickstudy.trust.quantiles import NEEDED, fitted_quantiles
 from quickstudy.trust.regress import crossed
 from quickstudy.trust.space import fitted_space
 from quickstudy.trust.temperature import fitted_temperature
@@ -26,13 +30,12 @@ TASKS, FEWER = 300, 100
 """Tasks that are drawn, and of learners that embed nothing once and for all, so that each example left out costs."""
 LEAST = 20
 """Tasks below which nothing is fitted."""
-NEEDED = 10
-"""Inputs that lie beyond a promised rate, or coverage, in what it rests on: fewer do not support it."""
 _ALARMS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 _COVERAGES = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999)
 _EDGE = 1e-9
 _PARTS = 5
 
+_Of = TypeVar("_Of")
 _log = logging.getLogger("quickstudy")
 
 
@@ -51,16 +54,16 @@ def fit_trust(
     given. The same numbers for the same seed. ConfigError for tasks that are not of classes; DataError where no classes
     are held out, or too few.
     """
-    if not (own_target := engine.learner.spec.target).calibrates:
+    target, format = engine.learner.spec.target, engine.learner.spec.format
+    if target.promises == "nothing":
         raise ConfigError(
-            f"How far answers can be believed is told where tasks are of classes: these are of {own_target}."
+            "How far answers can be believed is told where tasks are of classes, numbers or masks: these are of "
+            f"{target}."
         )
     if engine.learner.transductive:
         raise ConfigError(
             "The answers of a transductive learner depend on what it is asked beside, so nothing holds for one of them."
         )
-    if not source.balanced:
-        raise ConfigError("The tasks of this source are as they come, so none can be drawn with classes left out.")
     parts = source.parts("val") or {"": source}
     if not all(held_out(part) for part in parts.values()):
         raise DataError(
@@ -71,11 +74,18 @@ def fit_trust(
         tasks = FEWER if engine.learner.embedded is None else TASKS
     if tasks < 2 * LEAST:
         raise ConfigError(f"Trust takes {2 * LEAST} tasks or more, found {tasks}.")
-    space = fitted_space(engine, params, source, 2 * own.ways)
+    if target.promises != "classes":
+        few = own.queries if format.rolls or target.grid else ASKED // 2
+        each = [as_they_come(part, "val", own, max(2 * LEAST, tasks // len(parts)), few) for part in parts.values()]
+        drawn = [(part, size) for part, some in zip(parts.values(), each, strict=True) for size in some]
+        return _of_values(engine, params, drawn, seed, on_progress)
+    space = fitted_space(engine, params, source, 2 * own.ways) if source.balanced else None
     found: list[tuple[Size, Tried]] = []
+    strangers = any(part.balanced for part in parts.values())
+    folds = FOLDS if strangers or engine.learner.embedded is not None else FEW_FOLDS
     for part in parts.values():
         for size in sizes(engine, part, "val", own, max(2 * LEAST, tasks // len(parts))):
-            for one in tried(engine, params, part, "val", size, space=space):
+            for one in tried(engine, params, part, "val", size, folds=folds, strangers=strangers, space=space):
                 found.append((size, one))
                 if on_progress is not None:
                     on_progress(min(len(found), tasks))
@@ -84,7 +94,43 @@ def fit_trust(
     single, several = (_calibrated(kind, seed, classes) if len(kind) >= LEAST else None for kind in kinds)
     if single is None and several is None:
         raise DataError(f"Only {len(found)} validation tasks could be drawn, and {LEAST} are needed. Hold out more.")
-    return Trust(single, several, space=space)
+    return Trust(single, several, folds=folds, space=space)
+
+
+def _of_values(
+    engine: Engine,
+    params: Params,
+    drawn: Sequence[tuple[Source, Size]],
+    seed: int,
+    on_progress: Callable[[int], None] | None,
+) -> Trust:
+    """Of tasks of numbers or masks."""
+    learner, tasks = engine.learner, sum(size.tasks for _, size in drawn)
+    folds = FEW_FOLDS if learner.embedded is None else FOLDS
+
+    def counted(found: Iterable[_Of]) -> list[_Of]:
+        listed = []
+        for one in found:
+            listed.append(one)
+            if on_progress is not None:
+                on_progress(min(len(listed), tasks))
+        return listed
+
+    if learner.spec.target.promises == "intervals":
+        missing = counted(
+            one for part, size in drawn for one in missed(engine, params, part, "val", size, folds) if len(one.away)
+        )
+        levels = _supported(sum(len(one.away) for one in missing))
+        intervals = fitted_intervals(missing, levels, learner.spec.format.rolls, seed)
+        return Trust(None, None, folds=folds, intervals=intervals)
+    pixels = counted(one for part, size in drawn for one in seen(engine, params, part, "val", size))
+    temperature = fitted_temperature(*([getattr(one, name) for one in pixels] for name in ("features", "logits", "y")))
+    return Trust(None, None, folds=folds, pixels=Pixels(temperature, len(pixels)))
+
+
+def _supported(count: int) -> list[float]:
+    """The coverages that so many inputs tell."""
+    return [c for c in _COVERAGES if count * (1 - c) + _EDGE >= NEEDED]
 
 
 def _calibrated(found: Sequence[tuple[Size, Tried]], seed: int, classes: int | None) -> Calibration:
@@ -103,8 +149,8 @@ def _calibrated(found: Sequence[tuple[Size, Tried]], seed: int, classes: int | N
         for part, at, truth in zip(logits, features, y, strict=True)
     ]
     count = sum(map(len, y))
-    sets = fitted_quantiles(features, missing, [c for c in _COVERAGES if count * (1 - c) + _EDGE >= NEEDED], own)
-    ways, shots = ([getattr(size, name) for size, _ in found] for name in ("ways", "shots"))
+    sets = fitted_quantiles(features, missing, _supported(count), own)
+    ways, shots = ([round(float(at[i].exp()), 6) for at in features] for i in (0, 1))
     mixed = [i for i, here in enumerate(asked) if bool(here.any()) and bool((~here).any())]
     known = alarms = None
     if len(mixed) >= LEAST:

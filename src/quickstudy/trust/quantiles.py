@@ -9,8 +9,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from quickstudy.errors import ConfigError
 from quickstudy.trust.regress import Linear, crossed, quantile, weighted_quantile
 
+NEEDED = 10
+"""Inputs that lie beyond a promised rate, or coverage, in what it rests on: fewer do not support it."""
 _PARTS = 3
 _THIN = 40  # values of a task that a line is fitted to; all of them say how far it is to be moved
 
@@ -40,6 +43,26 @@ class Quantiles:
         low, high, here = (_logit(one) for one in (self.levels[upper - 1], self.levels[upper], level))
         share = (here - low) / (high - low)
         return (1 - share) * values[..., upper - 1] + share * values[..., upper]
+
+
+def require_level(name: str, asked: float, share: float, by: Quantiles) -> None:
+    """ConfigError for a share of inputs that is none, or that the data cannot tell. name: 'coverage', or what else."""
+    if not 0 < share < 1:
+        raise ConfigError(
+            f"A {name} lies between 0 and 1, both excluded, found {asked:g}: nothing is certain. Choose one such as "
+            f"{'0.95' if name == 'coverage' else '0.05'}."
+        )
+    level = share if name == "coverage" else asked
+    if by.levels and by.levels[0] <= level <= by.levels[-1]:
+        return
+    rare = min(level, 1 - level)
+    if by.count * rare < NEEDED or not by.levels:
+        ends = f", or choose one from {by.levels[0]:g} to {by.levels[-1]:g}" if by.levels else ""
+        raise ConfigError(
+            f"A {name} of {asked:g} needs about {math.ceil(NEEDED / rare)} inputs of validation tasks to rest on, and "
+            f"there were {by.count}. Hold out more classes or examples{ends}."
+        )
+    raise ConfigError(f"A {name} can be promised from {by.levels[0]:g} to {by.levels[-1]:g}, found {asked:g}.")
 
 
 def _logit(level: float) -> float:

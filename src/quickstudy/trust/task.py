@@ -14,12 +14,17 @@ from quickstudy.episode import Examples, Features, Params, State, leaves
 from quickstudy.errors import ConfigError
 from quickstudy.learners import Learner
 from quickstudy.trust.base import Calibration, Trust
-from quickstudy.trust.estimate import Accuracy
-from quickstudy.trust.evidence import Evidence, evidence, folds_of, left_out
+from quickstudy.trust.estimate import Accuracy, overruled
+from quickstudy.trust.evidence import LEFT_OUT, Evidence, evidence, folds_of, left_out
 from quickstudy.trust.familiar import familiar, products
-from quickstudy.trust.fit import NEEDED, own_logit
-from quickstudy.trust.quantiles import Quantiles
+from quickstudy.trust.fit import own_logit
+from quickstudy.trust.intervals import IntervalTrust, residuals
+from quickstudy.trust.pixels import PixelTrust, own_features
+from quickstudy.trust.quantiles import require_level
 from quickstudy.trust.unknown import seen_by
+
+MOST = 300
+"""Examples of a task, of learners that read all of them anew for each part that is left out."""
 
 
 class Judged(NamedTuple):
@@ -70,8 +75,10 @@ class TaskTrust:
         )
         for name, here, (least, most) in (("classes", ways, at.ways), ("examples of a class", shots, at.shots)):
             if not 0.999 * least <= here <= 1.001 * most:
-                notes.append(f"it has {here:.3g} {name}, and the validation tasks had {least:g} to {most:g}")
-        return at.estimator.at(self.evidence.features, level, "; ".join(notes), queries)
+                notes.append(f"it has {here:.3g} {name}, and validation tasks had {least:g} to {most:g} {name}")
+        features = self.evidence.features
+        said = at.estimator.at(features, level, "; ".join(notes), queries)
+        return overruled(said, at.estimator.mean, LEFT_OUT, features) if self.evidence.several else said
 
     def judge(
         self, logits: Tensor, z: Features, coverage: float | None = None, false_alarms: float | None = None
@@ -98,10 +105,10 @@ class TaskTrust:
                     "No rate of false alarms can be promised: the validation tasks had too few classes to keep some "
                     "from being shown. Hold out more classes."
                 )
-            _check("rate of false alarms", false_alarms, 1 - false_alarms, at.alarms)
+            require_level("rate of false alarms", false_alarms, 1 - false_alarms, at.alarms)
             accepted = logit >= at.alarms.at(false_alarms, features).to(logit.device)
         if coverage is not None:
-            _check("coverage", coverage, coverage, at.sets)
+            require_level("coverage", coverage, coverage, at.sets)
             inside = -own_logit(tempered.log_softmax(1)) <= at.sets.at(coverage, features).to(logits.device)
             inside = inside.scatter(1, tempered.argmax(1, keepdim=True), True)
         known = None if logit is None else logit.sigmoid()
@@ -122,52 +129,64 @@ class TaskTrust:
             held |= {"z": leaves(self.support.x)[0], "y": self.support.y}
         return held
 
-    @classmethod
-    def restored(cls, facts: Mapping[str, Any], tensors: State) -> TaskTrust:
-        """The inverse of `tensors` and `trust.to_json`."""
-        strange, several = tensors["strange"].cpu(), "known" in tensors
-        known = tensors["known"].cpu() if several else torch.full_like(strange, torch.nan)
-        support = None
-        if "z" in tensors:
-            y = tensors["y"]
-            support = Examples(tensors["z"], y, torch.ones(len(y), dtype=torch.bool, device=y.device))
-        return cls(
-            Trust.from_json(facts, "The trust of the model"),
-            Evidence(tensors["features"].cpu(), known, strange, several),
-            support,
+
+AnyTrust = TaskTrust | IntervalTrust | PixelTrust
+
+
+def restored(facts: Mapping[str, Any], tensors: State) -> AnyTrust:
+    """The inverse of `tensors` and `trust.to_json`."""
+    trust = Trust.from_json(facts, "The trust of the model")
+    if trust.intervals is not None:
+        return IntervalTrust(trust, tensors["features"].cpu(), tensors["scale"].cpu())
+    if trust.pixels is not None:
+        return PixelTrust(trust, tensors["features"].cpu())
+    strange, several = tensors["strange"].cpu(), "known" in tensors
+    known = tensors["known"].cpu() if several else torch.full_like(strange, torch.nan)
+    support = None
+    if "z" in tensors:
+        y = tensors["y"]
+        support = Examples(tensors["z"], y, torch.ones(len(y), dtype=torch.bool, device=y.device))
+    return TaskTrust(trust, Evidence(tensors["features"].cpu(), known, strange, several), support)
+
+
+def task_trust(trust: Trust, learner: Learner, params: Params, support: Examples) -> AnyTrust:
+    """Trust of one task from its support set (n, …). learner: after training, at this task's spec. ConfigError where no
+    validation task was of its kind, or where it has more than `MOST` examples that are read anew each time."""
+    count = int(support.mask.sum())
+    if learner.embedded is None and trust.pixels is None and count > MOST:
+        raise ConfigError(
+            f"its {count} examples are too many to read them again and again without some; that is done for up to "
+            f"{MOST}. With so many, set some aside and measure: model.score(records, labels)."
         )
+    if trust.intervals is not None:
+        with torch.no_grad():
+            proof = residuals(learner, params, support, max(2, min(trust.folds, count)))
+        return IntervalTrust(trust, proof.features.cpu(), proof.scale.cpu())
+    if trust.pixels is not None:
+        with torch.no_grad():
+            return PixelTrust(trust, own_features(learner, params, support).cpu())
+    return _of_classes(trust, learner, params, support)
 
 
-def task_trust(trust: Trust, learner: Learner, params: Params, support: Examples) -> TaskTrust:
-    """Trust of one task from its support set (n, …). learner: after training, at this task's spec."""
+def trust_or_why(trust: Trust, learner: Learner, params: Params, support: Examples) -> tuple[AnyTrust | None, str]:
+    """`task_trust`, or None and why there is none."""
+    try:
+        return task_trust(trust, learner, params, support), ""
+    except ConfigError as error:
+        return None, str(error)
+
+
+def _of_classes(trust: Trust, learner: Learner, params: Params, support: Examples) -> TaskTrust:
     with torch.no_grad():
         after = learner.embedded
         if after is not None:
             support = support._replace(x=learner.embed(params, support.x))
-        left = left_out(after or learner, params, support, folds_of(support), trust.space)
+        most = folds_of(support, trust.folds)
+        left = left_out(after or learner, params, support, most, trust.strangers, trust.space)
         proof = evidence(left, support).to("cpu")
+    _ = TaskTrust(trust, proof, None).calibration
     kept = None
     if after is not None:
         z = leaves(after.compared(params, support.x))[0]
         kept = Examples(*(part[support.mask] for part in (z, support.y, support.mask)))
     return TaskTrust(trust, proof, kept)
-
-
-def _check(name: str, asked: float, share: float, by: Quantiles) -> None:
-    """ConfigError for a share of inputs that is none, or that the data cannot tell."""
-    if not 0 < share < 1:
-        raise ConfigError(
-            f"A {name} lies between 0 and 1, both excluded, found {asked:g}: nothing is certain. Choose one such as "
-            f"{'0.95' if name == 'coverage' else '0.05'}."
-        )
-    level = share if name == "coverage" else asked
-    if by.levels[0] <= level <= by.levels[-1]:
-        return
-    rare = min(level, 1 - level)
-    if by.count * rare < NEEDED:
-        raise ConfigError(
-            f"A {name} of {asked:g} needs about {math.ceil(NEEDED / rare)} inputs of validation tasks to rest on, and "
-            f"there were {by.count}. Hold out more classes or examples, or choose one from {by.levels[0]:g} to "
-            f"{by.levels[-1]:g}."
-        )
-    raise ConfigError(f"A {name} can be promised from {by.levels[0]:g} to {by.levels[-1]:g}, found {asked:g}.")

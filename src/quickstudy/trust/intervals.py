@@ -1,0 +1,157 @@
+"""Intervals of numbers and forecasts: how far the truth lies from what is said, over validation tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from quickstudy.engine import Engine
+from quickstudy.engine.kept import on_features
+from quickstudy.episode import Episode, Examples, Params, State
+from quickstudy.errors import ConfigError
+from quickstudy.evaluation.evaluate import at_once
+from quickstudy.learners import Learner
+from quickstudy.masked import masked_mean, mean_and_spread
+from quickstudy.targets.base import Distribution
+from quickstudy.tasks.base import Source
+from quickstudy.trust.base import Intervals, Trust
+from quickstudy.trust.draw import FIRST, Size
+from quickstudy.trust.estimate import Accuracy
+from quickstudy.trust.quantiles import fitted_quantiles, require_level
+
+_FLOOR = 1e-4  # of the spread of labels: an error below is rounding
+_LEAST = 1e-12
+_STEP = 0.8  # the quantile of errors by which they grow with the step
+
+
+class Residuals(NamedTuple):
+    """What a support set says of the errors of its own task, or of T with a task axis. features: (f,). scale: (*shape)
+    the root of the mean squared error of examples that were left out, in the task's units; NaN of a single example."""
+
+    features: Tensor
+    scale: Tensor
+
+
+class Missed(NamedTuple):
+    """Of one task: its features (f,), and how many scales away from what was said the q queries lie, (q,)."""
+
+    features: Tensor
+    away: Tensor
+
+
+def residuals(learner: Learner, params: Params, support: Examples, folds: int) -> Residuals:
+    """Of one task; examples are left out in turn, every folds-th at once. learner: after training."""
+    order, mask, sure = support.mask.cumsum(0) - 1, support.mask, not learner.spec.format.rolls
+    mean = spread = torch.zeros_like(support.y)
+    known = False
+    for fold in range(folds):
+        gone = (order % folds == fold) & mask
+        state = learner.adapt(params, support._replace(mask=mask & ~gone))
+        said = learner.predictive(params, state, support.x) if sure else None
+        known, said = said is not None, said or Distribution(learner.predict(params, state, support.x))
+        here = gone.view(-1, *[1] * (support.y.dim() - 1))
+        mean = torch.where(here, said.mean.to(mean), mean)
+        spread = spread if said.spread is None else torch.where(here, said.spread.to(spread), spread)
+    real = mask.view(-1, *[1] * (support.y.dim() - 1))
+    count = mask.sum().clamp(min=1)
+    wrong = torch.where(real, support.y - mean, 0.0)
+    scale = (wrong.square().sum(0) / count).sqrt()
+    labels = mean_and_spread(support.y, real, dim=0)[1][0]
+    scale = scale.clamp(min=_LEAST).maximum(_FLOOR * labels)
+    features = [count.to(scale.dtype).log(), _log(scale / labels.clamp(min=_LEAST)).mean()]
+    if known:
+        each = (wrong / spread.clamp(min=_LEAST)).square().sum(0) / count
+        features += [_log(each.sqrt()).mean(), _log(masked_mean(spread.flatten(1).mean(1), mask) / scale.mean())]
+    alone = mask.sum() < 2
+    return Residuals(torch.stack(features).double(), torch.where(alone, torch.nan, scale.double()))
+
+
+def _log(value: Tensor) -> Tensor:
+    return value.clamp(1e-6, 1e6).log()
+
+
+def missed(
+    engine: Engine, params: Params, source: Source, split: str, size: Size, folds: int, first: int = FIRST
+) -> Iterator[Missed]:
+    """Tasks of one size, learned, and asked as the format asks. engine: of the run."""
+    source = source.sampled(size.sampling)
+    source.check(split)
+    engine, source = on_features(engine, params, source)
+    learner = engine.learner.at(source.spec).evaluated()
+    engine = replace(engine, learner=learner, chosen=None)
+    rolls, count = source.spec.format.rolls, at_once(source)
+
+    def one(episode: Episode) -> tuple[Tensor, ...]:
+        proof = residuals(learner, params, episode.support, folds)
+        state, x = learner.adapt(params, episode.support), episode.query.x
+        if rolls:
+            said = Distribution(source.spec.format.rolled(lambda part: learner.predict(params, state, part), x))
+        else:
+            said = learner.predictive(params, state, x) or Distribution(learner.predict(params, state, x))
+        scale = proof.scale if said.spread is None else said.spread.double()
+        away = (episode.query.y - said.mean).double().abs() / scale.clamp(min=_LEAST)
+        return proof.features, away.unsqueeze(-1).flatten(1).amax(1)
+
+    for start in range(0, size.tasks, count):
+        indices = first + torch.arange(start, min(start + count, size.tasks), device=engine.device)
+        drawn = source.episodes(split, indices)
+        for features, away, mask in zip(*engine.map(one, drawn), drawn.query.mask, strict=True):
+            yield Missed(features.cpu(), away[mask].cpu())
+
+
+def fitted_intervals(found: Sequence[Missed], levels: Sequence[float], rolls: bool, seed: int) -> Intervals:
+    """Conformal over tasks: the quantiles of how many scales away the truth lies (Lei et al. 2018), each a function of
+    what is known of the task. Of forecasts, scales grow with the step as the errors of validation tasks do."""
+    steps = min(len(one.away) for one in found) if rolls else 0
+    growth = torch.ones(0, dtype=torch.float64)
+    if rolls:
+        each = torch.stack([one.away[:steps] for one in found])
+        growth = each.quantile(_STEP, dim=0).clamp(min=1e-6).cummax(0).values
+        growth = growth / growth[0]
+    values = [_log(one.away[:steps] / growth if rolls else one.away) for one in found]
+    distances = fitted_quantiles([one.features for one in found], values, levels, seed)
+    return Intervals(distances, tuple(growth.tolist()))
+
+
+@dataclass(frozen=True, eq=False)
+class IntervalTrust:
+    """Trust of one model of numbers. features, scale: see `Residuals`."""
+
+    trust: Trust
+    features: Tensor
+    scale: Tensor
+
+    def estimate(self, level: float = 0.9) -> Accuracy:
+        raise ConfigError(
+            "How often a model is right is told of classes. Of numbers, ask for intervals: "
+            "model.predict(records, coverage=0.9)."
+        )
+
+    def half(self, said: Distribution, coverage: float) -> Tensor:
+        """Half of the width of the intervals about what was said, (n, *shape) in the task's units: the share `coverage`
+        of labels lies within, all numbers of one together. ConfigError for what validation tasks cannot support."""
+        at, count = self.trust.intervals, len(said.mean)
+        if at is None:
+            raise ConfigError("Nothing was fitted of intervals. Fit it: run.fit_trust().")
+        require_level("coverage", coverage, coverage, at.distances)
+        if bool(self.scale.isnan().any()):
+            raise ConfigError("One example shows no errors, so that intervals have no scale. Give two or more.")
+        if at.growth and count > len(at.growth):
+            raise ConfigError(
+                f"The forecasts of validation tasks reach {len(at.growth)} steps ahead, and intervals were asked for "
+                f"{count}. Ask for fewer steps, leave the coverage out, or train with more queries (--queries)."
+            )
+        scale = self.scale.to(said.mean.device) if said.spread is None else said.spread.double()
+        half = (scale * float(at.distances.at(coverage, self.features).exp())).expand(said.mean.shape)
+        if at.growth:
+            growth = torch.tensor(at.growth[:count], dtype=torch.float64, device=half.device)
+            half = half * growth.view(-1, *[1] * (half.dim() - 1))
+        return half
+
+    def tensors(self) -> State:
+        """What is stored with the model, beside the JSON of `trust`."""
+        return {"features": self.features, "scale": self.scale}

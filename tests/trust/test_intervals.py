@@ -1,0 +1,153 @@
+"""Intervals of numbers and forecasts hold the truth as often as they say, over tasks that nothing was fitted to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+import quickstudy as qs
+from quickstudy.engine import Engine
+from quickstudy.episode import Examples
+from quickstudy.episode import task as task_of
+from quickstudy.errors import ConfigError
+from quickstudy.registry import learners, models, sources
+from quickstudy.targets.answers import NumberAnswer
+from quickstudy.targets.base import Distribution
+from quickstudy.tasks.base import Sampling, Source
+from quickstudy.training.learner import build_learner
+from quickstudy.trust.base import Trust
+from quickstudy.trust.draw import Size
+from quickstudy.trust.fit import fit_trust
+from quickstudy.trust.intervals import IntervalTrust, missed, residuals
+
+OWN = Sampling(1, 12, 20)
+
+
+def engine_of(source: Source, learner: str, **options: object) -> tuple[Engine, dict[str, Tensor]]:
+    config = qs.RunConfig(name="t", learner=learners.part(learner, **options), model=models.part("mlp"))
+    built = build_learner(config, source.sampled(OWN).spec)
+    return Engine(built, torch.device("cpu")), built.init(torch.Generator().manual_seed(0))
+
+
+@pytest.fixture(scope="module", params=["r2d2", "cnp"])
+def fitted(request: pytest.FixtureRequest) -> tuple[Engine, dict[str, Tensor], Trust]:
+    """Networks that nobody trained: their errors are large, those of one without and those of one with a spread."""
+    engine, params = engine_of(qs.tasks.sinusoid(), request.param)
+    return engine, params, fit_trust(engine, params, qs.tasks.sinusoid(), OWN, seed=0, tasks=200)
+
+
+@pytest.mark.parametrize("shots", [12, 6])
+def test_intervals_hold_the_truth_as_often_as_they_say(
+    fitted: tuple[Engine, dict[str, Tensor], Trust], shots: int
+) -> None:
+    engine, params, trust = fitted
+    assert trust.intervals is not None
+    for level in (0.5, 0.8, 0.95):
+        held, count = [], 0
+        size = Size(1, shots, 0, 20, tasks=200)
+        for one in missed(engine, params, qs.tasks.sinusoid(), "test", size, trust.folds, first=0):
+            reach = float(trust.intervals.distances.at(level, one.features).exp())
+            held.append(float((one.away <= reach).double().mean()))
+            count += len(one.away)
+        share = torch.tensor(held).double()
+        assert abs(float(share.mean()) - level) < 3 * float(share.std()) / len(held) ** 0.5 + 0.03, (
+            level,
+            share.mean(),
+        )
+
+
+def test_residuals_are_those_of_really_leaving_out() -> None:
+    source = qs.tasks.sinusoid().sampled(OWN)
+    engine, params = engine_of(source, "r2d2")
+    learner, support = engine.learner.evaluated(), task_of(source.episodes("val", torch.arange(1)), 0).support
+    found = residuals(learner, params, support, 12)
+    wrong = []
+    for i in range(12):
+        others = torch.arange(12) != i
+        few = Examples(support.x[others], support.y[others], support.mask[others])  # type: ignore[index]
+        said = learner.predict(params, learner.adapt(params, few), support.x[i : i + 1])  # type: ignore[index]
+        wrong.append((support.y[i] - said[0]).square())
+    assert torch.allclose(found.scale, torch.stack(wrong).mean(0).sqrt().double(), rtol=1e-4)
+    padded = Examples(
+        torch.cat([support.x, support.x[:3]]),  # type: ignore[index, list-item]
+        torch.cat([support.y, support.y[:3]]),
+        torch.cat([support.mask, torch.zeros(3, dtype=torch.bool)]),
+    )
+    assert torch.allclose(residuals(learner, params, padded, 12).scale, found.scale, rtol=1e-4)
+
+
+def test_forecasts_are_rolled_as_they_are_asked_for() -> None:
+    """By windows as by the values of the series; intervals grow with the steps, as far as validation tasks reach."""
+    source = qs.tasks.series(kind="ar").sampled(OWN)
+    engine, params = engine_of(qs.tasks.series(kind="ar"), "r2d2")
+    learner = engine.learner.evaluated()
+    one = task_of(source.episodes("val", torch.arange(1)), 0)
+    state, format = learner.adapt(params, one.support), source.spec.format
+    by_windows = format.rolled(lambda x: learner.predict(params, state, x), one.query.x)
+    values = source.values("val", torch.arange(1))[0].double()[: 1 + OWN.shots]
+    said = format.ask(
+        lambda x: Distribution(learner.predict(params, state, x.float())),  # type: ignore[union-attr]
+        values, format.prepare(values), steps=OWN.queries,
+    )  # fmt: skip
+    assert torch.allclose(by_windows[:, 0].double(), said.mean.double().flatten(), atol=1e-4)
+    trust = fit_trust(engine, params, source, OWN, seed=0, tasks=80)
+    assert trust.intervals is not None and len(trust.intervals.growth) == OWN.queries
+    own = IntervalTrust(trust, *(part.cpu() for part in residuals(learner, params, one.support, 4)))
+    half = own.half(Distribution(by_windows[:5]), 0.8)
+    assert half.shape == (5, 1) and bool((half[1:] >= half[:-1]).all())
+    with pytest.raises(ConfigError, match="reach 20 steps"):
+        own.half(Distribution(torch.zeros(21, 1)), 0.8)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> qs.Run:
+    config = qs.RunConfig(
+        name="t", tasks=sources.part("sinusoid"), learner=learners.part("r2d2"), model=models.part("mlp"), ways=1,
+        shots=10, queries=10, iterations=10, validation_episodes=20, device="cpu",
+    )  # fmt: skip
+    found = qs.train(config, out=tmp_path_factory.mktemp("numbers") / "run", quiet=True)
+    found.fit_trust(tasks=60)
+    return found
+
+
+def test_an_answer_tells_its_intervals(run: qs.Run, tmp_path: Path) -> None:
+    x = torch.linspace(-4, 4, 12)[:, None]
+    model = run.adapt(x, x.sin().tolist())
+    model.save(tmp_path / "m")
+    again = qs.Model.load(tmp_path / "m")
+    answer = again.predict(x, coverage=0.9)
+    assert isinstance(answer, NumberAnswer) and answer.low is not None and answer.high is not None
+    assert answer.columns == ("value", "low", "high") and len(answer.row(0)) == 3 and " to " in answer.told(0)
+    assert torch.equal(answer.low, model.predict(x, coverage=0.9).low)
+    mean = (answer.low + answer.high) / 2
+    assert torch.allclose(mean, answer.values.double(), atol=1e-6)
+    narrow = again.predict(x, coverage=0.5)
+    assert narrow.low is not None and bool((narrow.low > answer.low).all())
+    (told,) = answer.covered(answer.values + 2 * (answer.high - answer.low))
+    assert told.level == 0.9 and not bool(told.inside.any())
+    assert bool(answer.covered(answer.values)[0].inside.all())
+
+
+def test_what_numbers_cannot_promise_is_refused(run: qs.Run) -> None:
+    x = torch.linspace(-4, 4, 12)[:, None]
+    model = run.adapt(x, x.sin().tolist())
+    with pytest.raises(ConfigError, match="coverage=0.9"):
+        _ = model.estimate
+    with pytest.raises(ConfigError, match="Inputs of no class"):
+        model.predict(x, false_alarms=0.05)
+    with pytest.raises(ConfigError, match="nothing is certain"):
+        model.predict(x, coverage=1)
+    with pytest.raises(ConfigError, match="One example shows no errors"):
+        run.adapt(x[:1], [0.5]).predict(x, coverage=0.9)
+    with pytest.raises(ConfigError, match="made without"):
+        run.adapt(x, x.sin().tolist(), trust=False).predict(x, coverage=0.9)
+
+
+def test_of_several_numbers_all_lie_within_together() -> None:
+    answer = NumberAnswer(torch.zeros(2, 3)).between(torch.ones(2, 3), 0.8)
+    (told,) = answer.covered(torch.tensor([[0.5, -0.5, 0.9], [0.5, 0.5, 1.1]]))
+    assert told.inside.tolist() == [True, False]
+    assert answer.columns[-1] == "high 3"
