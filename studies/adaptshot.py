@@ -136,7 +136,7 @@ def chosen_run(source: ClassSource, place: Path) -> tuple[qs.Run, dict[str, Any]
 
 def ours(run: qs.Run, size: Size) -> list[dict[str, float]]:
     rows = []
-    for one in tried(run.parts.engine, run.params, run.parts.source, "test", size, first=0):
+    for one in tried(run.parts.engine, run.params, run.parts.source, "test", size, first=0, space=run.trust.space):
         known, trust = one.y >= 0, TaskTrust(run.trust, one.evidence, None)
         said = trust.judged(one.logits, one.familiar, COVERAGE, ALARMS)
         assert said.known is not None and said.inside is not None and said.accepted is not None

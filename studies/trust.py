@@ -163,7 +163,9 @@ def measured(name: str, place: Path, count: int) -> dict[str, Any]:
     config = replace(config, device="cpu", checkpoint_every=10**6, log_every=100)
     run = qs.Run(folder) if (folder / "model.safetensors").exists() else qs.train(config, out=folder, quiet=True)
     trust, rows, sure = run.fit_trust(), [], [[], [], []]  # type: ignore[var-annotated]
-    for one in tried(run.parts.engine, run.params, run.parts.source, "test", replace(size, tasks=count), first=0):
+    for one in tried(
+        run.parts.engine, run.params, run.parts.source, "test", replace(size, tasks=count), first=0, space=trust.space
+    ):
         mine, known = TaskTrust(trust, one.evidence, None), one.y >= 0
         rows.append(of_task(mine, one))
         tempered = mine.judged(one.logits, one.familiar).logits[known].softmax(1)

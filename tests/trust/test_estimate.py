@@ -90,6 +90,24 @@ def test_the_temperature_that_logits_were_multiplied_by_is_found_again() -> None
         assert float(found(torch.tensor([float(power), 1.0])).exp()) == pytest.approx(2.0**power, rel=0.05)
 
 
+def test_the_share_among_ever_more_inputs_has_a_narrower_interval_that_holds_as_often() -> None:
+    features, accuracy = tasks(600, 0)
+    estimator = fitted_estimator(features, accuracy, QUERIES, 0)
+    generator = torch.Generator().manual_seed(1)
+    angle = 1.0 + 0.1 * torch.randn(2000, generator=generator, dtype=torch.float64)
+    truth = angle.clamp(0.2, 1.5).sin().square()
+    seen = torch.binomial(torch.full_like(truth, LEFT), truth, generator=generator) / LEFT
+    new = list(seen.sqrt().asin()[:, None])
+    said = [estimator.at(one, 0.9, queries=math.inf) for one in new]
+    held = sum(one.low <= exact <= one.high for one, exact in zip(said, truth.tolist(), strict=True)) / len(said)
+    assert abs(held - 0.9) < 0.04
+    few, same = (estimator.at(new[0], 0.9, queries=count) for count in (20, QUERIES))
+    assert said[0].high - said[0].low < same.high - same.low < few.high - few.low
+    assert same == estimator.at(new[0], 0.9)
+    with pytest.raises(ConfigError, match="1 new input or more, found 0"):
+        estimator.at(new[0], 0.9, queries=0)
+
+
 def test_left_out_examples_overrule_what_other_tasks_were_like_only_where_they_contradict_it() -> None:
     by = Linear(centre=(0.0, 0.0, 1.4), scale=(1.0, 1.0, 0.05), weights=(0.0, 0.0, 0.0), bias=1.4)
     said = Accuracy(0.97, 0.9, 1.0, 0.9, 200, 300)

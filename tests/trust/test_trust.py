@@ -66,7 +66,8 @@ def unseen(source: ClassSource, fitted: tuple[Engine, dict[str, Tensor], Trust])
     """Test tasks with all that is said of them."""
     engine, params, trust = fitted
     size = Size(WAYS, SHOTS, 3, 30, tasks=400)
-    return [(TaskTrust(trust, one.evidence, None), one) for one in tried(engine, params, source, "test", size, first=0)]
+    every = tried(engine, params, source, "test", size, first=0, space=trust.space)
+    return [(TaskTrust(trust, one.evidence, None), one) for one in every]
 
 
 def test_intervals_and_sets_and_alarms_hold_on_unseen_tasks(unseen: list[tuple[TaskTrust, Tried]]) -> None:

@@ -12,8 +12,9 @@ from quickstudy.trust.estimate import Estimator
 from quickstudy.trust.evidence import FOLDS
 from quickstudy.trust.quantiles import Quantiles
 from quickstudy.trust.regress import Linear
+from quickstudy.trust.space import Space
 
-VERSION = 1
+VERSION = 2
 """Of what is stored; later ones are refused."""
 
 
@@ -57,6 +58,7 @@ class Trust:
     """How far the models of one run can be believed. single: of tasks with one example of each class. several: of
     others. Either is None where there were no such tasks. split: which tasks it was fitted over. folds: how many times
     examples of a support set are left out at most. intervals, pixels: in their place, of tasks of numbers and of masks.
+    space: of embeddings of training classes; None where nothing is embedded, or it was not looked at.
     """
 
     single: Calibration | None
@@ -65,6 +67,7 @@ class Trust:
     folds: int = FOLDS
     intervals: Intervals | None = None
     pixels: Pixels | None = None
+    space: Space | None = None
 
     @property
     def strangers(self) -> bool:

@@ -122,7 +122,7 @@ def checked(
     found: list[_Task] = []
     for part in parts.values():
         size = replace(sizes(engine, part, split, own, 2)[0], tasks=max(1, tasks // len(parts)))
-        for one in tried(engine, params, part, split, size, 0, trust.folds, trust.strangers):
+        for one in tried(engine, params, part, split, size, 0, trust.folds, trust.strangers, trust.space):
             found.append(_Task.of(TaskTrust(trust, one.evidence, None), one))
             if on_progress is not None:
                 on_progress(len(found))

@@ -18,6 +18,7 @@ from quickstudy.evaluation.evaluate import at_once
 from quickstudy.tasks.base import Sampling, Source
 from quickstudy.trust.evidence import FOLDS, Evidence, compared, embedded, evidence, examined
 from quickstudy.trust.familiar import familiar
+from quickstudy.trust.space import Space
 
 SHOTS = (1, 2, 3, 5, 10)
 ASKED = 300
@@ -141,9 +142,10 @@ def tried(
     first: int = FIRST,
     folds: int = FOLDS,
     strangers: bool = True,
+    space: Space | None = None,
 ) -> Iterator[Tried]:
     """Tasks of one size, learned and asked. engine: of the run; its learner is taken as after training. folds,
-    strangers: of what is left out, as `Trust` has them."""
+    strangers: of what is left out, as `Trust` has them. space: of the trust that they are for."""
     source = source.sampled(size.sampling)
     source.check(split)
     engine, source = on_features(engine, params, source)
@@ -152,19 +154,19 @@ def tried(
     count = at_once(source)
     for start in range(0, size.tasks, count):
         indices = first + torch.arange(start, min(start + count, size.tasks), device=engine.device)
-        yield from _learned(engine, params, source.episodes(split, indices), size, folds, strangers)
+        yield from _learned(engine, params, source.episodes(split, indices), size, folds, strangers, space)
 
 
 def _learned(
-    engine: Engine, params: Params, drawn: Episode, size: Size, folds: int, strangers: bool
+    engine: Engine, params: Params, drawn: Episode, size: Size, folds: int, strangers: bool, space: Space | None
 ) -> Iterator[Tried]:
     support = _shown(drawn.support, size)
     inner, after = embedded(engine, params, Episode(support, drawn.query))
-    left = examined(inner, params, after.support, folds, strangers)
+    left = examined(inner, params, after.support, folds, strangers, space)
 
     def one(episode: Episode) -> tuple[Tensor, ...]:
         logits = inner.learner.predict(params, inner.learner.adapt(params, episode.support), episode.query.x)
-        by = compared(inner.learner, params, episode.support, episode.query.x)
+        by = compared(inner.learner, params, episode.support, episode.query.x, space)
         return logits.double(), familiar(logits, episode.support, by)
 
     logits, near = inner.map(one, after)

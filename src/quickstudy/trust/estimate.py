@@ -16,6 +16,8 @@ from quickstudy.trust.regress import Linear, crossed, ridge, weighted_quantile
 _PARTS = 10
 _LEVELS = (*(round(0.5 + i / 40, 4) for i in range(18)), 0.96, 0.97, 0.98, 0.99)
 _LEAST = 0.02  # of the spread, in the angle: what no number of queries makes smaller
+_PENALTY = 0.2  # of the mean: features say much the same, and small differences tell nothing of other classes
+_NARROWEST = 0.5  # of an interval: what is left of it at least where it is not about few new inputs
 
 
 @dataclass(frozen=True, repr=False)
@@ -23,8 +25,8 @@ class Accuracy:
     """How often a model is right, by what its support set says.
 
     mean, low, high: shares. level: with which the interval holds the share that is right among some `queries` new
-    inputs. tasks: on whose truth it rests, 0 where it rests on the task's own left-out examples alone. note: what makes
-    it doubtful, '' if nothing does.
+    inputs, infinity for the share among ever more. tasks: on whose truth it rests, 0 where it rests on the task's own
+    left-out examples alone. note: what makes it doubtful, '' if nothing does.
 
     >>> print(Accuracy(0.87, 0.81, 0.92, 0.9, 300, 150))
     87 % (81 to 92 %, 90 % interval from 300 validation tasks)
@@ -35,7 +37,7 @@ class Accuracy:
     high: float
     level: float
     tasks: int
-    queries: int
+    queries: float
     note: str = ""
 
     def __str__(self) -> str:
@@ -63,8 +65,14 @@ class Estimator:
     tasks: int
     queries: int
 
-    def at(self, features: Tensor, level: float = 0.9, note: str = "") -> Accuracy:
-        """Of a task with features (f,). ConfigError for levels that the tasks cannot tell."""
+    def at(self, features: Tensor, level: float = 0.9, note: str = "", queries: float | None = None) -> Accuracy:
+        """Of a task with features (f,). ConfigError for levels that the tasks cannot tell.
+
+        queries: of how many new inputs the share is, as many as validation tasks had if not given. The variance of the
+        angle by chance, 1 / 4n of n inputs, is taken out of the interval and put in.
+        """
+        if queries is not None and not queries >= 1:
+            raise ConfigError(f"The interval is of the share among 1 new input or more, found {queries:g}.")
         side = (1 + level) / 2
         most = min(_LEVELS[-1], 1 - 1 / (self.tasks + 1))
         if not _LEVELS[0] <= side <= most:
@@ -73,9 +81,16 @@ class Estimator:
                 f"{self.tasks} tasks; found {level:g}. Choose one of these, such as 0.9."
             )
         angle, spread = float(self.mean(features)), float(self.spread(features).exp())
-        ends = [_between(side, part) for part in (self.low, self.high)]
-        low, mean, high = (_share(one) for one in (angle - ends[0] * spread, angle, angle + ends[1] * spread))
-        return Accuracy(mean, low, high, level, self.tasks, self.queries, note)
+        asked = self.queries if queries is None else queries
+        chance = NormalDist().inv_cdf(side) ** 2 * (1 / asked - 1 / self.queries) / 4
+        below, above = (_moved(_between(side, part) * spread, chance) for part in (self.low, self.high))
+        low, mean, high = (_share(one) for one in (angle - below, angle, angle + above))
+        return Accuracy(mean, low, high, level, self.tasks, asked, note)
+
+
+def _moved(end: float, chance: float) -> float:
+    """The end of an interval of which the square grows by `chance`."""
+    return end if end <= 0 else math.sqrt(max(end**2 + chance, (_NARROWEST * end) ** 2))
 
 
 def overruled(said: Accuracy, by: Linear, place: int, features: Tensor) -> Accuracy:
@@ -115,59 +130,31 @@ def _between(level: float, values: Sequence[float]) -> float:
     return (1 - share) * values[upper - 1] + share * values[upper]
 
 
-@dataclass(frozen=True)
-class Shift:
-    """How much more tasks of other classes differ from those that were tried than these differ among themselves.
-
-    Tasks of N of C classes share most of them. If classes are drawn from many, the mean over N new ones has the
-    variance s (1 / N + 1 / C) about the mean over the C known, and over N of these s (1 / N − 1 / C) only (sampling
-    without replacement; Cochran 1977, section 2.5): (C + N) / (C − N) times less. What support set and truth have in
-    common is due to the classes, as their examples are drawn apart; so it is taken to vary that much more.
-
-    x, truth, weight: (2, f), (2,) and (2,) of pseudo-tasks that stand for it in a regression; none where nothing is
-    known of it.
-    """
-
-    x: Tensor
-    truth: Tensor
-    weight: Tensor
-
-
-def shift(x: Tensor, angle: Tensor, of: Tensor, ways: Tensor, queries: int, classes: int | None) -> Shift:
-    """Of T tasks with features x (T, f), the angle of their accuracy (T,), their size (T,) int64 and ways (T,)."""
-    nothing = Shift(x[:0], angle[:0], angle[:0])
-    if classes is None:
-        return nothing
-    count = of.bincount().clamp(min=1).double()
-    mean = (torch.zeros((len(count), x.shape[1]), dtype=x.dtype).index_add(0, of, x) / count[:, None])[of]
-    level = (torch.zeros(len(count), dtype=x.dtype).index_add(0, of, angle) / count)[of]
-    common = ((x - mean) * (angle - level)[:, None]).mean(0)
-    signal = float((angle - level).square().mean()) - 1 / (4 * queries)
-    if signal <= 0:
-        return nothing
-    more = float(((classes + ways) / (classes - ways).clamp(min=classes / 4) - 1).mean())
-    away = common / signal**0.5, signal**0.5
-    middle, half = (x.mean(0), angle.mean()), more**0.5
-    rows = torch.stack([middle[0] + sign * half * away[0] for sign in (1, -1)])
-    truth = torch.stack([middle[1] + sign * half * away[1] for sign in (1, -1)])
-    return Shift(rows, truth, torch.full((2,), len(x) / 2, dtype=torch.float64))
-
-
-def _both(x: Tensor, angle: Tensor, by: Shift) -> tuple[Linear, Linear, float]:
-    """Mean and log-spread of the angle: a second regression, of what the first leaves, of the log of its size. And by
-    how much, in the log, new classes make the spread wider.
+def _both(x: Tensor, angle: Tensor) -> tuple[Linear, Linear]:
+    """Mean and log-spread of the angle: a second regression, of what the first leaves, of the log of its size.
 
     The mean of log |r| of a normal r of spread 1 is −0.635, which is added.
     """
-    weight = torch.cat([torch.ones_like(angle), by.weight])
-    mean = ridge(torch.cat([x, by.x]), torch.cat([angle, by.truth]), weight)
+    mean = ridge(x, angle, penalty=_PENALTY)
     rest = ((angle - mean(x)).abs() + _LEAST / 2).log() + 0.635
-    spread = ridge(x, rest, penalty=0.3)
-    if not len(by.x):
-        return mean, spread, 0.0
-    seen = float((angle - mean(x)).square().mean())
-    unseen = float((by.truth - mean(by.x)).square().mean())
-    return mean, spread, 0.5 * math.log1p(unseen / max(seen, 1e-9))
+    return mean, ridge(x, rest, penalty=0.3)
+
+
+def wider(rest: Tensor, ways: float, queries: int, classes: int | None) -> float:
+    """By how much, in the log, what a regression leaves (T,) spreads more over tasks of other classes than over those
+    of N of the same C classes, which share most of them.
+
+    If classes are drawn from many, the mean over N new ones has the variance s (1 / N + 1 / C) about the mean over the
+    C known, and over N of these s (1 / N − 1 / C) only (sampling without replacement; Cochran 1977, section 2.5): (C +
+    N) / (C − N) times less. All that is not chance, whose variance is 1 / 4q of q queries, is taken to be of the
+    classes.
+    """
+    if classes is None:
+        return 0.0
+    seen = float(rest.square().mean())
+    signal = max(seen - 1 / (4 * queries), 0.0)
+    more = (classes + ways) / max(classes - ways, classes / 4) - 1
+    return 0.5 * math.log1p(more * signal / max(seen, 1e-9))
 
 
 def _weights(of: Tensor) -> Tensor:
@@ -189,8 +176,8 @@ def fitted_estimator(
     classes: int | None = None,
 ) -> Estimator:
     """From T tasks with features (f,) and known accuracies. The interval is conformal over tasks, each held against
-    regressions that were fitted on others (Barber et al. 2021; scaled by their spread, Lei et al. 2018), and wider by
-    the `Shift` of new classes.
+    regressions that were fitted on others (Barber et al. 2021; scaled by their spread, Lei et al. 2018), and wider for
+    new classes, see `wider`.
 
     sizes: ways and shots of each. classes: from how many they were drawn; None if from ever new ones.
     """
@@ -199,12 +186,15 @@ def fitted_estimator(
     kinds = sorted(set(sizes))
     of = torch.tensor([kinds.index(size) for size in sizes] or [0] * len(x))
     ways = torch.tensor([size[0] for size in sizes] or [2] * len(x)).double()
-    away = torch.zeros_like(angle)
+    away, rest = torch.zeros_like(angle), torch.zeros_like(angle)
     for fit, held in crossed(len(x), _PARTS, seed):
-        mean, spread, _ = _both(x[fit], angle[fit], shift(x[fit], angle[fit], of[fit], ways[fit], queries, classes))
-        away[held] = (angle[held] - mean(x[held])) / spread(x[held]).exp()
-    mean, spread, wider = _both(x, angle, shift(x, angle, of, ways, queries, classes))
-    spread = replace(spread, bias=spread.bias + wider)
+        mean, spread = _both(x[fit], angle[fit])
+        rest[held] = angle[held] - mean(x[held])
+        away[held] = rest[held] / spread(x[held]).exp()
+    mean, spread = _both(x, angle)
+    own = of == of.bincount().argmax()
+    more = wider(rest[own], float(ways[own].mean()), queries, classes)
+    spread = replace(spread, bias=spread.bias + more)
     weight = _weights(of)
     count = float(weight.sum().square() / weight.square().sum())
 

@@ -13,6 +13,7 @@ from quickstudy.episode import Episode, Examples, Features, Params
 from quickstudy.learners import Learner
 from quickstudy.masked import masked_mean, one_hot
 from quickstudy.trust.familiar import Products, familiar, products, spreads
+from quickstudy.trust.space import Space, expected
 
 FOLDS, FEW_FOLDS = 10, 4
 """How many times examples are left out at most, and of learners that read all examples anew each time."""
@@ -22,6 +23,7 @@ SEVERAL = (
     *SINGLE, "left-out accuracy", "left-out log-probability", "left-out probability", "left-out confidence",
     "left-out margin", "least margins", "spread",
 )  # fmt: skip
+IN_SPACE = ("expected accuracy",)
 LEFT_OUT = SEVERAL.index("left-out accuracy")
 
 
@@ -32,6 +34,7 @@ class LeftOut(NamedTuple):
     known: (n, J) how familiar each is then. strange: (n, J), where its whole class was left out. ways, shots: of the
     task, the mean over its classes. margin: the mean of how far the logit of its own class is above all others, where
     none is left out. nearest, spread: see `spreads`, 0 where there are no embeddings.
+    expected: (1,) the accuracy that a `Space` expects, as `expected` has it; (0,) without one.
     """
 
     logits: Tensor
@@ -43,12 +46,13 @@ class LeftOut(NamedTuple):
     margin: Tensor
     nearest: Tensor
     spread: Tensor
+    expected: Tensor
 
 
 class Evidence(NamedTuple):
-    """What prediction needs of it. features: (f,) of the task, by the names in SINGLE or SEVERAL. known, strange: (J,)
-    the mean familiarity of examples that were left out, and of classes; known is NaN from one example of each class.
-    several: whether there are examples that could be left out.
+    """What prediction needs of it. features: (f,) of the task, by the names in SINGLE or SEVERAL and, with a `Space`,
+    IN_SPACE. known, strange: (J,) the mean familiarity of examples that were left out, and of classes; known is NaN
+    from one example of each class. several: whether there are examples that could be left out.
     """
 
     features: Tensor
@@ -66,14 +70,18 @@ def ranks(support: Examples) -> Tensor:
     return same.tril(-1).sum(1)
 
 
-def compared(learner: Learner, params: Params, support: Examples, z: Features) -> Products | None:
+def compared(
+    learner: Learner, params: Params, support: Examples, z: Features, space: Space | None = None
+) -> Products | None:
     """The products of embeddings z with those of a support set, as the learner compares them; None without any."""
     if learner.embedded is None:
         return None
-    return products(support._replace(x=learner.compared(params, support.x)), learner.compared(params, z))
+    return products(support._replace(x=learner.compared(params, support.x)), learner.compared(params, z), space)
 
 
-def left_out(learner: Learner, params: Params, support: Examples, folds: int, strangers: bool = True) -> LeftOut:
+def left_out(
+    learner: Learner, params: Params, support: Examples, folds: int, strangers: bool = True, space: Space | None = None
+) -> LeftOut:
     """Of one task. folds: at most so many are left out in turn, every folds-th example of each class at once.
 
     learner: after training; if it has `embedded`, that one, and support.x are embeddings. strangers: leave classes out,
@@ -84,7 +92,7 @@ def left_out(learner: Learner, params: Params, support: Examples, folds: int, st
     counts = members.sum(0)
     several = (members & (counts > 1)).any(1)
     rank = ranks(support)
-    by = compared(learner, params, support, support.x)
+    by = compared(learner, params, support, support.x, space)
 
     def without(gone: Tensor) -> tuple[Tensor, Tensor]:
         known = support._replace(mask=support.mask & ~gone)
@@ -106,10 +114,12 @@ def left_out(learner: Learner, params: Params, support: Examples, folds: int, st
     others = torch.where(one_hot(support.y, ways), -torch.inf, whole.double()).amax(1)
     margin = masked_mean(torch.where(support.mask, (own - others).clamp(-50, 50), 0.0), support.mask)
     spread, nearest = (torch.zeros_like(margin),) * 2 if by is None else spreads(support, by, ways)
+    inside = None if by is None else by.inside
+    accuracy = margin.new_zeros(0) if inside is None else expected(support, inside, ways)[None]
     return LeftOut(
         logits.double(), several & support.mask, known, strange, there.double(),
         support.mask.sum().double() / there, margin,
-        nearest, spread,
+        nearest, spread, accuracy,
     )  # fmt: skip
 
 
@@ -123,13 +133,18 @@ def folds_of(support: Examples, most_folds: int = FOLDS) -> int:
 
 
 def examined(
-    engine: Engine, params: Params, support: Examples, most_folds: int = FOLDS, strangers: bool = True
+    engine: Engine,
+    params: Params,
+    support: Examples,
+    most_folds: int = FOLDS,
+    strangers: bool = True,
+    space: Space | None = None,
 ) -> LeftOut:
     """`left_out` of T tasks; engine: of a learner after training, as there. Every leaf has a task axis."""
     folds = folds_of(support, most_folds)
 
     def one(episode: Episode) -> tuple[Tensor, ...]:
-        return left_out(engine.learner, params, episode.support, folds, strangers)
+        return left_out(engine.learner, params, episode.support, folds, strangers, space)
 
     return LeftOut(*engine.map(one, Episode(support, support)))
 
@@ -140,7 +155,7 @@ def evidence(left: LeftOut, support: Examples) -> Evidence:
     several = bool(left.told.any())
     strange = left.strange[support.mask].mean(0)
     if not several:
-        return Evidence(torch.stack(features), torch.full_like(strange, torch.nan), strange, False)
+        return Evidence(torch.stack([*features, *left.expected]), torch.full_like(strange, torch.nan), strange, False)
     logits, y = left.logits[left.told], support.y[left.told]
     logs = logits.log_softmax(1)
     own = logs.gather(1, y[:, None])[:, 0].clamp(min=-20)
@@ -150,7 +165,7 @@ def evidence(left: LeftOut, support: Examples) -> Evidence:
     smoothed = (right.sum() + 0.5) / (len(right) + 1)
     features += [
         smoothed.sqrt().asin(), own.mean(), own.exp().mean(), logs.amax(1).exp().mean(),
-        margin.mean(), margin.quantile(0.1), left.spread,
+        margin.mean(), margin.quantile(0.1), left.spread, *left.expected,
     ]  # fmt: skip
     return Evidence(torch.stack(features), left.known[left.told].mean(0), strange, True)
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from quickstudy.episode import Examples, Features
 from quickstudy.masked import masked_mean, one_hot
+from quickstudy.trust.space import Coordinates, Space, likely
 
 _MOST = 50.0  # by which logits are taken to differ at most: those of classes without support are far below all others
 _LEAST = 1e-12  # of squared distances, beside which there is no logarithm
@@ -19,27 +20,31 @@ OF_EMBEDDINGS = (
     "near mean", "near example", "cosine to mean", "cosine to example", "second mean", "middle", "within spread",
     "standing out",
 )  # fmt: skip
+IN_SPACE = ("likeliest class", "any class", "cosine about training classes")
 
 
 class Products(NamedTuple):
     """Inner products of embeddings about the mean of a task's support examples: all that distances are made of, so that
     examples can be left out in turn at no cost in their length. own: (n, n) among support examples. asked: (m, n) of
-    inputs with these. size: (m,) of inputs with themselves. All float64.
+    inputs with these. size: (m,) of inputs with themselves. All float64. inside: where both lie in a `Space`, if one is
+    known.
     """
 
     own: Tensor
     asked: Tensor
     size: Tensor
+    inside: Coordinates | None = None
 
 
-def products(support: Examples, z: Features) -> Products | None:
+def products(support: Examples, z: Features, space: Space | None = None) -> Products | None:
     """Of inputs z (m, D) with the support examples; None where these are no embeddings."""
     known = support.x
     if not (isinstance(z, Tensor) and isinstance(known, Tensor) and z.dim() == 2 and z.is_floating_point()):
         return None
+    inside = None if space is None else space.at(known, z)
     middle = (known * support.mask[:, None]).sum(0) / support.mask.sum().clamp(min=1)
     known, z = known - middle, z - middle
-    return Products((known @ known.T).double(), (z @ known.T).double(), z.square().sum(1).double())
+    return Products((known @ known.T).double(), (z @ known.T).double(), z.square().sum(1).double(), inside)
 
 
 class Places(NamedTuple):
@@ -76,8 +81,8 @@ def places(support: Examples, by: Products, ways: int) -> Places:
 
 def familiar(logits: Tensor, support: Examples, by: Products | None) -> Tensor:
     """(m, J) for inputs with these logits (m, N): of `OF_LOGITS` and, with `products` of embeddings, of
-    `OF_EMBEDDINGS`. The energy is the log of the sum of the exponentials of the logits (Liu et al. 2020); distances are
-    squared and in logarithms, so that the scale of embeddings is a constant.
+    `OF_EMBEDDINGS`, and in a `Space` of `IN_SPACE`. The energy is the log of the sum of the exponentials of the logits
+    (Liu et al. 2020); distances are squared and in logarithms, so that the scale of embeddings is a constant.
     """
     logits = logits.double()
     top = logits.topk(2, dim=1).values
@@ -95,7 +100,7 @@ def familiar(logits: Tensor, support: Examples, by: Products | None) -> Tensor:
         (by.size - 2 * centre.asked + centre.size).clamp(min=_LEAST)[:, None]
         * (norms - 2 * centre.own + centre.size).clamp(min=_LEAST)
     ).sqrt()
-    return torch.stack(
+    every = torch.stack(
         [
             *said, -near[:, 0].log(), -nearest.log(), torch.where(at.present, at.cosines, -1.0).amax(1),
             torch.where(support.mask, angle, -1.0).amax(1), second.log(), at.away.log(),
@@ -104,6 +109,7 @@ def familiar(logits: Tensor, support: Examples, by: Products | None) -> Tensor:
         ],
         1,
     )  # fmt: skip
+    return every if by.inside is None else torch.cat([every, likely(support, by.inside, logits.shape[1])], 1)
 
 
 def class_spreads(support: Examples, by: Products, at: Places) -> Tensor:

@@ -21,6 +21,8 @@ from quickstudy.trust.evidence import FEW_FOLDS, FOLDS
 from quickstudy.trust.intervals import fitted_intervals, missed
 from quickstudy.trust.pixels import seen
 from quickstudy.trust.quantiles import NEEDED, fitted_quantiles
+from quickstudy.trust.regress import crossed
+from quickstudy.trust.space import fitted_space
 from quickstudy.trust.temperature import fitted_temperature
 from quickstudy.trust.unknown import fitted_unknown, seen_by
 
@@ -31,6 +33,7 @@ LEAST = 20
 _ALARMS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 _COVERAGES = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999)
 _EDGE = 1e-9
+_PARTS = 5
 
 _Of = TypeVar("_Of")
 _log = logging.getLogger("quickstudy")
@@ -76,12 +79,13 @@ def fit_trust(
         each = [as_they_come(part, "val", own, max(2 * LEAST, tasks // len(parts)), few) for part in parts.values()]
         drawn = [(part, size) for part, some in zip(parts.values(), each, strict=True) for size in some]
         return _of_values(engine, params, drawn, seed, on_progress)
+    space = fitted_space(engine, params, source, 2 * own.ways) if source.balanced else None
     found: list[tuple[Size, Tried]] = []
     strangers = any(part.balanced for part in parts.values())
     folds = FOLDS if strangers or engine.learner.embedded is not None else FEW_FOLDS
     for part in parts.values():
         for size in sizes(engine, part, "val", own, max(2 * LEAST, tasks // len(parts))):
-            for one in tried(engine, params, part, "val", size, folds=folds, strangers=strangers):
+            for one in tried(engine, params, part, "val", size, folds=folds, strangers=strangers, space=space):
                 found.append((size, one))
                 if on_progress is not None:
                     on_progress(min(len(found), tasks))
@@ -90,7 +94,7 @@ def fit_trust(
     single, several = (_calibrated(kind, seed, classes) if len(kind) >= LEAST else None for kind in kinds)
     if single is None and several is None:
         raise DataError(f"Only {len(found)} validation tasks could be drawn, and {LEAST} are needed. Hold out more.")
-    return Trust(single, several, folds=folds)
+    return Trust(single, several, folds=folds, space=space)
 
 
 def _of_values(
@@ -151,8 +155,13 @@ def _calibrated(found: Sequence[tuple[Size, Tried]], seed: int, classes: int | N
     known = alarms = None
     if len(mixed) >= LEAST:
         proofs = [tasks[i].evidence for i in mixed]
-        known = fitted_unknown(proofs, [tasks[i].familiar for i in mixed], [asked[i] for i in mixed])
+        near, which = [tasks[i].familiar for i in mixed], [asked[i] for i in mixed]
+        known = fitted_unknown(proofs, near, which)
         said = [known(seen_by(one.evidence, one.familiar[here])) for one, here in zip(tasks, asked, strict=True)]
+        for fit, held in crossed(len(mixed), _PARTS, own):  # a line says more of what it was fitted to than of others
+            other = fitted_unknown(*([part[i] for i in fit.tolist()] for part in (proofs, near, which)))
+            for i in held.tolist():
+                said[mixed[i]] = other(seen_by(proofs[i], near[i][which[i]]))
         rates = [rate for rate in _ALARMS if count * rate + _EDGE >= NEEDED]
         alarms = fitted_quantiles(features, said, rates, own)
     return Calibration(estimator, temperature, sets, known, alarms, (min(ways), max(ways)), (min(shots), max(shots)))

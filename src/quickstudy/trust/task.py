@@ -60,8 +60,12 @@ class TaskTrust:
             )
         return found
 
-    def estimate(self, level: float = 0.9) -> Accuracy:
-        """How often the model is right, with an interval that holds with probability `level`, over tasks."""
+    def estimate(self, level: float = 0.9, queries: float | None = None) -> Accuracy:
+        """How often the model is right, with an interval that holds with probability `level`, over tasks.
+
+        queries: among how many new inputs; infinity for ever more, so that chance plays no part; as many as validation
+        tasks had, if not given.
+        """
         at = self.calibration
         ways, shots = (math.exp(float(self.evidence.features[i])) for i in (0, 1))
         notes = (
@@ -73,7 +77,7 @@ class TaskTrust:
             if not 0.999 * least <= here <= 1.001 * most:
                 notes.append(f"it has {here:.3g} {name}, and validation tasks had {least:g} to {most:g} {name}")
         features = self.evidence.features
-        said = at.estimator.at(features, level, "; ".join(notes))
+        said = at.estimator.at(features, level, "; ".join(notes), queries)
         return overruled(said, at.estimator.mean, LEFT_OUT, features) if self.evidence.several else said
 
     def judge(
@@ -84,7 +88,7 @@ class TaskTrust:
         coverage: the share of inputs whose set holds their class. false_alarms: the share of inputs of the classes that
         are taken for others. Both hold over tasks like those of validation. ConfigError for what these cannot support.
         """
-        by = None if self.support is None else products(self.support, z)
+        by = None if self.support is None else products(self.support, z, self.trust.space)
         return self.judged(logits, familiar(logits, self._support_for(logits), by), coverage, false_alarms)
 
     def judged(
@@ -177,7 +181,8 @@ def _of_classes(trust: Trust, learner: Learner, params: Params, support: Example
         after = learner.embedded
         if after is not None:
             support = support._replace(x=learner.embed(params, support.x))
-        left = left_out(after or learner, params, support, folds_of(support, trust.folds), trust.strangers)
+        most = folds_of(support, trust.folds)
+        left = left_out(after or learner, params, support, most, trust.strangers, trust.space)
         proof = evidence(left, support).to("cpu")
     _ = TaskTrust(trust, proof, None).calibration
     kept = None
