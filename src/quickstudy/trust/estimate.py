@@ -16,7 +16,6 @@ from quickstudy.trust.regress import Linear, crossed, ridge, weighted_quantile
 _PARTS = 10
 _LEVELS = (*(round(0.5 + i / 40, 4) for i in range(18)), 0.96, 0.97, 0.98, 0.99)
 _LEAST = 0.02  # of the spread, in the angle: what no number of queries makes smaller
-_PENALTY = 0.2  # of the mean: features say much the same, and small differences tell nothing of other classes
 _NARROWEST = 0.5  # of an interval: what is left of it at least where it is not about few new inputs
 
 
@@ -135,7 +134,7 @@ def _both(x: Tensor, angle: Tensor) -> tuple[Linear, Linear]:
 
     The mean of log |r| of a normal r of spread 1 is −0.635, which is added.
     """
-    mean = ridge(x, angle, penalty=_PENALTY)
+    mean = ridge(x, angle)
     rest = ((angle - mean(x)).abs() + _LEAST / 2).log() + 0.635
     return mean, ridge(x, rest, penalty=0.3)
 
