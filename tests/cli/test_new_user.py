@@ -53,7 +53,7 @@ def test_learning_new_classes_and_naming_photos(quickstudy: Command, model: Done
     assert "Wrote 6 predictions" in done.stdout
     rows = list(csv.DictReader((home / "predictions.csv").open()))
     names = ["kind20", "kind21", "kind22"]
-    assert list(rows[0]) == ["file", "class", "probability", *(f"p({name})" for name in names)]
+    assert list(rows[0]) == ["file", "class", "probability", "known", *(f"p({name})" for name in names)]
     for row in rows:
         shares = [float(row[f"p({name})"]) for name in names]
         assert sum(shares) == pytest.approx(1, abs=2e-4)

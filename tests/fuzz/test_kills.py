@@ -27,7 +27,7 @@ from quickstudy.training.stop import StopRequests
 
 KILLS = int(os.environ.get("QUICKSTUDY_FUZZ", "25")) // 5
 FILES = re.compile(
-    r"(config|splits|plans|report)\.json|report\.html|metrics\.jsonl|model\.safetensors|checkpoints(/step-\d+\.safetensors)?"
+    r"(config|splits|plans|report|trust)\.json|report\.html|metrics\.jsonl|model\.safetensors|checkpoints(/step-\d+\.safetensors)?"
     r"|tensorboard(/events\.out\.tfevents\..*)?"
 )
 CONFIG = RunConfig(

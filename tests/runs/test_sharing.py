@@ -33,9 +33,8 @@ def answer(run: qs.Run) -> torch.Tensor:
 
 def test_a_saved_run_answers_alike_and_carries_what_lies_beside(run: qs.Run, tmp_path: Path) -> None:
     first = run.save_pretrained(tmp_path / "a", summary="Mine.", licence="Apache-2.0")
-    (first / "trust.json").write_text("{}")
     second = qs.from_hub(first, device="cpu").save_pretrained(tmp_path / "b")
-    assert (second / "trust.json").read_text() == "{}"
+    assert (second / "trust.json").read_text() == (run.folder / "trust.json").read_text()
     again = qs.Run(second, device="cpu")
     assert torch.equal(answer(run), answer(again))
     assert again.card is not None and again.card["summary"] == "Mine." and run.card is not None
@@ -96,7 +95,7 @@ else:
         put = done("push", address)
         assert put.returncode == 0, put.stderr
         assert "me/rows/commit" in put.stdout
-        assert sorted(files) == ["README.md", "card.json", "config.json", "model.safetensors"]
+        assert sorted(files) == ["README.md", "card.json", "config.json", "model.safetensors", "trust.json"]
         files["evil.bin"] = pickle.dumps("never")
         got = done("fetch", address)
         assert got.returncode == 0, got.stderr

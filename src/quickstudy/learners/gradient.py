@@ -93,6 +93,10 @@ class GradientLearner(IterativeLearner):
             rate = rates.get(f"lr.{name}")
             if rate is not None and rate.dim():
                 rates[f"lr.{name}"] = rate.mean(0).expand(self.spec.ways, *rate.shape[1:])
+            elif rate is None and any(
+                one.startswith("lr.") for one in rates
+            ):  # a head that the inner loop does not move
+                rates[f"lr.{name}"] = next(iter(rates.values())).new_zeros(())
         return rates
 
     def _per_step(self, name: str) -> bool:
@@ -186,7 +190,22 @@ class GradientLearner(IterativeLearner):
         rows = {parameters[name].shape[0] for name in names if name in parameters}
         if names[0] not in parameters or rows != set(own):
             raise self._no_such_head(spec, " (and has no row for each class)")
-        return replace(self, spec=spec, fresh_head=True)
+        fresh = replace(self, spec=spec, fresh_head=True)
+        try:
+            fresh._learn_something()
+        except (RuntimeError, LookupError, ModelError) as error:  # what networks and losses of one's own raise
+            raise self._no_such_head(spec, f" (with another head: {str(error).splitlines()[0]})") from error
+        return fresh
+
+    def _learn_something(self) -> None:
+        """One inner step on made-up examples, one of each class, and an answer: whether all parts go together."""
+        format, ways = self.spec.format, self.spec.ways
+        stored = format.trial(ways)
+        y = torch.arange(ways)
+        support = Examples(format.features(stored, format.prepare(stored)), y, torch.ones(ways, dtype=torch.bool))
+        with torch.no_grad():
+            params = self.init(torch.Generator().manual_seed(0))
+            self.predict(params, self.step(params, self.start(params, support), support), support.x)
 
     def _no_such_head(self, spec: TaskSpec, why: str) -> ConfigError:
         return ConfigError(

@@ -44,7 +44,7 @@ def test_a_frame_is_read_as_a_run_reads_it(classes: str) -> None:
     assert kinds == {"size": "number", "label": "category", "sold": "date", "postcode": "category"}
     assert list(found.feature_names_in_) == list(frame) and list(found.classes_) == ["no", "yes"]
     run = Run(classes)
-    plain = run.adapt(frame.rename(columns={"label": "town"}), y, categories=("postcode",))
+    plain = run.adapt(frame.rename(columns={"label": "town"}), y, categories=("postcode",), trust=False)
     answer = plain.predict(frame.rename(columns={"label": "town"}))
     assert isinstance(answer, ClassAnswer) and answer.classes == ("no", "yes")
     np.testing.assert_allclose(found.predict_proba(frame), answer.probabilities.numpy(), atol=1e-4)
