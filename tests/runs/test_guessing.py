@@ -98,7 +98,8 @@ def test_commands_say_it_in_one_line(guessing: Run, shuffled: Run, capsys: pytes
         main(["evaluate", str(run.folder), "--episodes", "70", "--untrained", "--out", str(out)])
         lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Warning: ")]
         assert len(lines) == expected
-        trained, untrained = (Result.from_json({k: v for k, v in r.items() if k != "network"}) for r in read_json(out))
+        beside = ("network", "trust")
+        trained, untrained = (Result.from_json({k: v for k, v in r.items() if k not in beside}) for r in read_json(out))
         assert trained.ignores_support == bool(expected) and untrained.support is None
         main(["report", str(run.folder), "--episodes", "70"])
         assert capsys.readouterr().out.count("Warning: ") == expected
