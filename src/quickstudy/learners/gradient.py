@@ -93,9 +93,7 @@ class GradientLearner(IterativeLearner):
             rate = rates.get(f"lr.{name}")
             if rate is not None and rate.dim():
                 rates[f"lr.{name}"] = rate.mean(0).expand(self.spec.ways, *rate.shape[1:])
-            elif rate is None and any(
-                one.startswith("lr.") for one in rates
-            ):  # a head that the inner loop does not move
+            elif rate is None and any(one.startswith("lr.") for one in rates):  # it is not moved
                 rates[f"lr.{name}"] = next(iter(rates.values())).new_zeros(())
         return rates
 
