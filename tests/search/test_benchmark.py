@@ -47,6 +47,7 @@ def test_the_benchmark_is_read_in_the_order_of_the_space() -> None:
 @needs_data
 @pytest.mark.parametrize(("data", "most"), [(0, 40), (1, 40), (2, 90)])
 def test_a_good_cell_is_found_in_a_few_dozen_queries(data: int, most: int) -> None:
+    pytest.importorskip("scipy")
     strategy = strategies.part("predicted", start=5).build()
     assert median(nas.queries(strategy, "counts", data, seed, 200) for seed in range(5)) <= most
 
@@ -68,6 +69,7 @@ def test_a_new_device_is_ranked_from_ten_measurements() -> None:
 
 @needs_data
 def test_a_search_that_is_stored_finds_a_good_cell_as_the_study_does() -> None:
+    pytest.importorskip("scipy")
     column = cells_data.losses()[:, 1]
     best = column.min()
     space = cells_data.SPACE.described(counts)

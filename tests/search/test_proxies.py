@@ -65,6 +65,7 @@ def test_networks_without_rectifiers_and_single_examples_are_refused() -> None:
 
 def test_a_search_that_sees_proxies_finds_the_largest_network() -> None:
     """The loss falls with the number of weights, which no option tells alone."""
+    pytest.importorskip("scipy")
     x = torch.randn(6, 4, generator=torch.Generator().manual_seed(2))
 
     def build(point: Any) -> nn.Module:
