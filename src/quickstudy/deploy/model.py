@@ -337,13 +337,12 @@ class Model:
             told["known"] = effect.to_json()
         provenance = {**self.provenance, "support": count, "history": [*self.provenance.get("history", ()), told]}
         trust = self.trust
-        if trust is not None and examples is None:
-            trust, provenance["no trust"] = (
-                None,
-                "it has changed without its examples, which it has not kept (keep=False).",
+        if trust is not None:
+            trust, why = (
+                (None, "it has changed without its examples, which it has not kept (keep=False).")
+                if examples is None
+                else trust_or_why(trust.trust, learner, self.params, examples)
             )
-        elif trust is not None and examples is not None:
-            trust, why = trust_or_why(trust.trust, learner, self.params, examples)
             provenance |= {"no trust": why} if trust is None else {}
         return replace(
             self, learner=learner, state=state, names=names, fitted=fitted, trust=trust, kept=kept, tally=tally,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -57,6 +57,13 @@ def at_once(source: Source) -> int:
     size, layout = source.sampling, source.spec.format.layout.values()
     numbers = size.ways * (size.shots + size.queries) * source.longest * sum(math.prod(leaf.shape) for leaf in layout)
     return max(_CHUNK, min(_LARGEST, _NUMBERS // max(1, numbers)))
+
+
+def batches(source: Source, split: str, tasks: int, device: torch.device, first: int = 0) -> Iterator[Episode]:
+    """So many tasks of a split, from number `first` on, as many in each part as are evaluated at once."""
+    count = at_once(source)
+    for start in range(0, tasks, count):
+        yield source.episodes(split, first + torch.arange(start, min(start + count, tasks), device=device))
 
 
 def baseline_of(engine: Engine, episodes: Episode) -> Tensor:
@@ -137,11 +144,10 @@ def evaluate(
 
 def _of_another(engine: Engine, source: Source, split: str, episodes: int) -> dict[str, Estimate]:
     """The target's metrics of the same tasks as another than the learner meets them."""
-    target, count = engine.learner.spec.target, at_once(source)
+    target = engine.learner.spec.target
     scored: dict[str, list[float]] = {}
-    for start in range(0, episodes, count):
-        indices = torch.arange(start, min(start + count, episodes), device=engine.device)
-        for one in tasks_of(source.episodes(split, indices)):
+    for drawn in batches(source, split, episodes, engine.device):
+        for one in tasks_of(drawn):
             for metric, value in target.metrics(target.baseline(one.support, one.query), one.query).items():
                 scored.setdefault(metric, []).append(float(value))
     return _where_known({metric: torch.tensor(values, dtype=torch.float64) for metric, values in scored.items()})

@@ -14,7 +14,7 @@ from quickstudy.engine import Engine
 from quickstudy.engine.kept import on_features
 from quickstudy.episode import Episode, Examples, Params, map_features, task
 from quickstudy.errors import ConfigError, DataError
-from quickstudy.evaluation.evaluate import at_once
+from quickstudy.evaluation.evaluate import batches
 from quickstudy.tasks.base import Sampling, Source
 from quickstudy.trust.evidence import FOLDS, Evidence, compared, embedded, evidence, examined
 from quickstudy.trust.familiar import familiar
@@ -151,10 +151,8 @@ def tried(
     engine, source = on_features(engine, params, source)
     spec = source.spec.at(size.ways)
     engine = replace(engine, learner=engine.learner.at(spec).evaluated(), chosen=None)
-    count = at_once(source)
-    for start in range(0, size.tasks, count):
-        indices = first + torch.arange(start, min(start + count, size.tasks), device=engine.device)
-        yield from _learned(engine, params, source.episodes(split, indices), size, folds, strangers, space)
+    for drawn in batches(source, split, size.tasks, engine.device, first):
+        yield from _learned(engine, params, drawn, size, folds, strangers, space)
 
 
 def _learned(

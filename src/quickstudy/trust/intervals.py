@@ -13,7 +13,7 @@ from quickstudy.engine import Engine
 from quickstudy.engine.kept import on_features
 from quickstudy.episode import Episode, Examples, Params, State
 from quickstudy.errors import ConfigError
-from quickstudy.evaluation.evaluate import at_once
+from quickstudy.evaluation.evaluate import batches
 from quickstudy.learners import Learner
 from quickstudy.masked import masked_mean, mean_and_spread
 from quickstudy.targets.base import Distribution
@@ -83,7 +83,7 @@ def missed(
     engine, source = on_features(engine, params, source)
     learner = engine.learner.at(source.spec).evaluated()
     engine = replace(engine, learner=learner, chosen=None)
-    rolls, count = source.spec.format.rolls, at_once(source)
+    rolls = source.spec.format.rolls
 
     def one(episode: Episode) -> tuple[Tensor, ...]:
         proof = residuals(learner, params, episode.support, folds)
@@ -96,9 +96,7 @@ def missed(
         away = (episode.query.y - said.mean).double().abs() / scale.clamp(min=_LEAST)
         return proof.features, away.unsqueeze(-1).flatten(1).amax(1)
 
-    for start in range(0, size.tasks, count):
-        indices = first + torch.arange(start, min(start + count, size.tasks), device=engine.device)
-        drawn = source.episodes(split, indices)
+    for drawn in batches(source, split, size.tasks, engine.device, first):
         for features, away, mask in zip(*engine.map(one, drawn), drawn.query.mask, strict=True):
             yield Missed(features.cpu(), away[mask].cpu())
 

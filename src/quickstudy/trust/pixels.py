@@ -13,7 +13,7 @@ from quickstudy.engine import Engine
 from quickstudy.engine.kept import on_features
 from quickstudy.episode import Episode, Examples, Params, State, task
 from quickstudy.errors import ConfigError
-from quickstudy.evaluation.evaluate import at_once
+from quickstudy.evaluation.evaluate import batches
 from quickstudy.learners import Learner
 from quickstudy.masked import masked_mean
 from quickstudy.tasks.base import Source
@@ -54,16 +54,13 @@ def seen(engine: Engine, params: Params, source: Source, split: str, size: Size,
     source.check(split)
     engine, source = on_features(engine, params, source)
     learner = engine.learner.at(source.spec).evaluated()
-    engine, count = replace(engine, learner=learner, chosen=None), at_once(source)
+    engine = replace(engine, learner=learner, chosen=None)
 
     def one(episode: Episode) -> tuple[Tensor, ...]:
         logits = learner.predict(params, learner.adapt(params, episode.support), episode.query.x)
         return own_features(learner, params, episode.support), logits
 
-    for start in range(0, size.tasks, count):
-        drawn = source.episodes(
-            split, first + torch.arange(start, min(start + count, size.tasks), device=engine.device)
-        )
+    for drawn in batches(source, split, size.tasks, engine.device, first):
         for i, (features, logits) in enumerate(zip(*engine.map(one, drawn), strict=True)):
             places = source.spec.target.labels(task(drawn, i).query, logits)
             here = places.mask.nonzero()[:, 0]
