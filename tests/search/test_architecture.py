@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,11 +17,12 @@ from test_supernet import config, images
 from torch import nn
 
 from quickstudy.cli import main
-from quickstudy.errors import ConfigError
-from quickstudy.registry import learners, models
+from quickstudy.errors import ConfigError, RunError
+from quickstudy.registry import learners, models, recipes, sources
 from quickstudy.runs.run import Run
 from quickstudy.search import architecture
-from quickstudy.search.architecture import search
+from quickstudy.search.architecture import resume, search
+from quickstudy.search.found import Found
 from quickstudy.search.page import report
 from quickstudy.search.spaces import space_of
 from quickstudy.search.timing import measured, operations
@@ -88,6 +95,60 @@ def test_numbers_without_meaning_are_refused(wrong: dict[str, float], tmp_path: 
     with pytest.raises(ConfigError, match="takes more than 0"):
         search(config(), source=images(), out=tmp_path / "s", **wrong)  # type: ignore[arg-type]
     assert not (tmp_path / "s").exists()
+
+
+def test_recurrent_networks_are_trained_apart_and_one_that_learns_is_found(tmp_path: Path) -> None:
+    given = replace(recipes["forecast"](), model=models.part("lstm", width=Range(4, 8)), meta_batch=2, device="cpu",
+                    tasks=sources.part("series", kind="lines"))  # fmt: skip
+    found = search(given, under=1000.0, minutes=0.2, out=tmp_path / "s", quiet=True)
+    asked = [c for c in found.state["candidates"] if c["score"] is not None]
+    assert asked and found.state["steps"] == 0
+    assert found.run.config.model.name == "lstm"
+    assert found.state["chosen"] == min(asked, key=lambda c: c["score"] or 0.0)["point"], (
+        "an error, the lower the better"
+    )
+    assert (found.folder / "trials").is_dir()
+    assert "after a short training" in report(found).read_text()
+
+
+def _killed(place: Path, when: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    """A search in a process of its own that was killed at some moment; what it had stored."""
+    words = ["search", "sinusoid-maml", "--learner", "r2d2", "--minutes", "0.25", "--device", "cpu", "--no-report"]
+    process = subprocess.Popen([sys.executable, "-m", "quickstudy", *words, "--out", str(place)])
+    try:
+        until = time.monotonic() + 120
+        while not (place / "search.json").exists() or not when(json.loads((place / "search.json").read_text())):
+            assert process.poll() is None and time.monotonic() < until
+            time.sleep(0.02)
+    finally:
+        process.kill()
+        process.wait()
+    state: dict[str, Any] = json.loads((place / "search.json").read_text())
+    return state
+
+
+@pytest.mark.parametrize("moment", ["trained", "looking", "finishing"])
+def test_a_killed_search_goes_on_where_it_was(moment: str, tmp_path: Path) -> None:
+    """What was trained for all is not trained again, and candidates that were looked at are not lost."""
+    moments: dict[str, Callable[[dict[str, Any]], bool]] = {
+        "trained": lambda state: state["steps"] > 0,
+        "looking": lambda state: len(state["candidates"]) > 2,
+        "finishing": lambda state: "final" in state,
+    }
+    place = tmp_path / "s"
+    before = _killed(place, moments[moment])
+    assert "run" not in before
+    with pytest.raises(RunError, match="--resume"):
+        _ = Found(place).run
+    assert main(["search", "--resume", str(place), "--no-report"]) == 0
+    after = Found(place).state
+    assert after["steps"] >= before["steps"] > 0
+    assert after["members"] == before["members"]
+    assert after["candidates"][: len(before["candidates"])] == before["candidates"]
+    if moment != "trained":
+        assert after["steps"] == before["steps"], "it was trained long enough"
+    assert resume(place).state == after, "one that has ended is as it was"
+    assert Run(place / "best").evaluate(episodes=5).mean > 0
 
 
 def test_spaces_follow_the_examples() -> None:

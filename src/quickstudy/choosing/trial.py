@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
@@ -34,6 +35,7 @@ LATE = 1.25
 _MANY = 1_000_000  # steps, more than there is time for
 _FIRST = 4  # steps that say nothing of the others
 _OWN = ("learner", "model", "lr", "train_ways", "seed")  # what makes a trial the one that it is
+_TIMED, _VALIDATING = 4, 0.25  # tasks by which validation is timed, and the share of training that it may take
 _REACH = 20  # one part in so many of training is what the moving average of φ reaches over
 
 
@@ -78,7 +80,7 @@ def attempt(asked: Attempt, source: Source | None = None) -> Found:
         parts, held = build(config, None, tasks, stored=True), take_run(folder)
     else:
         parts = build(config, None, tasks)
-        config = planned(config, parts, asked.seconds, asked.validations)
+        config = planned(config, parts, asked.seconds, _affordable(asked, parts, config))
         config = replace(config, start=asked.start or config.start, validation_episodes=asked.episodes)
         held = new_run(config, parts.source, folder, overwrite=False)
     with held:
@@ -132,6 +134,19 @@ def planned(config: RunConfig, parts: Parts, seconds: float, validations: int = 
         validate_every=math.ceil(iterations / validations), checkpoint_every=max(1, iterations // 4),
         log_every=max(1, iterations // 20),
     )  # fmt: skip
+
+
+def _affordable(asked: Attempt, parts: Parts, config: RunConfig) -> int:
+    """As many validations as are asked for, if they take less than a part of training, of which some may be dear: a
+    task of an agent is hundreds of steps in an environment."""
+    if asked.validations == 1:
+        return 1
+    params = initial_params(parts, config)
+    for _ in range(2):  # the first one measures plans
+        began = time.perf_counter()
+        evaluate(parts.engine, params, parts.source, "val", _TIMED, compare_supports=False)
+    each = (time.perf_counter() - began) * asked.episodes / _TIMED
+    return max(1, min(asked.validations, math.floor(_VALIDATING * asked.seconds / each)))
 
 
 def rate(config: RunConfig, parts: Parts, seconds: float) -> float:

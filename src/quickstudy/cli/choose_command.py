@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
-
-import tyro
 
 from quickstudy import choosing
 from quickstudy.choosing.page import report
 from quickstudy.cli import own
 from quickstudy.cli.parse import parse, table
-from quickstudy.cli.recipe import ended, reported, searched
+from quickstudy.cli.recipe import Resume, ended, reported, searched
 from quickstudy.terminal import tell
 from quickstudy.workers import Where
 
@@ -36,16 +33,6 @@ _EXTRA: tuple[tuple[str, Any, Any, str], ...] = (
     ("report", bool, True, "Write the report page."),
 )
 _SHOWN = 10
-
-
-@dataclass
-class Resume:
-    """Go on with a search that was stopped or killed."""
-
-    folder: tyro.conf.Positional[Path]
-    """The folder of the search."""
-    report: bool = True
-    """Write the report page."""
 
 
 def run(argv: Sequence[str]) -> int:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import tyro
 
 from quickstudy.cli import own
 from quickstudy.cli.parse import parse
@@ -14,6 +17,17 @@ from quickstudy.registry import recipes
 from quickstudy.tasks.base import Source
 from quickstudy.terminal import complain, tell
 from quickstudy.training.config import RunConfig
+
+
+@dataclass
+class Resume:
+    """Go on with a search that was stopped or killed."""
+
+    folder: tyro.conf.Positional[Path]
+    """The folder of the search."""
+    report: bool = True
+    """Write the report page."""
+
 
 Extra = Sequence[tuple[str, Any, Any, str]]
 """Options of a command beside those of a config: name, annotation, default, description."""

@@ -9,15 +9,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from quickstudy.cli.parse import table
-from quickstudy.cli.recipe import ended, reported, searched
+from quickstudy.cli import own
+from quickstudy.cli.parse import parse, table
+from quickstudy.cli.recipe import Resume, ended, reported, searched
 from quickstudy.errors import ConfigError
-from quickstudy.search.architecture import search
+from quickstudy.search.architecture import resume, search
 from quickstudy.search.found import Found, told
 from quickstudy.search.page import report
 from quickstudy.terminal import complain, tell
+from quickstudy.training.config import RunConfig
 
 _HELP = """usage: quickstudy search [RECIPE] [--tasks NAME] [--under 3ms] [--minutes 20] [options]
+       quickstudy search --resume FOLDER
 
 RECIPE: whose tasks, learner and numbers are taken; if it is left out, the one for the tasks.
 `quickstudy search RECIPE --help` shows every option. Examples:
@@ -47,6 +50,8 @@ def run(argv: Sequence[str]) -> int:
     if not argv or argv[0] in ("-h", "--help"):
         print(_HELP)
         return 0
+    if argv[0].split("=")[0] == "--resume":
+        return _resume([*argv[0].split("=")[1:], *argv[1:]])
     config, parsed, source = searched(argv, "search", _EXTRA)
     found = search(
         config, under=milliseconds(parsed.under), minutes=parsed.minutes, out=parsed.out, source=source,
@@ -55,16 +60,22 @@ def run(argv: Sequence[str]) -> int:
     return _finish(found, parsed.report)
 
 
+def _resume(argv: Sequence[str]) -> int:
+    options = parse(Resume, "search --resume", argv)
+    _, source = own.made_for(RunConfig.from_json(Found(options.folder).state["config"]))
+    return _finish(resume(options.folder, source=source), options.report)
+
+
 def _finish(found: Found, with_report: bool) -> int:
     state, metric = found.state, found.metric
     rows = [
         [f"{c['milliseconds']:.2f}", metric.number(c["score"] or 0.0), f"{c['parameters']:,}", told(c["point"])]
         for c in found.front
     ]
-    table("", ["ms", f"{metric.label}, shared weights", "parameters", "network"], rows)
+    table("", ["ms", f"{metric.label} when asked", "parameters", "network"], rows)
     options = [word for n, v in state["chosen"].items() for word in _option(n, v)]
     tell(f"Found: {shlex.join(['--model', found.model['name'], *options])}")
-    recipe = state["recipe"]
+    recipe = state.get("recipe")
     beside = "" if recipe is None else f"; the recipe's network takes {recipe['milliseconds']:.2f} ms"
     tell(f"It takes {found.milliseconds:.2f} ms for one example{beside}.")
     if state["under"] is not None and found.milliseconds > state["under"]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import asdict, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import torch
@@ -15,34 +16,35 @@ from torch import nn
 from quickstudy.choosing.chosen import figure, tested
 from quickstudy.choosing.search import VALIDATIONS
 from quickstudy.choosing.trial import Attempt, attempt, comparable
-from quickstudy.episode import map_features
+from quickstudy.episode import Features, map_features
 from quickstudy.errors import ConfigError
 from quickstudy.learners.reader import ReaderLearner
-from quickstudy.registry import OWN, Part, learners, sources
+from quickstudy.registry import OWN, learners, sources
 from quickstudy.runs.run import Run
-from quickstudy.runs.train import keep
+from quickstudy.search.apart import Apart
+from quickstudy.search.clock import Clock
 from quickstudy.search.found import STATE, Candidate, Found, State, told
-from quickstudy.search.spaces import shares, space_of
+from quickstudy.search.spaces import corners, shares, space_of
 from quickstudy.search.supernet import Supernet
-from quickstudy.search.timing import ROUNDS, Cost, cost_of, measured, milliseconds
+from quickstudy.search.timing import Cost
+from quickstudy.search.together import Together
 from quickstudy.select.warm import Search
-from quickstudy.space import Values
-from quickstudy.storage.folders import take_folder
+from quickstudy.space import Space, Values
+from quickstudy.storage.folders import take, take_folder
 from quickstudy.storage.json import write_json
 from quickstudy.tasks.base import Source
 from quickstudy.terminal import complain
-from quickstudy.training.build import build
+from quickstudy.training.build import Parts, build
 from quickstudy.training.config import RunConfig
 from quickstudy.training.progress import duration
 
 SHARED, SEARCHED = 0.4, 0.2
 """Shares of the minutes in which one network is trained for all, and in which candidates are asked for what they reach
-with its weights; in the rest the best one is trained."""
+with its weights; where they share none, both go to short trainings of candidates. In the rest the best is trained."""
 TASKS, TESTED = 128, 600
 _SOFT = -0.07  # exponent of the reward without a limit: twice the time is worth five per cent (Tan et al. 2019)
 _AGAIN = 5  # of the best candidates, asked over more tasks
-_ENDS = 64  # networks at the ends of the space that are timed
-_MEMBERS, _FEWEST, _DRAWING = 256, 8, 0.05  # networks trained together: so many, or what a share of the minutes finds
+_DRAWING = 0.05  # of the minutes, at most, to find networks that keep the limit
 _SLOWEST = 2.0  # times the recipe's network, of those that are trained where there is no limit
 
 
@@ -62,8 +64,9 @@ def search(
 
     Time is that of the network for one example on one thread. Without a limit, time counts softly against the headline,
     beside that of the recipe's network (Tan et al. 2019). The recipe's model may leave options open; otherwise the
-    space is one for what its examples are. One network is trained for all of a space (see `Supernet`); candidates are
-    proposed by `strategy` and measured; the best one is trained on from the weights it has.
+    space is one for what its examples are. One network is trained for all of a space (see `Supernet`), or, where they
+    share no weights, each for a moment; candidates are proposed by `strategy` and measured; the best one is trained on
+    from the weights it has. Ctrl-C keeps what there is; `resume` goes on.
 
     Raises ConfigError where no network of the space keeps the limit, DataError where no class is held out for
     validation.
@@ -81,99 +84,172 @@ def search(
         config = replace(config, tasks=sources.part(OWN))
     config = replace(config.settled(), compile="off", protocols=(), seed=seed)
     tasks = comparable(config, source)
-    shaped = tasks.sampled(config.sampling)
-    opened = space_of(shaped.spec, config.model)
-    if not shares(opened):
-        raise ConfigError(
-            f"Networks {opened.name!r} of different sizes share no weights. `quickstudy choose` tries each apart."
-        )
-    net = Supernet(replace(config, model=opened), tasks)
-    _refuse_readers(net)
+    opened = space_of(tasks.sampled(config.sampling).spec, config.model)
+    _require_one_example(replace(config, model=opened), tasks)
+    largest = opened.at(corners(opened.space)[-1])
+    closed = replace(config, model=largest) if config.model.space.axes else config
     with take_folder(f"search-{config.name}", out, overwrite=False) as held:
-        searching = _Searching(held.folder, net, config.model, under, 60 * minutes)
-        state = _searched(searching, strategy, seed, quiet)
-        write_json(held.folder / STATE, state)
-        return Found(held.folder, source)
+        state: State = {
+            "kind": "search", "config": closed.to_json(), "open": closed is not config, "space": opened.space.to_json(),
+            "metric": tasks.spec.target.metric.name, "under": under, "minutes": minutes, "strategy": strategy,
+            "seed": seed, "spent": 0.0, "steps": 0, "candidates": [],
+        }  # fmt: skip
+        return _Searching(held.folder, state, tasks, source, quiet).run()
 
 
-def _refuse_readers(net: Supernet) -> None:
-    """ConfigError for learners whose network reads a support set, so that it cannot be timed for one example."""
-    learner = net.parts(net.corners()[0]).engine.learner
-    if isinstance(learner, ReaderLearner) or learners.traits(net.config.learner.name).acts:
+def resume(folder: str | Path, *, source: Source | None = None, quiet: bool = False) -> Found:
+    """Go on with a search that was stopped or killed. source: the tasks, where they were ones of your own."""
+    found = Found(Path(folder), source)
+    state = found.state
+    if "run" in state:
+        return found
+    with take(found.folder):
+        tasks = comparable(RunConfig.from_json(state["config"]), source)
+        return _Searching(found.folder, state, tasks, source, quiet).run()
+
+
+def _require_one_example(config: RunConfig, source: Source) -> None:
+    """ConfigError for learners whose network reads a support set, or remembers, so that it cannot be timed for one
+    example."""
+    name, traits = config.learner.name, learners.traits(config.learner.name)
+    if traits.acts and not traits.head:
         raise ConfigError(
-            f"The learner {net.config.learner.name!r} reads a whole support set, so that its network has no time for "
-            "one example. Search with one that embeds each, such as protonet or r2d2."
+            f"The network of {name!r} has a memory of the steps before, so that it has no time for one. Search with an "
+            "agent that adapts its weights, such as maml-rl, or let `quickstudy choose` try sizes of this one."
+        )
+    largest = replace(config, model=config.model.at(corners(config.model.space)[0]))
+    if isinstance(build(largest, None, source).engine.learner, ReaderLearner):
+        raise ConfigError(
+            f"The learner {name!r} reads a whole support set, so that its network has no time for one example. Search "
+            "with one that embeds each, such as protonet or r2d2."
         )
 
 
 class _Searching:
-    """What one search knows. reference: a network beside which all others are timed: the recipe's, or the largest."""
+    """A search that goes on."""
 
-    def __init__(self, folder: Path, net: Supernet, recipe: Part[Any], under: float | None, seconds: float) -> None:
-        self.folder, self.net, self.under, self.seconds = folder, net, under, seconds
-        self.metric = net.source.spec.target.metric
-        first = net.parts(net.corners(both=True)[-1])
-        x = first.source.episodes("val", torch.zeros(1, dtype=torch.int64)).support.x
-        self.example = map_features(lambda leaf: leaf[0, :1].cpu(), x)
-        self.closed = not recipe.space.axes
-        self.reference = self._module(replace(net.config, model=recipe) if self.closed else net.made(net.corners()[-1]))
-        self.recipe = measured([self.reference], self.example)[0]
-        self.target = under if under is not None else self.recipe.milliseconds
-        self.candidates: list[Candidate] = []
+    def __init__(self, folder: Path, state: State, tasks: Source, own: Source | None, quiet: bool) -> None:
+        self.folder, self.state, self.tasks, self.own, self.quiet = folder, state, tasks, own, quiet
+        self.under, self.seconds = state["under"], 60 * state["minutes"]
+        self.metric = tasks.spec.target.metric
+        first = RunConfig.from_json(state["config"])
+        opened, self.space = space_of(tasks.sampled(first.sampling).spec, first.model), Space.from_json(state["space"])
+        if state["open"]:
+            opened = replace(first.model, options={**first.model.options, **self.space.axes})
+        self.config, self.closed, self.corners = (
+            replace(first, model=opened),
+            not state["open"],
+            corners(self.space, both=True),
+        )
+        known = Cost(**state["reference"]) if "reference" in state else None
+        self.clock = Clock(self.space, lambda point: self._module(self.made(point)), self._example(first),
+                           self._module(first), known)  # fmt: skip
+        state["reference"], state["recipe"] = asdict(self.clock.own), asdict(self.clock.own) if self.closed else None
+        self.target = self.under if self.under is not None else self.clock.own.milliseconds
+        self._began, self._before = time.monotonic(), state["spent"]
+
+    def made(self, point: Values) -> RunConfig:
+        """The config with the network of a point."""
+        return replace(self.config, model=self.config.model.at(point))
+
+    def _parts(self, config: RunConfig) -> Parts:
+        return build(config, None, self.tasks)
 
     def _module(self, config: RunConfig) -> nn.Module:
-        parts = build(config, None, self.net.source)
-        return parts.engine.learner.networks[""].module.cpu()
+        return self._parts(config).engine.learner.networks[""].module.cpu()
 
-    def cost(self, point: Values) -> Cost:
-        """Of the network of a point."""
-        network = self._module(self.net.made(point))
-        return cost_of(network, self.example, self._milliseconds(network, ROUNDS))
+    def _example(self, config: RunConfig) -> Features:
+        source = self._parts(config).source
+        if learners.traits(config.learner.name).acts:  # what is seen depends on who acts
+            return source.spec.format.nothing(1)
+        x = source.episodes("val", torch.zeros(1, dtype=torch.int64)).support.x
+        return map_features(lambda leaf: leaf[0, :1].cpu(), x)
 
-    def _milliseconds(self, network: nn.Module, rounds: int) -> float:
-        """What a network takes, as if the machine had been as busy as when the reference was timed first."""
-        beside, own = milliseconds([self.reference, network], self.example, rounds)
-        return own * self.recipe.milliseconds / beside
+    @cached_property
+    def asked(self) -> Together | Apart:
+        """What tells how good a candidate is."""
+        if shares(self.config.model):
+            return Together(Supernet(self.config, self.tasks), self.folder, TASKS)
+        return Apart(self.config, self.tasks, self.folder, self.seconds)
 
-    def members(self, seed: int) -> list[Values]:
-        """Networks that are in time, drawn by chance, and at the ends of all ranges: what is worth training.
+    def run(self) -> Found:
+        limit = "" if self.under is None else f", under {self.under:g} ms"
+        own = f"; the recipe's network takes {self.clock.own.milliseconds:.2f} ms" if self.closed else ""
+        self._say(f"Searching {self.space.count:.3g} networks{limit}{own}.")
+        if "final" not in self.state:
+            if isinstance(self.asked, Together):
+                self._train(self.asked)
+            elif self.under is not None:
+                self.clock.ends(self.corners, self.under, self._generator())
+            self._look()
+            self.state["chosen"] = dict(self.best())
+            self.state["final"] = max(1.0, self.seconds - self._spend())
+            self._write()
+        self.finish(self.state["chosen"], self.state["final"])
+        return Found(self.folder, self.own)
 
-        Raises ConfigError where not even one at an end is.
-        """
-        began, limit = time.monotonic(), self.under or _SLOWEST * self.target
-        generator, points = np.random.default_rng([seed, 11]), self.net.corners(both=True)
-        ends = [points[i] for i in generator.permutation(len(points))[:_ENDS]]
-        taken = [self._milliseconds(self._module(self.net.made(point)), 3) for point in ends]
-        found = [point for point, own in zip(ends, taken, strict=True) if own <= limit]
-        if not found and self.under is not None:
-            raise ConfigError(
-                f"No network of this space keeps {self.under:g} ms: the smallest take {min(taken):.2f} ms for one "
-                "example on this machine. Raise the limit, or make the examples smaller (--tasks.size)."
-            )
-        while len(found) < _MEMBERS:
-            if time.monotonic() - began > _DRAWING * self.seconds and (len(found) >= _FEWEST or self.under is None):
+    def _generator(self) -> np.random.Generator:
+        return np.random.default_rng([self.state["seed"], 11])
+
+    def _train(self, together: Together) -> None:
+        """Train one network for those that are in time: the others cost a hundred times as much, and nobody asks."""
+        if "members" not in self.state:
+            limit, generator = self.under or _SLOWEST * self.target, self._generator()
+            ends = [] if self.under is None else self.clock.ends(self.corners, self.under, generator)
+            self.state["members"] = [
+                dict(point) for point in ends + self.clock.drawn(limit, _DRAWING * self.seconds, generator)
+            ]
+            self.state["shared"] = max(1.0, SHARED * self.seconds - self._spend())
+            self._write()
+
+        def said() -> None:
+            self.state["steps"] = together.net.steps
+            self._write()
+
+        members = self.state["members"]
+        together.train(self.state["shared"], members, said)
+        self._say(f"One network was trained for {len(members)} that are in time, in {together.net.steps} steps.")
+
+    def _look(self) -> None:
+        """Ask for the time of candidates, and of those in time for what they reach, as long as the minutes allow."""
+        search, candidates = Search(self.space, None, self.state["strategy"], self.state["seed"]), self.candidates
+        for candidate in candidates:
+            self._tell(search, candidate)
+        search.asked, ends = len(candidates), (SHARED + SEARCHED) * self.seconds
+        while not search.exhausted:
+            known = any(c["score"] is not None for c in candidates)
+            if candidates and self._spend() > (ends if known else self.seconds):
                 break
-            (point,) = self.net.space.draw(1, generator)
-            if self._milliseconds(self._module(self.net.made(point)), 3) <= limit:
-                found.append(point)
-        return found
-
-    def look(self, search: Search) -> None:
-        """Ask one proposal for its time and, if it keeps the limit, for what it reaches."""
-        point = search.propose()
-        cost, score = self.cost(point), None
-        if self.under is not None and cost.milliseconds > self.under:
-            search.tell(point, None, "too slow")
-        else:
-            mean = self.net.evaluated(point, TASKS).mean
-            score = mean if math.isfinite(mean) else None
-            search.tell(point, None if score is None else -self.worth(score, cost.milliseconds))
-        self.candidates.append(
-            Candidate(
-                point=point, milliseconds=cost.milliseconds, parameters=cost.parameters, operations=cost.operations,
-                score=score,
+            candidates.append(self._candidate(search.propose()))
+            self._tell(search, candidates[-1])
+            self._write()
+        asked = sum(c["score"] is not None for c in candidates)
+        self._say(f"{len(candidates)} were timed, {asked} of them asked.")
+        if not asked:
+            failed = next((f": {c['error']}" for c in candidates if c["error"]), "")
+            raise ConfigError(
+                f"Of {len(candidates)} networks that were looked at none keeps {self.target:g} ms and learns{failed}. "
+                "Raise the limit, or give more minutes."
             )
+
+    @property
+    def candidates(self) -> list[Candidate]:
+        return self.state["candidates"]
+
+    def _candidate(self, point: Values) -> Candidate:
+        """Ask one proposal for its time and, if it keeps the limit, for what it reaches."""
+        cost, score, error = self.clock.cost(point), None, ""
+        if self.under is None or cost.milliseconds <= self.under:
+            score, error = self.asked.reached(point, len(self.candidates), TASKS)
+        return Candidate(
+            point=dict(point), milliseconds=cost.milliseconds, parameters=cost.parameters, operations=cost.operations,
+            score=score, error=error,
         )  # fmt: skip
+
+    def _tell(self, search: Search, candidate: Candidate) -> None:
+        score, error = candidate["score"], candidate["error"] or "too slow"
+        loss = None if score is None else -self.worth(score, candidate["milliseconds"])
+        search.tell(candidate["point"], loss, error if loss is None else "")
 
     def worth(self, score: float, milliseconds: float) -> float:
         """The reward, the higher the better: hard at a limit, soft without one (Tan et al. 2019)."""
@@ -182,65 +258,37 @@ class _Searching:
         return goodness + abs(goodness) * (weight - 1)
 
     def best(self) -> Values:
-        """Of the best candidates the one that is best over more validation tasks."""
+        """The best candidate; where they share weights, of the best ones that which is best over more tasks."""
         asked = [c for c in self.candidates if c["score"] is not None]
         asked.sort(key=lambda c: -self.worth(cast(float, c["score"]), c["milliseconds"]))
-        again = [self.worth(self.net.evaluated(c["point"], 3 * TASKS).mean, c["milliseconds"]) for c in asked[:_AGAIN]]
+        if len(asked) == 1 or not isinstance(self.asked, Together):
+            return asked[0]["point"]
+        net = self.asked.net
+        again = [self.worth(net.evaluated(c["point"], 3 * TASKS).mean, c["milliseconds"]) for c in asked[:_AGAIN]]
         return asked[int(np.nanargmax(again))]["point"]
 
-    def state(self) -> State:
-        return {
-            "kind": "search", "config": self.net.config.name, "space": self.net.space.to_json(),
-            "metric": self.metric.name, "under": self.under, "minutes": self.seconds / 60, "steps": self.net.steps,
-            "recipe": asdict(self.recipe) if self.closed else None, "candidates": self.candidates,
-        }  # fmt: skip
-
-    def finish(self, point: Values, seconds: float) -> State:
+    def finish(self, point: Values, seconds: float) -> None:
         """Train a network on from the weights that it has, and measure it."""
-        start, folder = self.folder / "shared", self.folder / "best"
-        parts, config = self.net.parts(point), self.net.made(point)
-        start.mkdir()
-        found = self.net.evaluated(point, TASKS)
-        facts = {"step": self.net.steps, "validation": found.mean, "validation_ci95": found.ci95}
-        keep(start, parts, self.net.calibrated(point), facts)
-        before = str(start.absolute())
+        self._say(f"Training {told(point)} for {duration(seconds)} more.")
+        before = str(self.asked.begin(point, self.folder / "shared").absolute())
+        config, folder = self.made(point), self.folder / "best"
         asked = Attempt(config.to_json(), str(folder.absolute()), seconds, 3 * TASKS, before, VALIDATIONS)
-        trained = attempt(asked, self.net.source)
-        test = tested(Run(folder, source=self.net.source), self.net.source, TESTED)
-        validation = figure(trained["mean"], trained["ci95"], len(trained["values"]))
-        return State(
-            **self.state(), chosen=point, cost=asdict(self.cost(point)), run="best", validation=validation, test=test
-        )
+        trained = attempt(asked, self.tasks)
+        self.state["cost"] = asdict(self.clock.cost(point))
+        self.state["test"] = tested(Run(folder, source=self.tasks), self.tasks, TESTED)
+        self.state["validation"] = figure(trained["mean"], trained["ci95"], len(trained["values"]))
+        self.state["run"] = "best"
+        self._write()
 
+    def _spend(self) -> float:
+        """Seconds of searching, those before this process included."""
+        self.state["spent"] = self._before + time.monotonic() - self._began
+        return self.state["spent"]
 
-def _searched(searching: _Searching, strategy: str, seed: int, quiet: bool) -> State:
-    def say(line: str) -> None:
-        if not quiet:
+    def _write(self) -> None:
+        self._spend()
+        write_json(self.folder / STATE, self.state)
+
+    def _say(self, line: str) -> None:
+        if not self.quiet:
             complain(line)
-
-    net, seconds, began = searching.net, searching.seconds, time.monotonic()
-    limit = "" if searching.under is None else f", under {searching.under:g} ms"
-    own = f"; the recipe's network takes {searching.recipe.milliseconds:.2f} ms" if searching.closed else ""
-    say(f"Searching {net.space.count:.3g} networks{limit}{own}.")
-    members = searching.members(seed)
-    net.train(SHARED * seconds - (time.monotonic() - began), members=members)
-    say(f"One network was trained for {len(members)} that are in time, in {net.steps} steps.")
-    search = Search(net.space, None, strategy, seed)
-    ends = (SHARED + SEARCHED) * seconds
-    while not search.exhausted:
-        spent, found = time.monotonic() - began, any(c["score"] is not None for c in searching.candidates)
-        if searching.candidates and spent > (ends if found else seconds):
-            break
-        searching.look(search)
-    asked = sum(c["score"] is not None for c in searching.candidates)
-    say(f"{len(searching.candidates)} were timed, {asked} of them asked.")
-    write_json(searching.folder / STATE, searching.state())
-    if not asked:
-        raise ConfigError(
-            f"Of {len(searching.candidates)} networks that were looked at none keeps {searching.target:g} ms, though "
-            "the fastest of the space do. Raise the limit, or give more minutes."
-        )
-    point = searching.best()
-    left = max(1.0, seconds - (time.monotonic() - began))
-    say(f"Training {told(point)} for {duration(left)} more.")
-    return searching.finish(point, left)

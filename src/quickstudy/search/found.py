@@ -24,30 +24,42 @@ STATE = "search.json"
 
 
 class Candidate(TypedDict):
-    """A network that was looked at. milliseconds: for one example. score: the headline with shared weights; None where
-    it was too slow to be asked. costs otherwise as in `Cost`."""
+    """A network that was looked at. milliseconds: for one example. score: the headline with shared weights, or after a
+    short training; None where it was too slow to be asked, or failed: `error` says why. Costs as in `Cost`."""
 
     point: dict[str, Any]
     milliseconds: float
     parameters: int
     operations: int
     score: float | None
+    error: str
 
 
 class State(TypedDict):
-    """A search as it is stored. config: the recipe's name. recipe, cost: of its network and of the one that was found,
-    as `Cost`. steps: of training for all. What is not there yet is missing."""
+    """A search as it is stored. config: the recipe, with the largest network if it
+    leaves options of it `open`. reference: what all networks are timed beside: the recipe's, which
+    then is `recipe`, too, or the largest, as `Cost`. spent: seconds of searching. members: those that one network is
+    trained for, in `shared` seconds and so far `steps`. chosen: the one that is trained at the end, for `final`
+    seconds; cost: its own. What is not there yet is missing."""
 
     kind: str
-    config: str
+    config: dict[str, Any]
+    open: bool
     space: dict[str, Any]
     metric: str
     under: float | None
     minutes: float
+    strategy: str
+    seed: int
+    spent: float
     steps: int
-    recipe: dict[str, float] | None
     candidates: list[Candidate]
+    reference: NotRequired[dict[str, Any]]
+    recipe: NotRequired[dict[str, Any] | None]
+    members: NotRequired[list[dict[str, Any]]]
+    shared: NotRequired[float]
     chosen: NotRequired[dict[str, Any]]
+    final: NotRequired[float]
     cost: NotRequired[dict[str, float]]
     run: NotRequired[str]
     validation: NotRequired[Figure]
@@ -78,7 +90,10 @@ class Found:
 
     def _ended(self) -> State:
         if "run" not in self.state:
-            raise RunError(f"The search in {self.folder} was stopped before its end. Begin it anew.")
+            raise RunError(
+                f"The search in {self.folder} was stopped before its end. Go on with it: quickstudy search --resume "
+                f"{self.folder}."
+            )
         return self.state
 
     @property

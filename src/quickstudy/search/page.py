@@ -27,18 +27,20 @@ def report(found: Found) -> Path:
     limit = (
         "" if state["under"] is None else f" {slow} others took longer than {state['under']:g} ms and were not asked."
     )
+    shared = "with the weights it takes from one that was trained for all"
+    how = shared if state["steps"] else "after a short training"
     parts = [
         Section(
             "What nothing beats",
-            "Each dot is a network with the weights it takes from one that was trained for all; the line joins those "
-            f"that no other beats in time and headline.{limit} The chosen one was then trained alone.",
+            f"Each dot is a network {how}; the line joins those that no other beats in time and headline.{limit} The "
+            "chosen one was then trained on alone.",
             charts(chart(picture)),
         ),
         Section("The front", "From the fastest on.", _table(found)),
     ]
     footer = f"Written {datetime.now(UTC).date().isoformat()} by quickstudy {__version__}. All candidates: search.json."
     path = found.folder / NAME
-    title = f"{state['config']}: a network that keeps its time"
+    title = f"{state['config']['name']}: a network that keeps its time"
     write_text(path, page(title, _header(found, title), parts, settings(found.run.config), footer))
     return path
 
@@ -50,7 +52,7 @@ def _group(candidate: Candidate) -> str:
 
 def _header(found: Found, title: str) -> str:
     state, metric = found.state, found.metric
-    tiles, test, recipe = "", found.test, state["recipe"]
+    tiles, test, recipe = "", found.test, state.get("recipe")
     if test is not None:
         said = f"{test.count} test tasks, which chose nothing"
         tiles += tile(f"{metric.title} on new tasks", metric.interval(test.mean, test.ci95), said, main=True)
@@ -58,7 +60,8 @@ def _header(found: Found, title: str) -> str:
     tiles += tile("for one example, one thread", f"{found.milliseconds:.2f} ms", beside)
     tiles += tile("parameters", f"{state['cost']['parameters']:,}", f"{state['cost']['operations']:,} operations")
     lead = f"Found: {found.model['name']}, {told(state['chosen'])}."
-    looked = f"{len(state['candidates'])} networks, after {state['steps']:,} steps of training for all"
+    trained = f", after {state['steps']:,} steps of training for all" if state["steps"] else ""
+    looked = f"{len(state['candidates'])} networks{trained}"
     told_of = facts([("Looked at", looked), ("Minutes", f"{state['minutes']:g}"), ("Kept", str(found.run.folder))])
     return header("quickstudy search", title, lead, tiled(tiles), told_of)
 
@@ -70,5 +73,5 @@ def _table(found: Found) -> str:
         f"<td>{c['parameters']:,}</td><td>{escape(told(c['point']))}</td></tr>"
         for c in found.front
     )
-    head = f"<tr><th>ms</th><th>{escape(metric.words)}, shared weights</th><th>parameters</th><th>network</th></tr>"
+    head = f"<tr><th>ms</th><th>{escape(metric.words)} when asked</th><th>parameters</th><th>network</th></tr>"
     return f'<table class="returns">{head}{rows}</table>'

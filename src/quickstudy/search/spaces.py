@@ -6,7 +6,7 @@ from typing import Any
 
 from quickstudy.errors import ConfigError
 from quickstudy.registry import Part, models
-from quickstudy.space import Choice, Range
+from quickstudy.space import Axis, Choice, Range, Space, Values
 from quickstudy.spec import TaskSpec
 
 
@@ -45,3 +45,14 @@ def space_of(spec: TaskSpec, like: Part[Any]) -> Part[Any]:
 def shares(part: Part[Any]) -> bool:
     """Whether smaller networks of a space are parts of larger ones, so that one can be trained for all."""
     return part.name in ("convnet", "conv4", "mlp")
+
+
+def corners(space: Space, both: bool = False) -> list[Values]:
+    """The largest network for each combination of choices; with `both`, those at all ends of the ranges."""
+
+    def ends(axis: Axis) -> Axis:
+        if not isinstance(axis, Range):
+            return axis
+        return Choice(*dict.fromkeys((axis.high, axis.low) if both else (axis.high,)))
+
+    return list(Space({name: ends(axis) for name, axis in space.axes.items()}).points())

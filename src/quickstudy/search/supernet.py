@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -25,7 +25,8 @@ from quickstudy.episode import Params
 from quickstudy.errors import ConfigError
 from quickstudy.evaluation.evaluate import evaluate
 from quickstudy.evaluation.result import Result
-from quickstudy.space import Axis, Choice, Range, Space, Values, key
+from quickstudy.search.spaces import corners
+from quickstudy.space import Range, Space, Values, key
 from quickstudy.tasks.base import Source
 from quickstudy.training.build import Parts, build, calibrated, initial_params
 from quickstudy.training.config import RunConfig
@@ -87,13 +88,7 @@ class Supernet:
 
     def corners(self, both: bool = False) -> list[Values]:
         """The largest network for each combination of choices; with `both`, those at all ends of the ranges."""
-
-        def ends(axis: Axis) -> Axis:
-            if not isinstance(axis, Range):
-                return axis
-            return Choice(*dict.fromkeys((axis.high, axis.low) if both else (axis.high,)))
-
-        return list(Space({name: ends(axis) for name, axis in self.space.axes.items()}).points())
+        return corners(self.space, both)
 
     def parts(self, point: Values) -> Parts:
         """Learner and engine with the network of a point."""
@@ -126,25 +121,42 @@ class Supernet:
                 found[kind] = (size, point)
         return [point for _, point in found.values()]
 
-    def train(self, seconds: float = math.inf, steps: float = math.inf, members: Sequence[Values] = ()) -> None:
+    def train(
+        self,
+        seconds: float = math.inf,
+        steps: float = math.inf,
+        members: Sequence[Values] = (),
+        *,
+        spent: float = 0.0,
+        every: float = math.inf,
+        save: Callable[[float], None] = lambda spent: None,
+    ) -> None:
         """Outer steps for so many seconds, or so many steps, with a rate that falls to nothing at their end.
 
-        members: the networks that are trained; all of the space if there are none.
+        members: the networks that are trained; all of the space if there are none. spent: seconds before, of training
+        that was stopped; the outer optimizer begins anew then. save: called with the seconds spent, each `every`
+        seconds, at the end, and where it is stopped.
         """
-        generator = np.random.default_rng([self.config.seed, 7])
+        generator = np.random.default_rng([self.config.seed, 7, self.steps])
         for point in members or self.corners(both=True):
             self.params(point)
         corners = self._largest(members) if members else self.corners()
         outer = Outer(self.shared, replace(self.config, iterations=1, schedule="none", average=0.0).outer)
         keys = rng.key(self.config.seed, "supernet", device=self.parts(self.corners()[0]).engine.device)
-        began, first = time.perf_counter(), self.steps
-        while (share := max((time.perf_counter() - began) / seconds, (self.steps - first) / steps)) < 1:
-            outer.slow_down(0.5 * (1 + math.cos(math.pi * share)))
-            one = members[int(generator.integers(len(members)))] if members else self.space.draw(1, generator)[0]
-            drawn = [one, corners[self.steps % len(corners)]]
-            outer.step(*self._gradients(drawn, keys))
-            self.shared = outer.params
-            self.steps += 1
+        began, first, saved = time.perf_counter() - spent, self.steps, spent
+        try:
+            while (share := max((now := time.perf_counter() - began) / seconds, (self.steps - first) / steps)) < 1:
+                if now - saved > every:
+                    save(now)
+                    saved = now
+                outer.slow_down(0.5 * (1 + math.cos(math.pi * share)))
+                one = members[int(generator.integers(len(members)))] if members else self.space.draw(1, generator)[0]
+                drawn = [one, corners[self.steps % len(corners)]]
+                outer.step(*self._gradients(drawn, keys))
+                self.shared = outer.params
+                self.steps += 1
+        finally:
+            save(time.perf_counter() - began)
 
     def _gradients(self, points: list[Values], keys: Tensor) -> tuple[Params, Tensor]:
         """The sum over points of meta-gradients, in the shapes that are shared, and its norm."""

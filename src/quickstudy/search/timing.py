@@ -11,8 +11,9 @@ import torch
 from torch import nn
 
 from quickstudy.engine.cores import cores
-from quickstudy.episode import Features
+from quickstudy.episode import Features, leaves
 from quickstudy.errors import ConfigError
+from quickstudy.formats.passing import arguments
 
 ROUNDS, _CALLS, _WARM = 15, 4, 3
 
@@ -44,20 +45,21 @@ def milliseconds(networks: Sequence[nn.Module], example: Features, rounds: int =
 
     Raises ConfigError for an example that is none or several.
     """
-    leaves = list(example.values()) if isinstance(example, dict) else [example]
-    if any(len(leaf) != 1 for leaf in leaves):
-        raise ConfigError(f"Networks are timed with one example, found {len(leaves[0])}. Give one: x[:1].")
+    if len(leaves(example)[0]) != 1:
+        raise ConfigError(f"Networks are timed with one example, found {len(leaves(example)[0])}. Give one: x[:1].")
     times: list[list[float]] = [[] for _ in networks]
     with torch.inference_mode(), cores(1):
         for network in networks:
             network.eval()
+            given, named = arguments(network, example)
             for _ in range(_WARM):
-                network(example)
+                network(*given, **named)
         for _ in range(rounds):
             for own, network in zip(times, networks, strict=True):
+                given, named = arguments(network, example)
                 began = time.perf_counter()
                 for _ in range(_CALLS):
-                    network(example)
+                    network(*given, **named)
                 own.append((time.perf_counter() - began) / _CALLS)
     return [1000 * median(own) for own in times]
 
@@ -66,6 +68,7 @@ def operations(network: nn.Module, example: Features) -> int:
     """Multiplications and additions of a network's products (convolutions, linear layers, attention) for an example."""
     from torch.utils.flop_counter import FlopCounterMode
 
+    given, named = arguments(network, example)
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
-        network(example)
+        network(*given, **named)
     return int(counter.get_total_flops())
