@@ -221,6 +221,10 @@ def test_the_command_writes_what_it_says(
     assert figures["count"] == 30 and figures["unknown"] == {"<d>": 10}
     page = Path("page.html").read_text()
     assert "<d>" not in page and "&lt;d&gt;" in page and 'class="matrix"' in page
+    Path("mistaken.csv").write_text(Path("one.csv").read_text().replace(",a\n", ",b\n"))
+    assert main(["score", "m", "mistaken.csv", "--report", "wrong.html"]) == 0
+    assert "<small>mistaken.csv, line 2</small>" in Path("wrong.html").read_text(), "a mistake is found by its place"
+    capsys.readouterr()
     assert main(["score", "m", "one.csv", "--out", "one.csv"]) == 2 and "would be lost" in capsys.readouterr().err
     assert Path("one.csv").read_text().startswith("c0,")
     assert main(["score", "m"]) == 2 and "No labelled" in capsys.readouterr().err

@@ -85,17 +85,14 @@ def run(argv: Sequence[str]) -> int:
     if options.out is not None:
         write_json(options.out, done.to_json())
         tell(f"Wrote all figures to {options.out}")
+    own = spec.format.labels_itself
+    names = [f"{found.names[0]} +{i + 1}" for i in done.kept] if own else _names(found, given, done)
     if options.predictions is not None:
-        names = (
-            [f"{found.names[0]} +{i + 1}" for i in done.kept]
-            if spec.format.labels_itself
-            else _names(found, given, done)
-        )
         rows = [(name, *row) for name, row in zip(names, done.rows, strict=True)]
         write_csv(options.predictions, [spec.format.place, *done.columns], rows)
         tell(f"Wrote {len(rows)} predictions to {options.predictions}")
     if options.report is not None:
-        score_page(done, options.report, options.model.resolve().name, given.records)
+        score_page(done, options.report, options.model.resolve().name, given.records, names)
         tell(f"Wrote {options.report}")
     return 0
 

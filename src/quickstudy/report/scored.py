@@ -23,9 +23,13 @@ _WIDEST = 30  # classes of a matrix
 _WRONG = 12  # records that are drawn
 
 
-def score_page(scored: Scored, path: Path, title: str, records: Sequence[Any] | None = None) -> Path:
-    """Write the page, which needs nothing else. records: that were asked about, of which some mistakes are drawn."""
-    parts = [_each(scored), _confusion(scored), _reliability(scored), _promises(scored), _wrong(scored, records)]
+def score_page(
+    scored: Scored, path: Path, title: str, records: Sequence[Any] | None = None, names: Sequence[str] = ()
+) -> Path:
+    """Write the page, which needs nothing else. records: that were asked about, of which some mistakes are drawn.
+    names: of the records of `scored.rows`, such as their files; none are shown if there are none."""
+    wrong = _wrong(scored, records, names)
+    parts = [_each(scored), _confusion(scored), _reliability(scored), _promises(scored), wrong]
     day = datetime.now(UTC).date().isoformat()
     more = [
         (one.figure.name, f"{one}{f'; {scored.blind} {one.guessed}' if one.guessed else ''}") for one in scored.figures
@@ -133,8 +137,8 @@ def _promises(scored: Scored) -> Section | None:
     return Section("Whether it keeps its promises", text, f'<table class="returns">{top}{rows}</table>')
 
 
-def _wrong(scored: Scored, records: Sequence[Any] | None) -> Section | None:
-    """The worst records, those first of which the model was surest."""
+def _wrong(scored: Scored, records: Sequence[Any] | None, names: Sequence[str]) -> Section | None:
+    """The worst records, by their names, those first of which the model was surest."""
     better = scored.spec.target.metric.higher_is_better
     judged = [(row[1], i) for i, row in enumerate(scored.rows) if row[1] is not None]
     worst = [i for value, i in sorted(judged, key=lambda one: one[0] if better else -one[0]) if not better or value < 1]
@@ -153,7 +157,9 @@ def _wrong(scored: Scored, records: Sequence[Any] | None) -> Section | None:
         said = f"{cells[0]} ({100 * float(cells[1]):.0f} %)" if scored.confusion else _brief(cells[0])
         figure = f"<div><figure>{rendered(drawn, str(label))}</figure></div>"
         kind = "pair" if drawn.small else "pair wide"
-        cards.append(f'<div class="{kind}">{figure}<b>{escape(_brief(label))}</b>, answered {escape(said)}</div>')
+        place = f"<br><small>{escape(names[i])}</small>" if names else ""
+        told = f"<b>{escape(_brief(label))}</b>, answered {escape(said)}{place}"
+        cards.append(f'<div class="{kind}">{figure}{told}</div>')
     text = f"{counted('record', len(cards))}, " + (
         "of which it was surest." if scored.confusion else "the worst first."
     )

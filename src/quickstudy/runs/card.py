@@ -9,6 +9,7 @@ from typing import NotRequired, TypedDict
 from quickstudy.storage.atomic import write_text
 from quickstudy.storage.json import read_json, write_json
 from quickstudy.targets.metric import Metric
+from quickstudy.training.progress import duration
 
 NAME = "card.json"
 PAGE = "README.md"
@@ -104,10 +105,10 @@ def _trained(card: Card) -> list[str]:
         f"{one['name']} ({one['licence'] or 'licence not said'}{', ' + one['source'] if one.get('source') else ''})"
         for one in card["data"]
     )
-    minutes = "" if told["seconds"] is None else f", {told['seconds'] / 60:.0f} minutes by the clock"
+    taken = "" if told["seconds"] is None else f", in {duration(told['seconds'])}"
     return [
         "## Training", "", f"Data: {data}." if data else "Data: not said.", "",
-        f"By the recipe `{told['recipe']}` at commit {told['commit'] or 'unknown'}{minutes}, on {told['machine']}; the "
+        f"By the recipe `{told['recipe']}` at commit {told['commit'] or 'unknown'}{taken}, on {told['machine']}; the "
         f"model of step {told['step']}. Licence of the weights: {card['licence'] or 'not said'}.", "",
     ]  # fmt: skip
 

@@ -44,7 +44,8 @@ def _processor() -> str:
 def machine(device: torch.device) -> str:
     """The processor or accelerator, cores, threads, and versions that speed and rounding depend on."""
     what = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
+    threads = torch.get_num_threads()
     return (
-        f"{what}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, "
+        f"{what}, {os.cpu_count()} cores, {threads} thread{'' if threads == 1 else 's'}, "
         f"Python {platform.python_version()}, torch {torch.__version__}"
     )
