@@ -14,6 +14,7 @@ import torch
 
 from quickstudy.errors import ConfigError, DataError, QuickstudyError, ShapeError
 from quickstudy.formats import Table
+from quickstudy.formats.schema import Column
 from quickstudy.formats.schema import learned as column_of
 from quickstudy.registry import targets
 from quickstudy.spec import TaskSpec
@@ -296,3 +297,11 @@ def test_numbers_far_from_all_that_were_learned_are_said() -> None:
     assert table.doubts(table.store(near).x, {}) == ""
     assert "'size' up to 1548 spreads" in table.doubts(table.store(far).x, {})
     assert table.doubts(table.store([{"size": None, "town": "x"}]).x, {}) == ""
+
+
+@pytest.mark.parametrize(("value", "text"), [(0.0, "0"), (52300.0, "52300"), (0.1234567, "0.123"), (-3.0, "-3")])
+def test_cells_are_shown_as_they_were_written(value: float, text: str) -> None:
+    """Rounding in float32 makes no -5e-08 of a zero, and thousands are written out."""
+    column = Column(name="a", centre=7.3, spread=12345.678 if abs(value) > 1 else 2.0)
+    (cell,) = column.coded([value], ["row 1"], [])
+    assert column.shown(cell.tolist()) == text

@@ -102,10 +102,14 @@ class Column:
             return self.values[round(code) - 1]
         if self.kind == "boolean":
             return round(code) == 2
-        number, rounding = value * self.spread + self.centre, _ROUNDING * max(abs(value), 1.0) * self.spread
         if self.kind == "date":
-            minutes = round(((_days(self.values[0]) or 0.0) + number) * 1440)
+            minutes = round(((_days(self.values[0]) or 0.0) + value * self.spread + self.centre) * 1440)
             return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(minutes=minutes)
+        return self._unscaled(value)
+
+    def _unscaled(self, value: float) -> float:
+        """The number that was scaled to this; the whole one that lies within rounding."""
+        number, rounding = value * self.spread + self.centre, _ROUNDING * max(abs(value), 1.0) * self.spread
         return float(round(number)) if abs(number - round(number)) <= rounding else number
 
     def shown(self, cell: Sequence[float]) -> str:
@@ -115,13 +119,13 @@ class Column:
             return "–"
         if self.kind == "category":
             return self.values[min(max(round(code) - 1, 0), len(self.values) - 1)]
-        number = value * self.spread + self.centre
         if self.kind == "boolean":
             return "true" if round(code) == 2 else "false"
         if self.kind == "date":
-            minutes = round(((_days(self.values[0]) or 0.0) + number) * 1440)  # so that rounding is not the day before
-            return _day(minutes // 1440)
-        return f"{number + 0.0:.3g}"
+            days = (_days(self.values[0]) or 0.0) + value * self.spread + self.centre
+            return _day(round(days * 1440) // 1440)  # so that rounding is not the day before
+        number = self._unscaled(value)
+        return f"{number:.0f}" if 1000 <= abs(number) < 1e9 else f"{number + 0.0:.3g}"
 
 
 def place_of(cell: Any, row: str) -> str:
