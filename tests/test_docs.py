@@ -23,7 +23,7 @@ from quickstudy.cli.settings import Settings, chosen_parts, load_recipe
 from quickstudy.runs.run import Run
 
 ROOT = Path(__file__).parent.parent
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 NOT_RUN = "<!-- not run -->"
 COMMAND_CLASSES = {name: name.capitalize() for name in COMMANDS if name not in ("train", "choose", "search")} | {
