@@ -57,7 +57,7 @@ def places(page: Path) -> set[tuple[str, int]]:
     for target in re.findall(r"\]\(([^)\s:]*#[^)\s]+)\)", page.read_text()):
         path, _, anchor = target.partition("#")
         there = (page.parent / path).resolve() if path else page
-        number = [one for one, heading in enumerate(headings(there)) if anchor in slug(heading)][0]
+        number = next(one for one, heading in enumerate(headings(there)) if anchor == slug(heading))
         found.add((page_id(english(there) if there in CHINESE else there), number))
     return found
 
@@ -81,7 +81,8 @@ def test_what_everybody_reads_first_is_there_in_chinese() -> None:
 def test_each_page_and_its_counterpart_link_to_each_other_under_the_title(page: Path) -> None:
     other = english(page)
     assert other.exists(), f"{page_id(page)} has no English counterpart"
-    for one, two, line in ((page, other, r"\[English\]\((.+)\) \| 中文"), (other, page, r"English \| \[中文\]\((.+)\)")):
+    to_english, to_chinese = r"\[English\]\((.+)\) \| 中文", r"English \| \[中文\]\((.+)\)"
+    for one, two, line in ((page, other, to_english), (other, page, to_chinese)):
         title, blank, link = one.read_text().splitlines()[:3]
         assert title.startswith("# ") and not blank
         found = re.fullmatch(line, link)
