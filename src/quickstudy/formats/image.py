@@ -29,8 +29,8 @@ from quickstudy.formats.decoding import (
     name_of,
 )
 from quickstudy.formats.drawing import Drawing, Picture
-from quickstudy.formats.maps_of_pixels import Pixels
 from quickstudy.formats.leaving import only
+from quickstudy.formats.maps_of_pixels import Pixels
 from quickstudy.formats.numeric import as_numbers
 from quickstudy.formats.pixels import brought
 from quickstudy.formats.places import folders_or_files
