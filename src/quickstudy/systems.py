@@ -34,7 +34,8 @@ def _(info: Any, axes: tuple[int | None, int | None], matrix: Tensor, sides: Ten
 def solve(matrix: Tensor, sides: Tensor) -> Tensor:
     """X (k, r) of `matrix` (k, k) X = `sides` (k, r)."""
     if torch.compiler.is_exporting():
-        return whole_solve(matrix, sides)
+        whole: Tensor = whole_solve(matrix, sides)
+        return whole
     found: Tensor = torch.linalg.solve(matrix, sides)
     return found
 
@@ -42,6 +43,8 @@ def solve(matrix: Tensor, sides: Tensor) -> Tensor:
 def inverted(matrix: Tensor) -> Tensor:
     """Of a matrix (k, k)."""
     if torch.compiler.is_exporting():
-        return whole_solve(matrix, torch.eye(matrix.shape[0], dtype=matrix.dtype, device=matrix.device))
+        same = torch.eye(matrix.shape[0], dtype=matrix.dtype, device=matrix.device)
+        whole: Tensor = whole_solve(matrix, same)
+        return whole
     found: Tensor = torch.linalg.inv(matrix)
     return found

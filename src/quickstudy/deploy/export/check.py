@@ -12,10 +12,10 @@ from torch import Tensor
 from quickstudy.deploy.export.answering import answered
 from quickstudy.deploy.export.program import Graph
 from quickstudy.errors import ConfigError
-from quickstudy.targets.classes import ABSENT
 
 MARGIN = 1e-4
 """By which the likeliest class must be likelier than the next, for it to be the same wherever the graph runs."""
+_NOWHERE = -5e8  # below it a logit is that of a class without support
 _CLOSE = 1e-3  # of the largest number of an output
 
 Run = Callable[[Sequence[Tensor]], Mapping[str, Tensor]]
@@ -68,7 +68,7 @@ def differing(said: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str
         if name not in said or said[name].shape != truth.shape:
             found = tuple(said[name].shape) if name in said else "nothing"
             return f"{name} has the shape {found} for {tuple(truth.shape)}"
-        there = truth.double() > ABSENT / 2
+        there = truth.double() > _NOWHERE
         away = torch.where(there, (said[name].double() - truth.double()).abs(), 0.0)
         largest = torch.where(there, truth.double().abs(), 0.0).amax() if truth.numel() else truth.new_zeros(())
         worst = float(away.amax()) if away.numel() else 0.0

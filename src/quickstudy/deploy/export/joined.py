@@ -32,6 +32,7 @@ def write_joined(embed: Path, head: Path, inputs: Sequence[str], path: Path) -> 
         helper.make_node("Slice", ["embed.embedding", "split.m", "split.most"], ["embedding"]),
         *last.graph.node,
     ]  # fmt: skip
+
     def entering(name: str, axis: str, like: Any) -> Any:
         made = onnx.ValueInfoProto(name=name, type=like)
         made.type.tensor_type.shape.dim[0].dim_param = axis

@@ -68,7 +68,7 @@ class Model:
 
     def _together(self, said: dict[str, Any], owner: Any) -> dict[str, Any]:
         """The mean over the parts that each record was cut into."""
-        mean = {
+        mean: dict[str, Any] = {
             name: np.stack([said[name][owner == i].mean(0) for i in range(owner[-1] + 1)])
             for name in ("logits", "mean") if name in said
         }  # fmt: skip
@@ -159,7 +159,8 @@ def _pixels(file: Any, channels: int, side: int, background: str) -> tuple[Any, 
     image = file if hasattr(file, "convert") else Image.open(file)
     size, scale = image.size, 1
     if max(size) > 2 * side:
-        image.draft(None, tuple(max(1, one * 2 * side // max(size)) for one in size))  # of JPEG alone
+        width, height = (max(1, one * 2 * side // max(size)) for one in size)
+        image.draft(None, (width, height))  # of JPEG alone
         scale = max(1, round(size[0] / image.width))
     flat = ImageOps.exif_transpose(image)
     if flat.mode.startswith("I"):
