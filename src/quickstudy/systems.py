@@ -14,7 +14,8 @@ from torch import Tensor
 @torch.library.custom_op("quickstudy::solve", mutates_args=())
 def whole_solve(matrix: Tensor, sides: Tensor) -> Tensor:
     """X (*b, k, r) of `matrix` (*b, k, k) X = `sides` (*b, k, r), as one operation of a graph."""
-    return torch.linalg.solve(matrix, sides)
+    found: Tensor = torch.linalg.solve(matrix, sides)
+    return found
 
 
 @whole_solve.register_fake

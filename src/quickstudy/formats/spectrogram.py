@@ -63,7 +63,8 @@ def _power(frames: Tensor, fft: int) -> Tensor:
     """|Σ_t x_t e^{-iωt}|² of frames (…, n), padded with zeros to `fft`: (…, fft // 2 + 1)."""
     if not torch.compiler.is_exporting():
         spectrum = torch.fft.rfft(frames, n=fft)
-        return spectrum.real.square() + spectrum.imag.square()
+        found: Tensor = spectrum.real.square() + spectrum.imag.square()
+        return found
     times = torch.arange(frames.shape[-1], dtype=torch.float64)  # as products, which every runtime has
     turns = times[:, None] * torch.arange(fft // 2 + 1, dtype=torch.float64) % fft * (2 * torch.pi / fft)
     return (frames @ turns.cos().to(frames)).square() + (frames @ turns.sin().to(frames)).square()
