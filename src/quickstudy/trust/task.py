@@ -60,6 +60,11 @@ class TaskTrust:
             )
         return found
 
+    @property
+    def temperature(self) -> Tensor:
+        """What logits are divided by, so that probabilities are as right as they say: a scalar, float64."""
+        return self.calibration.temperature(self.evidence.features).exp()
+
     def estimate(self, level: float = 0.9, queries: float | None = None) -> Accuracy:
         """How often the model is right, with an interval that holds with probability `level`, over tasks.
 
@@ -96,7 +101,7 @@ class TaskTrust:
     ) -> Judged:
         """`judge` of inputs that are so `familiar` (m, J)."""
         at, features = self.calibration, self.evidence.features
-        tempered = logits.double() / float(at.temperature(features).exp())
+        tempered = logits.double() / self.temperature
         logit = None if at.known is None else at.known(seen_by(self.evidence.to(logits.device), near))
         accepted = inside = None
         if false_alarms is not None:
