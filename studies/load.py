@@ -39,7 +39,7 @@ class _Load:
         self.until = time.perf_counter() + seconds
         self.began = time.perf_counter()
         self.number = 0
-        self.times: list[tuple[int, float]] = []
+        self.times: list[tuple[int, float, float]] = []
         self.late = 0
         self.broken = 0
 
@@ -62,6 +62,7 @@ class _Load:
             try:
                 if writer is None or reader is None:
                     reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+                began = time.perf_counter()
                 writer.write(self.requests[number % len(self.requests)])
                 async with asyncio.timeout(_WAIT):
                     head = await reader.readuntil(b"\r\n\r\n")
@@ -74,7 +75,8 @@ class _Load:
                     writer.close()
                 reader = writer = None
                 continue
-            self.times.append((int(head[9:12]), time.perf_counter() - due))
+            now = time.perf_counter()
+            self.times.append((int(head[9:12]), now - due, now - began))
             if b"connection: close" in lower:
                 writer.close()
                 reader = writer = None
@@ -85,14 +87,16 @@ class _Load:
         used = time.process_time()
         await asyncio.gather(*(self._connection() for _ in range(self.connections)))
         took = time.perf_counter() - self.began
-        good = sorted(seconds for status, seconds in self.times if status < 400)
+        good, sent = (sorted(one[which] for one in self.times if one[0] < 400) for which in (1, 2))
+        refused = sorted(one[2] for one in self.times if one[0] == 429)
 
-        def quantile(q: float) -> float | None:
-            return 1000 * good[min(len(good) - 1, int(q * len(good)))] if good else None
+        def quantile(q: float, of: list[float] = good) -> float | None:
+            return 1000 * of[min(len(of) - 1, int(q * len(of)))] if of else None
 
         return {
-            "seconds": took, "asked": self.number, "statuses": dict(Counter(str(status) for status, _ in self.times)),
+            "seconds": took, "asked": self.number, "statuses": dict(Counter(str(one[0]) for one in self.times)),
             "a second": len(good) / took, "p50": quantile(0.5), "p99": quantile(0.99), "broken": self.broken,
+            "p99 since it was sent": quantile(0.99, sent), "p99 of refusals": quantile(0.99, refused),
             "late": self.late, "generator": (time.process_time() - used) / took,
         }  # fmt: skip
 

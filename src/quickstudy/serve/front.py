@@ -24,7 +24,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 BODY, OWNER = "quickstudy.body", "quickstudy.owner"
 """Where routes find, in the scope, what was sent and whose models are meant."""
 _CLIENTS = 10_000  # whose rates are remembered
-_LONGER = 4  # times as long as others a download may take
+_LONGER = 10  # times as long as others a download may take, of which exports are traced
 _HEADERS = [
     (
         b"content-security-policy",
