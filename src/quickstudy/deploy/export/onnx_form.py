@@ -42,10 +42,12 @@ def write_onnx(program: Program, path: Path, what: str) -> int:
                 dynamo=True,
                 opset_version=_OPSET,
                 verbose=False,
+                optimize=False,
                 input_names=list(program.graph.inputs),
                 output_names=list(program.outputs),
                 custom_translation_table=translations(),
             )
+            _simplify(made.model)
         except Exception as error:  # whatever the exporter raises
             lines = [line for line in str(error).splitlines() if "Error" in line or "No " in line] or [str(error)[:300]]
             raise ConfigError(f"{what} cannot be written as ONNX: {lines[-1].strip()[:300]}") from error
@@ -56,6 +58,31 @@ def write_onnx(program: Program, path: Path, what: str) -> int:
     onnx.checker.check_model(model)
     onnx.save(model, str(path))
     return max(int(one.version) for one in model.opset_import if one.domain == "")
+
+
+def _simplify(model: Any) -> None:
+    """Compute what is constant and drop what is not used, as the exporter does by itself; without its rules of
+    rewriting, which take a number as small as 1e-8 for 0, and so leave out what keeps divisors from being 0."""
+    import onnx_ir.passes.common
+    from onnxscript import optimizer
+
+    passes: Any = onnx_ir.passes.common
+
+    passes.InlinePass()(model)
+    for _ in range(2):
+        optimizer.fold_constants(model)
+        passes.RemoveUnusedNodesPass()(model)
+    for one in (
+        passes.RemoveUnusedFunctionsPass(),
+        passes.RemoveUnusedOpsetsPass(),
+        passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
+        passes.LiftSubgraphInitializersToMainGraphPass(),
+        passes.DeduplicateInitializersPass(),
+        passes.CommonSubexpressionEliminationPass(),
+        passes.OutputFixPass(),
+        passes.NameFixPass(),
+    ):
+        one(model)
 
 
 def _forget(model: Any) -> None:
@@ -75,8 +102,9 @@ def _count_classes(model: Any) -> None:
     (given,) = [one for one in graph.input if one.name == LEARNT_CLASSES]
     graph.input.remove(given)
     constants = [
-        helper.make_node("Constant", [], [f"{LEARNT_CLASSES}.{name}"], value=helper.make_tensor(name, TensorProto.INT64, [], [n]))
+        helper.make_node("Constant", [], [f"{LEARNT_CLASSES}.{name}"], value=value)
         for name, n in (("zero", 0), ("one", 1))
+        for value in (helper.make_tensor(name, TensorProto.INT64, [], [n]),)
     ]  # fmt: skip
     nodes = [
         *constants,
