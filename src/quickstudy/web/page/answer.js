@@ -13,7 +13,9 @@ export function answer(said, { placeOf, examples }) {
   if (!said.probabilities) return numbers(said);
   const refused = said.refused === true;
   const ranked = Object.entries(said.probabilities).sort((a, b) => b[1] - a[1]);
-  const top = refused ? make("p", { classes: ["top", "none"], said: "answer.none" }) : make("p", { classes: "top", style: { "--hue": hue(placeOf(said.label)) } }, said.label);
+  const top = refused
+    ? make("p", { classes: ["top", "none"], said: "answer.none" })
+    : make("p", { classes: "top", style: { "--hue": hue(placeOf(said.label)) } }, said.label);
   const bars = ranked.slice(0, BARS).map(([name, share]) => bar(name, share, placeOf(name)));
   const hidden = ranked.length - bars.length;
   return make(
@@ -23,7 +25,9 @@ export function answer(said, { placeOf, examples }) {
     refused ? make("p", { classes: "small", said: "answer.none.why" }) : null,
     make("ul", { classes: "bars", label: "answer.bars" }, ...bars),
     hidden > 0 ? make("p", { classes: "small", said: "answer.more", values: { count: hidden } }) : null,
-    said.known == null ? null : make("p", { classes: ["small", "known"], said: "answer.known", values: { share: percent(said.known) } }),
+    said.known == null
+      ? null
+      : make("p", { classes: ["small", "known"], said: "answer.known", values: { share: percent(said.known) } }),
     nearest(said.nearest ?? [], examples),
   );
 }
@@ -39,13 +43,27 @@ const bar = (name, share, place) =>
 
 function nearest(found, examples) {
   const byId = new Map(examples.map((example) => [example.id, example]));
-  const known = found.map(({ id }) => byId.get(id)).filter(Boolean).slice(0, NEAREST);
+  const known = found
+    .map(({ id }) => byId.get(id))
+    .filter(Boolean)
+    .slice(0, NEAREST);
   if (!known.length) return null;
-  const items = known.map((example) => make("li", {}, face(example), make("span", { classes: "small" }, String(example.label ?? ""))));
-  return make("div", { classes: "nearest" }, make("h3", { said: "answer.nearest" }), make("ul", { classes: "examples" }, ...items));
+  const items = known.map((example) =>
+    make("li", {}, face(example), make("span", { classes: "small" }, String(example.label ?? ""))),
+  );
+  return make(
+    "div",
+    { classes: "nearest" },
+    make("h3", { said: "answer.nearest" }),
+    make("ul", { classes: "examples" }, ...items),
+  );
 }
 
-const figure = (value) => [value].flat().map((one) => new Intl.NumberFormat(current(), { maximumSignificantDigits: 4 }).format(one)).join(", ");
+const figure = (value) =>
+  [value]
+    .flat()
+    .map((one) => new Intl.NumberFormat(current(), { maximumSignificantDigits: 4 }).format(one))
+    .join(", ");
 
 function numbers(said) {
   const values = { low: figure(said.low ?? []), high: figure(said.high ?? []) };
@@ -65,4 +83,5 @@ export function inWords(said) {
 }
 
 /** Many answers, a line each. */
-export const list = (answers) => make("ol", { classes: "answers" }, ...answers.map((one) => make("li", {}, inWords(one))));
+export const list = (answers) =>
+  make("ol", { classes: "answers" }, ...answers.map((one) => make("li", {}, inWords(one))));

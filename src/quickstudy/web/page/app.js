@@ -20,6 +20,7 @@ export async function app(brain) {
     parts.forEach((part) => part.clear?.());
     const about = await brain.about();
     const state = await brain.state();
+    main.classList.toggle("ink", about.format.channels === 1 && about.format.invert === true);
     above = head({ brain, about, changed, opened });
     top.replaceChildren(above.node);
     if (about.target === "masks" || !kindOf(about.format)) {
@@ -38,7 +39,14 @@ export async function app(brain) {
 
   document.addEventListener("keydown", (event) => {
     const typing = event.target.closest?.("input, textarea, select");
-    if ((event.ctrlKey || event.metaKey) && !event.shiftKey && event.key.toLowerCase() === "z" && !typing && above && !above.undo.disabled) {
+    if (
+      (event.ctrlKey || event.metaKey) &&
+      !event.shiftKey &&
+      event.key.toLowerCase() === "z" &&
+      !typing &&
+      above &&
+      !above.undo.disabled
+    ) {
       event.preventDefault();
       above.undo.click();
     }

@@ -16,15 +16,18 @@ export function asking({ brain, about, placeOf }) {
   let asked = false;
   let shown = null; // the answers that are shown, and of which state
 
-  const ready = () => (about.target === "classes" ? state.names.length > 1 : state.examples.length > 0 || about.learns === false);
+  const forecasts = about.format.kind === "series"; // which need nothing but what the model has seen
+  const ready = () =>
+    about.target === "classes" ? state.names.length > 1 : state.examples.length > 0 || about.learns === false;
   const speak = calm(700, (answers) => speakOf(answers.map(inWords).join("; ")));
 
   const render = () => {
-    if (shown && records.length) said.replaceChildren(shown.length === 1 ? answer(shown[0], { placeOf, examples: state.examples }) : list(shown));
+    if (shown && (records.length || forecasts))
+      said.replaceChildren(shown.length === 1 ? answer(shown[0], { placeOf, examples: state.examples }) : list(shown));
     else said.replaceChildren(make("p", { classes: ["small", "hint"], said: ready() ? "ask.hint" : "ask.few" }));
   };
   const ask = async () => {
-    if (!records.length || !ready()) {
+    if (!(records.length || forecasts) || !ready()) {
       shown = null;
       return render();
     }
@@ -51,17 +54,29 @@ export function asking({ brain, about, placeOf }) {
     waiting = null;
     return ask();
   };
-  const tools = toolbox({ format: about.format, live: true, limits: about.limits, give: (given) => {
-    records = given;
-    return ask();
-  } });
+  const tools = toolbox({
+    format: about.format,
+    live: true,
+    limits: about.limits,
+    give: (given) => {
+      records = given;
+      return ask();
+    },
+  });
   const show = (now) => {
     state = now;
     worth.replaceChildren(...(about.learns === false && !now.estimate ? [] : [estimate(now, ready())]));
     return ask();
   };
   document.addEventListener("language", render);
-  const node = make("section", { id: "try", tabindex: -1, classes: ["card", "try"], "aria-labelledby": "try-title" }, make("h2", { id: "try-title", said: "ask.title" }), tools.node, said, worth);
+  const node = make(
+    "section",
+    { id: "try", tabindex: -1, classes: ["card", "try"], "aria-labelledby": "try-title" },
+    make("h2", { id: "try-title", said: "ask.title" }),
+    tools.node,
+    said,
+    worth,
+  );
   tools.takes(node);
   const clear = () => {
     document.removeEventListener("language", render);

@@ -98,8 +98,24 @@ export function board({ brain, about, changed }) {
     });
   }
 
-  const numbers = about.target === "numbers" && about.format.kind !== "series" ? field("value.label", value, { classes: ["field", "value"] }) : null;
+  const numbers =
+    about.target === "numbers" && about.format.kind !== "series"
+      ? field("value.label", value, { classes: ["field", "value"] })
+      : null;
   const whole = about.format.kind === "table" && about.learns !== false ? labelled({ brain, act }) : null;
-  const node = make("section", { classes: "board", "aria-labelledby": "board-title" }, make("h2", { id: "board-title", said: classes ? "board.title" : "board.title.numbers" }), whole, numbers, list, more);
-  return { node, show, placeOf: (name) => boxes.findIndex((one) => one.name === name), clear: () => boxes.forEach((one) => one.clear()) };
+  const node = make(
+    "section",
+    { classes: "board", "aria-labelledby": "board-title" },
+    make("h2", { id: "board-title", said: classes ? "board.title" : "board.title.numbers" }),
+    whole,
+    numbers,
+    list,
+    more,
+  );
+  return {
+    node,
+    show,
+    placeOf: (name) => boxes.findIndex((one) => one.name === name),
+    clear: () => boxes.forEach((one) => one.clear()),
+  };
 }

@@ -11,7 +11,13 @@ import { put, text } from "./words.js";
  * remove(box), forget(id)}. removable: whether the class can go as a whole.
  */
 export function box({ name, about, acts, removable = true }) {
-  const input = make("input", { label: "class.name", value: name ?? "", classes: "name", autocomplete: "off", maxlength: 80 });
+  const input = make("input", {
+    label: "class.name",
+    value: name ?? "",
+    classes: "name",
+    autocomplete: "off",
+    maxlength: 80,
+  });
   const count = make("span", { classes: ["count", "small"], role: "img" });
   const list = make("ul", { classes: "examples", label: "class.examples" });
   const title = name === null ? make("h3", { said: "examples.title" }) : input;
@@ -19,7 +25,10 @@ export function box({ name, about, acts, removable = true }) {
   const self = { name, examples: [], node: null, show };
   const give = (records) => acts.give(self, records);
   const tools = about.learns === false ? null : toolbox({ format: about.format, give, limits: about.limits });
-  const gone = removable && name !== null && tools ? sign("×", "class.remove", () => acts.remove(self), { classes: ["sign", "remove"] }) : null;
+  const gone =
+    removable && name !== null && tools
+      ? sign("×", "class.remove", () => acts.remove(self), { classes: ["sign", "remove"] })
+      : null;
 
   input.addEventListener("change", async () => {
     const wanted = input.value.trim();
@@ -47,7 +56,9 @@ export function box({ name, about, acts, removable = true }) {
     self.node.style.setProperty("--hue", hue(place));
     count.textContent = examples.length || "";
     for (const where of ["aria-label", "title"]) put(count, "examples.count", { count: examples.length }, where);
-    const held = list.contains(document.activeElement) ? [...list.children].findIndex((one) => one.contains(document.activeElement)) : -1;
+    const held = list.contains(document.activeElement)
+      ? [...list.children].findIndex((one) => one.contains(document.activeElement))
+      : -1;
     const before = list.children.length;
     list.replaceChildren(...examples.map(item));
     if (examples.length > before) list.scrollTop = list.scrollHeight;
@@ -56,13 +67,32 @@ export function box({ name, about, acts, removable = true }) {
   }
   const item = (example, i) => {
     const values = { place: i + 1, name: self.name ?? example.label ?? "" };
-    const shown = [face(example), self.name === null && example.label != null ? make("b", {}, String(example.label)) : null];
+    const shown = [
+      face(example),
+      self.name === null && example.label != null ? make("b", {}, String(example.label)) : null,
+    ];
     if (!tools) return make("li", {}, ...shown);
-    const forget = make("button", { type: "button", label: "example.forget", hint: "example.forget", values, on: { click: () => acts.forget(example.id) } }, ...shown);
+    const forget = make(
+      "button",
+      {
+        type: "button",
+        label: "example.forget",
+        hint: "example.forget",
+        values,
+        on: { click: () => acts.forget(example.id) },
+      },
+      ...shown,
+    );
     return make("li", {}, forget);
   };
 
-  self.node = make("section", { classes: ["card", "box"] }, make("div", { classes: "head" }, dot, title, count, gone), tools?.node, list);
+  self.node = make(
+    "section",
+    { classes: ["card", "box"] },
+    make("div", { classes: "head" }, dot, title, count, gone),
+    tools?.node,
+    list,
+  );
   tools?.takes(self.node);
   self.focus = () => input.select();
   self.clear = () => tools?.clear();

@@ -16,7 +16,12 @@ export function make(tag, options = {}, ...children) {
   node.classList.add(...[classes ?? []].flat());
   for (const [name, value] of Object.entries(style ?? {})) node.style.setProperty(name, value);
   for (const [name, heard] of Object.entries(on ?? {})) node.addEventListener(name, heard);
-  for (const [key, where] of [[said, ""], [label, "aria-label"], [hint, "title"], [prompt, "placeholder"]]) {
+  for (const [key, where] of [
+    [said, ""],
+    [label, "aria-label"],
+    [hint, "title"],
+    [prompt, "placeholder"],
+  ]) {
     if (key) put(node, key, values, where);
   }
   node.append(...children.flat().filter((child) => child != null));
@@ -24,14 +29,16 @@ export function make(tag, options = {}, ...children) {
 }
 
 /** A button that says what it does. */
-export const button = (said, click, options = {}) => make("button", { type: "button", said, on: { click }, ...options });
+export const button = (said, click, options = {}) =>
+  make("button", { type: "button", said, on: { click }, ...options });
 
 /** A button of one sign, named for those who do not see it. */
 export const sign = (mark, label, click, options = {}) =>
   make("button", { type: "button", label, hint: label, on: { click }, classes: "sign", ...options }, mark);
 
 /** A field with its label before it. */
-export const field = (said, input, options = {}) => make("label", { classes: "field", ...options }, make("span", { said }), input);
+export const field = (said, input, options = {}) =>
+  make("label", { classes: "field", ...options }, make("span", { said }), input);
 
 /** Do something once nothing has called for it for a while. */
 export function calm(wait, act) {

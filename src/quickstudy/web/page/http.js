@@ -2,13 +2,13 @@
 
 const OPEN = "quickstudy.model";
 const TOKEN = "quickstudy.token";
+const PATIENCE = 3; // seconds
 
 /** base: where the page lies. askToken(wrong): gives a token, where the server wants one. */
 export function http(base, askToken) {
   const api = new URL("api/", base);
   let about = null;
   let id = null; // of the open model; null until there is something to keep
-  let start = null; // what a new model begins from
   let mine = []; // the models that the last list held
   let token = stored(sessionStorage, TOKEN);
   const pictures = new Map(); // of examples, where they must be fetched with a token
@@ -16,7 +16,7 @@ export function http(base, askToken) {
   const path = (...parts) => new URL(parts.map(encodeURIComponent).join("/"), api);
   const model = (...parts) => path("models", id, ...parts);
 
-  async function call(method, url, body = undefined) {
+  async function call(method, url, body = undefined, tries = 3) {
     let answer;
     const headers = token ? { Authorization: `Bearer ${token}` } : {};
     const json = body !== undefined && !(body instanceof FormData);
@@ -27,6 +27,11 @@ export function http(base, askToken) {
       throw { code: "offline", message: String(error.message ?? error) };
     }
     if (answer.ok) return answer;
+    const wait = Number(answer.headers.get("Retry-After") ?? Infinity);
+    if (answer.status === 429 && wait <= PATIENCE && tries > 0) {
+      await new Promise((done) => setTimeout(done, 1000 * wait));
+      return call(method, url, body, tries - 1);
+    }
     if (answer.status === 401) {
       token = await askToken(token !== null);
       store(sessionStorage, TOKEN, token);
@@ -44,11 +49,9 @@ export function http(base, askToken) {
   /** A state with pictures that the page can show. */
   async function shown(state) {
     for (const example of state.examples) {
-      if (!example.picture && example.text == null) example.picture = model("examples", example.id, "picture").href;
-      if (example.picture && !/^(data|blob):/.test(example.picture)) {
-        const url = new URL(example.picture, base).href;
-        example.picture = token ? await fetched(url) : url;
-      }
+      if (!example.picture || example.picture.startsWith("data:")) continue;
+      const url = model("examples", example.id, "picture").href; // ours: the page may lie under a path
+      example.picture = token ? await fetched(url) : url;
     }
     return state;
   }
@@ -61,7 +64,9 @@ export function http(base, askToken) {
   function body(records, labels) {
     if (!(records[0] instanceof Blob)) return labels ? { records, labels } : { records };
     const form = new FormData();
-    records.forEach((record, i) => form.append("files", record, record.name ?? `${i}.${(record.type || "/bin").split("/")[1].split("+")[0]}`));
+    records.forEach((record, i) =>
+      form.append("files", record, record.name ?? `${i}.${(record.type || "/bin").split("/")[1].split("+")[0]}`),
+    );
     labels?.forEach((label) => form.append("labels", label));
     return form;
   }
@@ -71,6 +76,7 @@ export function http(base, askToken) {
     mine = found.models ?? found;
     return mine;
   };
+  const starts = () => about.starts ?? [about];
   const empty = () => ({ names: [], examples: [], versions: 0 });
   const open = (wanted) => {
     id = wanted;
@@ -83,16 +89,23 @@ export function http(base, askToken) {
         about = await json("GET", path("about"));
         const kept = stored(localStorage, OPEN);
         await list();
-        id = (mine.find((one) => one.id === kept) ?? mine.at(-1))?.id ?? null;
+        id = (mine.find((one) => one.id === kept) ?? mine[0])?.id ?? null;
       }
-      const known = mine.find((one) => one.id === id) ?? (about.starts ?? []).find((one) => one.name === start) ?? {};
-      const own = Object.fromEntries(["format", "target", "learns", "downloads", "name"].filter((key) => known[key] != null).map((key) => [key, known[key]]));
-      return { ...about, ...own };
+      const known = mine.find((one) => one.id === id);
+      const from = starts().find((one) => one.name === known?.start) ?? starts()[0];
+      return {
+        ...about,
+        ...from,
+        ...(known?.name ? { name: known.name } : {}),
+        learns: from.learns !== false && !known?.fixed,
+      };
     },
     state: async () => (id === null ? empty() : shown(await json("GET", model()))),
     async add(label, records) {
       if (id === null) await begin();
-      return shown(await json("POST", model("examples"), body(records, label == null ? null : records.map(() => label))));
+      return shown(
+        await json("POST", model("examples"), body(records, label == null ? null : records.map(() => label))),
+      );
     },
     forget: async (example) => shown(await json("DELETE", model("examples", example))),
     forgetClass: async (name) => shown(await json("DELETE", model("classes", name))),
@@ -109,32 +122,26 @@ export function http(base, askToken) {
     },
     models: {
       current: () => id,
-      starts: () => (about.starts ?? [about.name]).map((one) => one.name ?? one),
-      list: async () => (await list()).map((one) => ({ ...one, title: titled(one), count: one.count ?? one.examples?.length ?? one.examples ?? 0 })),
+      starts: () =>
+        starts()
+          .filter((one) => one.learns !== false)
+          .map((one) => one.name),
+      list,
       open: async (wanted) => open(wanted),
-      async make(name) {
-        start = name;
-        open(null);
-      },
+      make: (name) => begin(name),
       async remove(gone) {
         await json("DELETE", path("models", gone));
         await list();
-        if (gone === id) open(mine.at(-1)?.id ?? null);
+        if (gone === id) open(mine[0]?.id ?? null);
       },
     },
   };
 
-  async function begin() {
-    const made = await json("POST", path("models"), { start: start ?? undefined });
+  async function begin(name = undefined) {
+    const made = await json("POST", path("models"), { start: name });
     open(made.id);
     await list();
   }
-}
-
-/** What a model is called in a list: its name, or its classes. */
-function titled(one) {
-  const names = (one.names ?? []).join(", ");
-  return one.title || names || one.name || one.id.slice(0, 8);
 }
 
 function stored(storage, key) {

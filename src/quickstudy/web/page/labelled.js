@@ -30,5 +30,12 @@ export function labelled({ brain, act }) {
     }
     return undefined;
   };
-  return make("details", { classes: ["card", "labelled"] }, make("summary", { said: "labelled.title" }), area, field("labelled.column", column), button("labelled.add", add, { classes: "main" }));
+  return make(
+    "details",
+    { classes: ["card", "labelled"] },
+    make("summary", { said: "labelled.title" }),
+    area,
+    field("labelled.column", column),
+    button("labelled.add", add, { classes: "main" }),
+  );
 }

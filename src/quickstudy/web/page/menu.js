@@ -6,7 +6,7 @@ import { make } from "./dom.js";
 export function menu(said, fill, options = {}) {
   const body = make("div", { classes: "entries" });
   const head = make("summary", { said });
-  const node = make("details", { classes: "menu", ...options }, head, body);
+  const node = make("details", { classes: "menu", name: "menu", ...options }, head, body);
   node.addEventListener("toggle", async () => {
     if (node.open) body.replaceChildren(...(await fill(close)));
   });

@@ -1,7 +1,7 @@
 /** What went wrong, in words: what the code says in the reader's language, and below it what the program says. */
 
 import { make, sign } from "./dom.js";
-import { has } from "./words.js";
+import { current, has } from "./words.js";
 
 const MOST = 3;
 
@@ -12,7 +12,14 @@ export function complain(error) {
   const key = known ? `error.${error.code}` : "error.unknown";
   const region = document.getElementById("notices");
   const detail = error?.message
-    ? [make("details", {}, make("summary", { said: "error.details" }), make("p", { lang: "en" }, error.message))]
+    ? [
+        make(
+          "details",
+          { open: current() === "en" },
+          make("summary", { said: "error.details" }),
+          make("p", { lang: "en" }, error.message),
+        ),
+      ]
     : [];
   const words = make("div", {}, make("p", { said: key, values: error?.values }), ...detail);
   const notice = make("div", { classes: "notice", role: "alert", "data-code": error?.code ?? "unknown" }, words);

@@ -7,7 +7,10 @@ import { askToken } from "./token.js";
 import { preferred, speak } from "./words.js";
 
 async function brain() {
-  const beside = await fetch(new URL("model.json", document.baseURI), { method: "HEAD" }).then((answer) => answer.ok, () => false);
+  const beside = await fetch(new URL("model.json", document.baseURI), { method: "HEAD" }).then(
+    (answer) => answer.ok,
+    () => false,
+  );
   if (!beside) return http(document.baseURI, askToken);
   const { open } = await import("../lib/local.js");
   return open(new URL("./", document.baseURI).href);

@@ -12,7 +12,12 @@ export const current = () => language;
 /** The first language that the reader has chosen here, or has set in the browser, and that there is. */
 export function preferred() {
   const wanted = [kept(), ...(navigator.languages ?? [navigator.language])];
-  const found = wanted.map((one) => String(one ?? "").toLowerCase().split("-")[0]);
+  const found = wanted.map(
+    (one) =>
+      String(one ?? "")
+        .toLowerCase()
+        .split("-")[0],
+  );
   return found.find((one) => LANGUAGES.includes(one)) ?? "en";
 }
 
@@ -57,7 +62,8 @@ export function text(key, values = {}) {
   return words.replace(/\{(\w+)\}/g, (_, name) => shown(values[name]));
 }
 
-const shown = (value) => (typeof value === "number" ? new Intl.NumberFormat(language).format(value) : String(value ?? ""));
+const shown = (value) =>
+  typeof value === "number" ? new Intl.NumberFormat(language).format(value) : String(value ?? "");
 
 /** A share as people read it, never rounded up to all nor down to none. */
 export function percent(share) {

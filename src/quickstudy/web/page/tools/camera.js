@@ -56,7 +56,12 @@ export function camera({ give, live }) {
     video.hidden = !stream;
     node.replaceChildren(...(stream ? [video, buttons] : [opened]));
   };
-  const buttons = make("div", { classes: "buttons" }, live ? null : button("camera.take", take, { classes: "main" }), button("camera.stop", stop));
+  const buttons = make(
+    "div",
+    { classes: "buttons" },
+    live ? null : button("camera.take", take, { classes: "main" }),
+    button("camera.stop", stop),
+  );
   show();
   return { node, clear: stop };
 }

@@ -12,7 +12,12 @@ const MOVES = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowD
 /** give(records): the drawing as a Blob, when it is added, or, where `live`, with each line; [] where it is cleared. */
 export function draw({ give, live }) {
   const canvas = make("canvas", {
-    width: SIDE, height: SIDE, tabindex: 0, role: "application", label: "draw.sheet", "aria-keyshortcuts": "Space Enter Delete",
+    width: SIDE,
+    height: SIDE,
+    tabindex: 0,
+    role: "application",
+    label: "draw.sheet",
+    "aria-keyshortcuts": "Space Enter Delete",
   });
   const cross = make("span", { classes: "cross", "aria-hidden": "true" });
   const here = make("span", { classes: "here", said: "draw.here", "aria-hidden": "true" });
@@ -116,6 +121,11 @@ export function draw({ give, live }) {
     button("draw.clear", clear),
   );
   const keys = make("p", { classes: ["keys", "small"], said: live ? "draw.keys.live" : "draw.keys" });
-  const node = make("div", { classes: "draw" }, make("div", { classes: "sheet" }, canvas, cross, here), make("div", { classes: "beside" }, buttons, keys));
+  const node = make(
+    "div",
+    { classes: "draw" },
+    make("div", { classes: "sheet" }, canvas, cross, here),
+    make("div", { classes: "beside" }, buttons, keys),
+  );
   return { node, clear };
 }

@@ -2,18 +2,33 @@
 
 import { button, make } from "../dom.js";
 
-const ACCEPTED = { image: "image/*", sound: "audio/*,.wav,.flac,.ogg,.mp3", text: ".txt,text/plain", table: ".csv,.tsv,text/csv" };
+const ACCEPTED = {
+  image: "image/*",
+  sound: "audio/*,.wav,.flac,.ogg,.mp3",
+  text: ".txt,text/plain",
+  table: ".csv,.tsv,text/csv",
+};
 
 /** read(files): records of files; give(records). */
 export function files({ kind, read, give, live }) {
-  const input = make("input", { type: "file", hidden: true, multiple: true, accept: ACCEPTED[kind] ?? null, label: "files.choose" });
+  const input = make("input", {
+    type: "file",
+    hidden: true,
+    multiple: true,
+    accept: ACCEPTED[kind] ?? null,
+    label: "files.choose",
+  });
   input.addEventListener("change", async () => {
     const chosen = [...input.files];
     input.value = "";
     if (chosen.length) await give(await read(chosen));
   });
   const node = make("div", { classes: "files" });
-  node.append(input, button("files.choose", () => input.click(), { classes: live ? [] : "main" }), make("p", { classes: "small", said: "files.drop" }));
+  node.append(
+    input,
+    button("files.choose", () => input.click(), { classes: live ? [] : "main" }),
+    make("p", { classes: "small", said: "files.drop" }),
+  );
   return { node, clear() {} };
 }
 
@@ -52,4 +67,8 @@ export async function recordsOf(kind, chosen, rows) {
 }
 
 /** The lines of a text that hold something. */
-export const linesOf = (content) => content.split(/\r?\n/).map((line) => line.trim()).filter(Boolean);
+export const linesOf = (content) =>
+  content
+    .split(/\r?\n/)
+    .map((line) => line.trim())
+    .filter(Boolean);

@@ -9,7 +9,7 @@ import { rows, series } from "./rows.js";
 import { typed } from "./typed.js";
 
 /** What the page calls a kind of format; the formats' own names are finer. */
-const KINDS = { ink: "image", audio: "sound", tokens: "text", array: "series" };
+const KINDS = { ink: "image", audio: "sound", tokens: "text", array: "series", numbers: "series" };
 const TOOLS = {
   image: ["draw", "files", "camera"],
   sound: ["record", "files"],
@@ -41,7 +41,7 @@ export function toolbox({ format, give, live = false, limits = {} }) {
     draw: () => draw({ give, live }),
     files: () => files({ kind, read, give, live }),
     camera: () => camera({ give, live }),
-    record: () => record({ give, live, seconds: limits.seconds }),
+    record: () => record({ give, live, seconds: limits.seconds ?? undefined }),
     text: () => typed({ words: "text", read: live ? whole : linesOf, give, live }),
     rows: () => typed({ words: "rows", read: columns, give, live }),
     numbers: () => typed({ words: "numbers", read: series, give, live }),
@@ -56,9 +56,15 @@ export function toolbox({ format, give, live = false, limits = {} }) {
     for (const tab of tabs.children) tab.setAttribute("aria-pressed", tab.dataset.tool === name);
   };
   for (const name of names) {
-    tabs.append(make("button", { type: "button", said: `tool.${name}`, "data-tool": name, on: { click: () => show(name) } }));
+    tabs.append(
+      make("button", { type: "button", said: `tool.${name}`, "data-tool": name, on: { click: () => show(name) } }),
+    );
   }
   show(names[0]);
   const node = make("div", { classes: "toolbox" }, names.length > 1 ? tabs : null, place);
-  return { node, clear: () => open.clear(), takes: (card) => names.includes("files") && droppable(card, async (chosen) => give(await read(chosen))) };
+  return {
+    node,
+    clear: () => open.clear(),
+    takes: (card) => names.includes("files") && droppable(card, async (chosen) => give(await read(chosen))),
+  };
 }

@@ -53,7 +53,11 @@ export function rows(content, names = []) {
   if (!lines.length) throw { code: "rows_header", message: "" };
   for (const [i, line] of lines.entries()) {
     if (line.length !== called.length) {
-      throw { code: "rows_uneven", message: "", values: { line: i + 1 + headed, found: line.length, wanted: called.length } };
+      throw {
+        code: "rows_uneven",
+        message: "",
+        values: { line: i + 1 + headed, found: line.length, wanted: called.length },
+      };
     }
   }
   return lines.map((line) => Object.fromEntries(called.map((name, i) => [name, value(line[i])])));
