@@ -25,7 +25,7 @@ export async function app(brain) {
     top.replaceChildren(above.node);
     if (about.target === "masks" || !kindOf(about.format)) {
       parts = [above];
-      main.replaceChildren(make("p", { classes: "card", said: "page.other" }));
+      main.replaceChildren(make("p", { classes: "card", said: "page.unknown" }));
     } else {
       const boxes = board({ brain, about, changed });
       const trial = asking({ brain, about, placeOf: boxes.placeOf });
