@@ -37,6 +37,7 @@ export function board({ brain, about, changed }) {
         return false;
       }
       const before = one.name;
+      one.offered = false;
       if (one.examples.length) {
         one.name = wanted;
         if (await act(() => brain.rename(before, wanted))) return true;
@@ -82,11 +83,13 @@ export function board({ brain, about, changed }) {
   /** Show a state: a box for each class that it has, and those that have no example yet. */
   function show(now) {
     state = now;
-    const known = [...new Set([...now.names, ...now.examples.map((one) => one.label)])];
+    const known = [...new Set([...now.examples.map((one) => one.label), ...now.names])];
     if (classes) {
-      for (const name of known) if (!boxes.some((one) => one.name === name)) boxes.push(fresh(name));
-      while (about.learns !== false && boxes.length < FIRST) boxes.push(fresh(free()));
-    } else if (!boxes.length) boxes = [box({ name: null, about, acts })];
+      const strange = known.filter((name) => !boxes.some((one) => one.name === name));
+      if (strange.length) boxes = boxes.filter((one) => !one.offered || known.includes(one.name));
+      boxes.push(...strange.map((name) => fresh(name)));
+      while (about.learns !== false && boxes.length < FIRST) boxes.push(Object.assign(fresh(free()), { offered: true }));
+    } else if (!boxes.length) boxes = [box({ name: null, about, acts, above: numbers })];
     boxes.forEach((one, i) => {
       const own = classes ? now.examples.filter((example) => example.label === one.name) : now.examples;
       one.show(own, i, classes && own.length > 0 && !brain.rename);
@@ -108,7 +111,6 @@ export function board({ brain, about, changed }) {
     { classes: "board", "aria-labelledby": "board-title" },
     make("h2", { id: "board-title", said: classes ? "board.title" : "board.title.numbers" }),
     whole,
-    numbers,
     list,
     more,
   );

@@ -8,9 +8,9 @@ import { put, text } from "./words.js";
 
 /**
  * A box. name: of its class, or null where there are none. acts: {give(box, records), rename(box, name) -> whether,
- * remove(box), forget(id)}. removable: whether the class can go as a whole.
+ * remove(box), forget(id)}. above: what stands over the tools.
  */
-export function box({ name, about, acts, removable = true }) {
+export function box({ name, about, acts, above = null }) {
   const input = make("input", {
     label: "class.name",
     value: name ?? "",
@@ -26,7 +26,7 @@ export function box({ name, about, acts, removable = true }) {
   const give = (records) => acts.give(self, records);
   const tools = about.learns === false ? null : toolbox({ format: about.format, give, limits: about.limits });
   const gone =
-    removable && name !== null && tools
+    name !== null && tools
       ? sign("×", "class.remove", () => acts.remove(self), { classes: ["sign", "remove"] })
       : null;
 
@@ -90,6 +90,7 @@ export function box({ name, about, acts, removable = true }) {
     "section",
     { classes: ["card", "box"] },
     make("div", { classes: "head" }, dot, title, count, gone),
+    tools ? above : null,
     tools?.node,
     list,
   );

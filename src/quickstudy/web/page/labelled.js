@@ -25,12 +25,13 @@ export function labelled({ brain, act }) {
       if (!groups.size) return area.focus();
       for (const [label, records] of groups) if (!(await act(() => brain.add(label, records)))) return undefined;
       area.value = "";
+      node.open = false;
     } catch (error) {
       complain(error);
     }
     return undefined;
   };
-  return make(
+  const node = make(
     "details",
     { classes: ["card", "labelled"] },
     make("summary", { said: "labelled.title" }),
@@ -38,4 +39,5 @@ export function labelled({ brain, act }) {
     field("labelled.column", column),
     button("labelled.add", add, { classes: "main" }),
   );
+  return node;
 }
