@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import random
@@ -110,3 +111,13 @@ def stroke(driver: Any, sheet: Any, points: Points) -> None:
         if not i:
             actions.click_and_hold()
     actions.release().perform()
+
+
+def drawing(points: Points) -> bytes:
+    """The same line as a PNG file."""
+    from PIL import Image, ImageDraw
+
+    picture, file = Image.new("L", (280, 280), 255), io.BytesIO()
+    ImageDraw.Draw(picture).line([(280 * (x + 0.5), 280 * (y + 0.5)) for x, y in points], 0, 9, "curve")
+    picture.save(file, "PNG")
+    return file.getvalue()
