@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from importlib import resources
@@ -91,10 +92,11 @@ def _page() -> Iterator[tuple[str, bytes]]:
 
 def _policed(page: bytes) -> bytes:
     """The page with `POLICY`, which a server of files does not send."""
-    mark = b'<meta charset="utf-8">'
-    if page.count(mark) != 1:
+    mark = re.search(rb"<meta charset=[^>]*>", page)
+    if mark is None:
         raise ConfigError("The page's index.html has no line that names its character set. Install quickstudy anew.")
-    return page.replace(mark, mark + f'\n    <meta http-equiv="Content-Security-Policy" content="{POLICY}">'.encode())
+    policy = f'\n    <meta http-equiv="Content-Security-Policy" content="{POLICY}">'.encode()
+    return page[: mark.end()] + policy + page[mark.end() :]
 
 
 def examples(model: Any) -> dict[str, Any]:
