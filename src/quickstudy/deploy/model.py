@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from quickstudy.deploy import grow
-from quickstudy.deploy.answering import answered, threshold, trusted
+from quickstudy.deploy.answering import Told, answered, cosines, threshold, trusted
 from quickstudy.deploy.grown import Grown, IfWorse
 from quickstudy.deploy.labelled import Labelled
 from quickstudy.deploy.scored import Scored
@@ -206,6 +206,30 @@ class Model:
             _log.warning(doubts)
         answer = answered(self, self._said, self._embedded, x, coverage, false_alarms, least, asked)
         return answer.shown_by(Shown.of(self.spec.format, stored.x, self.fitted, len(answer)))
+
+    def told(
+        self, stored: Stored, *, coverage: float | None = None, false_alarms: float | None = None, **asked: Any
+    ) -> Told:
+        """`answer` with raw predictions, and with how near the inputs are to the support examples, by one forward."""
+        x = map_features(lambda t: t.to(reference(self.params).device), stored.x)
+        logits, near = list[Tensor](), list[Tensor]()
+
+        def embed(features: Features) -> tuple[Tensor, Features]:
+            said, z = self._embedded(features)
+            logits.append(said)
+            if (support := self._compared) is not None:
+                near.append(cosines(leaves(z)[0], support))
+            return said, z
+
+        answer = answered(self, self._said, embed, x, coverage, false_alarms, None, asked)
+        return Told(answer, *(torch.cat(one).cpu() if one else None for one in (logits, near)))
+
+    @cached_property
+    def _compared(self) -> Tensor | None:
+        """The support examples (n, D) as the learner compares them; None where nothing does."""
+        if isinstance(self.trust, TaskTrust):
+            return None if self.trust.support is None else leaves(self.trust.support.x)[0]
+        return None
 
     def score(
         self,

@@ -16,11 +16,12 @@ from quickstudy.errors import ConfigError, DataError, ShapeError, unknown_name
 from quickstudy.formats.base import Format
 from quickstudy.formats.drawing import Curve, Drawing, Picture
 from quickstudy.formats.reading import read_all
+from quickstudy.formats.received import Most, file_of
 from quickstudy.formats.recording import Clip, as_clips, clip_of, is_clip, recordings_in
 from quickstudy.formats.records import Broken, Records, Stored, all_kept
 from quickstudy.formats.rows import READERS, rows_or_files
 from quickstudy.formats.shown import Leaf
-from quickstudy.formats.sound import SUFFIXES
+from quickstudy.formats.sound import SUFFIXES, require_seconds
 from quickstudy.formats.sound_augment import SoundAugment, distort, disturb
 from quickstudy.formats.spectrogram import centred, fft_size, in_the_middle, log_mels, mel_filters, standardised
 from quickstudy.registry import formats
@@ -69,6 +70,7 @@ class Audio(Format):
     group: str = ""
 
     what = "recordings"
+    medium = "sound"
     row_files = tuple(READERS)
     symmetries: ClassVar[Mapping[int, str]] = {2: "played backwards"}
     distortion = SoundAugment
@@ -137,6 +139,10 @@ class Audio(Format):
     def query(self, records: Any, broken: Broken = "refuse") -> Stored:
         """As `store`, with all windows of longer clips, and 'record' (m,) int32: which clip a window is of."""
         return self._stored(records, broken, lambda clip: clip.segments(self.samples))
+
+    def received(self, record: Any, most: Most) -> Any:
+        """A file that lasts no longer than may be, by its header."""
+        return require_seconds(file_of(record, self.what), most.seconds)
 
     def _stored(self, records: Any, broken: Broken, cut: Callable[[Clip], list[Tensor]]) -> Stored:
         if isinstance(records, str | Path):

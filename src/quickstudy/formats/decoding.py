@@ -19,6 +19,7 @@ from torch import Tensor
 
 from quickstudy.errors import DataError, MissingExtra
 from quickstudy.files import require_regular
+from quickstudy.formats.received import Upload
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -111,6 +112,27 @@ def oriented(file: File) -> tuple[int, int]:
     with _opened(file) as image:
         turned = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
         return (image.size[1], image.size[0]) if turned else image.size
+
+
+def require_pixels(file: Upload, most: int) -> Upload:
+    """The file of a picture, if it has no more than so many pixels by its header; DataError else, or for none."""
+    from PIL import Image
+
+    data = file.getbuffer()
+    if bytes(data[:8]) == b"\x89PNG\r\n\x1a\n" and bytes(data[12:16]) == b"IHDR":
+        width, height = struct.unpack(">II", bytes(data[16:24]).rjust(8, b"\0"))
+    else:
+        try:
+            with _opened(file.getvalue()) as image:
+                width, height = image.size
+        except (*_BROKEN, Image.DecompressionBombError) as error:
+            shown = str(error) if isinstance(error, Image.DecompressionBombError) else "it is of no known kind"
+            raise DataError(f"{file.name} cannot be read as an image ({shown}). Replace or remove it.") from error
+    if width * height > most:
+        raise DataError(
+            f"{file.name} is {width} x {height} pixels, more than the limit of {most}: it was not decoded. Shrink it."
+        )
+    return file
 
 
 def _opened(file: File) -> Image:

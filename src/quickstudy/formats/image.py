@@ -25,6 +25,7 @@ from quickstudy.formats.decoding import (
     is_frames,
     is_picture,
     name_of,
+    require_pixels,
 )
 from quickstudy.formats.drawing import Drawing, Picture
 from quickstudy.formats.maps_of_pixels import Pixels
@@ -32,6 +33,7 @@ from quickstudy.formats.numeric import as_numbers
 from quickstudy.formats.pixels import brought
 from quickstudy.formats.places import folders_or_files
 from quickstudy.formats.reading import read_all, room
+from quickstudy.formats.received import Most, file_of
 from quickstudy.formats.records import Broken, Records, Stored, all_kept
 from quickstudy.formats.shown import Leaf
 from quickstudy.registry import formats
@@ -57,6 +59,7 @@ class Image(Format):
     background: Literal["white", "black"] = "white"
 
     what = "images"
+    medium = "image"
     white = 1.0
     symmetries: ClassVar[Mapping[int, str]] = {4: "rotations", 8: "mirrored too"}
     distortion = Augment
@@ -104,6 +107,10 @@ class Image(Format):
                 f"{float(x.max()):.3g}. Pixels from 0 to 255 are given as uint8, or divided by 255."
             )
         return all_kept(self._of_array(x))
+
+    def received(self, record: Any, most: Most) -> Any:
+        """A file, of no more pixels than may be, by its header."""
+        return require_pixels(file_of(record, self.what), most.pixels)
 
     def _of_array(self, x: Tensor) -> Tensor:
         """What is stored of images in memory."""

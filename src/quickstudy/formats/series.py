@@ -46,6 +46,7 @@ class Series(Format):
     value: str = "value"
 
     what = "time series"
+    medium = "series"
     place = "point"
     labels_itself = True
     rolls = True

@@ -17,6 +17,7 @@ from quickstudy.formats.cells import Cells, cells_of, in_order, names_of
 from quickstudy.formats.drawing import Drawing, row, told
 from quickstudy.formats.numeric import as_numbers
 from quickstudy.formats.places import column, number_in
+from quickstudy.formats.received import Most, row_of
 from quickstudy.formats.records import Broken, Placed, Records, Stored, all_kept, say
 from quickstudy.formats.rows import READERS, Rows, files_of, groups_in, read_rows
 from quickstudy.formats.schema import (
@@ -61,6 +62,7 @@ class Table(Format):
     schema: tuple[Column, ...] = ()
 
     what = "rows of a table"
+    medium = "table"
     place = "line"
     row_files = tuple(READERS)
 
@@ -203,6 +205,9 @@ class Table(Format):
                 f"A table has the shape (rows, columns), with at least one column; found {tuple(x.shape)}."
             )
         return all_kept(x)
+
+    def received(self, record: Any, most: Most) -> Any:
+        return row_of(record, most)
 
     def _coded(self, records: Any) -> Stored:
         """Cells (n, columns, 3) by the schema; features as they are."""

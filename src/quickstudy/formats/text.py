@@ -15,6 +15,7 @@ from quickstudy.episode import Features, State, map_features
 from quickstudy.errors import ConfigError, DataError, ShapeError
 from quickstudy.formats.base import Format
 from quickstudy.formats.drawing import Drawing, Text
+from quickstudy.formats.received import Most, text_of
 from quickstudy.formats.records import Broken, Records, Stored, all_kept
 from quickstudy.formats.rows import READERS, groups_in, labels_of, read_rows, rows_or_files
 from quickstudy.formats.shown import Leaf
@@ -53,6 +54,7 @@ class Tokens(Format):
     group: str = ""
 
     what = "texts"
+    medium = "text"
     place = "text"
     row_files = tuple(READERS)
     distortion = TextAugment
@@ -169,6 +171,15 @@ class Tokens(Format):
                 raise ShapeError(f"x[{name!r}] must be whole numbers, found {tensor.dtype}. Convert it.")
         dtype = torch.int16 if self.tokenizer and self.encoder.vocabulary <= _SHORT else torch.int32
         return {_IDS: tensors[_IDS].to(dtype), _MASK: tensors[_MASK].bool()}
+
+    def received(self, record: Any, most: Most) -> Any:
+        return text_of(record, most)
+
+    def sent(self, stored: Features) -> list[Any]:
+        """What the tokens say, as `draw` shows it."""
+        assert isinstance(stored, Mapping)
+        shown = (self.draw({name: one[i] for name, one in stored.items()}) for i in range(len(stored[_IDS])))
+        return [one.text for one in shown if isinstance(one, Text)]
 
     def features(self, stored: Features, fitted: State | None = None) -> Features:
         return map_features(lambda t: t.to(torch.int64), stored)

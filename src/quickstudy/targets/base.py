@@ -149,6 +149,11 @@ class Target(ABC):
         Raises DataError, naming the example, for labels that are missing or of the wrong kind.
         """
 
+    def decoded(self, y: Tensor, names: Sequence[str]) -> list[Any]:
+        """The inverse of `encode`: labels of the user's, of y (n, *shape)."""
+        listed: list[Any] = (y[:, 0] if self.shape == (1,) else y).tolist()
+        return listed
+
     def united(self, parts: Sequence[tuple[Tensor, Sequence[str]]]) -> tuple[Tensor, tuple[str, ...]]:
         """Encoded labels of parts of a support set, each y (n, *shape) with its names, as `encode` gives all of it."""
         return torch.cat([y for y, _ in parts]), tuple(parts[0][1])

@@ -88,6 +88,10 @@ class Classes(Target):
         number = {name: i for i, name in enumerate(names)}
         return torch.tensor([number[label] for label in given], dtype=torch.int64), tuple(shown)
 
+    def decoded(self, y: Tensor, names: Sequence[str]) -> list[Any]:
+        """Names; None of those without a class."""
+        return [names[i] if i >= 0 else None for i in y.tolist()]
+
     def united(self, parts: Sequence[tuple[Tensor, Sequence[str]]]) -> tuple[Tensor, tuple[str, ...]]:
         names = united_names([own for _, own in parts])
         return torch.cat([renumbered(y, own, names) for y, own in parts]), names

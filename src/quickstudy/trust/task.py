@@ -155,8 +155,11 @@ def restored(facts: Mapping[str, Any], tensors: State) -> AnyTrust:
     return TaskTrust(trust, Evidence(tensors["features"].cpu(), known, strange, several), support)
 
 
-def task_trust(trust: Trust, learner: Learner, params: Params, support: Examples) -> AnyTrust:
-    """Trust of one task from its support set (n, …). learner: after training, at this task's spec. ConfigError where no
+def task_trust(
+    trust: Trust, learner: Learner, params: Params, support: Examples, z: Examples | None = None
+) -> AnyTrust:
+    """Trust of one task from its support set (n, …). learner: after training, at this task's spec. z: the support set
+    with embeddings as its x, where the learner has `embedded` and they are there already. ConfigError where no
     validation task was of its kind, or where it has more than `MOST` examples that are read anew each time."""
     count = int(support.mask.sum())
     if learner.embedded is None and trust.pixels is None and count > MOST:
@@ -171,28 +174,30 @@ def task_trust(trust: Trust, learner: Learner, params: Params, support: Examples
     if trust.pixels is not None:
         with torch.no_grad():
             return PixelTrust(trust, own_features(learner, params, support).cpu())
-    return _of_classes(trust, learner, params, support)
+    return _of_classes(trust, learner, params, support, z)
 
 
-def trust_or_why(trust: Trust, learner: Learner, params: Params, support: Examples) -> tuple[AnyTrust | None, str]:
+def trust_or_why(
+    trust: Trust, learner: Learner, params: Params, support: Examples, z: Examples | None = None
+) -> tuple[AnyTrust | None, str]:
     """`task_trust`, or None and why there is none."""
     try:
-        return task_trust(trust, learner, params, support), ""
+        return task_trust(trust, learner, params, support, z), ""
     except ConfigError as error:
         return None, str(error)
 
 
-def _of_classes(trust: Trust, learner: Learner, params: Params, support: Examples) -> TaskTrust:
+def _of_classes(trust: Trust, learner: Learner, params: Params, support: Examples, z: Examples | None) -> TaskTrust:
     with torch.no_grad():
         after = learner.embedded
         if after is not None:
-            support = support._replace(x=learner.embed(params, support.x))
+            support = support._replace(x=learner.embed(params, support.x)) if z is None else z
         most = folds_of(support, trust.folds)
         left = left_out(after or learner, params, support, most, trust.strangers, trust.space)
         proof = evidence(left, support).to("cpu")
     _ = TaskTrust(trust, proof, None).calibration
     kept = None
     if after is not None:
-        z = leaves(after.compared(params, support.x))[0]
-        kept = Examples(*(part[support.mask] for part in (z, support.y, support.mask)))
+        compared = leaves(after.compared(params, support.x))[0]
+        kept = Examples(*(part[support.mask] for part in (compared, support.y, support.mask)))
     return TaskTrust(trust, proof, kept)
