@@ -1,8 +1,7 @@
-"""A headless Chromium over a server of files, for tests of the page."""
+"""The page as files on a server, and what it finds when a test asks it."""
 
 from __future__ import annotations
 
-import shutil
 import socket
 import subprocess
 import sys
@@ -11,18 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-
-import pytest
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-DRIVER = shutil.which("chromedriver")
-OPTIONS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-quic", "--no-first-run",
-    "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
-)  # fmt: skip
-
-needs_browser = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="chromium or its driver is not installed")
-
 
 @contextmanager
 def files_served(folder: Path) -> Iterator[str]:
@@ -43,23 +30,6 @@ def files_served(folder: Path) -> Iterator[str]:
     finally:
         server.terminate()
         server.wait(10)
-
-
-@contextmanager
-def chromium(profile: Path) -> Iterator[Any]:
-    """A driver of selenium, whose browser has nothing but what is in `profile`."""
-    webdriver = pytest.importorskip("selenium.webdriver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for option in (*OPTIONS, f"--user-data-dir={profile}"):
-        options.add_argument(option)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
-    driver.set_script_timeout(90)
-    try:
-        yield driver
-    finally:
-        driver.quit()
 
 
 def run(driver: Any, script: str, *given: Any) -> Any:

@@ -14,9 +14,10 @@ import pytest
 from quickstudy.deploy.export.web import RUNTIME, runtime, write_web
 from quickstudy.errors import ConfigError
 from quickstudy.formats.ink import Ink
-from tests.web.browser import chromium, files_served, needs_browser, run
+from tests.web.browser import files_served, run
 from tests.web.drawings import saved
 from tests.web.node_runs import needs_wasm, wasm
+from tests.web.page_browser import browser, needs_browser
 
 pytest.importorskip("onnx")
 
@@ -82,7 +83,7 @@ def test_it_learns_in_the_browser_keeps_it_and_talks_to_nobody_else(page: Path, 
         for one, row in zip(said, probabilities, strict=True):
             assert list(one["probabilities"].values()) == pytest.approx(row.tolist(), abs=1e-5)
 
-    with files_served(page.parents[1]) as address, chromium(tmp_path / "profile") as driver:
+    with files_served(page.parents[1]) as address, browser(tmp_path) as driver:
         driver.get(f"{address}sub/page/")
         said = run(
             driver,
@@ -127,7 +128,7 @@ def test_pictures_are_read_alike_in_the_browser(page: Path, tmp_path: Path) -> N
         picture.save(files[-1], **options)
     format = Image(size=64)
     reading = {"kind": "image", "size": 64, "channels": 3, "invert": False, "background": "white", "ink": None}
-    with files_served(page) as address, chromium(tmp_path / "profile") as driver:
+    with files_served(page) as address, browser(tmp_path) as driver:
         driver.get(address)
         found = run(
             driver,
