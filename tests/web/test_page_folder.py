@@ -103,6 +103,14 @@ def test_it_learns_in_the_browser_keeps_it_and_talks_to_nobody_else(page: Path, 
         assert size > sum(path.stat().st_size for path in page.rglob("*") if path.is_file())
         asked = run(driver, "return performance.getEntriesByType('resource').map(({ name }) => name);")
         assert asked and all(name.startswith((f"{address}sub/page/", "data:", "blob:")) for name in asked), asked
+        elsewhere = run(
+            driver,
+            OPEN + "const other = await open(new URL('./', location.href).href); await other.forgetClass('shape 0');"
+            "const code = await brain.forgetClass('shape 1').catch((error) => error.code);"
+            "const after = await open(new URL('./', location.href).href);"
+            "return [code, (await brain.state()).names, (await after.state()).names];",
+        )
+        assert elsewhere == ["changed_elsewhere", state["names"], state["names"][1:]]
         refused = run(driver, "return fetch('http://127.0.0.1:9/').then(() => 'reached', (error) => error.name);")
         told = [entry["message"] for entry in driver.get_log("browser")]
         assert refused == "TypeError" and any("Content Security Policy" in message for message in told)
