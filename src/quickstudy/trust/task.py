@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
@@ -60,6 +61,11 @@ class TaskTrust:
             )
         return found
 
+    @cached_property
+    def temperature(self) -> float:
+        """What logits are divided by, so that probabilities are as right as they say."""
+        return float(self.calibration.temperature(self.evidence.features).exp())
+
     def estimate(self, level: float = 0.9, queries: float | None = None) -> Accuracy:
         """How often the model is right, with an interval that holds with probability `level`, over tasks.
 
@@ -96,7 +102,7 @@ class TaskTrust:
     ) -> Judged:
         """`judge` of inputs that are so `familiar` (m, J)."""
         at, features = self.calibration, self.evidence.features
-        tempered = logits.double() / float(at.temperature(features).exp())
+        tempered = logits.double() / self.temperature
         logit = None if at.known is None else at.known(seen_by(self.evidence.to(logits.device), near))
         accepted = inside = None
         if false_alarms is not None:
