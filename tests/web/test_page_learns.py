@@ -109,7 +109,8 @@ class Page:
         stroke(self.driver, self.one(".try canvas"), points)
 
     def name(self, place: int) -> str:
-        return str(self.one(".box .name", place).get_property("value"))
+        script = "return document.querySelectorAll('.box .name')[arguments[0]]?.value ?? ''"
+        return str(self.driver.execute_script(script, place))
 
     def rename(self, place: int, name: str) -> None:
         self.click(".box .name", place)
