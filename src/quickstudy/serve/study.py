@@ -134,7 +134,7 @@ def adding(labels: Sequence[Any], raw: Sequence[Any] | None, x: Features | None,
     return Event(told | ({} if raw is None else {"raw": list(raw)}), {} if x is None else dict(named(x)))
 
 
-def together(examples: Sequence[Example]) -> Features:
+def stacked(examples: Sequence[Example]) -> Features:
     """Compact tensors (n, …) of examples that were files."""
     first, rows = examples[0].tensors, [(example.tensors, example.row) for example in examples]
     return of_names({name: torch.stack([tensors[name][row] for tensors, row in rows]) for name in first})
