@@ -22,6 +22,8 @@ FLAGS = (
     "--headless --no-sandbox --disable-gpu --disable-background-networking --disable-quic --no-first-run "
     "--disable-component-update --disable-sync --use-fake-device-for-media-stream --use-fake-ui-for-media-stream"
 )
+ELSEWHERE = "page.test"
+"""A name of this machine that no browser takes for safe."""
 Points = Sequence[tuple[float, float]]
 
 needs_browser = pytest.mark.skipif(CHROMIUM is None or DRIVER is None, reason="Chromium is not installed")
@@ -33,7 +35,12 @@ def browser(folder: Path, language: str = "en-US") -> Iterator[Any]:
     webdriver = pytest.importorskip("selenium.webdriver")
     options = webdriver.ChromeOptions()
     options.binary_location = CHROMIUM
-    for flag in (*FLAGS.split(), f"--user-data-dir={folder / 'profile'}", f"--lang={language}"):
+    for flag in (
+        *FLAGS.split(),
+        f"--user-data-dir={folder / 'profile'}",
+        f"--lang={language}",
+        f"--host-resolver-rules=MAP {ELSEWHERE} 127.0.0.1",
+    ):
         options.add_argument(flag)
     options.add_experimental_option(
         "prefs", {"intl.accept_languages": language, "download.default_directory": str(folder)}

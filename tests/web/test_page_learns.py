@@ -8,14 +8,15 @@ import re
 import time
 import zipfile
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
 import pytest
 
-from tests.web.page_browser import Points, browser, circle, dark, drawing, needs_browser, served, sized, stroke, zigzag
+from tests.web.page_browser import Points, browser, circle, dark, drawing, needs_browser, served, sized, zigzag
+from tests.web.page_reader import PATIENCE, Page
 
 pytest.importorskip("selenium")
 pytest.importorskip("fastapi")
@@ -24,7 +25,6 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 
 pytestmark = needs_browser
-PATIENCE = 15  # seconds
 
 
 @pytest.fixture(scope="module")
@@ -65,65 +65,6 @@ def opened(driver: Any, address: str, examples: Mapping[str, Sequence[Points]]) 
     page = Page(driver)
     page.until(lambda: len(page.all(".examples li")) == len(labels) and page.all(".box"))
     return page
-
-
-class Page:
-    """What a reader sees and does."""
-
-    def __init__(self, driver: Any) -> None:
-        self.driver = driver
-
-    def all(self, selector: str) -> list[Any]:
-        return list(self.driver.find_elements("css selector", selector))
-
-    def one(self, selector: str, place: int = 0) -> Any:
-        return self.until(lambda: self.all(selector)[place:])[0]
-
-    def click(self, selector: str, place: int = 0) -> None:
-        self.one(selector, place).click()
-
-    def text(self, selector: str) -> str:
-        """What is written there now."""
-        return str(self.driver.execute_script("return document.querySelector(arguments[0])?.innerText ?? ''", selector))
-
-    def until(self, told: Callable[[], Any]) -> Any:
-        """What `told` gives once it is something."""
-        end = time.monotonic() + PATIENCE
-        while not (found := told()):
-            if time.monotonic() > end:
-                self.driver.save_screenshot("/tmp/page-try/failed.png")
-                raise AssertionError(f"{self.text('body')}\n{self.driver.get_log('browser')}")
-            time.sleep(0.03)
-        return found
-
-    def give(self, place: int, points: Points) -> None:
-        """Draw an example into a box, and add it."""
-        before = len(self.all(".box .examples li"))
-        stroke(self.driver, self.one(".box canvas", place), points)
-        self.all(".box")[place].find_element("css selector", ".buttons .main").click()
-        self.until(lambda: len(self.all(".box .examples li")) == before + 1)
-
-    def draw(self, points: Points) -> None:
-        """Ask about a drawing."""
-        self.click(".try .buttons button")
-        stroke(self.driver, self.one(".try canvas"), points)
-
-    def name(self, place: int) -> str:
-        script = "return document.querySelectorAll('.box .name')[arguments[0]]?.value ?? ''"
-        return str(self.driver.execute_script(script, place))
-
-    def rename(self, place: int, name: str) -> None:
-        self.click(".box .name", place)
-        self.one(".box .name", place).send_keys(Keys.CONTROL + "a" + Keys.NULL + name + Keys.ENTER)
-
-    def counts(self) -> list[int]:
-        script = (
-            "return [...document.querySelectorAll('.box')].map((box) => box.querySelectorAll('.examples li').length)"
-        )
-        return list(self.driver.execute_script(script))
-
-    def complaints(self) -> list[str]:
-        return [one.get_dom_attribute("data-code") for one in self.all(".notice")]
 
 
 def test_five_drawings_of_two_shapes_and_the_right_answer_within_a_minute(tmp_path: Path) -> None:
