@@ -35,12 +35,8 @@ def browser(folder: Path, language: str = "en-US") -> Iterator[Any]:
     webdriver = pytest.importorskip("selenium.webdriver")
     options = webdriver.ChromeOptions()
     options.binary_location = CHROMIUM
-    for flag in (
-        *FLAGS.split(),
-        f"--user-data-dir={folder / 'profile'}",
-        f"--lang={language}",
-        f"--host-resolver-rules=MAP {ELSEWHERE} 127.0.0.1",
-    ):
+    own = (f"--user-data-dir={folder / 'profile'}", f"--lang={language}")
+    for flag in (*FLAGS.split(), *own, f"--host-resolver-rules=MAP {ELSEWHERE} 127.0.0.1"):
         options.add_argument(flag)
     options.add_experimental_option(
         "prefs", {"intl.accept_languages": language, "download.default_directory": str(folder)}

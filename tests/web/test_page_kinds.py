@@ -109,6 +109,7 @@ def test_the_microphone_gives_wav_files(driver: Any, address: str) -> None:
 
 def test_a_page_that_is_not_secure_says_why_there_is_no_camera(driver: Any) -> None:
     script = """
+      await (await import(new URL("page/words.js", document.baseURI))).speak("en");
       const tools = [];
       for (const [file, name] of [["camera.js", "camera"], ["record.js", "record"]]) {
         const module = await import(new URL(`page/tools/${file}`, document.baseURI));
