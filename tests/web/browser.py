@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+
 @contextmanager
 def files_served(folder: Path) -> Iterator[str]:
     """The address of `folder`, served by Python's own server of files in a process of its own."""
