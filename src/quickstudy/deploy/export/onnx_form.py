@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from quickstudy.deploy.export.program import Program
+from quickstudy.deploy.export.program import Program, quiet
 from quickstudy.errors import ConfigError, MissingExtra
 
 _OPSET = 18  # in which the exporter translates, before it converts to others
@@ -53,9 +52,19 @@ def write_onnx(program: Program, path: Path, what: str) -> int:
     model = made.model_proto
     if LEARNT_CLASSES in program.graph.inputs:
         _count_classes(model)
+    _forget(model)
     onnx.checker.check_model(model)
     onnx.save(model, str(path))
     return max(int(one.version) for one in model.opset_import if one.domain == "")
+
+
+def _forget(model: Any) -> None:
+    """Without what the exporter notes of where in the code each node is from."""
+    for graph in (model.graph, *model.functions):
+        for node in graph.node:
+            del node.metadata_props[:]
+            node.doc_string = ""
+    del model.graph.value_info[:], model.graph.metadata_props[:], model.metadata_props[:]
 
 
 def _count_classes(model: Any) -> None:
@@ -89,8 +98,7 @@ def _quiet() -> Iterator[None]:
     try:
         for one in loggers:
             one.setLevel(logging.CRITICAL)
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            warnings.simplefilter("ignore")
+        with quiet(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             yield
     finally:
         for one, level in zip(loggers, levels, strict=True):

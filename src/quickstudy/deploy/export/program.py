@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from quickstudy.errors import ConfigError, ModelError, QuickstudyError
+from quickstudy.systems import whole_solve
 
 _TYPES = {
     torch.uint8: "uint8", torch.int16: "int16", torch.int32: "int32", torch.int64: "int64", torch.bool: "bool",
@@ -45,7 +49,7 @@ def traced(graph: Graph, what: str) -> Program:
     free = {name: torch.export.Dim(name, min=2 if name == "N" else 1, max=512 if name == "N" else 2048) for name in names}
     shapes = tuple({0: free[axis]} for axis in graph.inputs.values())
     sizes = {tensor.shape[0]: axis for tensor, axis in zip(graph.examples, graph.inputs.values(), strict=True)}
-    with torch.no_grad():
+    with torch.no_grad(), quiet():
         said = graph.module(*graph.examples)  # first, so that nothing that is kept for later calls is made in a trace
         try:
             program = torch.export.export(graph.module, tuple(graph.examples), dynamic_shapes=(shapes,), strict=False)
@@ -68,6 +72,21 @@ def traced(graph: Graph, what: str) -> Program:
         "outputs": [described(*one) for one in said.items()],
     }
     return Program(graph, program, tuple(said), facts)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Within it, PyTorch does not warn of what it does to itself."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def write_program(program: Program, path: Path) -> None:
+    """Write the file, of operations of PyTorch alone."""
+    with quiet():
+        plain = program.program.run_decompositions({whole_solve._opoverload: torch.linalg.solve})
+        torch.export.save(plain, str(path))
 
 
 def _drop_assertions(program: torch.export.ExportedProgram) -> None:
