@@ -15,7 +15,7 @@ ROOT = Path(quickstudy.__file__).parent
 ORDER = (
     {"brief", "errors", "gaps", "hints", "packages", "space", "version"},
     {"episode", "rng", "files", "hub", "modules", "options", "registry", "cells", "terminal"},
-    {"entries", "masked", "tally"},
+    {"entries", "masked", "systems", "tally"},
     {"storage", "workers"},
     {"simulators"},
     {"targets"},

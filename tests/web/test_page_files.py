@@ -13,6 +13,7 @@ from quickstudy.formats.image import Image
 from tests.web.node_runs import needs_node, node
 
 PASSES = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)]
+KINDS = [(1, 0), (2, 0), (4, 0), (8, 0), (16, 0), (8, 2), (16, 2), (1, 3), (4, 3), (8, 3), (8, 4), (8, 6), (16, 6)]
 CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 
 
@@ -46,15 +47,14 @@ def written(samples: np.ndarray, bits: int, colour: int, interlaced: bool, furth
             before = line
     head = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, interlaced)
     middle = b"".join(chunk(kind, data) for kind, data in further.items())
-    return (
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + middle + chunk(b"IDAT", zlib.compress(lines)) + chunk(b"IEND", b"")
-    )
+    pixels = chunk(b"IDAT", zlib.compress(lines))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + middle + pixels + chunk(b"IEND", b"")
 
 
 def files(folder: Path) -> list[Path]:
     draw = np.random.default_rng(0)
     found = []
-    for bits, colour in [(1, 0), (2, 0), (4, 0), (8, 0), (16, 0), (8, 2), (16, 2), (1, 3), (4, 3), (8, 3), (8, 4), (8, 6), (16, 6)]:
+    for bits, colour in KINDS:
         for interlaced in (False, True):
             for clear in (False, True):
                 samples = draw.integers(0, 2**bits, (13, 21, CHANNELS[colour]))

@@ -25,7 +25,8 @@ NOTHING = SimpleNamespace(kept=None, names=())
 OPEN = """
 const { open } = await import(new URL("lib/local.js", location.href));
 const brain = await open(new URL("./", location.href).href);
-const picture = ([name, text]) => new File([Uint8Array.from(atob(text), (sign) => sign.charCodeAt(0))], name, { type: "image/png" });
+const bytes = (text) => Uint8Array.from(atob(text), (sign) => sign.charCodeAt(0));
+const picture = ([name, text]) => new File([bytes(text)], name);
 """
 
 
@@ -87,7 +88,7 @@ def test_it_learns_in_the_browser_keeps_it_and_talks_to_nobody_else(page: Path, 
         driver.get(f"{address}sub/page/")
         said = run(
             driver,
-            OPEN + "for (const [i, file] of given[0].entries()) await brain.add(`shape ${given[1][i]}`, [picture(file)]);"
+            OPEN + "for (const [i, one] of given[0].entries()) await brain.add(`shape ${given[1][i]}`, [picture(one)]);"
             "return brain.ask(given[2].map(picture));",
             sent(files), labels, sent(queries),
         )  # fmt: skip

@@ -27,12 +27,12 @@ const load = async (file) => new Uint8Array(fs.readFileSync(file)).buffer;
 const saves = [];
 const kept = { found: null, save: async (change) => void saves.push(change) };
 const brain = await learner({
-  manifest, graphs: graphs(manifest, ort, load), read: reader(manifest.reading), kept, downloads: ["onnx"], first: given.first ?? [],
+  manifest, graphs: graphs(manifest, ort, load), read: reader(manifest.reading), kept, downloads: ["onnx"],
   pack: async (what, examples, names) => {
     const { toJson } = await lib("carried.js");
     const { zip } = await lib("zip.js");
-    const text = JSON.stringify(toJson(examples, names));
-    return zip([{ name: "examples.json", bytes: new TextEncoder().encode(text) }, { name: "é/x", bytes: new Uint8Array(3) }]);
+    const bytes = new TextEncoder().encode(JSON.stringify(toJson(examples, names)));
+    return zip([{ name: "examples.json", bytes }, { name: "é/x", bytes: new Uint8Array(3) }]);
   },
 });
 const picture = (file) => new File([fs.readFileSync(file)], file, { type: "image/png" });
@@ -65,7 +65,8 @@ def test_answers_are_those_of_the_graphs(folder: Path) -> None:
         folder,
         """
         for (const [i, file] of given.files.entries()) await brain.add(`shape ${given.labels[i]}`, [picture(file)]);
-        return { said: await brain.ask(given.queries.map(picture)), state: await brain.state(), about: await brain.about() };
+        const said = await brain.ask(given.queries.map(picture));
+        return { said, state: await brain.state(), about: await brain.about() };
         """,
         files=[file.name for file in files],
         labels=labels,
@@ -128,9 +129,11 @@ def test_refusals_name_their_reason_and_change_nothing(folder: Path) -> None:
         """
         const [one, two] = given.files.map(picture);
         const codes = [
-          await refused(() => brain.ask([one])), await refused(() => brain.undo()), await refused(() => brain.forget("x")),
-          await refused(() => brain.add(" ", [one])), await refused(() => brain.add("a", ["text"])),
-          await refused(() => brain.add("a", [one, picture("cut.png")])), await refused(() => brain.download("model")),
+          await refused(() => brain.ask([one])), await refused(() => brain.undo()),
+          await refused(() => brain.forget("x")), await refused(() => brain.add(" ", [one])),
+          await refused(() => brain.add("a", ["text"])),
+          await refused(() => brain.add("a", [one, picture("cut.png")])),
+          await refused(() => brain.download("model")),
         ];
         await brain.add("a", [one]);
         codes.push(await refused(() => brain.ask([two])));
@@ -164,8 +167,8 @@ def test_a_download_holds_the_examples_and_starts_another_page(folder: Path) -> 
         """
         const { fromJson } = await lib("carried.js");
         const other = await learner({
-          manifest, graphs: graphs(manifest, ort, load), read: reader(manifest.reading), kept, downloads: [], pack: null,
-          first: fromJson(given.told),
+          manifest, graphs: graphs(manifest, ort, load), read: reader(manifest.reading), kept, downloads: [],
+          pack: null, first: fromJson(given.told),
         });
         return (await other.ask(given.files.map(picture))).map(({ probabilities }) => probabilities);
         """,

@@ -13,6 +13,10 @@ from tests.web.node_runs import needs_node, node
 
 soundfile = pytest.importorskip("soundfile")
 
+KINDS = [
+    ("PCM_16", 1, 0.3), ("PCM_16", 2, 1.7), ("PCM_24", 1, 0.5), ("PCM_U8", 3, 0.9), ("FLOAT", 2, 2.2),
+    ("DOUBLE", 1, 0.6),
+]  # fmt: skip
 READ = """
 const { wavIn } = await lib("wav.js");
 const { clipOf, loudest, segments, storedSamples } = await lib("sound.js");
@@ -49,9 +53,7 @@ def reading(format: Audio) -> dict[str, object]:
 def test_samples_of_files_are_those_of_python(trim: float, tmp_path: Path) -> None:
     format = Audio(rate=8000, seconds=0.5, trim=trim)
     files = []
-    for i, (subtype, channels, seconds) in enumerate(
-        [("PCM_16", 1, 0.3), ("PCM_16", 2, 1.7), ("PCM_24", 1, 0.5), ("PCM_U8", 3, 0.9), ("FLOAT", 2, 2.2), ("DOUBLE", 1, 0.6)]
-    ):
+    for i, (subtype, channels, seconds) in enumerate(KINDS):
         files.append(tmp_path / f"{i}.wav")
         soundfile.write(files[-1], noise(seconds, 8000, channels, i), 8000, subtype=subtype)
     found = node(tmp_path, READ, files=[file.name for file in files], reading=reading(format))

@@ -19,7 +19,8 @@ ROWS = [
     {"size": size, "colour": colour, "ripe": ripe, "day": day, "same": "x", "code": code}
     for size, colour, ripe, day, code in [
         ("1.5", "red", "true", "2024-03-01", 1.0), (" 2_000 ", "green", "False", "2024-03-01T12:30", 2.0),
-        ("-.5e-3", "red", "", "2023-12-31 23:59:59.25", 1.0), ("NaN", " blue ", "TRUE", "2024-02-29T00:00:00+05:30", 3.5),
+        ("-.5e-3", "red", "", "2023-12-31 23:59:59.25", 1.0),
+        ("NaN", " blue ", "TRUE", "2024-02-29T00:00:00+05:30", 3.5),
         ("", "N/A", "false", "?", 1e-5), ("+7.", "green", "true", "1969-12-31T23:00Z", 1e22),
     ]
 ]  # fmt: skip
@@ -52,7 +53,8 @@ def test_cells_are_coded_as_in_python(tmp_path: Path) -> None:
 
 @needs_node
 @pytest.mark.parametrize(
-    "cell", ["1", "-2.5e3", " .5 ", "1.", "1_0", "inf", "1__0", "_1", "1e", "0x10", "1,5", "", "e5", "--1", "1e400", "1 2"]
+    "cell",
+    ["1", "-2.5e3", " .5 ", "1.", "1_0", "inf", "1__0", "_1", "1e", "0x10", "1,5", "", "e5", "--1", "1e400", "1 2"],
 )
 def test_numbers_are_those_that_python_reads(cell: str, tmp_path: Path) -> None:
     try:
@@ -61,7 +63,11 @@ def test_numbers_are_those_that_python_reads(cell: str, tmp_path: Path) -> None:
         expected = None
     found = node(
         tmp_path,
-        'const { numberIn } = await lib("numbers.js"); const x = numberIn(given.cell); return x === null ? x : String(x);',
+        """
+        const { numberIn } = await lib("numbers.js");
+        const x = numberIn(given.cell);
+        return x === null ? x : String(x);
+        """,
         cell=cell,
     )
     assert (None if found is None else float(found.replace("Infinity", "inf"))) == expected

@@ -20,7 +20,9 @@ TEXTS = [
     "x=1_000; a->b", "हिन्दी में लिखा", "[PAD] within [CLS] a text", "\u0085next line\u200bzero\ufeffwidth", "a", "…",
     "1234567890 12.5%", "naïve café", "한국어 텍스트",
 ]  # fmt: skip
-SCRAPS = ["card", " ", "\n", "Ж", "é", "é", "中", "1", "٣", "?", "'s", "-", "😀", "ſ", "Ⅷ", "\u200d", "ं", "ABC", "[PAD]"]
+SCRAPS = [
+    "card", " ", "\n", "Ж", "é", "é", "中", "1", "٣", "?", "'s", "-", "😀", "ſ", "Ⅷ", "\u200d", "ं", "ABC", "[PAD]",
+]  # fmt: skip
 
 
 def texts() -> list[str]:
@@ -35,7 +37,8 @@ def learned() -> Any:
 
 def pieces() -> Any:
     library = tokenizers
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "where", "is", "my", "card", "##s", "it", "a", "##a", "1", "##2", "é", "?"]
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+    words = [*special, "where", "is", "my", "card", "##s", "it", "a", "##a", "1", "##2", "é", "?"]
     made = library.Tokenizer(library.models.WordPiece({w: i for i, w in enumerate(words)}, unk_token="[UNK]"))
     made.normalizer = library.normalizers.BertNormalizer()
     made.pre_tokenizer = library.pre_tokenizers.BertPreTokenizer()

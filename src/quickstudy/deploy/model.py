@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 from quickstudy.deploy import grow
 from quickstudy.deploy.answering import Told, answered, cosines, threshold, trusted
+from quickstudy.deploy.export.export import To, export
+from quickstudy.deploy.export.subject import Subject
 from quickstudy.deploy.grown import Grown, IfWorse
 from quickstudy.deploy.labelled import Labelled
 from quickstudy.deploy.scored import Scored
@@ -135,6 +137,8 @@ class Model:
         spec = self.spec
         x = moved(map_features(torch.as_tensor, x), reference(self.params))
         spec.format.check(x, 1, "x")
+        if torch.compiler.is_exporting():  # where nobody knows the values yet
+            return x
         for tensor in leaves(x):
             if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
                 raise DataError("x holds NaN or infinite values. Remove or fill them before predicting.")
@@ -419,6 +423,22 @@ class Model:
         }
         return (replace_model if replacing else write_model)(Path(folder), parts, facts)
 
+    def export(
+        self, folder: str | Path, to: To = "onnx", adapt: bool = False, wasm: str | Path | None = None
+    ) -> Path:
+        """Write the model as a graph, for programs that have neither quickstudy nor PyTorch, into a new `folder`.
+
+        to: 'onnx'; 'torch', a program of torch.export; or 'web', a page that answers, and learns, in the browser. adapt:
+        with the graph that still learns: support examples, labels and queries in, answers out. wasm: the folder of
+        onnxruntime-web, for 'web', if it is not found. What was written is run and held against the model. Extra
+        'export'. ConfigError for formats, learners and targets that are not exported, which are named.
+        """
+        subject = Subject.adapted(
+            self.config, self.learner, self.params, self.state, self.names, self.fitted, self.trust, self.kept,
+            self.provenance,
+        )  # fmt: skip
+        return export(self, subject, Path(folder), to, adapt, None if wasm is None else Path(wasm))
+
     @classmethod
     def undo(cls, folder: str | Path, module: nn.Module | None = None, device: str = "auto") -> Model:
         """Bring back, and load, the model that was in `folder` before the last `save(folder, replacing=True)`."""
@@ -454,6 +474,8 @@ class Model:
 
 
 def _require_finite(*said: Tensor) -> None:
+    if torch.compiler.is_exporting():
+        return
     if not all(bool(torch.isfinite(tensor).all()) for tensor in said):
         raise DataError(
             "What the model says is NaN or infinite: its training diverged, its file was damaged, or the input is far "

@@ -14,16 +14,16 @@ from torch import Tensor
 from quickstudy.episode import Features, State, joined, leaves, named
 from quickstudy.errors import ConfigError, DataError, ShapeError
 from quickstudy.formats.distortion import Distortion
+from quickstudy.formats.leaving import Leaving
 from quickstudy.formats.received import Most, numbers_of
 from quickstudy.formats.records import Broken, Records, Stored
-from quickstudy.formats.shown import Shown
 from quickstudy.targets.base import Distribution, Units
 
 if TYPE_CHECKING:
     from quickstudy.formats.maps_of_pixels import Pixels
 
 
-class Format(Shown):
+class Format(Leaving):
     """How records of one kind become features. A frozen dataclass: its fields are its JSON; registered in `formats`.
 
     Records go through `store`, once, to compact tensors, and through `features`, on the device and for a batch at a

@@ -138,6 +138,19 @@ class Target(ABC):
 
     # What examples hold
 
+    # What leaves with an export
+
+    def said(self, said: Distribution, units: Units | None = None) -> dict[str, Tensor]:
+        """What an exported graph gives of predictions, by name, in the user's units; see docs/export.md.
+
+        'logits' are what was predicted, 'probabilities' of the names; 'mean' and 'spread' of numbers. ConfigError where
+        an answer is more than such tensors.
+        """
+        raise ConfigError(
+            f"Answers that are {self} are not exported: they are made of what a graph says by code. Save the model, and "
+            "load it where quickstudy is: quickstudy.load(folder)."
+        )
+
     @abstractmethod
     def check(self, y: Tensor, name: str, lead: int) -> None:
         """Refuse labels y (*lead, *shape), padding included, that do not fit: ShapeError or DataError, naming them."""

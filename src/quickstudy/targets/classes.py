@@ -178,8 +178,11 @@ class Classes(Target):
         between = (share @ (means - share @ means).square()).sqrt()
         return (weights @ (z - means[examples.y]).square()).sqrt(), between
 
+    def said(self, said: Distribution, units: Units | None = None) -> dict[str, Tensor]:
+        return {"logits": said.mean, "probabilities": said.mean.softmax(dim=1)}
+
     def answer(self, said: Distribution, names: Sequence[str], units: Units | None = None) -> ClassAnswer:
-        return ClassAnswer(tuple(names), said.mean.softmax(dim=1).cpu())
+        return ClassAnswer(tuple(names), self.said(said)["probabilities"].cpu())
 
     def chosen(self, prediction: Tensor) -> Tensor | None:
         return prediction.argmax(dim=-1)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
@@ -61,10 +60,10 @@ class TaskTrust:
             )
         return found
 
-    @cached_property
-    def temperature(self) -> float:
-        """What logits are divided by, so that probabilities are as right as they say."""
-        return float(self.calibration.temperature(self.evidence.features).exp())
+    @property
+    def temperature(self) -> Tensor:
+        """What logits are divided by, so that probabilities are as right as they say: a scalar, float64."""
+        return self.calibration.temperature(self.evidence.features).exp()
 
     def estimate(self, level: float = 0.9, queries: float | None = None) -> Accuracy:
         """How often the model is right, with an interval that holds with probability `level`, over tasks.

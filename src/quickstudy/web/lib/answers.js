@@ -34,7 +34,9 @@ export function classAnswers(outputs, names, owners, least, tags = false) {
 
 /** The mean of logits, of probabilities that belong to them, as probabilities. @param {number[][]} each */
 function averaged(each) {
-  const logits = each[0].map((_, i) => each.reduce((sum, shares) => sum + Math.log(Math.max(shares[i], TINY)), 0) / each.length);
+  const logits = each[0].map(
+    (_, i) => each.reduce((sum, shares) => sum + Math.log(Math.max(shares[i], TINY)), 0) / each.length,
+  );
   const most = Math.max(...logits);
   const parts = logits.map((one) => Math.exp(one - most));
   const sum = parts.reduce((all, one) => all + one, 0);
@@ -60,11 +62,18 @@ export function numberAnswers({ mean, spread }, owners) {
   const of = (/** @type {number[]} */ values) => (width === 1 ? values[0] : values);
   return grouped(owners).map((rows) => {
     const over = (/** @type {Leaf} */ leaf, /** @type {(x: number) => number} */ f) =>
-      Array.from({ length: width }, (_, j) => rows.reduce((sum, row) => sum + f(Number(leaf.data[row * width + j])), 0) / rows.length);
+      Array.from(
+        { length: width },
+        (_, j) => rows.reduce((sum, row) => sum + f(Number(leaf.data[row * width + j])), 0) / rows.length,
+      );
     const values = over(mean, (x) => x);
     if (!spread) return { value: of(values) };
     const half = over(spread, (x) => x * x).map((square) => HALF * Math.sqrt(square));
-    return { value: of(values), low: of(values.map((x, i) => x - half[i])), high: of(values.map((x, i) => x + half[i])) };
+    return {
+      value: of(values),
+      low: of(values.map((x, i) => x - half[i])),
+      high: of(values.map((x, i) => x + half[i])),
+    };
   });
 }
 
@@ -81,7 +90,10 @@ function grouped(owners) {
  * @param {number[]} rates
  */
 export function rateAt(rates) {
-  return rates.reduce((best, rate, i) => (best < 0 || Math.abs(rate - RATE) < Math.abs(rates[best] - RATE) ? i : best), -1);
+  return rates.reduce(
+    (best, rate, i) => (best < 0 || Math.abs(rate - RATE) < Math.abs(rates[best] - RATE) ? i : best),
+    -1,
+  );
 }
 
 /**
@@ -92,7 +104,9 @@ export function rateAt(rates) {
 export function estimateOf({ estimate, trusted }, why) {
   if (!estimate) return { why };
   if (trusted && !trusted.data[0]) {
-    return { why: "No validation task was like this one, with as many examples of each class, so nothing tells how far its answers can be believed." };
+    return {
+      why: "No validation task was like this one, with as many examples of each class, so nothing tells how far its answers can be believed.",
+    };
   }
   const [mean, low, high] = Array.from(estimate.data, Number);
   return { mean, low, high };

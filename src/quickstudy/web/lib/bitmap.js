@@ -10,7 +10,8 @@ import { Refused } from "./refused.js";
  * @returns {Promise<import("./image.js").Pixels>}
  */
 export async function pixelsOf(file, name) {
-  const exact = typeof DecompressionStream === "undefined" ? null : await pngIn(await file.arrayBuffer(), name, MAX_PIXELS);
+  const exact =
+    typeof DecompressionStream === "undefined" ? null : await pngIn(await file.arrayBuffer(), name, MAX_PIXELS);
   if (exact) return exact;
   let bitmap;
   try {
@@ -21,7 +22,10 @@ export async function pixelsOf(file, name) {
   const { width, height } = bitmap;
   if (width * height > MAX_PIXELS) {
     bitmap.close();
-    throw new Refused("too_large", `${name} is ${width} x ${height} pixels, more than the limit of ${MAX_PIXELS}. Shrink it.`);
+    throw new Refused(
+      "too_large",
+      `${name} is ${width} x ${height} pixels, more than the limit of ${MAX_PIXELS}. Shrink it.`,
+    );
   }
   const context = canvas(width, height);
   context.drawImage(bitmap, 0, 0);

@@ -31,7 +31,10 @@ export function toJson(examples, names) {
     picture,
     text,
     leaves: Object.fromEntries(
-      Object.entries(leaves).map(([name, { data, shape }]) => [name, { kind: data.constructor.name, shape, data: inText(data) }]),
+      Object.entries(leaves).map(([name, { data, shape }]) => [
+        name,
+        { kind: data.constructor.name, shape, data: inText(data) },
+      ]),
     ),
   }));
   return { version: 1, names, examples: told };
@@ -46,7 +49,10 @@ export function fromJson(told) {
   return told.examples.map((/** @type {any} */ example) => ({
     ...example,
     leaves: Object.fromEntries(
-      Object.entries(example.leaves).map(([name, { kind, shape, data }]) => [name, { data: outOfText(kind, data), shape }]),
+      Object.entries(example.leaves).map(([name, { kind, shape, data }]) => [
+        name,
+        { data: outOfText(kind, data), shape },
+      ]),
     ),
   }));
 }

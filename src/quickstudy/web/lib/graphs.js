@@ -5,9 +5,15 @@
 
 /** @type {Record<string, any>} */
 const ARRAYS = {
-  float32: Float32Array, float64: Float64Array, int64: BigInt64Array, int32: Int32Array, int16: Int16Array, int8: Int8Array,
-  uint8: Uint8Array, bool: Uint8Array,
-}; // prettier-ignore
+  float32: Float32Array,
+  float64: Float64Array,
+  int64: BigInt64Array,
+  int32: Int32Array,
+  int16: Int16Array,
+  int8: Int8Array,
+  uint8: Uint8Array,
+  bool: Uint8Array,
+};
 
 /**
  * onnxruntime-web, whose files lie beside the page.
@@ -38,7 +44,10 @@ export function graphs(manifest, ort, load) {
     let found = sessions.get(name);
     if (!found) {
       const opened = load(manifest.graphs[name].file).then((bytes) =>
-        ort.InferenceSession.create(new Uint8Array(bytes), { executionProviders: ["wasm"], graphOptimizationLevel: "all" }),
+        ort.InferenceSession.create(new Uint8Array(bytes), {
+          executionProviders: ["wasm"],
+          graphOptimizationLevel: "all",
+        }),
       );
       opened.catch(() => sessions.delete(name)); // it can be asked for again
       found = opened;

@@ -33,7 +33,10 @@ export function inked(plane, size, how) {
     }
   }
   const small = square({ data: cut, width: side, height: side }, size);
-  const most = Math.max(1, small.reduce((found, value) => Math.max(found, value), 0));
+  const most = Math.max(
+    1,
+    small.reduce((found, value) => Math.max(found, value), 0),
+  );
   return small.map((value) => toEven(Math.fround((value * 255) / most)));
 }
 

@@ -51,7 +51,10 @@ export async function keeping(name) {
       if (now !== stamp) {
         change.abort();
         await done.catch(() => {});
-        throw new Refused("changed_elsewhere", "The examples were changed in another window meanwhile. Load this page anew.");
+        throw new Refused(
+          "changed_elsewhere",
+          "The examples were changed in another window meanwhile. Load this page anew.",
+        );
       }
       for (const example of added) change.objectStore(EXAMPLES).put(example);
       for (const id of gone) change.objectStore(EXAMPLES).delete(id);
@@ -59,7 +62,10 @@ export async function keeping(name) {
       try {
         await done;
       } catch (error) {
-        throw new Refused("not_kept", `The browser could not keep the example (${error}). Free some space and try again.`);
+        throw new Refused(
+          "not_kept",
+          `The browser could not keep the example (${error}). Free some space and try again.`,
+        );
       }
       stamp = now + 1;
     },

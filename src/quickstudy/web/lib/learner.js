@@ -27,7 +27,10 @@ export async function learner({ manifest, graphs, read, kept, first = [], pack, 
   const learns = Boolean(manifest.graphs.embed && manifest.graphs.head);
   const numbers = manifest.says === "numbers";
   if (!numbers && !["classes", "tags"].includes(manifest.says)) {
-    throw new Refused("no_reader", `The page cannot show answers that are ${manifest.says}. Ask the model from Python.`);
+    throw new Refused(
+      "no_reader",
+      `The page cannot show answers that are ${manifest.says}. Ask the model from Python.`,
+    );
   }
   const held = support(kept, learns && !kept.found ? await embedded(first) : []);
   /** @type {{of: string, said: any} | null} */
@@ -92,7 +95,13 @@ export async function learner({ manifest, graphs, read, kept, first = [], pack, 
       const outputs = await graphs.run("model", found.leaves);
       if (numbers) return numberAnswers(outputs, found.owners);
       const { rates = [], known_least: least = {} } = manifest.trust ?? {};
-      return classAnswers(outputs, manifest.names, found.owners, least[String(rates[rateAt(rates)])] ?? null, manifest.says === "tags");
+      return classAnswers(
+        outputs,
+        manifest.names,
+        found.owners,
+        least[String(rates[rateAt(rates)])] ?? null,
+        manifest.says === "tags",
+      );
     }
     requireEnough(examples);
     const asked = await embedding(found.leaves);
@@ -101,7 +110,12 @@ export async function learner({ manifest, graphs, read, kept, first = [], pack, 
     const believed = !outputs.trusted || Boolean(outputs.trusted.data[0]);
     const at = rateAt(manifest.trust?.rates ?? []);
     const least = outputs.known_least && at >= 0 ? Number(outputs.known_least.data[at]) : null;
-    const said = classAnswers(believed ? outputs : { probabilities: outputs.probabilities }, namesOf(examples), found.owners, least);
+    const said = classAnswers(
+      believed ? outputs : { probabilities: outputs.probabilities },
+      namesOf(examples),
+      found.owners,
+      least,
+    );
     const near = nearest(asked.data, examples, NEAREST);
     return said.map((one, i) => ({ ...one, nearest: near[found.owners.indexOf(i)] }));
   }
@@ -109,7 +123,10 @@ export async function learner({ manifest, graphs, read, kept, first = [], pack, 
   /** Each forecast is appended to the values, and asked for again. @param {Read} found @param {number} steps */
   async function forecasts(found, steps) {
     if (!Number.isInteger(steps) || steps < 1 || steps > FURTHEST) {
-      throw new Refused("no_number", `steps must be from 1 to ${FURTHEST}, found ${steps}: it is how many values to forecast.`);
+      throw new Refused(
+        "no_number",
+        `steps must be from 1 to ${FURTHEST}, found ${steps}: it is how many values to forecast.`,
+      );
     }
     const { data, shape } = found.leaves.x;
     const window = shape[1];
@@ -132,7 +149,9 @@ export async function learner({ manifest, graphs, read, kept, first = [], pack, 
   async function estimated(examples) {
     if (!learns || asItCame()) {
       const told = manifest.trust?.estimate;
-      return told ? { mean: told.mean, low: told.low, high: told.high, note: told.note } : { why: manifest.why_no_trust };
+      return told
+        ? { mean: told.mean, low: told.low, high: told.high, note: told.note }
+        : { why: manifest.why_no_trust };
     }
     if (numbers) return { why: "How often it is right is told of classes, and this tells numbers." };
     const of = examples.map(({ id }) => id).join();
@@ -168,16 +187,26 @@ export async function learner({ manifest, graphs, read, kept, first = [], pack, 
   function labelOf(label) {
     if (numbers) {
       const values = [label].flat().map((one) => (typeof one === "string" ? numberIn(one) : one));
-      if (values.length && values.every((one) => typeof one === "number" && Number.isFinite(one))) return values.length > 1 ? values : values[0];
-      throw new Refused("no_value", `The value of an example is a number, found ${JSON.stringify(label) ?? "nothing"}. Give one.`);
+      if (values.length && values.every((one) => typeof one === "number" && Number.isFinite(one)))
+        return values.length > 1 ? values : values[0];
+      throw new Refused(
+        "no_value",
+        `The value of an example is a number, found ${JSON.stringify(label) ?? "nothing"}. Give one.`,
+      );
     }
-    const name = String(label ?? "").normalize("NFC").trim();
+    const name = String(label ?? "")
+      .normalize("NFC")
+      .trim();
     if (!name) throw new Refused("no_label", "The class of an example needs a name. Give it one.");
     return name;
   }
 
   function requireLearning() {
-    if (!learns) throw new Refused("learns_not", "This model was exported without its learner. Export it with --with-adapt to teach it.");
+    if (!learns)
+      throw new Refused(
+        "learns_not",
+        "This model was exported without its learner. Export it with --with-adapt to teach it.",
+      );
   }
 
   return {
@@ -214,9 +243,11 @@ export async function learner({ manifest, graphs, read, kept, first = [], pack, 
     /** @param {string} id */
     forget: (id) => inTurn(async () => (await held.forget((one) => one.id === id, `example ${id}`), state())),
     /** @param {string} name */
-    forgetClass: (name) => inTurn(async () => (await held.forget((one) => one.label === name, `class ${name}`), state())),
+    forgetClass: (name) =>
+      inTurn(async () => (await held.forget((one) => one.label === name, `class ${name}`), state())),
     /** @param {string} name @param {string} wanted */
-    rename: (name, wanted) => inTurn(async () => (await held.rename(name, /** @type {string} */ (labelOf(wanted))), state())),
+    rename: (name, wanted) =>
+      inTurn(async () => (await held.rename(name, /** @type {string} */ (labelOf(wanted))), state())),
     undo: () => inTurn(async () => (await held.undo(), state())),
     /** @param {any[]} records @param {{steps?: number}} [options] */
     async ask(records, options = {}) {
@@ -225,7 +256,8 @@ export async function learner({ manifest, graphs, read, kept, first = [], pack, 
     },
     /** @param {string} what */
     async download(what) {
-      if (!downloads.includes(what)) throw new Refused("no_download", `There is no download ${what}. There are: ${downloads.join(", ")}.`);
+      if (!downloads.includes(what))
+        throw new Refused("no_download", `There is no download ${what}. There are: ${downloads.join(", ")}.`);
       const examples = held.examples();
       return pack(what, examples, namesOf(examples));
     },

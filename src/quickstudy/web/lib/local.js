@@ -19,7 +19,10 @@ export async function open(base) {
   const json = async (/** @type {string} */ file) => JSON.parse(new TextDecoder().decode(await load(file)));
   const [manifest, { files }] = await Promise.all([json("model.json"), json("files.json")]);
   if (manifest.version !== 1) {
-    throw new Refused("no_reader", `model.json is of version ${manifest.version}, and this page reads version 1. Export the model anew.`);
+    throw new Refused(
+      "no_reader",
+      `model.json is of version ${manifest.version}, and this page reads version 1. Export the model anew.`,
+    );
   }
   const read = reader(manifest.reading);
   const place = new URL(base).pathname;
@@ -35,7 +38,9 @@ export async function open(base) {
     downloads: ["onnx", "web"],
     /** The folder as it is served, or its graphs alone, with the examples that were learned here. */
     async pack(what, examples, names) {
-      const wanted = files.filter((/** @type {string} */ file) => file !== EXAMPLES && (what === "web" || !PAGE.test(file)));
+      const wanted = files.filter(
+        (/** @type {string} */ file) => file !== EXAMPLES && (what === "web" || !PAGE.test(file)),
+      );
       const parts = [];
       for (const file of wanted) parts.push({ name: file, bytes: new Uint8Array(await load(file)) });
       const put = (/** @type {string} */ name, /** @type {any} */ held) => {
@@ -61,6 +66,10 @@ async function fetched(address, file) {
   } catch (error) {
     throw new Refused("offline", `${file} cannot be loaded (${error}). Is the server still running?`);
   }
-  if (!answer.ok) throw new Refused("offline", `${file} cannot be loaded (${answer.status} ${answer.statusText}). Copy the whole folder.`);
+  if (!answer.ok)
+    throw new Refused(
+      "offline",
+      `${file} cannot be loaded (${answer.status} ${answer.statusText}). Copy the whole folder.`,
+    );
   return answer.arrayBuffer();
 }

@@ -4,7 +4,15 @@ import { Refused } from "./refused.js";
 const SIGNATURE = [137, 80, 78, 71, 13, 10, 26, 10];
 const CHANNELS = { 0: 1, 2: 3, 3: 1, 4: 2, 6: 4 };
 /** Of Adam7: the first column and row, and the steps, of each pass. */
-const PASSES = [[0, 0, 8, 8], [4, 0, 8, 8], [0, 4, 4, 8], [2, 0, 4, 4], [0, 2, 2, 4], [1, 0, 2, 2], [0, 1, 1, 2]];
+const PASSES = [
+  [0, 0, 8, 8],
+  [4, 0, 8, 8],
+  [0, 4, 4, 8],
+  [2, 0, 4, 4],
+  [0, 2, 2, 4],
+  [1, 0, 2, 2],
+  [0, 1, 1, 2],
+];
 
 /**
  * @typedef {object} Header
@@ -25,7 +33,8 @@ const PASSES = [[0, 0, 8, 8], [4, 0, 8, 8], [0, 4, 4, 8], [2, 0, 4, 4], [0, 2, 2
 export async function pngIn(file, name, most) {
   const bytes = new Uint8Array(file);
   if (!SIGNATURE.every((byte, i) => bytes[i] === byte)) return null;
-  const broken = (/** @type {string} */ why) => new Refused("unreadable", `${name} cannot be read as an image (${why}). Replace or remove it.`);
+  const broken = (/** @type {string} */ why) =>
+    new Refused("unreadable", `${name} cannot be read as an image (${why}). Replace or remove it.`);
   const { header, palette, clear, packed, turned } = chunks(bytes, broken);
   if (turned || (clear && header.bits === 16) || header.width * header.height > most) return null;
   let lines;
@@ -45,7 +54,7 @@ function chunks(bytes, broken) {
   let header = null;
   let [palette, clear, turned] = [new Uint8Array(0), /** @type {Uint8Array | null} */ (null), false];
   const parts = [];
-  for (let at = 8; at + 8 <= bytes.length; ) {
+  for (let at = 8; at + 8 <= bytes.length;) {
     const size = view.getUint32(at);
     const kind = String.fromCharCode(...bytes.subarray(at + 4, at + 8));
     const data = bytes.subarray(at + 8, at + 8 + size);
@@ -137,8 +146,10 @@ function coloured({ width, height, bits, colour }, samples, palette, clear) {
   const data = new Uint8Array(width * height * 4);
   const scale = bits < 8 && colour === 0 ? 255 / ((1 << bits) - 1) : 1;
   const grey = bits === 16 && colour === 0;
-  const byte = (/** @type {number} */ value) => (grey ? Math.floor(value / 257) : bits === 16 ? value >> 8 : value * scale);
-  const hidden = clear && colour !== 3 ? Array.from({ length: channels }, (_, c) => (clear[2 * c] << 8) | clear[2 * c + 1]) : null;
+  const byte = (/** @type {number} */ value) =>
+    grey ? Math.floor(value / 257) : bits === 16 ? value >> 8 : value * scale;
+  const hidden =
+    clear && colour !== 3 ? Array.from({ length: channels }, (_, c) => (clear[2 * c] << 8) | clear[2 * c + 1]) : null;
   if (hidden && bits === 1) hidden[0] *= 255; // as Pillow has it; of 2 and 4 bits it compares the scaled value
   for (let i = 0; i < width * height; i++) {
     const from = i * channels;
@@ -151,7 +162,8 @@ function coloured({ width, height, bits, colour }, samples, palette, clear) {
       red = byte(samples[from]);
       [green, blue] = channels < 3 ? [red, red] : [byte(samples[from + 1]), byte(samples[from + 2])];
       if (colour === 4 || colour === 6) alpha = byte(samples[from + channels - 1]);
-      else if (hidden && red === hidden[0] && (channels === 1 || (green === hidden[1] && blue === hidden[2]))) alpha = 0;
+      else if (hidden && red === hidden[0] && (channels === 1 || (green === hidden[1] && blue === hidden[2])))
+        alpha = 0;
     }
     data[4 * i] = red;
     data[4 * i + 1] = green;

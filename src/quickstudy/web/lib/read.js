@@ -43,7 +43,10 @@ export function reader(reading) {
     case "array":
       return arrays(reading);
     default:
-      throw new Refused("no_reader", `The page cannot read records of the kind ${reading.kind}. Ask the model from Python.`);
+      throw new Refused(
+        "no_reader",
+        `The page cannot read records of the kind ${reading.kind}. Ask the model from Python.`,
+      );
   }
 }
 
@@ -53,7 +56,11 @@ const named = (record, i, what) => record?.name || `${what} ${i + 1}`;
 const short = (text) => (text.length <= SHOWN ? text : `${text.slice(0, SHOWN)}…`);
 /** @param {any} record */
 const row = (record) =>
-  Array.isArray(record) ? record.join(", ") : Object.entries(record).map(([name, cell]) => `${name} ${cell ?? ""}`.trim()).join(", ");
+  Array.isArray(record)
+    ? record.join(", ")
+    : Object.entries(record)
+        .map(([name, cell]) => `${name} ${cell ?? ""}`.trim())
+        .join(", ");
 /** @param {any[]} records */
 const each = (records) => records.map((_, i) => i);
 
@@ -135,9 +142,15 @@ function arrays({ shape, ids }) {
     records.forEach((record, i) => {
       const flat = [record].flat(Infinity);
       if (flat.length !== count) {
-        throw new Refused("no_row", `Record ${i} holds ${flat.length} numbers, expected ${count} (${shape.join(" x ")}).`);
+        throw new Refused(
+          "no_row",
+          `Record ${i} holds ${flat.length} numbers, expected ${count} (${shape.join(" x ")}).`,
+        );
       }
-      const bad = flat.find((value) => typeof value !== "number" || !Number.isFinite(value) || (ids && !(Number.isInteger(value) && value >= 0)));
+      const bad = flat.find(
+        (value) =>
+          typeof value !== "number" || !Number.isFinite(value) || (ids && !(Number.isInteger(value) && value >= 0)),
+      );
       if (bad !== undefined) {
         const wanted = ids ? "a whole number from 0" : "a number";
         throw new Refused("no_number", `Record ${i} holds ${JSON.stringify(bad)}, which is not ${wanted}. Correct it.`);

@@ -8,10 +8,16 @@ import { Refused } from "./refused.js";
  */
 export function seriesOf(values) {
   if (!Array.isArray(values)) {
-    throw new Refused("no_series", `A series is a list of numbers, found ${typeof values}. Give its values in the order of time.`);
+    throw new Refused(
+      "no_series",
+      `A series is a list of numbers, found ${typeof values}. Give its values in the order of time.`,
+    );
   }
   if (values.length < 2) {
-    throw new Refused("too_short", `A series must have been seen for at least 2 points, found ${values.length}. Wait for more values.`);
+    throw new Refused(
+      "too_short",
+      `A series must have been seen for at least 2 points, found ${values.length}. Wait for more values.`,
+    );
   }
   const bad = values.findIndex((value) => typeof value !== "number" || !Number.isFinite(value));
   if (bad >= 0) {

@@ -30,7 +30,8 @@ const ALIKE = 0.99; // of the largest energy that counts as the largest
  */
 export function clipOf(sound, { rate, frame, hop, trim, longer, samples: size }, name) {
   const bad = sound.samples.reduce((count, value) => count + Number(!Number.isFinite(value)), 0);
-  if (bad) throw new Refused("unreadable", `${name} holds NaN or infinite values in ${bad} samples. Replace or remove it.`);
+  if (bad)
+    throw new Refused("unreadable", `${name} holds NaN or infinite values in ${bad} samples. Replace or remove it.`);
   let samples = resampled(sound.samples, sound.rate, rate);
   if (!samples.length) throw new Refused("empty", `${name} holds no sound at all. Replace or remove it.`);
   if (samples.length < frame) {
@@ -45,7 +46,10 @@ export function clipOf(sound, { rate, frame, hop, trim, longer, samples: size },
   if (trim) samples = trimmed(samples, trim, frame, hop);
   if (longer === "refuse" && samples.length > size) {
     const [lasts, window] = [samples.length / rate, size / rate].map((seconds) => Number(seconds.toPrecision(3)));
-    throw new Refused("too_long", `${name} lasts ${lasts} s, and the window is ${window} s. Cut it where nobody speaks.`);
+    throw new Refused(
+      "too_long",
+      `${name} lasts ${lasts} s, and the window is ${window} s. Cut it where nobody speaks.`,
+    );
   }
   return samples;
 }

@@ -43,7 +43,10 @@ export function tableReader({ columns, names, schema, missing }) {
  */
 function ordered(row, index, names, columns) {
   if (row === null || typeof row !== "object") {
-    throw new Refused("no_row", `Record ${index} is no row but ${typeof row}. Give an object with names, or a list of cells.`);
+    throw new Refused(
+      "no_row",
+      `Record ${index} is no row but ${typeof row}. Give an object with names, or a list of cells.`,
+    );
   }
   if (Array.isArray(row) || !names.length) {
     const cells = Array.isArray(row) ? row : Object.values(row);

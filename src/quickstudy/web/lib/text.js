@@ -19,18 +19,24 @@ export function textReader({ length, padding, tokenizer: told }) {
     const mask = new Uint8Array(texts.length * length);
     let many = 0;
     texts.forEach((text, i) => {
-      if (typeof text !== "string") throw new Refused("no_text", `Text ${i} is no string but ${typeof text}. Give strings.`);
+      if (typeof text !== "string")
+        throw new Refused("no_text", `Text ${i} is no string but ${typeof text}. Give strings.`);
       if (EMPTY.test(text)) throw new Refused("empty", `Text ${i}: the text is empty. Fill it, or take it out.`);
       if (!wellFormed(text)) throw new Refused("no_text", `Text ${i}: the text is not Unicode. Correct it.`);
       const { ids: found, cut } = encode(text, length);
       if (found.length === special) {
-        throw new Refused("empty", `Text ${i}: the text ${JSON.stringify(text.slice(0, 60))} gives no token. Take it out.`);
+        throw new Refused(
+          "empty",
+          `Text ${i}: the text ${JSON.stringify(text.slice(0, 60))} gives no token. Take it out.`,
+        );
       }
       ids.set(found, i * length);
       mask.fill(1, i * length, i * length + found.length);
       many += Number(cut);
     });
-    const notices = many ? [`${many} of ${texts.length} texts are longer than ${length} tokens, and were cut off.`] : [];
+    const notices = many
+      ? [`${many} of ${texts.length} texts are longer than ${length} tokens, and were cut off.`]
+      : [];
     const shape = [texts.length, length];
     return { leaves: { input_ids: { data: ids, shape }, attention_mask: { data: mask, shape } }, notices };
   };

@@ -19,7 +19,7 @@ export function wavIn(file, name) {
   if (file.byteLength < 12 || word(0) !== "RIFF" || word(8) !== "WAVE") return null;
   /** @type {{kind: number, channels: number, rate: number, bits: number} | null} */
   let form = null;
-  for (let at = 12; at + 8 <= file.byteLength; ) {
+  for (let at = 12; at + 8 <= file.byteLength;) {
     const [chunk, size, start] = [word(at), view.getUint32(at + 4, true), at + 8];
     if (chunk === "fmt ") form = formOf(view, start);
     if (chunk === "data" && form) {
@@ -29,7 +29,10 @@ export function wavIn(file, name) {
       const there = Math.floor(Math.min(size, file.byteLength - start) / width);
       if (size < 0x7fff0000 && size > file.byteLength - start + 1) {
         const told = Math.floor(size / width);
-        throw new Refused("unreadable", `${name} is truncated: it announces ${told} samples and holds ${there}. Replace or remove it.`);
+        throw new Refused(
+          "unreadable",
+          `${name} is truncated: it announces ${told} samples and holds ${there}. Replace or remove it.`,
+        );
       }
       return { samples: mixed(view, start, there, form, read), rate: form.rate, channels: form.channels };
     }

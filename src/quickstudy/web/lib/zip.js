@@ -46,15 +46,32 @@ export function zip(files, now = new Date()) {
     const called = new TextEncoder().encode(name);
     /** @type {[number, 2 | 4][]} */
     const told = [
-      [20, 2], [NAMES_IN_UTF8, 2], [0, 2], [time, 2], [date, 2], [checksum(bytes), 4], [bytes.length, 4], [bytes.length, 4],
-      [called.length, 2], [0, 2],
-    ]; // prettier-ignore
+      [20, 2],
+      [NAMES_IN_UTF8, 2],
+      [0, 2],
+      [time, 2],
+      [date, 2],
+      [checksum(bytes), 4],
+      [bytes.length, 4],
+      [bytes.length, 4],
+      [called.length, 2],
+      [0, 2],
+    ];
     const head = packed([[0x04034b50, 4], ...told]);
     entries.push(packed([[0x02014b50, 4], [20, 2], ...told, [0, 2], [0, 2], [0, 2], [0, 4], [at, 4]]), called);
     parts.push(head, called, bytes);
     at += head.length + called.length + bytes.length;
   }
   const size = entries.reduce((sum, one) => sum + one.length, 0);
-  const end = packed([[0x06054b50, 4], [0, 2], [0, 2], [files.length, 2], [files.length, 2], [size, 4], [at, 4], [0, 2]]);
+  const end = packed([
+    [0x06054b50, 4],
+    [0, 2],
+    [0, 2],
+    [files.length, 2],
+    [files.length, 2],
+    [size, 4],
+    [at, 4],
+    [0, 2],
+  ]);
   return new Blob([.../** @type {any[]} */ (parts), ...entries, end], { type: "application/zip" });
 }

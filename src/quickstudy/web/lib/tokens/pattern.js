@@ -3,7 +3,11 @@ import { Refused } from "../refused.js";
 
 /** What stands for other things in both; the left side is escaped. @type {Record<string, string>} */
 const CLASSES = {
-  s: "\\p{White_Space}", S: "\\P{White_Space}", d: "\\p{Nd}", D: "\\P{Nd}", w: "\\p{L}\\p{M}\\p{N}\\p{Pc}",
+  s: "\\p{White_Space}",
+  S: "\\P{White_Space}",
+  d: "\\p{Nd}",
+  D: "\\P{Nd}",
+  w: "\\p{L}\\p{M}\\p{N}\\p{Pc}",
 };
 
 /**

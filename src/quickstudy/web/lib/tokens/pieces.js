@@ -32,7 +32,8 @@ export function splitter(told) {
       return split(pattern(told.pattern), told.behavior, told.invert);
     case "ByteLevel": {
       const cut = told.use_regex === false ? (/** @type {string} */ text) => [text] : split(pattern({ Regex: GPT2 }));
-      const spaced = (/** @type {string} */ text) => (told.add_prefix_space && !text.startsWith(" ") ? ` ${text}` : text);
+      const spaced = (/** @type {string} */ text) =>
+        told.add_prefix_space && !text.startsWith(" ") ? ` ${text}` : text;
       return (text) => cut(spaced(text)).map(bytes);
     }
     case "Whitespace":

@@ -21,8 +21,14 @@ export function tokenizer(told) {
   const ids = vocabulary(told.model);
   const { before, after } = frame(told.post_processor);
   const added = told.added_tokens ?? [];
-  const literal = finder(added.filter((/** @type {any} */ one) => !one.normalized), (content) => content);
-  const usual = finder(added.filter((/** @type {any} */ one) => one.normalized), normal);
+  const literal = finder(
+    added.filter((/** @type {any} */ one) => !one.normalized),
+    (content) => content,
+  );
+  const usual = finder(
+    added.filter((/** @type {any} */ one) => one.normalized),
+    normal,
+  );
   const special = before.length + after.length;
   const encode = (/** @type {string} */ text, /** @type {number} */ length) => {
     const found = literal(text).flatMap((part) => {
@@ -42,7 +48,8 @@ export function tokenizer(told) {
  */
 function finder(tokens, normal) {
   const odd = tokens.find((one) => one.single_word);
-  if (odd) throw new Refused("no_tokenizer", `The token ${odd.content} stands for whole words, which the page does not know.`);
+  if (odd)
+    throw new Refused("no_tokenizer", `The token ${odd.content} stands for whole words, which the page does not know.`);
   if (!tokens.length) return (text) => (text ? [text] : []);
   const byContent = new Map(tokens.map((one) => [normal(one.content), one]));
   const longest = [...byContent.keys()].filter(Boolean).sort((a, b) => b.length - a.length);

@@ -45,7 +45,8 @@ function pairs(told, vocab) {
     const before = seen.get(piece);
     if (before) return before;
     const whole = told.ignore_merges ? vocab.get(piece) : undefined;
-    const ids = whole === undefined ? merged(piece, ranks).flatMap((one) => known(vocab, one, told.unk_token)) : [whole];
+    const ids =
+      whole === undefined ? merged(piece, ranks).flatMap((one) => known(vocab, one, told.unk_token)) : [whole];
     if (seen.size < 10_000) seen.set(piece, ids);
     return ids;
   };
@@ -76,7 +77,7 @@ function words(told, vocab) {
     const signs = Array.from(piece);
     if (signs.length > told.max_input_chars_per_word) return known(vocab, told.unk_token, null);
     const ids = [];
-    for (let start = 0; start < signs.length; ) {
+    for (let start = 0; start < signs.length;) {
       const mark = start ? told.continuing_subword_prefix : "";
       let end = signs.length;
       while (end > start && !vocab.has(mark + signs.slice(start, end).join(""))) end--;

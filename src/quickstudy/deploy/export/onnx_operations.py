@@ -1,0 +1,56 @@
+"""Operations of PyTorch that ONNX, or onnxruntime on CPUs, has not got, or that are translated wrongly: written in those
+that it has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from quickstudy.errors import ConfigError
+from quickstudy.systems import whole_solve
+
+
+def translations() -> dict[Any, Callable[..., Any]]:
+    """Functions of onnxscript by the operations of PyTorch that they stand for."""
+    from quickstudy.deploy.export.onnx_solving import inverted, solutions, solved
+
+    aten = torch.ops.aten
+    return {
+        aten.erf.default: _erf,
+        aten.asin.default: _asin,
+        aten.diagonal.default: _diagonal,
+        whole_solve._opoverload: solutions,
+        aten._linalg_solve_ex.default: solved,
+        aten.linalg_inv_ex.default: inverted,
+    }
+
+
+def _erf(x: Any) -> Any:
+    """onnxruntime has it in single precision alone."""
+    from onnxscript import FLOAT
+    from onnxscript import opset18 as op
+
+    return op.CastLike(op.Erf(op.Cast(x, to=FLOAT.dtype)), x)
+
+
+def _asin(x: Any) -> Any:
+    """onnxruntime has it in single precision alone."""
+    from onnxscript import FLOAT
+    from onnxscript import opset18 as op
+
+    return op.CastLike(op.Asin(op.Cast(x, to=FLOAT.dtype)), x)
+
+
+def _diagonal(self: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Any:
+    """Of the last two axes, (…, r, c): every (c + 1)-th number of them, row by row."""
+    from onnxscript import opset18 as op
+
+    rank = len(self.shape)
+    if offset or (dim1 % rank, dim2 % rank) != (rank - 2, rank - 1):
+        raise ConfigError("Diagonals beside the main one, or of other than the last two axes, are not exported.")
+    size = op.Shape(self)
+    rows, columns = op.Slice(size, [rank - 2], [rank - 1]), op.Slice(size, [rank - 1], [rank])
+    flat = op.Reshape(self, op.Concat(op.Slice(size, [0], [rank - 2]), op.Constant(value_ints=[-1]), axis=0))
+    return op.Slice(flat, [0], op.Mul(op.Min(rows, columns), columns), [-1], op.Add(columns, [1]))
