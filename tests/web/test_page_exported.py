@@ -36,16 +36,20 @@ const pixels = new Uint8Array(fs.readFileSync("asked.raw"));
 const size = 28 * 28;
 const read = async (places) => ({
   leaves: {
-    x: { data: new Uint8Array(places.flatMap((i) => [...pixels.subarray(i * size, (i + 1) * size)])),
-         shape: [places.length, 1, 28, 28] },
+    x: {
+      data: new Uint8Array(places.flatMap((i) => [...pixels.subarray(i * size, (i + 1) * size)])),
+      shape: [places.length, 1, 28, 28],
+    },
   },
   owners: places.map((_, i) => i), faces: places.map(() => ({})), notices: [],
 });
 const kept = { found: null, save: async () => {} };
 const places = Array.from({ length: pixels.length / size }, (_, i) => i);
 const said = {};
-for (const [name, first] of [["as it came", []], ["learned here", fromJson(JSON.parse(fs.readFileSync(given.exported + "/examples.json", "utf8")))]]) {
-  const brain = await learner({ manifest, graphs: graphs(manifest, ort, load), read, kept, first, downloads: [], pack: null });
+const examples = fromJson(JSON.parse(fs.readFileSync(given.exported + "/examples.json", "utf8")));
+for (const [name, first] of [["as it came", []], ["learned here", examples]]) {
+  const running = graphs(manifest, ort, load);
+  const brain = await learner({ manifest, graphs: running, read, kept, first, downloads: [], pack: null });
   said[name] = { answers: await brain.ask(places), state: await brain.state() };
 }
 return said;
