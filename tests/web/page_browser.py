@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import random
@@ -21,6 +22,8 @@ FLAGS = (
     "--headless --no-sandbox --disable-gpu --disable-background-networking --disable-quic --no-first-run "
     "--disable-component-update --disable-sync --use-fake-device-for-media-stream --use-fake-ui-for-media-stream"
 )
+ELSEWHERE = "page.test"
+"""A name of this machine that no browser takes for safe."""
 Points = Sequence[tuple[float, float]]
 
 needs_browser = pytest.mark.skipif(CHROMIUM is None or DRIVER is None, reason="Chromium is not installed")
@@ -32,7 +35,8 @@ def browser(folder: Path, language: str = "en-US") -> Iterator[Any]:
     webdriver = pytest.importorskip("selenium.webdriver")
     options = webdriver.ChromeOptions()
     options.binary_location = CHROMIUM
-    for flag in (*FLAGS.split(), f"--user-data-dir={folder / 'profile'}", f"--lang={language}"):
+    own = (f"--user-data-dir={folder / 'profile'}", f"--lang={language}")
+    for flag in (*FLAGS.split(), *own, f"--host-resolver-rules=MAP {ELSEWHERE} 127.0.0.1"):
         options.add_argument(flag)
     options.add_experimental_option(
         "prefs", {"intl.accept_languages": language, "download.default_directory": str(folder)}
@@ -110,3 +114,13 @@ def stroke(driver: Any, sheet: Any, points: Points) -> None:
         if not i:
             actions.click_and_hold()
     actions.release().perform()
+
+
+def drawing(points: Points) -> bytes:
+    """The same line as a PNG file."""
+    from PIL import Image, ImageDraw
+
+    picture, file = Image.new("L", (280, 280), 255), io.BytesIO()
+    ImageDraw.Draw(picture).line([(280 * (x + 0.5), 280 * (y + 0.5)) for x, y in points], 0, 9, "curve")
+    picture.save(file, "PNG")
+    return file.getvalue()

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from base64 import b64decode, b64encode
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 import pytest
 
-from tests.web.page_browser import Points, browser, circle, dark, needs_browser, served, sized, stroke, zigzag
+from tests.web.page_browser import Points, browser, circle, dark, drawing, needs_browser, served, sized, zigzag
+from tests.web.page_reader import PATIENCE, Page
 
 pytest.importorskip("selenium")
 pytest.importorskip("fastapi")
 pytest.importorskip("uvicorn")
-from selenium.webdriver.common.action_chains import ActionChains  # noqa: E402
-from selenium.webdriver.common.keys import Keys  # noqa: E402
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.keys import Keys
 
 pytestmark = needs_browser
-PATIENCE = 15  # seconds
 
 
 @pytest.fixture(scope="module")
@@ -38,76 +41,30 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 @pytest.fixture
 def page(driver: Any, address: str) -> Page:
-    """The page with a new model."""
-    page = Page(driver)
+    """The page with a model that knows nothing yet."""
+    return opened(driver, address, {})
+
+
+@pytest.fixture
+def taught(driver: Any, address: str) -> Page:
+    """The page with a model that knows two circles and two zigzags."""
+    return opened(driver, address, {"Circle": [circle(0), circle(1)], "Zigzag": [zigzag(0), zigzag(1)]})
+
+
+def opened(driver: Any, address: str, examples: Mapping[str, Sequence[Points]]) -> Page:
+    """The page with a model of these drawings."""
+    records = [{"file": b64encode(drawing(one)).decode()} for drawn in examples.values() for one in drawn]
+    labels = [name for name, drawn in examples.items() for _ in drawn]
+    body = json.dumps({"records": records, "labels": labels}).encode()
+    asked = Request(f"{address}/api/models", body, {"Content-Type": "application/json"})
+    with urlopen(asked, timeout=PATIENCE) as answer:
+        made = json.load(answer)
+    driver.get(f"{address}/style.css")
+    driver.execute_script("localStorage.clear(); localStorage.setItem('quickstudy.model', arguments[0])", made["id"])
     driver.get(address)
-    page.until(lambda: page.all(".box"))
-    if page.all(".examples li"):
-        page.click("#models summary")
-        page.until(lambda: page.all("[data-start]")).pop().click()
-        page.until(lambda: page.all(".box") and not page.all(".examples li"))
+    page = Page(driver)
+    page.until(lambda: len(page.all(".examples li")) == len(labels) and page.all(".box"))
     return page
-
-
-class Page:
-    """What a reader sees and does."""
-
-    def __init__(self, driver: Any) -> None:
-        self.driver = driver
-
-    def all(self, selector: str) -> list[Any]:
-        return list(self.driver.find_elements("css selector", selector))
-
-    def one(self, selector: str, place: int = 0) -> Any:
-        return self.until(lambda: self.all(selector)[place:])[0]
-
-    def click(self, selector: str, place: int = 0) -> None:
-        self.one(selector, place).click()
-
-    def text(self, selector: str) -> str:
-        """What is written there now."""
-        return str(self.driver.execute_script("return document.querySelector(arguments[0])?.innerText ?? ''", selector))
-
-    def until(self, told: Callable[[], Any]) -> Any:
-        """What `told` gives once it is something."""
-        end = time.monotonic() + PATIENCE
-        while not (found := told()):
-            if time.monotonic() > end:
-                self.driver.save_screenshot("/tmp/page-try/failed.png")
-                raise AssertionError(f"{self.text('body')}\n{self.driver.get_log('browser')}")
-            time.sleep(0.03)
-        return found
-
-    def give(self, place: int, points: Points) -> None:
-        """Draw an example into a box, and add it."""
-        before = len(self.all(".box .examples li"))
-        stroke(self.driver, self.one(".box canvas", place), points)
-        self.all(".box")[place].find_element("css selector", ".buttons .main").click()
-        self.until(lambda: len(self.all(".box .examples li")) == before + 1)
-
-    def teach(self, count: int = 2) -> None:
-        """Circles into the first box, zigzags into the second."""
-        for seed in range(count):
-            self.give(0, circle(seed))
-            self.give(1, zigzag(seed))
-
-    def draw(self, points: Points) -> None:
-        """Ask about a drawing."""
-        self.click(".try .buttons button")
-        stroke(self.driver, self.one(".try canvas"), points)
-
-    def name(self, place: int) -> str:
-        return str(self.one(".box .name", place).get_property("value"))
-
-    def rename(self, place: int, name: str) -> None:
-        self.click(".box .name", place)
-        ActionChains(self.driver).send_keys(name, Keys.ENTER).perform()
-
-    def counts(self) -> list[int]:
-        return [len(box.find_elements("css selector", ".examples li")) for box in self.all(".box")]
-
-    def complaints(self) -> list[str]:
-        return [one.get_dom_attribute("data-code") for one in self.all(".notice")]
 
 
 def test_five_drawings_of_two_shapes_and_the_right_answer_within_a_minute(tmp_path: Path) -> None:
@@ -127,64 +84,57 @@ def test_five_drawings_of_two_shapes_and_the_right_answer_within_a_minute(tmp_pa
     assert time.monotonic() - began <= 60
 
 
-def test_answers_have_bars_and_the_examples_nearest_to_them(page: Page) -> None:
-    page.teach()
-    page.draw(zigzag(20))
-    assert page.until(lambda: page.text(".top")) == page.name(1)
-    bars = page.until(lambda: page.all(".bars li"))
-    assert [bar.text.split("\n")[0] for bar in bars] == [page.name(1), page.name(0)]
+def test_answers_have_bars_and_the_examples_nearest_to_them(taught: Page) -> None:
+    taught.draw(zigzag(20))
+    assert taught.until(lambda: taught.text(".top")) == taught.name(1)
+    bars = taught.until(lambda: taught.all(".bars li"))
+    assert [bar.text.split("\n")[0] for bar in bars] == [taught.name(1), taught.name(0)]
     shares = [float(bar.find_element("css selector", ".track i").size["width"]) for bar in bars]
     assert shares[0] > shares[1]
-    assert page.all(".nearest li")[0].text == page.name(1)
-    assert "100" in page.text(".estimate")
+    assert taught.all(".nearest li")[0].text == taught.name(1)
+    assert "100" in taught.text(".estimate")
 
 
-def test_what_is_like_nothing_is_none_of_these_and_bars_stay(page: Page) -> None:
-    page.teach(3)
+def test_what_is_like_nothing_is_none_of_these_and_bars_stay(taught: Page) -> None:
     scrawl = [((7 * i % 11) / 14 - 0.4, (5 * i % 13) / 16 - 0.4) for i in range(12)]
-    page.draw(scrawl)
-    page.until(lambda: page.text(".top") == "None of these")
-    assert len(page.all(".answer.refused .bars li")) == 2
+    taught.draw(scrawl)
+    taught.until(lambda: taught.text(".top") == "None of these")
+    assert len(taught.all(".answer.refused .bars li")) == 2
 
 
-def test_the_answer_follows_the_examples(page: Page) -> None:
-    page.teach(1)
-    page.click(".more")
-    page.rename(2, "Third")
-    page.draw(circle(9))
-    page.until(lambda: page.text(".top") == page.name(0))
-    page.give(2, circle(9))
-    page.until(lambda: page.text(".top") == "Third")
-    page.click("#undo")
-    page.until(lambda: page.text(".top") == page.name(0))
+def test_the_answer_follows_the_examples(taught: Page) -> None:
+    taught.click(".more")
+    taught.rename(2, "Third")
+    taught.draw(circle(9))
+    taught.until(lambda: taught.text(".top") == taught.name(0))
+    taught.give(2, circle(9))
+    taught.until(lambda: taught.text(".top") == "Third")
+    taught.click("#undo")
+    taught.until(lambda: taught.text(".top") == taught.name(0))
 
 
-def test_an_example_is_forgotten_and_brought_back(page: Page) -> None:
-    page.teach()
-    page.click(".box .examples button", 1)
-    page.until(lambda: page.counts() == [1, 2])
-    ActionChains(page.driver).key_down(Keys.CONTROL).send_keys("z").key_up(Keys.CONTROL).perform()
-    page.until(lambda: page.counts() == [2, 2])
+def test_an_example_is_forgotten_and_brought_back(taught: Page) -> None:
+    taught.click(".box .examples button", 1)
+    taught.until(lambda: taught.counts() == [1, 2])
+    ActionChains(taught.driver).key_down(Keys.CONTROL).send_keys("z").key_up(Keys.CONTROL).perform()
+    taught.until(lambda: taught.counts() == [2, 2])
 
 
-def test_a_class_is_removed_and_brought_back(page: Page) -> None:
-    page.rename(1, "Zigzag")
-    page.teach()
-    page.click(".box .remove", 1)
-    page.until(lambda: page.counts() == [2, 0])  # a second box is there again, and empty
-    page.click("#undo")
-    page.until(lambda: sorted(page.counts()) == [2, 2])
-    assert "Zigzag" in {page.name(0), page.name(1)}
+def test_a_class_is_removed_and_brought_back(taught: Page) -> None:
+    taught.click(".box .remove", 1)
+    taught.until(lambda: taught.counts() == [2, 0])  # a second box is there again, and empty
+    taught.click("#undo")
+    taught.until(lambda: sorted(taught.counts()) == [2, 2])
+    assert "Zigzag" in {taught.name(0), taught.name(1)}
 
 
-def test_examples_are_there_after_the_page_is_loaded_anew(page: Page) -> None:
-    page.rename(1, "<b>Zig & zag</b>")
-    page.teach()
-    page.driver.refresh()
-    page.until(lambda: page.counts() == [2, 2])
-    assert page.name(1) == "<b>Zig & zag</b>"
+def test_examples_are_there_after_the_page_is_loaded_anew(taught: Page) -> None:
+    taught.rename(1, "<b>Zig & zag</b>")
+    taught.driver.refresh()
+    taught.until(lambda: taught.counts() == [2, 2])
+    assert taught.name(1) == "<b>Zig & zag</b>"
     loaded = "return [...document.querySelectorAll('.examples img')].map((one) => one.naturalWidth)"
-    page.until(lambda: all(page.driver.execute_script(loaded)))
+    taught.until(lambda: all(taught.driver.execute_script(loaded)))
 
 
 def test_all_is_done_by_keys_alone(page: Page) -> None:
@@ -237,34 +187,45 @@ def test_the_camera_gives_pictures(page: Page) -> None:
     assert page.complaints() == []
 
 
+@pytest.mark.parametrize("name", ["a/b?c#d%2e", "..", "猫 & <b>狗</b>"])
+def test_a_class_is_renamed_and_removed_whatever_it_is_called(taught: Page, name: str) -> None:
+    taught.rename(1, name)
+    taught.until(lambda: taught.text("#undo") and taught.counts() == [2, 2])
+    taught.draw(zigzag(7))
+    taught.until(lambda: taught.text(".top") == name)
+    taught.click("#undo")
+    taught.until(lambda: sorted([taught.name(0), taught.name(1)]) == ["Circle", "Zigzag"])
+    taught.rename(1, name)
+    taught.until(lambda: taught.text(".top") == name)
+    taught.click(".box .remove", 1)
+    taught.until(lambda: sum(taught.counts()) == 2)
+    assert taught.complaints() == []
+
+
 def test_two_classes_have_no_name_in_common(page: Page) -> None:
     page.rename(1, page.name(0))
     page.until(lambda: page.complaints() == ["name_taken"])
     assert page.name(0) != page.name(1)
 
 
-def test_models_are_made_opened_and_deleted(page: Page) -> None:
-    page.teach(1)
-    page.click("#models summary")
-    page.until(lambda: page.all("[data-start]")).pop().click()
-    page.until(lambda: page.counts() == [0, 0])
-    page.click("#models summary")
-    kept = [one.get_dom_attribute("data-model") for one in page.until(lambda: page.all("[data-model]"))]
-    assert len(kept) >= 2
-    other = page.all("[data-model]:not([aria-current])")[0].get_dom_attribute("data-model")
-    page.click(f"[data-model='{other}']")
-    page.until(lambda: page.counts() == [1, 1])
-    page.click("#models summary")
-    page.until(lambda: page.all("[aria-current] + button")).pop().click()
-    page.driver.switch_to.alert.accept()
-    page.until(lambda: page.counts() != [1, 1])
-    page.click("#models summary")
-    page.until(lambda: page.all("[data-model]"))
-    assert other not in [one.get_dom_attribute("data-model") for one in page.all("[data-model]")]
+def test_models_are_made_opened_and_deleted(taught: Page) -> None:
+    first = taught.driver.execute_script("return localStorage.getItem('quickstudy.model')")
+    taught.click("#models summary")
+    taught.until(lambda: taught.all("[data-start]")).pop().click()
+    taught.until(lambda: taught.counts() == [0, 0])
+    taught.click("#models summary")
+    taught.click(f"[data-model='{first}']:not([aria-current])")
+    taught.until(lambda: taught.counts() == [2, 2])
+    taught.click("#models summary")
+    taught.click(f"[data-model='{first}'][aria-current] + button")
+    taught.driver.switch_to.alert.accept()
+    taught.until(lambda: taught.counts() != [2, 2])
+    taught.click("#models summary")
+    taught.until(lambda: taught.all("[data-model]"))
+    assert not taught.all(f"[data-model='{first}']")
 
 
-def test_the_model_is_downloaded(page: Page) -> None:
-    page.teach(1)
+def test_the_model_is_downloaded(taught: Page) -> None:
     caught = """
       const made = URL.createObjectURL;
       URL.createObjectURL = (blob) => {
@@ -273,12 +234,10 @@ def test_the_model_is_downloaded(page: Page) -> None:
         reader.readAsDataURL(blob);
         return made(blob);
       };"""
-    page.driver.execute_script(caught)
-    page.click(".menu:not(#models) summary")
-    page.click("[data-download=model]")
-    import base64
-
-    data = base64.b64decode(page.until(lambda: page.driver.execute_script("return window.caught")))
+    taught.driver.execute_script(caught)
+    taught.click(".menu:not(#models) summary")
+    taught.click("[data-download=model]")
+    data = b64decode(taught.until(lambda: taught.driver.execute_script("return window.caught")))
     assert any(name.endswith("model.safetensors") for name in zipfile.ZipFile(io.BytesIO(data)).namelist())
 
 
@@ -304,47 +263,46 @@ BRACKETED = """
   words.use(dictionary, "en");
   const said = [];
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  while (walker.nextNode()) if (!walker.currentNode.parentElement.closest("[lang=en] p")) said.push(walker.currentNode.data);
+  while (walker.nextNode())
+    if (!walker.currentNode.parentElement.closest("p[lang=en]")) said.push(walker.currentNode.data);
   for (const node of document.querySelectorAll("*"))
     for (const name of ["title", "placeholder", "alt", "aria-label"]) said.push(node.getAttribute(name) ?? "");
   done(said.map((one) => one.trim()).filter(Boolean));
 """
 
 
-def test_every_string_on_the_page_comes_from_the_words(page: Page) -> None:
-    page.rename(0, "Aa")
-    page.rename(1, "Bb")
-    page.teach()
-    page.draw(circle(3))
-    page.until(lambda: page.text(".top"))
-    page.rename(1, "Aa")
-    page.click(".menu:not(#models) summary")
+def test_every_string_on_the_page_comes_from_the_words(taught: Page) -> None:
+    taught.rename(0, "Aa")
+    taught.rename(1, "Bb")
+    taught.draw(circle(3))
+    taught.until(lambda: taught.text(".top"))
+    taught.rename(1, "Aa")
+    taught.click(".menu:not(#models) summary")
     script = f"const callback = arguments[0]; (async () => {{ {BRACKETED.replace('arguments[0]', 'callback')} }})();"
-    said = page.driver.execute_async_script(script)
+    said = taught.driver.execute_async_script(script)
     strange = [one for one in said if not (one.startswith("⟦") and one.endswith("⟧")) and one not in ("Aa", "Bb", "×")]
     assert [one for one in strange if not re.fullmatch(r"[<>]?\d+%?", one)] == []
     assert len(said) > 50
 
 
 @pytest.mark.parametrize("width", [360, 1400])
-def test_nothing_is_wider_than_the_page(page: Page, width: int) -> None:
-    page.rename(0, "A name that is as long as names can be, which is rather long, and then longer still")
-    page.teach()
-    page.draw(circle(3))
-    page.until(lambda: page.text(".top"))
+def test_nothing_is_wider_than_the_page(taught: Page, width: int) -> None:
+    taught.rename(0, "A name that is as long as names can be, which is rather long, and then longer still")
+    taught.draw(circle(3))
+    taught.until(lambda: taught.text(".top"))
     try:
-        sized(page.driver, width)
+        sized(taught.driver, width)
         for shade in (False, True):
-            dark(page.driver, shade)
-            for menu in page.all(".menu summary"):
+            dark(taught.driver, shade)
+            for menu in taught.all(".menu summary"):
                 menu.click()
-                page.until(lambda: page.all(".menu[open] .entries > *"))
-                wide, room = page.driver.execute_script("return [document.documentElement.scrollWidth, innerWidth]")
+                taught.until(lambda: taught.all(".menu[open] .entries > *"))
+                wide, room = taught.driver.execute_script("return [document.documentElement.scrollWidth, innerWidth]")
                 assert wide <= room
-            page.driver.find_element("css selector", "h1").click()
+            taught.driver.find_element("css selector", "h1").click()
     finally:
-        sized(page.driver, 1400)
-        dark(page.driver, False)
+        sized(taught.driver, 1400)
+        dark(taught.driver, False)
 
 
 CONTRAST = """
@@ -363,7 +321,8 @@ CONTRAST = """
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   while (walker.nextNode()) {
     const node = walker.currentNode.parentElement;
-    if (!walker.currentNode.data.trim() || !node.checkVisibility() || node.closest(":disabled, .here, option")) continue;
+    if (!walker.currentNode.data.trim() || !node.checkVisibility()) continue;
+    if (node.closest(":disabled, .here, option")) continue;
     const [a, b] = [light(channels(getComputedStyle(node).color)), light(under(node))].sort((x, y) => y - x);
     if ((a + 0.05) / (b + 0.05) < 4.5) low.push([node.innerText, (a + 0.05) / (b + 0.05)]);
   }
@@ -372,17 +331,16 @@ CONTRAST = """
 
 
 @pytest.mark.parametrize("shade", [False, True])
-def test_all_can_be_read(page: Page, shade: bool) -> None:
-    page.teach()
+def test_all_can_be_read(taught: Page, shade: bool) -> None:
     for _ in range(6):
-        page.click(".more")
-    page.draw(circle(3))
-    page.until(lambda: page.text(".top"))
-    page.rename(1, page.name(0))
-    page.until(page.complaints)
+        taught.click(".more")
+    taught.draw(circle(3))
+    taught.until(lambda: taught.text(".top"))
+    taught.rename(1, taught.name(0))
+    taught.until(taught.complaints)
     try:
-        dark(page.driver, shade)
+        dark(taught.driver, shade)
         time.sleep(0.1)
-        assert page.driver.execute_script(CONTRAST) == []
+        assert taught.driver.execute_script(CONTRAST) == []
     finally:
-        dark(page.driver, False)
+        dark(taught.driver, False)

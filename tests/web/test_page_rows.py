@@ -64,9 +64,12 @@ def test_rows_have_the_names_of_the_first_line_or_those_of_the_model(tmp_path: P
 
 def test_what_is_no_table_is_refused_by_line(tmp_path: Path) -> None:
     body = """const { rows, series } = await tool("rows.js");
-      const said = (act) => { try { return act(); } catch (error) { return [error.code, error.values?.line ?? null]; } };
-      return [said(() => rows("a,b\\n1,2\\n3")), said(() => rows("a,b")), said(() => series("1\\nx")), rows("  \\n")];"""
-    assert ran(tmp_path, body, None) == [["rows_uneven", 3], ["rows_header", None], ["rows_number", 2], []]
+      return given.map(([name, content]) => {
+        try { return (name === "rows" ? rows : series)(content); }
+        catch (error) { return [error.code, error.values?.line ?? null]; }
+      });"""
+    given = [["rows", "a,b\n1,2\n3"], ["rows", "a,b"], ["series", "1\nx"], ["rows", "  \n"]]
+    assert ran(tmp_path, body, given) == [["rows_uneven", 3], ["rows_header", None], ["rows_number", 2], []]
 
 
 def test_one_column_is_one_series_and_lines_are_several(tmp_path: Path) -> None:

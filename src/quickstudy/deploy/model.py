@@ -212,14 +212,23 @@ class Model:
         return answer.shown_by(Shown.of(self.spec.format, stored.x, self.fitted, len(answer)))
 
     def told(
-        self, stored: Stored, *, coverage: float | None = None, false_alarms: float | None = None, **asked: Any
+        self,
+        stored: Stored,
+        *,
+        coverage: float | None = None,
+        false_alarms: float | None = None,
+        embedded: Features | None = None,
+        **asked: Any,
     ) -> Told:
-        """`answer` with raw predictions, and with how near the inputs are to the support examples, by one forward."""
+        """`answer` with raw predictions, and with how near the inputs are to the support examples, by one forward.
+
+        embedded: what `Learner.embed` gives for the features, where that is known already.
+        """
         x = map_features(lambda t: t.to(reference(self.params).device), stored.x)
         logits, near = list[Tensor](), list[Tensor]()
 
         def embed(features: Features) -> tuple[Tensor, Features]:
-            said, z = self._embedded(features)
+            said, z = self._embedded(features) if embedded is None else self._after(embedded)
             logits.append(said)
             if (support := self._compared) is not None:
                 near.append(cosines(leaves(z)[0], support))
@@ -292,14 +301,27 @@ class Model:
         """Raw predictions for features x, and their embeddings as they are compared, or x as it is."""
         x = self._fitting(x)
         with torch.no_grad():
-            if (after := self.learner.embedded) is None:
+            if self.learner.embedded is None:
                 logits: Tensor = self._frozen(x)
                 z = x
             else:
-                z = self.learner.embed(self.params, x)
-                logits, z = after.predict(self.params, self.state, z), after.compared(self.params, z)
+                return self._after(self.learner.embed(self.params, x))
         _require_finite(logits)
         return logits, z
+
+    def _after(self, z: Features) -> tuple[Tensor, Features]:
+        """Raw predictions for what the learner has embedded, and the embeddings as they are compared."""
+        after = self._head
+        with torch.no_grad():
+            logits, compared = after.predict(self.params, self.state, z), after.compared(self.params, z)
+        _require_finite(logits)
+        return logits, compared
+
+    @cached_property
+    def _head(self) -> Learner:
+        if (after := self.learner.embedded) is None:
+            raise ConfigError(f"The learner {self.config.learner.name!r} embeds nothing. Leave embeddings out.")
+        return after
 
     @cached_property
     def _actor(self) -> Any:

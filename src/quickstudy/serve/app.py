@@ -37,6 +37,7 @@ _ABOUT = (
 def application(settings: Settings, started: Callable[[], None] = lambda: None) -> Front:
     """The ASGI application. started: called once it can be asked."""
     torch.set_num_threads(1)
+    _log.setLevel(logging.ERROR)  # what clients send is their concern, and not for this log
     service, meters = Service(settings), Meters()
     service.work.sizes = lambda count: meters.together.observe(count)
 

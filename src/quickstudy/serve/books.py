@@ -40,6 +40,8 @@ class Live:
     study: Study
     model: Model | None = None
     estimate: dict[str, Any] | None = field(default=None, repr=False)
+    folder: Path | None = None
+    """Of what was made of it, where such is kept."""
     refuses: bool = True
     """Whether inputs of no class are told; looked at when it is first asked."""
 
@@ -80,7 +82,7 @@ class Books:
         study = Study.of(data) if known is None else known.study.followed(data, offset)
         if known is not None and study.size == known.study.size:
             return known  # what is longer is no event yet, or was cut off
-        return self.hold(owner, Live(id, self._start(study), study))
+        return self.hold(owner, self._live(owner, id, study))
 
     def as_it_is(self, start: Start) -> Live:
         """A model of the command line, which nobody can change."""
@@ -101,7 +103,14 @@ class Books:
         )
         if known is not None and study.size == known.study.size:
             return known
-        return self.hold(owner, Live(id, self._start(study), study))
+        return self.hold(owner, self._live(owner, id, study))
+
+    def _live(self, owner: str, id: str, study: Study) -> Live:
+        return Live(id, self._start(study), study, folder=self.made(owner, id))
+
+    def made(self, owner: str, id: str) -> Path:
+        """The folder of what was made of a model."""
+        return self.path(owner, id).with_suffix(".made")
 
     def _start(self, study: Study) -> Start:
         name = study.facts["start"]
@@ -163,7 +172,9 @@ class Books:
         for event in more:
             study = study.after(event)
         size = written(self.path(owner, id), [Event(facts), *more])
-        return self.hold(owner, Live(id, start, Study(facts, study.ever, study.live, study.past, size)))
+        return self.hold(
+            owner, Live(id, start, Study(facts, study.ever, study.live, study.past, size), folder=self.made(owner, id))
+        )
 
     def _ids(self, owner: str) -> list[str]:
         folder = self.folder / owner

@@ -29,7 +29,8 @@ _HEADERS = [
     (
         b"content-security-policy",
         b"default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; img-src 'self' data: blob:; "
-        b"media-src 'self' blob:; connect-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+        b"media-src 'self' blob:; connect-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; "
+        b"frame-ancestors 'none'",
     ),
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
@@ -138,12 +139,16 @@ class Front:
         """Whether the request is one of those that only so many are worked on at once; 401 or 429 for none."""
         path: str = scope["path"]
         api = path.startswith(("/api/", "/v2/")) or path == "/metrics"
-        client = (scope.get("client") or ("",))[0]
+        client: str = (scope.get("client") or ("",))[0]
         scope[OWNER] = OPEN
         if path == "/api/about" or path.startswith("/v2/health/"):
             return False
         if api and self._settings.tokens:
-            scope[OWNER] = client = self._owner(headers)
+            try:
+                scope[OWNER] = client = self._owner(headers)
+            except Refused:
+                self._rates.take(client, time.monotonic())  # so that tokens are not tried one after another
+                raise
         self._rates.take(client, time.monotonic())
         return api and path != "/metrics"
 

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
+
 from quickstudy.deploy.answering import Told
 from quickstudy.deploy.model import Model
-from quickstudy.episode import Features, leaves
+from quickstudy.episode import Features, leaves, map_features
 from quickstudy.errors import ConfigError
 from quickstudy.formats.records import Stored
 from quickstudy.serve import tell
 from quickstudy.serve.books import Live
 from quickstudy.serve.refusal import Refused, too_few
 from quickstudy.serve.starts import Start
-from quickstudy.serve.study import Study, together
+from quickstudy.serve.study import Study, stacked
+from quickstudy.storage.tensors import checksum
 
 ALARMS = 0.05
 """The share of inputs of the classes that are taken for others, where nothing else is asked for."""
@@ -33,7 +36,7 @@ def given(start: Start, study: Study) -> tuple[Any, Any]:
     if start.format.labels_itself:
         return [value for one in examples for value in one.raw], None
     labels = [one.label for one in examples]
-    return ([one.raw for one in examples] if start.as_sent else together(examples)), labels
+    return ([one.raw for one in examples] if start.as_sent else stacked(examples)), labels
 
 
 def learn(start: Start, study: Study) -> Model:
@@ -46,7 +49,13 @@ def learn(start: Start, study: Study) -> Model:
 def ready(live: Live) -> Model:
     """The model, learned now if it was not yet."""
     if live.model is None:
-        live.model = learn(live.start, live.study)
+        start, study = live.start, live.study
+        if not start.keeps or live.folder is None:
+            live.model = learn(start, study)
+        elif not learnable(start, study):
+            raise too_few(len(study.names))
+        else:
+            live.model = start.kept(live.folder, checksum(*study.live)[:24], *given(start, study))
     return live.model
 
 
@@ -64,6 +73,31 @@ def asked(live: Live, records: list[Any], options: dict[str, Any]) -> list[dict[
             live, told(live, model.spec.format.query(values or given(live.start, live.study)[0]), options)
         )
     return tell.answers(live, told(live, model.spec.format.query(records), options))
+
+
+def shares(start: Start) -> bool:
+    """Whether records are embedded alike for all models of a start."""
+    return not start.as_sent and not start.format.prepares and start.learner.evaluated().embedded is not None
+
+
+def together(start: Start, pairs: Sequence[tuple[Live, Any]], options: dict[str, Any]) -> list[dict[str, Any]]:
+    """What each model says of the record beside it: models of one start that `shares`, so that all are embedded at
+    once."""
+    lives = list(dict.fromkeys(live for live, _ in pairs))
+    if len(lives) == 1:
+        return asked(lives[0], [record for _, record in pairs], options)
+    stored = start.format.query([record for _, record in pairs])
+    with torch.no_grad():
+        model = ready(lives[0])
+        z = model.learner.embed(model.params, start.format.features(stored.x))
+    said: list[dict[str, Any]] = [{}] * len(pairs)
+    for live in lives:
+        rows = [i for i, (one, _) in enumerate(pairs) if one is live]
+        own, embedded = (map_features(lambda t: t[rows], part) for part in (stored.x, z))  # noqa: B023
+        part = tell.answers(live, told(live, Stored(own, rows, []), {**options, "embedded": embedded}))
+        for row, one in zip(rows, part, strict=True):
+            said[row] = one
+    return said
 
 
 def told(live: Live, x: Stored, options: dict[str, Any]) -> Told:

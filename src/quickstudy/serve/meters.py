@@ -16,21 +16,29 @@ class Meters:
 
     def __init__(self) -> None:
         try:
-            from prometheus_client import Counter, Gauge, Histogram
+            from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
         except ImportError as error:
             raise MissingExtra("prometheus-client", "serve", "A server") from error
-        self.requests = Counter("quickstudy_requests_total", "Requests", ["method", "route", "status"])
-        self.refusals = Counter("quickstudy_refusals_total", "Requests that were refused, by reason", ["code"])
-        self.seconds = Histogram("quickstudy_request_seconds", "Time of a request", ["route"], buckets=_SECONDS)
+        own = CollectorRegistry()  # which is not read: what is told is in the files
+        self.requests = Counter("quickstudy_requests_total", "Requests", ["method", "route", "status"], registry=own)
+        self.refusals = Counter(
+            "quickstudy_refusals_total", "Requests that were refused, by reason", ["code"], registry=own
+        )
+        self.seconds = Histogram(
+            "quickstudy_request_seconds", "Time of a request", ["route"], buckets=_SECONDS, registry=own
+        )
         self.together = Histogram(
             "quickstudy_asked_together",
             "Records that were answered by one forward pass",
             buckets=(1, 2, 4, 8, 16, 32, 64),
         )
         self.running = Gauge(
-            "quickstudy_running_requests", "Requests that are being worked on", multiprocess_mode="livesum"
+            "quickstudy_running_requests",
+            "Requests that are being worked on",
+            multiprocess_mode="livesum",
+            registry=own,
         )
-        self.held = Gauge("quickstudy_held_models", "Models in memory", multiprocess_mode="livesum")
+        self.held = Gauge("quickstudy_held_models", "Models in memory", multiprocess_mode="livesum", registry=own)
 
     def text(self) -> tuple[bytes, str]:
         """All of it as text, and its content type."""

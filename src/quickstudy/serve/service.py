@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -33,6 +34,7 @@ class Service:
     def __init__(self, settings: Settings) -> None:
         self.settings, self.limits = settings, settings.limits
         self.starts = all_opened(settings.starts)
+        self._sharing = {start for start in self.starts.values() if learn.shares(start)}
         self.books = Books(Path(settings.store), self.starts, settings.limits)
         self.work = Work(settings.limits.queue)
         self._locks: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
@@ -85,8 +87,11 @@ class Service:
             )  # fmt: skip
         if live.start.format.labels_itself or live.start.learner.transductive:
             return await self.work.do(lambda: learn.asked(live, given.records, options))
-        key = (id, owner, live.study.size, tuple(sorted(options.items())))
-        return await self.work.ask(key, lambda records: learn.asked(live, records, options), given.records)
+        start, how = live.start, tuple(sorted(options.items()))
+        if start in self._sharing:
+            pairs = [(live, record) for record in given.records]
+            return await self.work.ask((start, how), lambda several: learn.together(start, several, options), pairs)
+        return await self.work.ask((live, how), lambda records: learn.asked(live, records, options), given.records)
 
     async def score(self, owner: str, id: str, given: Given) -> dict[str, Any]:
         live = await self.live(owner, id)
@@ -109,10 +114,11 @@ class Service:
         for event in more:
             study = study.after(event)
         self._require_room(study)
-        model = await self.work.do(lambda: learn.learn(start, study)) if learn.learnable(start, study) else None
+        learns = learn.learnable(start, study) and not start.keeps
+        model = await self.work.do(lambda: learn.learn(start, study)) if learns else None
         live = await asyncio.to_thread(self.books.begin, owner, start, name, more)
         live.model = model
-        return await self.work.do(lambda: tell.state(live))
+        return await self._state(live)
 
     async def add(self, owner: str, id: str, given: Given) -> dict[str, Any]:
         """Further examples."""
@@ -134,18 +140,30 @@ class Service:
             done = event(live.study)
             study = live.study.after(done)
             self._require_room(study)
-            after = Live(id, live.start, study)
+            after = Live(id, live.start, study, folder=live.folder)
             state = await self._state(after)
             size = await asyncio.to_thread(file.add, done, live.study.size)
             after.study = replace(study, size=size)
             self.books.hold(owner, after)
         return state
 
+    async def rename(self, owner: str, id: str, name: str, wanted: Any) -> dict[str, Any]:
+        """A class under another name."""
+        if not isinstance(wanted, str):
+            raise Refused(422, "labels", 'A class is renamed by its new name: {"name": "…"}.')
+        label = (await self.live(owner, id)).start.label(wanted)
+        return await self.change(owner, id, lambda study: study.renaming(name, label))
+
     async def delete(self, owner: str, id: str) -> None:
         async def gone() -> None:
             async with self._alone(owner, id) as file:
                 await asyncio.to_thread(file.remove)
                 self.books.forget(owner, id)
+                folder = self.books.made(owner, id)
+                if folder.exists():
+                    for start in (one for one in self.starts.values() if one.keeps):
+                        await asyncio.to_thread(start.forgotten, folder)
+                    await asyncio.to_thread(shutil.rmtree, folder)
 
         await self._shielded(gone())
 

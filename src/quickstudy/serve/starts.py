@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import fields
@@ -27,7 +28,8 @@ from quickstudy.serve.refusal import Refused
 from quickstudy.serve.study import adding
 from quickstudy.shipped import places, pretrained
 from quickstudy.spec import TaskSpec
-from quickstudy.storage.folders import RUNS
+from quickstudy.storage.folders import RUNS, take
+from quickstudy.storage.json import read_json, write_json
 from quickstudy.storage.tensors import checksum, pack
 
 _LONGEST = 100  # characters of a label
@@ -36,11 +38,13 @@ _LONGEST = 100  # characters of a label
 class Start(ABC):
     """One of them. name: what clients call it. spec: what goes in and comes out. learner: built for it. params: φ.
 
-    learns: whether models can be made from it. asked: what is asked as it is, where it has learned a task already.
-    by_labels: whether numbers as labels say that numbers are to be told.
+    learns: whether models can be made from it. keeps: whether models that were made are kept, since they could not be
+    made again alike. asked: what is asked as it is, where it has learned a task already. by_labels: whether numbers as
+    labels say that numbers are to be told.
     """
 
     learns = True
+    keeps = False
     by_labels = False
     asked: Model | None = None
 
@@ -55,6 +59,15 @@ class Start(ABC):
     @abstractmethod
     def adapt(self, records: Any, labels: Any) -> Model:
         """The model of these examples. Raises what `Run.adapt` raises."""
+
+    def kept(self, folder: Path, version: str, records: Any, labels: Any) -> Model:
+        """`adapt`, or the same as it was done before; `folder` is the model's own."""
+        return self.adapt(records, labels)
+
+    def forgotten(self, folder: Path) -> None:
+        """Take what was kept of a model from `folder`, and from wherever else it is."""
+        for one in folder.iterdir():
+            shutil.rmtree(one, ignore_errors=True)
 
     def first(self) -> Event | None:
         """The event that gives a new model the examples that it starts with."""
@@ -138,19 +151,41 @@ class OfModel(Start):
 
 
 class OfBank(Start):
-    """Starts of a bank of solved tasks: each model starts from what is near in it, and is put into it."""
+    """Starts of a bank of solved tasks: each model starts from what is near in it, and is put into it.
+
+    What a bank brings depends on all that it holds, so that a model that was made of it is kept, for all processes.
+    """
 
     def __init__(self, name: str, memory: Memory) -> None:
         super().__init__(name, memory.learner.spec, memory.learner, memory.params)
         self.memory = memory
 
-    def adapt(self, records: Any, labels: Any) -> Model:
-        return self.remembered(records, labels, "", False)[0]
+    keeps = True
 
-    def remembered(self, records: Any, labels: Any, name: str, remember: bool = True) -> tuple[Model, str | None]:
-        """The model of these examples, and its entry in the bank, called `name`."""
-        solved, model = adapted(self.memory, Records(records, [""] * len(labels), labels), remember=remember, name=name)
-        return model, solved.id
+    def adapt(self, records: Any, labels: Any) -> Model:
+        return adapted(self.memory, Records(records, [""] * len(labels), labels))[1]
+
+    def kept(self, folder: Path, version: str, records: Any, labels: Any) -> Model:
+        """The model of these examples, from `folder`; or made now, put there and into the bank, in the place of other
+        versions of it. One process makes it, and all others wait."""
+        place = folder / version
+        with take(folder, wait=True):
+            if (place / NAME).exists():
+                return Model.load(place, device="cpu")
+            self.forgotten(folder)
+            given = Records(records, [""] * len(labels), labels)
+            solved, model = adapted(self.memory, given, remember=True, name=folder.stem)
+            write_json(folder / f"{version}.json", {"entry": solved.id})
+            model.save(place)
+        return model
+
+    def forgotten(self, folder: Path) -> None:
+        """Take what was made in `folder` from there, and from the bank."""
+        for told in folder.glob("*.json"):
+            entry = read_json(told).get("entry")
+            self.memory.bank.remove([entry] if entry else [])
+            told.unlink()
+        super().forgotten(folder)
 
 
 def opened(word: str) -> Start:

@@ -245,6 +245,9 @@ export async function learner({ manifest, graphs, read, kept, first = [], pack, 
     /** @param {string} name */
     forgetClass: (name) =>
       inTurn(async () => (await held.forget((one) => one.label === name, `class ${name}`), state())),
+    /** @param {string} name @param {string} wanted */
+    rename: (name, wanted) =>
+      inTurn(async () => (await held.rename(name, /** @type {string} */ (labelOf(wanted))), state())),
     undo: () => inTurn(async () => (await held.undo(), state())),
     /** @param {any[]} records @param {{steps?: number}} [options] */
     async ask(records, options = {}) {

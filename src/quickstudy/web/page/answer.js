@@ -9,8 +9,8 @@ const BARS = 8;
 const NEAREST = 5;
 
 /** One answer, whole. placeOf(name): of its class, for its hue. examples: of the state. */
-export function answer(said, { placeOf, examples }) {
-  if (!said.probabilities) return numbers(said);
+export function answer(said, { placeOf, examples, units = "" }) {
+  if (!said.probabilities) return numbers(said, units);
   const refused = said.refused === true;
   const ranked = Object.entries(said.probabilities).sort((a, b) => b[1] - a[1]);
   const top = refused
@@ -65,12 +65,12 @@ const figure = (value) =>
     .map((one) => new Intl.NumberFormat(current(), { maximumSignificantDigits: 4 }).format(one))
     .join(", ");
 
-function numbers(said) {
+function numbers(said, units) {
   const values = { low: figure(said.low ?? []), high: figure(said.high ?? []) };
   return make(
     "div",
     { classes: "answer" },
-    make("p", { classes: "top" }, figure(said.value ?? [])),
+    make("p", { classes: "top" }, [figure(said.value ?? []), units].filter(Boolean).join(" ")),
     said.low == null ? null : make("p", { classes: "small", said: "answer.between", values }),
   );
 }

@@ -23,7 +23,9 @@ export function asking({ brain, about, placeOf }) {
 
   const render = () => {
     if (shown && (records.length || forecasts))
-      said.replaceChildren(shown.length === 1 ? answer(shown[0], { placeOf, examples: state.examples }) : list(shown));
+      said.replaceChildren(
+        shown.length === 1 ? answer(shown[0], { placeOf, examples: state.examples, units: about.units }) : list(shown),
+      );
     else said.replaceChildren(make("p", { classes: ["small", "hint"], said: ready() ? "ask.hint" : "ask.few" }));
   };
   const ask = async () => {
@@ -39,9 +41,9 @@ export function asking({ brain, about, placeOf }) {
     said.setAttribute("aria-busy", "true");
     try {
       const answers = await brain.ask(records);
-      shown = answers;
+      shown = answers.length ? answers : null;
       render();
-      speak(answers);
+      if (shown) speak(answers);
     } catch (error) {
       shown = null;
       render();
@@ -65,7 +67,7 @@ export function asking({ brain, about, placeOf }) {
   });
   const show = (now) => {
     state = now;
-    worth.replaceChildren(...(about.learns === false && !now.estimate ? [] : [estimate(now, ready())]));
+    worth.replaceChildren(...(ready() && (about.learns !== false || now.estimate) ? [estimate(now)] : []));
     return ask();
   };
   document.addEventListener("language", render);

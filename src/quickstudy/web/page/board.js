@@ -33,7 +33,7 @@ export function board({ brain, about, changed }) {
     },
     async rename(one, wanted) {
       if (boxes.some((other) => other.name === wanted)) {
-        complain({ code: "name_taken", values: { name: wanted } });
+        complain({ code: "name_taken" });
         return false;
       }
       const before = one.name;
@@ -86,12 +86,15 @@ export function board({ brain, about, changed }) {
     const known = [...new Set([...now.examples.map((one) => one.label), ...now.names])];
     if (classes) {
       const strange = known.filter((name) => !boxes.some((one) => one.name === name));
-      if (strange.length) boxes = boxes.filter((one) => !one.offered || known.includes(one.name));
-      boxes.push(...strange.map((name) => fresh(name)));
-      while (about.learns !== false && boxes.length < FIRST) boxes.push(Object.assign(fresh(free()), { offered: true }));
+      const vacant = (one) => (one.offered || one.examples.length > 0) && !known.includes(one.name);
+      boxes = boxes.map((one) => (vacant(one) && strange.length ? fresh(strange.shift()) : one));
+      boxes.push(...strange.map(fresh));
+      while (about.learns !== false && boxes.length < FIRST)
+        boxes.push(Object.assign(fresh(free()), { offered: true }));
     } else if (!boxes.length) boxes = [box({ name: null, about, acts, above: numbers })];
     boxes.forEach((one, i) => {
       const own = classes ? now.examples.filter((example) => example.label === one.name) : now.examples;
+      one.offered ||= one.examples.length > 0 && !own.length; // it may give way to a class that comes instead
       one.show(own, i, classes && own.length > 0 && !brain.rename);
     });
     const nodes = boxes.map((one) => one.node);

@@ -26,9 +26,7 @@ export function box({ name, about, acts, above = null }) {
   const give = (records) => acts.give(self, records);
   const tools = about.learns === false ? null : toolbox({ format: about.format, give, limits: about.limits });
   const gone =
-    name !== null && tools
-      ? sign("×", "class.remove", () => acts.remove(self), { classes: ["sign", "remove"] })
-      : null;
+    name !== null && tools ? sign("×", "class.remove", () => acts.remove(self), { classes: ["sign", "remove"] }) : null;
 
   input.addEventListener("change", async () => {
     const wanted = input.value.trim();

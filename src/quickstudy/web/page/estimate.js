@@ -5,10 +5,9 @@ import { percent } from "./words.js";
 
 const NEARLY = 0.995;
 
-/** What an estimate {mean, low, high} or {why} of a state says. ready: whether it can answer at all. */
-export function estimate(state, ready) {
+/** What an estimate {mean, low, high} or {why} of a state says. */
+export function estimate(state) {
   const found = state.estimate;
-  if (!ready) return make("p", { classes: "small", said: "estimate.few" });
   if (!found || found.mean == null) {
     const why = found?.why
       ? make("details", {}, make("summary", { said: "error.details" }), make("p", { lang: "en" }, found.why))

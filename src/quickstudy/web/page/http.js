@@ -108,7 +108,14 @@ export function http(base, askToken) {
       );
     },
     forget: async (example) => shown(await json("DELETE", model("examples", example))),
-    forgetClass: async (name) => shown(await json("DELETE", model("classes", name))),
+    async forgetClass(name) {
+      if (!/^\.\.?$/.test(name)) return shown(await json("DELETE", model("classes", name)));
+      const state = await json("GET", model()); // browsers take . and .. for steps of a path
+      for (const one of state.examples.filter(({ label }) => label === name))
+        await json("DELETE", model("examples", one.id));
+      return this.state();
+    },
+    rename: async (name, wanted) => shown(await json("POST", model("classes", name), { name: wanted })),
     undo: async () => shown(await json("POST", model("undo"))),
     async ask(records) {
       const said = await json("POST", model("ask"), body(records));

@@ -65,11 +65,11 @@ export function text(key, values = {}) {
 const shown = (value) =>
   typeof value === "number" ? new Intl.NumberFormat(language).format(value) : String(value ?? "");
 
-/** A share as people read it, never rounded up to all nor down to none. */
+/** A share as people read it: never all, and never none. */
 export function percent(share) {
   const written = (one) => new Intl.NumberFormat(language, { style: "percent", maximumFractionDigits: 0 }).format(one);
-  if (share > 0 && share < 0.01) return `<${written(0.01)}`;
-  return share < 1 && share > 0.99 ? `>${written(0.99)}` : written(share);
+  if (share < 0.01) return `<${written(0.01)}`;
+  return share > 0.99 ? `>${written(0.99)}` : written(share);
 }
 
 /** Put words into a node, or into one of its attributes, for as long as it is there. */
