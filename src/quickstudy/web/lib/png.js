@@ -1,4 +1,4 @@
-/** PNG files as pixels, exactly: browsers multiply what is half transparent, and round 16 bits otherwise than Pillow. */
+/** PNG files as pixels, exactly: browsers multiply what is half transparent, and round 16 bits in their own way. */
 import { Refused } from "./refused.js";
 
 const SIGNATURE = [137, 80, 78, 71, 13, 10, 26, 10];
@@ -131,7 +131,12 @@ function unfilter(line, before, filter, step) {
   }
 }
 
-/** The neighbour that is nearest to left + up − corner (Paeth). @param {number} left @param {number} up @param {number} corner */
+/**
+ * The neighbour that is nearest to left + up − corner (Paeth).
+ * @param {number} left
+ * @param {number} up
+ * @param {number} corner
+ */
 function nearest(left, up, corner) {
   const a = Math.abs(up - corner);
   const b = Math.abs(left - corner);

@@ -91,8 +91,8 @@ function neighbours(old, count) {
 const divisor = (a, b) => (b ? divisor(b, a % b) : a);
 
 /**
- * A plane as a square (size × size): nothing is cut off and nothing distorted; the rest of the square has the median of
- * the plane's border.
+ * A plane as a square (size × size): nothing is cut off and nothing distorted; the rest of the square has the median
+ * of the plane's border.
  * @param {Plane} plane
  * @param {number} size
  * @param {{width: number, height: number, factor: number}} [whole] the size before it was `reduced`, and by how much
