@@ -21,6 +21,7 @@ def translations() -> dict[Any, Callable[..., Any]]:
         aten.erf.default: _erf,
         aten.asin.default: _asin,
         aten.diagonal.default: _diagonal,
+        aten.sort.stable: _sorted,
         whole_solve._opoverload: solutions,
         aten._linalg_solve_ex.default: solved,
         aten.linalg_inv_ex.default: inverted,
@@ -54,3 +55,12 @@ def _diagonal(self: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Any:
     rows, columns = op.Slice(size, [rank - 2], [rank - 1]), op.Slice(size, [rank - 1], [rank])
     flat = op.Reshape(self, op.Concat(op.Slice(size, [0], [rank - 2]), op.Constant(value_ints=[-1]), axis=0))
     return op.Slice(flat, [0], op.Mul(op.Min(rows, columns), columns), [-1], op.Add(columns, [1]))
+
+
+def _sorted(self: Any, *, stable: bool | None = None, dim: int = -1, descending: bool = False) -> Any:
+    """ONNX takes the first of equal numbers first."""
+    from onnxscript import opset18 as op
+
+    at = dim % len(self.shape)
+    size = op.Slice(op.Shape(self), [at], [at + 1])
+    return op.TopK(self, size, axis=at, largest=int(descending), sorted=1)

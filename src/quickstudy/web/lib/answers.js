@@ -4,6 +4,7 @@
 
 const RATE = 0.05; // of inputs of the classes that are taken for none of them
 const HALF = 1.6448536269514722; // spreads to either side of the middle that hold 90 % of a normal distribution
+const COVERAGE = "0.9"; // of intervals, as the manifest tells it
 const TINY = 1e-38;
 
 /**
@@ -53,13 +54,22 @@ function averagedTags(each) {
 }
 
 /**
- * Answers of numbers, with the ends of an interval of 90 % where the model knows how sure it is.
+ * How far intervals reach, as the manifest tells it: `reach` by coverage, in spreads that are said, or in `scale`s;
+ * `growth` with each step of a forecast.
+ * @typedef {{reach: Record<string, number>, scale: number | number[] | null, growth: number[]}} Intervals
+ */
+
+/**
+ * Answers of numbers, with the ends of an interval of 90 % where the model knows how sure it is. step: of a forecast.
  * @param {Record<string, Leaf>} outputs
  * @param {number[]} owners
+ * @param {Intervals | null} [intervals]
+ * @param {number} [step]
  */
-export function numberAnswers({ mean, spread }, owners) {
+export function numberAnswers({ mean, spread }, owners, intervals = null, step = 0) {
   const width = mean.data.length / mean.shape[0];
   const of = (/** @type {number[]} */ values) => (width === 1 ? values[0] : values);
+  const reach = halfOf(intervals, step);
   return grouped(owners).map((rows) => {
     const over = (/** @type {Leaf} */ leaf, /** @type {(x: number) => number} */ f) =>
       Array.from(
@@ -67,14 +77,34 @@ export function numberAnswers({ mean, spread }, owners) {
         (_, j) => rows.reduce((sum, row) => sum + f(Number(leaf.data[row * width + j])), 0) / rows.length,
       );
     const values = over(mean, (x) => x);
-    if (!spread) return { value: of(values) };
-    const half = over(spread, (x) => x * x).map((square) => HALF * Math.sqrt(square));
+    const spreads = spread ? over(spread, (x) => x * x).map(Math.sqrt) : scaleOf(intervals, width);
+    if (!spreads || (!spread && reach === null) || (intervals?.growth.length && reach === null))
+      return { value: of(values) };
+    const half = spreads.map((one) => one * (reach ?? HALF));
     return {
       value: of(values),
       low: of(values.map((x, i) => x - half[i])),
       high: of(values.map((x, i) => x + half[i])),
     };
   });
+}
+
+/**
+ * How many spreads an interval reaches to either side; null where nothing tells.
+ * @param {Intervals | null} intervals
+ * @param {number} step
+ */
+function halfOf(intervals, step) {
+  const reach = intervals?.reach?.[COVERAGE];
+  if (!intervals || reach === undefined) return null;
+  return intervals.growth.length ? (step < intervals.growth.length ? reach * intervals.growth[step] : null) : reach;
+}
+
+/** @param {Intervals | null} intervals @param {number} width */
+function scaleOf(intervals, width) {
+  if (!intervals || intervals.scale === null) return null;
+  const scales = [intervals.scale].flat(2);
+  return Array.from({ length: width }, (_, j) => scales[j % scales.length]);
 }
 
 /** The rows of each record, in the order of the records. @param {number[]} owners */
@@ -105,7 +135,7 @@ export function estimateOf({ estimate, trusted }, why) {
   if (!estimate) return { why };
   if (trusted && !trusted.data[0]) {
     return {
-      why: "No validation task was like this one, with as many examples of each class, so nothing tells how far its answers can be believed.",
+      why: "No validation task had as many examples of each class as this one, so nothing tells how good it is.",
     };
   }
   const [mean, low, high] = Array.from(estimate.data, Number);

@@ -21,8 +21,9 @@ import { border, square } from "./square.js";
 export function inked(plane, size, how) {
   const paper = border(plane);
   const { width, height } = plane;
-  const ink = plane.data.map((value) => Math.abs(value - paper));
-  const strongest = ink.reduce((most, value) => Math.max(most, value), 0);
+  const ink = new Uint8Array(width * height);
+  for (let i = 0; i < ink.length; i++) ink[i] = Math.abs(plane.data[i] - paper);
+  const strongest = largest(ink);
   if (strongest < how.faint) return new Uint8Array(size * size);
   const { top, left, side } = around(ink, width, height, strongest, how);
   const cut = new Uint8Array(side * side);
@@ -33,11 +34,15 @@ export function inked(plane, size, how) {
     }
   }
   const small = square({ data: cut, width: side, height: side }, size);
-  const most = Math.max(
-    1,
-    small.reduce((found, value) => Math.max(found, value), 0),
-  );
+  const most = Math.max(1, largest(small));
   return small.map((value) => toEven(Math.fround((value * 255) / most)));
+}
+
+/** @param {Uint8Array} values */
+function largest(values) {
+  let found = 0;
+  for (let i = 0; i < values.length; i++) if (values[i] > found) found = values[i];
+  return found;
 }
 
 /**

@@ -1,5 +1,6 @@
 /** What learns and answers in a page: examples are embedded once; the head adapts to them with each question. */
 import { classAnswers, estimateOf, numberAnswers, rateAt } from "./answers.js";
+import { forecasts } from "./forecast.js";
 import { numberIn } from "./numbers.js";
 import { nearest } from "./nearest.js";
 import { Refused } from "./refused.js";
@@ -11,7 +12,6 @@ import { freshId, MOST, support } from "./support.js";
 /** @typedef {import("./read.js").Read} Read */
 
 const NEAREST = 3;
-const FURTHEST = 1000; // values that a forecast goes on for
 
 /**
  * @param {object} given
@@ -91,9 +91,9 @@ export async function learner({ manifest, graphs, read, kept, first = [], pack, 
   async function answers(found, { steps = 1 }) {
     const examples = held.examples();
     if (!learns || asItCame()) {
-      if (manifest.reading.kind === "series") return forecasts(found, steps);
+      if (manifest.reading.kind === "series") return forecasts(graphs, found, steps, manifest.trust?.intervals);
       const outputs = await graphs.run("model", found.leaves);
-      if (numbers) return numberAnswers(outputs, found.owners);
+      if (numbers) return numberAnswers(outputs, found.owners, manifest.trust?.intervals);
       const { rates = [], known_least: least = {} } = manifest.trust ?? {};
       return classAnswers(
         outputs,
@@ -118,31 +118,6 @@ export async function learner({ manifest, graphs, read, kept, first = [], pack, 
     );
     const near = nearest(asked.data, examples, NEAREST);
     return said.map((one, i) => ({ ...one, nearest: near[found.owners.indexOf(i)] }));
-  }
-
-  /** Each forecast is appended to the values, and asked for again. @param {Read} found @param {number} steps */
-  async function forecasts(found, steps) {
-    if (!Number.isInteger(steps) || steps < 1 || steps > FURTHEST) {
-      throw new Refused(
-        "no_number",
-        `steps must be from 1 to ${FURTHEST}, found ${steps}: it is how many values to forecast.`,
-      );
-    }
-    const { data, shape } = found.leaves.x;
-    const window = shape[1];
-    const seen = Float64Array.from(data);
-    /** @type {any[][]} */
-    const said = found.owners.map(() => []);
-    for (let step = 0; step < steps; step++) {
-      const outputs = await graphs.run("model", { x: { data: seen.slice(), shape } });
-      numberAnswers(outputs, found.owners).forEach((one, i) => {
-        said[i].push(one);
-        seen.copyWithin(i * window, i * window + 1, (i + 1) * window);
-        seen[(i + 1) * window - 1] = [one.value].flat()[0];
-      });
-    }
-    if (steps === 1) return said.map(([one]) => one);
-    return said.map((each) => ({ value: each.map((one) => one.value) }));
   }
 
   /** @param {Example[]} examples */

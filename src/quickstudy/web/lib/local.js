@@ -54,7 +54,8 @@ export async function open(base) {
       return zip(parts);
     },
   });
-  for (const name of ["embed", "head", "model"]) if (manifest.graphs[name]) running.warm(name).catch(() => {}); // it is told when asked
+  const wanted = ["embed", "head", "model"].filter((name) => manifest.graphs[name]);
+  for (const name of wanted) running.warm(name).catch(() => {}); // what is wrong is told when it is asked
   return found;
 }
 

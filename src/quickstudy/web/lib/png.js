@@ -1,4 +1,4 @@
-/** PNG files as pixels, exactly: browsers multiply what is half transparent, and round 16 bits otherwise than Pillow. */
+/** PNG files as pixels, exactly: browsers multiply what is half transparent, and round 16 bits in their own way. */
 import { Refused } from "./refused.js";
 
 const SIGNATURE = [137, 80, 78, 71, 13, 10, 26, 10];
@@ -98,9 +98,12 @@ function samplesIn(lines, header, broken) {
       const line = lines.subarray(at + 1, at + 1 + size);
       if (line.length < size) throw broken("truncated");
       unfilter(line, before, lines[at], step);
-      for (let i = 0; i < columns * channels; i++) {
-        const column = left + Math.floor(i / channels) * across;
-        found[((top + row * down) * width + column) * channels + (i % channels)] = sample(line, i, bits);
+      if (bits === 8 && !interlaced) found.set(line, row * size);
+      else {
+        for (let i = 0; i < columns * channels; i++) {
+          const column = left + Math.floor(i / channels) * across;
+          found[((top + row * down) * width + column) * channels + (i % channels)] = sample(line, i, bits);
+        }
       }
       before = line;
       at += 1 + size;
@@ -119,19 +122,25 @@ function sample(line, i, bits) {
 
 /** @param {Uint8Array} line @param {Uint8Array} before @param {number} filter @param {number} step */
 function unfilter(line, before, filter, step) {
-  if (!filter) return;
-  for (let i = 0; i < line.length; i++) {
-    const [left, up] = [i < step ? 0 : line[i - step], before[i]];
-    if (filter === 1) line[i] += left;
-    else if (filter === 2) line[i] += up;
-    else if (filter === 3) line[i] += (left + up) >> 1;
-    else line[i] += nearest(left, up, i < step ? 0 : before[i - step]);
+  if (filter === 1) for (let i = step; i < line.length; i++) line[i] += line[i - step];
+  if (filter === 2) for (let i = 0; i < line.length; i++) line[i] += before[i];
+  if (filter === 3) for (let i = 0; i < line.length; i++) line[i] += ((i < step ? 0 : line[i - step]) + before[i]) >> 1;
+  if (filter === 4) {
+    for (let i = 0; i < step; i++) line[i] += before[i];
+    for (let i = step; i < line.length; i++) line[i] += nearest(line[i - step], before[i], before[i - step]);
   }
 }
 
-/** The neighbour that is nearest to left + up − corner (Paeth). @param {number} left @param {number} up @param {number} corner */
+/**
+ * The neighbour that is nearest to left + up − corner (Paeth).
+ * @param {number} left
+ * @param {number} up
+ * @param {number} corner
+ */
 function nearest(left, up, corner) {
-  const [a, b, c] = [Math.abs(up - corner), Math.abs(left - corner), Math.abs(left + up - 2 * corner)];
+  const a = Math.abs(up - corner);
+  const b = Math.abs(left - corner);
+  const c = Math.abs(left + up - 2 * corner);
   return a <= b && a <= c ? left : b <= c ? up : corner;
 }
 
@@ -144,6 +153,10 @@ function nearest(left, up, corner) {
 function coloured({ width, height, bits, colour }, samples, palette, clear) {
   const channels = CHANNELS[colour];
   const data = new Uint8Array(width * height * 4);
+  if (bits === 8 && colour === 6) {
+    data.set(samples);
+    return { data, width, height };
+  }
   const scale = bits < 8 && colour === 0 ? 255 / ((1 << bits) - 1) : 1;
   const grey = bits === 16 && colour === 0;
   const byte = (/** @type {number} */ value) =>

@@ -121,7 +121,7 @@ function plainly(read, face) {
   };
 }
 
-/** What comes before the point after the last value of each series. @param {{window: number}} reading @returns {Reader} */
+/** What comes before the point that follows each series. @param {{window: number}} reading @returns {Reader} */
 function series({ window }) {
   return async (records) => {
     const data = new Float64Array(records.length * window);

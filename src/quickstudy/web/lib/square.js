@@ -91,8 +91,8 @@ function neighbours(old, count) {
 const divisor = (a, b) => (b ? divisor(b, a % b) : a);
 
 /**
- * A plane as a square (size × size): nothing is cut off and nothing distorted; the rest of the square has the median of
- * the plane's border.
+ * A plane as a square (size × size): nothing is cut off and nothing distorted; the rest of the square has the median
+ * of the plane's border.
  * @param {Plane} plane
  * @param {number} size
  * @param {{width: number, height: number, factor: number}} [whole] the size before it was `reduced`, and by how much
@@ -119,23 +119,27 @@ export function square(plane, size, whole = { width: plane.width, height: plane.
 }
 
 /** @param {Plane} plane @param {Shares} across @param {Shares} down */
-function weighted(plane, across, down) {
+function weighted({ data, width: old, height }, across, down) {
   const width = across.first.length;
-  const rows = new Float64Array(plane.height * width);
-  for (let y = 0; y < plane.height; y++) {
-    for (let x = 0; x < width; x++) {
+  const rows = new Float64Array(height * width);
+  for (let x = 0; x < width; x++) {
+    const weights = across.weights[x];
+    const count = weights.length;
+    for (let y = 0, at = across.first[x]; y < height; y++, at += old) {
       let sum = 0;
-      const at = y * plane.width + across.first[x];
-      across.weights[x].forEach((weight, j) => (sum += weight * plane.data[at + j]));
+      for (let j = 0; j < count; j++) sum += weights[j] * data[at + j];
       rows[y * width + x] = sum;
     }
   }
   const found = new Uint8Array(down.first.length * width);
+  const whole = across.total * down.total;
   for (let y = 0; y < down.first.length; y++) {
+    const weights = down.weights[y];
+    const count = weights.length;
     for (let x = 0; x < width; x++) {
       let sum = 0;
-      down.weights[y].forEach((weight, j) => (sum += weight * rows[(down.first[y] + j) * width + x]));
-      found[y * width + x] = toEven(sum / (across.total * down.total));
+      for (let j = 0, at = down.first[y] * width + x; j < count; j++, at += width) sum += weights[j] * rows[at];
+      found[y * width + x] = toEven(sum / whole);
     }
   }
   return found;

@@ -54,10 +54,15 @@ export function support(kept, first = []) {
     /** Under new ids, so that undoing brings the old name back. @param {string} name @param {string} wanted */
     async rename(name, wanted) {
       const examples = now().map((id) => /** @type {Example} */ (held.get(id)));
-      if (!examples.some(({ label }) => label === name)) throw new Refused("not_found", `There is no class ${name}. Load the page anew.`);
-      if (examples.some(({ label }) => label === wanted)) throw new Refused("name_taken", `There is a class ${wanted} already. Choose another name.`);
+      if (!examples.some(({ label }) => label === name))
+        throw new Refused("not_found", `There is no class ${name}. Load the page anew.`);
+      if (examples.some(({ label }) => label === wanted))
+        throw new Refused("name_taken", `There is a class ${wanted} already. Choose another name.`);
       const renamed = examples.map((one) => (one.label === name ? { ...one, id: freshId(), label: wanted } : one));
-      await then(renamed.map(({ id }) => id), renamed.filter(({ id }) => !held.has(id)));
+      await then(
+        renamed.map(({ id }) => id),
+        renamed.filter(({ id }) => !held.has(id)),
+      );
     },
     async undo() {
       if (versions.length < 2) throw new Refused("nothing_to_undo", "There is no change to undo.");

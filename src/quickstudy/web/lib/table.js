@@ -66,8 +66,8 @@ function ordered(row, index, names, columns) {
 function number(cell, where) {
   const found = typeof cell === "string" ? numberIn(cell) : typeof cell === "number" ? cell : null;
   if (found === null) {
-    const what = `${where}: the value ${JSON.stringify(cell ?? null).slice(0, 80)} is not a number. Write numbers with a decimal`;
-    throw new Refused("no_number", `${what} point, fill gaps, and take out columns of something else.`);
+    const what = `${where}: the value ${JSON.stringify(cell ?? null).slice(0, 80)} is not a number.`;
+    throw new Refused("no_number", `${what} Write numbers with a decimal point, and fill gaps.`);
   }
   if (!Number.isFinite(Math.fround(found))) {
     throw new Refused("no_number", `${where}: the value is ${found}. Fill it, or give it in another unit.`);

@@ -7,7 +7,7 @@ import { pattern } from "./pattern.js";
 const GPT2 = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
 const PUNCTUATION = /[!-/:-@[-`{-~\p{P}]/gu;
 
-/** What each byte is written as: printable signs as themselves, others by signs from U+0100 on (Radford et al. 2019). */
+/** What bytes are written as: printable signs as themselves, others by signs from U+0100 on (Radford et al. 2019). */
 const BYTES = (() => {
   let next = 256;
   return Array.from({ length: 256 }, (_, byte) => {
