@@ -229,7 +229,9 @@ class Logistic(Head):
         centred = (z - mean) * mask
         few = few_examples(z)
         gram = centred @ centred.T if few else centred.T @ centred
-        inverse = inverse(gram + 2 * self.regularisation * torch.eye(gram.shape[0], dtype=z.dtype, device=z.device))
+        inverse = inverse(
+            gram + 2 * self.regularisation * torch.eye(gram.shape[0], dtype=z.dtype, device=z.device)
+        )
         smooth = gram @ inverse if few else centred
 
         def regressed(aim: Tensor) -> Tensor:

@@ -57,8 +57,7 @@ def believed(
     kind, said = next(iter(found.items()))
     there = several if kind else ~several
     return said | {
-        "probabilities": torch.where(there, said["probabilities"], logits.softmax(1)),
-        "trusted": there[None],
+        "probabilities": torch.where(there, said["probabilities"], logits.softmax(1)), "trusted": there[None]
     }
 
 

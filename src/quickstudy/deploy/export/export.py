@@ -98,10 +98,7 @@ def _write(
         whole = _whole(subject)
         write_joined(folder / "embed.onnx", folder / "head.onnx", given, folder / "adapt.onnx")
         check(of_onnx(folder / "adapt.onnx", whole), whole, f"The graph 'adapt' of {subject.config.learner.name}")
-        support = [
-            {**one, "name": f"support_{one['name']}", "shape": ["m", *one["shape"][1:]]}
-            for one in graphs["embed"]["inputs"]
-        ]
+        support = [{**one, "name": f"support_{one['name']}", "shape": ["m", *one["shape"][1:]]} for one in graphs["embed"]["inputs"]]
         labels = [one for one in graphs["head"]["inputs"] if one["name"] == "labels"]
         graphs["adapt"] = {
             "file": "adapt.onnx",

@@ -16,7 +16,9 @@ def write_joined(embed: Path, head: Path, inputs: Sequence[str], path: Path) -> 
     last: Any = compose.add_prefix(onnx.load(str(head)), "head.")
     given = {one.name.removeprefix("embed."): one.type for one in first.graph.input}
     labels = next(one for one in last.graph.input if one.name == "head.labels")
-    nodes = [helper.make_node("Concat", [f"support_{name}", name], [f"embed.{name}"], axis=0) for name in inputs]
+    nodes = [
+        helper.make_node("Concat", [f"support_{name}", name], [f"embed.{name}"], axis=0) for name in inputs
+    ]
     nodes += list(first.graph.node)
     ends = {"zero": [0], "one": [1], "most": [2**62]}
     nodes += [

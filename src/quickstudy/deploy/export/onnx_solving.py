@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from onnxscript import DOUBLE, script
-from onnxscript import opset18 as op
+from onnxscript import DOUBLE, INT64, opset18 as op, script
 from onnxscript.values import Opset
 
 _OURS = Opset("quickstudy", 1)

@@ -261,9 +261,7 @@ def _table(how: dict[str, Any], records: Any) -> Any:
     cells = [[row[name] for name in names] if isinstance(row, dict) else list(row) for row in rows]
     if how["schema"] is None:
         return np.array([[float(cell) for cell in row] for row in cells], np.float32)
-    return np.array(
-        [[_cell(c, one, how) for c, one in zip(how["schema"], row, strict=True)] for row in cells], np.float32
-    )
+    return np.array([[_cell(c, one, how) for c, one in zip(how["schema"], row, strict=True)] for row in cells], np.float32)
 
 
 def _cell(column: dict[str, Any], cell: Any, how: dict[str, Any]) -> tuple[float, float, float]:
