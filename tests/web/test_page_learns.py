@@ -264,7 +264,7 @@ BRACKETED = """
   const said = [];
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   while (walker.nextNode())
-    if (!walker.currentNode.parentElement.closest("p[lang=en]")) said.push(walker.currentNode.data);
+    if (!walker.currentNode.parentElement.closest("p[lang=en], #spoken")) said.push(walker.currentNode.data);
   for (const node of document.querySelectorAll("*"))
     for (const name of ["title", "placeholder", "alt", "aria-label"]) said.push(node.getAttribute(name) ?? "");
   done(said.map((one) => one.trim()).filter(Boolean));
