@@ -120,7 +120,7 @@ def inked(pixels: Tensor, size: int) -> Tensor:
     height, width = ink.shape
     square = F.pad(ink, (-back, back + side - width, -up, up + side - height))  # what is negative is cut off
     small = fit(square.to(torch.uint8)[None], size).float()
-    return (small * (255 / small.max().clamp(min=1))).round().to(torch.uint8)
+    return (small * 255 / small.max().clamp(min=1)).round().to(torch.uint8)
 
 
 def _ink(pixels: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request, Response
 from quickstudy.errors import ShapeError
 from quickstudy.formats.received import Most
 from quickstudy.serve import downloads, schemas, tell
-from quickstudy.serve.bodies import Given, given
+from quickstudy.serve.bodies import Given, given, parsed
 from quickstudy.serve.front import BODY, OWNER
 from quickstudy.serve.refusal import Refused
 from quickstudy.serve.service import Service
@@ -131,12 +131,21 @@ def routes(service: Service) -> APIRouter:
         return answered(await service.change(request.scope[OWNER], model, lambda study: study.forgetting([example])))
 
     @router.delete(
-        "/models/{model}/classes/{name}", responses={200: {"model": schemas.State}, **refusals(404, 409, 422)},
+        "/models/{model}/classes/{name:path}", responses={200: {"model": schemas.State}, **refusals(404, 409, 422)},
         tags=["changing"],
     )  # fmt: skip
     async def forget_class(request: Request, model: str, name: str) -> Response:
         """The model as if a class had never been there."""
         return answered(await service.change(request.scope[OWNER], model, lambda study: study.without(name)))
+
+    @router.post(
+        "/models/{model}/classes/{name:path}", responses={200: {"model": schemas.State}, **refusals(409, *_BODY)},
+        tags=["changing"], openapi_extra=sent(("application/json", schemas.Named)),
+    )  # fmt: skip
+    async def rename(request: Request, model: str, name: str) -> Response:
+        """A class under another name."""
+        told = parsed(request.scope[BODY])
+        return answered(await service.rename(request.scope[OWNER], model, name, told.get("name")))
 
     @router.post(
         "/models/{model}/undo", responses={200: {"model": schemas.State}, **refusals(404, 409, 422)}, tags=["changing"]

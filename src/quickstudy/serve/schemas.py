@@ -177,6 +177,12 @@ class Made(BaseModel):
     labels: list[str | float] = Field(default_factory=list)
 
 
+class Named(BaseModel):
+    """Another name for a class."""
+
+    name: str
+
+
 class Form(BaseModel):
     """The same as a form: files and labels are repeated."""
 

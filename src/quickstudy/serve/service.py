@@ -147,6 +147,13 @@ class Service:
             self.books.hold(owner, after)
         return state
 
+    async def rename(self, owner: str, id: str, name: str, wanted: Any) -> dict[str, Any]:
+        """A class under another name."""
+        if not isinstance(wanted, str):
+            raise Refused(422, "labels", 'A class is renamed by its new name: {"name": "…"}.')
+        label = (await self.live(owner, id)).start.label(wanted)
+        return await self.change(owner, id, lambda study: study.renaming(name, label))
+
     async def delete(self, owner: str, id: str) -> None:
         async def gone() -> None:
             async with self._alone(owner, id) as file:

@@ -74,6 +74,10 @@ class Study:
         if kind == "forget":
             gone = set(facts["ids"])
             return self._changed(tuple(id for id in self.live if id not in gone), self.ever)
+        if kind == "rename":  # under new ids, so that undoing brings the old names back
+            now = dict(zip(facts["ids"], facts["new"], strict=True))
+            new = {now[id]: self.ever[id]._replace(id=now[id], label=facts["label"]) for id in facts["ids"]}
+            return self._changed(tuple(now.get(id, id) for id in self.live), {**self.ever, **new})
         if kind == "undo" and self.past:
             return replace(self, live=self.past[-1], past=self.past[:-1])
         raise CheckpointError(
@@ -109,6 +113,13 @@ class Study:
         if not ids:
             raise not_found("class")
         return Event({"do": "forget", "ids": ids})
+
+    def renaming(self, name: str, label: str) -> Event:
+        """The event that gives a class another name."""
+        ids = self.without(name).facts["ids"]
+        if label in self.names:
+            raise Refused(409, "name_taken", f"There is a class {label!r:.60} already. Choose another name.")
+        return Event({"do": "rename", "ids": ids, "new": [secrets.token_hex(6) for _ in ids], "label": label})
 
     def undoing(self) -> Event:
         if not self.past:
