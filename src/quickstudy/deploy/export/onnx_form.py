@@ -42,10 +42,12 @@ def write_onnx(program: Program, path: Path, what: str) -> int:
                 dynamo=True,
                 opset_version=_OPSET,
                 verbose=False,
+                optimize=False,
                 input_names=list(program.graph.inputs),
                 output_names=list(program.outputs),
                 custom_translation_table=translations(),
             )
+            _simplify(made.model)
         except Exception as error:  # whatever the exporter raises
             lines = [line for line in str(error).splitlines() if "Error" in line or "No " in line] or [str(error)[:300]]
             raise ConfigError(f"{what} cannot be written as ONNX: {lines[-1].strip()[:300]}") from error
@@ -56,6 +58,29 @@ def write_onnx(program: Program, path: Path, what: str) -> int:
     onnx.checker.check_model(model)
     onnx.save(model, str(path))
     return max(int(one.version) for one in model.opset_import if one.domain == "")
+
+
+def _simplify(model: Any) -> None:
+    """Compute what is constant and drop what is not used, as the exporter does by itself; without its rules of
+    rewriting, which take a number as small as 1e-8 for 0, and so leave out what keeps divisors from being 0."""
+    import onnx_ir.passes.common as passes
+    from onnxscript import optimizer
+
+    passes.InlinePass()(model)
+    for _ in range(2):
+        optimizer.fold_constants(model)
+        passes.RemoveUnusedNodesPass()(model)
+    for one in (
+        passes.RemoveUnusedFunctionsPass(),
+        passes.RemoveUnusedOpsetsPass(),
+        passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
+        passes.LiftSubgraphInitializersToMainGraphPass(),
+        passes.DeduplicateInitializersPass(),
+        passes.CommonSubexpressionEliminationPass(),
+        passes.OutputFixPass(),
+        passes.NameFixPass(),
+    ):
+        one(model)
 
 
 def _forget(model: Any) -> None:
