@@ -60,7 +60,6 @@ def test_without_a_token_that_is_known_nothing_is_answered(closed: Any) -> None:
     for headers in (
         {},
         as_("c" * 40),
-        as_(""),
         {"authorization": f"Basic {ONE}"},
         as_(ONE[:-1]),
     ):

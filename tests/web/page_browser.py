@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import io
 import math
-import os
 import random
-import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from service_here import server
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 FLAGS = (
@@ -65,23 +62,8 @@ def dark(driver: Any, wanted: bool) -> None:
 @contextmanager
 def served(folder: Path, *words: str) -> Iterator[str]:
     """`quickstudy serve` on a port of its own, storing under `folder`: its address."""
-    command = [sys.executable, "-m", "quickstudy", "serve", *words, "--port", "0", "--store", str(folder / "kept")]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment) as run:
-        assert run.stdout is not None
-        said: list[str] = []
-        try:
-            for line in run.stdout:
-                said.append(line)
-                if found := re.search(r"https?://[\w.:\[\]]+", line):
-                    yield found[0]
-                    break
-            else:
-                raise AssertionError("".join(said))
-        finally:
-            run.terminate()
-            run.stdout.read()
-            run.wait(20)
+    with server(folder / "kept", *words) as here:
+        yield here.url
 
 
 def circle(seed: int) -> Points:

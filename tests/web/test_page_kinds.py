@@ -14,7 +14,7 @@ import pytest
 import quickstudy
 from tests.web.browser import files_served, run
 from tests.web.node_runs import needs_wasm, wasm
-from tests.web.page_browser import ELSEWHERE, browser, circle, needs_browser, served, zigzag
+from tests.web.page_browser import ELSEWHERE, browser, circle, drawing, needs_browser, served, zigzag
 from tests.web.page_reader import Page
 
 pytest.importorskip("selenium")
@@ -137,6 +137,23 @@ def test_a_token_is_asked_for_and_a_wrong_one_is_told(driver: Any, tmp_path: Pat
         page.give(0, circle(1))
         widths = "return [...document.querySelectorAll('.examples img')].map((one) => one.naturalWidth)"
         page.until(lambda: driver.execute_script(widths) == [28])  # pictures need the token, too
+
+
+def test_a_model_that_stays_as_it_is_answers_and_a_new_one_from_it_learns(driver: Any, tmp_path: Path) -> None:
+    drawings = [drawing(shape(i)) for shape in (circle, zigzag) for i in range(2)]
+    model = quickstudy.pretrained("handwriting", device="cpu").adapt(drawings, ["O", "O", "Z", "Z"])
+    model.save(tmp_path / "letters")
+    with served(tmp_path, str(tmp_path / "letters")) as address:
+        page = Page(driver)
+        driver.get(address)
+        page.draw(zigzag(9))
+        page.until(lambda: page.text(".top") == "Z")
+        assert page.one(".box .name").get_property("readOnly") and not page.all(".box .toolbox, #undo, .more")
+        page.click("#models summary")
+        page.click("[data-start]")
+        page.until(lambda: page.counts() == [2, 2])
+        page.give(1, zigzag(3))
+        assert page.counts() == [2, 3] and page.complaints() == []
 
 
 @needs_wasm

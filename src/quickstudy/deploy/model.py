@@ -423,9 +423,7 @@ class Model:
         }
         return (replace_model if replacing else write_model)(Path(folder), parts, facts)
 
-    def export(
-        self, folder: str | Path, to: To = "onnx", adapt: bool = False, wasm: str | Path | None = None
-    ) -> Path:
+    def export(self, folder: str | Path, to: To = "onnx", adapt: bool = False, wasm: str | Path | None = None) -> Path:
         """Write the model as a graph, for programs that have neither quickstudy nor PyTorch, into a new `folder`.
 
         to: 'onnx'; 'torch', a program of torch.export; or 'web', a page that answers, and learns, in the browser. adapt:

@@ -31,6 +31,7 @@ class Meters:
             "quickstudy_asked_together",
             "Records that were answered by one forward pass",
             buckets=(1, 2, 4, 8, 16, 32, 64),
+            registry=own,
         )
         self.running = Gauge(
             "quickstudy_running_requests",

@@ -16,7 +16,7 @@ from weakref import WeakValueDictionary
 from quickstudy.episode import Features
 from quickstudy.serve import learn, tell
 from quickstudy.serve.bodies import Given
-from quickstudy.serve.books import Books, Live
+from quickstudy.serve.books import Books, Live, opened
 from quickstudy.serve.limits import Settings
 from quickstudy.serve.record import Event, Held, holding
 from quickstudy.serve.refusal import Refused, not_found
@@ -35,7 +35,7 @@ class Service:
         self.settings, self.limits = settings, settings.limits
         self.starts = all_opened(settings.starts)
         self._sharing = {start for start in self.starts.values() if learn.shares(start)}
-        self.books = Books(Path(settings.store), self.starts, settings.limits)
+        self.books = Books(opened(Path(settings.store)), self.starts, settings.limits)
         self.work = Work(settings.limits.queue)
         self._locks: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
         self._changing: set[asyncio.Task[Any]] = set()

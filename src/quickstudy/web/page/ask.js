@@ -3,7 +3,7 @@
 import { answer, inWords, list } from "./answer.js";
 import { calm, make } from "./dom.js";
 import { estimate } from "./estimate.js";
-import { complain, speakOf } from "./notices.js";
+import { calmed, complain, speakOf } from "./notices.js";
 import { toolbox } from "./tools/index.js";
 
 /** placeOf(name): the place of a class, for its hue. */
@@ -14,6 +14,7 @@ export function asking({ brain, about, placeOf }) {
   let records = [];
   let waiting = null; // a question that came while another was on its way
   let asked = false;
+  let failed = false;
   let shown = null; // the answers that are shown, and of which state
 
   const forecasts = about.format.kind === "series"; // which need nothing but what the model has seen
@@ -41,11 +42,14 @@ export function asking({ brain, about, placeOf }) {
     said.setAttribute("aria-busy", "true");
     try {
       const answers = await brain.ask(records);
+      if (failed) calmed();
+      failed = false;
       shown = answers.length ? answers : null;
       render();
       if (shown) speak(answers);
     } catch (error) {
       shown = null;
+      failed = true;
       render();
       complain(error);
     } finally {

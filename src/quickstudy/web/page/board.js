@@ -95,7 +95,7 @@ export function board({ brain, about, changed }) {
     boxes.forEach((one, i) => {
       const own = classes ? now.examples.filter((example) => example.label === one.name) : now.examples;
       one.offered ||= one.examples.length > 0 && !own.length; // it may give way to a class that comes instead
-      one.show(own, i, classes && own.length > 0 && !brain.rename);
+      one.show(own, i, about.learns === false || (own.length > 0 && !brain.rename));
     });
     const nodes = boxes.map((one) => one.node);
     for (const node of [...list.children]) if (!nodes.includes(node)) node.remove();
@@ -112,7 +112,7 @@ export function board({ brain, about, changed }) {
   const node = make(
     "section",
     { classes: "board", "aria-labelledby": "board-title" },
-    make("h2", { id: "board-title", said: classes ? "board.title" : "board.title.numbers" }),
+    make("h2", { id: "board-title", said: about.learns === false ? "board.title.fixed" : "board.title" }),
     whole,
     list,
     more,

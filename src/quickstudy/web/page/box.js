@@ -50,7 +50,7 @@ export function box({ name, about, acts, above = null }) {
   function show(examples, place, fixed) {
     self.examples = examples;
     input.readOnly = fixed;
-    if (fixed) put(input, "class.fixed", {}, "title");
+    if (fixed && tools) put(input, "class.fixed", {}, "title");
     self.node.style.setProperty("--hue", hue(place));
     count.textContent = examples.length || "";
     for (const where of ["aria-label", "title"]) put(count, "examples.count", { count: examples.length }, where);

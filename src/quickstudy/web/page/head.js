@@ -41,7 +41,7 @@ export function head({ brain, about, changed, opened }) {
       "div",
       {},
       make("h1", { said: "page.title" }),
-      make("p", { classes: "small", said: `page.about.${about.target}` }),
+      make("p", { classes: "small", said: about.learns === false ? "page.about.fixed" : `page.about.${about.target}` }),
     ),
     row,
   );

@@ -9,7 +9,10 @@ const LINE = 9;
 const STEP = 10;
 const MOVES = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
-/** give(records): the drawing as a Blob, when it is added, or, where `live`, with each line; [] where it is cleared. */
+/**
+ * give(records): the drawing as a Blob, when it is added, or, where `live`, with each line; [] where it is cleared. What
+ * it gives is undefined where the drawing was not taken, which then stays.
+ */
 export function draw({ give, live }) {
   const canvas = make("canvas", {
     width: SIDE,
@@ -59,8 +62,12 @@ export function draw({ give, live }) {
   const add = async () => {
     if (!drawn) return canvas.focus();
     const picture = await blob();
+    const before = ink.getImageData(0, 0, SIDE, SIDE);
     clear();
-    await give([picture]);
+    if ((await give([picture])) !== undefined || drawn) return undefined;
+    ink.putImageData(before, 0, 0); // nobody took it
+    drawn = here.hidden = true;
+    return undefined;
   };
   const place = () => {
     cross.style.setProperty("left", `${(100 * at[0]) / SIDE}%`);
