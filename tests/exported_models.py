@@ -15,10 +15,18 @@ from quickstudy.training.learner import build_learner
 
 
 def learned(
-    learner: str, spec: TaskSpec, records: Any, labels: Any = None, model: str = "conv4", options: Any = None, **network: Any
+    learner: str,
+    spec: TaskSpec,
+    records: Any,
+    labels: Any = None,
+    model: str = "conv4",
+    options: Any = None,
+    **network: Any,
 ) -> Model:
     """network: options of the model. options: of the learner."""
-    config = qs.RunConfig(name="m", model=models.part(model, **network), learner=learners.part(learner, **(options or {})))
+    config = qs.RunConfig(
+        name="m", model=models.part(model, **network), learner=learners.part(learner, **(options or {}))
+    )
     built = build_learner(config, spec)
     params = built.init(torch.Generator().manual_seed(0))
     return adapt(config, built, params, Given(records=records, labels=labels))

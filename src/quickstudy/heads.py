@@ -17,7 +17,7 @@ from quickstudy.episode import Examples, Params, State
 from quickstudy.errors import ConfigError
 from quickstudy.masked import class_means, class_sums
 from quickstudy.spec import TaskSpec
-from quickstudy.systems import inverse, solve
+from quickstudy.systems import inverted, solve
 from quickstudy.tally import Tally
 
 Distance = Literal["euclidean", "cosine"]
@@ -229,9 +229,7 @@ class Logistic(Head):
         centred = (z - mean) * mask
         few = few_examples(z)
         gram = centred @ centred.T if few else centred.T @ centred
-        inverse = inverse(
-            gram + 2 * self.regularisation * torch.eye(gram.shape[0], dtype=z.dtype, device=z.device)
-        )
+        inverse = inverted(gram + 2 * self.regularisation * torch.eye(gram.shape[0], dtype=z.dtype, device=z.device))
         smooth = gram @ inverse if few else centred
 
         def regressed(aim: Tensor) -> Tensor:

@@ -39,7 +39,7 @@ def solve(matrix: Tensor, sides: Tensor) -> Tensor:
     return found
 
 
-def inverse(matrix: Tensor) -> Tensor:
+def inverted(matrix: Tensor) -> Tensor:
     """Of a matrix (k, k)."""
     if torch.compiler.is_exporting():
         return whole_solve(matrix, torch.eye(matrix.shape[0], dtype=matrix.dtype, device=matrix.device))

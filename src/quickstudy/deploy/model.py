@@ -426,9 +426,9 @@ class Model:
     def export(self, folder: str | Path, to: To = "onnx", adapt: bool = False, wasm: str | Path | None = None) -> Path:
         """Write the model as a graph, for programs that have neither quickstudy nor PyTorch, into a new `folder`.
 
-        to: 'onnx'; 'torch', a program of torch.export; or 'web', a page that answers, and learns, in the browser. adapt:
-        with the graph that still learns: support examples, labels and queries in, answers out. wasm: the folder of
-        onnxruntime-web, for 'web', if it is not found. What was written is run and held against the model. Extra
+        to: 'onnx'; 'torch', a program of torch.export; or 'web', a page that answers, and learns, in the browser.
+        adapt: with the graph that still learns: support examples, labels and queries in, answers out. wasm: the folder
+        of onnxruntime-web, for 'web', if it is not found. What was written is run and held against the model. Extra
         'export'. ConfigError for formats, learners and targets that are not exported, which are named.
         """
         subject = Subject.adapted(

@@ -295,11 +295,9 @@ class Run:
             chosen = self.params if params is None else params
             return evaluate(engine, chosen, source, split, episodes, progress.update, compare_supports=compare_supports)
 
-    def export(
-        self, folder: str | Path, to: To = "onnx", adapt: bool = False, wasm: str | Path | None = None
-    ) -> Path:
-        """What learns new tasks, as a graph for programs without quickstudy: see `Model.export`. A run has no answers of
-        its own, so that `adapt` must be True, or the form be 'web'."""
+    def export(self, folder: str | Path, to: To = "onnx", adapt: bool = False, wasm: str | Path | None = None) -> Path:
+        """What learns new tasks, as a graph for programs without quickstudy: see `Model.export`. A run has no answers
+        of its own, so that `adapt` must be True, or the form be 'web'."""
         trust, why = self.believed()
         name = self.config.name or self.config.learner.name
         subject = Subject.start(self.config, self.learner, self.params, trust, why, name)

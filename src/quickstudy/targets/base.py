@@ -147,8 +147,8 @@ class Target(ABC):
         an answer is more than such tensors.
         """
         raise ConfigError(
-            f"Answers that are {self} are not exported: they are made of what a graph says by code. Save the model, and "
-            "load it where quickstudy is: quickstudy.load(folder)."
+            f"Answers that are {self} are not exported: they are made of what a graph says by code. Save the model, "
+            "and load it where quickstudy is: quickstudy.load(folder)."
         )
 
     @abstractmethod

@@ -127,9 +127,7 @@ def left_out(
     )  # fmt: skip
 
 
-def _each(
-    function: Callable[[Tensor], tuple[Tensor, Tensor]], values: Sequence[Tensor]
-) -> list[tuple[Tensor, Tensor]]:
+def _each(function: Callable[[Tensor], tuple[Tensor, Tensor]], values: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
     """What a function says of each value; of all at once in a graph that is exported, which would hold it so often."""
     if not torch.compiler.is_exporting():
         return [function(value) for value in values]

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from exported_models import learned
 from PIL import Image, ImageDraw
 
 from quickstudy.deploy.model import Model
 from quickstudy.registry import formats, targets
 from quickstudy.spec import TaskSpec
-from exported_models import learned
 
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
@@ -62,15 +62,19 @@ def pictures(folder: Path) -> list[Path]:
     """Files of odd sizes, with palettes, transparency, 16 bits and turned cameras."""
     folder.mkdir()
     generator = np.random.default_rng(0)
-    smooth = Image.fromarray(generator.integers(0, 255, (7, 9, 3), dtype=np.uint8)).resize((151, 97), Image.Resampling.BICUBIC)
+    smooth = Image.fromarray(generator.integers(0, 255, (7, 9, 3), dtype=np.uint8)).resize(
+        (151, 97), Image.Resampling.BICUBIC
+    )
     see_through = smooth.convert("RGBA")
     ImageDraw.Draw(see_through).ellipse((20, 10, 90, 80), fill=(200, 10, 10, 90))
     exif = Image.Exif()
     exif[0x0112] = 6
     deep = Image.fromarray((np.linspace(0, 65535, 60 * 33).reshape(33, 60)).astype(np.uint16))
     saved: list[tuple[Image.Image, str, dict[str, Any]]] = [
-        (smooth, "plain.png", {}), (smooth.resize((1200, 700)), "large.jpg", {"exif": exif}), (smooth.crop((0, 0, 5, 3)), "tiny.bmp", {}),
-        (smooth.quantize(17), "palette.gif", {}), (see_through, "clear.png", {}), (smooth.convert("LA"), "grey.png", {}),
+        (smooth, "plain.png", {}), (smooth.resize((1200, 700)), "large.jpg", {"exif": exif}),
+        (smooth.crop((0, 0, 5, 3)), "tiny.bmp", {}), (smooth.quantize(17), "palette.gif", {}),
+        (see_through, "clear.png", {}),
+        (smooth.convert("LA"), "grey.png", {}),
         (deep, "deep.png", {}), (smooth.convert("1"), "two.png", {}), (smooth.resize((16, 16)), "exact.png", {}),
         (smooth.resize((5, 90)), "thin.webp", {"lossless": True}),
     ]  # fmt: skip
@@ -89,7 +93,9 @@ def drawings(folder: Path, count: int = 6) -> list[Path]:
         dark = i % 3 == 1
         image = Image.new("L" if i % 3 < 2 else "LA", size, (0 if dark else 255) if i % 3 < 2 else (0, 0))
         points = [tuple(p) for p in generator.uniform(0.2, 0.7, (5, 2)) * size]
-        ImageDraw.Draw(image).line(points, fill=(255 if dark else 0) if i % 3 < 2 else (0, 255), width=1 + size[0] // 30)
+        ImageDraw.Draw(image).line(
+            points, fill=(255 if dark else 0) if i % 3 < 2 else (0, 255), width=1 + size[0] // 30
+        )
         paths.append(folder / f"{i}.png")
         image.save(paths[-1])
     return paths
@@ -122,15 +128,25 @@ def test_drawings_are_cut_to_their_ink(tmp_path: Path) -> None:
 
 def test_texts_in_any_script(tmp_path: Path) -> None:
     pytest.importorskip("tokenizers")
-    texts = ["Der Zug fährt um acht.", "今天天气很好", "the ﬁne print", "  spaces   and\ttabs ", "Ω and more words " * 9, "é e\u0301"]
+    texts = [
+        "Der Zug fährt um acht.",
+        "今天天气很好",
+        "the ﬁne print",
+        "  spaces   and\ttabs ",
+        "Ω and more words " * 9,
+        "é e\u0301",
+    ]
     format = formats.make("text", length=12, vocabulary=300).learn(texts * 2)
-    model = learned("protonet", TaskSpec(format, CLASSES), texts, ["a", "b"] * 3, model="ngrams", size=64, weights=512, width=8)
+    model = learned(
+        "protonet", TaskSpec(format, CLASSES), texts, ["a", "b"] * 3, model="ngrams", size=64, weights=512, width=8
+    )
     same(model, model.export(tmp_path / "out"), texts)
 
 
 def test_rows_of_several_kinds(tmp_path: Path) -> None:
     rows = [
-        {"n": float(i), "kind": "xyz"[i % 3], "is": i % 2 == 0, "when": f"2024-03-{1 + i:02}", "gap": None if i % 4 else 0.5 * i}
+        {"n": float(i), "kind": "xyz"[i % 3], "is": i % 2 == 0, "when": f"2024-03-{1 + i:02}",
+         "gap": None if i % 4 else 0.5 * i}
         for i in range(12)
     ]  # fmt: skip
     format = formats.make("table", mixed=True).learn(rows)
@@ -146,7 +162,14 @@ def test_rows_of_several_kinds(tmp_path: Path) -> None:
 
 def test_a_series_goes_on(tmp_path: Path) -> None:
     values = [1000 + 20 * math.sin(i / 3) + i for i in range(40)]
-    model = learned("maml", TaskSpec(formats.make("series", window=8), NUMBERS), values, model="lstm", options={"lr": 0.01, "steps": 2}, width=8)
+    model = learned(
+        "maml",
+        TaskSpec(formats.make("series", window=8), NUMBERS),
+        values,
+        model="lstm",
+        options={"lr": 0.01, "steps": 2},
+        width=8,
+    )
     folder = model.export(tmp_path / "out")
     long, short = asked(folder, *({"records": v, "steps": 5} for v in (values, values[:3])))
     for found, seen in ((long, values), (short, values[:3])):

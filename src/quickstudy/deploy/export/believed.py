@@ -1,7 +1,7 @@
 """What is believed of a task that is learned inside a graph: the same as `TaskTrust`, for any number of examples.
 
-What `trust.evidence` chooses by indices is weighted here by masks, and both of its kinds are computed, of tasks with one
-example of each class and of others, of which the graph takes one.
+What `trust.evidence` chooses by indices is weighted here by masks, and both of its kinds are computed, of tasks with
+one example of each class and of others, of which the graph takes one.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ def believed(
     asked = leaves(learner.compared(params, z))[0]
     near = familiar(logits, kept, products(kept, asked, trust.space))
     found: dict[bool, dict[str, Tensor]] = {}
-    for several, at in ((False, trust.single), (True, trust.several)):
+    for kind, at in ((False, trust.single), (True, trust.several)):
         if at is not None:
-            proof = _evidence(left, support, several)
-            found[several] = _judged(TaskTrust(trust, proof, kept), at, logits, near, rates(trust))
+            proof = _evidence(left, support, kind)
+            found[kind] = _judged(TaskTrust(trust, proof, kept), at, logits, near, rates(trust))
     several = left.told.any()
     if len(found) == 2:
         shared = found[True].keys() & found[False].keys()
@@ -57,7 +57,8 @@ def believed(
     kind, said = next(iter(found.items()))
     there = several if kind else ~several
     return said | {
-        "probabilities": torch.where(there, said["probabilities"], logits.softmax(1)), "trusted": there[None]
+        "probabilities": torch.where(there, said["probabilities"], logits.softmax(1)),
+        "trusted": there[None],
     }
 
 

@@ -52,7 +52,9 @@ def check(run: Run, graph: Graph, what: str) -> None:
             said = run(given)
         except Exception as error:  # whatever the runtime raises
             lines = str(error).strip().splitlines() or [type(error).__name__]
-            raise ConfigError(f"{what} was written, but does not run on {len(given[-1])} inputs: {lines[0]:.300}") from error
+            raise ConfigError(
+                f"{what} was written, but does not run on {len(given[-1])} inputs: {lines[0]:.300}"
+            ) from error
         if wrong := differing(said, expected):
             raise ConfigError(
                 f"{what} was not exported: on {len(given[-1])} trial inputs the graph says something else than the "

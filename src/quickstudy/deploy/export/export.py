@@ -14,7 +14,7 @@ from torch import Tensor
 
 from quickstudy import rng
 from quickstudy.deploy.export import read
-from quickstudy.deploy.export.answering import Answering
+from quickstudy.deploy.export.answering import Answering, answered
 from quickstudy.deploy.export.check import check, of_onnx, of_torch
 from quickstudy.deploy.export.joined import write_joined
 from quickstudy.deploy.export.learning import Embedding, Heading, Learning, embedded
@@ -98,7 +98,10 @@ def _write(
         whole = _whole(subject)
         write_joined(folder / "embed.onnx", folder / "head.onnx", given, folder / "adapt.onnx")
         check(of_onnx(folder / "adapt.onnx", whole), whole, f"The graph 'adapt' of {subject.config.learner.name}")
-        support = [{**one, "name": f"support_{one['name']}", "shape": ["m", *one["shape"][1:]]} for one in graphs["embed"]["inputs"]]
+        support = [
+            {**one, "name": f"support_{one['name']}", "shape": ["m", *one["shape"][1:]]}
+            for one in graphs["embed"]["inputs"]
+        ]
         labels = [one for one in graphs["head"]["inputs"] if one["name"] == "labels"]
         graphs["adapt"] = {
             "file": "adapt.onnx",
@@ -127,8 +130,7 @@ def _graphs(subject: Subject, adapt: bool, form: str) -> dict[str, Graph]:
     found["embed"] = Graph(embed, free, list(given.values()), tried)
 
     def embeddings(seed: int, count: int) -> Tensor:
-        with torch.no_grad():
-            return embed(*_entering(subject, seed, count).values())["embedding"]
+        return answered(embed, *_entering(subject, seed, count).values())["embedding"]
 
     axes = {"support_embedding": "m", "labels": "m", LEARNT_CLASSES: "N", "embedding": "n"}
     if not subject.spec.ways:

@@ -13,12 +13,10 @@ def write_joined(embed: Path, head: Path, inputs: Sequence[str], path: Path) -> 
     from onnx import compose, helper
 
     first: Any = compose.add_prefix(onnx.load(str(embed)), "embed.")
-    last: Any = compose.add_prefix(onnx.load(str(head)), "head.")
+    last: Any = onnx.load(str(head))  # as it is: names in its loops would not follow
     given = {one.name.removeprefix("embed."): one.type for one in first.graph.input}
-    labels = next(one for one in last.graph.input if one.name == "head.labels")
-    nodes = [
-        helper.make_node("Concat", [f"support_{name}", name], [f"embed.{name}"], axis=0) for name in inputs
-    ]
+    labels = next(one for one in last.graph.input if one.name == "labels")
+    nodes = [helper.make_node("Concat", [f"support_{name}", name], [f"embed.{name}"], axis=0) for name in inputs]
     nodes += list(first.graph.node)
     ends = {"zero": [0], "one": [1], "most": [2**62]}
     nodes += [
@@ -30,17 +28,10 @@ def write_joined(embed: Path, head: Path, inputs: Sequence[str], path: Path) -> 
     nodes += [
         helper.make_node("Shape", ["labels"], ["split.shape"]),
         helper.make_node("Slice", ["split.shape", "split.zero", "split.one"], ["split.m"]),
-        helper.make_node("Slice", ["embed.embedding", "split.zero", "split.m"], ["head.support_embedding"]),
-        helper.make_node("Slice", ["embed.embedding", "split.m", "split.most"], ["head.embedding"]),
-        helper.make_node("Identity", ["labels"], ["head.labels"]),
+        helper.make_node("Slice", ["embed.embedding", "split.zero", "split.m"], ["support_embedding"]),
+        helper.make_node("Slice", ["embed.embedding", "split.m", "split.most"], ["embedding"]),
         *last.graph.node,
     ]  # fmt: skip
-    outputs = []
-    for one in last.graph.output:
-        name = one.name.removeprefix("head.")
-        nodes.append(helper.make_node("Identity", [one.name], [name]))
-        outputs.append(onnx.ValueInfoProto(name=name, type=one.type))
-
     def entering(name: str, axis: str, like: Any) -> Any:
         made = onnx.ValueInfoProto(name=name, type=like)
         made.type.tensor_type.shape.dim[0].dim_param = axis
@@ -49,7 +40,7 @@ def write_joined(embed: Path, head: Path, inputs: Sequence[str], path: Path) -> 
     support = [entering(f"support_{name}", "m", given[name]) for name in inputs]
     queries = [entering(name, "n", given[name]) for name in inputs]
     graph = helper.make_graph(
-        nodes, "adapt", [*support, entering("labels", "m", labels.type), *queries], outputs,
+        nodes, "adapt", [*support, entering("labels", "m", labels.type), *queries], last.graph.output,
         [*first.graph.initializer, *last.graph.initializer],
     )  # fmt: skip
     model = helper.make_model(graph, opset_imports=last.opset_import, functions=[*first.functions, *last.functions])

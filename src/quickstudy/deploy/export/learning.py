@@ -81,7 +81,7 @@ def embedded(subject: Subject) -> Learner:
         )
     if format.labels_itself or format.prepares:
         raise ConfigError(
-            f"{format.what.capitalize()} teach each task more than a graph holds, so that learning is not exported with "
-            "it. Leave adapt (--with-adapt) out."
+            f"{format.what.capitalize()} teach each task more than a graph holds, so that learning is not exported "
+            "with it. Leave adapt (--with-adapt) out."
         )
     return after

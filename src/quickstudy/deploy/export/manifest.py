@@ -84,7 +84,9 @@ def _intervals(subject: Subject, trust: IntervalTrust) -> dict[str, Any]:
     assert at is not None
     units = subject.spec.format.units(subject.fitted)
     scale = trust.scale if units is None else trust.scale * units.spread.to(trust.scale)
-    levels = [c for c in _COVERAGES if at.distances.levels and at.distances.levels[0] <= float(c) <= at.distances.levels[-1]]
+    levels = [
+        c for c in _COVERAGES if at.distances.levels and at.distances.levels[0] <= float(c) <= at.distances.levels[-1]
+    ]
     reach = {c: float(at.distances.at(float(c), trust.features).exp()) for c in levels}
     known = not bool(trust.scale.isnan().any())
     return {"reach": reach if known else {}, "scale": scale.tolist() if known else None, "growth": list(at.growth)}

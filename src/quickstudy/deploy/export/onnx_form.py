@@ -63,8 +63,10 @@ def write_onnx(program: Program, path: Path, what: str) -> int:
 def _simplify(model: Any) -> None:
     """Compute what is constant and drop what is not used, as the exporter does by itself; without its rules of
     rewriting, which take a number as small as 1e-8 for 0, and so leave out what keeps divisors from being 0."""
-    import onnx_ir.passes.common as passes
+    import onnx_ir.passes.common
     from onnxscript import optimizer
+
+    passes: Any = onnx_ir.passes.common
 
     passes.InlinePass()(model)
     for _ in range(2):
@@ -100,8 +102,9 @@ def _count_classes(model: Any) -> None:
     (given,) = [one for one in graph.input if one.name == LEARNT_CLASSES]
     graph.input.remove(given)
     constants = [
-        helper.make_node("Constant", [], [f"{LEARNT_CLASSES}.{name}"], value=helper.make_tensor(name, TensorProto.INT64, [], [n]))
+        helper.make_node("Constant", [], [f"{LEARNT_CLASSES}.{name}"], value=value)
         for name, n in (("zero", 0), ("one", 1))
+        for value in (helper.make_tensor(name, TensorProto.INT64, [], [n]),)
     ]  # fmt: skip
     nodes = [
         *constants,

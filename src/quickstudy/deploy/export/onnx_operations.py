@@ -1,5 +1,4 @@
-"""Operations of PyTorch that ONNX, or onnxruntime on CPUs, has not got, or that are translated wrongly: written in those
-that it has."""
+"""Operations of PyTorch that ONNX, or onnxruntime on CPUs, has not got, in those that it has."""
 
 from __future__ import annotations
 
@@ -10,6 +9,15 @@ import torch
 
 from quickstudy.errors import ConfigError
 from quickstudy.systems import whole_solve
+
+_SINGLE = 1  # TensorProto.FLOAT
+
+
+def _operations() -> Any:
+    """Those of the opset that the exporter translates to."""
+    from onnxscript import opset18
+
+    return opset18
 
 
 def translations() -> dict[Any, Callable[..., Any]]:
@@ -31,24 +39,19 @@ def translations() -> dict[Any, Callable[..., Any]]:
 
 def _erf(x: Any) -> Any:
     """onnxruntime has it in single precision alone."""
-    from onnxscript import FLOAT
-    from onnxscript import opset18 as op
-
-    return op.CastLike(op.Erf(op.Cast(x, to=FLOAT.dtype)), x)
+    op = _operations()
+    return op.CastLike(op.Erf(op.Cast(x, to=_SINGLE)), x)
 
 
 def _asin(x: Any) -> Any:
     """onnxruntime has it in single precision alone."""
-    from onnxscript import FLOAT
-    from onnxscript import opset18 as op
-
-    return op.CastLike(op.Asin(op.Cast(x, to=FLOAT.dtype)), x)
+    op = _operations()
+    return op.CastLike(op.Asin(op.Cast(x, to=_SINGLE)), x)
 
 
 def _diagonal(self: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Any:
     """Of the last two axes, (…, r, c): every (c + 1)-th number of them, row by row."""
-    from onnxscript import opset18 as op
-
+    op = _operations()
     rank = len(self.shape)
     if offset or (dim1 % rank, dim2 % rank) != (rank - 2, rank - 1):
         raise ConfigError("Diagonals beside the main one, or of other than the last two axes, are not exported.")
@@ -60,8 +63,7 @@ def _diagonal(self: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Any:
 
 def _sorted(self: Any, *, stable: bool | None = None, dim: int = -1, descending: bool = False) -> Any:
     """ONNX takes the first of equal numbers first."""
-    from onnxscript import opset18 as op
-
+    op = _operations()
     at = dim % len(self.shape)
     size = op.Slice(op.Shape(self), [at], [at + 1])
     return op.TopK(self, size, axis=at, largest=int(descending), sorted=1)

@@ -1,10 +1,15 @@
-"""Linear systems in ONNX, which has none: elimination with partial pivoting, in a loop, in double precision."""
+# mypy: ignore-errors
+"""Linear systems in ONNX, which has none: elimination with partial pivoting, in a loop, in double precision.
+
+`eliminated` is no Python but onnxscript, whose types are its own.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-from onnxscript import DOUBLE, INT64, opset18 as op, script
+from onnxscript import DOUBLE, script
+from onnxscript import opset18 as op
 from onnxscript.values import Opset
 
 _OURS = Opset("quickstudy", 1)
@@ -44,7 +49,7 @@ def solutions(matrix: Any, sides: Any) -> Any:
     return op.CastLike(op.Reshape(done, shape), sides)
 
 
-def solved(A: Any, B: Any, *, left: bool = True, check_errors: bool = False) -> Any:
+def solved(A: Any, B: Any, *, left: bool = True, check_errors: bool = False) -> Any:  # noqa: N803
     """torch.linalg.solve, of which the solution alone is looked at."""
     if not left or len(B.shape) != len(A.shape):
         raise NotImplementedError("Systems of single right-hand sides, or from the right, are not exported.")
@@ -52,7 +57,7 @@ def solved(A: Any, B: Any, *, left: bool = True, check_errors: bool = False) -> 
     return found, found, found, found
 
 
-def inverted(A: Any, *, check_errors: bool = False) -> Any:
+def inverted(A: Any, *, check_errors: bool = False) -> Any:  # noqa: N803
     """torch.linalg.inv."""
     size = op.Shape(A)
     order = op.Squeeze(op.Slice(size, [-1], [2**62]))

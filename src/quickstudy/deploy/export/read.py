@@ -1,4 +1,4 @@
-"""Ask an exported model: python read.py FILE …; or, from Python: from read import Model; Model(folder).predict(records).
+"""Ask an exported model: python read.py FILE …; from Python: from read import Model; Model(folder).predict(records).
 
 It follows model.json, which lies beside it, and needs numpy and onnxruntime (or torch, for a model.pt2); pillow for
 images, tokenizers for texts, soundfile for sound, and soxr for sound of other rates. It may be copied and changed.
@@ -261,7 +261,9 @@ def _table(how: dict[str, Any], records: Any) -> Any:
     cells = [[row[name] for name in names] if isinstance(row, dict) else list(row) for row in rows]
     if how["schema"] is None:
         return np.array([[float(cell) for cell in row] for row in cells], np.float32)
-    return np.array([[_cell(c, one, how) for c, one in zip(how["schema"], row, strict=True)] for row in cells], np.float32)
+    return np.array(
+        [[_cell(c, one, how) for c, one in zip(how["schema"], row, strict=True)] for row in cells], np.float32
+    )
 
 
 def _cell(column: dict[str, Any], cell: Any, how: dict[str, Any]) -> tuple[float, float, float]:
