@@ -1,7 +1,7 @@
 """How long the page of `--to web` takes to learn in a browser: the shipped handwriting model, five drawings of each of
 five shapes, in Chromium without a screen, in one thread of WebAssembly.
 
-`python -m studies.in_browser WASM` exports the model, serves the folder and measures. WASM: the folder of onnxruntime-web.
+`python -m studies.in_browser WASM` exports the model, serves the folder and measures. WASM: where onnxruntime-web is.
 """
 
 from __future__ import annotations

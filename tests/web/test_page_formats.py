@@ -47,9 +47,7 @@ WORDS = ("card", "refund", "银行卡", "loan", "汇率", "queue", "fee", "pin",
 def asked(folder: Path, records: list[Any], **given: Any) -> dict[str, Any]:
     place = wasm()
     assert place is not None
-    found: dict[str, Any] = node(
-        folder, ASKED, asked=records, ort=(place / "ort.wasm.min.mjs").as_uri(), **given
-    )
+    found: dict[str, Any] = node(folder, ASKED, asked=records, ort=(place / "ort.wasm.min.mjs").as_uri(), **given)
     return found
 
 
@@ -79,7 +77,11 @@ def test_texts(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["classes", "numbers"])
 def test_rows(kind: str, tmp_path: Path) -> None:
     rows = [
-        {"size": f"{i % 5 + 0.5}" if i % 7 else "", "town": ("Bonn", "Ulm", "Rom")[i % 3], "sold": f"2024-0{i % 8 + 1}-11"}
+        {
+            "size": f"{i % 5 + 0.5}" if i % 7 else "",
+            "town": ("Bonn", "Ulm", "Rom")[i % 3],
+            "sold": f"2024-0{i % 8 + 1}-11",
+        }
         for i in range(24)
     ]
     labels: list[Any] = [("a", "b")[i % 3 == 0] if kind == "classes" else 2.0 * (i % 5) + i % 3 for i in range(24)]

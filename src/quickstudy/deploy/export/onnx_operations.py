@@ -30,6 +30,7 @@ def translations() -> dict[Any, Callable[..., Any]]:
         aten.asin.default: _asin,
         aten.diagonal.default: _diagonal,
         aten.sort.stable: _sorted,
+        aten._cdist_forward.default: _distances,
         whole_solve._opoverload: solutions,
         aten._linalg_solve_ex.default: solved,
         aten.linalg_inv_ex.default: inverted,
@@ -66,3 +67,13 @@ def _sorted(self: Any, *, stable: bool | None = None, dim: int = -1, descending:
     at = dim % len(self.shape)
     size = op.Slice(op.Shape(self), [at], [at + 1])
     return op.TopK(self, size, axis=at, largest=int(descending), sorted=1)
+
+
+def _distances(x1: Any, x2: Any, p: float, compute_mode: int | None = None) -> Any:
+    """Of rows (…, r, d) and (…, s, d), by their differences: (…, r, s)."""
+    from onnxscript import opset18 as op
+
+    if p not in (1.0, 2.0):
+        raise ConfigError(f"Distances of the order {p:g} are not exported. Those of 1 and 2 are.")
+    apart = op.Sub(op.Unsqueeze(x1, [-2]), op.Unsqueeze(x2, [-3]))
+    return (op.ReduceL1 if p == 1.0 else op.ReduceL2)(apart, [-1], keepdims=0)
