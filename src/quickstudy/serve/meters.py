@@ -46,7 +46,7 @@ class Meters:
         from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest, multiprocess
 
         registry: Any = CollectorRegistry()
-        multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        multiprocess.MultiProcessCollector(registry)
         return generate_latest(registry), CONTENT_TYPE_LATEST
 
 
@@ -55,4 +55,4 @@ def ended(process: int) -> None:
     if os.environ.get(FOLDER):
         from prometheus_client import multiprocess
 
-        multiprocess.mark_process_dead(process)  # type: ignore[no-untyped-call]
+        multiprocess.mark_process_dead(process)
