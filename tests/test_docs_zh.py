@@ -123,6 +123,19 @@ def test_links_lead_to_the_same_headings(page: Path) -> None:
 
 
 @PAIRS
+def test_every_page_that_the_english_one_links_to_is_linked_to(page: Path) -> None:
+    def linked(one: Path) -> set[str]:
+        targets = set(re.findall(r"\]\(([^)#\s]+)[^)]*\)", one.read_text()))
+        elsewhere = {target for target in targets if re.match(r"[a-z]+:", target)}
+        there = {(one.parent / target).resolve() for target in targets - elsewhere}
+        pages = {page_id(english(path) if path in CHINESE else path) for path in there}
+        return elsewhere | pages - {page_id(english(page))}
+
+    left = linked(english(page)) - linked(page)
+    assert not left, f"{page_id(page)} does not link to {sorted(left)}"
+
+
+@PAIRS
 def test_links_prefer_pages_in_chinese(page: Path) -> None:
     """Of a page that is there in Chinese, the English one is linked to once, under the title."""
     targets = re.findall(r"\]\(([^)#\s:]+)[^)]*\)", page.read_text())
