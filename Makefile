@@ -5,6 +5,7 @@
 # make check   style and types
 # make results the figures of docs/results.md, from scratch (hours)
 # make studies the figures of docs/studies.md (an hour)
+# make notebooks  runs the notebooks of the course and stores what they print and draw
 # make docs-site  the documentation as a site, in site/
 # make bench   the figures of docs/performance.md, on this machine (an hour; leave it alone meanwhile)
 
@@ -14,7 +15,7 @@ ifneq ($(wildcard ../shared/data),)
 export QUICKSTUDY_DATA ?= $(abspath ../shared/data)
 endif
 
-.PHONY: demo test test-all fuzz check format docs docs-site results studies bench clean
+.PHONY: demo test test-all fuzz check format docs docs-site notebooks results studies bench clean
 .DEFAULT_GOAL := demo
 
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
@@ -71,6 +72,9 @@ docs: .venv/installed
 	$(BIN)/python -m quickstudy.runs.results
 	$(BIN)/python -m benchmarks.page
 	$(BIN)/python -m studies.page
+
+notebooks: .venv/every
+	OMP_NUM_THREADS=1 $(BIN)/python tools/notebooks.py
 
 # Pages open as they are; the search works where a server gives them: python -m http.server --directory site
 docs-site: .venv/every

@@ -1,10 +1,12 @@
-"""Runs the notebooks of the course and stores them with what they print and draw: `python docs/course/run.py [NAME …]`.
+"""Runs the notebooks of the course and stores them with what they print and draw: `python tools/notebooks.py [NAME …]`.
 
 What changes from one run to the next for no reason (times, versions) is left out, so that a difference means one.
 """
 
 from __future__ import annotations
 
+import base64
+import io
 import sys
 import time
 from pathlib import Path
@@ -12,10 +14,11 @@ from typing import Any
 
 import nbformat
 from nbclient import NotebookClient
+from PIL import Image
 
-HERE = Path(__file__).parent
-NOTEBOOKS = sorted(HERE.glob("*.ipynb"))
+NOTEBOOKS = sorted((Path(__file__).parent.parent / "docs" / "course").glob("*.ipynb"))
 LARGEST = 200_000  # bytes of a file
+COLOURS = 64  # of a picture, which is then a third as large
 _METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
@@ -39,7 +42,15 @@ def steady(notebook: Any) -> Any:
                 output.metadata = nbformat.from_dict({})
             if "image/png" in output.get("data", {}):
                 output.data.pop("text/plain", None)  # <Figure size 650x416 with 1 Axes>
+                output.data["image/png"] = small(output.data["image/png"])
     return notebook
+
+
+def small(png: str) -> str:
+    """The same picture in few colours and without facts about it; in base64."""
+    picture, out = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB"), io.BytesIO()
+    picture.quantize(COLOURS, dither=Image.Dither.NONE).save(out, "png", optimize=True)
+    return base64.b64encode(out.getvalue()).decode() + "\n"
 
 
 def main(names: list[str]) -> None:
