@@ -25,7 +25,7 @@ def main(iterations: int = 0) -> None:
     slashes = [draw(Path("shapes/slash") / f"{i}.png", 10 + i, 50, 50, 10) for i in range(3)]
     angles = [draw(Path("shapes/angle") / f"{i}.png", 10, 10 + i, 10, 50, 50, 50 - i) for i in range(3)]
     model = qs.pretrained("handwriting").adapt(slashes + angles, ["slash"] * 3 + ["angle"] * 3)
-    print(model.save("my-model", overwrite=True))
+    print(model.save("my-model", replacing=Path("my-model").exists()))
 
     new = draw(Path("unsorted/new.png"), 15, 48, 48, 12)
     words = [sys.executable, "-m", "quickstudy", "predict", "my-model", str(new.parent), "--out", "predictions.csv"]
