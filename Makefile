@@ -71,6 +71,7 @@ docs: .venv/installed
 	$(BIN)/python -m quickstudy.runs.results
 	$(BIN)/python -m benchmarks.page
 	$(BIN)/python -m studies.page
+	$(BIN)/python -m studies.fields_page
 
 # Pages open as they are; the search works where a server gives them: python -m http.server --directory site
 docs-site: .venv/every
@@ -83,6 +84,7 @@ results: .venv/installed
 studies: .venv/every
 	$(BIN)/python -m studies
 	$(BIN)/python -m studies.page
+	$(BIN)/python -m studies.fields_page
 
 bench: .venv/every
 	$(BIN)/python -m benchmarks

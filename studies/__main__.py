@@ -13,6 +13,7 @@ from studies import (
     connected,
     encoders,
     experience,
+    fields,
     lines,
     many,
     masks,
@@ -75,6 +76,7 @@ STUDIES = {
     "nas": nas.nas,
     "untrained": untrained.untrained,
     "adaptshot": adaptshot.main,
+    **{f"fields-{name}": measure for name, measure in fields.FIELDS.items()},
 }
 
 if __name__ == "__main__":
