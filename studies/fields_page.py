@@ -53,9 +53,13 @@ def signs() -> str:
 
 
 def encoders() -> str:
-    found = _stored("many")["rows"]
-    rows = [[name, head, percent(told["domains"]["traffic signs"])] for name, heads in found.items()
-            for head, told in heads.items() if name.endswith("as they are") and head in ("cosine prototypes", "ridge regression, λ = 0.1")]  # fmt: skip
+    heads = ("cosine prototypes", "ridge regression, λ = 0.1")
+    untrained = {name: told for name, told in _stored("many")["rows"].items() if name.endswith("as they are")}
+    rows = [
+        [name, head, percent(told[head]["domains"]["traffic signs"])]
+        for name, told in untrained.items()
+        for head in heads
+    ]
     return table(["encoder", "learner", "right, in %"], rows)
 
 
