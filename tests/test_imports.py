@@ -15,7 +15,7 @@ ROOT = Path(quickstudy.__file__).parent
 ORDER = (
     {"brief", "errors", "gaps", "hints", "packages", "space", "version"},
     {"episode", "rng", "files", "hub", "modules", "options", "registry", "cells", "terminal"},
-    {"entries", "masked", "tally"},
+    {"entries", "masked", "systems", "tally"},
     {"storage", "workers"},
     {"simulators"},
     {"targets"},
@@ -36,8 +36,8 @@ ORDER = (
     {"recipes"},
     {"choosing"},
     {"search", "shipped"},
-    {"sklearn"},
-    {"cli", "serve"},
+    {"sklearn", "serve"},
+    {"cli"},
 )
 FREE = {"", "__main__"}  # the package itself: it names what is public, and only the command line may read it
 LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}

@@ -17,6 +17,7 @@ from quickstudy.episode import Examples, Params, State
 from quickstudy.errors import ConfigError
 from quickstudy.masked import class_means, class_sums
 from quickstudy.spec import TaskSpec
+from quickstudy.systems import inverted, solve
 from quickstudy.tally import Tally
 
 Distance = Literal["euclidean", "cosine"]
@@ -69,6 +70,12 @@ def full_precision(z: Tensor) -> Iterator[Tensor]:
     """z in float32 at least, with autocast off: distances and linear systems lose too much in less."""
     with torch.autocast(z.device.type, enabled=False):
         yield z if z.dtype == torch.float64 else z.float()
+
+
+def few_examples(z: Tensor) -> bool:
+    """Whether z (n, D) has no more examples than features, so that a system of n equations is the smaller one; so it is
+    taken to be in a graph that is exported for any n."""
+    return torch.compiler.is_exporting() or z.shape[0] <= z.shape[1]
 
 
 def squared_distances(a: Tensor, b: Tensor) -> Tensor:
@@ -165,10 +172,10 @@ class Ridge(Head):
     def fit(self, params: Params, z: Tensor, support: Examples, spec: TaskSpec) -> State:
         targets = spec.target.coded(support, z.dtype)
         z = torch.cat([z, torch.ones_like(z[:, :1])], dim=1) * support.mask[:, None]
-        weight, few = params["log_regularisation"].exp(), len(z) <= z.shape[1]
+        weight, few = params["log_regularisation"].exp(), few_examples(z)
         gram = z @ z.T if few else z.T @ z
-        gram = gram + weight * torch.eye(len(gram), dtype=z.dtype, device=z.device)
-        weights = z.T @ torch.linalg.solve(gram, targets) if few else torch.linalg.solve(gram, z.T @ targets)
+        gram = gram + weight * torch.eye(gram.shape[0], dtype=z.dtype, device=z.device)
+        weights = z.T @ solve(gram, targets) if few else solve(gram, z.T @ targets)
         return {"weights": weights} | spec.target.seen(support)
 
     def tally(self, params: Params, z: Tensor, support: Examples, spec: TaskSpec) -> Tally | None:
@@ -183,7 +190,7 @@ class Ridge(Head):
     def settled(self, params: Params, tally: Tally, spec: TaskSpec) -> State:
         gram, moments = tally.every["gram"], (tally.each | tally.every)["moments"]
         weight = params["log_regularisation"].exp() * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
-        state = {"weights": torch.linalg.solve(gram + weight, moments.T)}
+        state = {"weights": solve(gram + weight, moments.T)}
         if (counts := tally.counts) is None:
             return state
         one_of_each = torch.arange(len(counts), device=counts.device)
@@ -220,11 +227,9 @@ class Logistic(Head):
         count = mask.sum().clamp(min=1)
         mean = (z * mask).sum(0) / count
         centred = (z - mean) * mask
-        few = len(z) <= z.shape[1]
+        few = few_examples(z)
         gram = centred @ centred.T if few else centred.T @ centred
-        inverse = torch.linalg.inv(
-            gram + 2 * self.regularisation * torch.eye(len(gram), dtype=z.dtype, device=z.device)
-        )
+        inverse = inverted(gram + 2 * self.regularisation * torch.eye(gram.shape[0], dtype=z.dtype, device=z.device))
         smooth = gram @ inverse if few else centred
 
         def regressed(aim: Tensor) -> Tensor:

@@ -30,7 +30,7 @@ def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
 
 def class_sums(z: Tensor, support: Examples, ways: int) -> tuple[Tensor, Tensor]:
     """Sum of z (n, D) over each class, (N, D), and how many examples each has, (N,), in the precision of z."""
-    if ways * len(support.y) > _MANY:
+    if not torch.compiler.is_exporting() and ways * len(support.y) > _MANY:
         there = support.mask & (support.y >= 0) & (support.y < ways)
         at, each = torch.where(there, support.y, 0), there.to(z.dtype)
         counts = z.new_zeros(ways).index_add(0, at, each)

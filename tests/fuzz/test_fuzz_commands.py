@@ -43,6 +43,8 @@ OPTIONS = {
         "--out", "--predictions", "--report", "--coverage", "--false-alarms", "--steps", "--task", "--target",
         "--broken",
     ],
+    "serve": ["--host", "--port", "--workers", "--tokens", "--tls", "--cors", "--limits.body", "--limits.queue", "-h"],
+    "export": ["--to", "--with-adapt", "--out", "--wasm", "--device"],
     "memory": ["--run", "--out", "--support", "--nearest", "--task", "--merge", "--dry", "--last", "--split"],
     "average": ["--out", "--how", "--weights", "--even-if-worse"],
     "partition": ["--out", "--divide"], "report": ["--device"],
@@ -58,10 +60,10 @@ BASES = [
     ["evaluate", "fuzzed", "--episodes", "2"],
     ["adapt", "fuzzed", "--support", "rows.csv", "--out", "made"], ["adapt", "model", "--more", "rows.csv"],
     ["predict", "model", "rows.csv"], ["tasks", "fuzzed", "--episodes", "2"],
-    ["score", "model", "rows.csv"],
+    ["score", "model", "rows.csv"], ["export", "fuzzed"], ["export", "model", "--to", "nowhere"],
     ["memory", "list", "bank"], ["memory", "search", "bank", "--support", "photos"], ["memory", "check", "bank"],
     ["average", "fuzzed", "fuzzed", "--out", "averaged"], ["choose", "--resume", "runs/fuzzed"], ["choose", "-h"],
-    ["search", "--tasks", "masks"], ["search", "-h"],
+    ["search", "--tasks", "masks"], ["search", "-h"], ["serve", "-h"],
     ["list", "runs"], ["list", "recipes"], ["reproduce"], ["report"], ["partition"], ["demo", "-h"], [],
 ]  # fmt: skip
 
@@ -126,6 +128,8 @@ def test_odd_command_lines(line: list[str], home: Path, capfd: pytest.CaptureFix
         return  # these do what they say, for minutes
     if line[:1] in (["choose"], ["search"]) and "linear-maml" in line:
         return
+    if line[:1] == ["serve"] and not {"-h", "--help"} & set(line):
+        return  # which serves, until it is ended
     torch.manual_seed(0)
     capfd.readouterr()
     with within(10):

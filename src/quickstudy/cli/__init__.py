@@ -23,6 +23,8 @@ COMMANDS = {
     "watch": "an agent in a new environment, before and after it has learned, as an animated picture",
     "predict": "name classes, tell numbers or forecast with an adapted model",
     "score": "how good an adapted model is on labelled files: figures with intervals, each class, what it mixes up",
+    "serve": "models that learn over HTTP, with a page: make, add, forget, ask, download; and Open Inference",
+    "export": "write a model as ONNX, as a program of PyTorch, or as a page that learns in the browser",
     "memory": "remember solved tasks, and start new ones from the nearest: build, list, show, search, adapt, prune …",
     "average": "make one run of several, by a greedy soup or a mean",
     "partition": "train a recipe apart on parts of its classes, and average",

@@ -49,6 +49,11 @@ def proposed(command: str, *words: str | Path, names: Sequence[str] | None = Non
     return shlex.join(["quickstudy", *command.split(), *map(str, words), *options])
 
 
+def names() -> tuple[str, ...]:
+    """The files and modules that hold for this command."""
+    return _names.get()
+
+
 def load(name: str) -> ModuleType:
     """The module in the Python file `name`, executed once in a process; or the installed module of that name.
 

@@ -94,10 +94,13 @@ def adapt(
             x = moved(spec.format.features(map_features(lambda t: t.to(like.device), domain), fitted), like)
             params = shifted(learner, params, support, x, shift, given.shift_steps)
             told |= {"shift": shift, "unlabelled": len(leaves(x)[0]), "transductive": True}
-        state = place(learner.adapt(params, support), like.device, learner.inner_loop)
+        after = learner.embedded
+        z = None if after is None else support._replace(x=learner.embed(params, support.x))  # once, for trust as well
+        fitted_to = learner.adapt(params, support) if after is None or z is None else after.adapt(params, z)
+        state = place(fitted_to, like.device, learner.inner_loop)
     own = None
     if trust is not None and not told.get("transductive"):
-        own, why = trust_or_why(trust, learner, params, support)
+        own, why = trust_or_why(trust, learner, params, support, z)
         told |= {"no trust": why} if own is None else {}
     provenance = {**(provenance or {}), **told}
     model = Model(config, learner, params, state, names, fitted, built, provenance, own, kept)

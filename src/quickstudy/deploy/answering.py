@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -22,6 +22,22 @@ from quickstudy.trust.task import AnyTrust, Judged, TaskTrust
 
 Embed = Callable[[Features], tuple[Tensor, Features]]
 """Raw predictions for features x (n, …) that fit, and their embeddings as they are compared."""
+
+
+class Told(NamedTuple):
+    """answer: about n inputs. logits: raw predictions (n, …). near: (n, m) cosines of the inputs with the m support
+    examples, as embeddings about the mean of these. The latter two of models of classes with trust; else None."""
+
+    answer: Answer
+    logits: Tensor | None
+    near: Tensor | None
+
+
+def cosines(z: Tensor, support: Tensor) -> Tensor:
+    """Of embeddings z (n, D) with those of a support set (m, D), about the mean of the latter: (n, m), in [-1, 1]."""
+    middle = support.mean(0)
+    z, support = (torch.nn.functional.normalize(one - middle, dim=1) for one in (z, support))
+    return z @ support.T
 
 
 class Asked(Protocol):

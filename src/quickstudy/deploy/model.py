@@ -14,7 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from quickstudy.deploy import grow
-from quickstudy.deploy.answering import answered, threshold, trusted
+from quickstudy.deploy.answering import Told, answered, cosines, threshold, trusted
+from quickstudy.deploy.export.export import To, export
+from quickstudy.deploy.export.subject import Subject
 from quickstudy.deploy.grown import Grown, IfWorse
 from quickstudy.deploy.labelled import Labelled
 from quickstudy.deploy.scored import Scored
@@ -135,6 +137,8 @@ class Model:
         spec = self.spec
         x = moved(map_features(torch.as_tensor, x), reference(self.params))
         spec.format.check(x, 1, "x")
+        if torch.compiler.is_exporting():  # where nobody knows the values yet
+            return x
         for tensor in leaves(x):
             if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
                 raise DataError("x holds NaN or infinite values. Remove or fill them before predicting.")
@@ -207,6 +211,39 @@ class Model:
         answer = answered(self, self._said, self._embedded, x, coverage, false_alarms, least, asked)
         return answer.shown_by(Shown.of(self.spec.format, stored.x, self.fitted, len(answer)))
 
+    def told(
+        self,
+        stored: Stored,
+        *,
+        coverage: float | None = None,
+        false_alarms: float | None = None,
+        embedded: Features | None = None,
+        **asked: Any,
+    ) -> Told:
+        """`answer` with raw predictions, and with how near the inputs are to the support examples, by one forward.
+
+        embedded: what `Learner.embed` gives for the features, where that is known already.
+        """
+        x = map_features(lambda t: t.to(reference(self.params).device), stored.x)
+        logits, near = list[Tensor](), list[Tensor]()
+
+        def embed(features: Features) -> tuple[Tensor, Features]:
+            said, z = self._embedded(features) if embedded is None else self._after(embedded)
+            logits.append(said)
+            if (support := self._compared) is not None:
+                near.append(cosines(leaves(z)[0], support))
+            return said, z
+
+        answer = answered(self, self._said, embed, x, coverage, false_alarms, None, asked)
+        return Told(answer, *(torch.cat(one).cpu() if one else None for one in (logits, near)))
+
+    @cached_property
+    def _compared(self) -> Tensor | None:
+        """The support examples (n, D) as the learner compares them; None where nothing does."""
+        if isinstance(self.trust, TaskTrust):
+            return None if self.trust.support is None else leaves(self.trust.support.x)[0]
+        return None
+
     def score(
         self,
         records: Any,
@@ -264,14 +301,27 @@ class Model:
         """Raw predictions for features x, and their embeddings as they are compared, or x as it is."""
         x = self._fitting(x)
         with torch.no_grad():
-            if (after := self.learner.embedded) is None:
+            if self.learner.embedded is None:
                 logits: Tensor = self._frozen(x)
                 z = x
             else:
-                z = self.learner.embed(self.params, x)
-                logits, z = after.predict(self.params, self.state, z), after.compared(self.params, z)
+                return self._after(self.learner.embed(self.params, x))
         _require_finite(logits)
         return logits, z
+
+    def _after(self, z: Features) -> tuple[Tensor, Features]:
+        """Raw predictions for what the learner has embedded, and the embeddings as they are compared."""
+        after = self._head
+        with torch.no_grad():
+            logits, compared = after.predict(self.params, self.state, z), after.compared(self.params, z)
+        _require_finite(logits)
+        return logits, compared
+
+    @cached_property
+    def _head(self) -> Learner:
+        if (after := self.learner.embedded) is None:
+            raise ConfigError(f"The learner {self.config.learner.name!r} embeds nothing. Leave embeddings out.")
+        return after
 
     @cached_property
     def _actor(self) -> Any:
@@ -373,6 +423,20 @@ class Model:
         }
         return (replace_model if replacing else write_model)(Path(folder), parts, facts)
 
+    def export(self, folder: str | Path, to: To = "onnx", adapt: bool = False, wasm: str | Path | None = None) -> Path:
+        """Write the model as a graph, for programs that have neither quickstudy nor PyTorch, into a new `folder`.
+
+        to: 'onnx'; 'torch', a program of torch.export; or 'web', a page that answers, and learns, in the browser.
+        adapt: with the graph that still learns: support examples, labels and queries in, answers out. wasm: the folder
+        of onnxruntime-web, for 'web', if it is not found. What was written is run and held against the model. Extra
+        'export'. ConfigError for formats, learners and targets that are not exported, which are named.
+        """
+        subject = Subject.adapted(
+            self.config, self.learner, self.params, self.state, self.names, self.fitted, self.trust, self.kept,
+            self.provenance,
+        )  # fmt: skip
+        return export(self, subject, Path(folder), to, adapt, None if wasm is None else Path(wasm))
+
     @classmethod
     def undo(cls, folder: str | Path, module: nn.Module | None = None, device: str = "auto") -> Model:
         """Bring back, and load, the model that was in `folder` before the last `save(folder, replacing=True)`."""
@@ -408,6 +472,8 @@ class Model:
 
 
 def _require_finite(*said: Tensor) -> None:
+    if torch.compiler.is_exporting():
+        return
     if not all(bool(torch.isfinite(tensor).all()) for tensor in said):
         raise DataError(
             "What the model says is NaN or infinite: its training diverged, its file was damaged, or the input is far "

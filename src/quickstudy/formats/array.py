@@ -10,10 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from quickstudy import rng
 from quickstudy.episode import Features, State, map_features
 from quickstudy.errors import DataError
 from quickstudy.formats.base import Format
 from quickstudy.formats.drawing import Curve, Drawing, row
+from quickstudy.formats.leaving import only
 from quickstudy.formats.numeric import as_ids, as_numbers
 from quickstudy.formats.places import folders_or_files
 from quickstudy.formats.records import Broken, Records, Stored, all_kept
@@ -55,6 +57,21 @@ class Array(Format):
         if self.ids:
             return map_features(lambda t: t.to(torch.int64), stored)
         return map_features(lambda t: t if t.is_floating_point() else t.to(torch.float32), stored)
+
+    def reading(self, fitted: State) -> dict[str, Any]:
+        return {"kind": "array", "shape": list(self.shape), "ids": self.ids}
+
+    def entering(self, stored: Features, fitted: State) -> dict[str, Tensor]:
+        return super().entering(self.features(stored), fitted)
+
+    def entered(self, given: Mapping[str, Tensor], fitted: State) -> Features:
+        return only(given)
+
+    def tried(self, key: Tensor, count: int, fitted: State) -> dict[str, Tensor]:
+        """Normal numbers; of ids, which may have an end, the first alone."""
+        if self.ids:
+            return {"x": torch.zeros((count, *self.shape), dtype=torch.int64)}
+        return {"x": rng.normal(key, (count, *self.shape))}
 
     def fitting(self, stored: Features, records: Any = None) -> Format:
         assert isinstance(stored, Tensor)

@@ -11,16 +11,19 @@ from typing import Any, ClassVar, Literal, get_args
 import torch
 from torch import Tensor
 
+from quickstudy import rng
 from quickstudy.episode import Features, State
 from quickstudy.errors import ConfigError, DataError, ShapeError, unknown_name
 from quickstudy.formats.base import Format
 from quickstudy.formats.drawing import Curve, Drawing, Picture
+from quickstudy.formats.leaving import shares
 from quickstudy.formats.reading import read_all
+from quickstudy.formats.received import Most, file_of
 from quickstudy.formats.recording import Clip, as_clips, clip_of, is_clip, recordings_in
 from quickstudy.formats.records import Broken, Records, Stored, all_kept
 from quickstudy.formats.rows import READERS, rows_or_files
 from quickstudy.formats.shown import Leaf
-from quickstudy.formats.sound import SUFFIXES
+from quickstudy.formats.sound import SUFFIXES, require_seconds
 from quickstudy.formats.sound_augment import SoundAugment, distort, disturb
 from quickstudy.formats.spectrogram import centred, fft_size, in_the_middle, log_mels, mel_filters, standardised
 from quickstudy.registry import formats
@@ -69,6 +72,7 @@ class Audio(Format):
     group: str = ""
 
     what = "recordings"
+    medium = "sound"
     row_files = tuple(READERS)
     symmetries: ClassVar[Mapping[int, str]] = {2: "played backwards"}
     distortion = SoundAugment
@@ -137,6 +141,10 @@ class Audio(Format):
     def query(self, records: Any, broken: Broken = "refuse") -> Stored:
         """As `store`, with all windows of longer clips, and 'record' (m,) int32: which clip a window is of."""
         return self._stored(records, broken, lambda clip: clip.segments(self.samples))
+
+    def received(self, record: Any, most: Most) -> Any:
+        """A file that lasts no longer than may be, by its header."""
+        return require_seconds(file_of(record, self.what), most.seconds)
 
     def _stored(self, records: Any, broken: Broken, cut: Callable[[Clip], list[Tensor]]) -> Stored:
         if isinstance(records, str | Path):
@@ -218,6 +226,26 @@ class Audio(Format):
             x = centred(x, heard) if self.normalise == "band" else x
             x = standardised(x, heard, (-2, -1))
         return in_the_middle(x, frames[..., None])[..., None, :, :]
+
+    def reading(self, fitted: State) -> dict[str, Any]:
+        of = {"rate": self.rate, "samples": self.samples, "frame": self.shortest, "hop": self.step}
+        return {"kind": "sound", **of, "trim": self.trim, "longer": self.longer}
+
+    def entering(self, stored: Features, fitted: State) -> dict[str, Tensor]:
+        assert isinstance(stored, Mapping)
+        return {name: stored[name] for name in _COMPACT}
+
+    def entered(self, given: Mapping[str, Tensor], fitted: State) -> Features:
+        return self.features(dict(given))
+
+    def tried(self, key: Tensor, count: int, fitted: State) -> dict[str, Tensor]:
+        """Tones in noise, of all lengths."""
+        length = shares(rng.fold(key, 0), count, self.samples).clamp(min=self.shortest)
+        pitch = rng.uniform(rng.fold(key, 1), (count, 1), 0.01, 0.8)
+        noise = rng.normal(rng.fold(key, 2), (count, self.samples))
+        sound = 0.3 * torch.sin(pitch * torch.arange(self.samples)) + 0.05 * noise
+        sound = torch.where(torch.arange(self.samples) < length[:, None], sound, 0.0)
+        return {"samples": (sound * _SCALE).clamp(-_SCALE, _SCALE - 1).to(torch.int16), "length": length.int()}
 
     def ask(
         self, predict: Callable[[Features], Distribution], stored: Features, fitted: State, **asked: Any

@@ -11,18 +11,19 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor
 
-from quickstudy.episode import Features, State, joined, named
+from quickstudy.episode import Features, State, joined, leaves, named
 from quickstudy.errors import ConfigError, DataError, ShapeError
 from quickstudy.formats.distortion import Distortion
+from quickstudy.formats.leaving import Leaving
+from quickstudy.formats.received import Most, numbers_of
 from quickstudy.formats.records import Broken, Records, Stored
-from quickstudy.formats.shown import Shown
 from quickstudy.targets.base import Distribution, Units
 
 if TYPE_CHECKING:
     from quickstudy.formats.maps_of_pixels import Pixels
 
 
-class Format(Shown):
+class Format(Leaving):
     """How records of one kind become features. A frozen dataclass: its fields are its JSON; registered in `formats`.
 
     Records go through `store`, once, to compact tensors, and through `features`, on the device and for a batch at a
@@ -31,6 +32,8 @@ class Format(Shown):
 
     place: ClassVar[str] = "file"
     """Where a record comes from, as a column of a table is called."""
+    medium: ClassVar[str] = "numbers"
+    """What a page asks for: 'image', 'sound', 'text', 'table', 'series' or 'numbers'."""
     row_files: ClassVar[tuple[str, ...]] = ()
     """Suffixes of files that hold many records each, where a split may be one of them."""
     labels_itself: ClassVar[bool] = False
@@ -133,6 +136,10 @@ class Format(Shown):
         None where it learns nothing of them."""
         return None
 
+    def sent(self, stored: Features) -> list[Any]:
+        """The inverse of `received`, of compact tensors (n, …) whose records are no files: what JSON says of each."""
+        return [self.named(stored)[next(iter(self.layout))][i].tolist() for i in range(len(leaves(stored)[0]))]
+
     def prolonged(self, stored: Features, records: Any) -> Features:
         """Of a record that is its own labels, as a series is: the compact tensors of all of it, where it went on."""
         raise ConfigError(f"{self.what.capitalize()} do not go on. Give further ones with their labels.")
@@ -140,6 +147,14 @@ class Format(Shown):
     def query(self, records: Any, broken: Broken = "refuse") -> Stored:
         """Records that are asked about, as `ask` takes them: where they are not cut as those that are learned from."""
         return self.store(records, broken)
+
+    def received(self, record: Any, most: Most) -> Any:
+        """A record that came over a network, as `store` takes several in a list: never a path.
+
+        record: what JSON says, or an `Upload` of a file. Raises DataError for another kind, and for what is larger than
+        `most`, before it is decoded.
+        """
+        return numbers_of(record, most)
 
     def prepare(self, stored: Features) -> State:
         """Constants of one task, learned from its support set, such as the scale of a series; empty for most."""

@@ -10,15 +10,16 @@ import sys
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fractions import Fraction
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from quickstudy.errors import DataError, MissingExtra
 from quickstudy.files import require_regular
+from quickstudy.formats.received import Upload
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -37,6 +38,7 @@ _DENSE = 200  # pixels for each byte of a file, above which a large image is not
 _THIN = 500  # sides of which one is that many times the other show nothing in a square
 _ORIENTATION = 0x0112  # the tag of EXIF
 _FINER = 4  # times the size that is wanted, to which large images are reduced by whole factors first
+_PARTS = 1 << 24  # of a pixel, at most, that the size of a reduced image is told in
 _DRAFT = 2  # times the size that is wanted, at which JPEG files are decoded at least
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, OverflowError, struct.error, zlib.error)
 
@@ -110,6 +112,27 @@ def oriented(file: File) -> tuple[int, int]:
     with _opened(file) as image:
         turned = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
         return (image.size[1], image.size[0]) if turned else image.size
+
+
+def require_pixels(file: Upload, most: int) -> Upload:
+    """The file of a picture, if it has no more than so many pixels by its header; DataError else, or for none."""
+    from PIL import Image
+
+    data = file.getbuffer()
+    if bytes(data[:8]) == b"\x89PNG\r\n\x1a\n" and bytes(data[12:16]) == b"IHDR":
+        width, height = struct.unpack(">II", bytes(data[16:24]).rjust(8, b"\0"))
+    else:
+        try:
+            with _opened(file.getvalue()) as image:
+                width, height = image.size
+        except (*_BROKEN, Image.DecompressionBombError) as error:
+            shown = str(error) if isinstance(error, Image.DecompressionBombError) else "it is of no known kind"
+            raise DataError(f"{file.name} cannot be read as an image ({shown}). Replace or remove it.") from error
+    if width * height > most:
+        raise DataError(
+            f"{file.name} is {width} x {height} pixels, more than the limit of {most}: it was not decoded. Shrink it."
+        )
+    return file
 
 
 def _opened(file: File) -> Image:
@@ -236,11 +259,10 @@ def fit(pixels: Tensor, size: int, extent: tuple[float, float] | None = None) ->
     longer = max(height, width)
     new = max(1, round(height * size / longer)), max(1, round(width * size / longer))
     lead = pixels.shape[:-2]
-    if longer > size:
-        floats = _areas(height, new[0]) @ pixels.float() @ _areas(width, new[1]).T
-    else:
-        floats = F.interpolate(pixels.reshape(-1, 1, *pixels.shape[-2:]).float(), new, mode="bilinear", antialias=True)
-    small = floats.round().clamp(0, 255).to(torch.uint8).reshape(*lead, *new)
+    share = _areas if longer > size else _neighbours
+    (down, of_rows), (across, of_columns) = share(height, new[0]), share(width, new[1])
+    sums = down @ pixels.double() @ across.T  # whole numbers: the same in any order, on any machine
+    small = (sums / (of_rows * of_columns)).round().to(torch.uint8)
     if new == (size, size):
         return small
     edges = (pixels[..., 0, :], pixels[..., -1, :], pixels[..., :, 0], pixels[..., :, -1])
@@ -250,9 +272,20 @@ def fit(pixels: Tensor, size: int, extent: tuple[float, float] | None = None) ->
     return square
 
 
-def _areas(old: float, new: int) -> Tensor:
-    """(new, ⌈old⌉): the share of each old pixel, of which the last may be a part, in each new one; rows sum to 1."""
-    edges = torch.arange(new + 1, dtype=torch.float64) * (old / new)
-    pixel = torch.arange(math.ceil(old), dtype=torch.float64)
-    overlap = torch.minimum(edges[1:, None], pixel + 1) - torch.maximum(edges[:-1, None], pixel)
-    return (overlap.clamp(min=0) * (new / old)).float()
+def _areas(old: float, new: int) -> tuple[Tensor, int]:
+    """(new, ⌈old⌉): how much of each old pixel, of which the last may be a part, lies in each new one, in whole numbers
+    as float64, and what each row sums to."""
+    length, part = Fraction(old).limit_denominator(_PARTS).as_integer_ratio()
+    edges = torch.arange(new + 1, dtype=torch.float64) * length
+    pixel = torch.arange(math.ceil(old), dtype=torch.float64) * (part * new)
+    overlap = torch.minimum(edges[1:, None], pixel + part * new) - torch.maximum(edges[:-1, None], pixel)
+    return overlap.clamp(min=0), length
+
+
+def _neighbours(old: float, new: int) -> tuple[Tensor, int]:
+    """As `_areas`, for new ≥ old: how much each old pixel counts by how near its middle is, as bilinear."""
+    count = int(old)
+    middle = (torch.arange(new, dtype=torch.float64) * 2 + 1) * count
+    pixel = (torch.arange(count, dtype=torch.float64) * 2 + 1) * new
+    inside = middle.clamp(new, (2 * count - 1) * new)
+    return (2 * new - (pixel - inside[:, None]).abs()).clamp(min=0), 2 * new

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from quickstudy import rng
 from quickstudy.episode import Features, State
 from quickstudy.errors import ConfigError, DataError, MissingExtra, ShapeError, first_of
 from quickstudy.formats.augment import Augment, augment, dihedral, views
@@ -25,13 +27,16 @@ from quickstudy.formats.decoding import (
     is_frames,
     is_picture,
     name_of,
+    require_pixels,
 )
 from quickstudy.formats.drawing import Drawing, Picture
+from quickstudy.formats.leaving import only
 from quickstudy.formats.maps_of_pixels import Pixels
 from quickstudy.formats.numeric import as_numbers
 from quickstudy.formats.pixels import brought
 from quickstudy.formats.places import folders_or_files
 from quickstudy.formats.reading import read_all, room
+from quickstudy.formats.received import Most, file_of
 from quickstudy.formats.records import Broken, Records, Stored, all_kept
 from quickstudy.formats.shown import Leaf
 from quickstudy.registry import formats
@@ -57,6 +62,7 @@ class Image(Format):
     background: Literal["white", "black"] = "white"
 
     what = "images"
+    medium = "image"
     white = 1.0
     symmetries: ClassVar[Mapping[int, str]] = {4: "rotations", 8: "mirrored too"}
     distortion = Augment
@@ -104,6 +110,10 @@ class Image(Format):
                 f"{float(x.max()):.3g}. Pixels from 0 to 255 are given as uint8, or divided by 255."
             )
         return all_kept(self._of_array(x))
+
+    def received(self, record: Any, most: Most) -> Any:
+        """A file, of no more pixels than may be, by its header."""
+        return require_pixels(file_of(record, self.what), most.pixels)
 
     def _of_array(self, x: Tensor) -> Tensor:
         """What is stored of images in memory."""
@@ -170,6 +180,22 @@ class Image(Format):
     def features(self, stored: Features, fitted: State | None = None) -> Features:
         assert isinstance(stored, Tensor)
         return stored.to(torch.float32).div_(255) if stored.dtype == torch.uint8 else stored
+
+    def reading(self, fitted: State) -> dict[str, Any]:
+        of = {"size": self.size, "channels": self.channels, "invert": self.invert, "background": self.background}
+        return {"kind": "image", **of, "ink": None}
+
+    def entered(self, given: Mapping[str, Tensor], fitted: State) -> Features:
+        return only(given).to(torch.float32) / 255
+
+    def tried(self, key: Tensor, count: int, fitted: State) -> dict[str, Tensor]:
+        """Blots, and noise on them."""
+        side = 1 + self.size // 5
+        blots = rng.uniform(rng.fold(key, 0), (count, self.channels, side, side))
+        smooth = F.interpolate(blots, (self.size, self.size), mode="bilinear")
+        noise = rng.uniform(rng.fold(key, 1), (count, self.channels, self.size, self.size), -0.2, 0.2)
+        pixels = (smooth - 0.5) * 3 + 0.3 + noise
+        return {"x": (pixels.clamp(0, 1) * 255).round().to(torch.uint8)}
 
     def distorted(self, x: Features, keys: Tensor, how: Augment) -> Features:
         assert isinstance(x, Tensor)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from quickstudy.episode import Features
+from quickstudy.episode import Features, State
 from quickstudy.errors import ConfigError, first_of
 from quickstudy.formats.base import Format
 from quickstudy.formats.decoding import Decoded, File, decode, fit
@@ -80,6 +80,10 @@ class Ink(Image):
         notices = [f"{len(blank)} drawings are blank: {first_of(blank)}."] if blank else []
         return notices + ([f"{len(skipped)} unreadable images left out: {' '.join(skipped)}"] if skipped else [])
 
+    def reading(self, fitted: State) -> dict[str, Any]:
+        how = {"fine": _FINE, "faint": _FAINT, "share": _SHARE, "slack": _SLACK, "margin": _MARGIN}
+        return super().reading(fitted) | {"ink": how}
+
     def brought(self, stored: Features, other: Format) -> Features:
         """Pixels of images that are stored are cut to what is drawn on them, each for itself."""
         if not isinstance(other, Image) or isinstance(other, Ink):
@@ -116,7 +120,7 @@ def inked(pixels: Tensor, size: int) -> Tensor:
     height, width = ink.shape
     square = F.pad(ink, (-back, back + side - width, -up, up + side - height))  # what is negative is cut off
     small = fit(square.to(torch.uint8)[None], size).float()
-    return (small * (255 / small.max().clamp(min=1))).round().to(torch.uint8)
+    return (small * 255 / small.max().clamp(min=1)).round().to(torch.uint8)
 
 
 def _ink(pixels: Tensor) -> Tensor:

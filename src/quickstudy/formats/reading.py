@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from math import prod
 from pathlib import Path
@@ -44,7 +44,7 @@ def read_all(
             return error
 
     numbers = iter(with_progress(range(len(files)), description))
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
+    with ThreadPoolExecutor(os.cpu_count()) if len(files) > 1 else nullcontext(_Here()) as threads:
         for start in range(0, len(files), _AT_ONCE):
             for found in threads.map(one, files[start : start + _AT_ONCE]):
                 number = next(numbers)
@@ -54,6 +54,12 @@ def read_all(
                     raise found
                 else:
                     left_out.append(str(found))
+
+
+class _Here:
+    """Where one file is read: a thread of its own would take as long to start."""
+
+    map = staticmethod(map)
 
 
 def room(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from quickstudy import rng
 from quickstudy.errors import CheckpointError, DataError, first_of
 from quickstudy.formats.records import Placed
 from quickstudy.formats.written import written_otherwise
@@ -90,6 +91,19 @@ class Column:
                 "Correct it, or leave the cell empty."
             )
         return _finite(read, where) - (_days(self.values[0]) or 0.0 if self.kind == "date" else 0.0)
+
+    def tried(self, key: Tensor, count: int) -> Tensor:
+        """Made-up cells, coded: (count, CELL), one in eight of them empty."""
+        coded = torch.zeros((count, CELL))
+        if self.kind == "nothing":
+            return coded
+        coded[:, 0], gap = rng.normal(rng.fold(key, 0), (count,)), rng.integers(rng.fold(key, 1), 8, (count,)) == 0
+        if self.kind in ("category", "boolean"):
+            most = 2 if self.kind == "boolean" else max(len(self.values), 1)
+            number = rng.integers(rng.fold(key, 2), most, (count,)).float()
+            coded[:, 0], coded[:, 2] = (number - self.centre) / self.spread, 1 + number
+        empty = torch.tensor([0.0, 1.0, 0.0])
+        return torch.where(gap[:, None], empty, coded)
 
     def cell(self, coded: Sequence[float]) -> Any:
         """What `coded` made these numbers of: a text, a truth value, a number, a time to the minute; None for a gap."""

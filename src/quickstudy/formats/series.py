@@ -10,10 +10,12 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor
 
+from quickstudy import rng
 from quickstudy.episode import Features, State, leaves
 from quickstudy.errors import ConfigError, DataError, ShapeError
 from quickstudy.formats.base import Format
 from quickstudy.formats.drawing import Curve, Drawing
+from quickstudy.formats.leaving import only, shares
 from quickstudy.formats.places import column, number_in, one_file, read_csv, require_lines
 from quickstudy.formats.records import Broken, Records, Stored
 from quickstudy.formats.shown import Axis, Leaf
@@ -46,6 +48,7 @@ class Series(Format):
     value: str = "value"
 
     what = "time series"
+    medium = "series"
     place = "point"
     labels_itself = True
     rolls = True
@@ -183,6 +186,28 @@ class Series(Format):
             end = torch.tensor([values.shape[-1]], device=values.device)
             values = torch.cat([values, predict(self.windows(values, end)).mean[:, 0].to(values)])
         return Distribution(values[len(stored) :])
+
+    def reading(self, fitted: State) -> dict[str, Any]:
+        return {"kind": "series", "window": self.window, "value": self.value, "series": self.series}
+
+    def entering(self, stored: Features, fitted: State) -> dict[str, Tensor]:
+        """The values before each point but the first, and before the one that follows: (length, window), NaN where
+        there is none."""
+        assert isinstance(stored, Tensor)
+        lead = stored.new_full((self.window - 1,), torch.nan)
+        return {"x": torch.cat([lead, stored]).unfold(0, self.window, 1)}
+
+    def entered(self, given: Mapping[str, Tensor], fitted: State) -> Features:
+        values = only(given)
+        there = values.isfinite()
+        seen = torch.where(there, self.scaled(values, fitted), 0.0)
+        return torch.stack([seen, there.to(values.dtype)], dim=-1)
+
+    def tried(self, key: Tensor, count: int, fitted: State) -> dict[str, Tensor]:
+        walks = rng.normal(rng.fold(key, 0), (count, self.window)).cumsum(-1).double()
+        there = torch.arange(self.window) >= self.window - shares(rng.fold(key, 1), count, self.window)[:, None]
+        values = fitted["mean"].cpu() + fitted["spread"].cpu() * walks / self.window**0.5
+        return {"x": torch.where(there, values, torch.nan)}
 
     def rolled(self, predict: Callable[[Features], Tensor], x: Features) -> Tensor:
         """Forecasts (n, 1), of which each is fed back, from what lies before the first of n points in a row."""

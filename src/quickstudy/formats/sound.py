@@ -12,6 +12,7 @@ from torch import Tensor
 
 from quickstudy.errors import DataError, MissingExtra
 from quickstudy.files import require_regular
+from quickstudy.formats.received import Upload
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au", ".w64", ".caf")
 MAX_SECONDS = 3600.0
@@ -77,6 +78,24 @@ def decode(file: str | Path | bytes | IO[bytes], name: str = "", max_seconds: fl
     if _page_is_cut(file):
         raise DataError(f"{name} is truncated: its last page is cut off. Replace or remove it.")
     return Sound(samples, rate, channels)
+
+
+def require_seconds(file: Upload, most: float) -> Upload:
+    """The file of a recording, if it lasts no longer by its header; DataError else, or for none. Extra 'audio'."""
+    try:
+        import soundfile
+    except ImportError as error:
+        raise MissingExtra("soundfile", "audio", "Reading recordings") from error
+    try:
+        with soundfile.SoundFile(io.BytesIO(file.getvalue())) as source:
+            lasts = source.frames / max(1, source.samplerate)
+    except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:
+        raise DataError(f"{file.name} cannot be read as a recording ({error}). Replace or remove it.") from error
+    if lasts > most:
+        raise DataError(
+            f"{file.name} lasts {lasts:.0f} s, more than the limit of {most:.0f} s: it was not decoded. Cut it."
+        )
+    return file
 
 
 def _page_is_cut(file: str | bytes | IO[bytes]) -> bool:

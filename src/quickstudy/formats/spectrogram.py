@@ -53,11 +53,21 @@ def log_mels(samples: Tensor, rate: int, mels: int, frame: int, hop: int) -> Ten
     frames = samples.unfold(-1, frame, hop) * window
     if not frames.numel():  # of which there is no transform
         return samples.new_zeros((*frames.shape[:-2], mels, frames.shape[-2]))
-    spectrum = torch.fft.rfft(frames, n=fft)
-    power = (spectrum.real.square() + spectrum.imag.square()) / window.square().sum()
+    power = _power(frames, fft) / window.square().sum()
     filters = mel_filters(mels, fft, rate).to(samples)
     bands: Tensor = (power @ filters + FLOOR).log().transpose(-1, -2)
     return bands
+
+
+def _power(frames: Tensor, fft: int) -> Tensor:
+    """|Σ_t x_t e^{-iωt}|² of frames (…, n), padded with zeros to `fft`: (…, fft // 2 + 1)."""
+    if not torch.compiler.is_exporting():
+        spectrum = torch.fft.rfft(frames, n=fft)
+        found: Tensor = spectrum.real.square() + spectrum.imag.square()
+        return found
+    times = torch.arange(frames.shape[-1], dtype=torch.float64)  # as products, which every runtime has
+    turns = times[:, None] * torch.arange(fft // 2 + 1, dtype=torch.float64) % fft * (2 * torch.pi / fft)
+    return (frames @ turns.cos().to(frames)).square() + (frames @ turns.sin().to(frames)).square()
 
 
 def centred(x: Tensor, there: Tensor, axes: tuple[int, ...] = (-1,)) -> Tensor:

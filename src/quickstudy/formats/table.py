@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from quickstudy import rng
 from quickstudy.episode import Features, State
 from quickstudy.errors import ConfigError, DataError, ShapeError
 from quickstudy.formats.base import Format
 from quickstudy.formats.cells import Cells, cells_of, in_order, names_of
 from quickstudy.formats.drawing import Drawing, row, told
+from quickstudy.formats.leaving import only
 from quickstudy.formats.numeric import as_numbers
 from quickstudy.formats.places import column, number_in
+from quickstudy.formats.received import Most, row_of
 from quickstudy.formats.records import Broken, Placed, Records, Stored, all_kept, say
 from quickstudy.formats.rows import READERS, Rows, files_of, groups_in, read_rows
 from quickstudy.formats.schema import (
     CELL,
+    MISSING,
     Column,
     described,
     learned,
@@ -61,6 +65,7 @@ class Table(Format):
     schema: tuple[Column, ...] = ()
 
     what = "rows of a table"
+    medium = "table"
     place = "line"
     row_files = tuple(READERS)
 
@@ -204,6 +209,9 @@ class Table(Format):
             )
         return all_kept(x)
 
+    def received(self, record: Any, most: Most) -> Any:
+        return row_of(record, most)
+
     def _coded(self, records: Any) -> Stored:
         """Cells (n, columns, 3) by the schema; features as they are."""
         if _is_features(records):
@@ -264,6 +272,28 @@ class Table(Format):
     def features(self, stored: Features, fitted: State | None = None) -> Features:
         assert isinstance(stored, Tensor)
         return stored if stored.is_floating_point() else stored.to(torch.float32)
+
+    def reading(self, fitted: State) -> dict[str, Any]:
+        if self.mixed and not self.schema:
+            raise ConfigError(
+                "It is not known yet what the columns of this table are, which each task's rows teach. Adapt to rows, "
+                "and export that model."
+            )
+        schema = [asdict(column) for column in self.schema] if self.mixed else None
+        names = {"columns": self.columns, "names": list(self.names)}
+        return {"kind": "table", **names, "schema": schema, "missing": list(MISSING)}
+
+    def entering(self, stored: Features, fitted: State) -> dict[str, Tensor]:
+        return super().entering(self.features(stored), fitted)
+
+    def entered(self, given: Mapping[str, Tensor], fitted: State) -> Features:
+        return only(given)
+
+    def tried(self, key: Tensor, count: int, fitted: State) -> dict[str, Tensor]:
+        if not self.mixed:
+            return {"x": rng.normal(key, (count, self.columns))}
+        columns = [column.tried(rng.fold(key, i), count) for i, column in enumerate(self.schema)]
+        return {"x": torch.stack(columns, dim=1)}
 
     def doubts(self, stored: Features, fitted: State) -> str:
         assert isinstance(stored, Tensor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,10 +12,13 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor
 
+from quickstudy import rng
 from quickstudy.episode import Features, State, map_features
 from quickstudy.errors import ConfigError, DataError, ShapeError
 from quickstudy.formats.base import Format
 from quickstudy.formats.drawing import Drawing, Text
+from quickstudy.formats.leaving import shares
+from quickstudy.formats.received import Most, text_of
 from quickstudy.formats.records import Broken, Records, Stored, all_kept
 from quickstudy.formats.rows import READERS, groups_in, labels_of, read_rows, rows_or_files
 from quickstudy.formats.shown import Leaf
@@ -53,6 +57,7 @@ class Tokens(Format):
     group: str = ""
 
     what = "texts"
+    medium = "text"
     place = "text"
     row_files = tuple(READERS)
     distortion = TextAugment
@@ -170,8 +175,36 @@ class Tokens(Format):
         dtype = torch.int16 if self.tokenizer and self.encoder.vocabulary <= _SHORT else torch.int32
         return {_IDS: tensors[_IDS].to(dtype), _MASK: tensors[_MASK].bool()}
 
+    def received(self, record: Any, most: Most) -> Any:
+        return text_of(record, most)
+
+    def sent(self, stored: Features) -> list[Any]:
+        """What the tokens say, as `draw` shows it."""
+        assert isinstance(stored, Mapping)
+        shown = (self.draw({name: one[i] for name, one in stored.items()}) for i in range(len(stored[_IDS])))
+        return [one.text for one in shown if isinstance(one, Text)]
+
     def features(self, stored: Features, fitted: State | None = None) -> Features:
         return map_features(lambda t: t.to(torch.int64), stored)
+
+    def reading(self, fitted: State) -> dict[str, Any]:
+        made = self.encoder
+        of = {"length": self.length, "padding": made.padding, "vocabulary": made.vocabulary}
+        return {"kind": "text", **of, "tokenizer": json.loads(self.tokenizer)}
+
+    def entering(self, stored: Features, fitted: State) -> dict[str, Tensor]:
+        assert isinstance(stored, Mapping)
+        return {_IDS: stored[_IDS].to(torch.int32), _MASK: stored[_MASK].bool()}
+
+    def entered(self, given: Mapping[str, Tensor], fitted: State) -> Features:
+        return self.features(dict(given))
+
+    def tried(self, key: Tensor, count: int, fitted: State) -> dict[str, Tensor]:
+        """Tokens at random, of all lengths."""
+        made = self.encoder
+        mask = torch.arange(self.length) < shares(rng.fold(key, 0), count, self.length)[:, None]
+        ids = rng.integers(rng.fold(key, 1), made.vocabulary, (count, self.length))
+        return {_IDS: torch.where(mask, ids, made.padding).to(torch.int32), _MASK: mask}
 
     def distorted(self, x: Features, keys: Tensor, how: TextAugment) -> Features:
         """Some tokens are hidden from the network, see `TextAugment`."""

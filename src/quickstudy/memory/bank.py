@@ -29,6 +29,11 @@ _READ = 256  # entries read at once
 _log = logging.getLogger(__name__)
 
 
+def is_bank(place: Path) -> bool:
+    """Whether a bank lies in that folder."""
+    return (place / f"{TASKS}.lance").exists()
+
+
 class Bank:
     """Tasks with their parameters and descriptions: `add`, `recall`, `load`, `entries`, `remove`, `check`.
 

@@ -63,8 +63,8 @@ class NGrams(nn.Module):
         hashed, there = self.runs(input_ids, attention_mask)
         sign = 1.0 - 2.0 * ((hashed >> 20) & 1)
         weights = self.weights[hashed % len(self.weights)].exp() * sign * there
-        rows = torch.arange(len(weights), device=weights.device)[:, None].expand_as(hashed)
-        sums = weights.new_zeros((len(weights), self.size))
+        rows = torch.arange(weights.shape[0], device=weights.device)[:, None].expand_as(hashed)
+        sums = weights.new_zeros((weights.shape[0], self.size))
         # Not scatter_add, whose sums on a GPU are in any order.
         sums = sums.index_put((rows, (hashed >> 3) % self.size), weights, accumulate=True)
         sums = F.normalize(sums, dim=1, eps=_LEAST)

@@ -14,6 +14,8 @@ from torch import nn
 
 from quickstudy.deploy.adapt import Given, adapt
 from quickstudy.deploy.domain import Shift
+from quickstudy.deploy.export.export import To, export
+from quickstudy.deploy.export.subject import Subject
 from quickstudy.deploy.model import Model
 from quickstudy.engine import Engine, place, resolve_device
 from quickstudy.entries import prefixed
@@ -292,6 +294,14 @@ class Run:
         with Progress(f"Evaluating {config.name} on {split} tasks", episodes, quiet=quiet) as progress:
             chosen = self.params if params is None else params
             return evaluate(engine, chosen, source, split, episodes, progress.update, compare_supports=compare_supports)
+
+    def export(self, folder: str | Path, to: To = "onnx", adapt: bool = False, wasm: str | Path | None = None) -> Path:
+        """What learns new tasks, as a graph for programs without quickstudy: see `Model.export`. A run has no answers
+        of its own, so that `adapt` must be True, or the form be 'web'."""
+        trust, why = self.believed()
+        name = self.config.name or self.config.learner.name
+        subject = Subject.start(self.config, self.learner, self.params, trust, why, name)
+        return export(self, subject, Path(folder), to, adapt, None if wasm is None else Path(wasm))
 
     def adapt(
         self,

@@ -138,6 +138,19 @@ class Target(ABC):
 
     # What examples hold
 
+    # What leaves with an export
+
+    def said(self, said: Distribution, units: Units | None = None) -> dict[str, Tensor]:
+        """What an exported graph gives of predictions, by name, in the user's units; see docs/export.md.
+
+        'logits' are what was predicted, 'probabilities' of the names; 'mean' and 'spread' of numbers. ConfigError where
+        an answer is more than such tensors.
+        """
+        raise ConfigError(
+            f"Answers that are {self} are not exported: they are made of what a graph says by code. Save the model, "
+            "and load it where quickstudy is: quickstudy.load(folder)."
+        )
+
     @abstractmethod
     def check(self, y: Tensor, name: str, lead: int) -> None:
         """Refuse labels y (*lead, *shape), padding included, that do not fit: ShapeError or DataError, naming them."""
@@ -148,6 +161,11 @@ class Target(ABC):
 
         Raises DataError, naming the example, for labels that are missing or of the wrong kind.
         """
+
+    def decoded(self, y: Tensor, names: Sequence[str]) -> list[Any]:
+        """The inverse of `encode`: labels of the user's, of y (n, *shape)."""
+        listed: list[Any] = (y[:, 0] if self.shape == (1,) else y).tolist()
+        return listed
 
     def united(self, parts: Sequence[tuple[Tensor, Sequence[str]]]) -> tuple[Tensor, tuple[str, ...]]:
         """Encoded labels of parts of a support set, each y (n, *shape) with its names, as `encode` gives all of it."""

@@ -88,6 +88,10 @@ class Classes(Target):
         number = {name: i for i, name in enumerate(names)}
         return torch.tensor([number[label] for label in given], dtype=torch.int64), tuple(shown)
 
+    def decoded(self, y: Tensor, names: Sequence[str]) -> list[Any]:
+        """Names; None of those without a class."""
+        return [names[i] if i >= 0 else None for i in y.tolist()]
+
     def united(self, parts: Sequence[tuple[Tensor, Sequence[str]]]) -> tuple[Tensor, tuple[str, ...]]:
         names = united_names([own for _, own in parts])
         return torch.cat([renumbered(y, own, names) for y, own in parts]), names
@@ -174,8 +178,11 @@ class Classes(Target):
         between = (share @ (means - share @ means).square()).sqrt()
         return (weights @ (z - means[examples.y]).square()).sqrt(), between
 
+    def said(self, said: Distribution, units: Units | None = None) -> dict[str, Tensor]:
+        return {"logits": said.mean, "probabilities": said.mean.softmax(dim=1)}
+
     def answer(self, said: Distribution, names: Sequence[str], units: Units | None = None) -> ClassAnswer:
-        return ClassAnswer(tuple(names), said.mean.softmax(dim=1).cpu())
+        return ClassAnswer(tuple(names), self.said(said)["probabilities"].cpu())
 
     def chosen(self, prediction: Tensor) -> Tensor | None:
         return prediction.argmax(dim=-1)

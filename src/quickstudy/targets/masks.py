@@ -286,8 +286,11 @@ class Masks(Target):
 
     # What people see
 
+    def said(self, said: Distribution, units: Units | None = None) -> dict[str, Tensor]:
+        return {"logits": said.mean, "probabilities": said.mean.float().softmax(dim=1)}
+
     def answer(self, said: Distribution, names: Sequence[str], units: Units | None = None) -> MaskAnswer:
-        return MaskAnswer(tuple(names), said.mean.float().softmax(dim=1).cpu())
+        return MaskAnswer(tuple(names), self.said(said)["probabilities"].cpu())
 
     def painted(self, prediction: Tensor) -> Tensor | None:
         return prediction.argmax(1)

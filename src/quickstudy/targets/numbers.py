@@ -161,12 +161,16 @@ class Numbers(Target):
     def scaled(self, coded: Tensor, scale: State) -> Tensor:
         return (coded - scale["y.mean"]) / scale["y.spread"] if scale else coded
 
-    def answer(self, said: Distribution, names: Sequence[str], units: Units | None = None) -> NumberAnswer:
-        values, spread = said.mean.cpu(), None if said.spread is None else said.spread.cpu()
+    def said(self, said: Distribution, units: Units | None = None) -> dict[str, Tensor]:
+        values = {"mean": said.mean} | ({} if said.spread is None else {"spread": said.spread})
         if units is not None:
-            mean, unit = units.mean.cpu(), units.spread.cpu()
-            values, spread = values * unit + mean, None if spread is None else spread * unit
-        return NumberAnswer(values, spread, self.units)
+            mean, unit = units.mean.to(said.mean.device), units.spread.to(said.mean.device)
+            values = {name: value * unit + mean if name == "mean" else value * unit for name, value in values.items()}
+        return values
+
+    def answer(self, said: Distribution, names: Sequence[str], units: Units | None = None) -> NumberAnswer:
+        values = {name: value.cpu() for name, value in self.said(said, units).items()}
+        return NumberAnswer(values["mean"], values.get("spread"), self.units)
 
     def plotted(self, values: Tensor) -> Tensor | None:
         return values.flatten() if self.outputs == 1 else None

@@ -161,8 +161,11 @@ class Tags(Target):
         logarithms = torch.cat([F.logsigmoid(output), F.logsigmoid(-output)])
         return logarithms, logarithms.detach().exp()
 
+    def said(self, said: Distribution, units: Units | None = None) -> dict[str, Tensor]:
+        return {"logits": said.mean, "probabilities": said.mean.sigmoid()}
+
     def answer(self, said: Distribution, names: Sequence[str], units: Units | None = None) -> TagAnswer:
-        return TagAnswer(self.names, said.mean.sigmoid().cpu(), said.mean.cpu())
+        return TagAnswer(self.names, self.said(said)["probabilities"].cpu(), said.mean.cpu())
 
     def told(self, y: Tensor, names: Sequence[str]) -> list[str]:
         return [f"{_SEPARATOR} ".join(self._of(one)) or "no tag" for one in y.bool().tolist()]

@@ -72,19 +72,23 @@ class Estimator:
         """
         if queries is not None and not queries >= 1:
             raise ConfigError(f"The interval is of the share among 1 new input or more, found {queries:g}.")
-        side = (1 + level) / 2
-        most = min(_LEVELS[-1], 1 - 1 / (self.tasks + 1))
+        side, reach = (1 + level) / 2, self.reach(level)
+        angle, spread = float(self.mean(features)), float(self.spread(features).exp())
+        asked = self.queries if queries is None else queries
+        chance = NormalDist().inv_cdf(side) ** 2 * (1 / asked - 1 / self.queries) / 4
+        below, above = (_moved(end * spread, chance) for end in reach)
+        low, mean, high = (_share(one) for one in (angle - below, angle, angle + above))
+        return Accuracy(mean, low, high, level, self.tasks, asked, note)
+
+    def reach(self, level: float) -> tuple[float, float]:
+        """How many spreads an interval of this level reaches below and above. ConfigError as for `at`."""
+        side, most = (1 + level) / 2, min(_LEVELS[-1], 1 - 1 / (self.tasks + 1))
         if not _LEVELS[0] <= side <= most:
             raise ConfigError(
                 f"An interval of the accuracy can have a level between 0 and {2 * most - 1:.2f}, as it rests on "
                 f"{self.tasks} tasks; found {level:g}. Choose one of these, such as 0.9."
             )
-        angle, spread = float(self.mean(features)), float(self.spread(features).exp())
-        asked = self.queries if queries is None else queries
-        chance = NormalDist().inv_cdf(side) ** 2 * (1 / asked - 1 / self.queries) / 4
-        below, above = (_moved(_between(side, part) * spread, chance) for part in (self.low, self.high))
-        low, mean, high = (_share(one) for one in (angle - below, angle, angle + above))
-        return Accuracy(mean, low, high, level, self.tasks, asked, note)
+        return _between(side, self.low), _between(side, self.high)
 
 
 def _moved(end: float, chance: float) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -87,7 +88,9 @@ def left_out(
     learner: after training; if it has `embedded`, that one, and support.x are embeddings. strangers: leave classes out,
     too; `strange` is 0 otherwise.
     """
-    ways, classes = learner.spec.ways, min(learner.spec.ways, _CLASS_FOLDS) if strangers else 0
+    ways, classes = learner.spec.ways, _CLASS_FOLDS if strangers else 0
+    if strangers and not torch.compiler.is_exporting():  # of any number of ways: those that no class is in say nothing
+        classes = min(ways, classes)
     members = one_hot(support.y, ways) & support.mask[:, None]
     counts = members.sum(0)
     several = (members & (counts > 1)).any(1)
@@ -99,16 +102,17 @@ def left_out(
         logits = learner.predict(params, learner.adapt(params, known), support.x)
         return logits, familiar(logits, known, by)
 
-    whole, near = without(torch.zeros_like(support.mask))
+    left = [torch.zeros_like(support.mask)]
+    left += [(rank % folds == fold) & several for fold in range(folds)]
+    left += [(support.y % classes == fold) & support.mask for fold in range(classes)]
+    every = _each(without, left)
+    whole, near = every[0]
     logits, known, strange = whole, near, torch.zeros_like(near)
-    for fold in range(folds):
-        gone = (rank % folds == fold) & several
-        said = without(gone)
+    for gone, said in zip(left[1 : 1 + folds], every[1 : 1 + folds], strict=True):
         logits = torch.where(gone[:, None], said[0], logits)
         known = torch.where(gone[:, None], said[1], known)
-    for fold in range(classes):
-        gone = (support.y % classes == fold) & support.mask
-        strange = torch.where(gone[:, None], without(gone)[1], strange)
+    for gone, said in zip(left[1 + folds :], every[1 + folds :], strict=True):
+        strange = torch.where(gone[:, None], said[1], strange)
     there = (counts > 0).sum().clamp(min=1)
     own = whole.double().gather(1, support.y.clamp(min=0)[:, None])[:, 0]
     others = torch.where(one_hot(support.y, ways), -torch.inf, whole.double()).amax(1)
@@ -121,6 +125,14 @@ def left_out(
         support.mask.sum().double() / there, margin,
         nearest, spread, accuracy,
     )  # fmt: skip
+
+
+def _each(function: Callable[[Tensor], tuple[Tensor, Tensor]], values: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
+    """What a function says of each value; of all at once in a graph that is exported, which would hold it so often."""
+    if not torch.compiler.is_exporting():
+        return [function(value) for value in values]
+    first, second = torch.vmap(function)(torch.stack(list(values)))
+    return [(first[i], second[i]) for i in range(len(values))]
 
 
 def folds_of(support: Examples, most_folds: int = FOLDS) -> int:

@@ -100,28 +100,28 @@ def familiar(logits: Tensor, support: Examples, by: Products | None) -> Tensor:
         (by.size - 2 * centre.asked + centre.size).clamp(min=_LEAST)[:, None]
         * (norms - 2 * centre.own + centre.size).clamp(min=_LEAST)
     ).sqrt()
-    every = torch.stack(
-        [
-            *said, -near[:, 0].log(), -nearest.log(), torch.where(at.present, at.cosines, -1.0).amax(1),
-            torch.where(support.mask, angle, -1.0).amax(1), second.log(), at.away.log(),
-            -torch.where(at.present, at.to_means / class_spreads(support, by, at), _FAR).amin(1).log(),
-            _standing_out(at),
-        ],
-        1,
-    )  # fmt: skip
-    return every if by.inside is None else torch.cat([every, likely(support, by.inside, logits.shape[1])], 1)
+    said += [
+        -near[:, 0].log(), -nearest.log(), torch.where(at.present, at.cosines, -1.0).amax(1),
+        torch.where(support.mask, angle, -1.0).amax(1), second.log(), at.away.log(),
+        -torch.where(at.present, at.to_means / class_spreads(support, by, at), _FAR).amin(1).log(),
+        _standing_out(at),
+    ]  # fmt: skip
+    if by.inside is not None:
+        said += likely(support, by.inside, logits.shape[1]).unbind(1)
+    return torch.stack(said, 1)
 
 
 def class_spreads(support: Examples, by: Products, at: Places) -> Tensor:
     """The mean squared distance of examples of each class (N,) from its mean, drawn to that of all classes: with one
     example of each, all are alike. at: of the classes; only what lies among them is looked at.
     """
-    ways = len(at.present)
+    ways = at.present.shape[0]
     members = (one_hot(support.y, ways) & support.mask[:, None]).to(by.own.dtype)
     counts = members.sum(0)
     share = (members / counts.clamp(min=1)).T
     norms = (share @ by.own @ share.T).diagonal()
-    total = (members.T @ by.own.diagonal() - counts * norms).clamp(min=0)  # Σ |z − mean|²
+    squares = (members * by.own.diagonal()[:, None]).sum(0)
+    total = (squares - counts * norms).clamp(min=0)  # Σ |z − mean|²
     free = (counts - 1).clamp(min=0)
     every = total.sum() / free.sum().clamp(min=1)
     every = torch.where(free.sum() > 0, every, 1.0).clamp(min=_LEAST)

@@ -84,8 +84,13 @@ class PixelTrust:
 
     def tempered(self, logits: Tensor) -> Tensor:
         """The logits (n, N, height, width) over the temperature."""
+        return logits / self.temperature
+
+    @property
+    def temperature(self) -> float:
+        """What the logits of pixels are divided by."""
         assert self.trust.pixels is not None
-        return logits / float(self.trust.pixels.temperature(self.features).exp())
+        return float(self.trust.pixels.temperature(self.features).exp())
 
     def tensors(self) -> State:
         """What is stored with the model, beside the JSON of `trust`."""

@@ -60,6 +60,11 @@ class TaskTrust:
             )
         return found
 
+    @property
+    def temperature(self) -> Tensor:
+        """What logits are divided by, so that probabilities are as right as they say: a scalar, float64."""
+        return self.calibration.temperature(self.evidence.features).exp()
+
     def estimate(self, level: float = 0.9, queries: float | None = None) -> Accuracy:
         """How often the model is right, with an interval that holds with probability `level`, over tasks.
 
@@ -96,7 +101,7 @@ class TaskTrust:
     ) -> Judged:
         """`judge` of inputs that are so `familiar` (m, J)."""
         at, features = self.calibration, self.evidence.features
-        tempered = logits.double() / float(at.temperature(features).exp())
+        tempered = logits.double() / self.temperature
         logit = None if at.known is None else at.known(seen_by(self.evidence.to(logits.device), near))
         accepted = inside = None
         if false_alarms is not None:
@@ -149,8 +154,11 @@ def restored(facts: Mapping[str, Any], tensors: State) -> AnyTrust:
     return TaskTrust(trust, Evidence(tensors["features"].cpu(), known, strange, several), support)
 
 
-def task_trust(trust: Trust, learner: Learner, params: Params, support: Examples) -> AnyTrust:
-    """Trust of one task from its support set (n, …). learner: after training, at this task's spec. ConfigError where no
+def task_trust(
+    trust: Trust, learner: Learner, params: Params, support: Examples, z: Examples | None = None
+) -> AnyTrust:
+    """Trust of one task from its support set (n, …). learner: after training, at this task's spec. z: the support set
+    with embeddings as its x, where the learner has `embedded` and they are there already. ConfigError where no
     validation task was of its kind, or where it has more than `MOST` examples that are read anew each time."""
     count = int(support.mask.sum())
     if learner.embedded is None and trust.pixels is None and count > MOST:
@@ -165,28 +173,30 @@ def task_trust(trust: Trust, learner: Learner, params: Params, support: Examples
     if trust.pixels is not None:
         with torch.no_grad():
             return PixelTrust(trust, own_features(learner, params, support).cpu())
-    return _of_classes(trust, learner, params, support)
+    return _of_classes(trust, learner, params, support, z)
 
 
-def trust_or_why(trust: Trust, learner: Learner, params: Params, support: Examples) -> tuple[AnyTrust | None, str]:
+def trust_or_why(
+    trust: Trust, learner: Learner, params: Params, support: Examples, z: Examples | None = None
+) -> tuple[AnyTrust | None, str]:
     """`task_trust`, or None and why there is none."""
     try:
-        return task_trust(trust, learner, params, support), ""
+        return task_trust(trust, learner, params, support, z), ""
     except ConfigError as error:
         return None, str(error)
 
 
-def _of_classes(trust: Trust, learner: Learner, params: Params, support: Examples) -> TaskTrust:
+def _of_classes(trust: Trust, learner: Learner, params: Params, support: Examples, z: Examples | None) -> TaskTrust:
     with torch.no_grad():
         after = learner.embedded
         if after is not None:
-            support = support._replace(x=learner.embed(params, support.x))
+            support = support._replace(x=learner.embed(params, support.x)) if z is None else z
         most = folds_of(support, trust.folds)
         left = left_out(after or learner, params, support, most, trust.strangers, trust.space)
         proof = evidence(left, support).to("cpu")
     _ = TaskTrust(trust, proof, None).calibration
     kept = None
     if after is not None:
-        z = leaves(after.compared(params, support.x))[0]
-        kept = Examples(*(part[support.mask] for part in (z, support.y, support.mask)))
+        compared = leaves(after.compared(params, support.x))[0]
+        kept = Examples(*(part[support.mask] for part in (compared, support.y, support.mask)))
     return TaskTrust(trust, proof, kept)

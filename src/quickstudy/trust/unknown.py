@@ -18,7 +18,7 @@ def seen_by(evidence: Evidence, near: Tensor) -> Tensor:
     examples that were left out, and above those of classes that were."""
     strange = near - evidence.strange
     known = near - evidence.known if evidence.several else torch.zeros_like(near[:, :0])
-    size = evidence.features[:2].expand(len(near), -1)
+    size = evidence.features[:2].expand(near.shape[0], -1)
     return torch.cat([near, known, strange, size], 1)
 
 

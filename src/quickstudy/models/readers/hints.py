@@ -46,5 +46,5 @@ class Hints(nn.Module):
         told = prefixed(_KEPT, state)
         weights = told.pop("ridge")
         hints = torch.cat([self.ridge(weights, z.flatten(1)), self.kernels(Kept(**told), z)], dim=1)
-        start = (hints.reshape(len(hints), self.count, self.inputs) * self.trust()).sum(1)
+        start = (hints.reshape(hints.shape[0], self.count, self.inputs) * self.trust()).sum(1)
         return self.hinted(hints), F.pad(start, (0, self.outputs - self.inputs))

@@ -1,0 +1,101 @@
+"""What exported graphs say beside what models say, and how long both take for one input.
+
+`python -m studies exported` adapts networks that nobody has trained (rounding is the same in all) and counts, of 1,000
+made-up inputs of each format, those whose likeliest class is another though it is likelier than the next by 1e-4.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import quickstudy as qs
+from quickstudy import rng
+from quickstudy.deploy.adapt import Given, adapt
+from quickstudy.deploy.export.answering import Answering, answered
+from quickstudy.deploy.export.check import of_onnx, of_torch, others
+from quickstudy.deploy.export.program import Graph
+from quickstudy.deploy.export.subject import Subject
+from quickstudy.deploy.model import Model
+from quickstudy.registry import formats, learners, models, targets
+from quickstudy.spec import TaskSpec
+from quickstudy.training.learner import build_learner
+from studies.common import store
+
+INPUTS, TIMES, EXAMPLES = 1000, 50, 20
+LEARNERS = ("protonet", "r2d2", "matchingnet", "maml", "finetune", "incontext")
+FORMATS: dict[str, tuple[Callable[[], Any], str, dict[str, Any]]] = {
+    "image": (lambda: formats.make("image", size=28, channels=1), "conv4", {"norm_layer": "group"}),
+    "table": (lambda: formats.make("table", columns=8), "mlp", {}),
+    "text": (lambda: formats.make("text", length=24, vocabulary=300).learn(_TEXTS), "ngrams", {"size": 512}),
+    "series": (lambda: formats.make("series", window=16), "lstm", {}),
+}
+_TEXTS = ["the cat sat on the mat", "rain falls on green hills", "she reads a long book", "fish swim in the sea"] * 3
+
+
+def _adapted(name: str, learner: str) -> Model:
+    make, network, options = FORMATS[name]
+    format = make()
+    spec = TaskSpec(format, targets.make("numbers") if format.labels_itself else targets.make("classes", ways=5))
+    part = models.part("columns") if (name, learner) == ("table", "incontext") else models.part(network, **options)
+    built = build_learner(qs.RunConfig(name="m", model=part, learner=learners.part(learner)), spec)
+    config = qs.RunConfig(name="m", model=part, learner=learners.part(learner))
+    labels = None if format.labels_itself else [f"c{i % 5}" for i in range(EXAMPLES)]
+    walk = rng.normal(rng.key(1), (60,)).cumsum(0)
+    records: Any = walk if format.labels_itself else format.tried(rng.key(1), EXAMPLES, {})
+    records = records["x"] if isinstance(records, dict) and "x" in records else records
+    params = built.init(torch.Generator().manual_seed(0))
+    return adapt(config, built, params, Given(records=records, labels=labels))
+
+
+def _seconds(call: Callable[[], Any]) -> float:
+    call()
+    taken = []
+    for _ in range(TIMES):
+        start = perf_counter()
+        call()
+        taken.append(perf_counter() - start)
+    return median(taken)
+
+
+def _measured(model: Model, to: Any) -> dict[str, Any]:
+    subject = Subject.adapted(
+        model.config, model.learner, model.params, model.state, model.names, model.fitted, model.trust, model.kept,
+        model.provenance,
+    )  # fmt: skip
+    given = subject.spec.format.tried(rng.key(2), INPUTS, subject.fitted)
+    module = Answering(subject, list(given))
+    graph = Graph(module, dict.fromkeys(given, "n"), list(given.values()))
+    with tempfile.TemporaryDirectory() as place:
+        folder = model.export(Path(place) / "out", to=to)
+        run = of_torch(folder / "model.pt2", graph) if to == "torch" else of_onnx(folder / "model.onnx", graph)
+        said, truth = run(graph.examples), answered(module, *graph.examples)
+        one: Sequence[Tensor] = [tensor[:1] for tensor in graph.examples]
+        away = max(float((said[n].double() - t.double()).abs().max()) for n, t in truth.items() if n != "logits")
+        return {
+            "others": len(others(said, truth)) if "probabilities" in truth else 0,
+            "away": away,
+            "milliseconds": 1e3 * _seconds(lambda: run(one)),
+            "eager": 1e3 * _seconds(lambda: answered(module, *one)),
+        }
+
+
+def exported() -> None:
+    """Write studies/results/exported.json."""
+    found = {}
+    for name in FORMATS:
+        for learner in LEARNERS:
+            if name == "series" and learner in ("protonet", "matchingnet", "finetune"):  # which tell classes apart
+                continue
+            model = _adapted(name, learner)
+            for to in ("onnx", "torch"):
+                found[f"{name} {learner} {to}"] = one = _measured(model, to)
+                print(name, learner, to, one, flush=True)
+    store("exported", {"inputs": INPUTS, "found": found})
