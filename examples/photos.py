@@ -34,7 +34,7 @@ def main(iterations: int = 30, known: str = "", new: str = "") -> None:
     model = run.adapt(shown, [f.parent.name for f in shown])
     asked = [f for f in files if f not in shown]
     print("of the new classes:", model.score(asked, [f.parent.name for f in asked]))
-    print("saved as", model.save("my-model"))
+    print("saved as", model.save(run.folder / "adapted"))
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ def main(iterations: int = 40, root: str = "") -> None:
     print("on classes held out:", run.evaluate(episodes=100))
     model = run.adapt([tune(kind, i) for kind in (50, 60) for i in range(2)], ["up", "up", "down", "down"])
     print(model.predict([tune(50, 7), tune(60, 7)]))
-    model.save("my-model")
+    model.save(run.folder / "adapted")
 
 
 if __name__ == "__main__":

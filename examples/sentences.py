@@ -6,11 +6,11 @@ python examples/sentences.py 400 my.csv  # on yours: a file with the columns tex
 
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import quickstudy as qs
 
 TOPICS = ["card", "refund", "loan", "limit", "branch", "app", "transfer", "fee", "pin", "balance", "rate", "account"]
+TOPICS += ["cheque", "saving", "mortgage", "receipt"]
 FRAMES = [
     "where is my {}",
     "i want a {}",
@@ -35,7 +35,7 @@ def main(iterations: int = 60, path: str = "") -> None:
     model = run.adapt([text for texts in new.values() for text in texts], [name for name in new for _ in range(2)])
     for name, probability in model.predict(["when does the train leave?", "buses everywhere"]):
         print(f"{name}: {100 * probability:.0f} %")
-    model.save(Path("my-model"))
+    model.save(run.folder / "adapted")
 
 
 if __name__ == "__main__":

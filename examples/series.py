@@ -36,7 +36,7 @@ def main(iterations: int = 100, path: str = "") -> None:
     model = run.adapt(seen)  # a series is its own labels
     for value, truth in zip(model.predict(seen, steps=5).values.flatten().tolist(), after.tolist(), strict=True):
         print(f"forecast {value:5.1f} °C, then came {truth:5.1f} °C")
-    model.save("my-model")
+    model.save(run.folder / "adapted")
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ def main(path: str | int = "", label: str = "price") -> None:
         print("on 40 other flats:", model.score(flats(Path("others.csv"), 40)))
         for value, spread in model.predict([{"size": 71, "town": "Bonn", "year": None}]):
             print(f"71 m² in Bonn, of a year that nobody knows: {value:,.0f} ± {spread:,.0f}")
-    print(model, "is saved as", model.save("my-model"))
+    print(model, "is saved as", model.save("my-model", replacing=Path("my-model").exists()))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from studies import (
     encoders,
     experience,
     exported,
+    fields,
     lines,
     many,
     masks,
@@ -79,6 +80,7 @@ STUDIES = {
     "nas": nas.nas,
     "untrained": untrained.untrained,
     "adaptshot": adaptshot.main,
+    **{f"fields-{name}": measure for name, measure in fields.FIELDS.items()},
 }
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
 import torch
@@ -42,7 +43,7 @@ def medicine() -> None:
     for size in SIZES:
         right: dict[str, list[float]] = {}
         for split in range(SPLITS):
-            order = np.random.default_rng(split).permutation(len(y))
+            order = shuffled(y, size, split)
             known, asked = order[:size], order[size : size + ASKED]
             model = run.adapt(x[known].tolist(), y[known].tolist(), trust=False, keep=False)
             said = {"quickstudy, `tables`": np.array(model.predict(x[asked].tolist()).names)}
@@ -59,12 +60,22 @@ def medicine() -> None:
     store("fields-medicine", {"rows": rows, "splits": SPLITS, "asked": ASKED, "patients": len(y)})
 
 
+def shuffled(y: Any, size: int, seed: int) -> Any:
+    """An order of all patients of whom the first `size` are at least two of each class."""
+    random = np.random.default_rng(seed)
+    while True:
+        order = random.permutation(len(y))
+        if np.bincount(y[order[:size]], minlength=2).min() >= 2:
+            return order
+
+
 def finance() -> None:
     store("fields-finance", {"firms": firms(), "series": series()})
 
 
 def firms() -> dict[str, Any]:
     """Grunfeld's firms: what a firm invests, from its value and capital, in the ten years after ten that are known."""
+    import pandas as pd
     import statsmodels.api
 
     data = statsmodels.api.datasets.grunfeld.load_pandas().data
@@ -73,32 +84,42 @@ def firms() -> dict[str, Any]:
     for firm, own in data.groupby("firm"):
         known, asked = own[:KNOWN], own[KNOWN:]
         others = data[data.firm != firm]
-
-        def table(frame: Any) -> Any:
-            return frame[["firm", "value", "capital"]]
-
         alone = run.adapt(known[["value", "capital"]], known.invest.tolist(), trust=False, keep=False)
-        both = [others, known]
-        rows = [one for frame in both for one in table(frame).to_dict("records")]
-        told = [one for frame in both for one in frame.invest]
-        pooled = run.adapt(rows, told, trust=False, keep=False)
+        rows = pd.concat([others, known])
+        pooled = run.adapt(logarithms(rows), np.log(rows.invest).tolist(), trust=False, keep=False)
+        told = pooled.predict(logarithms(asked)).values.flatten().numpy()
         said = {
             "its mean so far": np.full(len(asked), known.invest.mean()),
             "its last year": np.full(len(asked), known.invest.iloc[-1]),
             "least squares, its ten years": line(known, asked),
+            "least squares, in logarithms": np.exp(line(np.log(numbers(known)), np.log(numbers(asked)))),
+            "least squares, and all years of the others, in logarithms": np.exp(pooled_line(rows, asked)),
             "quickstudy, its ten years": alone.predict(asked[["value", "capital"]]).values.flatten().numpy(),
-            "quickstudy, and all years of the others": pooled.predict(table(asked).to_dict("records"))
-            .values.flatten()
-            .numpy(),
+            "quickstudy, and all years of the others, in logarithms": np.exp(told),
         }
         for name, answer in said.items():
             errors.setdefault(name, []).append(float(np.abs(answer - asked.invest).mean() / asked.invest.mean()))
     print({name: np.mean(values) for name, values in errors.items()}, flush=True)
-    return {
-        "rows": {name: interval(values) for name, values in errors.items()},
-        "known": KNOWN,
-        "firms": len(errors["its last year"]),
-    }
+    return {"rows": {name: interval(values) for name, values in errors.items()}, "known": KNOWN}
+
+
+def pooled_line(known: Any, asked: Any) -> Any:
+    """The logarithm of what a firm invests: slopes of all firms, and a level of each."""
+    names = sorted(set(known.firm))
+
+    def design(frame: Any) -> Any:
+        levels = [(frame.firm == name).to_numpy(float) for name in names]
+        return np.column_stack([*levels, np.log(frame.value), np.log(frame.capital)])
+
+    return design(asked) @ np.linalg.lstsq(design(known), np.log(known.invest.to_numpy()), rcond=None)[0]
+
+
+def numbers(frame: Any) -> Any:
+    return frame[["invest", "value", "capital"]]
+
+
+def logarithms(frame: Any) -> Any:
+    return np.log(numbers(frame)[["value", "capital"]]).assign(firm=frame.firm)
 
 
 def line(known: Any, asked: Any) -> Any:
@@ -117,7 +138,9 @@ def series() -> dict[str, Any]:
     data = statsmodels.api.datasets.macrodata.load_pandas().data
     growth = 100 * np.log(data[list(SERIES)]).diff()[1:]
     part = np.digitize(data.year[1:], CUTS)  # 0 training, 1 validation, 2 tests
-    stretches = {f"{name} {when}": growth[name][part == when].to_numpy() for when in range(3) for name in SERIES}
+    stretches = {
+        f"{name} {when}": growth[name][part == when].to_numpy(copy=True) for when in range(3) for name in SERIES
+    }
     source = qs.tasks.recorded(stretches)
     count = len(SERIES)
     splits = {name: torch.arange(count) + count * i for i, name in enumerate(("train", "val", "test"))}
@@ -162,7 +185,9 @@ def series() -> dict[str, Any]:
 
 def traffic() -> None:
     """Traffic signs: five kinds never seen in training, one picture of each; no track on both sides of a task."""
-    root = Path(os.environ["QUICKSTUDY_DATA"], "domains", "traffic_signs.zip")
+    with ZipFile(Path(os.environ["QUICKSTUDY_DATA"], "domains", "traffic_signs.zip")) as archive:
+        archive.extractall("runs")
+    root = Path("runs", "traffic_signs")
     signs: dict[str, Any] = {"root": str(root), "size": 28, "group": "(track[0-9]+)_", "val": 0.2, "test": 0.4}
     source = qs.registry.sources.part("folder", **signs)
     config = replace(

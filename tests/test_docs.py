@@ -86,6 +86,9 @@ def prepare(page: Path) -> None:
         os.environ.setdefault("KERAS_BACKEND", "torch")
         pytest.importorskip("keras")
         pytest.importorskip("lancedb")
+    if page.parent.name == "fields":
+        for package in {"medicine": ["sklearn", "pandas"], "finance": ["statsmodels.api"]}.get(page.stem, ()):
+            pytest.importorskip(package)
     if page.name == "sound.md":
         prepare_sound()
     if page.name == "masks.md":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import json
 import os
 import re
@@ -16,6 +18,8 @@ import quickstudy as qs
 pytest.importorskip("material")
 pytest.importorskip("mkdocstrings_handlers.python")
 ROOT = Path(__file__).parent.parent
+REFERENCE = ROOT / "docs" / "reference"
+PACKAGES = {path.stem for path in (ROOT / "src" / "quickstudy").iterdir() if path.suffix in ("", ".py")}
 DOORS = ("photos", "sentences", "recordings", "tables", "masks", "series", "agents")
 
 
@@ -59,6 +63,13 @@ def test_every_public_name_stands_in_the_reference(site: Path) -> None:
     elsewhere = {"__version__", "load", "report"}  # a text; a method of Model; below its package
     lacking = {n for n in qs.__all__ if f"quickstudy.{n}" not in anchors} - elsewhere
     assert not lacking and {"quickstudy.Model.load", "quickstudy.report.report"} <= anchors
+    for package in re.findall(r"^::: quickstudy\.(\w+)$", "".join(p.read_text() for p in REFERENCE.glob("*.md")), re.M):
+        module = importlib.import_module(f"quickstudy.{package}") if package in PACKAGES else None
+        for name in getattr(module, "__all__", ()):
+            thing = getattr(module, name)
+            if inspect.isfunction(thing) or inspect.isclass(thing):
+                homes = {f"quickstudy.{package}.{name}", f"{thing.__module__}.{thing.__qualname__}"}
+                assert homes & anchors, f"quickstudy.{package}.{name} stands on no page of docs/reference"
 
 
 def test_the_search_finds_words_of_every_kind_of_page(site: Path) -> None:

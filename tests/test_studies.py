@@ -229,3 +229,12 @@ def test_who_is_ahead_follows_from_paired_differences() -> None:
     assert "size of sets behind (0.30 ± 0.02)" in text  # more classes are worse
     assert "0.900 ± 0.020 (two)" in text and "AUROC is below that of its best" in text
     assert "1.0 and 8.0 points from what was promised: nearer" in text
+
+
+def test_the_tables_of_the_fields_are_those_of_the_stored_results() -> None:
+    from studies.fields_page import PAGES, TABLES, filled
+
+    pages = {page: page.read_text() for page in PAGES.glob("*.md")}
+    assert all(filled(text) == text for text in pages.values()), "python -m studies.fields_page"
+    assert all(f"<!-- table: {name} -->" in "".join(pages.values()) for name in TABLES)
+    assert filled("a <!-- table: signs -->\nold\n<!-- end of table --> b").count("|") > 10

@@ -127,7 +127,7 @@ def test_probabilities_at_the_end_are_said(caplog: pytest.LogCaptureFixture) -> 
 @pytest.mark.parametrize("ending", ["keras", "h5"])
 def test_whole_models_of_both_kinds_of_file_start_from_their_weights(ending: str, tmp_path: Path) -> None:
     dense(5).save(tmp_path / f"m.{ending}")
-    network = models.make("keras", source().spec, head=False, file=str(tmp_path / f"m.{ending}"))
+    network = models["keras"](source().spec, head=False, file=str(tmp_path / f"m.{ending}"))
     x = torch.randn(3, 6)
     torch.testing.assert_close(network.eval()(x), dense(5)(x, training=False))
 
