@@ -28,9 +28,9 @@ def answered(told: Any, status: int = 200) -> Response:
     return Response(body.encode(errors="replace"), status, media_type="application/json")
 
 
-def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
+def refusals(*statuses: int, told: type[schemas.BaseModel] = schemas.Refusal) -> dict[int | str, dict[str, Any]]:
     """What may go wrong, for the schema."""
-    return {status: {"model": schemas.Refusal} for status in sorted({401, 403, 429, 503, 504, *statuses})}
+    return {status: {"model": told} for status in sorted({401, 403, 429, 503, 504, *statuses})}
 
 
 def sent(*kinds: tuple[str, Any], required: bool = True) -> dict[str, Any]:

@@ -20,6 +20,12 @@ class Refusal(BaseModel):
     error: Problem
 
 
+class Failure(BaseModel):
+    """The same, as the Open Inference Protocol tells it."""
+
+    error: str
+
+
 class FormatTold(BaseModel):
     """kind: of records. Further fields are the format's own, such as the size of pictures."""
 
