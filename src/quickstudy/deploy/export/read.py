@@ -36,6 +36,10 @@ class Model:
         if "adapt" not in facts["graphs"]:
             raise ValueError("This model was exported without learning. Export it again: --with-adapt")
         names = sorted(set(labels)) if facts["says"] == "classes" else []
+        if len(names) == 1:
+            raise ValueError(
+                f"It takes two classes to tell them apart, found {names[0]!r} alone. Give examples of more."
+            )
         y: Any = np.array([names.index(one) for one in labels]) if names else np.array(labels, np.float32)
         y = y.reshape(len(y), *facts["target"]["options"]["shape"]) if not names else y
         return cls(folder, names, {**stored(facts["reading"], records), "": y})
@@ -59,10 +63,23 @@ class Model:
             for _ in range(steps):
                 values.append(float(self.ask(values)[0]["mean"].reshape(-1)[0]))
             return [{"value": value} for value in values[len(values) - steps :]]
-        said, owner = self.ask(records)
+        of_all, owner = self.ask(records)
+        said = {one["name"]: of_all[one["name"]] for one in self.graph["outputs"] if one["shape"][0] == "n"}
+        if not of_all.get("trusted", True):  # of tasks of another kind than this one
+            said.pop("known", None)
+        least = self._known_least(of_all)
         if owner is not None and len(owner) and owner[-1] + 1 < len(owner):
             said = self._together(said, owner)
-        return [self._answer({name: value[i] for name, value in said.items()}) for i in range(len(self._first(said)))]
+        each = [{name: value[i] for name, value in said.items()} for i in range(len(self._first(said)))]
+        return [self._answer(one, least) for one in each]
+
+    def _known_least(self, said: dict[str, Any]) -> Any:
+        """Below which `known` means none of the classes, where one in twenty of these may be taken so; None if nothing
+        tells."""
+        trust = self.facts["trust"] or {}
+        if self._support is None:
+            return trust.get("known_least", {}).get("0.05")
+        return dict(zip(trust.get("rates", ()), said.get("known_least", ()), strict=False)).get(0.05)
 
     def _first(self, said: dict[str, Any]) -> Any:
         return said["mean"] if "mean" in said else said["probabilities"]
@@ -79,7 +96,7 @@ class Model:
             mean["probabilities"] = sharp / sharp.sum(1, keepdims=True)
         return mean
 
-    def _answer(self, said: dict[str, Any]) -> dict[str, Any]:
+    def _answer(self, said: dict[str, Any], least: Any) -> dict[str, Any]:
         says = self.facts["says"]
         if says == "numbers":
             more = {"spread": said["spread"].squeeze().tolist()} if "spread" in said else {}
@@ -93,9 +110,8 @@ class Model:
         answer: dict[str, Any] = {"label": self.names[int(p.argmax())], "probabilities": by_name}
         if "known" in said:
             answer["known"] = float(said["known"])
-            least = (self.facts["trust"] or {}).get("known_least", {}).get("0.05")
-            if least is not None and self._support is None:
-                answer["refused"] = answer["known"] < least
+            if least is not None:
+                answer["refused"] = bool(answer["known"] < least)
         return answer
 
 
