@@ -91,3 +91,16 @@ def test_nothing_is_said_of_what_is_no_number_and_no_text(tmp_path: Path) -> Non
     for empty in ("", " \t"):
         with pytest.raises(ValueError, match="gives no token"):
             read.stored(text.reading({}), ["one", empty])
+
+
+def test_of_a_long_recording_that_is_learned_one_window_counts() -> None:
+    format = formats.make("audio", rate=4000, seconds=0.5, mels=0, frame=0.032, hop=0.016, trim=0.0)
+    generator = np.random.default_rng(0)
+    clips = [
+        (generator.normal(0, 0.1, n) * np.hanning(n) ** 4).astype(np.float32) for n in (1000, 2000, 2001, 9000, 7000)
+    ]
+    clips.append(np.concatenate([np.zeros(5000), clips[0], np.zeros(4000)]).astype(np.float32))
+    expected: Any = format.store([(clip, 4000) for clip in clips]).x
+    found = read.stored(format.reading({}), [(clip, 4000) for clip in clips], learnt=True)
+    assert found["length"].tolist() == expected["length"].tolist()
+    assert (found["samples"] == expected["samples"].numpy()).all()

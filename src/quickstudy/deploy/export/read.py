@@ -42,7 +42,7 @@ class Model:
             )
         y: Any = np.array([names.index(one) for one in labels]) if names else np.array(labels, np.float32)
         y = y.reshape(len(y), *facts["target"]["options"]["shape"]) if not names else y
-        return cls(folder, names, {**stored(facts["reading"], records), "": y})
+        return cls(folder, names, {**stored(facts["reading"], records, learnt=True), "": y})
 
     def ask(self, records: Any) -> tuple[dict[str, Any], Any]:
         """What the graph says of records, by output, and which record each row is of."""
@@ -134,8 +134,8 @@ def _runner(file: Path) -> Any:
     return lambda given: session.run(None, given)
 
 
-def stored(reading: dict[str, Any], records: Any) -> dict[str, Any]:
-    """What the graph takes of records, by name."""
+def stored(reading: dict[str, Any], records: Any, learnt: bool = False) -> dict[str, Any]:
+    """What the graph takes of records, by name. learnt: they are examples, of each of which one window counts."""
     kind = reading["kind"]
     if kind == "series":
         window, seen = reading["window"], _finite(np.array(_values(reading, records), np.float64), "value")
@@ -150,7 +150,7 @@ def stored(reading: dict[str, Any], records: Any) -> dict[str, Any]:
     records = [records] if isinstance(records, str | bytes | Path) or hasattr(records, "convert") else list(records)
     if kind == "image":
         return {"x": np.stack([_image(reading, one) for one in records])}
-    return _texts(reading, records) if kind == "text" else _sounds(reading, records)
+    return _texts(reading, records) if kind == "text" else _sounds(reading, records, learnt)
 
 
 def _finite(x: Any, what: str) -> Any:
@@ -349,11 +349,12 @@ _READINGS: Any = {"boolean": _truth, "number": float, "date": _days}
 # Sound
 
 
-def _sounds(how: dict[str, Any], records: Any) -> dict[str, Any]:
+def _sounds(how: dict[str, Any], records: Any, learnt: bool) -> dict[str, Any]:
     pieces: list[Any] = []
     owners: list[int] = []
     for i, record in enumerate(records):
-        parts = _windows(how, _clip(how, record))
+        clip = _clip(how, record)
+        parts = [_loudest(how, clip)] if learnt else _windows(how, clip)
         pieces, owners = pieces + parts, owners + [i] * len(parts)
     samples = np.zeros((len(pieces), how["samples"]), np.int16)
     for row, piece in zip(samples, pieces, strict=True):
@@ -384,6 +385,22 @@ def _clip(how: dict[str, Any], record: Any) -> Any:
         loud = np.flatnonzero(frames >= frames.max() * 10 ** (-how["trim"] / 10))
         samples = samples[max(0, loud[0] - 2) * hop : (loud[-1] + 2) * hop + frame]
     return samples
+
+
+def _loudest(how: dict[str, Any], samples: Any) -> Any:
+    """The window with the most energy; of neighbours that hold as much, the middle one."""
+    size = how["samples"]
+    if len(_windows(how, samples)[0]) == len(samples):
+        return samples
+    energy = np.concatenate([[0.0], np.square(samples, dtype=np.float64).cumsum()])
+    starts = np.arange(0, len(samples) - size + 1, how["hop"])
+    inside = energy[starts + size] - energy[starts]
+    best = int(inside.argmax())
+    others = np.flatnonzero(inside < 0.99 * inside[best])
+    first = max(others[others < best], default=-1) + 1
+    last = min(others[others > best], default=len(starts)) - 1
+    start = starts[(first + last) // 2]
+    return samples[start : start + size]
 
 
 def _windows(how: dict[str, Any], samples: Any) -> list[Any]:
