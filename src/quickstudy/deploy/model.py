@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from quickstudy.deploy import grow
-from quickstudy.deploy.answering import Told, answered, cosines, threshold, trusted
+from quickstudy.deploy.answering import Told, answered, cosines, most_of, threshold, trusted
 from quickstudy.deploy.export.export import To, export
 from quickstudy.deploy.export.subject import Subject
 from quickstudy.deploy.grown import Grown, IfWorse
@@ -235,7 +235,10 @@ class Model:
             return said, z
 
         answer = answered(self, self._said, embed, x, coverage, false_alarms, None, asked)
-        return Told(answer, *(torch.cat(one).cpu() if one else None for one in (logits, near)))
+        owner = self.spec.format.owners(x)
+        return Told(
+            answer, torch.cat(logits).cpu() if logits else None, most_of(torch.cat(near), owner).cpu() if near else None
+        )
 
     @cached_property
     def _compared(self) -> Tensor | None:

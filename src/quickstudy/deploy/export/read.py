@@ -94,6 +94,8 @@ class Model:
             sharp = mean["logits"] / (self.facts["trust"] or {}).get("temperature", 1.0)
             sharp = np.exp(sharp - sharp.max(1, keepdims=True))
             mean["probabilities"] = sharp / sharp.sum(1, keepdims=True)
+        if "known" in said:  # where one part is of a class, all is
+            mean["known"] = np.array([said["known"][owner == i].max() for i in range(owner[-1] + 1)])
         return mean
 
     def _answer(self, said: dict[str, Any], least: Any) -> dict[str, Any]:
