@@ -66,3 +66,9 @@ def test_the_nearest_examples_are_those_of_each_recording(model: Model) -> None:
     alone = model.told(model.spec.format.query([clip(0.5, 500)])).near
     assert both is not None and alone is not None and both.shape == (2, 8)
     assert torch.allclose(both[1], alone[0], atol=1e-5)
+
+
+def test_which_to_label_next_is_said_of_recordings(model: Model) -> None:
+    records = [clip(0.5, 200), clip(3.9, 201), clip(0.5, 350), clip(0.5, 500)]
+    assert sorted(model.next(records, count=4)) == [0, 1, 2, 3]
+    assert len(set(model.next([clip(0.5, 200 + i % 2) for i in range(300)], count=300))) == 300
