@@ -64,6 +64,8 @@ def test_a_program_of_pytorch_answers_as_here(tmp_path: Path) -> None:
     assert torch.allclose(answering(x)["logits"], model(x), atol=1e-5)
     y = torch.arange(12) % 3
     assert torch.allclose(learning(rows(12), y, torch.arange(3), x)["logits"], model(x), atol=1e-4)
+    many = rows(3000, 4)  # as many as one likes
+    assert torch.allclose(answering(many)["logits"], model(many), atol=1e-5)
 
 
 @pytest.mark.parametrize("learner", ["r2d2", "lrd2"])
