@@ -138,7 +138,7 @@ class Service:
         async with self._alone(owner, id) as file:
             live = await asyncio.to_thread(self.books.caught_up, owner, id, file)
             done = event(live.study)
-            study = live.study.after(done)
+            study = live.study.after(done).pruned()
             self._require_room(study)
             after = Live(id, live.start, study, folder=live.folder)
             state = await self._state(after)
