@@ -114,19 +114,15 @@ def described(live: Live) -> dict[str, Any]:
     able = live.model is not None or learn.learnable(live.start, live.study)
     return {
         "name": live.id, "versions": [str(len(live.study.past))], "platform": _PLATFORM, "inputs": told,
-        "outputs": _outputs(learn.ready(live)) if able else [],
+        "outputs": _outputs(live) if able else [],
     }  # fmt: skip
 
 
-def _outputs(model: Model) -> list[dict[str, Any]]:
-    if not model.spec.target.relabels:
-        return [{"name": "mean", "datatype": "FP32", "shape": [-1]}]
-    ways = len(model.names)
-    found: list[dict[str, Any]] = [{"name": "probabilities", "datatype": "FP32", "shape": [-1, ways]}]
-    if model.trust is not None:
-        found.insert(0, {"name": "logits", "datatype": "FP32", "shape": [-1, ways]})
-        found.append({"name": "known", "datatype": "FP32", "shape": [-1]})
-    return found
+def _outputs(live: Live) -> list[dict[str, Any]]:
+    """What is said of one input of nothing."""
+    x = learn.ready(live).spec.format.trial(1)
+    told = (_output(name, one, live) for name, one in learn.inferred(live, x).items())
+    return [{"name": one["name"], "datatype": one["datatype"], "shape": [-1, *one["shape"][1:]]} for one in told]
 
 
 def _output(name: str, one: Any, live: Live) -> dict[str, Any]:
