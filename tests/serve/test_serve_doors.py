@@ -200,6 +200,9 @@ def test_many_that_hang_up_leave_the_server_as_it_was(narrow: Any) -> None:
         (["no-such-thing"], "nothing to serve"), (["--port", "70000"], "65535"),
         (["--tokens", "no-such-file"], "no file"), (["--workers", "0"], "1 to 256"),
         (["handwriting", "handwriting"], "called 'handwriting'"),
+        (["--cors", "*"], "names origins"), (["--cors", "example.org"], "names origins"),
+        (["--cors", "https://example.org/page"], "names origins"), (["--host", "no-host.invalid"], "address (--host)"),
+        (["--tls", __file__, __file__], "no certificate"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_served_is_said(
