@@ -232,3 +232,17 @@ def test_open_inference_describes_what_it_says(served: Callable[..., Here], labe
     tensor = {"name": "x", "shape": [2, *told["inputs"][0]["shape"][1:]], "datatype": "FP32", "data": [0.5, 0, 0] * 2}
     said = here.good("POST", f"/v2/models/{made}/infer", json={"inputs": [tensor]})["outputs"]
     assert [(one["name"], one["shape"][1:]) for one in said] == [(o["name"], o["shape"][1:]) for o in told["outputs"]]
+
+
+def test_more_records_than_may_be_are_not_looked_at(served: Callable[..., Here]) -> None:
+    here = served("tables")
+    rows = [{"a": i} for i in range(4)]
+    made = here.good("POST", "/api/models", json={"records": rows, "labels": ["p", "q"] * 2})["id"]
+    many = {"records": [{"a": 1}] * 257, "labels": ["p"]}
+    for path in ("ask", "score"):
+        assert error_of(here("POST", f"/api/models/{made}/{path}", json=many)) == (413, "too_many_records"), path
+    strange = {"records": [{"a": []}] * 1001, "labels": ["p"]}
+    for path in ("", f"/{made}/ask", f"/{made}/examples"):
+        assert error_of(here("POST", f"/api/models{path}", json=strange)) == (413, "too_many_records"), path
+    tensor = {"name": "x", "shape": [257, 1, 3], "datatype": "FP32", "data": [0] * 771}
+    assert here("POST", f"/v2/models/{made}/infer", json={"inputs": [tensor]}).status_code == 413

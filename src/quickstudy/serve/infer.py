@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from math import prod
 from typing import Any
@@ -17,7 +18,7 @@ from quickstudy.formats.records import Stored
 from quickstudy.serve import learn, schemas
 from quickstudy.serve.api import answered, sent
 from quickstudy.serve.api import refusals as refusals_of
-from quickstudy.serve.bodies import parsed
+from quickstudy.serve.bodies import parsed, require_few
 from quickstudy.serve.books import Live
 from quickstudy.serve.front import BODY, OWNER
 from quickstudy.serve.refusal import Refused, too_few
@@ -78,7 +79,8 @@ def routes(service: Service) -> APIRouter:
         """What a model says of tensors: of those that its format stores, or of features."""
         told = parsed(request.scope[BODY])
         live = await service.live(request.scope[OWNER], model)
-        tensors, wanted = inputs(told), outputs(told)
+        tensors, wanted = await asyncio.to_thread(inputs, told), outputs(told)
+        require_few(max(len(one) if one.dim() else 0 for one in tensors.values()), service.limits.records)
         id = told.get("id")
         if id is not None and not isinstance(id, str):
             raise DataError(f"id is a text, found {type(id).__name__}. Leave it out, or send a text.")

@@ -60,7 +60,17 @@ def test_cells_are_coded_alike(cell: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    "cell", [{"is": 1}, {"is": 2.0}, {"is": "yes"}, {"n": "inf"}, {"n": "many"}, {"n": 1e30}, {"when": "20240305"}]
+    "cell",
+    [
+        {"is": 1},
+        {"is": 2.0},
+        {"is": "yes"},
+        {"n": "inf"},
+        {"n": 10**400},
+        {"n": "many"},
+        {"n": 1e30},
+        {"when": "20240305"},
+    ],
 )
 def test_cells_that_are_refused_here_are_refused_there(cell: dict[str, Any]) -> None:
     format = formats.make("table", mixed=True).learn(ROWS)

@@ -49,9 +49,7 @@ class Program:
 def traced(graph: Graph, what: str) -> Program:
     """The graph as a program. what: it is, for the ConfigError where it cannot be traced, which says why."""
     names = set(graph.inputs.values())
-    free = {
-        name: torch.export.Dim(name, min=2 if name == "N" else 1, max=_MOST) for name in names
-    }
+    free = {name: torch.export.Dim(name, min=2 if name == "N" else 1, max=_MOST) for name in names}
     shapes = tuple({0: free[axis]} for axis in graph.inputs.values())
     sizes = {tensor.shape[0]: axis for tensor, axis in zip(graph.examples, graph.inputs.values(), strict=True)}
     with torch.no_grad(), quiet():

@@ -322,8 +322,8 @@ def _number(column: dict[str, Any], cell: Any) -> float | None:
         written = str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell)
         return float(values.index(written)) if written in values else None
     try:
-        number = _READINGS[kind](cell) - (_days(values[0]) if kind == "date" else 0.0)
-    except (TypeError, ValueError, KeyError, AttributeError):
+        number: float = _READINGS[kind](cell) - (_days(values[0]) if kind == "date" else 0.0)
+    except (TypeError, ValueError, KeyError, AttributeError, OverflowError):
         number = math.nan
     if not abs(number) <= 1e18:
         raise ValueError(
