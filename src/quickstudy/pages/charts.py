@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import re
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +17,13 @@ PALETTE = ("#2f7fc1", "#e08a00", "#009e73", "#d55e00", "#b565a7", "#56b4e9", "#b
 INK, MUTED, LINE, PAPER = "#010203", "#040506", "#070809", "#0a0b0c"
 _PAGE_COLOURS = {INK: "currentColor", MUTED: "var(--muted)", LINE: "var(--line)", PAPER: "var(--paper)"}
 _SIZE, _WIDE = (4.7, 3.1), (8.0, 5.0)
+_LATIN = "DejaVu Sans"  # comes with matplotlib, and has Greek and Cyrillic letters too
+_EAST_ASIAN = (
+    "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans SC", "Source Han Sans SC", "Source Han Sans CN", "PingFang SC",
+    "Hiragino Sans GB", "Heiti SC", "Heiti TC", "STHeiti", "Microsoft YaHei", "SimHei", "WenQuanYi Micro Hei",
+    "WenQuanYi Zen Hei", "Droid Sans Fallback", "Arial Unicode MS",
+)  # fmt: skip
+"""Families with Chinese characters, as systems have them."""
 
 
 @dataclass(frozen=True)
@@ -71,11 +80,26 @@ def legend(axes: Any) -> None:
         )  # fmt: skip
 
 
+@functools.cache
+def fonts() -> list[str]:
+    """The families by which text is measured: Latin letters, and one installed family with Chinese characters."""
+    from matplotlib.font_manager import fontManager
+
+    installed = {entry.name for entry in fontManager.ttflist}
+    return [_LATIN, *[name for name in _EAST_ASIAN if name in installed][:1]]
+
+
 def svg(figure: Any, description: str) -> str:
-    """The figure as an <svg> element: text as text, no metadata, no namespace addresses, colours from the page."""
+    """The figure as an <svg> element: text as text, no metadata, no namespace addresses, colours from the page.
+
+    Whoever shows the page draws the text with fonts of their own. Here it is measured, which needs no font that has
+    all of its characters: one that is missing counts as a square.
+    """
     matplotlib = require_matplotlib()
     buffer = io.StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "quickstudy"}):
+    looks = {"svg.fonttype": "none", "svg.hashsalt": "quickstudy", "font.sans-serif": fonts()}
+    with matplotlib.rc_context(looks), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
@@ -85,7 +109,7 @@ def svg(figure: Any, description: str) -> str:
     text = re.sub(r'(<svg\b[^>]*?)\sheight="[^"]*"', rf'\1 role="img" aria-label="{description}"', text, count=1)
     for sentinel, value in _PAGE_COLOURS.items():
         text = text.replace(sentinel, value)
-    return re.sub(r"'?DejaVu Sans'?[^;\"]*", "system-ui, sans-serif", text)
+    return re.sub(rf"'?{_LATIN}'?[^;\"]*", "system-ui, sans-serif", text)
 
 
 def line_chart(

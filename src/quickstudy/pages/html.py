@@ -13,7 +13,7 @@ _CSS = """
 --accent:#6cb2f0;--bad:#ff8a80}}
 *{box-sizing:border-box}
 body{margin:0;background:var(--paper);color:var(--ink);font:16px/1.55 system-ui,-apple-system,"Segoe UI",Roboto,
-"Helvetica Neue",Arial,sans-serif;-webkit-text-size-adjust:100%}
+"Helvetica Neue",Arial,"PingFang SC","Microsoft YaHei","Noto Sans CJK SC",sans-serif;-webkit-text-size-adjust:100%}
 main{max-width:800px;margin:0 auto;padding:40px 20px 72px}
 h1{font-size:30px;line-height:1.2;letter-spacing:-.015em;margin:0 0 6px;overflow-wrap:anywhere}
 h2{font-size:20px;line-height:1.3;letter-spacing:-.005em;margin:52px 0 6px}

@@ -36,16 +36,17 @@ def write_text(path: Path, text: str) -> None:
     write_atomically(path, text.encode("utf-8", "backslashreplace"))
 
 
-def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Replace the file at `path` by a table, with its columns named in the first line.
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]], bom: bool = False) -> None:
+    """Replace the file at `path` by a table in UTF-8, with its columns named in the first line.
 
     Texts that spreadsheets would take for formulas get an apostrophe before them, as their users would write it.
+    bom: begin with the byte order mark by which Excel knows the encoding; others may take it for a part of a name.
     """
     lines = io.StringIO()
     writer = csv.writer(lines, lineterminator="\n")
     writer.writerow(map(_harmless, columns))
     writer.writerows([_harmless(cell) for cell in row] for row in rows)
-    write_text(path, lines.getvalue())
+    write_text(path, ("\ufeff" if bom else "") + lines.getvalue())
 
 
 def cell_text(cell: Any) -> str:

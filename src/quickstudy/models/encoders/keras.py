@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from quickstudy.models.head import with_head
 from quickstudy.registry import models
 from quickstudy.spec import TaskSpec
 
+_log = logging.getLogger("quickstudy")
 _BACKEND = (
     "Set the environment variable KERAS_BACKEND=torch before Keras is imported, and load the model again: .keras files "
     "are the same for all backends."
@@ -44,7 +46,8 @@ class KerasModule(nn.Module):
     """A Keras model as a function of its variables, by its own `stateless_call`: inputs (n, …) to (n, …).
 
     Parameters are its trainable variables, and buffers all others, called by number and layer ('0_dense.kernel').
-    Images (n, C, H, W) are turned to (n, H, W, C) where the model takes them so. Raises ModelError for models that are
+    Images (n, C, H, W) are turned to (n, H, W, C) where the model takes them so. A model that ends in probabilities is
+    taken as it is, with a warning: losses here take logits. Raises ModelError for models that are
     not built yet, and ConfigError for those of another backend.
 
     >>> KerasModule(keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]))  # doctest: +SKIP
@@ -59,6 +62,7 @@ class KerasModule(nn.Module):
             raise ModelError(
                 "The Keras model has no variables yet. Begin it with keras.Input(shape), or call it once on an input."
             )
+        _say_probabilities(model)
         self._shared = _Shared(model)
         owners = list(dict.fromkeys(v.path.rpartition("/")[0] for v in model.variables))
         places = {owner: f"{i}_{_plain(owner)}" for i, owner in enumerate(owners)}
@@ -115,6 +119,19 @@ class KerasModule(nn.Module):
         for variable, value in zip(variables, values, strict=True):
             variable.assign(value.detach())
         return model
+
+
+def _say_probabilities(model: Any) -> None:
+    last = [model, *getattr(model, "layers", ())][-1]
+    ending = getattr(getattr(last, "activation", None), "__name__", "") or ""
+    ending = "softmax" if type(last).__name__ == "Softmax" else ending
+    if ending in ("softmax", "sigmoid"):
+        _log.warning(
+            "The Keras model ends in %s, and losses here take what is before it: with probabilities, learning is slow "
+            "and answers are too unsure. Build its last layer with activation=None, or set "
+            "model.layers[-1].activation = keras.activations.linear, which keeps the weights.",
+            ending,
+        )
 
 
 def _plain(owner: str) -> str:
