@@ -180,6 +180,24 @@ def test_open_inference_says_the_same(client: Any, model: Any, here: qs.Model) -
     assert [one["name"] for one in only["outputs"]] == ["known"]
 
 
+def test_what_goes_wrong_is_a_text_in_open_inference(client: Any) -> None:
+    empty = client.post("/api/models", json={}).json()["id"]
+    unready = client.get(f"/v2/models/{empty}/ready")  # of which clients look at the status alone
+    for answer, status in ((unready, 409), (client.get("/v2/models/none"), 404), (client.put("/v2"), 405)):
+        assert answer.status_code == status and schemas.Failure(**answer.json()).error
+    told = client.get("/openapi.json").json()["paths"]["/v2/models/{model}/infer"]["post"]["responses"]
+    for status in ("404", "422", "429"):
+        assert told[status]["content"]["application/json"]["schema"]["$ref"].endswith("/Failure")
+
+
+def test_a_class_may_be_called_anything_in_a_set(client: Any) -> None:
+    labels = [label.replace("shape 0", "one; two") for label in LABELS]
+    made = client.post("/api/models", files=sent(*DRAWINGS), data={"labels": labels}).json()
+    answer = client.post(f"/api/models/{made['id']}/ask", files=sent(*DRAWINGS), data={"coverage": "0.9"}).json()
+    sets = [one["set"] for one in answer["answers"]]
+    assert {name for one in sets for name in one} == set(made["names"])
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -192,10 +210,16 @@ def test_open_inference_says_the_same(client: Any, model: Any, here: qs.Model) -
         {"inputs": [{"name": "x", "shape": [1, 1, 28, 28], "datatype": "UINT8", "data": [300] * 784}]},
         {"inputs": [{"name": "x", "shape": [1, 1, 28, 28], "datatype": "FP32", "data": [9.0] * 784}]},
         {"inputs": [{"name": "x", "shape": [2147483647, 2147483647], "datatype": "FP32", "data": [1]}]},
+        {"inputs": [{"name": "x", "shape": [1, 1, 28, 28], "datatype": "UINT8", "data": [0.7] * 784}]},
+        {"inputs": [{"name": "x", "shape": [1, 1, 28, 28], "datatype": "UINT8", "data": [-1] * 784}]},
+        {"inputs": [{"name": "x", "shape": [1, 1, 28, 28], "datatype": "BOOL", "data": [2] * 784}]},
+        {"inputs": [{"name": "x", "shape": [1, 1, 28, 28], "datatype": ["UINT8"], "data": [1] * 784}]},
+        {"inputs": [{"name": "x", "shape": [1, 1, 28, 28], "datatype": {}, "data": [1] * 784}]},
     ],
 )  # fmt: skip
 def test_tensors_that_do_not_fit_are_refused(client: Any, model: Any, body: Any) -> None:
-    assert error_of(client.post(f"/v2/models/{model['id']}/infer", json=body)) == (422, "not_usable")
+    answer = client.post(f"/v2/models/{model['id']}/infer", json=body)
+    assert answer.status_code == 422 and schemas.Failure(**answer.json()).error
 
 
 REFUSED: list[tuple[str, dict[str, Any], tuple[int, str]]] = [

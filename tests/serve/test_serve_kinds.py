@@ -210,3 +210,39 @@ def test_models_of_a_bank_start_from_it_and_are_put_into_it(
     here.good("DELETE", path)
     assert len(Bank(tmp_path / "bank")) == 3
     assert not list((tmp_path / "store").glob("*/*"))
+
+
+def test_a_file_that_is_damaged_hides_no_other_model(served: Callable[..., Here], tmp_path: Path) -> None:
+    here = served("tables")
+    body = {"records": [{"a": 1}, {"a": 2}], "labels": ["p", "q"]}
+    whole, broken = (here.good("POST", "/api/models", json=body)["id"] for _ in range(2))
+    path = tmp_path / "store" / "open" / f"{broken}.study"
+    path.write_bytes(b"x" + path.read_bytes()[1:])
+    told = {one["id"]: one for one in here.good("GET", "/api/models")["models"]}
+    assert told.keys() == {whole, broken} and told[broken]["damaged"] and not told[whole].get("damaged")
+    here.good("DELETE", f"/api/models/{broken}")
+    assert [one["id"] for one in here.good("GET", "/api/models")["models"]] == [whole]
+
+
+@pytest.mark.parametrize("labels", [["p", "q", "p"], [1.5, 2.5, 3.0]])
+def test_open_inference_describes_what_it_says(served: Callable[..., Here], labels: list[Any]) -> None:
+    here = served("tables")
+    made = here.good("POST", "/api/models", json={"records": [{"a": 1}, {"a": 2}, {"a": 4}], "labels": labels})["id"]
+    told = here.good("GET", f"/v2/models/{made}")
+    tensor = {"name": "x", "shape": [2, *told["inputs"][0]["shape"][1:]], "datatype": "FP32", "data": [0.5, 0, 0] * 2}
+    said = here.good("POST", f"/v2/models/{made}/infer", json={"inputs": [tensor]})["outputs"]
+    assert [(one["name"], one["shape"][1:]) for one in said] == [(o["name"], o["shape"][1:]) for o in told["outputs"]]
+
+
+def test_more_records_than_may_be_are_not_looked_at(served: Callable[..., Here]) -> None:
+    here = served("tables")
+    rows = [{"a": i} for i in range(4)]
+    made = here.good("POST", "/api/models", json={"records": rows, "labels": ["p", "q"] * 2})["id"]
+    many = {"records": [{"a": 1}] * 257, "labels": ["p"]}
+    for path in ("ask", "score"):
+        assert error_of(here("POST", f"/api/models/{made}/{path}", json=many)) == (413, "too_many_records"), path
+    strange = {"records": [{"a": []}] * 1001, "labels": ["p"]}
+    for path in ("", f"/{made}/ask", f"/{made}/examples"):
+        assert error_of(here("POST", f"/api/models{path}", json=strange)) == (413, "too_many_records"), path
+    tensor = {"name": "x", "shape": [257, 1, 3], "datatype": "FP32", "data": [0] * 771}
+    assert here("POST", f"/v2/models/{made}/infer", json={"inputs": [tensor]}).status_code == 413

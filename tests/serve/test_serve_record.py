@@ -157,3 +157,15 @@ def _writer(path: Path, read: int, write: int) -> int:
     finally:
         sys.stderr.flush()
         os._exit(1)
+
+
+def test_what_no_undoing_brings_back_is_not_held() -> None:
+    data, study = BEGIN.packed(), Study.of(BEGIN.packed())
+    for _ in range(200):
+        for event in (lambda s: adding(["a"] * 3, ["x"] * 3, None), lambda s: s.without("a")):
+            done = event(study)
+            study, data = study.after(done).pruned(), data + done.packed()
+    assert len(study.ever) < 50 * 3 and Study.of(data).ever == study.ever
+    for _ in range(50):
+        study = study.after(study.undoing())
+        assert [one.raw for one in study.examples] == ["x"] * len(study.live)

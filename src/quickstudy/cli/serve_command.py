@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,6 +55,12 @@ def run(argv: Sequence[str]) -> int:
         raise ConfigError(f"A port is a number from 0 to 65535, found {options.port}.")
     if not 1 <= options.workers <= 256:
         raise ConfigError(f"There can be 1 to 256 processes, found --workers {options.workers}.")
+    for origin in options.cors:
+        if not re.fullmatch(r"https?://[^/\s*?#@]+/?", origin):
+            raise ConfigError(
+                f"--cors names origins, as browsers send them, such as https://example.org, found {origin!r:.60}. "
+                "Write the scheme and the host of each, without a path; that all may ask cannot be said."
+            )
     for path in (*(options.tls or ()), *([options.tokens] if options.tokens else ())):
         require_regular(path)
         if not path.exists():

@@ -33,6 +33,20 @@ class Told(NamedTuple):
     near: Tensor | None
 
 
+def most_of(values: Tensor, owner: Tensor | None) -> Tensor:
+    """Of what is said of parts of records (m, …), by `Format.owners`, the most that is said of any part of each.
+
+    An input is taken for none of the classes where all of its parts are, and its set holds what the sets of its parts
+    hold: both no more often wrong than of one part.
+    """
+    if owner is None or not len(owner):
+        return values
+    owner = owner.to(values.device).view(-1, *[1] * (values.dim() - 1)).expand_as(values)
+    least = values.new_zeros((int(owner.max()) + 1, *values.shape[1:]), dtype=torch.float64)
+    numbers = values.to(least)
+    return least.scatter_reduce(0, owner, numbers, "amax", include_self=False).to(values.dtype)
+
+
 def cosines(z: Tensor, support: Tensor) -> Tensor:
     """Of embeddings z (n, D) with those of a support set (m, D), about the mean of the latter: (n, m), in [-1, 1]."""
     middle = support.mean(0)
@@ -90,9 +104,11 @@ def answered(
             return Distribution(judged[-1].logits)
 
         answer = spec.target.answer(spec.format.ask(calibrated, x, model.fitted, **asked), model.names, units)
-        if len(judged) != 1:
-            return answer
-        _, known, accepted, inside = judged[0]
+        owner = spec.format.owners(x)
+        known, accepted, inside = (
+            None if parts[0] is None else most_of(torch.cat(parts), owner)
+            for parts in list(zip(*judged, strict=True))[1:]
+        )
         if accepted is not None and known is not None and least is not None:
             accepted = accepted & (known > least)
         return answer.believed(known, accepted, inside, coverage)
@@ -151,4 +167,4 @@ def _known(model: Asked, trust: TaskTrust, embed: Embed, stored: Stored) -> Tens
         return Distribution(logits)
 
     model.spec.format.ask(asked, map_features(lambda t: t.to(reference(model.params).device), stored.x), model.fitted)
-    return torch.cat(found).cpu()
+    return most_of(torch.cat(found), model.spec.format.owners(stored.x)).cpu()

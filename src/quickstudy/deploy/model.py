@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from quickstudy.deploy import grow
-from quickstudy.deploy.answering import Told, answered, cosines, threshold, trusted
+from quickstudy.deploy.answering import Told, answered, cosines, most_of, threshold, trusted
 from quickstudy.deploy.export.export import To, export
 from quickstudy.deploy.export.subject import Subject
 from quickstudy.deploy.grown import Grown, IfWorse
@@ -235,7 +235,10 @@ class Model:
             return said, z
 
         answer = answered(self, self._said, embed, x, coverage, false_alarms, None, asked)
-        return Told(answer, *(torch.cat(one).cpu() if one else None for one in (logits, near)))
+        owner = self.spec.format.owners(x)
+        return Told(
+            answer, torch.cat(logits).cpu() if logits else None, most_of(torch.cat(near), owner).cpu() if near else None
+        )
 
     @cached_property
     def _compared(self) -> Tensor | None:
@@ -284,18 +287,20 @@ class Model:
         stored = self.spec.format.query(records)
         say(stored.notices)
         x = map_features(lambda t: t.to(reference(self.params).device), stored.x)
-        found: list[int] = []
+        known: list[Tensor | None] = []
 
         def asked(features: Features) -> Distribution:
             logits, z = self._embedded(features)
             judged = self.trust.judge(logits, z) if isinstance(self.trust, TaskTrust) else None
             p = (logits if judged is None else judged.logits).softmax(1)
             place = p if self.learner.embedded is None else leaves(z)[0]
-            found[:] = worth(p, None if judged is None else judged.known, place, count)
-            return Distribution(logits)
+            known.append(None if judged is None else judged.known)
+            return Distribution(torch.cat([p, place.flatten(1)], dim=1))
 
-        self.spec.format.ask(asked, x, self.fitted)
-        return [stored.kept[i] for i in found]
+        p, place = self.spec.format.ask(asked, x, self.fitted).mean.tensor_split([len(self.names)], dim=1)
+        told = [one for one in known if one is not None]
+        familiar = most_of(torch.cat(told), self.spec.format.owners(x)) if told else None
+        return [stored.kept[i] for i in worth(p, familiar, place, count)]
 
     def _embedded(self, x: Features) -> tuple[Tensor, Features]:
         """Raw predictions for features x, and their embeddings as they are compared, or x as it is."""

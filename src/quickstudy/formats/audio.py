@@ -142,6 +142,10 @@ class Audio(Format):
         """As `store`, with all windows of longer clips, and 'record' (m,) int32: which clip a window is of."""
         return self._stored(records, broken, lambda clip: clip.segments(self.samples))
 
+    def owners(self, stored: Features) -> Tensor | None:
+        owner = stored.get("record") if isinstance(stored, Mapping) else None
+        return None if owner is None else owner.to(torch.int64)
+
     def received(self, record: Any, most: Most) -> Any:
         """A file that lasts no longer than may be, by its header."""
         return require_seconds(file_of(record, self.what), most.seconds)
@@ -252,7 +256,7 @@ class Audio(Format):
     ) -> Distribution:
         """What is said of clips: the mean of the predictions for their windows."""
         assert isinstance(stored, Mapping)
-        owner = stored.get("record")
+        owner = self.owners(stored)
         if asked or owner is None or not len(owner):
             return super().ask(predict, stored, fitted, **asked)
         parts = [
@@ -260,7 +264,7 @@ class Audio(Format):
             for start in range(0, len(owner), _BATCH)
         ]
         means = torch.cat([part.mean for part in parts])
-        owner = owner.to(means.device, torch.int64)
+        owner = owner.to(means.device)
         count = owner.bincount().to(means.dtype).view(-1, *[1] * (means.dim() - 1))
 
         def per_clip(values: Tensor) -> Tensor:

@@ -148,6 +148,10 @@ class Format(Leaving):
         """Records that are asked about, as `ask` takes them: where they are not cut as those that are learned from."""
         return self.store(records, broken)
 
+    def owners(self, stored: Features) -> Tensor | None:
+        """Which record each of what `query` gave is a part of, (m,) int64; None where each is a record."""
+        return None
+
     def received(self, record: Any, most: Most) -> Any:
         """A record that came over a network, as `store` takes several in a list: never a path.
 

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel
 
 from quickstudy.errors import ShapeError
 from quickstudy.formats.received import Most
@@ -28,9 +29,9 @@ def answered(told: Any, status: int = 200) -> Response:
     return Response(body.encode(errors="replace"), status, media_type="application/json")
 
 
-def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
+def refusals(*statuses: int, told: type[BaseModel] = schemas.Refusal) -> dict[int | str, dict[str, Any]]:
     """What may go wrong, for the schema."""
-    return {status: {"model": schemas.Refusal} for status in sorted({401, 403, 429, 503, 504, *statuses})}
+    return {status: {"model": told} for status in sorted({401, 403, 429, 503, 504, *statuses})}
 
 
 def sent(*kinds: tuple[str, Any], required: bool = True) -> dict[str, Any]:
@@ -51,7 +52,8 @@ def routes(service: Service) -> APIRouter:
     most = Most(int(limits.pixels * 1e6), limits.seconds, limits.characters)
 
     def read(request: Request, start: Start) -> Given:
-        return given(request.headers.get("content-type", ""), request.scope[BODY], start.format, most)
+        several = max(limits.records, limits.examples)
+        return given(request.headers.get("content-type", ""), request.scope[BODY], start.format, most, several)
 
     async def read_for(request: Request, id: str) -> Given:
         return read(request, (await service.live(request.scope[OWNER], id)).start)

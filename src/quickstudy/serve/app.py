@@ -37,7 +37,8 @@ _ABOUT = (
 def application(settings: Settings, started: Callable[[], None] = lambda: None) -> Front:
     """The ASGI application. started: called once it can be asked."""
     torch.set_num_threads(1)
-    _log.setLevel(logging.ERROR)  # what clients send is their concern, and not for this log
+    for log in (_log, logging.getLogger("python_multipart")):
+        log.setLevel(logging.ERROR)  # what clients send is their concern, and not for this log
     service, meters = Service(settings), Meters()
     service.work.sizes = lambda count: meters.together.observe(count)
 
@@ -62,44 +63,44 @@ def application(settings: Settings, started: Callable[[], None] = lambda: None) 
 
     app.include_router(page.routes())
 
-    def refused(error: Refused) -> Response:
+    def refused(request: Request, error: Refused) -> Response:
         meters.refusals.labels(error.code).inc()
-        answer = api.answered(error.to_json(), error.status)
+        answer = api.answered(error.to_json(request.url.path), error.status)
         if error.after is not None:
             answer.headers["retry-after"] = str(error.after)
         return answer
 
     @app.exception_handler(QuickstudyError)
-    async def ours(_: Request, error: QuickstudyError) -> Response:
-        return refused(refusal(error))
+    async def ours(request: Request, error: QuickstudyError) -> Response:
+        return refused(request, refusal(error))
 
     @app.exception_handler(RequestValidationError)
-    async def invalid(_: Request, error: RequestValidationError) -> Response:
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
         what = ".".join(map(str, first.get("loc", ())))
-        return refused(Refused(422, "invalid", f"{what}: {first.get('msg', 'it is wrong')}. Correct it."))
+        return refused(request, Refused(422, "invalid", f"{what}: {first.get('msg', 'it is wrong')}. Correct it."))
 
     @app.exception_handler(HTTPException)
     async def of_http(request: Request, error: HTTPException) -> Response:
         if error.status_code == 405:
-            answer = refused(Refused(405, "method", f"{request.method} is not done here. See /openapi.json."))
+            answer = refused(request, Refused(405, "method", f"{request.method} is not done here. See /openapi.json."))
             answer.headers.update(error.headers or {})
             return answer
-        return refused(Refused(error.status_code, "not_found", f"{error.detail}. See /openapi.json."))
+        return refused(request, Refused(error.status_code, "not_found", f"{error.detail}. See /openapi.json."))
 
     @app.exception_handler(OSError)
-    async def of_disk(_: Request, error: OSError) -> Response:
+    async def of_disk(request: Request, error: OSError) -> Response:
         _log.error("A model could not be read or written: %s", error)
-        return refused(Refused(503, "disk", f"The server cannot write what it is told: {error.strerror}.", 30))
+        return refused(request, Refused(503, "disk", f"The server cannot write what it is told: {error.strerror}.", 30))
 
     @app.exception_handler(Exception)
-    async def unknown(_: Request, error: Exception) -> Response:
+    async def unknown(request: Request, error: Exception) -> Response:
         if lacks_memory(error):
-            return refused(Refused(503, "memory", "The server has not enough memory for this now. Send less.", 5))
+            return refused(
+                request, Refused(503, "memory", "The server has not enough memory for this now. Send less.", 5)
+            )
         _log.exception("A request could not be answered", exc_info=error)
-        return api.answered(
-            {"error": {"code": "internal", "message": "The server has made a mistake; it is logged."}}, 500
-        )
+        return refused(request, Refused(500, "internal", "The server has made a mistake; it is logged."))
 
     _complete(app)
     return Front(app, settings, meters)
@@ -120,11 +121,12 @@ def _complete(app: FastAPI) -> None:
             known[kind.__name__] = schema
         for name in ("HTTPValidationError", "ValidationError"):
             known.pop(name, None)
-        for path in told["paths"].values():
-            for route in path.values():
+        for path, methods in told["paths"].items():
+            name = "Failure" if path.startswith("/v2") else "Refusal"
+            for route in methods.values():
                 if "422" in route["responses"]:
                     route["responses"]["422"]["content"] = {
-                        "application/json": {"schema": {"$ref": "#/components/schemas/Refusal"}}
+                        "application/json": {"schema": {"$ref": f"#/components/schemas/{name}"}}
                     }
         return told
 

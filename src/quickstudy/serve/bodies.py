@@ -24,9 +24,10 @@ class Given(NamedTuple):
     further: Mapping[str, Any]
 
 
-def given(kind: str, body: bytes, format: Format, most: Most) -> Given:
-    """What a body says. kind: its content type. 400, 413, 415 or 422 for what says nothing."""
+def given(kind: str, body: bytes, format: Format, most: Most, several: int) -> Given:
+    """What a body says. kind: its content type. several: records, at most. 400, 413, 415 or 422 for others."""
     records, labels, further = read(kind, body)
+    require_few(len(records), several)
     return Given([format.received(one, most) for one in records], labels, further)
 
 
@@ -42,6 +43,14 @@ def read(kind: str, body: bytes) -> Given:
         f"The body is {medium or 'of no type'!r:.60}, and is read as multipart/form-data or application/json. Send one "
         "of these.",
     )  # fmt: skip
+
+
+def require_few(count: int, most: int) -> None:
+    """413 for more records than one request may hold, before each is looked at."""
+    if count > most:
+        raise Refused(
+            413, "too_many_records", f"There are {count} records, more than the limit of {most} at once. Send fewer."
+        )
 
 
 def parsed(body: bytes) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import secrets
@@ -16,13 +17,14 @@ from threading import Lock
 from typing import Any
 
 from quickstudy.deploy.model import Model
-from quickstudy.errors import RunError
+from quickstudy.errors import CheckpointError, RunError
 from quickstudy.serve.limits import Limits
 from quickstudy.serve.record import Event, Held, events, synced, written
 from quickstudy.serve.refusal import Refused, not_found
 from quickstudy.serve.starts import Start
 from quickstudy.serve.study import Study
 
+_log = logging.getLogger("quickstudy")
 OPEN = "open"
 """The owner of all models where there are no tokens."""
 _SUFFIX = ".study"
@@ -197,6 +199,10 @@ class Books:
                     first = next(events(file.read(_HEAD)), None)
             except FileNotFoundError:
                 continue  # deleted meanwhile
+            except CheckpointError as error:  # which says what to do, once it is asked for; others are none the worse
+                _log.error("%s: %s", self.path(owner, id), error)
+                own.append({"id": id, "name": id, "start": "", "made": "", "fixed": False, "damaged": True})
+                continue
             if first is not None:
                 facts = first[0].facts
                 own.append({"id": id, **{k: facts[k] for k in ("name", "start", "made")}, "fixed": False})

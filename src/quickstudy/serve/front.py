@@ -7,7 +7,6 @@ import hashlib
 import hmac
 import json
 import time
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,6 +14,7 @@ from urllib.parse import urlsplit
 from quickstudy.serve.books import OPEN
 from quickstudy.serve.limits import LOOPBACK, Settings
 from quickstudy.serve.meters import Meters
+from quickstudy.serve.rates import Rates
 from quickstudy.serve.refusal import Refused, busy
 
 Scope = MutableMapping[str, Any]
@@ -23,7 +23,6 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 BODY, OWNER = "quickstudy.body", "quickstudy.owner"
 """Where routes find, in the scope, what was sent and whose models are meant."""
-_CLIENTS = 10_000  # whose rates are remembered
 _LONGER = 10  # times as long as others a download may take, of which exports are traced
 _HEADERS = [
     (
@@ -39,28 +38,6 @@ _HEADERS = [
 ]
 
 
-class Rates:
-    """How often each client may ask: so many times a second, and twice as many at once after a rest."""
-
-    def __init__(self, rate: float) -> None:
-        self._rate = rate
-        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
-
-    def take(self, client: str, now: float) -> None:
-        """429 for a client that has asked too often."""
-        if not self._rate:
-            return
-        most = max(1.0, 2 * self._rate)
-        left, then = self._left.pop(client, (most, now))
-        left = min(most, left + (now - then) * self._rate)
-        self._left[client] = (max(0.0, left - 1), now)
-        if len(self._left) > _CLIENTS:
-            self._left.popitem(last=False)
-        if left < 1:
-            after = max(1, round((1 - left) / self._rate))
-            raise Refused(429, "rate", f"More than {self._rate:g} requests a second. Try again in {after} s.", after)
-
-
 class Front:
     """An ASGI application before another."""
 
@@ -69,6 +46,7 @@ class Front:
         self._limits = settings.limits
         self._rates = Rates(self._limits.at(settings.host))
         self._running = 0
+        self._held = 0  # bytes of bodies that arrive or are worked on
         self._local = settings.host in LOOPBACK
         self._headers = [*_HEADERS, *([(b"strict-transport-security", b"max-age=31536000")] if settings.tls else [])]
 
@@ -87,29 +65,36 @@ class Front:
                 return
             works = self._admitted(scope, headers)
             if works:
-                if self._running >= self._limits.queue:
-                    raise busy(f"it works on {self._running} requests")
-                counted = True
-                self._running += 1
-                self._meters.running.inc()
+                self._require_free()
             longer = _LONGER if scope["path"].endswith("/download") else 1
             async with asyncio.timeout(self._limits.time * longer):
-                scope[BODY] = await self._body(scope, headers, receive)
+                scope[BODY] = await self._body(headers, receive) if works else b""
+                if works:  # from now on alone: who sends slowly keeps nobody out
+                    self._require_free()
+                    counted = True
+                    self._running += 1
+                    self._meters.running.inc()
                 await self._app(scope, _nothing, answer)
         except Refused as error:
-            await self._refuse(answer, error)
+            await self._refuse(answer, error, scope["path"])
         except TimeoutError:
             text = f"The request took longer than {self._limits.time:g} s. What it changes may yet be done; look at it."
-            await self._refuse(answer, Refused(504, "time", text))
+            await self._refuse(answer, Refused(504, "time", text), scope["path"])
         except _Gone:
             pass
         finally:
+            self._held -= len(scope.get(BODY, b""))
             if counted:
                 self._running -= 1
                 self._meters.running.dec()
             route = getattr(scope.get("route"), "path", "other")
             self._meters.requests.labels(scope["method"] if route != "other" else "any", route, answer.status).inc()
             self._meters.seconds.labels(route).observe(time.perf_counter() - began)
+
+    def _require_free(self) -> None:
+        """429 where as much is worked on as may be."""
+        if self._running >= self._limits.queue:
+            raise busy(f"it works on {self._running} requests")
 
     def _origin(self, headers: dict[bytes, bytes]) -> bytes | None:
         """The origin of another's page that may ask; None of one's own, or of none. 403 for all others, and, on this
@@ -160,30 +145,38 @@ class Front:
             raise Refused(401, "token", "A token is needed that the server knows: Authorization: Bearer TOKEN.")
         return digest[:24]
 
-    async def _body(self, scope: Scope, headers: dict[bytes, bytes], receive: Receive) -> bytes:
-        """All that was sent, in memory. 413 as soon as it is more than may be."""
+    async def _body(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:
+        """All that was sent, in memory, and counted in `_held`. 413 as soon as it is more than may be; 429 where all
+        that arrives at once is."""
         most = self._limits.bytes
         told = headers.get(b"content-length", b"0")
         parts, size = list[bytes](), 0
-        if not told.isdigit() or int(told[:20]) > most or len(told) > 20:
+        if not told.isdigit() or len(told) > 20 or int(told) > most:
             raise self._too_large()
-        while True:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise _Gone
-            part: bytes = message.get("body", b"")
-            size += len(part)
-            if size > most:
-                raise self._too_large()
-            parts.append(part)
-            if not message.get("more_body", False):
-                return parts[0] if len(parts) == 1 else b"".join(parts)
+        try:
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise _Gone
+                part: bytes = message.get("body", b"")
+                size += len(part)
+                self._held += len(part)
+                if size > most:
+                    raise self._too_large()
+                if self._held > most * self._limits.queue:
+                    raise busy("too much is sent to it at once")
+                parts.append(part)
+                if not message.get("more_body", False):
+                    return parts[0] if len(parts) == 1 else b"".join(parts)
+        except BaseException:
+            self._held -= size
+            raise
 
     def _too_large(self) -> Refused:
         text = f"The request is larger than the limit of {self._limits.body:g} MB. Send less at once."
         return Refused(413, "too_large", text)
 
-    async def _refuse(self, answer: _Sent, error: Refused) -> None:
+    async def _refuse(self, answer: _Sent, error: Refused, path: str) -> None:
         self._meters.refusals.labels(error.code).inc()
         if answer.status:
             return  # it has begun already
@@ -191,7 +184,7 @@ class Front:
         headers += [(b"retry-after", str(error.after).encode())] if error.after is not None else []
         headers += [(b"www-authenticate", b"Bearer")] if error.status == 401 else []
         headers += [(b"connection", b"close")] if error.status in (413, 504) else []
-        await answer.whole(error.status, headers, json.dumps(error.to_json(), ensure_ascii=False).encode())
+        await answer.whole(error.status, headers, json.dumps(error.to_json(path), ensure_ascii=False).encode())
 
 
 class _Gone(Exception):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from math import prod
 from typing import Any
@@ -15,11 +16,12 @@ from quickstudy.episode import Features, named
 from quickstudy.errors import DataError, ShapeError
 from quickstudy.formats.records import Stored
 from quickstudy.serve import learn, schemas
-from quickstudy.serve.api import answered, refusals, sent
-from quickstudy.serve.bodies import parsed
+from quickstudy.serve.api import answered, sent
+from quickstudy.serve.api import refusals as refusals_of
+from quickstudy.serve.bodies import parsed, require_few
 from quickstudy.serve.books import Live
 from quickstudy.serve.front import BODY, OWNER
-from quickstudy.serve.refusal import Refused
+from quickstudy.serve.refusal import Refused, too_few
 from quickstudy.serve.service import Service
 from quickstudy.version import __version__
 
@@ -29,6 +31,11 @@ _TYPES = {
 }  # fmt: skip
 _NAMES = {dtype: name for name, dtype in _TYPES.items()}
 _PLATFORM = "quickstudy"
+
+
+def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """What may go wrong, as the protocol tells it."""
+    return refusals_of(*statuses, told=schemas.Failure)
 
 
 def routes(service: Service) -> APIRouter:
@@ -60,8 +67,9 @@ def routes(service: Service) -> APIRouter:
     async def model_ready(request: Request, model: str) -> Response:
         """Whether a model can be asked: it has learned enough classes."""
         live = await service.live(request.scope[OWNER], model)
-        able = live.model is not None or learn.learnable(live.start, live.study)
-        return answered({"name": model, "ready": able})
+        if live.model is None and not learn.learnable(live.start, live.study):
+            raise too_few(len(live.study.names))  # clients look at the status alone
+        return answered({"name": model, "ready": True})
 
     @router.post(
         "/models/{model}/infer", responses={200: {"model": schemas.Inferred}, **refusals(400, 404, 409, 413, 422)},
@@ -71,7 +79,8 @@ def routes(service: Service) -> APIRouter:
         """What a model says of tensors: of those that its format stores, or of features."""
         told = parsed(request.scope[BODY])
         live = await service.live(request.scope[OWNER], model)
-        tensors, wanted = inputs(told), outputs(told)
+        tensors, wanted = await asyncio.to_thread(inputs, told), outputs(told)
+        require_few(max(len(one) if one.dim() else 0 for one in tensors.values()), service.limits.records)
         id = told.get("id")
         if id is not None and not isinstance(id, str):
             raise DataError(f"id is a text, found {type(id).__name__}. Leave it out, or send a text.")
@@ -107,19 +116,15 @@ def described(live: Live) -> dict[str, Any]:
     able = live.model is not None or learn.learnable(live.start, live.study)
     return {
         "name": live.id, "versions": [str(len(live.study.past))], "platform": _PLATFORM, "inputs": told,
-        "outputs": _outputs(learn.ready(live)) if able else [],
+        "outputs": _outputs(live) if able else [],
     }  # fmt: skip
 
 
-def _outputs(model: Model) -> list[dict[str, Any]]:
-    if not model.spec.target.relabels:
-        return [{"name": "mean", "datatype": "FP32", "shape": [-1]}]
-    ways = len(model.names)
-    found: list[dict[str, Any]] = [{"name": "probabilities", "datatype": "FP32", "shape": [-1, ways]}]
-    if model.trust is not None:
-        found.insert(0, {"name": "logits", "datatype": "FP32", "shape": [-1, ways]})
-        found.append({"name": "known", "datatype": "FP32", "shape": [-1]})
-    return found
+def _outputs(live: Live) -> list[dict[str, Any]]:
+    """What is said of one input of nothing."""
+    x = learn.ready(live).spec.format.trial(1)
+    told = (_output(name, one, live) for name, one in learn.inferred(live, x).items())
+    return [{"name": one["name"], "datatype": one["datatype"], "shape": [-1, *one["shape"][1:]]} for one in told]
 
 
 def _output(name: str, one: Any, live: Live) -> dict[str, Any]:
@@ -158,7 +163,7 @@ def inputs(told: dict[str, Any]) -> dict[str, Tensor]:
 
 def _tensor(one: dict[str, Any]) -> Tensor:
     name, shape, kind, data = (one.get(part) for part in ("name", "shape", "datatype", "data"))
-    if kind not in _TYPES:
+    if not isinstance(kind, str) or kind not in _TYPES:
         raise DataError(f"The input {name!r:.60} has the datatype {kind!r:.60}. Known: {', '.join(_TYPES)}.")
     if not isinstance(shape, list) or not all(type(n) is int and 0 <= n < 1 << 31 for n in shape) or len(shape) > 8:
         raise ShapeError(f"The shape of the input {name!r:.60} is a list of whole numbers, found {shape!r:.60}.")
@@ -171,10 +176,21 @@ def _tensor(one: dict[str, Any]) -> Tensor:
         )
     if not all(isinstance(number, bool | int | float) for number in numbers):
         raise DataError(f"The input {name!r:.60} holds other things than numbers. Send numbers.")
+    if wrong := _unlike(kind, numbers):
+        raise DataError(f"The input {name!r:.60} holds {wrong[0]!r:.60}, which is no {kind}. Send another datatype.")
     try:
         return torch.tensor(numbers, dtype=_TYPES[kind]).reshape(shape)
     except (RuntimeError, OverflowError, TypeError, ValueError) as error:
         raise DataError(f"The input {name!r:.60} holds numbers that are no {kind} ({str(error)[:80]}).") from error
+
+
+def _unlike(kind: str, numbers: list[Any]) -> list[Any]:
+    """The numbers that the datatype does not have, and that would become others in it."""
+    dtype = _TYPES[kind]
+    if dtype.is_floating_point:
+        return []
+    least, most = (0, 1) if dtype == torch.bool else (torch.iinfo(dtype).min, torch.iinfo(dtype).max)
+    return [number for number in numbers if not least <= number <= most or number != int(number)]
 
 
 def _flatten(data: Any, numbers: list[Any], depth: int) -> None:

@@ -77,7 +77,8 @@ def asked(live: Live, records: list[Any], options: dict[str, Any]) -> list[dict[
 
 def shares(start: Start) -> bool:
     """Whether records are embedded alike for all models of a start."""
-    return not start.as_sent and not start.format.prepares and start.learner.evaluated().embedded is not None
+    alike = not start.as_sent and not start.format.prepares and not start.format.cuts
+    return alike and start.learner.evaluated().embedded is not None
 
 
 def together(start: Start, pairs: Sequence[tuple[Live, Any]], options: dict[str, Any]) -> list[dict[str, Any]]:

@@ -17,8 +17,9 @@ class Refused(QuickstudyError):
         super().__init__(message)
         self.status, self.code, self.after = status, code, after
 
-    def to_json(self) -> dict[str, Any]:
-        return {"error": {"code": self.code, "message": str(self)}}
+    def to_json(self, path: str) -> dict[str, Any]:
+        """What is answered at a path: the Open Inference Protocol has a text for what others say in two fields."""
+        return {"error": str(self) if path.startswith("/v2") else {"code": self.code, "message": str(self)}}
 
 
 def refusal(error: QuickstudyError) -> Refused:

@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import socket
+import ssl
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -34,6 +35,8 @@ def serve(settings: Settings, tell: Callable[[str], None], tls: tuple[Path, Path
         import uvicorn
     except ImportError as error:
         raise MissingExtra("uvicorn", "serve", "A server") from error
+    if tls is not None:
+        _require_pair(*tls)
     books.opened(Path(settings.store))
     with _bound(settings) as sock, tempfile.TemporaryDirectory(prefix="quickstudy-meters-") as meters, _calm():
         settings = replace(settings, port=sock.getsockname()[1], tls=tls is not None)
@@ -83,6 +86,19 @@ def _several(config: Any, sock: socket.socket, started: Callable[[], None]) -> i
     return 0 if server.told else 1
 
 
+def _require_pair(cert: Path, key: Path) -> None:
+    """ConfigError for files that are no certificate and its key, or whose key asks for a password."""
+
+    def asked() -> str:
+        raise ConfigError(f"The key {key} has a password, and nobody to ask for it. Give it without: openssl pkey.")
+
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key, asked)
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise ConfigError(f"{cert} and {key} are no certificate and its key in PEM ({why}). Give such.") from error
+
+
 @contextmanager
 def _bound(settings: Settings) -> Iterator[socket.socket]:
     """A socket that listens, so that who comes from now on is answered, if only after the processes are there."""
@@ -94,8 +110,8 @@ def _bound(settings: Settings) -> Iterator[socket.socket]:
             sock.listen(_BACKLOG)
         except OSError as error:
             raise ConfigError(
-                f"Could not serve at {settings.address}: {error.strerror or error}. Choose another port (--port), or 0 "
-                "for any that is free."
+                f"Could not serve at {settings.address}: {error.strerror or error}. Choose another address (--host) "
+                "or port (--port; 0 for any that is free)."
             ) from error
         sock.set_inheritable(True)
         yield sock

@@ -20,6 +20,12 @@ class Refusal(BaseModel):
     error: Problem
 
 
+class Failure(BaseModel):
+    """The same, as the Open Inference Protocol tells it."""
+
+    error: str
+
+
 class FormatTold(BaseModel):
     """kind: of records. Further fields are the format's own, such as the size of pictures."""
 
@@ -82,13 +88,14 @@ class State(BaseModel):
 
 
 class ModelTold(BaseModel):
-    """A model in a list."""
+    """A model in a list. damaged: its file cannot be read, so that it can only be deleted, or restored from a copy."""
 
     id: str
     name: str
     start: str
     made: str
     fixed: bool
+    damaged: bool = False
 
 
 class Listed(BaseModel):

@@ -15,7 +15,7 @@ from weakref import WeakValueDictionary
 
 from quickstudy.episode import Features
 from quickstudy.serve import learn, tell
-from quickstudy.serve.bodies import Given
+from quickstudy.serve.bodies import Given, require_few
 from quickstudy.serve.books import Books, Live, opened
 from quickstudy.serve.limits import Settings
 from quickstudy.serve.record import Event, Held, holding
@@ -79,12 +79,7 @@ class Service:
         """What a model says of records, each by itself; of a series, of each value that follows."""
         live = await self.live(owner, id)
         self._require_some(given, live.start, asked=True)
-        if len(given.records) > self.limits.records:
-            raise Refused(
-                413, "too_many_records",
-                f"There are {len(given.records)} records to be asked about, more than the limit of "
-                f"{self.limits.records} at once. Ask in parts.",
-            )  # fmt: skip
+        require_few(len(given.records), self.limits.records)
         if live.start.format.labels_itself or live.start.learner.transductive:
             return await self.work.do(lambda: learn.asked(live, given.records, options))
         start, how = live.start, tuple(sorted(options.items()))
@@ -96,6 +91,7 @@ class Service:
     async def score(self, owner: str, id: str, given: Given) -> dict[str, Any]:
         live = await self.live(owner, id)
         self._require_some(given, live.start, asked=True)
+        require_few(len(given.records), self.limits.records)
         labels = self._labels(given, live.start)
         return await self.work.do(lambda: learn.scored(live, given.records, labels))
 
@@ -138,7 +134,7 @@ class Service:
         async with self._alone(owner, id) as file:
             live = await asyncio.to_thread(self.books.caught_up, owner, id, file)
             done = event(live.study)
-            study = live.study.after(done)
+            study = live.study.after(done).pruned()
             self._require_room(study)
             after = Live(id, live.start, study, folder=live.folder)
             state = await self._state(after)

@@ -34,7 +34,7 @@ class Example(NamedTuple):
 
 @dataclass(frozen=True)
 class Study:
-    """facts: which start, name and print, as they were at first. ever: all examples that there were, by id. live: which
+    """facts: which start, name and print, as they were at first. ever: the examples that there were, by id. live: which
     of them count, in order. past: of them, before each change that can be undone. size: bytes of the file."""
 
     facts: Mapping[str, Any]
@@ -57,7 +57,14 @@ class Study:
         study = self
         for event, end in events(data, self.size - offset):
             study = replace(study.after(event), size=end + offset)
-        return study
+        return study.pruned()
+
+    def pruned(self) -> Study:
+        """Without the examples that no undoing brings back."""
+        wanted = set(self.live).union(*self.past)
+        if len(wanted) == len(self.ever):
+            return self
+        return replace(self, ever={id: one for id, one in self.ever.items() if id in wanted})
 
     def after(self, event: Event) -> Study:
         """After one more event."""

@@ -102,6 +102,7 @@ def answers(live: Live, told: Told) -> list[dict[str, Any]]:
     tables = _probabilities(answer.prediction.exp())
     known = columns.get("known")
     nearest = _nearest(near, names, live)
+    sets = getattr(answer, "sets") if "set" in columns else None  # noqa: B009
     said = []
     for i, (label, row) in enumerate(zip(columns["class"], tables, strict=True)):
         one: dict[str, Any] = {"label": label, "probabilities": dict(zip(model.names, row, strict=True))}
@@ -109,8 +110,8 @@ def answers(live: Live, told: Told) -> list[dict[str, Any]]:
             one["known"] = round(known[i], 6)
         if refused is not None:
             one["refused"] = bool(refused[i])
-        if "set" in columns:
-            one["set"] = columns["set"][i].split("; ")
+        if sets is not None:
+            one["set"] = list(sets[i])
         if nearest is not None:
             one["nearest"] = nearest[i]
         said.append(one)

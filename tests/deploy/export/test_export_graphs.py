@@ -15,6 +15,7 @@ from torch import Tensor
 import quickstudy as qs
 from quickstudy import rng
 from quickstudy.deploy.export.check import differing
+from quickstudy.deploy.export.read import Model as Reader
 from quickstudy.deploy.model import Model
 from quickstudy.errors import ConfigError, RunError
 from quickstudy.registry import formats, targets
@@ -63,6 +64,8 @@ def test_a_program_of_pytorch_answers_as_here(tmp_path: Path) -> None:
     assert torch.allclose(answering(x)["logits"], model(x), atol=1e-5)
     y = torch.arange(12) % 3
     assert torch.allclose(learning(rows(12), y, torch.arange(3), x)["logits"], model(x), atol=1e-4)
+    many = rows(3000, 4)  # as many as one likes
+    assert torch.allclose(answering(many)["logits"], model(many), atol=1e-5)
 
 
 @pytest.mark.parametrize("learner", ["r2d2", "lrd2"])
@@ -111,10 +114,13 @@ def test_a_task_learned_in_the_graph_is_believed_as_here(tmp_path: Path) -> None
             pictures.append(Image.new("L", (105, 105), 255))
             points = bases[i % classes] + generator.normal(0, 4, (5, 2))
             ImageDraw.Draw(pictures[-1]).line([tuple(p) for p in points], fill=0, width=3)
+        return pictures
+
+    def stored(pictures: Any) -> Any:
         return run.spec.format.store(pictures).x
 
     for count, ways in ((25, 5), (3, 3)):
-        support, x, y = drawn(count, ways), drawn(12, 6), torch.arange(count) % ways
+        support, x, y = stored(drawn(count, ways)), stored(drawn(12, 6)), torch.arange(count) % ways
         said = asked(folder, "adapt", support_x=support, labels=y, x=x)
         model = run.adapt(support, [f"c{i}" for i in y.tolist()])
         answer, estimate = model.predict(x), model.estimate
@@ -124,6 +130,18 @@ def test_a_task_learned_in_the_graph_is_believed_as_here(tmp_path: Path) -> None
         accepted = said["known"] > said["known_least"][facts["trust"]["rates"].index(0.05)]
         refused = model.predict(x, false_alarms=0.05).refused
         assert refused is not None and torch.equal(accepted, ~refused)
+    for counts in ((4, 1), (1, 1), (1, 6, 2)):
+        names = [name for name, many in zip("zyx", counts, strict=False) for _ in range(many)]
+        support, asked_about = [drawn(1 + "zyx".index(name), 6)[-1] for name in names], drawn(12, 6)
+        answer = run.adapt(support, names).predict(asked_about, false_alarms=0.05)
+        for i, one in enumerate(Reader.learn(support, names, folder).predict(asked_about)):
+            assert one["probabilities"] == pytest.approx(
+                dict(zip(answer.classes, answer.probabilities[i].tolist(), strict=True)), abs=1e-4
+            )
+            assert one["known"] == pytest.approx(float(answer.known[i]), abs=1e-4)  # type: ignore[index]
+            assert one["refused"] == bool(answer.refused[i])
+    with pytest.raises(ValueError, match="takes two classes"):
+        Reader.learn(support[:1], names[:1], folder)
 
 
 def test_a_model_and_its_frozen_module_are_traced() -> None:

@@ -21,6 +21,9 @@ _TYPES = {
 }  # fmt: skip
 
 
+_MOST = 1 << 24  # of a free axis
+
+
 @dataclass(frozen=True)
 class Graph:
     """What is to become a graph. module: tensors, in the order of `inputs`, to outputs by name. inputs: by name, each
@@ -46,9 +49,7 @@ class Program:
 def traced(graph: Graph, what: str) -> Program:
     """The graph as a program. what: it is, for the ConfigError where it cannot be traced, which says why."""
     names = set(graph.inputs.values())
-    free = {
-        name: torch.export.Dim(name, min=2 if name == "N" else 1, max=512 if name == "N" else 2048) for name in names
-    }
+    free = {name: torch.export.Dim(name, min=2 if name == "N" else 1, max=_MOST) for name in names}
     shapes = tuple({0: free[axis]} for axis in graph.inputs.values())
     sizes = {tensor.shape[0]: axis for tensor, axis in zip(graph.examples, graph.inputs.values(), strict=True)}
     with torch.no_grad(), quiet():

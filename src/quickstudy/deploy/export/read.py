@@ -11,6 +11,7 @@ import datetime
 import json
 import math
 import sys
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +34,15 @@ class Model:
         """The model of other examples: of an export with `adapt`."""
         facts = json.loads((Path(folder) / "model.json").read_text("utf-8"))
         if "adapt" not in facts["graphs"]:
-            raise SystemExit("This model was exported without learning. Export it again: --with-adapt")
+            raise ValueError("This model was exported without learning. Export it again: --with-adapt")
         names = sorted(set(labels)) if facts["says"] == "classes" else []
+        if len(names) == 1:
+            raise ValueError(
+                f"It takes two classes to tell them apart, found {names[0]!r} alone. Give examples of more."
+            )
         y: Any = np.array([names.index(one) for one in labels]) if names else np.array(labels, np.float32)
         y = y.reshape(len(y), *facts["target"]["options"]["shape"]) if not names else y
-        return cls(folder, names, {**stored(facts["reading"], records), "": y})
+        return cls(folder, names, {**stored(facts["reading"], records, learnt=True), "": y})
 
     def ask(self, records: Any) -> tuple[dict[str, Any], Any]:
         """What the graph says of records, by output, and which record each row is of."""
@@ -58,10 +63,23 @@ class Model:
             for _ in range(steps):
                 values.append(float(self.ask(values)[0]["mean"].reshape(-1)[0]))
             return [{"value": value} for value in values[len(values) - steps :]]
-        said, owner = self.ask(records)
+        of_all, owner = self.ask(records)
+        said = {one["name"]: of_all[one["name"]] for one in self.graph["outputs"] if one["shape"][0] == "n"}
+        if not of_all.get("trusted", True):  # of tasks of another kind than this one
+            said.pop("known", None)
+        least = self._known_least(of_all)
         if owner is not None and len(owner) and owner[-1] + 1 < len(owner):
             said = self._together(said, owner)
-        return [self._answer({name: value[i] for name, value in said.items()}) for i in range(len(self._first(said)))]
+        each = [{name: value[i] for name, value in said.items()} for i in range(len(self._first(said)))]
+        return [self._answer(one, least) for one in each]
+
+    def _known_least(self, said: dict[str, Any]) -> Any:
+        """Below which `known` means none of the classes, where one in twenty of these may be taken so; None if nothing
+        tells."""
+        trust = self.facts["trust"] or {}
+        if self._support is None:
+            return trust.get("known_least", {}).get("0.05")
+        return dict(zip(trust.get("rates", ()), said.get("known_least", ()), strict=False)).get(0.05)
 
     def _first(self, said: dict[str, Any]) -> Any:
         return said["mean"] if "mean" in said else said["probabilities"]
@@ -76,9 +94,11 @@ class Model:
             sharp = mean["logits"] / (self.facts["trust"] or {}).get("temperature", 1.0)
             sharp = np.exp(sharp - sharp.max(1, keepdims=True))
             mean["probabilities"] = sharp / sharp.sum(1, keepdims=True)
+        if "known" in said:  # where one part is of a class, all is
+            mean["known"] = np.array([said["known"][owner == i].max() for i in range(owner[-1] + 1)])
         return mean
 
-    def _answer(self, said: dict[str, Any]) -> dict[str, Any]:
+    def _answer(self, said: dict[str, Any], least: Any) -> dict[str, Any]:
         says = self.facts["says"]
         if says == "numbers":
             more = {"spread": said["spread"].squeeze().tolist()} if "spread" in said else {}
@@ -92,9 +112,8 @@ class Model:
         answer: dict[str, Any] = {"label": self.names[int(p.argmax())], "probabilities": by_name}
         if "known" in said:
             answer["known"] = float(said["known"])
-            least = (self.facts["trust"] or {}).get("known_least", {}).get("0.05")
-            if least is not None and self._support is None:
-                answer["refused"] = answer["known"] < least
+            if least is not None:
+                answer["refused"] = bool(answer["known"] < least)
         return answer
 
 
@@ -117,21 +136,31 @@ def _runner(file: Path) -> Any:
     return lambda given: session.run(None, given)
 
 
-def stored(reading: dict[str, Any], records: Any) -> dict[str, Any]:
-    """What the graph takes of records, by name."""
+def stored(reading: dict[str, Any], records: Any, learnt: bool = False) -> dict[str, Any]:
+    """What the graph takes of records, by name. learnt: they are examples, of each of which one window counts."""
     kind = reading["kind"]
     if kind == "series":
-        window = reading["window"]
-        return {"x": np.array([*[math.nan] * window, *_values(reading, records)], np.float64)[None, -window:]}
+        window, seen = reading["window"], _finite(np.array(_values(reading, records), np.float64), "value")
+        if len(seen) < 2:
+            raise ValueError(f"A series must have been seen for at least 2 points, found {len(seen)}. Wait for more.")
+        return {"x": np.concatenate([np.full(window, math.nan), seen])[None, -window:]}
     if kind == "table":
         return {"x": _table(reading, records)}
     if kind == "array":
         arrays = [np.load(one) if isinstance(one, str | Path) else one for one in records]
-        return {"x": np.stack(arrays).astype(np.int64 if reading["ids"] else np.float32)}
+        return {"x": _finite(np.stack(arrays), "record").astype(np.int64 if reading["ids"] else np.float32)}
     records = [records] if isinstance(records, str | bytes | Path) or hasattr(records, "convert") else list(records)
     if kind == "image":
         return {"x": np.stack([_image(reading, one) for one in records])}
-    return _texts(reading, records) if kind == "text" else _sounds(reading, records)
+    return _texts(reading, records) if kind == "text" else _sounds(reading, records, learnt)
+
+
+def _finite(x: Any, what: str) -> Any:
+    """x, of which no record holds what cannot be computed with."""
+    bad = np.flatnonzero(~np.isfinite(x).reshape(len(x), -1).all(1))
+    if len(bad):
+        raise ValueError(f"NaN or infinite numbers in {what} {bad[0] + 1} ({len(bad)} in all). Fill or drop them.")
+    return x
 
 
 # Images
@@ -183,9 +212,10 @@ def _fit(pixels: Any, size: int, extent: tuple[float, float]) -> Any:
         return pixels
     longer = max(height, width)
     new = max(1, round(height * size / longer)), max(1, round(width * size / longer))
-    weights = _areas if longer > size else _between
-    small = weights(height, new[0]) @ pixels.astype(np.float32) @ weights(width, new[1]).T
-    small = small.round().clip(0, 255).astype(np.uint8)
+    share = _areas if longer > size else _between
+    (down, of_rows), (across, of_columns) = share(height, new[0]), share(width, new[1])
+    sums = down @ pixels.astype(np.float64) @ across.T  # whole numbers: the same in any order, on any machine
+    small = (sums / (of_rows * of_columns)).round().astype(np.uint8)
     edges = np.concatenate([pixels[:, 0], pixels[:, -1], pixels[:, :, 0], pixels[:, :, -1]], axis=1)
     middle = np.sort(edges, axis=1)[:, (edges.shape[1] - 1) // 2]
     square = np.repeat(middle, size * size).reshape(-1, size, size)
@@ -194,18 +224,22 @@ def _fit(pixels: Any, size: int, extent: tuple[float, float]) -> Any:
     return square
 
 
-def _areas(old: float, new: int) -> Any:
-    """(new, ⌈old⌉): the share of each old pixel in each new one."""
-    edges, pixel = np.arange(new + 1) * (old / new), np.arange(math.ceil(old))
-    overlap = np.minimum(edges[1:, None], pixel + 1) - np.maximum(edges[:-1, None], pixel)
-    return (overlap.clip(0) * (new / old)).astype(np.float32)
+def _areas(old: float, new: int) -> tuple[Any, int]:
+    """(new, ⌈old⌉): how much of each old pixel lies in each new one, in whole numbers, and what each row sums to."""
+    length, part = Fraction(old).limit_denominator(1 << 24).as_integer_ratio()
+    edges = np.arange(new + 1, dtype=np.float64) * length
+    pixel = np.arange(math.ceil(old), dtype=np.float64) * (part * new)
+    overlap = np.minimum(edges[1:, None], pixel + part * new) - np.maximum(edges[:-1, None], pixel)
+    return overlap.clip(0), length
 
 
-def _between(old: float, new: int) -> Any:
-    """(new, old): bilinear weights."""
-    place, pixel = (np.arange(new) + 0.5) * (old / new), np.arange(int(old)) + 0.5
-    weight = (1 - abs(pixel - place[:, None])).clip(0)
-    return (weight / weight.sum(1, keepdims=True)).astype(np.float32)
+def _between(old: float, new: int) -> tuple[Any, int]:
+    """As `_areas`: how much each old pixel counts by how near its middle is, as bilinear."""
+    count = int(old)
+    middle = (np.arange(new, dtype=np.float64) * 2 + 1) * count
+    pixel = (np.arange(count, dtype=np.float64) * 2 + 1) * new
+    inside = middle.clip(new, (2 * count - 1) * new)
+    return (2 * new - abs(pixel - inside[:, None])).clip(0), 2 * new
 
 
 def _inked(plane: Any, size: int, how: dict[str, Any]) -> Any:
@@ -223,7 +257,7 @@ def _inked(plane: Any, size: int, how: dict[str, Any]) -> Any:
     up, back = (top + bottom - side) // 2, (left + right - side) // 2
     wide = np.pad(ink, side)[up + side : up + 2 * side, back + side : back + 2 * side]
     small = _fit(wide.astype(np.uint8)[None], size, (side, side)).astype(np.float32)
-    return (small * (np.float32(255) / max(small.max(), 1))).round().astype(np.uint8)
+    return (small * np.float32(255) / max(small.max(), np.float32(1))).round().astype(np.uint8)
 
 
 # Texts
@@ -239,7 +273,9 @@ def _texts(how: dict[str, Any], texts: Any) -> dict[str, Any]:
     mask = np.zeros((len(texts), how["length"]), bool)
     for row, one in enumerate(texts):
         text = one.read_text("utf-8-sig") if isinstance(one, Path) else one
-        found = tokenizer.encode(text).ids
+        found = tokenizer.encode(text).ids if text.strip() else []
+        if len(found) <= tokenizer.num_special_tokens_to_add(False):
+            raise ValueError(f"Text {row + 1}, {text!r:.60}, is empty or gives no token. Take it out.")
         ids[row, : len(found)], mask[row, : len(found)] = found, True
     return {"input_ids": ids, "attention_mask": mask}
 
@@ -261,7 +297,7 @@ def _table(how: dict[str, Any], records: Any) -> Any:
     names = how["names"] or list(range(how["columns"]))
     cells = [[row[name] for name in names] if isinstance(row, dict) else list(row) for row in rows]
     if how["schema"] is None:
-        return np.array([[float(cell) for cell in row] for row in cells], np.float32)
+        return _finite(np.array([[float(cell) for cell in row] for row in cells], np.float32), "row")
     return np.array(
         [[_cell(c, one, how) for c, one in zip(how["schema"], row, strict=True)] for row in cells], np.float32
     )
@@ -269,7 +305,7 @@ def _table(how: dict[str, Any], records: Any) -> Any:
 
 def _cell(column: dict[str, Any], cell: Any, how: dict[str, Any]) -> tuple[float, float, float]:
     """The value in spreads, 1 where it is missing, the number of its category."""
-    cell = cell.strip() if isinstance(cell, str) else cell
+    cell = cell.strip() if isinstance(cell, str) else cell.item() if hasattr(cell, "item") else cell
     if column["kind"] == "nothing":
         return 0.0, 0.0, 0.0
     gap = cell is None or cell != cell or (isinstance(cell, str) and cell.casefold() in how["missing"])
@@ -285,26 +321,42 @@ def _number(column: dict[str, Any], cell: Any) -> float | None:
     if kind == "category":
         written = str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell)
         return float(values.index(written)) if written in values else None
-    if kind == "boolean":
-        return float({"true": 1, "false": 0}[cell.casefold()] if isinstance(cell, str) else cell)
-    return float(cell) if kind == "number" else _days(cell) - _days(values[0])
+    try:
+        number: float = _READINGS[kind](cell) - (_days(values[0]) if kind == "date" else 0.0)
+    except (TypeError, ValueError, KeyError, AttributeError, OverflowError):
+        number = math.nan
+    if not abs(number) <= 1e18:
+        raise ValueError(
+            f"{cell!r:.60} in column {column['name']!r} is no {kind}. Correct it, or leave the cell empty."
+        )
+    return number
+
+
+def _truth(cell: Any) -> float:
+    return float({"true": True, "false": False}[cell.casefold()] if not isinstance(cell, bool) else cell)
 
 
 def _days(cell: Any) -> float:
+    if isinstance(cell, str) and "-" not in cell[1:]:
+        raise ValueError("a date is written as 2024-03-01")
     when = datetime.datetime.fromisoformat(cell) if isinstance(cell, str) else cell
     if not isinstance(when, datetime.datetime):
         return float(when.toordinal() - datetime.date(1970, 1, 1).toordinal())
     return (when if when.tzinfo else when.replace(tzinfo=datetime.UTC)).timestamp() / 86400
 
 
+_READINGS: Any = {"boolean": _truth, "number": float, "date": _days}
+
+
 # Sound
 
 
-def _sounds(how: dict[str, Any], records: Any) -> dict[str, Any]:
+def _sounds(how: dict[str, Any], records: Any, learnt: bool) -> dict[str, Any]:
     pieces: list[Any] = []
     owners: list[int] = []
     for i, record in enumerate(records):
-        parts = _windows(how, _clip(how, record))
+        clip = _clip(how, record)
+        parts = [_loudest(how, clip)] if learnt else _windows(how, clip)
         pieces, owners = pieces + parts, owners + [i] * len(parts)
     samples = np.zeros((len(pieces), how["samples"]), np.int16)
     for row, piece in zip(samples, pieces, strict=True):
@@ -337,13 +389,29 @@ def _clip(how: dict[str, Any], record: Any) -> Any:
     return samples
 
 
+def _loudest(how: dict[str, Any], samples: Any) -> Any:
+    """The window with the most energy; of neighbours that hold as much, the middle one."""
+    size = how["samples"]
+    if len(_windows(how, samples)[0]) == len(samples):
+        return samples
+    energy = np.concatenate([[0.0], np.square(samples, dtype=np.float64).cumsum()])
+    starts = np.arange(0, len(samples) - size + 1, how["hop"])
+    inside = energy[starts + size] - energy[starts]
+    best = int(inside.argmax())
+    others = np.flatnonzero(inside < 0.99 * inside[best])
+    first = max(others[others < best], default=-1) + 1
+    last = min(others[others > best], default=len(starts)) - 1
+    start = starts[(first + last) // 2]
+    return samples[start : start + size]
+
+
 def _windows(how: dict[str, Any], samples: Any) -> list[Any]:
     """What is asked about: windows half over the last, without silent ones."""
     size, last = how["samples"], len(samples) - how["samples"]
     if last <= 0:
         return [samples]
     if how["longer"] == "refuse":
-        raise SystemExit(f"A recording lasts longer than {size / how['rate']:g} s. Cut it where nobody speaks.")
+        raise ValueError(f"A recording lasts longer than {size / how['rate']:g} s. Cut it where nobody speaks.")
     windows = [samples[start : start + size] for start in (*range(0, last, max(1, size // 2)), last)]
     energy = [float(np.square(one, dtype=np.float64).sum()) for one in windows]
     return [one for one, heard in zip(windows, energy, strict=True) if heard >= 1e-3 * max(energy)]
@@ -369,4 +437,7 @@ def main(words: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    try:
+        main(sys.argv[1:])
+    except ValueError as error:
+        raise SystemExit(str(error)) from error

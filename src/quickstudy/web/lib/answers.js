@@ -25,8 +25,8 @@ export function classAnswers(outputs, names, owners, least, tags = false) {
     const best = shares.reduce((most, share, i) => (share > shares[most] ? i : most), 0);
     /** @type {Record<string, any>} */
     const said = { label: names[best], probabilities: Object.fromEntries(names.map((name, i) => [name, shares[i]])) };
-    if (known && rows.length === 1) {
-      said.known = Number(known.data[rows[0]]);
+    if (known) {
+      said.known = Math.max(...rows.map((row) => Number(known.data[row]))); // where one part is of a class, all is
       if (least !== null) said.refused = said.known < least;
     }
     return said;
