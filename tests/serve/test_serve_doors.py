@@ -176,6 +176,17 @@ def test_what_is_told_to_all_holds_nothing_of_them_in_memory(narrow: Any, path: 
         assert one.recv(1000).split()[1] in (b"200", b"404")  # before the rest has come
 
 
+def test_what_is_no_request_fills_no_log(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with server(tmp_path / "store") as here:
+        host, port = here.url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=30) as one:
+            one.sendall(b"nonsense\r\n\r\n")
+            assert one.recv(100).startswith(b"HTTP/1.1 400")
+        kind = {"content-type": "multipart/form-data; boundary=b"}
+        assert httpx.post(f"{here.url}/api/models", content=b"nonsense", headers=kind).status_code == 400
+    assert capfd.readouterr().err == ""
+
+
 def test_many_that_hang_up_leave_the_server_as_it_was(narrow: Any) -> None:
     host, port = narrow.base_url.host, narrow.base_url.port
 

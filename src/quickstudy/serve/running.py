@@ -41,8 +41,10 @@ def serve(settings: Settings, tell: Callable[[str], None], tls: tuple[Path, Path
     with _bound(settings) as sock, tempfile.TemporaryDirectory(prefix="quickstudy-meters-") as meters, _calm():
         settings = replace(settings, port=sock.getsockname()[1], tls=tls is not None)
         os.environ[FOLDER] = meters
+        # h11: others bound no headers. What is wrong with requests is their sender's concern, and not for a log
         config: dict[str, Any] = {
-            "log_level": "warning", "access_log": False, "server_header": False, "timeout_keep_alive": _KEPT_ALIVE,
+            "log_level": "error", "http": "h11", "access_log": False, "server_header": False,
+            "timeout_keep_alive": _KEPT_ALIVE,
             "timeout_graceful_shutdown": int(settings.limits.time) + 5, "backlog": _BACKLOG, "lifespan": "on",
             "ws": "none", "proxy_headers": True, "timeout_worker_healthcheck": 60,
         }  # fmt: skip

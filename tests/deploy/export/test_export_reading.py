@@ -50,13 +50,21 @@ ROWS = [
 @pytest.mark.parametrize(
     "cell",
     [{"kind": np.float32(2)}, {"kind": 2}, {"is": np.bool_(True)}, {"is": " TRUE "}, {"n": "1e3"}, {"n": True},
-     {"n": np.float32("nan")}, {"when": datetime.datetime(2024, 3, 5, 12)}, {"kind": "9"}, {"is": "N/A"}],
+     {"n": np.float32("nan")}, {"when": datetime.datetime(2024, 3, 5, 12)}, {"is": "N/A"}],
 )  # fmt: skip
 def test_cells_are_coded_alike(cell: dict[str, Any]) -> None:
     format = formats.make("table", mixed=True, categories=("kind",)).learn(ROWS)
     row = {**ROWS[4], **cell}
     expected = format.store([row]).x
     assert read.stored(format.reading({}), [row])["x"].tolist() == expected.tolist()  # type: ignore[union-attr]
+
+
+def test_a_category_that_was_never_seen_is_told() -> None:
+    format = formats.make("table", mixed=True, categories=("kind",)).learn(ROWS)
+    row = {**ROWS[4], "kind": "9"}
+    with pytest.warns(UserWarning, match="'9' in column 'kind' was never seen"):
+        found = read.stored(format.reading({}), [row])["x"]
+    assert found.tolist() == format.store([row]).x.tolist()  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import datetime
 import json
 import math
 import sys
+import warnings
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -320,7 +321,10 @@ def _number(column: dict[str, Any], cell: Any) -> float | None:
     kind, values = column["kind"], column["values"]
     if kind == "category":
         written = str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell)
-        return float(values.index(written)) if written in values else None
+        if written in values:
+            return float(values.index(written))
+        warnings.warn(f"{written!r:.60} in column {column['name']!r} was never seen: it counts as empty.", stacklevel=2)
+        return None
     try:
         number: float = _READINGS[kind](cell) - (_days(values[0]) if kind == "date" else 0.0)
     except (TypeError, ValueError, KeyError, AttributeError, OverflowError):
