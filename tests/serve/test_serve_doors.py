@@ -238,3 +238,11 @@ def test_tokens_that_can_be_guessed_or_read_are_told(tmp_path: Path, capsys: pyt
     file.chmod(0o644)
     assert len(_tokens(file)) == 1
     assert "chmod 600" in capsys.readouterr().out
+
+
+def test_who_is_refused_in_the_middle_of_what_it_sends_reads_why(narrow: Any) -> None:
+    """An answer before the end of a large body would be lost with the connection, now and then."""
+    for _ in range(6):
+        with httpx.Client(base_url=narrow.base_url, timeout=60) as client:
+            answer = client.post("/api/models", content=bytes(30_000_000))
+            assert (answer.status_code, answer.json()["error"]["code"]) == (413, "too_large")

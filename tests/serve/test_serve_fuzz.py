@@ -89,7 +89,8 @@ def test_damaged_uploads_are_refused_or_taken_and_nothing_else(tmp_path: Path) -
             answer = await client.post(route, content=sent, headers=headers)
             found[answer.status_code] += 1
             assert answer.status_code < 500, (route, sent[:300], answer.text)
-            assert answer.status_code < 300 or answer.json()["error"]["message"]
+            error = answer.json().get("error")  # of Open Inference it is the sentence itself
+            assert answer.status_code < 300 or (error if route.startswith("/v2") else error["message"])
             if i % 50 == 49:
                 path = f"/api/models/{(await client.post('/api/models', content=body, headers=kind)).json()['id']}"
         again = (await client.post("/api/models", content=body, headers=kind)).json()["id"]

@@ -45,7 +45,8 @@ class Here:
 
 
 @pytest.fixture
-def served(tmp_path: Path) -> Callable[..., Here]:
+def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Here]:
+    monkeypatch.chdir(tmp_path)  # a run under runs/ goes before a model of the package of the same name
     return lambda *starts: Here(
         Settings(starts=tuple(map(str, starts)), store=str(tmp_path / "store"), limits=Limits())
     )

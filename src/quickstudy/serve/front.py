@@ -8,6 +8,7 @@ import hmac
 import json
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -23,6 +24,8 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 BODY, OWNER = "quickstudy.body", "quickstudy.owner"
 """Where routes find, in the scope, what was sent and whose models are meant."""
+
+_LINGERING, _DROPPED = 2.0, 4  # seconds, and times as much as may be sent, of what is refused and yet taken
 _LONGER = 10  # times as long as others a download may take, of which exports are traced
 _HEADERS = [
     (
@@ -57,7 +60,7 @@ class Front:
             return
         began, answer = time.perf_counter(), _Sent(send, self._headers)
         headers: dict[bytes, bytes] = dict(scope["headers"])
-        counted = False
+        received, counted = _Received(receive), False
         try:
             answer.origin = self._origin(headers)
             if scope["method"] == "OPTIONS" and answer.origin is not None:
@@ -68,7 +71,7 @@ class Front:
                 self._require_free()
             longer = _LONGER if scope["path"].endswith("/download") else 1
             async with asyncio.timeout(self._limits.time * longer):
-                scope[BODY] = await self._body(headers, receive) if works else b""
+                scope[BODY] = await self._body(headers, received) if works else b""
                 if works:  # from now on alone: who sends slowly keeps nobody out
                     self._require_free()
                     counted = True
@@ -76,10 +79,10 @@ class Front:
                     self._meters.running.inc()
                 await self._app(scope, _nothing, answer)
         except Refused as error:
-            await self._refuse(answer, error, scope["path"])
+            await self._refuse(answer, error, scope, received)
         except TimeoutError:
             text = f"The request took longer than {self._limits.time:g} s. What it changes may yet be done; look at it."
-            await self._refuse(answer, Refused(504, "time", text), scope["path"])
+            await self._refuse(answer, Refused(504, "time", text), scope, received)
         except _Gone:
             pass
         finally:
@@ -176,15 +179,37 @@ class Front:
         text = f"The request is larger than the limit of {self._limits.body:g} MB. Send less at once."
         return Refused(413, "too_large", text)
 
-    async def _refuse(self, answer: _Sent, error: Refused, path: str) -> None:
+    async def _refuse(self, answer: _Sent, error: Refused, scope: Scope, received: _Received) -> None:
         self._meters.refusals.labels(error.code).inc()
         if answer.status:
             return  # it has begun already
+        if b"expect" not in dict(scope["headers"]):  # who waits to be asked for a body sends none
+            await received.dropped(_DROPPED * self._limits.bytes)
         headers = [(b"content-type", b"application/json")]
         headers += [(b"retry-after", str(error.after).encode())] if error.after is not None else []
         headers += [(b"www-authenticate", b"Bearer")] if error.status == 401 else []
         headers += [(b"connection", b"close")] if error.status in (413, 504) else []
-        await answer.whole(error.status, headers, json.dumps(error.to_json(path), ensure_ascii=False).encode())
+        await answer.whole(error.status, headers, json.dumps(error.to_json(scope["path"]), ensure_ascii=False).encode())
+
+
+class _Received:
+    """What is received, and whether all of it was."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive, self.whole = receive, False
+
+    async def __call__(self) -> MutableMapping[str, Any]:
+        message = await self._receive()
+        self.whole = message["type"] == "http.disconnect" or not message.get("more_body", False)
+        return message
+
+    async def dropped(self, most: int) -> None:
+        """Take what is still being sent, up to so many bytes, and drop it: a client whose connection is closed in the
+        middle of what it sends does not see the answer."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LINGERING):
+                while not self.whole and most > 0:
+                    most -= len((await self()).get("body", b""))
 
 
 class _Gone(Exception):

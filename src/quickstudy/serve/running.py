@@ -38,9 +38,8 @@ def serve(settings: Settings, tell: Callable[[str], None], tls: tuple[Path, Path
     if tls is not None:
         _require_pair(*tls)
     books.opened(Path(settings.store))
-    with _bound(settings) as sock, tempfile.TemporaryDirectory(prefix="quickstudy-meters-") as meters, _calm():
+    with _bound(settings) as sock, _counting(), _calm():
         settings = replace(settings, port=sock.getsockname()[1], tls=tls is not None)
-        os.environ[FOLDER] = meters
         # h11: others bound no headers. What is wrong with requests is their sender's concern, and not for a log
         config: dict[str, Any] = {
             "log_level": "error", "http": "h11", "access_log": False, "server_header": False,
@@ -99,6 +98,17 @@ def _require_pair(cert: Path, key: Path) -> None:
     except OSError as error:
         why = error.strerror or str(error)
         raise ConfigError(f"{cert} and {key} are no certificate and its key in PEM ({why}). Give such.") from error
+
+
+@contextmanager
+def _counting() -> Iterator[None]:
+    """Within it the environment names a folder for what processes count."""
+    with tempfile.TemporaryDirectory(prefix="quickstudy-meters-") as folder:
+        os.environ[FOLDER] = folder
+        try:
+            yield
+        finally:
+            os.environ.pop(FOLDER, None)
 
 
 @contextmanager

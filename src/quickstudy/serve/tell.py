@@ -12,6 +12,7 @@ from torch import Tensor
 
 from quickstudy.deploy.answering import Told
 from quickstudy.deploy.model import Model
+from quickstudy.episode import map_features
 from quickstudy.errors import QuickstudyError
 from quickstudy.formats.drawing import Picture
 from quickstudy.serve.books import Live
@@ -80,8 +81,7 @@ def picture(live: Live, id: str) -> bytes:
     one, format = live.study.example(id), live.start.format
     drawn = None
     if one.raw is None:
-        x = format.features(one.x())
-        drawn = format.draw(x[0]) if isinstance(x, Tensor) else None
+        drawn = format.draw(map_features(lambda leaf: leaf[0], format.features(one.x())))
     if not isinstance(drawn, Picture):
         raise not_found("picture")
     pixels = drawn.pixels.permute(1, 2, 0).numpy()

@@ -148,7 +148,7 @@ def stored(reading: dict[str, Any], records: Any, learnt: bool = False) -> dict[
     if kind == "table":
         return {"x": _table(reading, records)}
     if kind == "array":
-        arrays = [np.load(one) if isinstance(one, str | Path) else one for one in records]
+        arrays = [np.load(one, allow_pickle=False) if isinstance(one, str | Path) else one for one in records]
         return {"x": _finite(np.stack(arrays), "record").astype(np.int64 if reading["ids"] else np.float32)}
     records = [records] if isinstance(records, str | bytes | Path) or hasattr(records, "convert") else list(records)
     if kind == "image":
