@@ -12,6 +12,7 @@ from studies.adaptshot_page import adaptshot
 from studies.agents_page import agents
 from studies.chosen_page import chosen
 from studies.common import RESULTS, interval, slope
+from studies.deployed_page import exported, in_browser, served
 from studies.encoders_page import encoders, frozen, networks
 from studies.experience_page import experience
 from studies.lines_page import continued, lines
@@ -214,7 +215,7 @@ SECTIONS = {
         starts, lifelong, recall, writers, fedavg, soup, backends, domains, gp, tables, mixed, online, lines,
         optimizers, encoders, networks, frozen, texts, scratch, samples, sounds, connected, masks,
         unlabelled, choosing, many, agents, selectors, warm, experience, chosen, nas, untrained, smaller, trust,
-        adaptshot, shipped,
+        adaptshot, shipped, exported, served, in_browser,
     )
 } | {"many-scratch": many_scratch, "many-adapters": many_adapters}  # fmt: skip
 
