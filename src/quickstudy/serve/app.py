@@ -37,13 +37,13 @@ _ABOUT = (
 def application(settings: Settings, started: Callable[[], None] = lambda: None) -> Front:
     """The ASGI application. started: called once it can be asked."""
     torch.set_num_threads(1)
-    for log in (_log, logging.getLogger("python_multipart")):
-        log.setLevel(logging.ERROR)  # what clients send is their concern, and not for this log
     service, meters = Service(settings), Meters()
     service.work.sizes = lambda count: meters.together.observe(count)
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
+        for log in (_log, logging.getLogger("python_multipart")):
+            log.setLevel(logging.ERROR)  # what clients send is their concern, and not for this log
         started()
         yield
         await service.finished()
