@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -109,6 +110,15 @@ def test_recurrent_networks_are_trained_apart_and_one_that_learns_is_found(tmp_p
     )
     assert (found.folder / "trials").is_dir()
     assert "after a short training" in report(found).read_text()
+
+    state = json.loads((found.folder / "search.json").read_text())
+    for name in ("run", "cost", "validation", "test"):
+        del state[name]
+    (found.folder / "search.json").write_text(json.dumps(state))
+    shutil.rmtree(found.folder / "best")
+    again = resume(found.folder, quiet=True)  # as if it was killed before its last training
+    number = [c["point"] for c in again.state["candidates"]].index(again.state["chosen"])
+    assert again.run.config.start == str((found.folder / f"trials/{number:03d}").absolute())
 
 
 def _killed(place: Path, when: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from quickstudy.choosing.search import FIRST, SHORTEST
 from quickstudy.choosing.trial import Attempt, attempt
-from quickstudy.space import Values, key
+from quickstudy.search.spaces import with_network
+from quickstudy.space import Values
 from quickstudy.tasks.base import Source
 from quickstudy.training.config import RunConfig
 from quickstudy.workers import Workers
@@ -18,28 +19,23 @@ from quickstudy.workers import Workers
 @dataclass
 class Apart:
     """config: a run whose model leaves options open. source: its tasks. folder: where trials lie, `trials/003`.
-    seconds: of the whole search. places: where the network of a point was trained, by `space.key`."""
+    seconds: of the whole search."""
 
     config: RunConfig
     source: Source
     folder: Path
     seconds: float
-    places: dict[str, Path] = field(default_factory=dict)
 
     @property
     def each(self) -> float:
         """Seconds for which one network is trained."""
         return max(SHORTEST, FIRST * self.seconds)
 
-    def made(self, point: Values) -> RunConfig:
-        """The config with the network of a point."""
-        return replace(self.config, model=self.config.model.at(point))
-
     def reached(self, point: Values, number: int, episodes: int) -> tuple[float | None, str]:
         """Train the network of a point, as trial `number`, and give the headline that it reaches on validation tasks;
         None, and why, where that failed. A trial that was stopped goes on."""
-        place = self.places[key(point)] = self.place(number)
-        config = replace(self.made(point), name=f"trial-{number}")
+        place = self.place(number)
+        config = replace(with_network(self.config, point), name=f"trial-{number}")
         asked = Attempt(config.to_json(), str(place.absolute()), self.each, episodes)
         with Workers("loop") as here:
             jobs = [(place.name, (asked,))]
@@ -52,6 +48,6 @@ class Apart:
     def place(self, number: int) -> Path:
         return self.folder / "trials" / f"{number:03d}"
 
-    def begin(self, point: Values, folder: Path) -> Path:
-        """The run that the network of a point is trained on from."""
-        return self.places[key(point)]
+    def begin(self, point: Values, number: int) -> Path:
+        """The run that the network of a point, tried as `number`, is trained on from."""
+        return self.place(number)

@@ -24,7 +24,7 @@ from quickstudy.runs.run import Run
 from quickstudy.search.apart import Apart
 from quickstudy.search.clock import Clock
 from quickstudy.search.found import STATE, Candidate, Found, State, told
-from quickstudy.search.spaces import corners, shares, space_of
+from quickstudy.search.spaces import corners, shares, space_of, with_network
 from quickstudy.search.supernet import Supernet
 from quickstudy.search.timing import Cost
 from quickstudy.search.together import Together
@@ -117,7 +117,7 @@ def _require_one_example(config: RunConfig, source: Source) -> None:
             f"The network of {name!r} has a memory of the steps before, so that it has no time for one. Search with an "
             "agent that adapts its weights, such as maml-rl, or let `quickstudy choose` try sizes of this one."
         )
-    largest = replace(config, model=config.model.at(corners(config.model.space)[0]))
+    largest = with_network(config, corners(config.model.space)[0])
     if isinstance(build(largest, None, source).engine.learner, ReaderLearner):
         raise ConfigError(
             f"The learner {name!r} reads a whole support set, so that its network has no time for one example. Search "
@@ -136,11 +136,8 @@ class _Searching:
         opened, self.space = space_of(tasks.sampled(first.sampling).spec, first.model), Space.from_json(state["space"])
         if state["open"]:
             opened = replace(first.model, options={**first.model.options, **self.space.axes})
-        self.config, self.closed, self.corners = (
-            replace(first, model=opened),
-            not state["open"],
-            corners(self.space, both=True),
-        )
+        self.config, self.closed = replace(first, model=opened), not state["open"]
+        self.corners = corners(self.space, both=True)
         known = Cost(**state["reference"]) if "reference" in state else None
         self.clock = Clock(self.space, lambda point: self._module(self.made(point)), self._example(first),
                            self._module(first), known)  # fmt: skip
@@ -150,7 +147,7 @@ class _Searching:
 
     def made(self, point: Values) -> RunConfig:
         """The config with the network of a point."""
-        return replace(self.config, model=self.config.model.at(point))
+        return with_network(self.config, point)
 
     def _parts(self, config: RunConfig) -> Parts:
         return build(config, None, self.tasks)
@@ -270,7 +267,8 @@ class _Searching:
     def finish(self, point: Values, seconds: float) -> None:
         """Train a network on from the weights that it has, and measure it."""
         self._say(f"Training {told(point)} for {duration(seconds)} more.")
-        before = str(self.asked.begin(point, self.folder / "shared").absolute())
+        number = next(i for i, c in enumerate(self.candidates) if c["point"] == point and c["score"] is not None)
+        before = str(self.asked.begin(point, number).absolute())
         config, folder = self.made(point), self.folder / "best"
         asked = Attempt(config.to_json(), str(folder.absolute()), seconds, 3 * TASKS, before, VALIDATIONS)
         trained = attempt(asked, self.tasks)

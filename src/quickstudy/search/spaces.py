@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from quickstudy.errors import ConfigError
 from quickstudy.registry import Part, models
 from quickstudy.space import Axis, Choice, Range, Space, Values
 from quickstudy.spec import TaskSpec
+from quickstudy.training.config import RunConfig
 
 
 def space_of(spec: TaskSpec, like: Part[Any]) -> Part[Any]:
@@ -45,6 +47,11 @@ def space_of(spec: TaskSpec, like: Part[Any]) -> Part[Any]:
 def shares(part: Part[Any]) -> bool:
     """Whether smaller networks of a space are parts of larger ones, so that one can be trained for all."""
     return part.name in ("convnet", "conv4", "mlp")
+
+
+def with_network(config: RunConfig, point: Values) -> RunConfig:
+    """The config, whose model leaves options open, with the network of a point."""
+    return replace(config, model=config.model.at(point))
 
 
 def corners(space: Space, both: bool = False) -> list[Values]:

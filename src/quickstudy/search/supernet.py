@@ -25,7 +25,7 @@ from quickstudy.episode import Params
 from quickstudy.errors import ConfigError
 from quickstudy.evaluation.evaluate import evaluate
 from quickstudy.evaluation.result import Result
-from quickstudy.search.spaces import corners
+from quickstudy.search.spaces import corners, with_network
 from quickstudy.space import Range, Space, Values, key
 from quickstudy.tasks.base import Source
 from quickstudy.training.build import Parts, build, calibrated, initial_params
@@ -189,4 +189,4 @@ class Supernet:
 
     def made(self, point: Values) -> RunConfig:
         """The config with the network of a point."""
-        return replace(self.config, model=self.config.model.at(point))
+        return with_network(self.config, point)

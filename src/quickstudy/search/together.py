@@ -22,8 +22,8 @@ class _Facts(TypedDict):
 
 
 class Together:
-    """net: the network that is trained. episodes: validation tasks that a network is asked over, and `_AGAIN` times as
-    many where the best is told. seconds: that it was trained for."""
+    """net: the network that is trained. episodes: validation tasks that are told of a network that is trained on.
+    seconds: that it was trained for."""
 
     def __init__(self, net: Supernet, folder: Path, episodes: int) -> None:
         self.net, self.path, self.episodes, self.seconds = net, folder / "shared.safetensors", episodes, 0.0
@@ -47,8 +47,9 @@ class Together:
         mean = self.net.evaluated(point, episodes).mean
         return (mean, "") if math.isfinite(mean) else (None, "its validation gave no number")
 
-    def begin(self, point: Values, folder: Path) -> Path:
-        """A run of the network with the weights that it takes, in `folder`, to be trained on from."""
+    def begin(self, point: Values, number: int) -> Path:
+        """A run of the network with the weights that it takes, to be trained on from."""
+        folder = self.path.with_suffix("")
         if not (folder / "model.safetensors").exists():
             folder.mkdir(exist_ok=True)
             found = self.net.evaluated(point, self.episodes)
