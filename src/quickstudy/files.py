@@ -59,11 +59,16 @@ def writing(path: Path) -> Iterator[IO[bytes]]:
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-    folder = os.open(path.parent, os.O_RDONLY)
+    synced(path.parent)  # so that the new name, too, survives a loss of power
+
+
+def synced(path: Path) -> None:
+    """Bring a file, or the names in a folder, to the disk."""
+    held = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(folder)  # so that the new name, too, survives a loss of power
+        os.fsync(held)
     finally:
-        os.close(folder)
+        os.close(held)
 
 
 def leftovers(folder: Path, name: str) -> list[Path]:

@@ -18,8 +18,9 @@ from typing import Any
 
 from quickstudy.deploy.model import Model
 from quickstudy.errors import CheckpointError, RunError
+from quickstudy.files import synced
 from quickstudy.serve.limits import Limits
-from quickstudy.serve.record import Event, Held, events, synced, written
+from quickstudy.serve.record import Event, Held, events, written
 from quickstudy.serve.refusal import Refused, not_found
 from quickstudy.serve.starts import Start
 from quickstudy.serve.study import Study

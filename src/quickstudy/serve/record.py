@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from quickstudy.errors import CheckpointError
+from quickstudy.files import synced
 
 _HEAD = struct.Struct(
     "<4sIIII"
@@ -105,15 +106,6 @@ def written(path: Path, first: Sequence[Event]) -> int:
         os.close(file)
     synced(path.parent)
     return len(data)
-
-
-def synced(folder: Path) -> None:
-    """Bring the names in a folder to the disk."""
-    file = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)
 
 
 def _write(file: int, data: bytes) -> None:

@@ -24,6 +24,7 @@ from quickstudy.deploy.export.program import Graph, traced, write_program
 from quickstudy.deploy.export.subject import Subject
 from quickstudy.deploy.export.web import write_web
 from quickstudy.errors import ConfigError, RunError, unknown_name
+from quickstudy.files import synced
 from quickstudy.storage.json import write_json
 
 To = Literal["onnx", "torch", "web"]
@@ -60,7 +61,8 @@ def export(model: Any, subject: Subject, folder: Path, to: To, adapt: bool, wasm
         _write(subject, building, "torch" if to == "torch" else "onnx", to, adapt, reading)
         if to == "web":
             write_web(model, building, wasm)
-        _settle(building)
+        for path in (*building.rglob("*"), building):
+            synced(path)
         os.rename(building, folder)
     except OSError as error:
         raise RunError(f"Could not write {folder}: {error.strerror}. Nothing was left there.") from error
@@ -179,13 +181,3 @@ def _kept(subject: Subject) -> list[list[Tensor]]:
     if any(given[name].dtype != tensor.dtype for name, tensor in like.items()):
         return []
     return [[given[name][-32:] for name in like]]
-
-
-def _settle(folder: Path) -> None:
-    """Have all files on the disk."""
-    for path in (*folder.rglob("*"), folder):
-        held = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(held)
-        finally:
-            os.close(held)
