@@ -28,12 +28,6 @@ PASTED = "const [node, words] = given; node.value = words; node.dispatchEvent(ne
 
 
 @pytest.fixture(scope="module")
-def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    with browser(tmp_path_factory.mktemp("browser")) as told:
-        yield told
-
-
-@pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A server that models of three kinds begin from."""
     with served(tmp_path_factory.mktemp("served"), "handwriting", "tables-classes", "tables-numbers") as told:

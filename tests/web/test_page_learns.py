@@ -33,12 +33,6 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield told
 
 
-@pytest.fixture(scope="module")
-def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    with browser(tmp_path_factory.mktemp("browser")) as told:
-        yield told
-
-
 @pytest.fixture
 def page(driver: Any, address: str) -> Page:
     """The page with a model that knows nothing yet."""
