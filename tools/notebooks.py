@@ -26,9 +26,11 @@ _METADATA = {
 
 
 def executed(path: Path, seconds: int = 600) -> Any:
-    """The notebook after a run in a fresh process. Raises nbclient's CellExecutionError where a cell fails."""
+    """The notebook after a run in a fresh process; what a cell prints is one output, in however many pieces the kernel
+    sends it. Raises nbclient's CellExecutionError where a cell fails."""
     notebook = nbformat.read(path, as_version=4)
-    NotebookClient(notebook, timeout=seconds, kernel_name="python3").execute(cwd=str(path.parent))
+    client = NotebookClient(notebook, timeout=seconds, kernel_name="python3", coalesce_streams=True)
+    client.execute(cwd=str(path.parent))
     return notebook
 
 
