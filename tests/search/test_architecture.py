@@ -21,7 +21,7 @@ from quickstudy.cli import main
 from quickstudy.errors import ConfigError, RunError
 from quickstudy.registry import learners, models, recipes, sources
 from quickstudy.runs.run import Run
-from quickstudy.search import architecture
+from quickstudy.search import searching as steps
 from quickstudy.search.architecture import resume, search
 from quickstudy.search.found import Found
 from quickstudy.search.page import report
@@ -35,8 +35,8 @@ OPEN = {"width": Range(2, 32), "depth": Range(1, 3), "separable": Choice(False, 
 
 @pytest.fixture
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(architecture, "TASKS", 12)
-    monkeypatch.setattr(architecture, "TESTED", 20)
+    monkeypatch.setattr(steps, "TASKS", 12)
+    monkeypatch.setattr(steps, "TESTED", 20)
 
 
 def test_operations_are_those_of_the_formula() -> None:
@@ -66,7 +66,14 @@ def test_what_is_found_keeps_the_limit_and_is_a_part_by_name(tmp_path: Path) -> 
     assert Run(found.run.folder, source=images()).evaluate(episodes=10).mean > 0.5, "a third is guessing"
     times = [c["milliseconds"] for c in found.front]
     assert times == sorted(times)
-    assert "Found" in report(found).read_text()
+    page = report(found).read_text()
+    assert "Found" in page and "Trained by themselves" in page
+    best = max(found.finalists, key=lambda c: c["trained"] or 0.0)
+    assert found.state["chosen"] == best["point"], "what training by itself made of a network decides"
+    number = found.state["candidates"].index(best)
+    assert Path(found.run.config.start) == (found.folder / f"trials/{number:03d}").absolute(), "it is trained on"
+    trial = Run(found.run.config.start, source=images())
+    assert Path(trial.config.start) == (found.folder / f"shared/{number:03d}").absolute(), "from shared weights"
 
 
 def test_a_limit_that_nothing_keeps_is_refused_with_the_fastest_there_is(tmp_path: Path) -> None:
@@ -84,7 +91,7 @@ def test_a_learner_that_reads_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("higher", "score"), [(True, 0.8), (True, -50.0), (False, 0.3)])
 def test_without_a_limit_of_equal_headlines_the_faster_is_worth_more(higher: bool, score: float) -> None:
-    searching = architecture._Searching.__new__(architecture._Searching)
+    searching = steps.Searching.__new__(steps.Searching)
     searching.under, searching.target = None, 2.0
     searching.metric = Metric("m", "m", "m", higher_is_better=higher)
     assert searching.worth(score, 1.0) > searching.worth(score, 4.0)
@@ -137,12 +144,13 @@ def _killed(place: Path, when: Callable[[dict[str, Any]], bool]) -> dict[str, An
     return state
 
 
-@pytest.mark.parametrize("moment", ["trained", "looking", "finishing"])
+@pytest.mark.parametrize("moment", ["trained", "looking", "trying", "finishing"])
 def test_a_killed_search_goes_on_where_it_was(moment: str, tmp_path: Path) -> None:
     """What was trained for all is not trained again, and candidates that were looked at are not lost."""
     moments: dict[str, Callable[[dict[str, Any]], bool]] = {
         "trained": lambda state: state["steps"] > 0,
-        "looking": lambda state: len(state["candidates"]) > 2,
+        "looking": lambda state: len(state["candidates"]) > 0,
+        "trying": lambda state: "finalists" in state,
         "finishing": lambda state: "final" in state,
     }
     place = tmp_path / "s"
@@ -154,7 +162,9 @@ def test_a_killed_search_goes_on_where_it_was(moment: str, tmp_path: Path) -> No
     after = Found(place).state
     assert after["steps"] >= before["steps"] > 0
     assert after["members"] == before["members"]
-    assert after["candidates"][: len(before["candidates"])] == before["candidates"]
+    for old, new in zip(before["candidates"], after["candidates"], strict=False):
+        assert new.items() >= old.items()
+    assert len(after["candidates"]) >= len(before["candidates"])
     if moment != "trained":
         assert after["steps"] == before["steps"], "it was trained long enough"
     assert resume(place).state == after, "one that has ended is as it was"

@@ -1,8 +1,10 @@
-"""Networks that share no weights, such as recurrent ones of several widths: each is trained by itself, for a moment."""
+"""Networks that are each trained by themselves, for a moment: those that share no weights, such as recurrent ones of
+several widths, and the few that shared weights say most of."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,12 +21,14 @@ from quickstudy.workers import Workers
 @dataclass
 class Apart:
     """config: a run whose model leaves options open. source: its tasks. folder: where trials lie, `trials/003`.
-    seconds: of the whole search."""
+    seconds: of the whole search. start: the run that the network of a point, tried as a number, is trained on from;
+    None where it is trained from scratch."""
 
     config: RunConfig
     source: Source
     folder: Path
     seconds: float
+    start: Callable[[Values, int], Path] | None = None
 
     @property
     def each(self) -> float:
@@ -36,7 +40,8 @@ class Apart:
         None, and why, where that failed. A trial that was stopped goes on."""
         place = self.place(number)
         config = replace(with_network(self.config, point), name=f"trial-{number}")
-        asked = Attempt(config.to_json(), str(place.absolute()), self.each, episodes)
+        before = "" if self.start is None else str(self.start(point, number).absolute())
+        asked = Attempt(config.to_json(), str(place.absolute()), self.each, episodes, before)
         with Workers("loop") as here:
             jobs = [(place.name, (asked,))]
             (outcome,) = here.outcomes(partial(attempt, source=self.source), jobs, retries=0)
@@ -46,8 +51,5 @@ class Apart:
         return (mean, "") if math.isfinite(mean) else (None, "its validation gave no number")
 
     def place(self, number: int) -> Path:
+        """Where the run of a trial lies."""
         return self.folder / "trials" / f"{number:03d}"
-
-    def begin(self, point: Values, number: int) -> Path:
-        """The run that the network of a point, tried as `number`, is trained on from."""
-        return self.place(number)

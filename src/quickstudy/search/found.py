@@ -25,7 +25,8 @@ STATE = "search.json"
 
 class Candidate(TypedDict):
     """A network that was looked at. milliseconds: for one example. score: the headline with shared weights, or after a
-    short training; None where it was too slow to be asked, or failed: `error` says why. Costs as in `Cost`."""
+    short training where there are none; None where it was too slow to be asked, or failed: `error` says why. trained:
+    the headline after a short training from shared weights on, of the few that had one. Costs as in `Cost`."""
 
     point: dict[str, Any]
     milliseconds: float
@@ -33,13 +34,15 @@ class Candidate(TypedDict):
     operations: int
     score: float | None
     error: str
+    trained: NotRequired[float | None]
 
 
 class State(TypedDict):
     """A search as it is stored. config: the recipe, with the largest network if it
     leaves options of it `open`. reference: what all networks are timed beside: the recipe's, which
     then is `recipe`, too, or the largest, as `Cost`. spent: seconds of searching. members: those that one network is
-    trained for, in `shared` seconds and so far `steps`. chosen: the one that is trained at the end, for `final`
+    trained for, in `shared` seconds and so far `steps`. finalists: numbers of the candidates that are trained by
+    themselves. chosen: the one that is trained at the end, for `final`
     seconds; cost: its own. What is not there yet is missing."""
 
     kind: str
@@ -58,6 +61,7 @@ class State(TypedDict):
     recipe: NotRequired[dict[str, Any] | None]
     members: NotRequired[list[dict[str, Any]]]
     shared: NotRequired[float]
+    finalists: NotRequired[list[int]]
     chosen: NotRequired[dict[str, Any]]
     final: NotRequired[float]
     cost: NotRequired[dict[str, float]]
@@ -118,6 +122,11 @@ class Found:
         asked = [c for c in self.state["candidates"] if c["score"] is not None]
         scores = np.array([self.metric.goodness(cast(float, c["score"])) for c in asked])
         return [asked[i] for i in front(scores, np.array([c["milliseconds"] for c in asked]))]
+
+    @property
+    def finalists(self) -> list[Candidate]:
+        """The candidates that were trained by themselves from shared weights on, the best when asked first."""
+        return [self.state["candidates"][number] for number in self.state.get("finalists", [])]
 
 
 def told(point: Values) -> str:

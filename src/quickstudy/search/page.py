@@ -36,8 +36,14 @@ def report(found: Found) -> Path:
             "chosen one was then trained on alone.",
             charts(chart(picture)),
         ),
-        Section("The front", "From the fastest on.", _table(found)),
+        Section("The front", "From the fastest on.", _table(found, found.front)),
     ]
+    if found.finalists:
+        said = (
+            "Shared weights serve small networks best, so that those were tried which nothing beats in headline and in "
+            "operations together. The best of them was trained on."
+        )
+        parts.append(Section("Trained by themselves, for a moment", said, _table(found, found.finalists)))
     footer = f"Written {datetime.now(UTC).date().isoformat()} by quickstudy {__version__}. All candidates: search.json."
     path = found.folder / NAME
     title = f"{state['config']['name']}: a network that keeps its time"
@@ -66,12 +72,14 @@ def _header(found: Found, title: str) -> str:
     return header("quickstudy search", title, lead, tiled(tiles), told_of)
 
 
-def _table(found: Found) -> str:
-    metric = found.metric
-    rows = "".join(
-        f"<tr><td>{c['milliseconds']:.2f}</td><td>{escape(metric.number(cast(float, c['score'])))}</td>"
-        f"<td>{c['parameters']:,}</td><td>{escape(told(c['point']))}</td></tr>"
-        for c in found.front
-    )
-    head = f"<tr><th>ms</th><th>{escape(metric.words)} when asked</th><th>parameters</th><th>network</th></tr>"
-    return f'<table class="returns">{head}{rows}</table>'
+def _table(found: Found, candidates: list[Candidate]) -> str:
+    def row(one: Candidate) -> str:
+        reached = [one["score"], one["trained"]] if "trained" in one else [one["score"]]
+        told_of = ["failed" if score is None else found.metric.number(score) for score in reached]
+        cells = [f"{one['milliseconds']:.2f}", *told_of, f"{one['parameters']:,}", told(one["point"])]
+        return "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>"
+
+    after = ["after training"] if candidates and "trained" in candidates[0] else []
+    heads = ["ms", f"{found.metric.words} when asked", *after, "parameters", "network"]
+    head = "<tr>" + "".join(f"<th>{escape(name)}</th>" for name in heads) + "</tr>"
+    return f'<table class="returns">{head}{"".join(map(row, candidates))}</table>'

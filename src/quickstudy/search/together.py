@@ -49,9 +49,9 @@ class Together:
 
     def begin(self, point: Values, number: int) -> Path:
         """A run of the network with the weights that it takes, to be trained on from."""
-        folder = self.path.with_suffix("")
+        folder = self.path.with_suffix("") / f"{number:03d}"
         if not (folder / "model.safetensors").exists():
-            folder.mkdir(exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
             found = self.net.evaluated(point, self.episodes)
             facts = {"step": self.net.steps, "validation": found.mean, "validation_ci95": found.ci95}
             keep(folder, self.net.parts(point), self.net.calibrated(point), facts)

@@ -27,6 +27,20 @@ def front(scores: Array, costs: Array) -> NDArray[np.int64]:
     return np.array(kept, dtype=np.int64)
 
 
+def spread(scores: Array, costs: Array, few: int) -> list[int]:
+    """At most `few` points, the best by score first: of the front evenly by its order, its ends included, and if it has
+    fewer, the others by score. scores, costs: as for `front`.
+
+    >>> spread(np.array([1.0, 3.0, 2.0]), np.array([1.0, 2.0, 3.0]), 3)
+    [1, 2, 0]
+    """
+    there = front(scores, costs)
+    picked = {int(there[round(i)]) for i in np.linspace(len(there) - 1, 0, min(few, len(there)))}
+    order = [int(i) for i in np.argsort(-scores, kind="stable")]
+    more = [i for i in order if i not in picked][: few - len(picked)]
+    return [i for i in order if i in picked or i in more]
+
+
 def reward(scores: Array, latency: Array, target: float, within: float = 0.0, beyond: float = -1.0) -> Array:
     """score · (latency / target)^w, w being `within` up to the target and `beyond` above it (MnasNet, Tan et al. 2019).
 
