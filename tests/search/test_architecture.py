@@ -72,8 +72,6 @@ def test_what_is_found_keeps_the_limit_and_is_a_part_by_name(tmp_path: Path) -> 
     assert found.state["chosen"] == best["point"], "what training by itself made of a network decides"
     number = found.state["candidates"].index(best)
     assert Path(found.run.config.start) == (found.folder / f"trials/{number:03d}").absolute(), "it is trained on"
-    trial = Run(found.run.config.start, source=images())
-    assert Path(trial.config.start) == (found.folder / f"shared/{number:03d}").absolute(), "from shared weights"
 
 
 def test_a_limit_that_nothing_keeps_is_refused_with_the_fastest_there_is(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ several widths, and the few that shared weights say most of."""
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -21,14 +20,12 @@ from quickstudy.workers import Workers
 @dataclass
 class Apart:
     """config: a run whose model leaves options open. source: its tasks. folder: where trials lie, `trials/003`.
-    seconds: of the whole search. start: the run that the network of a point, tried as a number, is trained on from;
-    None where it is trained from scratch."""
+    seconds: of the whole search."""
 
     config: RunConfig
     source: Source
     folder: Path
     seconds: float
-    start: Callable[[Values, int], Path] | None = None
 
     @property
     def each(self) -> float:
@@ -40,8 +37,7 @@ class Apart:
         None, and why, where that failed. A trial that was stopped goes on."""
         place = self.place(number)
         config = replace(with_network(self.config, point), name=f"trial-{number}")
-        before = "" if self.start is None else str(self.start(point, number).absolute())
-        asked = Attempt(config.to_json(), str(place.absolute()), self.each, episodes, before)
+        asked = Attempt(config.to_json(), str(place.absolute()), self.each, episodes)
         with Workers("loop") as here:
             jobs = [(place.name, (asked,))]
             (outcome,) = here.outcomes(partial(attempt, source=self.source), jobs, retries=0)

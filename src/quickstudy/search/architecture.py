@@ -35,9 +35,9 @@ def search(
 
     Time is that of the network for one example on one thread. Without a limit, time counts softly against the headline,
     beside that of the recipe's network (Tan et al. 2019). The recipe's model may leave options open; otherwise the
-    space is one for what its examples are. One network is trained for all of a space (see `Supernet`), or, where they
-    share no weights, each for a moment; candidates are proposed by `strategy` and measured; the best one is trained on
-    from the weights it has. Ctrl-C keeps what there is; `resume` goes on.
+    space is one for what its examples are. One network is trained for all of a space (see `Supernet`), candidates are
+    proposed by `strategy` and measured, and a few of them are trained by themselves for a moment; where networks share
+    no weights, all are. The best one is trained on. Ctrl-C keeps what there is; `resume` goes on.
 
     Raises ConfigError where no network of the space keeps the limit, DataError where no class is held out for
     validation.

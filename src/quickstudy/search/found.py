@@ -26,7 +26,7 @@ STATE = "search.json"
 class Candidate(TypedDict):
     """A network that was looked at. milliseconds: for one example. score: the headline with shared weights, or after a
     short training where there are none; None where it was too slow to be asked, or failed: `error` says why. trained:
-    the headline after a short training from shared weights on, of the few that had one. Costs as in `Cost`."""
+    the headline after a short training by itself, of the few that had one. Costs as in `Cost`."""
 
     point: dict[str, Any]
     milliseconds: float
@@ -125,7 +125,7 @@ class Found:
 
     @property
     def finalists(self) -> list[Candidate]:
-        """The candidates that were trained by themselves from shared weights on, the best when asked first."""
+        """The candidates that were trained by themselves, the best when asked first."""
         return [self.state["candidates"][number] for number in self.state.get("finalists", [])]
 
 

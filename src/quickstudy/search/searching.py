@@ -87,13 +87,12 @@ class Searching:
     @cached_property
     def together(self) -> Together | None:
         """What is trained for all candidates, where they share weights."""
-        return Together(Supernet(self.config, self.tasks), self.folder, TASKS) if shares(self.config.model) else None
+        return Together(Supernet(self.config, self.tasks), self.folder) if shares(self.config.model) else None
 
     @cached_property
     def alone(self) -> Apart:
         """What trains candidates by themselves."""
-        start = None if self.together is None else self.together.begin
-        return Apart(self.config, self.tasks, self.folder, self.seconds, start)
+        return Apart(self.config, self.tasks, self.folder, self.seconds)
 
     def run(self) -> Found:
         limit = "" if self.under is None else f", under {self.under:g} ms"
@@ -190,10 +189,11 @@ class Searching:
         return -math.inf if score is None else self.worth(score, candidate["milliseconds"])
 
     def _try(self) -> None:
-        """Train a few candidates by themselves, for a moment, from shared weights on.
+        """Train a few candidates by themselves, for a moment.
 
         Weights that must serve many networks serve the small ones best, while training alone makes most of the large
-        ones. So those are tried that no other beats both in what they are worth and in operations.
+        ones. So those are tried that no other beats both in what they are worth and in operations. They begin anew:
+        from shared weights on, the same network reaches less in the same time.
         """
         if "finalists" not in self.state:
             few = max(1, math.floor((SEARCHED * self.seconds - self._spend()) / self.alone.each))
@@ -220,7 +220,7 @@ class Searching:
         return found
 
     def finish(self, point: Values, seconds: float) -> None:
-        """Train a network on from the weights that it has, and measure it."""
+        """Train a network on from the weights that its trial left, and measure it."""
         self._say(f"Training {told(point)} for {duration(seconds)} more.")
         number = next(i for i, c in enumerate(self.candidates) if c["point"] == point and self._worth(c) > -math.inf)
         before = str(self.alone.place(number).absolute())

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypedDict
 
-from quickstudy.runs.train import keep
 from quickstudy.search.supernet import Supernet
 from quickstudy.space import Values
 from quickstudy.storage.tensors import load_tensors, save_tensors
@@ -22,11 +21,10 @@ class _Facts(TypedDict):
 
 
 class Together:
-    """net: the network that is trained. episodes: validation tasks that are told of a network that is trained on.
-    seconds: that it was trained for."""
+    """net: the network that is trained. seconds: that it was trained for."""
 
-    def __init__(self, net: Supernet, folder: Path, episodes: int) -> None:
-        self.net, self.path, self.episodes, self.seconds = net, folder / "shared.safetensors", episodes, 0.0
+    def __init__(self, net: Supernet, folder: Path) -> None:
+        self.net, self.path, self.seconds = net, folder / "shared.safetensors", 0.0
         if self.path.exists():
             net.shared, facts = load_tensors(self.path, "shared", _Facts)
             net.steps, self.seconds = int(facts["steps"]), float(facts["seconds"])
@@ -46,13 +44,3 @@ class Together:
         """The headline on validation tasks with the weights that a network takes; None where it is no number."""
         mean = self.net.evaluated(point, episodes).mean
         return (mean, "") if math.isfinite(mean) else (None, "its validation gave no number")
-
-    def begin(self, point: Values, number: int) -> Path:
-        """A run of the network with the weights that it takes, to be trained on from."""
-        folder = self.path.with_suffix("") / f"{number:03d}"
-        if not (folder / "model.safetensors").exists():
-            folder.mkdir(parents=True, exist_ok=True)
-            found = self.net.evaluated(point, self.episodes)
-            facts = {"step": self.net.steps, "validation": found.mean, "validation_ci95": found.ci95}
-            keep(folder, self.net.parts(point), self.net.calibrated(point), facts)
-        return folder
