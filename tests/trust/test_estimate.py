@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from quickstudy.errors import ConfigError
+from quickstudy.trust.classes import class_variance, shares
 from quickstudy.trust.estimate import Accuracy, fitted_estimator, overruled
 from quickstudy.trust.regress import Linear
 from quickstudy.trust.temperature import fitted_temperature
@@ -40,26 +41,46 @@ def test_intervals_hold_the_truth_of_new_tasks_as_often_as_they_say() -> None:
 
 
 def test_few_classes_make_intervals_wide_enough_for_other_classes() -> None:
-    """Ten of twelve classes, each with an accuracy of its own: tasks of others differ far more than these do."""
+    """Ten of twelve classes, each with an accuracy of its own: tasks of others differ far more than these do. Those who
+    know which classes were in a task also know how much is of them, and need not fear that all is."""
     generator = torch.Generator().manual_seed(0)
-    held = {True: 0, False: 0}
+    ways_to = ("nothing", "how many", "which")
+    held, width = dict.fromkeys(ways_to, 0), dict.fromkeys(ways_to, 0.0)
     for world in range(40):
-        classes = 0.8 + 0.12 * torch.randn(64, generator=generator, dtype=torch.float64)
+        classes = 0.75 + 0.15 * torch.randn(64, generator=generator, dtype=torch.float64)
 
-        def made(of: Tensor, count: int) -> tuple[list[Tensor], list[float]]:
-            chosen = torch.stack([of[torch.randperm(len(of), generator=generator)[:10]] for _ in range(count)])
-            truth = chosen.clamp(0.05, 0.99).mean(1)
+        def made(of: Tensor, count: int) -> tuple[list[Tensor], list[float], list[list[str]]]:
+            chosen = [torch.randperm(len(of), generator=generator)[:10] for _ in range(count)]
+            own = 0.025 * torch.randn(count, generator=generator, dtype=torch.float64)
+            truth = (torch.stack([of[one] for one in chosen]).mean(1) + own).clamp(0.05, 0.99)
             seen = torch.binomial(torch.full_like(truth, LEFT), truth, generator=generator) / LEFT
             asked = torch.binomial(torch.full_like(truth, QUERIES), truth, generator=generator) / QUERIES
-            return list(seen.sqrt().asin()[:, None]), asked.tolist()
+            names = [[str(i) for i in one.tolist()] for one in chosen]
+            return list(seen.sqrt().asin()[:, None]), asked.tolist(), names
 
-        known, accuracy = made(classes[:12], 120)
-        new, truth = made(classes[12:24], 10)
-        for few in held:
-            by = fitted_estimator(known, accuracy, QUERIES, world, [(10, 5)] * 120, 12 if few else None)
+        known, accuracy, names = made(classes[:12], 120)
+        new, truth, _ = made(classes[12:24], 10)
+        for how in ways_to:
+            sizes, few = [(10, 5)] * 120, None if how == "nothing" else 12
+            by = fitted_estimator(known, accuracy, QUERIES, world, sizes, few, names if how == "which" else ())
             said = [by.at(one) for one in new]
-            held[few] += sum(one.low <= exact <= one.high for one, exact in zip(said, truth, strict=True))
-    assert held[False] / 400 < 0.8 < 0.85 < held[True] / 400
+            held[how] += sum(one.low <= exact <= one.high for one, exact in zip(said, truth, strict=True))
+            width[how] += sum(one.high - one.low for one in said)
+    assert held["nothing"] / 400 < 0.85 <= held["which"] / 400 < held["how many"] / 400
+    assert width["which"] < 0.8 * width["how many"]
+
+
+def test_what_classes_add_is_told_from_what_tasks_do() -> None:
+    """A mean over classes of a variance u, and one of tasks: both are found again, and nothing where there is none."""
+    generator = torch.Generator().manual_seed(0)
+    for of_class, of_task in ((0.3, 0.05), (0.1, 0.1), (0.0, 0.1)):
+        found = []
+        for _ in range(30):
+            names = [[str(i) for i in torch.randperm(40, generator=generator)[:8].tolist()] for _ in range(200)]
+            part = shares(names)
+            own = of_class * torch.randn(part.shape[1], generator=generator, dtype=torch.float64)
+            found.append(class_variance(part @ own + of_task * torch.randn(200, generator=generator).double(), part))
+        assert sum(found) / len(found) == pytest.approx(of_class**2, rel=0.2, abs=0.2 * of_task**2)
 
 
 def test_levels_that_the_tasks_cannot_tell_are_refused() -> None:

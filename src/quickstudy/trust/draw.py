@@ -45,9 +45,10 @@ class Size:
 
 
 class Tried(NamedTuple):
-    """One task after it was learned. logits: (q, N). familiar: (q, J). y: (q,) class ids, −1 for inputs of none.
-    left_out: the logits (m, N) of support examples that were left out, and their classes (m,)."""
+    """One task after it was learned. number: of its episode. logits: (q, N). familiar: (q, J). y: (q,) class ids, −1
+    for inputs of none. left_out: the logits (m, N) of support examples that were left out, and their classes (m,)."""
 
+    number: int
     evidence: Evidence
     logits: Tensor
     familiar: Tensor
@@ -151,12 +152,21 @@ def tried(
     engine, source = on_features(engine, params, source)
     spec = source.spec.at(size.ways)
     engine = replace(engine, learner=engine.learner.at(spec).evaluated(), chosen=None)
+    number = first
     for drawn in batches(source, split, size.tasks, engine.device, first):
-        yield from _learned(engine, params, drawn, size, folds, strangers, space)
+        yield from _learned(engine, params, drawn, number, size, folds, strangers, space)
+        number += len(drawn.query.mask)
 
 
 def _learned(
-    engine: Engine, params: Params, drawn: Episode, size: Size, folds: int, strangers: bool, space: Space | None
+    engine: Engine,
+    params: Params,
+    drawn: Episode,
+    first: int,
+    size: Size,
+    folds: int,
+    strangers: bool,
+    space: Space | None,
 ) -> Iterator[Tried]:
     support = _shown(drawn.support, size)
     inner, after = embedded(engine, params, Episode(support, drawn.query))
@@ -176,7 +186,7 @@ def _learned(
         alone = mine.logits[mine.told].cpu(), own.support.y[mine.told].cpu()
         if float(mine.ways) < 2:
             continue  # of a table that shows one class, where nothing is to be told apart
-        yield Tried(proof, logits[i][mask].cpu(), near[i][mask].cpu(), y, alone)
+        yield Tried(first + i, proof, logits[i][mask].cpu(), near[i][mask].cpu(), y, alone)
 
 
 def _shown(support: Examples, size: Size) -> Examples:

@@ -11,11 +11,13 @@ import torch
 from torch import Tensor
 
 from quickstudy.errors import ConfigError
+from quickstudy.trust.classes import wider
 from quickstudy.trust.regress import Linear, crossed, ridge, weighted_quantile
 
 _PARTS = 10
 _LEVELS = (*(round(0.5 + i / 40, 4) for i in range(18)), 0.96, 0.97, 0.98, 0.99)
 _LEAST = 0.02  # of the spread, in the angle: what no number of queries makes smaller
+_PENALTY = 0.1  # tasks are few, and features many and alike
 _NARROWEST = 0.5  # of an interval: what is left of it at least where it is not about few new inputs
 
 
@@ -138,26 +140,9 @@ def _both(x: Tensor, angle: Tensor) -> tuple[Linear, Linear]:
 
     The mean of log |r| of a normal r of spread 1 is −0.635, which is added.
     """
-    mean = ridge(x, angle)
+    mean = ridge(x, angle, penalty=_PENALTY)
     rest = ((angle - mean(x)).abs() + _LEAST / 2).log() + 0.635
     return mean, ridge(x, rest, penalty=0.3)
-
-
-def wider(rest: Tensor, ways: float, queries: int, classes: int | None) -> float:
-    """By how much, in the log, what a regression leaves (T,) spreads more over tasks of other classes than over those
-    of N of the same C classes, which share most of them.
-
-    If classes are drawn from many, the mean over N new ones has the variance s (1 / N + 1 / C) about the mean over the
-    C known, and over N of these s (1 / N − 1 / C) only (sampling without replacement; Cochran 1977, section 2.5): (C +
-    N) / (C − N) times less. All that is not chance, whose variance is 1 / 4q of q queries, is taken to be of the
-    classes.
-    """
-    if classes is None:
-        return 0.0
-    seen = float(rest.square().mean())
-    signal = max(seen - 1 / (4 * queries), 0.0)
-    more = (classes + ways) / max(classes - ways, classes / 4) - 1
-    return 0.5 * math.log1p(more * signal / max(seen, 1e-9))
 
 
 def _weights(of: Tensor) -> Tensor:
@@ -177,12 +162,14 @@ def fitted_estimator(
     seed: int,
     sizes: Sequence[tuple[int, int]] = (),
     classes: int | None = None,
+    shown: Sequence[Sequence[str]] = (),
 ) -> Estimator:
     """From T tasks with features (f,) and known accuracies. The interval is conformal over tasks, each held against
     regressions that were fitted on others (Barber et al. 2021; scaled by their spread, Lei et al. 2018), and wider for
     new classes, see `wider`.
 
-    sizes: ways and shots of each. classes: from how many they were drawn; None if from ever new ones.
+    sizes: ways and shots of each. classes: from how many they were drawn; None if from ever new ones. shown: the names
+    of those of each task, if they have any.
     """
     x = torch.stack(list(features)).double()
     angle = torch.tensor(accuracy, dtype=torch.float64).sqrt().asin()
@@ -196,7 +183,9 @@ def fitted_estimator(
         away[held] = rest[held] / spread(x[held]).exp()
     mean, spread = _both(x, angle)
     own = of == of.bincount().argmax()
-    more = wider(rest[own], float(ways[own].mean()), queries, classes)
+    more = wider(
+        rest[own], float(ways[own].mean()), queries, classes, [shown[i] for i in own.nonzero()] if shown else ()
+    )
     spread = replace(spread, bias=spread.bias + more)
     weight = _weights(of)
     count = float(weight.sum().square() / weight.square().sum())

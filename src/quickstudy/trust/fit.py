@@ -80,17 +80,19 @@ def fit_trust(
         drawn = [(part, size) for part, some in zip(parts.values(), each, strict=True) for size in some]
         return _of_values(engine, params, drawn, seed, on_progress)
     space = fitted_space(engine, params, source, 2 * own.ways) if source.balanced else None
-    found: list[tuple[Size, Tried]] = []
+    found: list[tuple[Size, Tried, list[str]]] = []
     strangers = any(part.balanced for part in parts.values())
     folds = FOLDS if strangers or engine.learner.embedded is not None else FEW_FOLDS
-    for part in parts.values():
+    for of, part in parts.items():
         for size in sizes(engine, part, "val", own, max(2 * LEAST, tasks // len(parts))):
+            drawn_from = part.sampled(size.sampling)
             for one in tried(engine, params, part, "val", size, folds=folds, strangers=strangers, space=space):
-                found.append((size, one))
+                names = drawn_from.class_names("val", one.number)[: size.ways]
+                found.append((size, one, [f"{of}/{name}" for name in names]))
                 if on_progress is not None:
                     on_progress(min(len(found), tasks))
     classes = sum(len(part.classes("val")) for part in parts.values()) or None
-    kinds = [[(size, one) for size, one in found if one.evidence.several == several] for several in (False, True)]
+    kinds = [[each for each in found if each[1].evidence.several == several] for several in (False, True)]
     single, several = (_calibrated(kind, seed, classes) if len(kind) >= LEAST else None for kind in kinds)
     if single is None and several is None:
         raise DataError(f"Only {len(found)} validation tasks could be drawn, and {LEAST} are needed. Hold out more.")
@@ -133,16 +135,17 @@ def _supported(count: int) -> list[float]:
     return [c for c in _COVERAGES if count * (1 - c) + _EDGE >= NEEDED]
 
 
-def _calibrated(found: Sequence[tuple[Size, Tried]], seed: int, classes: int | None) -> Calibration:
-    """All that is fitted over tasks of one kind. classes: that they are of; None where these are made up anew."""
-    tasks, own = [one for _, one in found], int(rng.fold(rng.key(seed, "trust"), len(found)) % (1 << 31))
+def _calibrated(found: Sequence[tuple[Size, Tried, Sequence[str]]], seed: int, classes: int | None) -> Calibration:
+    """All that is fitted over tasks of one kind, with the names of their classes. classes: that they are of; None where
+    these are made up anew."""
+    tasks, own = [one for _, one, _ in found], int(rng.fold(rng.key(seed, "trust"), len(found)) % (1 << 31))
     features = [one.evidence.features for one in tasks]
     asked = [one.y >= 0 for one in tasks]
     logits = [one.logits[here] for one, here in zip(tasks, asked, strict=True)]
     y = [one.y[here] for one, here in zip(tasks, asked, strict=True)]
-    kinds = [(size.ways, size.shots) for size, _ in found]
+    kinds, shown = [(size.ways, size.shots) for size, _, _ in found], [names for _, _, names in found]
     queries = int(torch.tensor([float(len(one)) for one in y]).median())
-    estimator = fitted_estimator(features, [one.accuracy for one in tasks], queries, own, kinds, classes)
+    estimator = fitted_estimator(features, [one.accuracy for one in tasks], queries, own, kinds, classes, shown)
     temperature = fitted_temperature(features, logits, y)
     missing = [
         -own_logit((part / temperature(at).exp()).log_softmax(1)).gather(1, truth[:, None])[:, 0]
