@@ -36,7 +36,7 @@ from quickstudy.training.build import Parts, build
 from quickstudy.training.config import RunConfig
 from quickstudy.training.progress import duration
 
-SHARED, ASKED, SEARCHED = 0.25, 0.35, 0.5
+SHARED, ASKED, SEARCHED = 0.15, 0.2, 0.325
 """Shares of the minutes after which one network was trained for all, candidates were asked for what they reach with its
 weights, and some were trained by themselves; where they share none, all goes to the last. In the rest the best is
 trained."""
