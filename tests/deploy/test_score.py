@@ -26,7 +26,7 @@ from quickstudy.evaluation.estimate import jackknifed, wilson
 from quickstudy.formats.records import Stored
 from quickstudy.registry import formats, learners, models, targets
 from quickstudy.spec import TaskSpec
-from quickstudy.targets.answers import Answer
+from quickstudy.targets.answers.base import Answer
 from quickstudy.targets.base import Distribution
 from quickstudy.training.learner import build_learner
 

@@ -18,7 +18,7 @@ from quickstudy.cli import main
 from quickstudy.errors import ConfigError, DataError
 from quickstudy.registry import learners, models, sources
 from quickstudy.runs.train import train
-from quickstudy.targets.answers import Answer
+from quickstudy.targets.answers.base import Answer
 
 
 def small(root: Path, **options: Any) -> qs.RunConfig:

@@ -14,7 +14,7 @@ from quickstudy.episode import Features, Params, State, map_features
 from quickstudy.errors import ConfigError
 from quickstudy.formats.records import Stored, say
 from quickstudy.spec import TaskSpec
-from quickstudy.targets.answers import Answer
+from quickstudy.targets.answers.base import Answer
 from quickstudy.targets.base import Distribution
 from quickstudy.trust.intervals import IntervalTrust
 from quickstudy.trust.pixels import PixelTrust

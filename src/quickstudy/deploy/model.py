@@ -35,7 +35,7 @@ from quickstudy.learners.frozen import Frozen, frozen
 from quickstudy.pages.notebook import card
 from quickstudy.spec import TaskSpec
 from quickstudy.tally import Tally
-from quickstudy.targets.answers import Answer
+from quickstudy.targets.answers.base import Answer
 from quickstudy.targets.base import Distribution
 from quickstudy.training.config import RunConfig
 from quickstudy.training.learner import restored_learner

@@ -17,7 +17,7 @@ from quickstudy.errors import DataError, first_of
 from quickstudy.evaluation.estimate import jackknifed
 from quickstudy.formats.records import Broken, say, summed
 from quickstudy.spec import TaskSpec
-from quickstudy.targets.answers import Answer
+from quickstudy.targets.answers.base import Answer
 from quickstudy.targets.base import Target
 from quickstudy.targets.reported import Covered
 
