@@ -25,9 +25,10 @@ from quickstudy.episode import Episode, Examples, Features, Params, State, map_f
 from quickstudy.errors import ConfigError
 from quickstudy.heads import Head, Prototypes, full_precision
 from quickstudy.inner import Rule
-from quickstudy.learners.base import IterativeLearner, Learner
+from quickstudy.learners.base import Learner
 from quickstudy.learners.classifiers import Classifier, Linear
 from quickstudy.learners.descent import begin, descend, task_parameters
+from quickstudy.learners.iterative import IterativeLearner
 from quickstudy.learners.moments import Moments
 from quickstudy.learners.network import Network
 from quickstudy.masked import UNLABELLED, masked_mean
