@@ -41,7 +41,7 @@ _FAINTEST = 1e-8  # of the largest variance: less is rounding
 class Pretraining(Learner):
     """What the baselines share: φ is an encoder and a classifier over all `classes`, trained on pooled batches.
 
-    Their training episodes have an empty support set and global class ids (see `tasks.classes.PooledSource`).
+    Their training episodes have an empty support set and global class ids (see `tasks.pooled.PooledSource`).
     smoothing: of labels. distil: β, how much of the loss is the distance from a teacher's answers, see `score`; φ then
     holds the teacher's, under TEACHER. distil_temperature: T, by which both answers are softened.
     """
