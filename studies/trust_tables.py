@@ -9,7 +9,8 @@ import torch
 
 import quickstudy as qs
 from quickstudy.shipped.places import CLASSES, NUMBERS
-from quickstudy.targets.answers import ClassAnswer, NumberAnswer
+from quickstudy.targets.answers.classes import ClassAnswer
+from quickstudy.targets.answers.numbers import NumberAnswer
 from studies.common import interval
 from studies.table_sets import SETS
 

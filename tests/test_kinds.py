@@ -10,15 +10,13 @@ import pytest
 
 import quickstudy
 from quickstudy.registry import formats, targets
-from quickstudy.targets import answers
+from quickstudy.targets import Answer
 
 ROOT = Path(quickstudy.__file__).parent
 PACKAGES = ("quickstudy.formats", "quickstudy.targets")
 OURS = [kind for registry in (formats, targets) for kind in registry.values() if kind.__module__.startswith(PACKAGES)]
 MODULES = {kind.__module__ for kind in OURS}
-ANSWERS = {
-    kind.__name__ for kind in vars(answers).values() if isinstance(kind, type) and kind.__base__ is answers.Answer
-}
+ANSWERS = {kind.__name__ for kind in Answer.__subclasses__() if kind.__module__.startswith(PACKAGES)}
 KINDS = {kind.__name__ for kind in OURS} | ANSWERS
 CONTAINERS = {"dict", "Mapping", "MutableMapping", "Tensor"}
 INPUTS = {"x", "inputs", "images", "features"}
@@ -75,7 +73,7 @@ def _names(expression: ast.expr) -> set[str]:
         "from quickstudy.formats.image import Helper",
         "from quickstudy.formats import Format, Image",
         "from quickstudy.targets import numbers",
-        "from quickstudy.targets.answers import Answer, ClassAnswer",
+        "from quickstudy.targets import Answer, ClassAnswer",
         "import quickstudy.targets.classes",
         "import quickstudy as qs; f = qs.formats.Table(columns=3)",
         "t = targets.Classes()",
@@ -102,7 +100,7 @@ def test_a_question_would_be_found(line: str) -> None:
     [
         "from quickstudy.formats import Format, Leaf",
         "from quickstudy.formats.numeric import as_numbers",
-        "from quickstudy.targets.answers import Answer",
+        "from quickstudy.targets.answers.base import Answer",
         "formats.make('image', size=28)",
         "isinstance(options, dict)",
         "isinstance(target, Target)",

@@ -12,7 +12,8 @@ import pytest
 from small_tasks import classes
 
 from quickstudy.errors import ConfigError
-from quickstudy.registry import LearnerTraits, ModelTraits, Registry, learners, models, sources
+from quickstudy.registry import Registry, learners, models, sources
+from quickstudy.traits import LearnerTraits, ModelTraits
 
 NAMES = ("maml", "glyphs", "conv4", "demo")
 MANY_THREADS = """

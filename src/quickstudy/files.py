@@ -49,7 +49,14 @@ def writing(path: Path) -> Iterator[IO[bytes]]:
     path.parent.mkdir(parents=True, exist_ok=True)
     for old in leftovers(path.parent, glob.escape(path.name)):
         _remove_dead(old)
-    temporary, file = _temporary(path)
+    with appearing(path, *_temporary(path)) as file:
+        yield file
+
+
+@contextmanager
+def appearing(path: Path, temporary: Path, file: IO[bytes]) -> Iterator[IO[bytes]]:
+    """The open file `temporary`, which is brought to the disk and called `path` when the block ends well, and else is
+    gone."""
     with file:
         try:
             yield file

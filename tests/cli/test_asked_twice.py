@@ -41,8 +41,16 @@ def machines(here: Path) -> Path:
 
 def test_the_next_line_of_a_grouped_table_works(machines: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["adapt", "run", "--support", "readings.csv", "--task", "m3", "--out", "m3"]) == 0
-    proposed = capsys.readouterr().out.splitlines()[-1].removeprefix("Next: quickstudy ")
+    proposed = capsys.readouterr().out.splitlines()[-1].partition(": quickstudy ")[2]
+    Path("unseen.csv").write_text("load\n0.3\n0.7\n")
     assert main(shlex.split(proposed)) == 0
+    with Path("predictions.csv").open() as file:
+        assert [row[0] for row in csv.reader(file)][1:] == ["unseen.csv, line 2", "unseen.csv, line 3"]
+
+
+def test_of_a_file_of_several_tasks_one_is_asked_about(machines: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["adapt", "run", "--support", "readings.csv", "--task", "m3", "--out", "m3"]) == 0
+    assert main(["predict", "m3", "readings.csv", "--task", "m3", "--out", "predictions.csv"]) == 0
     with Path("predictions.csv").open() as file:
         rows = list(csv.reader(file))[1:]
     assert [row[0] for row in rows] == [f"readings.csv, line {number}" for number in range(38, 50)]

@@ -21,7 +21,7 @@ BUILD = "--shots 2 --start memory"
 
 def proposed(text: str, folder: Path, capsys: Capture) -> list[list[str]]:
     """The rows that the command of the line "Next:" writes, when it is typed as it stands in `folder`."""
-    line = re.search(r"^Next: quickstudy (predict .*)$", text, re.MULTILINE)
+    line = re.search(r"^Next.*: quickstudy (predict .*)$", text, re.MULTILINE)
     assert line is not None
     with contextlib.chdir(folder):
         accepted(line[1], capsys)
@@ -77,6 +77,7 @@ def test_new_classes_are_learned_from_memory_and_remembered(bank: Path, tmp_path
     assert "Learned 4 classes from 12 images; started from" in text and "Remembered as 'new'" in text
     entry = Bank(bank).entries()[-1]
     assert entry.name == "new" and entry.statistics["classes"] == 4 and entry.support_uri == str(photos.resolve())
+    shutil.copytree(photos, tmp_path / "unsorted")
     rows = proposed(text, tmp_path, capsys)
     assert len(rows) == 1 + 12 and len(rows[0]) >= 6
     assert not any(name.startswith("memory.") for name in qs.load(tmp_path / "model").params if "task." in name)
@@ -112,9 +113,10 @@ def test_rows_are_learned_from_memory_with_a_network_of_the_users_own(tmp_path: 
     assert "--import FILE.py" in refused(f"memory search {bank} --support {place}", capsys)
     text = accepted(f"memory adapt {bank} --support {place} --out {tmp_path / 'model'} --import {mine}", capsys)
     assert "Learned a number from 7 rows" in text
+    shutil.copy(place, tmp_path / "unseen.csv")
     assert [row[0] for row in proposed(text, tmp_path, capsys)] == [
         "line",
-        *(f"{place}, line {i + 2}" for i in range(7)),
+        *(f"unseen.csv, line {i + 2}" for i in range(7)),
     ]
 
 

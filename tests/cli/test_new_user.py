@@ -46,7 +46,7 @@ def test_evaluating_with_other_sizes(quickstudy: Command, photo_run: Done, home:
 def test_learning_new_classes_and_naming_photos(quickstudy: Command, model: Done, home: Path) -> None:
     assert model.returncode == 0, model.stderr
     assert "Learned 3 classes from 6 images in" in model.stdout
-    proposed = re.search(r"^Next: quickstudy (.+)$", model.stdout, re.M)
+    proposed = re.search(r"^Next, for images that it was not shown: quickstudy (.+)$", model.stdout, re.M)
     assert proposed is not None and quickstudy(proposed[1]).returncode == 0
     done = quickstudy("predict ./my-model ./unsorted/*.png --out predictions.csv")
     assert done.returncode == 0, done.stderr

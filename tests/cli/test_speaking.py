@@ -214,3 +214,29 @@ def test_what_a_terminal_would_obey_is_written_out(capsys: pytest.CaptureFixture
     assert visible("a\x1b[31m\nb\u202e") == "a\\x1b[31m\\nb\\u202e"
     assert main(["evaluate", "no\x1b[31m\nsuch"]) == 2
     assert capsys.readouterr().err.startswith("quickstudy evaluate: There is no run called 'no\\x1b[31m\\nsuch'.")
+
+
+def test_an_export_of_nothing_names_models_and_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder, files in {"my-model": ["model.safetensors"], "mine": ["config.json", "model.safetensors"]}.items():
+        Path(folder).mkdir()
+        for name in files:
+            (Path(folder) / name).touch()
+    assert main(["export", "my-modle"]) == 2
+    said = capsys.readouterr().err
+    assert "There is no run or adapted model called 'my-modle'. Did you mean 'my-model'?" in said
+    known = said.rpartition("Known: ")[2].strip().rstrip(".").split(", ")
+    assert {"my-model", "handwriting"} <= set(known) and "mine" not in known
+
+
+def test_what_minutes_do_not_count_is_said_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    options = "sinusoid-maml --iterations 1 --validation-episodes 2 --device cpu --minutes 1 --no-report"
+    assert main(["train", *options.split()]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("Training ends after 1 min 00 s at the latest. That does not count reading the data")
+    assert "report" not in lines[0]

@@ -26,7 +26,7 @@ from quickstudy.evaluation.estimate import jackknifed, wilson
 from quickstudy.formats.records import Stored
 from quickstudy.registry import formats, learners, models, targets
 from quickstudy.spec import TaskSpec
-from quickstudy.targets.answers import Answer
+from quickstudy.targets.answers.base import Answer
 from quickstudy.targets.base import Distribution
 from quickstudy.training.learner import build_learner
 
@@ -63,6 +63,15 @@ def test_figures_of_classes_are_what_one_counts(model: Any) -> None:
     assert scored.figures[0].blind == pytest.approx(1 / 3) and "guessing 33.3 %" in str(scored)
     table = scored.table()
     assert table["label"] == labels and table["class"] == said.names and [v == 1 for v in table["correct"]] == right
+
+
+def test_a_figure_that_depends_on_no_record_has_no_interval(model: Any) -> None:
+    """Where all are right, leaving some out changes nothing, which is not that the figure is certain."""
+    far = CENTRES[torch.arange(3).repeat_interleave(10)]
+    accuracy, recall, loss = model.score(far, ["abc"[i] for i in torch.arange(3).repeat_interleave(10)]).figures
+    assert accuracy.share[1:] == pytest.approx(wilson(30, 30)) and accuracy.share.low < 0.9
+    assert recall.share.value == 1 and recall.between == ""
+    assert loss.share.low < loss.share.value < loss.share.high
 
 
 def test_classes_that_the_model_was_not_shown_count_apart(model: Any) -> None:

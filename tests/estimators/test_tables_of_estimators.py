@@ -18,7 +18,7 @@ from quickstudy.runs.run import Run
 from quickstudy.sklearn import FewShotClassifier, FewShotRegressor
 from quickstudy.sklearn.codes import codebook, coupled
 from quickstudy.sklearn.parts import dealt, telling
-from quickstudy.targets.answers import ClassAnswer
+from quickstudy.targets.answers.classes import ClassAnswer
 
 
 def mixed(count: int = 40) -> tuple[Any, Any]:

@@ -26,7 +26,8 @@ from quickstudy.runs.results import page
 from quickstudy.runs.run import Run
 from quickstudy.runs.train import resume, train
 from quickstudy.storage.tensors import load_tensors, save_tensors
-from quickstudy.targets.answers import ClassAnswer, NumberAnswer
+from quickstudy.targets.answers.classes import ClassAnswer
+from quickstudy.targets.answers.numbers import NumberAnswer
 from quickstudy.training.config import RunConfig
 from quickstudy.training.protocol import Protocol
 

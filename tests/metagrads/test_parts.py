@@ -11,7 +11,7 @@ from small_tasks import VECTORS, episodes, generator, perceptron, random_params
 from quickstudy.engine import Engine, Plan
 from quickstudy.engine.compile import Captured
 from quickstudy.learners import imaml, maml
-from quickstudy.learners.base import IterativeLearner
+from quickstudy.learners.iterative import IterativeLearner
 
 CPU = torch.device("cpu")
 CASES: dict[str, dict[str, Any]] = {

@@ -16,8 +16,8 @@ from quickstudy.storage.tensors import load_tensors
 from quickstudy.tasks import arrays
 from quickstudy.tasks.classes import ClassSource
 from quickstudy.training.config import RunConfig
-from quickstudy.training.loop import Training
 from quickstudy.training.metrics import read_metrics
+from quickstudy.training.step import Steps
 
 TIMING = ("seconds", "episodes_per_second")
 
@@ -28,15 +28,15 @@ class Stopped(Exception):
 
 def train_until(step: int, config: RunConfig, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Train, and die before outer step `step` + 1 without a chance to save."""
-    one_step = Training._one_step
+    take = Steps.take
 
-    def dying(training: Training) -> Any:
-        if training.step == step:
+    def dying(steps: Steps, number: int) -> Any:
+        if number == step:
             raise Stopped
-        return one_step(training)
+        return take(steps, number)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Training, "_one_step", dying)
+        patch.setattr(Steps, "take", dying)
         with pytest.raises(Stopped):
             train(config, out=folder, quiet=True)
 

@@ -16,7 +16,8 @@ from quickstudy.errors import ConfigError
 from quickstudy.registry import learners
 from quickstudy.tasks.base import Sampling
 from quickstudy.training.choice import Choice, alignment
-from quickstudy.training.loop import Interrupted, Training
+from quickstudy.training.loop import Interrupted
+from quickstudy.training.step import Steps
 
 
 def source(within: bool = False) -> Any:
@@ -121,15 +122,15 @@ def test_a_resumed_run_chooses_as_one_that_never_stopped(
     torch.manual_seed(0)
     network = nn.Linear(6, 4)
     whole = qs.train(wanted, out=tmp_path / "whole", module=network, source=source(), quiet=True)
-    step = Training._one_step
+    take = Steps.take
 
-    def stopping(self: Training) -> tuple[Tensor, Tensor]:
-        if self.step == 1:
-            self._stop.asked = True
-        return step(self)
+    def stopping(steps: Steps, number: int) -> tuple[Tensor, Tensor]:
+        if number == 1:
+            steps._stop.asked = True
+        return take(steps, number)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Training, "_one_step", stopping)
+        patch.setattr(Steps, "take", stopping)
         with pytest.raises(Interrupted):
             qs.train(wanted, out=tmp_path / "part", module=network, source=source(), quiet=True)
     part = qs.resume(tmp_path / "part", module=network, source=source(), quiet=True)

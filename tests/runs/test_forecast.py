@@ -15,7 +15,7 @@ from quickstudy.episode import Examples
 from quickstudy.errors import ConfigError, DataError, ShapeError
 from quickstudy.registry import learners, models, sources
 from quickstudy.runs.run import Run
-from quickstudy.targets.answers import NumberAnswer
+from quickstudy.targets.answers.numbers import NumberAnswer
 
 
 def small(**options: object) -> qs.RunConfig:

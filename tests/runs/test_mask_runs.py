@@ -18,7 +18,7 @@ from quickstudy.cli import main
 from quickstudy.errors import ConfigError, DataError
 from quickstudy.registry import learners, models, sources
 from quickstudy.runs.train import train
-from quickstudy.targets.answers import Answer
+from quickstudy.targets.answers.base import Answer
 
 
 def small(root: Path, **options: Any) -> qs.RunConfig:
@@ -84,7 +84,7 @@ def test_adapting_and_predicting_by_the_commands_gives_masks_of_the_images_own_s
     root = support(tmp_path / "mine", size=(24, 16))
     assert main(["adapt", str(made / "run"), "--support", str(root), "--out", str(tmp_path / "model")]) == 0
     said = capsys.readouterr().out
-    assert "masks of 2 classes from 3 images" in said and "images" in said.split("Next:")[1]
+    assert "masks of 2 classes from 3 images" in said and "Next, for images that it was not shown:" in said
     out = tmp_path / "masks"
     assert main(["predict", str(tmp_path / "model"), str(root / "images"), "--out", str(out)]) == 0
     assert sorted(p.name for p in out.iterdir()) == [

@@ -14,7 +14,7 @@ from quickstudy.evaluation.result import Result
 from quickstudy.registry import learners, models, recipes, sources
 from quickstudy.report import report
 from quickstudy.storage.json import read_json
-from quickstudy.targets.answers import NumberAnswer
+from quickstudy.targets.answers.numbers import NumberAnswer
 from quickstudy.training.config import RunConfig
 
 SMALL: dict[str, object] = {

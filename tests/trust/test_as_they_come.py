@@ -13,7 +13,7 @@ from quickstudy.engine import Engine
 from quickstudy.errors import ConfigError
 from quickstudy.registry import formats, learners, models, targets
 from quickstudy.spec import TaskSpec
-from quickstudy.targets.answers import MaskAnswer
+from quickstudy.targets.answers.masks import MaskAnswer
 from quickstudy.tasks.base import Sampling
 from quickstudy.tasks.masks import MaskSource
 from quickstudy.training.learner import build_learner

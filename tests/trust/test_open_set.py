@@ -11,7 +11,7 @@ from torch import Tensor, nn
 import quickstudy as qs
 from quickstudy.errors import ConfigError
 from quickstudy.registry import learners
-from quickstudy.targets.answers import NONE, ClassAnswer
+from quickstudy.targets.answers.classes import NONE, ClassAnswer
 from quickstudy.trust.figures import auroc
 
 DIMENSIONS, CLASSES, EACH = 12, 56, 24

@@ -17,7 +17,7 @@ from quickstudy.episode import Examples
 from quickstudy.errors import CheckpointError, ConfigError, DataError
 from quickstudy.registry import formats, learners, models, targets
 from quickstudy.spec import TaskSpec
-from quickstudy.targets.answers import NONE, ClassAnswer
+from quickstudy.targets.answers.classes import NONE, ClassAnswer
 from quickstudy.tasks.base import Sampling
 from quickstudy.tasks.classes import ClassSource
 from quickstudy.training.learner import build_learner

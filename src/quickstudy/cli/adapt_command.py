@@ -126,7 +126,7 @@ def run(argv: Sequence[str]) -> int:
     model.save(options.out)
     tell(f"{learned(model)} in {1000 * took:.0f} ms: {options.out}")
     tell_estimate(model)
-    tell(next_predict(options.out, options.support or Path("new"), options.task))
+    tell(next_predict(model, options.out, options.support, options.task))
     return 0
 
 

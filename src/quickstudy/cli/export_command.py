@@ -41,7 +41,7 @@ def run(argv: Sequence[str]) -> int:
         made = open_model(folder, options.device).export(out, options.to, options.with_adapt, options.wasm)
     else:
         device = None if options.device == "auto" else options.device
-        made = open_run(options.model, device).export(out, options.to, options.with_adapt, options.wasm)
+        made = open_run(options.model, device, or_model=True).export(out, options.to, options.with_adapt, options.wasm)
     tell(f"Wrote {', '.join(sorted(path.name for path in made.iterdir()))} to {made}")
     if options.to == "web":
         tell(f"Look at it: python -m http.server --directory {made}")

@@ -70,7 +70,7 @@ def change(options: Any) -> int:
         tell(f"The models before it, in {folder / VERSIONS}, still hold their examples: delete that to give it away")
     if options.out is None:
         tell(f"To go back: {own.proposed('adapt', folder, '--undo')}")
-    tell(next_predict(place, options.more or Path("new"), options.task))
+    tell(next_predict(changed, place, options.more, options.task))
     return 0
 
 

@@ -107,7 +107,7 @@ def _adapt(options: Adapt) -> None:
     tell(f"{learned(model)}; {solved}: {options.out}")
     if solved.id:
         tell(f"Remembered as {name!r} ({solved.id[:8]}).")
-    tell(next_predict(options.out, options.support, options.task))
+    tell(next_predict(model, options.out, options.support, options.task))
 
 
 def _prune(options: Prune) -> None:

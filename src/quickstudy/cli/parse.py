@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from quickstudy.cli import own
 from quickstudy.deploy.model import Model
+from quickstudy.deploy.store import NAME as MODEL
 from quickstudy.deploy.store import read_model
 from quickstudy.errors import ConfigError, first_of, unknown_name
 from quickstudy.formats.masks import IMAGES
@@ -35,12 +36,16 @@ def parse(kind: Callable[..., T], command: str, argv: Sequence[str], default: An
     return options
 
 
-def find_run(name: str) -> Path:
-    """The folder of a run: a path, a name under runs/, or that of one which comes with the package."""
+def find_run(name: str, or_model: bool = False) -> Path:
+    """The folder of a run: a path, a name under runs/, or that of one which comes with the package. ConfigError where
+    there is none. or_model: what was looked for may have been an adapted model as well, which its message says."""
     for folder in (Path(name), RUNS / name, places.folder_of(name)):
         if (folder / "config.json").exists():
             return folder
-    raise unknown_name("run", name, [*run_names(), *places.names()])
+    known = [*run_names(), *places.names()]
+    if or_model:
+        raise unknown_name("run or adapted model", name, [*known, *models()])
+    raise unknown_name("run", name, known)
 
 
 def is_here(name: str) -> bool:
@@ -51,6 +56,11 @@ def is_here(name: str) -> bool:
 def run_names() -> list[str]:
     """The runs under runs/, by name."""
     return [folder.name for folder in runs()]
+
+
+def models() -> list[str]:
+    """The folders here that hold an adapted model, by name."""
+    return sorted(path.parent.name for path in Path().glob(f"*/{MODEL}") if not (path.parent / "config.json").exists())
 
 
 @dataclass
@@ -75,15 +85,15 @@ class Places:
         return replace(config.tasks, options=config.tasks.options | given).build() if given else None
 
 
-def open_run(name: str, device: str | None = None, at: Places | None = None) -> Run:
+def open_run(name: str, device: str | None = None, at: Places | None = None, or_model: bool = False) -> Run:
     """The run of that folder, of that name under runs/, or which comes with the package; with the network or tasks that
     imported files make.
 
-    at: where its tasks' files lie today.
+    at: where its tasks' files lie today. or_model: as of `find_run`.
     """
     if name == places.TABLES and not is_here(name):
         return pretrained(name, device=device)
-    folder = find_run(name)
+    folder = find_run(name, or_model)
     done = Run(folder, device=device)
     module, source = own.made_for(done.config)
     return Run(folder, module, source or (at.tasks(done.config) if at else None), device)
@@ -141,12 +151,16 @@ def next_line(command: str, folder: str | Path) -> str:
     return f"Next: {own.proposed(command, folder)}"
 
 
-def next_predict(folder: Path, place: Path, task: str | None = None) -> str:
-    """The line that proposes to predict with the model in `folder`, for a start what it was adapted to."""
-    which = [] if task is None else ["--task", task]
-    masks = (place / IMAGES).is_dir()
-    place, out = (place / IMAGES, "masks") if masks else (place, "predictions.csv")
-    return f"Next: {own.proposed('predict', folder, place, *which, '--out', out)}"
+def next_predict(model: Model, folder: Path, place: Path | None, task: str | None = None) -> str:
+    """The line that proposes to predict with the model in `folder`: what follows the series that it was adapted to, or
+    records like those at `place` that it was not shown, under a name that they may have."""
+    if model.spec.format.labels_itself and place is not None:
+        which = [] if task is None else ["--task", task]
+        return f"Next: {own.proposed('predict', folder, place, *which, '--out', 'predictions.csv')}"
+    masks = place is not None and (place / IMAGES).is_dir()
+    like_them = "unsorted" if place is None or place.is_dir() else f"unseen{place.suffix}"
+    command = own.proposed("predict", folder, like_them, "--out", "masks" if masks else "predictions.csv")
+    return f"Next, for {model.spec.format.what} that it was not shown: {command}"
 
 
 def tell_estimate(model: Model) -> None:

@@ -18,7 +18,7 @@ from quickstudy.formats.records import Broken, Records, say, summed
 from quickstudy.hub import local
 from quickstudy.storage.atomic import cell_text, write_csv
 from quickstudy.storage.folders import refuse_mixing, refuse_replacing
-from quickstudy.targets.answers import Answer
+from quickstudy.targets.answers.base import Answer
 from quickstudy.terminal import tell
 
 _BATCH = 256

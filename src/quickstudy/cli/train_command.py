@@ -35,7 +35,8 @@ _EXTRA = (
         "minutes",
         float | None,
         None,
-        "End training after so many minutes, if it has not ended before; it can be resumed.",
+        "End training after so many minutes, if it has not ended before; it can be resumed. What comes before and "
+        "after training is not counted.",
     ),
     ("report", bool, True, "Write the report page after training (takes up to a minute)."),
 )
@@ -48,7 +49,8 @@ class Resume:
     run: tyro.conf.Positional[str]
     """A run: its folder, or its name under runs/."""
     minutes: float | None = None
-    """End after so many minutes of training altogether, if it has not ended before."""
+    """End after so many minutes of training altogether, if it has not ended before. What comes before and after
+    training is not counted."""
     iterations: int | None = None
     """Train so many steps altogether, more than the run was made for."""
     report: bool = True
@@ -73,6 +75,7 @@ def run(argv: Sequence[str]) -> int:
     for note in notes if group.leads else ():
         complain(note)
     module, source = own.made_for(config)
+    _tell_minutes(parsed.minutes, parsed.report)
     trained = qs.train(
         config, out=parsed.out, overwrite=parsed.overwrite, module=module, source=source, minutes=parsed.minutes
     )
@@ -85,10 +88,21 @@ def _resume(argv: Sequence[str]) -> int:
         stopped = Run(find_run(options.run))
         module, source = own.made_for(stopped.config)
         source = source or options.tasks.tasks(stopped.config)
+    _tell_minutes(options.minutes, options.report)
     resumed = qs.resume(
         stopped.folder, module=module, source=source, iterations=options.iterations, minutes=options.minutes
     )
     return _finish(resumed, options.report)
+
+
+def _tell_minutes(minutes: float | None, report: bool) -> None:
+    """What of the command's time is not counted, said before it is spent."""
+    if minutes is not None and minutes > 0 and join().leads:
+        page = ", and the report page (--no-report leaves it out)" if report else ""
+        tell(
+            f"Training ends after {duration(60 * minutes)} at the latest. That does not count reading the data before, "
+            f"nor a last validation after it, how far answers can be believed{page}."
+        )
 
 
 def _finish(done: Run, report: bool) -> int:

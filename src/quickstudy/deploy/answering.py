@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from quickstudy.deploy.adapted import Adapted
+from quickstudy.deploy.forward import Guarded
 from quickstudy.entries import reference
-from quickstudy.episode import Features, Params, State, map_features
+from quickstudy.episode import Features, leaves, map_features
 from quickstudy.errors import ConfigError
-from quickstudy.formats.records import Stored, say
+from quickstudy.formats.records import Stored
 from quickstudy.spec import TaskSpec
-from quickstudy.targets.answers import Answer
+from quickstudy.targets.answers.base import Answer
 from quickstudy.targets.base import Distribution
-from quickstudy.trust.intervals import IntervalTrust
-from quickstudy.trust.pixels import PixelTrust
-from quickstudy.trust.task import AnyTrust, Judged, TaskTrust
-
-Embed = Callable[[Features], tuple[Tensor, Features]]
-"""Raw predictions for features x (n, …) that fit, and their embeddings as they are compared."""
+from quickstudy.trust.heard import Asked, Heard
 
 
 class Told(NamedTuple):
@@ -33,12 +29,105 @@ class Told(NamedTuple):
     near: Tensor | None
 
 
-def most_of(values: Tensor, owner: Tensor | None) -> Tensor:
-    """Of what is said of parts of records (m, …), by `Format.owners`, the most that is said of any part of each.
+class Listening:
+    """A model that is asked, with what it said of the embeddings of each part. z: those of all parts, where they are
+    known already."""
+
+    def __init__(self, computed: Guarded, z: Features | None = None) -> None:
+        self._computed, self._z = computed, z
+        self.logits, self.places = list[Tensor](), list[Features]()
+
+    def said(self, x: Features) -> Distribution:
+        return self._computed.said(x)
+
+    def embedded(self, x: Features) -> tuple[Tensor, Features]:
+        logits, z = self._computed.embedded(x) if self._z is None else self._computed.after(self._z)
+        self.logits.append(logits)
+        self.places.append(z)
+        return logits, z
+
+
+def answered(
+    model: Adapted,
+    by: Asked,
+    x: Features,
+    coverage: float | None,
+    false_alarms: float | None,
+    least: float | None,
+    asked: Mapping[str, Any],
+) -> Answer:
+    """The answer about stored records x. by: who computes it. least: how likely an input must be of a class, see
+    `Model.threshold`. asked: what else the format is."""
+    spec, trust = model.spec, model.trust
+    if coverage is not None or false_alarms is not None:
+        trust = model.trusted("say how far its answers can be believed")
+    if false_alarms is not None:
+        require_strangers(spec)
+    heard: list[Heard] = []
+
+    def hear(features: Features) -> Distribution:
+        heard.append(Heard(by.said(features)) if trust is None else trust.heard(by, features, coverage, false_alarms))
+        return heard[-1].said
+
+    units = spec.format.units(model.fitted)
+    said = spec.format.ask(hear, x, model.fitted, **asked)
+    answer = spec.target.answer(said, model.names, units)
+    if trust is None:
+        return answer
+    owner = spec.format.owners(x)
+    known, accepted, inside = (
+        most_of([getattr(one, name) for one in heard], owner) for name in ("known", "accepted", "inside")
+    )
+    if accepted is not None and known is not None and least is not None:
+        accepted = accepted & (known > least)
+    return trust.completed(answer, Heard(said, None, known, accepted, inside), units, coverage)
+
+
+def told(
+    model: Adapted,
+    stored: Stored,
+    coverage: float | None,
+    false_alarms: float | None,
+    z: Features | None,
+    asked: Mapping[str, Any],
+) -> Told:
+    """See `Model.told`."""
+    x, listening = on_device(model, stored.x), Listening(model.computed, z)
+    answer = answered(model, listening, x, coverage, false_alarms, None, asked)
+    owner = model.spec.format.owners(x)
+    support = None if model.trust is None else model.trust.compared
+    near = [] if support is None else [cosines(leaves(part)[0], support) for part in listening.places]
+    most = most_of(near, owner)
+    return Told(
+        answer,
+        torch.cat(listening.logits).cpu() if listening.logits else None,
+        None if most is None else most.cpu(),
+    )
+
+
+def on_device(model: Adapted, x: Features) -> Features:
+    """Stored records where φ is, as they are."""
+    device = reference(model.params).device
+    return map_features(lambda t: t.to(device), x)
+
+
+def require_strangers(spec: TaskSpec) -> None:
+    """ConfigError where nobody can tell inputs that are of no class."""
+    if not spec.target.calibrates:
+        raise ConfigError(f"Inputs of no class are told by models of classes; this one tells {spec.target}.")
+
+
+def most_of(parts: Sequence[Tensor | None], owner: Tensor | None) -> Tensor | None:
+    """Of what is said of parts of records, (m, …) in all, by `Format.owners`, the most that is said of any part of
+    each; None where nothing is said.
 
     An input is taken for none of the classes where all of its parts are, and its set holds what the sets of its parts
     hold: both no more often wrong than of one part.
     """
+    there = [part for part in parts if part is not None]
+    if not there:
+        return None
+    values = torch.cat(there)
     if owner is None or not len(owner):
         return values
     owner = owner.to(values.device).view(-1, *[1] * (values.dim() - 1)).expand_as(values)
@@ -52,119 +141,3 @@ def cosines(z: Tensor, support: Tensor) -> Tensor:
     middle = support.mean(0)
     z, support = (torch.nn.functional.normalize(one - middle, dim=1) for one in (z, support))
     return z @ support.T
-
-
-class Asked(Protocol):
-    """What is looked at of a `Model`."""
-
-    @property
-    def spec(self) -> TaskSpec: ...
-    @property
-    def params(self) -> Params: ...
-    @property
-    def names(self) -> tuple[str, ...]: ...
-    @property
-    def fitted(self) -> State: ...
-    @property
-    def provenance(self) -> Mapping[str, Any]: ...
-    @property
-    def trust(self) -> AnyTrust | None: ...
-
-
-def trusted(model: Asked, what: str) -> AnyTrust:
-    """The trust of a model; ConfigError, which says why, where it has none."""
-    if model.trust is None:
-        why = model.provenance.get("no trust", "it was made without, or by an earlier quickstudy.")
-        raise ConfigError(f"This model cannot {what}: {why}")
-    return model.trust
-
-
-def answered(
-    model: Asked,
-    said_by: Callable[[Features], Distribution],
-    embed: Embed,
-    x: Features,
-    coverage: float | None,
-    false_alarms: float | None,
-    least: float | None,
-    asked: dict[str, Any],
-) -> Answer:
-    """The answer about stored records x. least: how likely an input must be of a class, see `Model.threshold`."""
-    if coverage is not None or false_alarms is not None:
-        trusted(model, "say how far its answers can be believed")
-    spec, trust = model.spec, model.trust
-    units = spec.format.units(model.fitted)
-    if isinstance(trust, TaskTrust):
-        judged: list[Judged] = []
-        task = trust
-
-        def calibrated(features: Features) -> Distribution:
-            logits, z = embed(features)
-            judged.append(task.judge(logits, z, coverage, false_alarms))
-            return Distribution(judged[-1].logits)
-
-        answer = spec.target.answer(spec.format.ask(calibrated, x, model.fitted, **asked), model.names, units)
-        owner = spec.format.owners(x)
-        known, accepted, inside = (
-            None if parts[0] is None else most_of(torch.cat(parts), owner)
-            for parts in list(zip(*judged, strict=True))[1:]
-        )
-        if accepted is not None and known is not None and least is not None:
-            accepted = accepted & (known > least)
-        return answer.believed(known, accepted, inside, coverage)
-    if false_alarms is not None:
-        raise ConfigError(f"Inputs of no class are told by models of classes; this one tells {spec.target}.")
-    said = spec.format.ask(said_by, x, model.fitted, **asked)
-    if isinstance(trust, PixelTrust):
-        if coverage is not None:
-            raise ConfigError(
-                "A coverage is promised of numbers and of classes of whole inputs. Of masks, how sure each pixel is is "
-                "calibrated: leave the coverage out, and see the doubt of the answer."
-            )
-        said = Distribution(trust.tempered(said.mean))
-    answer = spec.target.answer(said, model.names, units)
-    if isinstance(trust, IntervalTrust) and coverage is not None:
-        half = trust.half(said, coverage)
-        return answer.between((half if units is None else half * units.spread.to(half)).cpu(), coverage)
-    return answer
-
-
-def threshold(model: Asked, embed: Embed, background: Any, rate: float) -> float:
-    """How likely an input must be of a class so that at most the share `rate` of inputs like these, which are of none,
-    is taken for one: the k-th smallest of what is said of them, k = ⌈(n + 1) (1 − rate)⌉ (split conformal, Papadopoulos
-    et al. 2002). ConfigError where there are too few of them."""
-    trust = trusted(model, "tell inputs of its classes from others")
-    if not isinstance(trust, TaskTrust):
-        raise ConfigError(f"Inputs of no class are told by models of classes; this one tells {model.spec.target}.")
-    if not 0 < rate < 1:
-        raise ConfigError(f"A rate of false alarms lies between 0 and 1, both excluded, found {rate:g}. Choose 0.05.")
-    stored = model.spec.format.query(background)
-    say(stored.notices)
-    found = _known(model, trust, embed, stored)
-    k = math.ceil((len(found) + 1) * (1 - rate) - 1e-9)
-    if k > len(found):
-        raise ConfigError(
-            f"A rate of {rate:g} of background taken for a class needs {math.ceil(1 / rate - 1 - 1e-9)} "
-            f"{model.spec.format.what} of background, found {len(found)}. Give more, or choose a rate of "
-            f"{1 / (len(found) + 1):.2g} or more."
-        )
-    return float(found.sort().values[k - 1])
-
-
-def _known(model: Asked, trust: TaskTrust, embed: Embed, stored: Stored) -> Tensor:
-    """How likely stored records are of one of the classes, (n,)."""
-    found: list[Tensor] = []
-
-    def asked(features: Features) -> Distribution:
-        logits, z = embed(features)
-        judged = trust.judge(logits, z)
-        if judged.known is None:
-            raise ConfigError(
-                "Nothing tells inputs of no class: the validation tasks had too few classes to keep some from being "
-                "shown, or come as they are."
-            )
-        found.append(judged.known)
-        return Distribution(logits)
-
-    model.spec.format.ask(asked, map_features(lambda t: t.to(reference(model.params).device), stored.x), model.fitted)
-    return most_of(torch.cat(found), model.spec.format.owners(stored.x)).cpu()

@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from quickstudy.deploy.adapted import Adapted
 from quickstudy.deploy.grown import (
     Effect,
     Grown,
     IfWorse,
-    Known,
     encoded,
     indices,
     listed,
@@ -41,7 +41,7 @@ _HELD_OUT = 64  # examples, up to which each is held out in turn
 _log = logging.getLogger("quickstudy")
 
 
-def more(model: Known, records: Any, labels: Any, broken: Broken, if_worse: IfWorse) -> Grown:
+def more(model: Adapted, records: Any, labels: Any, broken: Broken, if_worse: IfWorse) -> Grown:
     """What the model is after further examples: what it would be, had they been there from the first."""
     require_known(if_worse)
     spec, like, format = model.spec, reference(model.params), model.spec.format
@@ -71,7 +71,7 @@ def more(model: Known, records: Any, labels: Any, broken: Broken, if_worse: IfWo
     return _fitted(model, before, now, torch.arange(len(before.mask)), if_worse)
 
 
-def without(model: Known, classes: Any, examples: Any, labels: Any, broken: Broken, if_worse: IfWorse) -> Grown:
+def without(model: Adapted, classes: Any, examples: Any, labels: Any, broken: Broken, if_worse: IfWorse) -> Grown:
     """What the model is once classes, by name, and examples, by index or as records, are forgotten: what it would be,
     had they never been there."""
     require_known(if_worse)
@@ -101,7 +101,7 @@ def without(model: Known, classes: Any, examples: Any, labels: Any, broken: Brok
     return _fitted(model, before, _set(model, spec, x, y, names, like), known, if_worse)
 
 
-def sealed(model: Known) -> tuple[None, Tally | None]:
+def sealed(model: Adapted) -> tuple[None, Tally | None]:
     """What takes the place of the kept support set where it is not to be kept: sums, of learners in closed form, that
     say no example; None where there are none, or where features depend on all records of the task."""
     if model.kept is None:
@@ -112,7 +112,7 @@ def sealed(model: Known) -> tuple[None, Tally | None]:
         return None, model.learner.tally(model.params, _examples(model, model.kept))
 
 
-def _opened(model: Known, x: Features, records: Any = None) -> tuple[Format, Features] | None:
+def _opened(model: Adapted, x: Features, records: Any = None) -> tuple[Format, Features] | None:
     """The format that all records teach where each task teaches its own, as the schema of a table, and compact tensors
     of all by it; None where the format is what the run was trained with."""
     rows = None if model.built is None else model.spec.format.raw(x, records)
@@ -123,7 +123,7 @@ def _opened(model: Known, x: Features, records: Any = None) -> tuple[Format, Fea
     return opened, stored.x
 
 
-def _set(model: Known, spec: TaskSpec, x: Features, y: Tensor, names: Sequence[str], like: Tensor) -> SupportSet:
+def _set(model: Adapted, spec: TaskSpec, x: Features, y: Tensor, names: Sequence[str], like: Tensor) -> SupportSet:
     """The support set of compact tensors and encoded labels, with constants that are fitted to all of it."""
     there = map_features(lambda t: t.to(like.device), x)
     fitted = spec.format.prepare(there)
@@ -132,7 +132,7 @@ def _set(model: Known, spec: TaskSpec, x: Features, y: Tensor, names: Sequence[s
     return completed(model.learner, spec, features, y, names, fitted, like, x)
 
 
-def _examples(model: Known, kept: Kept) -> Examples:
+def _examples(model: Adapted, kept: Kept) -> Examples:
     """The kept support set as the model has learned from it."""
     format, like = model.spec.format, reference(model.params)
     x = map_features(lambda t: t.to(like.device), kept.x)
@@ -142,7 +142,7 @@ def _examples(model: Known, kept: Kept) -> Examples:
     return Examples(moved(features, like), leaves(moved(y, like))[0], mask)
 
 
-def _fitted(model: Known, before: Examples, found: SupportSet, known: Tensor, if_worse: IfWorse) -> Grown:
+def _fitted(model: Adapted, before: Examples, found: SupportSet, known: Tensor, if_worse: IfWorse) -> Grown:
     """The model of a changed support set. known: which examples of the one before are the first of it."""
     learner = model.learner.at(found.spec)
     with torch.no_grad():
@@ -158,7 +158,7 @@ def _fitted(model: Known, before: Examples, found: SupportSet, known: Tensor, if
     return Grown(learner, state, found.names, found.fitted, found.kept, None, count, effect, found.examples)
 
 
-def _effect(model: Known, before: Examples, learner: Learner, found: SupportSet, known: Tensor) -> Effect | None:
+def _effect(model: Adapted, before: Examples, learner: Learner, found: SupportSet, known: Tensor) -> Effect | None:
     """Of examples that are known before and after; None where there are none, or where units are others now."""
     if model.spec.format.labels_itself:
         return None
@@ -218,7 +218,7 @@ def _only(x: Features, row: int) -> Any:
     return map_features(lambda t: t[row : row + 1], x)
 
 
-def _numbers(model: Known, kept: Kept, examples: Any, broken: Broken) -> list[int]:
+def _numbers(model: Adapted, kept: Kept, examples: Any, broken: Broken) -> list[int]:
     """Which of the kept examples are meant, by index or as equal records."""
     count = len(kept.y)
     if (chosen := indices(examples, count)) is not None:

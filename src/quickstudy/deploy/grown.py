@@ -5,44 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from numbers import Integral
-from typing import Any, Literal, NamedTuple, Protocol, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from torch import Tensor
 
+from quickstudy.deploy.adapted import Adapted
 from quickstudy.deploy.partly import partly_encoded
 from quickstudy.deploy.support import Kept
-from quickstudy.episode import Examples, Params, State
+from quickstudy.episode import Examples, State
 from quickstudy.errors import DataError, unknown_name
 from quickstudy.learners import Learner
-from quickstudy.spec import TaskSpec
 from quickstudy.tally import Tally
 from quickstudy.targets.metric import Metric, metric_named
 
 IfWorse = Literal["say", "refuse"]
 """What to do with a change after which a model is worse on the examples that it knew: say so, or refuse it."""
-
-
-class Known(Protocol):
-    """What of an adapted model is looked at here; see `Model`."""
-
-    @property
-    def learner(self) -> Learner: ...
-    @property
-    def params(self) -> Params: ...
-    @property
-    def names(self) -> tuple[str, ...]: ...
-    @property
-    def fitted(self) -> State: ...
-    @property
-    def spec(self) -> TaskSpec: ...
-    @property
-    def built(self) -> TaskSpec | None: ...
-    @property
-    def kept(self) -> Kept | None: ...
-    @property
-    def tally(self) -> Tally | None: ...
-    @property
-    def count(self) -> int: ...
 
 
 class Grown(NamedTuple):
@@ -101,7 +78,7 @@ def places(before: Sequence[str], after: Sequence[str]) -> list[int]:
     return [number.get(name, -1) for name in before]
 
 
-def encoded(model: Known, labels: Any, count: int) -> tuple[Tensor, tuple[str, ...]]:
+def encoded(model: Adapted, labels: Any, count: int) -> tuple[Tensor, tuple[str, ...]]:
     """Encoded labels of so many further examples, and the names of their classes."""
     if labels is None:
         raise DataError(
@@ -116,7 +93,7 @@ def encoded(model: Known, labels: Any, count: int) -> tuple[Tensor, tuple[str, .
     return y, names
 
 
-def require_two(model: Known, names: Sequence[str]) -> None:
+def require_two(model: Adapted, names: Sequence[str]) -> None:
     """DataError where fewer than two classes are left."""
     if model.spec.target.relabels and len(names) < 2:
         left = f"only {names[0]!r}" if names else "none"

@@ -13,7 +13,7 @@ from quickstudy.errors import first_of
 from quickstudy.evaluation.estimate import wilson
 from quickstudy.pages.notebook import grid
 from quickstudy.spec import TaskSpec
-from quickstudy.targets.answers import frame_of
+from quickstudy.targets.answers.base import frame_of
 from quickstudy.targets.reported import Figure, Hits
 
 _BINS = 10  # of probabilities

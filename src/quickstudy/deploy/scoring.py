@@ -17,11 +17,12 @@ from quickstudy.errors import DataError, first_of
 from quickstudy.evaluation.estimate import jackknifed
 from quickstudy.formats.records import Broken, say, summed
 from quickstudy.spec import TaskSpec
-from quickstudy.targets.answers import Answer
+from quickstudy.targets.answers.base import Answer
 from quickstudy.targets.base import Target
 from quickstudy.targets.reported import Covered
 
 _BATCH = 256
+_SAME = 1e-6  # of a figure, in which its values differ by rounding
 _GROUPS = 20  # of records, each of which is left out once for an interval
 
 
@@ -175,11 +176,17 @@ def _figures(
         if groups and not index and _of_records(each, value):
             share = Share.of(float(each.sum()), count)
         elif all(map(math.isfinite, (value, *others))):
-            share = Share(value, *map(figure.within, jackknifed(value, others))) if others else Share(value)
+            share = Share(value, *map(figure.within, jackknifed(value, others))) if _vary(others) else Share(value)
         else:
             share = Share(value)
         found.append(Judged(figure, share, float(guessed[index].value) if figure.beside else math.nan))
     return tuple(found)
+
+
+def _vary(values: Sequence[float]) -> bool:
+    """Whether a figure depends on which records it is of. Where it is the same without any of them, as where all are
+    right, they do not tell how far it may be off, which is not that it is certain."""
+    return bool(values) and max(values) - min(values) > _SAME * max(map(abs, values))
 
 
 def _of_records(each: Tensor, value: float) -> bool:

@@ -13,7 +13,7 @@ from quickstudy.episode import Features, State, leaves, map_features
 from quickstudy.formats.base import Format
 from quickstudy.pages.notebook import Html, grid
 from quickstudy.pages.pictures import rendered
-from quickstudy.targets.answers import Answer
+from quickstudy.targets.answers.base import Answer
 
 _ROWS, _COLUMNS = 10, 6  # that are shown
 

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from quickstudy.deploy.grown import Grown, Known, encoded, indices, places, require_two
+from quickstudy.deploy.adapted import Adapted
+from quickstudy.deploy.grown import Grown, encoded, indices, places, require_two
 from quickstudy.deploy.support import recorded
 from quickstudy.engine import place
 from quickstudy.entries import reference
@@ -20,7 +21,7 @@ from quickstudy.spec import check_examples
 from quickstudy.tally import Tally
 
 
-def _alone(model: Known, records: Any, labels: Any, broken: Broken) -> tuple[Features, Tensor, tuple[str, ...]]:
+def _alone(model: Adapted, records: Any, labels: Any, broken: Broken) -> tuple[Features, Tensor, tuple[str, ...]]:
     """Features, labels and names of further examples by themselves."""
     if type(model.learner).met is not Learner.met:
         raise ConfigError(
@@ -37,7 +38,7 @@ def _alone(model: Known, records: Any, labels: Any, broken: Broken) -> tuple[Fea
     return moved(features, like), *encoded(model, labels, len(leaves(stored.x)[0]))
 
 
-def _tallied(model: Known, features: Features, y: Tensor, names: tuple[str, ...], learner: Learner) -> Tally:
+def _tallied(model: Adapted, features: Features, y: Tensor, names: tuple[str, ...], learner: Learner) -> Tally:
     """The tally of further examples in a task whose classes are called as `names` has them."""
     like = reference(model.params)
     mask = torch.ones(len(y), dtype=torch.bool, device=like.device)
@@ -50,7 +51,7 @@ def _tallied(model: Known, features: Features, y: Tensor, names: tuple[str, ...]
     return found
 
 
-def added(model: Known, records: Any, labels: Any, broken: Broken) -> Grown:
+def added(model: Adapted, records: Any, labels: Any, broken: Broken) -> Grown:
     """The model after further examples, which are added to its sums."""
     features, y, called = _alone(model, records, labels, broken)
     assert model.tally is not None
@@ -62,7 +63,7 @@ def added(model: Known, records: Any, labels: Any, broken: Broken) -> Grown:
     return _of_tally(model, learner, names, grown, model.count + len(y))
 
 
-def taken(model: Known, classes: Sequence[str], examples: Any, labels: Any, broken: Broken) -> Grown:
+def taken(model: Adapted, classes: Sequence[str], examples: Any, labels: Any, broken: Broken) -> Grown:
     """The model without some classes and examples, which are taken from its sums."""
     tally, count = model.tally, model.count
     if tally is None or examples is not None:
@@ -88,7 +89,7 @@ def taken(model: Known, classes: Sequence[str], examples: Any, labels: Any, brok
     return _of_tally(model, learner, left, tally.placed(places(model.names, left), len(left)), count)
 
 
-def _less(model: Known, examples: Any, labels: Any, broken: Broken) -> tuple[Tally, int]:
+def _less(model: Adapted, examples: Any, labels: Any, broken: Broken) -> tuple[Tally, int]:
     """The tally without some examples, and how many: rows go by their index, sums by what is taken from them."""
     tally = model.tally
     if tally is not None and tally.rows:
@@ -112,7 +113,7 @@ def _less(model: Known, examples: Any, labels: Any, broken: Broken) -> tuple[Tal
     return tally.plus(_tallied(model, features, y, model.names, model.learner), -1), len(y)
 
 
-def _of_tally(model: Known, learner: Learner, names: tuple[str, ...], tally: Tally, count: int) -> Grown:
+def _of_tally(model: Adapted, learner: Learner, names: tuple[str, ...], tally: Tally, count: int) -> Grown:
     with torch.no_grad():
         state = place(learner.settled(model.params, tally), reference(model.params).device, learner.inner_loop)
     return Grown(learner, state, names, model.fitted, None, tally, count, None)

@@ -24,8 +24,8 @@ from quickstudy.engine.substitutes import Substitutes
 from quickstudy.engine.vectorize import Gradients, Vectorize, over_tasks, resolve, tasks_of
 from quickstudy.episode import Episode, Params, task
 from quickstudy.learners import Learner
-from quickstudy.learners.base import IterativeLearner
 from quickstudy.learners.chance import chances
+from quickstudy.learners.iterative import IterativeLearner
 from quickstudy.metagrads import Metagrad, Recompute, Runner, Unrolled, metagrad
 from quickstudy.tasks.base import Source
 from quickstudy.workers.threads import single_threads

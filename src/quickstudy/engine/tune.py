@@ -17,7 +17,7 @@ from quickstudy.engine.core import Engine
 from quickstudy.engine.plan import Plan
 from quickstudy.engine.vectorize import Gradients, convolves
 from quickstudy.episode import Episode, Params, map_episode
-from quickstudy.learners.base import IterativeLearner
+from quickstudy.learners.iterative import IterativeLearner
 from quickstudy.metagrads import Recompute, Unrolled
 
 Compile = Literal["auto", "on", "off"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,27 +14,25 @@ from quickstudy import rng
 from quickstudy.episode import Features, State
 from quickstudy.errors import ConfigError, DataError, ShapeError
 from quickstudy.formats.base import Format
-from quickstudy.formats.cells import Cells, cells_of, in_order, names_of
+from quickstudy.formats.cells import cells_of, in_order, names_of
+from quickstudy.formats.coded import coded, is_coded, uncoded
+from quickstudy.formats.columns import Columns
 from quickstudy.formats.drawing import Drawing, row, told
 from quickstudy.formats.leaving import only
 from quickstudy.formats.numeric import as_numbers
-from quickstudy.formats.places import column, number_in
 from quickstudy.formats.received import Most, row_of
-from quickstudy.formats.records import Broken, Placed, Records, Stored, all_kept, say
-from quickstudy.formats.rows import READERS, Rows, files_of, groups_in, read_rows
+from quickstudy.formats.records import Broken, Records, Stored, all_kept, say
+from quickstudy.formats.rows import READERS
 from quickstudy.formats.schema import (
     CELL,
     MISSING,
     Column,
     described,
     learned,
-    plain,
     said_of_far,
     said_of_idle,
-    said_of_unknown,
 )
 from quickstudy.formats.shown import Leaf
-from quickstudy.gaps import missing
 from quickstudy.registry import formats
 
 
@@ -93,86 +91,24 @@ class Table(Format):
 
     # From records to features
 
+    @property
+    def _columns(self) -> Columns:
+        return Columns(
+            names=self.names, label=self.label, group=self.group, exclude=self.exclude, categories=self.categories,
+            mixed=self.mixed,
+        )  # fmt: skip
+
     def find(self, place: Any, labelled: bool = True) -> Records:
         """The rows at a place; of several files, or of a folder of them, each file is a task. `place` may also be a
         data frame or a data set in memory."""
-        if not isinstance(place, str | Path | list | tuple):
-            return self._rows(read_rows(place), labelled)
-        files = files_of(place, self.what)
-        parts = [self._rows(read_rows(one), labelled) for one in files]
-        for file, part in zip(files, parts, strict=True):
-            if part.items[0].keys() != parts[0].items[0].keys():
-                raise DataError(
-                    f"{file} has the columns {list(part.items[0])}, but {files[0]} has {list(parts[0].items[0])}. Give "
-                    "all tables the same columns, empty where nobody knows them, or leave the others out (exclude)."
-                )
-        if len(parts) > 1 and labelled:
-            parts = [
-                part if part.groups else part._replace(groups=[file.stem] * len(part.items))
-                for file, part in zip(files, parts, strict=True)
-            ]
-        together = [
-            None if part[0] is None else [one for some in part for one in some] for part in zip(*parts, strict=True)
-        ]
-        return Records(*together)  # type: ignore[arg-type]
-
-    def _rows(self, rows: Rows, labelled: bool) -> Records:
-        if not len(rows.places):
-            raise DataError(f"{rows.place} has no rows. Write one for each record.")
-        labels = groups = None
-        if labelled:
-            column(rows.columns, self.label, rows.place, "where you train: --tasks.label; where you adapt: --target")
-            cells = rows.quantities(self.label)
-            labels = [_label(cell, place) for cell, place in zip(cells, rows.places, strict=True)]
-        groups = groups_in(rows, self.group)
-        names = list(self.names) or [*self._open(rows.columns, rows.place), *self.exclude]
-        if gone := next((name for name in names if name not in rows.columns), None):
-            raise DataError(
-                f"{rows.place} has no column {gone!r}, which there was where this was learned; it has {rows.columns}. "
-                f"Add it{', empty where nobody knows it,' if self.mixed else ''} or learn anew without it."
-            )
-        if self.names:
-            say(self._unused(rows.columns))
-        held = {name: rows.quantities(name) for name in names}
-        columns = [self._numbers(name, cells, rows) for name, cells in held.items()]
-        items = [dict(zip(names, cells, strict=True)) for cells in zip(*columns, strict=True)]
-        return Records(items, list(rows.places), labels, groups)
-
-    def _open(self, columns: Sequence[str], place: str) -> list[str]:
-        """The columns that are neither label nor group nor excluded."""
-        for option in ("exclude", "categories"):
-            strange = [name for name in getattr(self, option) if name not in columns]
-            if strange:
-                raise DataError(f"{place} has no column {strange[0]!r} ({option}); it has {list(columns)}. Correct it.")
-        names = [name for name in columns if name not in {self.label, self.group, *self.exclude, ""}]
-        if "" in columns:
-            say([f"{place} has a column without a name, as numbers of rows are written: it is left out."])
-        if not names:
-            raise DataError(f"{place} has no column but {list(columns)}, so that there is nothing to learn from.")
-        return names
-
-    def _kept(self, columns: Iterable[str]) -> tuple[str, ...]:
-        return tuple(name for name in columns if name not in self.exclude)
-
-    def _numbers(self, name: str, cells: Sequence[Any], rows: Rows) -> list[Any]:
-        """The cells of a column as numbers where that is what they are; others with their place."""
-        if self.names and not self.mixed:
-            return [number_in(str(c), f"{p}, column {name!r}") for c, p in zip(cells, rows.places, strict=True)]
-        try:
-            return (
-                [float(cell) for cell in cells]
-                if not self.mixed and not any(map(missing, cells))
-                else _placed(cells, rows)
-            )
-        except (TypeError, ValueError):
-            return _placed(cells, rows)
+        return self._columns.found(place, labelled, self.what)
 
     def learn(self, records: Any, broken: Broken = "refuse") -> Format:
         """The schema of these rows, unless it is known already, or every cell is a number."""
-        if self.schema or (self.columns and not self.mixed) or _is_features(records):
+        if self.schema or (self.columns and not self.mixed) or is_coded(records):
             return self
         cells = cells_of(records)
-        names = self._open(cells.names, "The table") if cells.named else list(cells.names)
+        names = self._columns.open(cells.names, "The table") if cells.named else list(cells.names)
         if not self.mixed and not self.categories and cells.complete(names):
             return self
         idle: list[str] = []
@@ -201,8 +137,8 @@ class Table(Format):
         if isinstance(records, str | Path):
             records = self.find(records, labelled=False).items
         if self.mixed:
-            return self._coded(records)
-        x = as_numbers(in_order(records, self.names or self._kept(names_of(records))))
+            return coded(self.schema, self._columns, records)
+        x = as_numbers(in_order(records, self.names or self._columns.kept(names_of(records))))
         if x.dim() != 2 or not x.shape[1]:
             raise ShapeError(
                 f"A table has the shape (rows, columns), with at least one column; found {tuple(x.shape)}."
@@ -212,62 +148,11 @@ class Table(Format):
     def received(self, record: Any, most: Most) -> Any:
         return row_of(record, most)
 
-    def _coded(self, records: Any) -> Stored:
-        """Cells (n, columns, 3) by the schema; features as they are."""
-        if _is_features(records):
-            return all_kept(records.detach().float())
-        if not self.schema:
-            raise ConfigError(
-                "It is not known yet what the columns of this table are. Let rows teach it: format = "
-                "format.learn(rows)."
-            )
-        cells: Cells = cells_of(records)
-        if not cells.named and len(cells.names) != self.columns:
-            raise ShapeError(
-                f"These rows have {len(cells.names)} columns, but there were {self.columns} where the schema was "
-                f"learned ({', '.join(self.names)}). Give the same columns, or a data frame, which names them."
-            )
-        held = dict(zip(self.names, cells.columns.values(), strict=False)) if not cells.named else cells.columns
-        gone = [name for name in self.names if name not in held]
-        if gone:
-            raise DataError(
-                f"There is no column {gone[0]!r}, which there was where the schema was learned; there are "
-                f"{list(held)}. Add it, empty where nobody knows it, or adapt anew without it."
-            )
-        unknown: list[str] = []
-        coded = [column.coded(held[column.name], cells.places, unknown) for column in self.schema]
-        said = said_of_unknown(unknown)
-        said += self._unused(held)
-        return Stored(torch.stack(coded, dim=1), list(range(len(cells.places))), said)
-
-    def _unused(self, columns: Iterable[str]) -> list[str]:
-        """What is said of columns that were not there where this was learned; nothing where there are none."""
-        extra = [name for name in columns if name not in {*self.names, self.label, self.group, *self.exclude, ""}]
-        return [f"Columns that were not there where this was learned are not used: {', '.join(extra)}"] if extra else []
-
     def raw(self, stored: Features, further: Any = None) -> Any:
-        """Rows as they were before they were coded by the schema, as mappings; numbers to float32's precision. Columns
-        that are left out are there, and empty, so that they can be left out again."""
         if not self.schema:
             return None
         assert isinstance(stored, Tensor)
-        out = dict.fromkeys(self.exclude)
-        rows = [
-            out | {column.name: column.cell(cell) for column, cell in zip(self.schema, row, strict=True)}
-            for row in stored.tolist()
-        ]
-        if further is None:
-            return rows
-        cells = cells_of(further)
-        held = cells.columns if cells.named else dict(zip(self.names, cells.columns.values(), strict=False))
-        if gone := [name for name in self.names if name not in held]:
-            raise DataError(
-                f"The further rows have no column {gone[0]!r}, which those before have; they have {list(held)}. Add "
-                "it, empty where nobody knows it."
-            )
-        say(self._unused(held))
-        columns = [held[name] for name in self.names]
-        return rows + [out | dict(zip(self.names, row, strict=True)) for row in zip(*columns, strict=True)]
+        return uncoded(self.schema, self._columns, stored, further)
 
     def features(self, stored: Features, fitted: State | None = None) -> Features:
         assert isinstance(stored, Tensor)
@@ -303,7 +188,7 @@ class Table(Format):
         assert isinstance(stored, Tensor)
         if self.mixed:
             return self if self.schema else replace(self, columns=stored.shape[-2])
-        width, names = stored.shape[-1], self.names or self._kept(names_of(records))
+        width, names = stored.shape[-1], self.names or self._columns.kept(names_of(records))
         return replace(self, columns=width, names=names if len(names) == width else ())
 
     def accepts(self, other: Format) -> bool:
@@ -334,24 +219,3 @@ class Table(Format):
     @property
     def directions(self) -> tuple[str, ...]:
         return self.names or tuple(f"column {i + 1}" for i in range(self.columns))
-
-
-def _is_features(records: Any) -> bool:
-    """Whether these are cells (n, columns, 3) already."""
-    return isinstance(records, Tensor) and records.dim() == 3 and records.shape[-1] == CELL
-
-
-def _label(cell: Any, place: str) -> str:
-    """A label as it is written; DataError where the cell is a gap, as it would be in any other column."""
-    if plain(cell) is None:
-        found = "" if missing(cell) or not str(cell).strip() else f" ({str(cell).strip()!r} is a gap)"
-        named = " If that is the name of a class, call it otherwise." if found else ""
-        raise DataError(f"{place}: the label is missing{found}. Fill it or drop the row.{named}")
-    return str(cell).strip()
-
-
-def _placed(cells: Sequence[Any], rows: Rows) -> list[Any]:
-    """Cells in which texts know where they stand."""
-    return [
-        Placed(cell, place) if isinstance(cell, str) else cell for cell, place in zip(cells, rows.places, strict=True)
-    ]

@@ -1,12 +1,13 @@
 """Learners: the contract (`base`), one family a file, and the named algorithms as short constructors."""
 
 from quickstudy.learners.adapters import AdapterLearner, film, tsa
-from quickstudy.learners.base import IterativeLearner, Learner
+from quickstudy.learners.base import Learner
 from quickstudy.learners.decoder import DecoderLearner, decoder
 from quickstudy.learners.embedding import EmbeddingLearner, lrd2, matchingnet, meta_baseline, protonet, r2d2
 from quickstudy.learners.feat import FEATLearner, feat
 from quickstudy.learners.frozen import frozen
 from quickstudy.learners.gradient import GradientLearner
+from quickstudy.learners.iterative import IterativeLearner
 from quickstudy.learners.maml_family import anil, cavia, fomaml, imaml, maml, metasgd, reptile
 from quickstudy.learners.memory import MemoryLearner, memory
 from quickstudy.learners.network import Network, Norm

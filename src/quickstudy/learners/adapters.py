@@ -14,8 +14,8 @@ from quickstudy.episode import Episode, Examples, Features, Params, State
 from quickstudy.heads import Head, Prototypes, full_precision
 from quickstudy.hints import Steps
 from quickstudy.inner import SGD, Adam, Rule
-from quickstudy.learners.base import IterativeLearner
 from quickstudy.learners.descent import begin, descend, task_parameters
+from quickstudy.learners.iterative import IterativeLearner
 from quickstudy.learners.moments import Moments
 from quickstudy.learners.network import Network, Norm
 from quickstudy.models.adapters import Adapted, Adapters

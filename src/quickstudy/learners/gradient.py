@@ -11,9 +11,9 @@ from quickstudy.entries import CONSTANT, INNER, MEMORY, PARAMETER, TASK, prefixe
 from quickstudy.episode import Examples, Features, Params, State
 from quickstudy.errors import ConfigError, ModelError
 from quickstudy.inner import EVERYTHING, Partition, Rule
-from quickstudy.learners.base import IterativeLearner
 from quickstudy.learners.descent import begin, descend, task_parameters
 from quickstudy.learners.describe import fit_head, head_names
+from quickstudy.learners.iterative import IterativeLearner
 from quickstudy.spec import TaskSpec
 
 

@@ -25,9 +25,10 @@ from quickstudy.episode import Episode, Examples, Features, Params, State, map_f
 from quickstudy.errors import ConfigError
 from quickstudy.heads import Head, Prototypes, full_precision
 from quickstudy.inner import Rule
-from quickstudy.learners.base import IterativeLearner, Learner
+from quickstudy.learners.base import Learner
 from quickstudy.learners.classifiers import Classifier, Linear
 from quickstudy.learners.descent import begin, descend, task_parameters
+from quickstudy.learners.iterative import IterativeLearner
 from quickstudy.learners.moments import Moments
 from quickstudy.learners.network import Network
 from quickstudy.masked import UNLABELLED, masked_mean
@@ -40,7 +41,7 @@ _FAINTEST = 1e-8  # of the largest variance: less is rounding
 class Pretraining(Learner):
     """What the baselines share: φ is an encoder and a classifier over all `classes`, trained on pooled batches.
 
-    Their training episodes have an empty support set and global class ids (see `tasks.classes.PooledSource`).
+    Their training episodes have an empty support set and global class ids (see `tasks.pooled.PooledSource`).
     smoothing: of labels. distil: β, how much of the loss is the distance from a teacher's answers, see `score`; φ then
     holds the teacher's, under TEACHER. distil_temperature: T, by which both answers are softened.
     """

@@ -13,7 +13,7 @@ from quickstudy.episode import Episode, Examples, Features, Params, leaves, map_
 from quickstudy.errors import ModelError
 from quickstudy.formats.base import Format
 from quickstudy.formats.passing import nothing_for
-from quickstudy.learners.base import IterativeLearner, Learner
+from quickstudy.learners.base import Learner
 from quickstudy.learners.chance import chances
 from quickstudy.learners.given import tensors_of
 from quickstudy.learners.hidden import (
@@ -23,6 +23,7 @@ from quickstudy.learners.hidden import (
     refuse_other_gradients,
     refuse_state,
 )
+from quickstudy.learners.iterative import IterativeLearner
 from quickstudy.learners.network import Network
 
 _log = logging.getLogger("quickstudy")

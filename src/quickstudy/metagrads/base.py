@@ -18,7 +18,8 @@ from torch import Tensor
 
 from quickstudy.episode import Episode, Examples, Params, State
 from quickstudy.errors import ConfigError
-from quickstudy.learners.base import IterativeLearner, Learner
+from quickstudy.learners.base import Learner
+from quickstudy.learners.iterative import IterativeLearner
 from quickstudy.tasks.base import Source
 
 Function = Callable[..., Any]

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from quickstudy.episode import Episode, Params, State
 from quickstudy.errors import ConfigError
-from quickstudy.learners.base import IterativeLearner, Learner
+from quickstudy.learners.base import Learner
+from quickstudy.learners.iterative import IterativeLearner
 from quickstudy.metagrads.base import ONE_TASK, Metagrad, Runner, Score, detached, end, finished, iterative
 
 

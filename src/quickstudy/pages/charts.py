@@ -132,7 +132,7 @@ def line_chart(
     figure, axes = plot(xlabel, ylabel)
     for trace in traces:
         shade = 0.65 if trace.faint else 1.0
-        if trace.marks:
+        if trace.marks or len(trace.x) == 1:  # of one point there is no line
             bars = trace.ci if trace.below is None else [trace.below, trace.ci]
             axes.errorbar(
                 trace.x, trace.y, yerr=bars, color=trace.colour, marker="o", markersize=5, linewidth=1.6,

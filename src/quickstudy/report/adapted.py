@@ -17,7 +17,7 @@ from quickstudy.pages.pictures import letter
 from quickstudy.report.cards import KEY, a_drawing, class_card, list_card
 from quickstudy.report.measure import Drawn
 from quickstudy.report.words import counted
-from quickstudy.targets.answers import Answer
+from quickstudy.targets.answers.base import Answer
 
 
 @dataclass(frozen=True, kw_only=True)

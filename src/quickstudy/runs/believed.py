@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
-from typing import Any, Protocol, TypedDict
+from typing import Any, TypedDict
 
-from quickstudy.engine import Engine
-from quickstudy.episode import Params
 from quickstudy.errors import ConfigError, DataError, RunError
-from quickstudy.spec import TaskSpec
+from quickstudy.runs.trained import Trained
 from quickstudy.storage.json import read_json, write_json
 from quickstudy.targets.base import Target
-from quickstudy.tasks.base import Sampling, Source
-from quickstudy.training.config import RunConfig
+from quickstudy.tasks.base import Sampling
 from quickstudy.training.progress import Progress
 from quickstudy.trust.base import Trust
 from quickstudy.trust.checked import TASKS as CHECKED
@@ -22,24 +18,6 @@ from quickstudy.trust.fit import TASKS, fit_trust
 
 _NAME = "trust.json"
 _log = logging.getLogger("quickstudy")
-
-
-class Trained(Protocol):
-    """What is asked of a `Run`."""
-
-    folder: Path
-    config: RunConfig
-
-    @property
-    def spec(self) -> TaskSpec: ...
-
-    @property
-    def kept(self) -> dict[str, Any]: ...
-
-    @property
-    def params(self) -> Params: ...
-
-    def sampled(self, sampling: Sampling) -> tuple[Source, Engine]: ...
 
 
 class _Stored(TypedDict):

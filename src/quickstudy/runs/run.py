@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NotRequired, TypedDict
+from typing import Any
 
 from torch import nn
 
@@ -20,19 +20,20 @@ from quickstudy.deploy.model import Model
 from quickstudy.engine import Engine, place, resolve_device
 from quickstudy.entries import prefixed
 from quickstudy.episode import Params
-from quickstudy.errors import ConfigError, DataError, QuickstudyError, RunError, unknown_name
+from quickstudy.errors import ConfigError, QuickstudyError, RunError, unknown_name
 from quickstudy.evaluation.evaluate import evaluate
 from quickstudy.evaluation.result import Result
 from quickstudy.formats.records import Broken
-from quickstudy.learners import IterativeLearner, Learner
+from quickstudy.learners import Learner
 from quickstudy.learners.ordinary import as_module
 from quickstudy.pages.notebook import card, lines
 from quickstudy.runs import believed, sharing
 from quickstudy.runs.card import Card, read_card
+from quickstudy.runs.kept import read_kept
+from quickstudy.runs.sized import sized
 from quickstudy.runs.told import told
 from quickstudy.spec import TaskSpec
 from quickstudy.storage.json import read_json
-from quickstudy.storage.tensors import load_tensors
 from quickstudy.tasks.base import Sampling, Source
 from quickstudy.training import splits
 from quickstudy.training.build import Parts, build, calibrated, initial_params
@@ -44,20 +45,7 @@ from quickstudy.trust.base import Trust
 from quickstudy.trust.checked import Checked
 from quickstudy.version import __version__
 
-_KEPT = "model.safetensors"
 _log = logging.getLogger("quickstudy")
-
-
-class Kept(TypedDict):
-    """What is stored beside a kept φ: of which validation it is, and where it comes from."""
-
-    spec: dict[str, Any]
-    step: int
-    validation: float
-    validation_ci95: float
-    held_out: NotRequired[bool]
-    commit: NotRequired[str]
-    machine: NotRequired[str]
 
 
 class Run:
@@ -95,7 +83,7 @@ class Run:
 
     def told(self) -> list[tuple[str, str]]:
         """What it is for people: lines of a name and what it is; of the files alone, not of the tasks' data."""
-        return told(self, (self.folder / _KEPT).exists())
+        return told(self)
 
     @cached_property
     def parts(self) -> Parts:
@@ -106,12 +94,7 @@ class Run:
 
     @cached_property
     def _kept(self) -> tuple[Params, dict[str, Any]]:
-        path = self.folder / _KEPT
-        if not path.exists():
-            raise RunError(
-                f"{self.folder} has no kept model yet: it was stopped before its first validation. Resume it."
-            )
-        return load_tensors(path, "run", Kept)
+        return read_kept(self.folder)
 
     @property
     def spec(self) -> TaskSpec:
@@ -163,17 +146,25 @@ class Run:
 
         fit: whether it is fitted where it is not stored; if not given, where tasks are of classes.
         """
-        if not (self.spec.target.calibrates if fit is None else fit) and "trust" not in self.__dict__:
+        target = self.spec.target
+        if not (target.calibrates if fit is None else fit) and not self._is_trusted:
             found = believed.stored(self)
-            return found, "" if found is not None else believed.unfitted(self.spec.target)
+            return found, "" if found is not None else believed.unfitted(target)
         try:
-            if "trust" not in self.__dict__:
-                self.__dict__["trust"] = self.fit_trust(again=False, quiet=quiet)
-            return self.trust, ""
+            return self._trusted(quiet), ""
         except QuickstudyError as error:
-            if self.spec.target.calibrates:
+            if target.calibrates:
                 _log.info("Models of this run cannot tell how far their answers can be believed. %s", error)
             return None, str(error)
+
+    @property
+    def _is_trusted(self) -> bool:
+        """Whether `trust` was asked for before."""
+        return "trust" in self.__dict__
+
+    def _trusted(self, quiet: bool) -> Trust:
+        """`trust`, which is fitted with a progress bar unless `quiet`."""
+        return self.trust if self._is_trusted else self.fit_trust(again=False, quiet=quiet)
 
     @property
     def card(self) -> Card | None:
@@ -214,9 +205,7 @@ class Run:
         """
         config = self.config
         own = Sampling(config.ways if ways is None else ways, config.shots if shots is None else shots, config.queries)
-        if "trust" not in self.__dict__:
-            self.__dict__["trust"] = self.fit_trust(again=False, quiet=quiet)
-        return believed.held(self, self.trust, own, tasks, seed, quiet)
+        return believed.held(self, self._trusted(quiet), own, tasks, seed, quiet)
 
     def module(self, name: str = "") -> nn.Module:
         """The network as an ordinary module with the trained weights and statistics, on the CPU, in `eval()` mode.
@@ -243,24 +232,7 @@ class Run:
 
         Raises DataError if what records become is not what the run was trained on.
         """
-        if sampling.shots < 1:
-            raise ConfigError(f"shots must be at least 1 to learn a task from, found {sampling.shots}.")
-        if (self.folder / _KEPT).exists():
-            now, then = self.parts.source.spec, self.spec
-            if now.format != then.format or not now.target.fits(then.target):
-                raise DataError(
-                    f"The tasks are {now} today, but the run {self.folder} was trained on {then}, and they differ in "
-                    "their settings. Give it the data, the tokenizer or the tokens that it was trained with."
-                )
-        source = self.parts.source.sampled(sampling)
-        learner = (learner or self.parts.engine.learner).at(source.spec)
-        if steps is not None:
-            if not isinstance(learner, IterativeLearner):
-                raise ConfigError(
-                    f"The learner {self.config.learner.name!r} does not adapt in steps: leave --steps out."
-                )
-            learner = learner.with_steps(steps)
-        return source, replace(self.parts.engine, learner=learner)
+        return sized(self, sampling, steps, learner)
 
     def evaluate(
         self,

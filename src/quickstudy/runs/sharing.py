@@ -7,14 +7,14 @@ import re
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from quickstudy.errors import CheckpointError, ConfigError, DataError, MissingExtra, RunError
 from quickstudy.hints import misfit
 from quickstudy.registry import OWN
 from quickstudy.runs.card import NAME as CARD
 from quickstudy.runs.card import PAGE, Card, read_card, write_card
-from quickstudy.spec import TaskSpec
+from quickstudy.runs.trained import Trained
 from quickstudy.storage.atomic import write_atomically
 from quickstudy.storage.folders import refuse_occupied, take
 from quickstudy.storage.json import read_json, write_json
@@ -26,22 +26,6 @@ CARRIED = ("splits.json", "trust.json")
 """What else of a run goes with it, where it is there: its classes, and how far its answers can be trusted."""
 GIVEN = (CONFIG, TENSORS, *CARRIED, CARD, PAGE)
 """All files that are given on, and that are fetched."""
-
-
-class Trained(Protocol):
-    """What is given on of a `Run`."""
-
-    folder: Path
-    config: RunConfig
-
-    @property
-    def kept(self) -> dict[str, Any]: ...
-
-    @property
-    def spec(self) -> TaskSpec: ...
-
-    @property
-    def seconds(self) -> float | None: ...
 
 
 def save(run: Trained, folder: Path, about: dict[str, Any]) -> Path:

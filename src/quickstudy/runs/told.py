@@ -2,36 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any, Protocol
-
-from quickstudy.spec import TaskSpec
-from quickstudy.training.config import RunConfig
+from quickstudy.runs.kept import is_kept
+from quickstudy.runs.trained import Trained
 from quickstudy.training.progress import duration
 
 
-class Trained(Protocol):
-    """What is told of a `Run`."""
-
-    folder: Path
-    config: RunConfig
-
-    @property
-    def kept(self) -> dict[str, Any]: ...
-
-    @property
-    def spec(self) -> TaskSpec: ...
-
-    @property
-    def seconds(self) -> float | None: ...
-
-
-def told(run: Trained, kept: bool) -> list[tuple[str, str]]:
-    """Lines of a name and what it is. kept: whether the run has been validated, and so keeps a model."""
+def told(run: Trained) -> list[tuple[str, str]]:
+    """Lines of a name and what it is."""
     config, folder = run.config, ("folder", str(run.folder))
     shots = f"{config.shots} shot{'' if config.shots == 1 else 's'}"
     learner = ("learner", f"{config.learner.name}, network {config.model.name}")
-    if not kept:
+    if not is_kept(run.folder):
         tasks = ("tasks", f"{config.tasks.name}, {config.ways} ways, {shots}")
         return [learner, tasks, ("kept", "nothing yet: it was stopped before its first validation"), folder]
     facts, metric = run.kept, run.spec.target.metric

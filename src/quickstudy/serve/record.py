@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from quickstudy.errors import CheckpointError
-from quickstudy.files import synced
+from quickstudy.files import appearing, synced
 
 _HEAD = struct.Struct(
     "<4sIIII"
@@ -94,18 +94,14 @@ def written(path: Path, first: Sequence[Event]) -> int:
     """Make the file of a new model, with its first events; how long it is. It is there whole, on the disk, or not."""
     data = b"".join(event.packed() for event in first)
     temporary = path.with_suffix(".new")
-    file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        _write(file, data)
-        os.fsync(file)
-        os.rename(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    finally:
-        os.close(file)
-    synced(path.parent)
+    with appearing(path, temporary, open(temporary, "xb", opener=_private)) as file:
+        file.write(data)
     return len(data)
+
+
+def _private(path: str, flags: int) -> int:
+    """Open a file that is its owner's alone."""
+    return os.open(path, flags, 0o600)
 
 
 def _write(file: int, data: bytes) -> None:

@@ -1,7 +1,12 @@
 """What an answer is, one kind a file. It is the only place that knows loss, metric, direction, guessing and wording."""
 
 from quickstudy.targets.actions import Actions
-from quickstudy.targets.answers import Answer, ClassAnswer, MaskAnswer, NumberAnswer, TagAnswer, TextAnswer
+from quickstudy.targets.answers.base import Answer
+from quickstudy.targets.answers.classes import ClassAnswer
+from quickstudy.targets.answers.masks import MaskAnswer
+from quickstudy.targets.answers.numbers import NumberAnswer
+from quickstudy.targets.answers.tags import TagAnswer
+from quickstudy.targets.answers.texts import TextAnswer
 from quickstudy.targets.base import Distribution, Target
 from quickstudy.targets.classes import Classes
 from quickstudy.targets.maps import LabelMaps

@@ -15,7 +15,9 @@ from quickstudy.episode import Examples
 from quickstudy.errors import ConfigError, DataError, ShapeError
 from quickstudy.masked import one_hot
 from quickstudy.registry import targets
-from quickstudy.targets.answers import Answer, ClassAnswer, NumberAnswer
+from quickstudy.targets.answers.base import Answer
+from quickstudy.targets.answers.classes import ClassAnswer
+from quickstudy.targets.answers.numbers import NumberAnswer
 from quickstudy.targets.base import Distribution, Target, Units
 from quickstudy.targets.metric import Metric
 

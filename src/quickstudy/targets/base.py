@@ -14,7 +14,7 @@ from quickstudy.brief import brief
 from quickstudy.episode import Examples, Params, State
 from quickstudy.errors import ConfigError
 from quickstudy.masked import masked_mean
-from quickstudy.targets.answers import Answer
+from quickstudy.targets.answers.base import Answer
 from quickstudy.targets.metric import Metric, announce
 from quickstudy.targets.reported import Figure, Hits
 

@@ -15,7 +15,7 @@ from quickstudy.errors import DataError, ShapeError
 from quickstudy.gaps import missing
 from quickstudy.masked import class_means, one_hot
 from quickstudy.registry import targets
-from quickstudy.targets.answers import ClassAnswer
+from quickstudy.targets.answers.classes import ClassAnswer
 from quickstudy.targets.base import Distribution, Target, Units
 from quickstudy.targets.metric import Metric
 from quickstudy.targets.reported import Figure, Hits

@@ -14,7 +14,7 @@ from quickstudy.episode import Examples, State
 from quickstudy.errors import ConfigError, DataError, ShapeError
 from quickstudy.masked import masked_mean, one_hot
 from quickstudy.registry import targets
-from quickstudy.targets.answers import MaskAnswer, told_shares
+from quickstudy.targets.answers.masks import MaskAnswer, told_shares
 from quickstudy.targets.base import Distribution, Target, Units
 from quickstudy.targets.classes import ABSENT, Classes, renumbered, united_names
 from quickstudy.targets.maps import BACKGROUND, IGNORED, LabelMaps, as_maps

@@ -14,7 +14,7 @@ from quickstudy.episode import Examples, State
 from quickstudy.errors import DataError, ShapeError
 from quickstudy.masked import mean_and_spread, require_range
 from quickstudy.registry import targets
-from quickstudy.targets.answers import NumberAnswer
+from quickstudy.targets.answers.numbers import NumberAnswer
 from quickstudy.targets.base import Distribution, Target, Units
 from quickstudy.targets.metric import Metric
 from quickstudy.targets.reported import Figure

@@ -15,7 +15,7 @@ from quickstudy.episode import Examples
 from quickstudy.errors import ConfigError, DataError, ShapeError, first_of
 from quickstudy.masked import one_hot
 from quickstudy.registry import targets
-from quickstudy.targets.answers import TextAnswer
+from quickstudy.targets.answers.texts import TextAnswer
 from quickstudy.targets.base import Distribution, Target, Units
 from quickstudy.targets.ctc import BLANK, beam, ctc_costs, greedy, positions_needed
 from quickstudy.targets.edits import edits, word_numbers

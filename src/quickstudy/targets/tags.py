@@ -14,7 +14,7 @@ from torch import Tensor
 from quickstudy.episode import Examples, Params
 from quickstudy.errors import ConfigError, DataError, ShapeError, first_of
 from quickstudy.registry import targets
-from quickstudy.targets.answers import TagAnswer
+from quickstudy.targets.answers.tags import TagAnswer
 from quickstudy.targets.base import Distribution, Target, Units
 from quickstudy.targets.metric import Metric
 from quickstudy.targets.reported import Hits

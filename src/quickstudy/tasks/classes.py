@@ -11,21 +11,22 @@ from torch import Tensor
 
 from quickstudy import rng
 from quickstudy.episode import Episode, Examples, Features, joined, map_features
-from quickstudy.errors import ConfigError, DataError, unknown_name
+from quickstudy.errors import DataError, unknown_name
 from quickstudy.formats.base import Format
 from quickstudy.formats.distortion import Distortion
 from quickstudy.formats.fitted import fitted_features
 from quickstudy.spec import TaskSpec
 from quickstudy.tasks.base import Sampling, Source, masks
+from quickstudy.tasks.class_choice import ClassChoice
 from quickstudy.tasks.groups import Drawn, Groups
 from quickstudy.tasks.pool import Pool, Table
 from quickstudy.tasks.tree import Tree
-from quickstudy.tasks.wrapped import Wrapped
 
 _SAMPLING, _PLAIN = Sampling(), Distortion()
 _PURPOSES = 5
 _NAMED = 5  # classes in a text
-_CLASSES, _ITEMS, _SIZES, _SYMMETRY, _AUGMENT = range(_PURPOSES)
+_CLASSES, ITEMS, _SIZES, SYMMETRY, AUGMENT = range(_PURPOSES)
+"""The keys of a task by their purpose."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +66,8 @@ class ClassSource(Source):
         """The splits that `check` has passed: drawing 5 of 4 classes would go wrong without an error."""
         return set()
 
-    def _table(self, split: str) -> Table:
+    def table(self, split: str) -> Table:
+        """The classes of a split; ConfigError where there is no such."""
         if split not in self.splits:
             raise unknown_name("split", split, self.splits)
         return self._tables[split]
@@ -74,7 +76,8 @@ class ClassSource(Source):
     def repeats(self) -> bool:
         return self.pool.repeats
 
-    def _symmetries(self, split: str) -> int:
+    def symmetries_of(self, split: str) -> int:
+        """How many classes each class of the pool makes in a split."""
         return self.symmetries if split in self.symmetric_splits else 1
 
     def sampled(self, sampling: Sampling) -> ClassSource:
@@ -101,21 +104,13 @@ class ClassSource(Source):
         return replace(self, pool=self.pool.to(device), records=records, tree=tree, device=torch.device(device))
 
     def check(self, split: str) -> None:
-        table, size = self._table(split), self.sampling
-        need, ways = size.least_shots + size.queries, size.least_ways
+        table, size = self.table(split), self.sampling
+        need = size.least_shots + size.queries
         if not len(table.classes):
             raise DataError(
                 f"The split {split!r} has no classes: none were held out for it. Hold some out, and train anew."
             )
-        if self.tree is not None:
-            self._check_tree(self.tree, split, table)
-        elif self._groups:
-            self._check_groups(split, table)
-        elif (total := len(table.classes) * self._symmetries(split)) < ways:
-            raise DataError(
-                f"{ways}-way tasks need {ways} classes, but the split {split!r} has "
-                f"{total}. Lower the ways (--ways, or --train-ways while training), or add classes."
-            )
+        self._choice(split).check(split)
         if self.records is not None:
             self.records.check(split, table.classes, self.pool, size.shots)
         counts = self.pool.counts[table.classes]
@@ -130,66 +125,25 @@ class ClassSource(Source):
                 + f". Add examples, lower the shots or queries, or leave small classes out (--tasks.min-class {need})."
             )
 
-    @property
-    def _groups(self) -> int:
-        """From how many groups a task's classes come; 0 draws from all classes alike."""
-        return int(self.within) if self.sampling.groups is None else self.sampling.groups
-
-    @property
-    def _least_of_group(self) -> int:
-        """How many classes a group must have; where ways vary, those of one group may be fewer than the ways."""
-        return self.sampling.least_ways if self._groups == 1 else self.sampling.ways // self._groups
-
-    def _check_tree(self, tree: Tree, split: str, table: Table) -> None:
-        ways = self.sampling.least_ways
-        if not len(tree.fitting(table.classes, ways)):
-            raise DataError(
-                f"{ways}-way tasks need a node of the tree with {ways} classes of the split {split!r} below it, and "
-                f"there is none: the split has {len(table.classes)} classes. Lower the ways, or leave the tree out."
-            )
-
-    def _check_groups(self, split: str, table: Table) -> None:
-        each = self._least_of_group
-        fits = int((table.group_sizes >= each).sum())
-        if fits < self._groups:
-            largest = int(table.group_sizes.max()) if len(table.group_sizes) else 0
-            raise DataError(
-                f"{self._groups * each}-way tasks from {self._groups} group(s) need as many groups of {each} classes, "
-                f"but the split {split!r} has {fits} such groups; its largest group has {largest} classes. "
-                "Lower the ways (--ways, or --train-ways while training), or add classes."
-            )
+    def _choice(self, split: str) -> ClassChoice:
+        """How the classes of a task are drawn."""
+        size = self.sampling
+        groups = int(self.within) if size.groups is None else size.groups
+        return ClassChoice(self.table(split), size, self.symmetries_of(split), groups, self.tree)
 
     def _draw(self, split: str, indices: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """Keys for each purpose (5, T), class ids (T, N) and symmetries (T, N) of the tasks; None where none are."""
-        table, ways, turns = self._table(split), self.sampling.ways, self._symmetries(split)
+        ways, turns = self.sampling.ways, self.symmetries_of(split)
         keys = rng.fold(rng.key(self.seed, split, device=self.device), indices.to(self.device))
         keys = rng.split(keys, _PURPOSES).T.contiguous()
-        drawing = keys[_CLASSES]
         if self.records is not None and self.records.rule == "within":
             own = self._of_groups(self.records, split, keys).classes
-            return keys, own, None if turns == 1 else rng.integers(keys[_SYMMETRY], turns, (ways,))
-        if self.tree is not None:
-            below, _ = self.tree.draw(drawing, table.classes, self.sampling.least_ways, ways)
-            turn = None if turns == 1 else rng.integers(keys[_SYMMETRY], turns, (1,)).expand(-1, ways)
-            return keys, below, turn
-        if not self._groups:
-            drawn = rng.take(drawing, torch.tensor(len(table.classes) * turns), ways)
-            if turns == 1:
-                return keys, table.classes[drawn], None
-            return keys, table.classes[drawn // turns], drawn % turns
-        each = ways // self._groups
-        fits = (table.group_sizes >= self._least_of_group).nonzero().flatten()
-        group = fits[rng.choose(drawing, torch.tensor(len(fits)), self._groups)]
-        per_group = rng.fold(drawing[:, None], torch.arange(self._groups, device=self.device))
-        drawn = table.group_starts[group, None] + rng.take(per_group, table.group_sizes[group], each)
-        if turns == 1:
-            return keys, table.classes[drawn.flatten(1)], None
-        turn = rng.integers(keys[_SYMMETRY], turns, (self._groups, 1)).expand(-1, -1, each)
-        return keys, table.classes[drawn.flatten(1)], turn.flatten(1)
+            return keys, own, None if turns == 1 else rng.integers(keys[SYMMETRY], turns, (ways,))
+        return keys, *self._choice(split).draw(keys[_CLASSES], keys[SYMMETRY])
 
     def _of_groups(self, groups: Groups, split: str, keys: Tensor, classes: Tensor | None = None) -> Drawn:
         known = None if groups.rule == "within" else classes
-        return groups.draw(keys[_ITEMS], self._table(split).classes, known, self.pool, self.sampling)
+        return groups.draw(keys[ITEMS], self.table(split).classes, known, self.pool, self.sampling)
 
     def episodes(self, split: str, indices: Tensor) -> Episode:
         if split not in self._checked:
@@ -201,7 +155,7 @@ class ClassSource(Source):
         each = shots + queries
         if self.records is None:
             # What a class has too few of are shots, so queries come first.
-            draw, even = rng.split(keys[_ITEMS], ways), self._even(split)
+            draw, even = rng.split(keys[ITEMS], ways), self._even(split)
             items, there = (rng.choose if even else rng.take)(draw, self.pool.counts[classes], each), None
             items = items if even else items.roll(shots, -1)
         else:
@@ -212,10 +166,10 @@ class ClassSource(Source):
             t = t.expand(tasks, ways, each)
             return torch.cat([t[..., :shots].flatten(), t[..., shots:].flatten()])
 
-        drawing = self._augmentation_keys(split, keys[_AUGMENT], ways * each)
+        drawing = self.augmentation_keys(split, keys[AUGMENT], ways * each)
         seen, asked = masks(size, keys[_SIZES], *(self._limits(split, keys, classes) if size.varies else ()))
         asked = asked if there is None else asked & there
-        x = self._examples(
+        x = self.examples(
             split,
             parts(classes[..., None]),
             parts(items),
@@ -235,21 +189,15 @@ class ClassSource(Source):
 
     def _even(self, split: str) -> bool:
         """Whether every class has examples for all shots and queries."""
-        size, classes = self.sampling, self._table(split).classes
+        size, classes = self.sampling, self.table(split).classes
         return not size.varies or int(self.pool.counts[classes].min()) >= size.shots + size.queries
 
     def _limits(self, split: str, keys: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
         """How many classes there are for each task (T,), and how many examples of each may be shots (T, N)."""
-        table = self._table(split)
-        total = torch.full((len(classes),), len(table.classes) * self._symmetries(split), device=classes.device)
-        if self.tree is not None:
-            total = self.tree.draw(keys[_CLASSES], table.classes, self.sampling.least_ways, self.sampling.ways)[1]
-        elif self._groups == 1:
-            first = self.pool.groups[classes[:, :1]] == self.pool.groups[table.classes]
-            total = first.sum(1)
-        return total, self.pool.counts[classes] - self.sampling.queries
+        most = self._choice(split).most(classes, keys[_CLASSES], self.pool)
+        return most, self.pool.counts[classes] - self.sampling.queries
 
-    def _augmentation_keys(self, split: str, keys: Tensor, count: int) -> Tensor | None:
+    def augmentation_keys(self, split: str, keys: Tensor, count: int) -> Tensor | None:
         """A key for each of the `count` examples of each task, (T, count); None where nothing is augmented."""
         if split not in self.augmented_splits or not self.augmentation:
             return None
@@ -263,7 +211,7 @@ class ClassSource(Source):
         both = fitted_features(self.spec.format, support, known, query)
         return joined(*(map_features(lambda t: t.flatten(0, 1), part) for part in both))
 
-    def _examples(
+    def examples(
         self,
         split: str,
         classes: Tensor,
@@ -297,92 +245,15 @@ class ClassSource(Source):
         return f"{len(ids):,} classes of {each}: {', '.join(names) + more if names else 'made up as they are drawn'}"
 
     def arms(self, split: str) -> list[str]:
-        return self._table(split).arms(self.pool)
+        return self.table(split).arms(self.pool)
 
     def arms_of(self, split: str, indices: Tensor) -> Tensor:
-        return self._table(split).arms_of(self._draw(split, indices)[1])
+        return self.table(split).arms_of(self._draw(split, indices)[1])
 
     def class_names(self, split: str, index: int) -> list[str]:
         _, classes, turns = self._draw(split, torch.tensor([index]))
-        return [self._named(int(c), 0 if turns is None else int(turns[0, i])) for i, c in enumerate(classes[0])]
+        return [self.named(int(c), 0 if turns is None else int(turns[0, i])) for i, c in enumerate(classes[0])]
 
-    def _named(self, number: int, turn: int) -> str:
+    def named(self, number: int, turn: int) -> str:
         """What a class is called, turned by a symmetry or as it is."""
         return self.pool.name(number) + (f" (symmetry {turn})" if turn else "")
-
-    def pooled(self, batch: int) -> PooledSource:
-        """Ordinary classification over all training classes at once, `batch` examples a task; see PooledSource."""
-        return PooledSource(source=self, batch=batch)
-
-
-@dataclass(frozen=True, kw_only=True)
-class PooledSource(Wrapped):
-    """One large task instead of many small ones: an empty support set, and a query batch over *all* classes of a split.
-
-    With it, ordinary supervised training (of the encoder behind a baseline) is the same loop as meta-training.
-    """
-
-    source: ClassSource
-    batch: int
-
-    @property
-    def inner(self) -> ClassSource:
-        return self.source
-
-    @property
-    def sampling(self) -> Sampling:  # type: ignore[override]
-        classes = len(self.source.splits["train"]) * self.source._symmetries("train")
-        return Sampling(ways=classes, shots=0, queries=1)
-
-    @property
-    def spec(self) -> TaskSpec:  # type: ignore[override]
-        return self.source.spec.at(self.sampling.ways)
-
-    def around(self, change: Callable[[Source], Source]) -> PooledSource:
-        changed = change(self.source)
-        assert isinstance(changed, ClassSource)
-        return changed.pooled(self.batch)
-
-    def sampled(self, sampling: Sampling) -> PooledSource:
-        raise ConfigError("A pooled source has no ways and shots to change; change the source it was made from.")
-
-    def check(self, split: str) -> None:
-        self.known(split)  # the ways and shots that the inner source is asked for mean nothing here
-
-    def _of_the_batch(self, stored: Features) -> Features:
-        """Features with what the batch itself teaches, as there is no support set."""
-        format = self.spec.format
-        return format.features(stored, format.prepare(stored))
-
-    def arms(self, split: str) -> list[str]:
-        """None: a batch is of all classes."""
-        return []
-
-    def class_names(self, split: str, index: int) -> list[str]:
-        """Of all classes of the split: every episode has them all."""
-        source, turns = self.source, range(self.source._symmetries(split))
-        return [source._named(int(c), turn) for c in source._table(split).classes for turn in turns]
-
-    def episodes(self, split: str, indices: Tensor) -> Episode:
-        source, tasks = self.source, len(indices)
-        table, turns = source._table(split), source._symmetries(split)
-        keys = rng.fold(rng.key(source.seed, "pooled", split, device=source.device), indices.to(source.device))
-        ends = source.pool.counts[table.classes].cumsum(0)
-        row = rng.integers(rng.fold(keys, _ITEMS), int(ends[-1]), (self.batch,))
-        position = torch.searchsorted(ends, row, right=True)
-        turn = rng.integers(rng.fold(keys, _SYMMETRY), turns, (self.batch,))
-        classes = table.classes[position]
-        items = row - (ends[position] - source.pool.counts[classes])
-        drawing = source._augmentation_keys(split, rng.fold(keys, _AUGMENT), self.batch)
-        x = source._examples(
-            split,
-            classes.flatten(),
-            items.flatten(),
-            turn.flatten() if turns > 1 else None,
-            None if drawing is None else drawing.flatten(),
-            self._of_the_batch if self.spec.format.prepares else None,
-        )
-        x = map_features(lambda t: t.reshape(*classes.shape, *t.shape[1:]), x)
-        nothing = torch.zeros((tasks, 0), dtype=torch.int64, device=source.device)
-        support = Examples(map_features(lambda t: t[:, :0], x), nothing, nothing.bool())
-        return Episode(support, Examples(x, position * turns + turn, torch.ones_like(position, dtype=torch.bool)))

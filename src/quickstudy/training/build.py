@@ -22,6 +22,7 @@ from quickstudy.spec import check_episode
 from quickstudy.tasks.base import Source
 from quickstudy.tasks.classes import ClassSource
 from quickstudy.tasks.partly import PartlyLabelled
+from quickstudy.tasks.pooled import PooledSource
 from quickstudy.tasks.transformed import transformed
 from quickstudy.training.config import RunConfig
 from quickstudy.training.learner import build_learner
@@ -83,7 +84,7 @@ def build(
                 f"The learner {config.learner.name!r} trains on all classes at once, each with an id of its own: "
                 "shuffle_labels would leave nothing to learn. Leave it out."
             )
-        pooled = base.pooled(config.batch)
+        pooled = PooledSource(source=base, batch=config.batch)
         learner = build_learner(config, shaped.spec, pooled.spec.ways, module, stored)
         return Parts(shaped, pooled, _engine(learner, device, config), stored)
     training = base.sampled(config.train_sampling)

@@ -11,16 +11,18 @@ from torch import Tensor
 
 from quickstudy.engine import Engine
 from quickstudy.engine.kept import on_features
-from quickstudy.episode import Episode, Examples, Params, State
+from quickstudy.episode import Episode, Examples, Features, Params, State
 from quickstudy.errors import ConfigError
 from quickstudy.evaluation.evaluate import batches
 from quickstudy.learners import Learner
 from quickstudy.masked import masked_mean, mean_and_spread
-from quickstudy.targets.base import Distribution
+from quickstudy.targets.answers.base import Answer
+from quickstudy.targets.base import Distribution, Units
 from quickstudy.tasks.base import Source
 from quickstudy.trust.base import Intervals, Trust
 from quickstudy.trust.draw import FIRST, Size
 from quickstudy.trust.estimate import Accuracy
+from quickstudy.trust.heard import Asked, Heard
 from quickstudy.trust.quantiles import fitted_quantiles, require_level
 
 _FLOOR = 1e-4  # of the spread of labels: an error below is rounding
@@ -149,6 +151,24 @@ class IntervalTrust:
             growth = torch.tensor(at.growth[:count], dtype=torch.float64, device=half.device)
             half = half * growth.view(-1, *[1] * (half.dim() - 1))
         return half
+
+    def heard(
+        self, asked: Asked, x: Features, coverage: float | None = None, false_alarms: float | None = None
+    ) -> Heard:
+        """What a model says of features x."""
+        return Heard(asked.said(x))
+
+    def completed(self, answer: Answer, heard: Heard, units: Units | None, coverage: float | None) -> Answer:
+        """The answer with intervals, where a coverage was asked for; see `half`."""
+        if coverage is None:
+            return answer
+        half = self.half(heard.said, coverage)
+        return answer.between((half if units is None else half * units.spread.to(half)).cpu(), coverage)
+
+    @property
+    def compared(self) -> None:
+        """No support examples are: see `TaskTrust.compared`."""
+        return None
 
     def tensors(self) -> State:
         """What is stored with the model, beside the JSON of `trust`."""

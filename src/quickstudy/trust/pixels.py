@@ -11,15 +11,18 @@ from torch import Tensor
 
 from quickstudy.engine import Engine
 from quickstudy.engine.kept import on_features
-from quickstudy.episode import Episode, Examples, Params, State, task
+from quickstudy.episode import Episode, Examples, Features, Params, State, task
 from quickstudy.errors import ConfigError
 from quickstudy.evaluation.evaluate import batches
 from quickstudy.learners import Learner
 from quickstudy.masked import masked_mean
+from quickstudy.targets.answers.base import Answer
+from quickstudy.targets.base import Distribution, Units
 from quickstudy.tasks.base import Source
 from quickstudy.trust.base import Trust
 from quickstudy.trust.draw import FIRST, Size
 from quickstudy.trust.estimate import Accuracy
+from quickstudy.trust.heard import Asked, Heard
 
 _THIN = 1000  # pixels of a task that are looked at
 
@@ -91,6 +94,27 @@ class PixelTrust:
         """What the logits of pixels are divided by."""
         assert self.trust.pixels is not None
         return float(self.trust.pixels.temperature(self.features).exp())
+
+    def heard(
+        self, asked: Asked, x: Features, coverage: float | None = None, false_alarms: float | None = None
+    ) -> Heard:
+        """What to believe of what a model says of features x. ConfigError for a coverage, which nothing promises."""
+        if coverage is not None:
+            raise ConfigError(
+                "A coverage is promised of numbers and of classes of whole inputs. Of masks, how sure each pixel is is "
+                "calibrated: leave the coverage out, and see the doubt of the answer."
+            )
+        logits = asked.said(x).mean
+        return Heard(Distribution(self.tempered(logits)), logits)
+
+    def completed(self, answer: Answer, heard: Heard, units: Units | None, coverage: float | None) -> Answer:
+        """The answer, of which all is said."""
+        return answer
+
+    @property
+    def compared(self) -> None:
+        """No support examples are: see `TaskTrust.compared`."""
+        return None
 
     def tensors(self) -> State:
         """What is stored with the model, beside the JSON of `trust`."""

@@ -13,11 +13,14 @@ from torch import Tensor
 from quickstudy.episode import Examples, Features, Params, State, leaves
 from quickstudy.errors import ConfigError
 from quickstudy.learners import Learner
+from quickstudy.targets.answers.base import Answer
+from quickstudy.targets.base import Distribution, Units
 from quickstudy.trust.base import Calibration, Trust
 from quickstudy.trust.estimate import Accuracy, overruled
 from quickstudy.trust.evidence import LEFT_OUT, Evidence, evidence, folds_of, left_out
 from quickstudy.trust.familiar import familiar, products
 from quickstudy.trust.fit import own_logit
+from quickstudy.trust.heard import Asked, Heard
 from quickstudy.trust.intervals import IntervalTrust, residuals
 from quickstudy.trust.pixels import PixelTrust, own_features
 from quickstudy.trust.quantiles import require_level
@@ -124,6 +127,23 @@ class TaskTrust:
             return self.support
         nothing = torch.zeros(0, dtype=torch.int64, device=logits.device)
         return Examples(nothing, nothing, nothing.bool())
+
+    def heard(
+        self, asked: Asked, x: Features, coverage: float | None = None, false_alarms: float | None = None
+    ) -> Heard:
+        """What to believe of what a model says of features x; as `judge`."""
+        logits, z = asked.embedded(x)
+        tempered, known, accepted, inside = self.judge(logits, z, coverage, false_alarms)
+        return Heard(Distribution(tempered), logits, known, accepted, inside)
+
+    def completed(self, answer: Answer, heard: Heard, units: Units | None, coverage: float | None) -> Answer:
+        """The answer with how far it can be believed. heard: of all of its inputs."""
+        return answer.believed(heard.known, heard.accepted, heard.inside, coverage)
+
+    @property
+    def compared(self) -> Tensor | None:
+        """The support examples (n, D) as the learner compares them; None where nothing does."""
+        return None if self.support is None else leaves(self.support.x)[0]
 
     def tensors(self) -> State:
         """What is stored with the model, beside the JSON of `trust`."""

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from quickstudy.deploy.export.subject import Subject
+from quickstudy.deploy.forward import Forward
 from quickstudy.entries import reference
 from quickstudy.episode import Features
 from quickstudy.errors import ConfigError
 from quickstudy.formats.records import moved
-from quickstudy.learners.frozen import frozen
-from quickstudy.targets.base import Distribution
-from quickstudy.trust.pixels import PixelTrust
-from quickstudy.trust.task import TaskTrust
+from quickstudy.trust.heard import Heard
 
 
 class Answering(nn.Module):
@@ -27,33 +24,19 @@ class Answering(nn.Module):
         if subject.state is None:
             raise ConfigError("Nothing is learned yet, so that there is nothing to answer. Export it with adapt=True.")
         self._subject, self._inputs = subject, tuple(inputs)
-        self._frozen = frozen(subject.learner, subject.params, subject.state)
+        self._forward = Forward(subject.learner, subject.params, subject.state)
+        self._frozen = self._forward.frozen  # a part of this module, whose tensors belong to the graph
 
     def forward(self, *given: Tensor) -> dict[str, Tensor]:
         subject = self._subject
         spec, trust = subject.spec, subject.task_trust
         x = entered(subject, dict(zip(self._inputs, given, strict=True)))
         units = spec.format.units(subject.fitted)
-        if isinstance(trust, TaskTrust):
-            logits, z = self._embedded(x)
-            judged = trust.judge(logits, z)
-            said = spec.target.said(Distribution(judged.logits), units) | {"logits": logits}
-            return said if judged.known is None else said | {"known": judged.known}
-        answer = self._frozen.predictive(x)
-        answer = Distribution(self._frozen(x)) if answer is None else answer
-        raw = answer.mean
-        if isinstance(trust, PixelTrust):
-            return spec.target.said(Distribution(trust.tempered(raw))) | {"logits": raw}
-        return spec.target.said(answer, units)
-
-    def _embedded(self, x: Features) -> tuple[Tensor, Any]:
-        """As `Model` embeds what it is asked."""
-        subject, after = self._subject, self._subject.learner.embedded
-        if after is None or subject.state is None:
-            logits: Tensor = self._frozen(x)
-            return logits, x
-        z = subject.learner.embed(subject.params, x)
-        return after.predict(subject.params, subject.state, z), after.compared(subject.params, z)
+        heard = Heard(self._forward.said(x)) if trust is None else trust.heard(self._forward, x)
+        said = spec.target.said(heard.said, units)
+        if heard.raw is not None:
+            said["logits"] = heard.raw
+        return said if heard.known is None else said | {"known": heard.known}
 
 
 def entered(subject: Subject, given: dict[str, Tensor]) -> Features:

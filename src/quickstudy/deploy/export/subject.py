@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from torch import Tensor
 
+from quickstudy.deploy.adapted import Adapted
 from quickstudy.deploy.support import Kept
 from quickstudy.episode import Params, State
 from quickstudy.learners import Learner
@@ -39,26 +39,15 @@ class Subject:
         return self.learner.spec
 
     @classmethod
-    def adapted(
-        cls,
-        config: RunConfig,
-        learner: Learner,
-        params: Params,
-        state: State,
-        names: tuple[str, ...],
-        fitted: State,
-        trust: AnyTrust | None,
-        kept: Kept | None,
-        provenance: Mapping[str, Any],
-    ) -> Subject:
+    def adapted(cls, model: Adapted) -> Subject:
         """An adapted model, wherever it is."""
-        here = None
+        trust, here = model.trust, None
         if trust is not None:
             here = restored(trust.trust.to_json(), on_cpu(trust.tensors()))
-        why = "" if trust is not None else str(provenance.get("no trust", "it was made without."))
+        why = "" if trust is not None else str(model.provenance.get("no trust", "it was made without."))
         return cls(
-            config, learner, on_cpu(params), on_cpu(state), names, on_cpu(fitted), here,
-            None if trust is None else trust.trust, kept, config.learner.name, why,
+            model.config, model.learner, on_cpu(model.params), on_cpu(model.state), model.names, on_cpu(model.fitted),
+            here, None if trust is None else trust.trust, model.kept, model.config.learner.name, why,
         )  # fmt: skip
 
     @classmethod
