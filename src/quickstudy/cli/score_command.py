@@ -90,7 +90,8 @@ def run(argv: Sequence[str]) -> int:
     own = spec.format.labels_itself
     names = [f"{found.names[0]} +{i + 1}" for i in done.kept] if own else _names(found, given, done)
     if options.predictions is not None:
-        rows = [(name, *row) for name, row in zip(names, done.rows, strict=True)]
+        called = names if own else _names(found._replace(names=found.called), given, done)
+        rows = [(name, *row) for name, row in zip(called, done.rows, strict=True)]
         write_csv(options.predictions, [spec.format.place, *done.columns], rows, options.bom)
         tell(f"Wrote {len(rows)} predictions to {options.predictions}")
     if options.report is not None:

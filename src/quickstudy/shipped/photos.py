@@ -32,6 +32,7 @@ _REMEDY = (
     "Where there is a connection, call quickstudy.pretrained('photos') once: it is kept. Or give an encoder that you "
     "have: a folder that timm's save_for_hf has written, or an .onnx file (encoder=…; --encoder)."
 )
+_WITHOUT = "Or train on photos of your own, which needs nothing else: quickstudy train photos --tasks.root FOLDER"
 
 
 def photos(encoder: Any, device: str | None) -> Run:
@@ -41,7 +42,10 @@ def photos(encoder: Any, device: str | None) -> Run:
     weights in it. Raises MissingExtra for a library that is not there, ConfigError where the weights cannot be had.
     """
     part = _part(DEFAULT if encoder is None else encoder)
-    config = _config(part)
+    try:
+        config = _config(part)
+    except MissingExtra as error:
+        raise MissingExtra(error.package, error.extra, "The encoder that 'photos' stands on", _WITHOUT) from error
     named = json.dumps([part.name, part.options, _print_of(part)], sort_keys=True, default=str)
     folder = cache_folder("pretrained", f"{PHOTOS}-{hashlib.sha256(named.encode()).hexdigest()[:16]}")
     if not (folder / "config.json").exists():
