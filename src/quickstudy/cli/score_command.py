@@ -21,6 +21,7 @@ from quickstudy.report.scored import score_page
 from quickstudy.storage.atomic import write_csv
 from quickstudy.storage.folders import refuse_replacing
 from quickstudy.storage.json import write_json
+from quickstudy.targets.reported import numeral
 from quickstudy.terminal import tell
 
 _SHOWN = 30  # classes printed
@@ -140,7 +141,7 @@ def _print(done: Scored) -> None:
     if done.reliability is not None:
         tell(f"Calibration error of its probabilities: {done.reliability.error:.3f}")
     for one in done.promises:
-        level, size = f"{100 * one.level:g} %", f"{one.size:.4g}"
+        level, size = f"{100 * one.level:g} %", numeral(one.size)
         tell(f"Its {one.what} of {level} hold the truth in {_share(one.found)}; size {size} in the mean")
     if done.refusals is not None:
         tell(
