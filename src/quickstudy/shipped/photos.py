@@ -42,16 +42,17 @@ def photos(encoder: Any, device: str | None) -> Run:
     weights in it. Raises MissingExtra for a library that is not there, ConfigError where the weights cannot be had.
     """
     part = _part(DEFAULT if encoder is None else encoder)
-    try:
-        config = _config(part)
-    except MissingExtra as error:
-        raise MissingExtra(error.package, error.extra, "The encoder that 'photos' stands on", _WITHOUT) from error
+    config = _config(part)
     named = json.dumps([part.name, part.options, _print_of(part)], sort_keys=True, default=str)
     folder = cache_folder("pretrained", f"{PHOTOS}-{hashlib.sha256(named.encode()).hexdigest()[:16]}")
     if not (folder / "config.json").exists():
         with take(folder, wait=True):  # who comes second finds what the first has made
             if not (folder / "config.json").exists():
-                _make(folder, config)
+                try:
+                    _make(folder, config)
+                except MissingExtra as error:
+                    purpose = "The encoder that 'photos' stands on"
+                    raise MissingExtra(error.package, error.extra, purpose, _WITHOUT) from error
     return Run(folder, device=device)
 
 
