@@ -57,6 +57,13 @@ def test_links_and_pictures_lead_to_files_of_the_site(site: Path) -> None:
                 assert (page.parent / path).exists(), f"{page.relative_to(site)} leads to {target}"
 
 
+def test_each_page_says_in_which_language_it_is(site: Path) -> None:
+    pages = {p.relative_to(site).as_posix(): p.read_text() for p in site.rglob("*.html")}
+    said = {name: re.findall(r"<html[^>]* lang=\"?([\w-]+)", text) for name, text in pages.items()}
+    chinese = {name for name in pages if name.startswith("zh/")} | {"about/readme.zh-cn.html"}
+    assert len(chinese) > 5 and said == {name: ["zh" if name in chinese else "en"] for name in pages}
+
+
 def test_every_public_name_stands_in_the_reference(site: Path) -> None:
     text = "".join(page.read_text() for page in (site / "reference").glob("*.html"))
     anchors = set(re.findall(r"id=\"?(quickstudy[\w.]+)", text))

@@ -15,12 +15,14 @@ from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.nav import Navigation
 from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 HEADS = {"course": "Course", "zh": "中文"}  # of folders of pages that mkdocs.yml does not name
 LINK = re.compile(r"(\]\()([^)\s#]+)([^)\s]*\))")
+CHINESE = re.compile(r"(^|/)zh/|\.zh-")
 FENCE = re.compile(r"(^```.*?^```$)", re.M | re.S)
 LANGUAGES = {".py": "python", ".yml": "yaml", ".toml": "toml"}
 
@@ -79,6 +81,12 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         return found[0] if there is None else found[1] + relpath(page_of(there), Path(here).parent) + found[3]
 
     return outside_code(markdown, lambda text: LINK.sub(led, text))
+
+
+def on_page_context(context: dict[str, Any], page: Page, config: MkDocsConfig, nav: Navigation) -> None:
+    """Pages in Chinese say so to the browser, which chooses letters and voices by it, and have Chinese words around
+    them. A page is written right after this, so that what is set here holds for it alone."""
+    config.theme["language"] = "zh" if CHINESE.search(page.file.src_uri) else "en"
 
 
 def outside_code(text: str, change: Callable[[str], str]) -> str:

@@ -49,10 +49,12 @@ class ProcessLost(QuickstudyError):
 class MissingExtra(QuickstudyError, ImportError):
     """An optional dependency is not installed."""
 
-    def __init__(self, package: str, extra: str, purpose: str) -> None:
+    def __init__(self, package: str, extra: str, purpose: str, otherwise: str = "") -> None:
+        """otherwise: what can be done without it, as a sentence."""
+        self.package, self.extra = package, extra
         super().__init__(
             f"{purpose} needs the package '{package}', which is not installed. "
-            f"Install it with: pip install 'quickstudy[{extra}]'"
+            f"Install it with: pip install 'quickstudy[{extra}]'{otherwise and '. ' + otherwise}"
         )
 
 

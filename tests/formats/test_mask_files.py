@@ -14,6 +14,7 @@ from PIL import Image as Pillow
 from quickstudy import rng
 from quickstudy.errors import ConfigError, DataError
 from quickstudy.formats.augment import Augment, augment, augment_maps
+from quickstudy.formats.class_names import names_of_values
 from quickstudy.formats.decoding import fit
 from quickstudy.formats.masks import fit_map, unfit_map
 from quickstudy.registry import formats
@@ -39,6 +40,19 @@ def read(folder: Path) -> Any:
     maps, kept, _ = IMAGE.pixels.maps(found.items, found.labels)
     assert kept == list(range(len(found.items)))
     return maps
+
+
+@pytest.mark.parametrize(
+    ("written", "warned"),
+    [("0 Hintergrund\n1 Zelle\n", True), ("0 background\n1 cell\n", False), ("1 cell\n2 nucleus\n", False)],
+)
+def test_a_background_by_another_name_is_a_class_with_a_warning(
+    tmp_path: Path, written: str, warned: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "classes.txt").write_text(written)
+    with caplog.at_level("WARNING", logger="quickstudy"):
+        names_of_values(tmp_path / "classes.txt")
+    assert ("'Hintergrund' is to be found" in caplog.text) is warned
 
 
 def test_masks_belong_to_images_of_equal_stems_and_classes_txt_names_their_values(tmp_path: Path) -> None:

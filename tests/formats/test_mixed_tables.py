@@ -257,6 +257,15 @@ def test_what_is_a_gap_elsewhere_is_no_label(tmp_path: Path, gap: str) -> None:
         Table(mixed=True).find(file)
 
 
+def test_dates_with_the_day_first_are_dates_where_semicolons_separate_columns(tmp_path: Path) -> None:
+    day_first, iso = tmp_path / "de.csv", tmp_path / "iso.csv"
+    day_first.write_text("sold;label\n24.12.2023;a\n1.3.2024;b\n31.12.2024;24.12.2023\n")
+    iso.write_text("sold,label\n2023-12-24,a\n2024-03-01,b\n2024-12-31,24.12.2023\n")
+    read = [Table(mixed=True).find(file) for file in (day_first, iso)]
+    assert read[0].items == read[1].items and read[0].labels == read[1].labels
+    assert Table(mixed=True).learn(read[0].items).schema[0].kind == "date"
+
+
 @pytest.mark.parametrize(
     ("cells", "said"),
     [

@@ -155,7 +155,7 @@ def test_the_commands_take_files_and_sentences(tmp_path: Path, monkeypatch: Any,
     Path("queries.csv").write_text("text\nwhere is the tram?\nkiosk!\n")
     assert main(["predict", "m", "queries.csv", "--out", "said.csv", "--device", "cpu"]) == 0
     lines = Path("said.csv").read_text().splitlines()
-    assert lines[1].startswith('"queries.csv, line 2",tram') and lines[2].startswith('"queries.csv, line 3",kiosk')
+    assert lines[1].startswith("where is the tram?,tram") and lines[2].startswith("kiosk!,kiosk")
     assert main(["predict", "m", "gone.csv", "--device", "cpu"]) != 0
     assert main(["predict", "m", "queries.csv", "--out", "queries.csv", "--device", "cpu"]) != 0
 

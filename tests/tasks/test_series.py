@@ -219,6 +219,30 @@ def test_a_csv_file_is_read_as_it_stands(walks: Path, tmp_path: Path) -> None:
     assert dict(zip(records.names, records.items, strict=True)) == {"a, b": [1000.0, 0.0], "c": [-2.5]}
 
 
+def test_a_column_for_each_series_is_the_same_as_a_line_for_each_point(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    values = {f"shop {i}": [i + 0.5 * t for t in range(30)] for i in range(8)}
+    long = [f"{name},{value}" for name, points in values.items() for value in points]
+    (tmp_path / "long.csv").write_text("\n".join(["series,value", *long]))
+    lines = [";".join([f"{t + 1}.1.2024", *(f"{p[t]}".replace(".", ",") for p in values.values())]) for t in range(30)]
+    (tmp_path / "wide.csv").write_text("\n".join(["Tag;" + ";".join(values), *lines]))
+    one, other = series_csv(path=str(tmp_path / "long.csv")), series_csv(path=str(tmp_path / "wide.csv"), wide=True)
+    at = torch.arange(4)
+    torch.testing.assert_close(one.episodes("train", at).support.x, other.episodes("train", at).support.x)
+    assert one.names == other.names
+    with caplog.at_level("INFO", logger="quickstudy"):
+        new = other.spec.format.find(tmp_path / "wide.csv", labelled=False)
+    assert dict(zip(new.names, new.items, strict=True)) == values
+    assert "is a series (8: shop 0, " in caplog.text and "left out: Tag." in caplog.text
+    (tmp_path / "hole.csv").write_text("day,a,b\nMonday,1,2\nTuesday,,3\n")
+    with pytest.raises(DataError, match="line 3, column 'a': the value '' is not a number"):
+        series_csv(path=str(tmp_path / "hole.csv"), wide=True)
+    (tmp_path / "words.csv").write_text("day,note\nMonday,rain\n")
+    with pytest.raises(DataError, match="no column that begins with a number, but day, note"):
+        series_csv(path=str(tmp_path / "words.csv"), wide=True)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -65,6 +65,8 @@ def run(argv: Sequence[str]) -> int:
     tell(f"   Report:  {page.resolve()}")
     tell(f"   Model:   {model}   (quickstudy predict {model} IMAGES …)")
     tell(f"Finished in {duration(time.perf_counter() - began)}.")
+    tell("Next, drawings of your own, in a folder with a sub-folder for each class:")
+    tell("   quickstudy adapt handwriting --support FOLDER --out my-model")
     return 0
 
 

@@ -121,12 +121,12 @@ def _answers(
 
     notices: what was done to records is put there.
     """
-    format = model.spec.format
+    format, called = model.spec.format, records.called
     for start in range(0, len(records.items), _BATCH):
         stored = format.query(records.items[start : start + _BATCH], broken)
         notices += stored.notices
         if stored.kept:
-            names = [records.names[start + i] for i in stored.kept]
+            names = [called[start + i] for i in stored.kept]
             items = [records.items[start + i] for i in stored.kept]
             of_format = {name: value for name, value in asked.items() if name == "steps"}
             yield format.answered(names, **of_format), model.answer(stored, **asked), items

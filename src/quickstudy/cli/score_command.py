@@ -21,6 +21,7 @@ from quickstudy.report.scored import score_page
 from quickstudy.storage.atomic import write_csv
 from quickstudy.storage.folders import refuse_replacing
 from quickstudy.storage.json import write_json
+from quickstudy.targets.reported import numeral
 from quickstudy.terminal import tell
 
 _SHOWN = 30  # classes printed
@@ -90,7 +91,8 @@ def run(argv: Sequence[str]) -> int:
     own = spec.format.labels_itself
     names = [f"{found.names[0]} +{i + 1}" for i in done.kept] if own else _names(found, given, done)
     if options.predictions is not None:
-        rows = [(name, *row) for name, row in zip(names, done.rows, strict=True)]
+        called = names if own else _names(found._replace(names=found.called), given, done)
+        rows = [(name, *row) for name, row in zip(called, done.rows, strict=True)]
         write_csv(options.predictions, [spec.format.place, *done.columns], rows, options.bom)
         tell(f"Wrote {len(rows)} predictions to {options.predictions}")
     if options.report is not None:
@@ -139,7 +141,7 @@ def _print(done: Scored) -> None:
     if done.reliability is not None:
         tell(f"Calibration error of its probabilities: {done.reliability.error:.3f}")
     for one in done.promises:
-        level, size = f"{100 * one.level:g} %", f"{one.size:.4g}"
+        level, size = f"{100 * one.level:g} %", numeral(one.size)
         tell(f"Its {one.what} of {level} hold the truth in {_share(one.found)}; size {size} in the mean")
     if done.refusals is not None:
         tell(

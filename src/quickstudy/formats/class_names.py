@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from pathlib import Path
 
 from quickstudy.errors import DataError
 from quickstudy.targets.maps import BACKGROUND
 
+_log = logging.getLogger("quickstudy")
 VOID = ("void", "ignore", "ignored", "unlabelled", "unlabeled")
 """What pixels are called that nobody has labelled."""
 _NAMED = re.compile(r"(\d+)[\s:;,=：；，＝]+(\S.*)")
@@ -31,6 +33,12 @@ def names_of_values(path: Path) -> tuple[tuple[int, str], ...]:
     twice = [value for value, _ in named]
     if len(set(twice)) < len(twice):
         raise DataError(f"{path} names the value {max(twice, key=twice.count)} twice. Keep one line of it.")
+    first = dict(named).get(0, BACKGROUND)
+    if first not in (BACKGROUND, *VOID) and BACKGROUND not in dict(named).values():
+        _log.warning(
+            "%s calls no value 'background', so that %r is to be found like any other class. If it is the background, "
+            "write '0 background' there.", path, first,
+        )  # fmt: skip
     return tuple(named)
 
 

@@ -65,7 +65,7 @@ class Columns:
             )
         if self.names:
             say(self.unused(rows.columns))
-        held = {name: rows.quantities(name) for name in names}
+        held = {name: rows.quantities(name, dates=True) for name in names}
         columns = [self._numbers(name, cells, rows) for name, cells in held.items()]
         items = [dict(zip(names, cells, strict=True)) for cells in zip(*columns, strict=True)]
         return Records(items, list(rows.places), labels, groups)

@@ -189,7 +189,8 @@ def opacity(record: File) -> Tensor:
         if int(alpha.min()) >= _OPAQUE:
             raise DataError(
                 f"{name_of(record)} is {image.mode} and has no transparent part, so that nothing says which of its "
-                f"pixels show what. Put it into a folder {IMAGES} and its mask into {MASKS} beside it."
+                f"pixels show what. Put it into a folder {IMAGES} and its mask into {MASKS} beside it, or leave "
+                "such images out (--tasks.broken skip)."
             )
         return alpha
 

@@ -60,6 +60,12 @@ class Records(NamedTuple):
         return cls(items, names, groups=groups if items and len(groups) == len(items) else None)
 
     @property
+    def called(self) -> list[str]:
+        """What stands for each in a table: a text itself, wherever it comes from; of all else, its name."""
+        pairs = zip(self.items, self.names, strict=True)
+        return [str(item) if isinstance(item, str) else name for item, name in pairs]
+
+    @property
     def placed(self) -> list[Any]:
         """The labels; those that are texts with where each comes from, for messages."""
         pairs = zip(self.labels or (), self.names, strict=True)

@@ -12,7 +12,7 @@ from quickstudy.errors import ConfigError, DataError, MissingExtra
 from quickstudy.files import require_regular
 from quickstudy.formats.places import column, folders_or_files, read_csv
 from quickstudy.formats.records import Records
-from quickstudy.formats.written import with_point
+from quickstudy.formats.written import with_point, year_first
 from quickstudy.gaps import missing
 
 _SAVED, _SPLIT = "dataset_info.json", "dataset_dict.json"  # what save_to_disk writes for one data set, and for several
@@ -31,10 +31,13 @@ class Rows(NamedTuple):
     read: Callable[[str], list[Any]]
     commas: bool = False
 
-    def quantities(self, name: str) -> list[Any]:
-        """All cells of a column that is there, in which numbers are written with decimal points."""
+    def quantities(self, name: str, dates: bool = False) -> list[Any]:
+        """All cells of a column that is there, in which numbers are written with decimal points; with `dates`, those
+        with the year first."""
         cells = self.read(name)
-        return list(map(with_point, cells)) if self.commas else cells
+        if not self.commas:
+            return cells
+        return [with_point(year_first(cell) if dates else cell) for cell in cells]
 
     def column(self, name: str, how: str) -> list[Any]:
         """The cells of the column `name`; DataError, naming the columns there are, where there is none.

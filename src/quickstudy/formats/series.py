@@ -19,6 +19,7 @@ from quickstudy.formats.leaving import only, shares
 from quickstudy.formats.places import column, number_in, one_file, read_csv, require_lines
 from quickstudy.formats.records import Broken, Records, Stored
 from quickstudy.formats.shown import Axis, Leaf
+from quickstudy.formats.wide import columns_of_numbers
 from quickstudy.formats.written import with_point
 from quickstudy.hints import Within, misfit
 from quickstudy.masked import mean_and_spread
@@ -39,13 +40,14 @@ class Series(Format):
     window: how many values before a point are shown at most, each with a mask channel. normalise: values are shown less
     the mean of the seen part of the series, in units of its spread. As files: a CSV file whose first line names the
     columns; every other line is one point, in the order of time. series, value: the columns of the series' names and
-    of the values.
+    of the values. wide: each column of numbers is a series of its own instead, and a line holds one point of each.
     """
 
     window: int = 16
     normalise: bool = True
     series: str = "series"
     value: str = "value"
+    wide: bool = False
 
     what = "time series"
     medium = "series"
@@ -56,8 +58,9 @@ class Series(Format):
     def __post_init__(self) -> None:
         if self.window < 1:
             raise ConfigError(f"window must be at least 1, found {self.window}: a forecast needs a value before it.")
-        if not isinstance(self.normalise, bool):
-            raise ConfigError(f"normalise must be True or False, found {self.normalise!r}.")
+        for name in ("normalise", "wide"):
+            if not isinstance(getattr(self, name), bool):
+                raise ConfigError(f"{name} must be True or False, found {getattr(self, name)!r}.")
 
     @property
     def layout(self) -> Mapping[str, Leaf]:
@@ -69,13 +72,26 @@ class Series(Format):
     def find(self, place: str | Path | Sequence[str | Path], labelled: bool = True) -> Records:
         """One item a series: its values, in the order of the file. A file without a column of names is one series."""
         path = one_file(place)
-        columns, rows, lines, commas = read_csv(path)
+        lines = read_csv(path)
+        if self.wide:
+            values = columns_of_numbers(lines, path)
+            return Records(list(values.values()), list(values), groups=list(values))
+        columns, rows, numbers, commas = lines
         named = self.series in columns or labelled
-        which = column(columns, self.series, path, "where you train: --tasks.series") if named else None
+        which = (
+            column(
+                columns,
+                self.series,
+                path,
+                "where you train: --tasks.series; where each column is a series: --tasks.wide",
+            )
+            if named
+            else None
+        )
         what = column(columns, self.value, path, "where you train: --tasks.value")
         require_lines(rows, path)
-        values: dict[str, list[float]] = {}
-        for cells, line in zip(rows, lines, strict=True):
+        values = {}
+        for cells, line in zip(rows, numbers, strict=True):
             name = path.stem if which is None else cells[which].strip()
             cell = with_point(cells[what]) if commas else cells[what]
             values.setdefault(name, []).append(number_in(cell, f"{path}, line {line}"))

@@ -1,13 +1,14 @@
 """Numbers and dates that are written as people write them, and not as they are read: '$1,200', '71,5 m²', '24.12.2024'.
 
 They are not guessed at, since 1,200 is one number in New York and another in Berlin; whoever wrote them is told. Only
-where semicolons separate columns is a comma known to be a decimal one.
+where semicolons separate columns is a comma known to be a decimal one, and 24.12.2024 a date.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from datetime import datetime
 
 _SPACE = " \u00a0\u202f"
 _NUMBER = re.compile(
@@ -16,6 +17,8 @@ _NUMBER = re.compile(
 )
 _COMMA = re.compile(r"\s*[+-]?(\d+|\d{1,3}(\.\d{3})+),\d+(e[+-]?\d+)?\s*", re.IGNORECASE)
 _DATE = re.compile(r"(\d{1,2}[./-]\d{1,2}[./-](\d{2}|\d{4})|\d{4}[./-]\d{1,2}[./-]\d{1,2})(\D.*)?")
+
+_DAY_FIRST = re.compile(r"\d{1,2}\.\d{1,2}\.\d{4}(?P<time>[ T]\d{1,2}:\d{2}(?P<seconds>:\d{2})?)?")
 
 
 def with_point(cell: str) -> str:
@@ -27,6 +30,23 @@ def with_point(cell: str) -> str:
     if not _COMMA.fullmatch(cell):
         return cell
     return cell.replace(".", "").replace(",", ".")
+
+
+def year_first(cell: str) -> str:
+    """A date that is written day.month.year, perhaps with a time, as ISO 8601 has it; anything else as it is.
+
+    >>> year_first("24.12.2024"), year_first("1.3.2024 9:05"), year_first("31.2.2024")
+    ('2024-12-24', '2024-03-01T09:05:00', '31.2.2024')
+    """
+    text = cell.strip()
+    if not (found := _DAY_FIRST.fullmatch(text)):
+        return cell
+    time = f" %H:%M{':%S' if found['seconds'] else ''}" if found["time"] else ""
+    try:
+        when = datetime.strptime(text.replace("T", " "), f"%d.%m.%Y{time}")
+    except ValueError:  # no day of the calendar
+        return cell
+    return when.isoformat() if time else when.date().isoformat()
 
 
 def written_otherwise(texts: Sequence[str]) -> str:

@@ -133,8 +133,10 @@ def rows() -> RunConfig:
 
 @recipes.register("rows-numbers")
 def rows_numbers() -> RunConfig:
-    """Your own small tables with numbers to tell, one for each machine, customer, …: `--tasks.path my.csv
-    --tasks.group machine`, or a folder with a file for each. Minutes."""
+    """Your own small tables with numbers to tell, by a column: `--tasks.path my.csv --tasks.group machine`. Minutes.
+
+    Or a folder with a file for each table: --tasks.path machines/.
+    """
     return replace(
         rows(),
         name="rows-numbers",
@@ -149,5 +151,8 @@ def rows_numbers() -> RunConfig:
 
 @recipes.register("forecast")
 def forecast() -> RunConfig:
-    """Your own time series, a CSV file with a column of names and one of values: `--tasks.path my.csv`. Minutes."""
+    """Your own time series, a CSV file with a column of names and one of values: `--tasks.path my.csv`. Minutes.
+
+    With a column for each series: --tasks.wide.
+    """
     return replace(lines_lstm().with_tasks(sources.part("series_csv")), name="forecast", model=models.part("lstm"))

@@ -17,6 +17,7 @@ from quickstudy.pages.pictures import letter, rendered
 from quickstudy.report.mistakes import worst_pairs
 from quickstudy.report.words import counted
 from quickstudy.storage.atomic import write_text
+from quickstudy.targets.reported import numeral
 from quickstudy.version import __version__
 
 _WIDEST = 30  # classes of a matrix
@@ -129,7 +130,7 @@ def _promises(scored: Scored) -> Section | None:
         return None
     rows = "".join(
         f"<tr><td>{escape(one.what)} of {100 * one.level:g} %</td><td>{100 * one.found.value:.1f} %</td>"
-        f"<td>{100 * one.found.low:.1f} to {100 * one.found.high:.1f} %</td><td>{one.size:.4g}</td></tr>"
+        f"<td>{100 * one.found.low:.1f} to {100 * one.found.high:.1f} %</td><td>{numeral(one.size)}</td></tr>"
         for one in scored.promises
     )
     top = "<tr><th></th><th>held the truth</th><th>95 % interval</th><th>size in the mean</th></tr>"
@@ -167,4 +168,4 @@ def _wrong(scored: Scored, records: Sequence[Any] | None, names: Sequence[str]) 
 
 
 def _brief(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)[:60]
+    return numeral(value) if isinstance(value, float) else str(value)[:60]

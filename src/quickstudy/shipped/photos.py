@@ -32,6 +32,7 @@ _REMEDY = (
     "Where there is a connection, call quickstudy.pretrained('photos') once: it is kept. Or give an encoder that you "
     "have: a folder that timm's save_for_hf has written, or an .onnx file (encoder=…; --encoder)."
 )
+_WITHOUT = "Or train on photos of your own, which needs nothing else: quickstudy train photos --tasks.root FOLDER"
 
 
 def photos(encoder: Any, device: str | None) -> Run:
@@ -47,7 +48,11 @@ def photos(encoder: Any, device: str | None) -> Run:
     if not (folder / "config.json").exists():
         with take(folder, wait=True):  # who comes second finds what the first has made
             if not (folder / "config.json").exists():
-                _make(folder, config)
+                try:
+                    _make(folder, config)
+                except MissingExtra as error:
+                    purpose = "The encoder that 'photos' stands on"
+                    raise MissingExtra(error.package, error.extra, purpose, _WITHOUT) from error
     return Run(folder, device=device)
 
 

@@ -8,6 +8,15 @@ from typing import NamedTuple
 from torch import Tensor
 
 
+def numeral(value: float) -> str:
+    """A number to four digits, and up to ten millions to the nearest whole one: no exponents in prices.
+
+    >>> numeral(0.12345), numeral(24134.56), numeral(5.823e8)
+    ('0.1235', '24135', '5.823e+08')
+    """
+    return f"{value:.0f}" if 1e4 <= abs(value) < 1e7 else f"{value:.4g}"
+
+
 class Figure(NamedTuple):
     """A figure of one model. name: in files. value: a scalar. percent: a share, shown times 100. units: of the value,
     for people. higher: whether more is better. least, most: what it can be. beside: whether what one says who does not
@@ -40,7 +49,7 @@ class Figure(NamedTuple):
 
     def show(self, value: float) -> str:
         """'98.9 %', '0.352', '21.5 °C': a value of it."""
-        return f"{100 * value:.1f} %" if self.percent else f"{value:.4g}{f' {self.units}' if self.units else ''}"
+        return f"{100 * value:.1f} %" if self.percent else f"{numeral(value)}{f' {self.units}' if self.units else ''}"
 
 
 class Hits(NamedTuple):

@@ -75,7 +75,7 @@ def recorded(
     test: float = 0.2,
     split_seed: int = 0,
     units: str = "",
-    **columns: str,
+    **columns: Any,
 ) -> RecordedSeries:
     """Forecasting tasks over time series in memory, one for each machine, customer, sensor, …
 
@@ -83,7 +83,7 @@ def recorded(
         is kept, and a warning names it.
     window: how many past values an input shows at most. val, test: shares of the series held out, at random by
     `split_seed`. units: of the values, for reports. columns: what they are called where the format reads files:
-    `series` and `value`.
+    `series`, `value` and `wide`.
 
     Raises DataError, naming the series, for NaN, fewer than two points, or too few series.
     """
@@ -117,6 +117,7 @@ def series_csv(
     path: str,
     series: str = "series",
     value: str = "value",
+    wide: bool = False,
     window: int = 16,
     val: float = 0.2,
     test: float = 0.2,
@@ -126,16 +127,17 @@ def series_csv(
     """Your own time series: a CSV file with a column of names and one of values.
 
     The first line names the columns. Every other line is one point: the name of its series, and its value. The points
-    of a series stand in the order of time, equally spaced. Series may differ in length; other columns are ignored.
+    of a series stand in the order of time, equally spaced. Series may differ in length; other columns are ignored. With
+    `wide` each column of numbers is a series of its own, called as it is, and each line one point of all.
 
     path: the file, in UTF-8, with commas, semicolons or tabs. series, value: the names of the two columns.
-    window: how many past values an input shows at most. units: of the values, for reports.
+    wide: each column of numbers is a series. window: how many past values an input shows at most. units: of the values,
+    for reports.
     val, test: shares of the series held out, at random by `split_seed`. split_seed: of the random choice.
 
     Raises DataError, naming file and line, for a value that is missing, NaN or no number.
     """
-    rows = formats.make("series", window=window, series=series, value=value).find(path)
+    columns = {"series": series, "value": value, "wide": wide}
+    rows = formats.make("series", window=window, **columns).find(path)
     data = dict(zip(rows.names, rows.items, strict=True))
-    return recorded(
-        data, window=window, val=val, test=test, split_seed=split_seed, units=units, series=series, value=value
-    )
+    return recorded(data, window=window, val=val, test=test, split_seed=split_seed, units=units, **columns)
