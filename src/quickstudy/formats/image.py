@@ -41,6 +41,7 @@ from quickstudy.formats.records import Broken, Records, Stored, all_kept
 from quickstudy.formats.shown import Leaf
 from quickstudy.registry import formats
 
+_TOGETHER = 64  # images that are put where they are kept
 _SLACK = 0.01  # by which resampling may leave the range
 
 
@@ -126,17 +127,28 @@ class Image(Format):
 
     def _read(self, files: Sequence[File], broken: Broken) -> Stored:
         x, kept = room((len(files), *self.input_shape), torch.uint8), list[int]()
-        skipped, blank = list[str](), list[str]()
+        skipped, blank, some = list[str](), list[str](), list[Tensor]()
         modes: Counter[str] = Counter()
         sizes: Counter[tuple[int, int]] = Counter()
+
+        def put() -> None:
+            """What was read goes to its place, several at once."""
+            squares, first = torch.stack(some), len(kept) - len(some)
+            plain = (squares == squares[:, :, :1, :1]).flatten(1).all(1).tolist()
+            blank.extend(name_of(files[index]) for index, one in zip(kept[first:], plain, strict=True) if one)
+            x[first : len(kept)] = 255 - squares if self.invert else squares
+            some.clear()
+
         unread = (DataError, MissingExtra)
         for index, (pixels, image) in read_all(files, self._decoded, broken, skipped, "Reading images", unread):
             modes[image.mode] += 1
             sizes[image.size] += 1
-            if bool((pixels == pixels[:, :1, :1]).all()):
-                blank.append(name_of(files[index]))
-            x[len(kept)] = 255 - pixels if self.invert else pixels
             kept.append(index)
+            some.append(pixels)
+            if len(some) == _TOGETHER:
+                put()
+        if some:
+            put()
         return Stored(x[: len(kept)], kept, self._notices(modes, sizes, skipped, blank))
 
     def _decoded(self, file: File) -> tuple[Tensor, Decoded]:

@@ -6,8 +6,9 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 import torch
-import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from quickstudy.episode import Features, State
@@ -16,6 +17,8 @@ from quickstudy.formats.base import Format
 from quickstudy.formats.decoding import Decoded, File, decode, fit
 from quickstudy.formats.image import Image
 from quickstudy.registry import formats
+
+Array = NDArray[Any]
 
 _FINE = 4  # times `size`: to so many pixels canvases are reduced at most, so that what is small on them keeps its lines
 _FAINT = 24  # of 255: what differs by less from the paper is no ink
@@ -57,7 +60,7 @@ class Ink(Image):
         if x.shape[2:] != (self.size, self.size):
             return self._all_inked(pixels)
         filled = on_dark(x)
-        loose = torch.tensor([_square(_ink(one))[2] < self.size - _SLACK for one in pixels], dtype=torch.bool)
+        loose = torch.from_numpy(_squares(_ink(pixels[:, 0].numpy()))[:, 2] < self.size - _SLACK)
         if bool(loose.any()):
             filled = filled.clone()
             cut = self._all_inked(pixels[loose])
@@ -112,38 +115,43 @@ def inked(pixels: Tensor, size: int) -> Tensor:
 
     The median of the border is the paper.
     """
-    ink = _ink(pixels)
+    ink = _ink(pixels.numpy())
     if int(ink.max()) < _FAINT:
         return pixels.new_zeros((1, size, size))
-    ink = ink.where(ink * 4 >= _FAINT, 0)
-    up, back, side = _square(ink)
-    height, width = ink.shape
-    square = F.pad(ink, (-back, back + side - width, -up, up + side - height))  # what is negative is cut off
-    small = fit(square.to(torch.uint8)[None], size).float()
+    ink = np.where(ink * 4 >= _FAINT, ink, 0)
+    up, back, side = map(int, _squares(ink)[0])
+    height, width = ink.shape[1:]
+    square = np.zeros((1, side, side), np.uint8)
+    top, left, low, right = max(up, 0), max(back, 0), min(up + side, height), min(back + side, width)
+    square[:, top - up : low - up, left - back : right - back] = ink[:, top:low, left:right]
+    small = fit(torch.from_numpy(square), size).float()
     return (small * 255 / small.max().clamp(min=1)).round().to(torch.uint8)
 
 
-def _ink(pixels: Tensor) -> Tensor:
-    """How far each pixel of a canvas (1, H, W) is from its paper: (H, W) int16."""
-    plane = pixels[0].to(torch.int16)
-    return (plane - _paper(plane)).abs()
+def _ink(planes: Array) -> Array:
+    """How far each pixel of canvases (n, H, W) is from the paper of its own: (n, H, W) int16."""
+    edges = np.concatenate([planes[:, 0], planes[:, -1], planes[:, :, 0], planes[:, :, -1]], axis=1)
+    middle = (edges.shape[1] - 1) // 2
+    paper = np.partition(edges, middle, axis=1)[:, middle].astype(np.int16)
+    return np.abs(planes - paper[:, None, None])
 
 
-def _square(ink: Tensor) -> tuple[int, int, int]:
-    """The square around ink (H, W), with its margin: top, left and side. Where there is none, all of it."""
-    strongest = int(ink.max())
-    if strongest < _FAINT:
-        return 0, 0, max(ink.shape)
-    rows, columns = ((ink > _SHARE * strongest).any(axis).nonzero().flatten() for axis in (1, 0))
-    (top, bottom), (left, right) = ((int(one[0]), int(one[-1]) + 1) for one in (rows, columns))
-    side = max(bottom - top, right - left)
-    side += 2 * max(1, round(_MARGIN * side))
-    return (top + bottom - side) // 2, (left + right - side) // 2, side
+def _squares(ink: Array) -> Array:
+    """The square around the ink of each canvas (n, H, W), with its margin: (n, 3) top, left and side. Where there is
+    none, all of it."""
+    height, width = ink.shape[1:]
+    strongest = ink.max((1, 2))
+    there = ink > (_SHARE * strongest.astype(np.float64)).astype(np.float32)[:, None, None]
+    (top, bottom), (left, right) = (_ends(there.any(axis)) for axis in (2, 1))
+    side = np.maximum(bottom - top, right - left)
+    side = side + 2 * np.maximum(1, np.rint(_MARGIN * side).astype(np.int64))
+    found = np.stack([(top + bottom - side) // 2, (left + right - side) // 2, side], axis=1)
+    return np.where((strongest < _FAINT)[:, None], [0, 0, max(height, width)], found)
 
 
-def _paper(plane: Tensor) -> Tensor:
-    """The median of the border of a canvas (H, W)."""
-    return torch.cat([plane[0], plane[-1], plane[:, 0], plane[:, -1]]).median()
+def _ends(there: Array) -> tuple[Array, Array]:
+    """Of each row (n, length) bool, the number of the first that is there, and one more than that of the last."""
+    return there.argmax(1), there.shape[1] - there[:, ::-1].argmax(1)
 
 
 def on_dark(x: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from quickstudy.entries import (
     CLASSIFIER,
@@ -29,7 +29,7 @@ from quickstudy.learners.base import IterativeLearner, Learner
 from quickstudy.learners.classifiers import Classifier, Linear
 from quickstudy.learners.descent import begin, descend, task_parameters
 from quickstudy.learners.moments import Moments
-from quickstudy.learners.network import Network
+from quickstudy.learners.network import PASSING
 from quickstudy.masked import UNLABELLED, masked_mean
 from quickstudy.tally import Tally
 
@@ -141,7 +141,7 @@ class PretrainedEmbedding(Pretraining):
 
     @property
     def embedded(self) -> PretrainedEmbedding | None:
-        return None if self.network.transductive else replace(self, network=Network(nn.Identity(), part=True))
+        return None if self.network.transductive else replace(self, network=PASSING)
 
     def _transform(self, params: Params, z: Tensor) -> Tensor:
         if EMBEDDING_MEAN in params:
