@@ -41,7 +41,7 @@ from quickstudy.formats.records import Broken, Records, Stored, all_kept
 from quickstudy.formats.shown import Leaf
 from quickstudy.registry import formats
 
-_TOGETHER = 64  # images that are put where they are kept
+_AT_ONCE = 1 << 22  # numbers that are read before they are put where they are kept
 _SLACK = 0.01  # by which resampling may leave the range
 
 
@@ -133,10 +133,11 @@ class Image(Format):
 
         def put() -> None:
             """What was read goes to its place, several at once."""
-            squares, first = torch.stack(some), len(kept) - len(some)
+            own = [files[index] for index in kept[len(kept) - len(some) :]]
+            squares = self._brought(some, own)
             plain = (squares == squares[:, :, :1, :1]).flatten(1).all(1).tolist()
-            blank.extend(name_of(files[index]) for index, one in zip(kept[first:], plain, strict=True) if one)
-            x[first : len(kept)] = 255 - squares if self.invert else squares
+            blank.extend(name_of(file) for file, one in zip(own, plain, strict=True) if one)
+            x[len(kept) - len(some) : len(kept)] = 255 - squares if self.invert else squares
             some.clear()
 
         unread = (DataError, MissingExtra)
@@ -145,16 +146,20 @@ class Image(Format):
             sizes[image.size] += 1
             kept.append(index)
             some.append(pixels)
-            if len(some) == _TOGETHER:
+            if sum(one.numel() for one in some) > _AT_ONCE:
                 put()
         if some:
             put()
         return Stored(x[: len(kept)], kept, self._notices(modes, sizes, skipped, blank))
 
     def _decoded(self, file: File) -> tuple[Tensor, Decoded]:
-        """A file's square of pixels, and what it was."""
+        """What `_brought` makes squares of, of one file, and what it was."""
         image = decode(file, self.channels, side=self.size, background=self.background)
         return fit(image.pixels, self.size, image.extent), image._replace(pixels=image.pixels[:, :0, :0])
+
+    def _brought(self, some: Sequence[Tensor], files: Sequence[File]) -> Tensor:
+        """Squares of pixels (n, channels, size, size) of what `_decoded` gives of these files."""
+        return torch.stack(list(some))
 
     def _notices(
         self, modes: Counter[str], sizes: Counter[tuple[int, int]], skipped: list[str], blank: list[str]

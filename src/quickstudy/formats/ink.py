@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -24,6 +25,7 @@ _FINE = 4  # times `size`: to so many pixels canvases are reduced at most, so th
 _FAINT = 24  # of 255: what differs by less from the paper is no ink
 _SHARE = 0.3  # of the strongest ink: what is fainter, such as noise of JPEG, does not say where the drawing ends
 _SLACK = 2  # pixels: an array whose square is that much smaller than the array is not cut yet
+_TOGETHER = 64  # canvases that are cut at once
 _MARGIN = 0.12  # of the drawing's longer side, left free on each of its sides
 
 
@@ -60,7 +62,9 @@ class Ink(Image):
         if x.shape[2:] != (self.size, self.size):
             return self._all_inked(pixels)
         filled = on_dark(x)
-        loose = torch.from_numpy(_squares(_ink(pixels[:, 0].numpy()))[:, 2] < self.size - _SLACK)
+        parts = (_squares(_ink(pixels[at : at + _TOGETHER, 0].numpy())) for at in range(0, len(x), _TOGETHER))
+        sides = [torch.from_numpy(part[:, 2]) for part in parts] or [torch.zeros(0)]
+        loose = torch.cat(sides) < self.size - _SLACK
         if bool(loose.any()):
             filled = filled.clone()
             cut = self._all_inked(pixels[loose])
@@ -68,13 +72,23 @@ class Ink(Image):
         return filled
 
     def _decoded(self, file: File) -> tuple[Tensor, Decoded]:
+        """A file's canvas, and what it was."""
+        image = decode(file, 1, side=self.size * _FINE, background=self.background)
+        return image.pixels, image._replace(pixels=image.pixels[:, :0, :0])
+
+    def _brought(self, canvases: Sequence[Tensor], files: Sequence[File]) -> Tensor:
+        drawn = torch.zeros((len(files), 1, self.size, self.size), dtype=torch.uint8)
+        alike: dict[torch.Size, list[int]] = {}
+        for i, one in enumerate(canvases):
+            alike.setdefault(one.shape, []).append(i)
+        for rows in alike.values():
+            drawn[rows] = _inked(np.concatenate([canvases[i].numpy() for i in rows]), self.size)
         other: Literal["white", "black"] = "black" if self.background == "white" else "white"
-        for background in (self.background, other):
-            image = decode(file, 1, side=self.size * _FINE, background=background)
-            drawn = inked(image.pixels, self.size)
-            if bool(drawn.any()):
-                break
-        return 255 - drawn, image._replace(pixels=image.pixels[:, :0, :0])
+        blank = drawn.flatten(1).amax(1) == 0  # but for what is seen on the other background
+        for i in blank.nonzero().flatten().tolist():
+            image = decode(files[i], 1, side=self.size * _FINE, background=other)
+            drawn[i] = inked(image.pixels, self.size)
+        return 255 - drawn
 
     def _notices(
         self, modes: Counter[str], sizes: Counter[tuple[int, int]], skipped: list[str], blank: list[str]
@@ -101,8 +115,8 @@ class Ink(Image):
     def _all_inked(self, pixels: Tensor) -> Tensor:
         """Canvases (n, 1, H, W) uint8, each cut for itself."""
         done = pixels.new_zeros((len(pixels), 1, self.size, self.size))
-        for place, one in zip(done, pixels, strict=True):
-            place.copy_(inked(one, self.size))
+        for at in range(0, len(pixels), _TOGETHER):
+            done[at : at + _TOGETHER] = _inked(pixels[at : at + _TOGETHER, 0].numpy(), self.size)
         return done
 
     @property
@@ -115,17 +129,27 @@ def inked(pixels: Tensor, size: int) -> Tensor:
 
     The median of the border is the paper.
     """
-    ink = _ink(pixels.numpy())
-    if int(ink.max()) < _FAINT:
-        return pixels.new_zeros((1, size, size))
-    ink = np.where(ink * 4 >= _FAINT, ink, 0)
-    up, back, side = map(int, _squares(ink)[0])
-    height, width = ink.shape[1:]
-    square = np.zeros((1, side, side), np.uint8)
+    return _inked(pixels.numpy(), size)[0]
+
+
+def _inked(planes: Array, size: int) -> Tensor:
+    """`inked` of canvases (n, H, W): (n, 1, size, size)."""
+    ink = _ink(planes)
+    seen = ink.max((1, 2)) >= _FAINT
+    ink = np.where(ink * 4 >= _FAINT, ink, 0).astype(np.uint8)
+    cut = [fit(torch.from_numpy(_cut(*one)), size) for one in zip(ink, _squares(ink), strict=True)]
+    small = torch.stack(cut).float() * torch.from_numpy(seen)[:, None, None, None]
+    return (small * 255 / small.amax((1, 2, 3), keepdim=True).clamp(min=1)).round().to(torch.uint8)
+
+
+def _cut(ink: Array, square: Array) -> Array:
+    """A square (1, side, side) of ink (H, W), by its top, left and side; what is beyond is 0."""
+    height, width = ink.shape
+    up, back, side = map(int, square)
     top, left, low, right = max(up, 0), max(back, 0), min(up + side, height), min(back + side, width)
-    square[:, top - up : low - up, left - back : right - back] = ink[:, top:low, left:right]
-    small = fit(torch.from_numpy(square), size).float()
-    return (small * 255 / small.max().clamp(min=1)).round().to(torch.uint8)
+    found = np.zeros((1, side, side), ink.dtype)
+    found[0, top - up : low - up, left - back : right - back] = ink[top:low, left:right]
+    return found
 
 
 def _ink(planes: Array) -> Array:

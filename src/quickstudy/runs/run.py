@@ -113,7 +113,7 @@ class Run:
             )
         return load_tensors(path, "run", Kept)
 
-    @property
+    @cached_property
     def spec(self) -> TaskSpec:
         """What the tasks are that the run was trained for."""
         return TaskSpec.from_json(self.kept["spec"])
