@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image as Pillow
@@ -42,6 +43,23 @@ def test_keeps_the_contract_of_formats(tmp_path: Path) -> None:
         one.save(tmp_path / f"class{number}" / "a.png")
     check_format(Ink(), [tmp_path / f"class{n}" / "a.png" for n in range(3)], tmp_path)
     check_format(Ink(size=12), torch.rand(3, 1, 12, 12, generator=torch.Generator().manual_seed(0)) / 3)
+
+
+def test_many_canvases_are_cut_as_each_by_itself() -> None:
+    """Of one size and of others, of ink that is seen on white or on black alone, and blank."""
+    drawn = [canvas(), canvas(260), canvas(pen=12), canvas(dark=False, scale=90), Pillow.new("L", (200, 200), 255)]
+    for ink in (0, 255):
+        one = Pillow.new("RGBA", (200, 200), (ink, ink, ink, 0))
+        one.putalpha(canvas(dark=False))
+        drawn.append(one)
+    drawn *= 20  # more than are cut at once
+    alone = torch.cat([seen(one) for one in drawn[:7]])
+    assert torch.equal(seen(*drawn), alone.repeat(20, 1, 1, 1))
+    assert (alone.flatten(1).amax(1) > 0).tolist() == [True, True, True, True, False, True, True]
+    every = torch.stack(
+        [torch.from_numpy(np.array(one)) for one in drawn if one.mode == "L" and one.size == (200, 200)]
+    )
+    assert torch.equal(Ink().features(Ink().store(every[:, None]).x), alone[[0, 2, 3, 4]].repeat(20, 1, 1, 1))
 
 
 def test_dark_on_light_and_light_on_dark_are_the_same_drawing() -> None:

@@ -20,7 +20,7 @@ from service_here import drawing, sent, server, shots  # noqa: E402
 from quickstudy.serve.study import Study  # noqa: E402
 
 KILLS = int(os.environ.get("QUICKSTUDY_SERVER_KILLS", "1"))
-ROUNDS = 50
+ROUNDS, LEAST = 50, 4  # of adding, in all and before each kill, so that it comes in the midst of them
 
 
 @pytest.mark.parametrize("workers", [1, 4])
@@ -30,7 +30,7 @@ def test_nothing_acknowledged_is_lost_when_the_server_is_killed(tmp_path: Path, 
     rng = random.Random(workers)
     told: dict[str, set[str]] = {}
     lock = threading.Lock()
-    each = ROUNDS // KILLS if KILLS < ROUNDS else 1
+    each = max(ROUNDS // KILLS, LEAST)
 
     def add(url: str, number: int) -> None:
         with httpx.Client(base_url=url, timeout=30) as client:

@@ -23,7 +23,7 @@ from quickstudy.tasks.classes import ClassSource
 from quickstudy.training.learner import build_learner
 from quickstudy.trust.base import Trust
 from quickstudy.trust.draw import Size, Tried, sizes, tried
-from quickstudy.trust.evidence import embedded, examined, folds_of, left_out, ranks
+from quickstudy.trust.evidence import LeftOut, embedded, examined, folds_of, left_out, ranks
 from quickstudy.trust.familiar import familiar, places, products
 from quickstudy.trust.fit import LEAST, fit_trust
 from quickstudy.trust.task import TaskTrust, task_trust
@@ -120,6 +120,19 @@ def test_evidence_by_folds_is_that_of_really_leaving_out(source: ClassSource, le
             rest = Examples(*(part[~left] for part in support))
             exact = one.predict(params, one.adapt(params, rest), support.x[left])
             assert torch.allclose(found.logits[task][left].float(), exact, atol=1e-4)
+
+
+@pytest.mark.parametrize("learner", ["protonet", "r2d2", "lrd2", "matchingnet"])
+def test_parts_that_are_left_out_at_once_are_those_that_are_left_out_one_after_another(
+    source: ClassSource, learner: str
+) -> None:
+    engine, params = engine_of(source, learner)
+    inner, after = embedded(engine, params, source.sampled(OWN).episodes("val", torch.arange(1)))
+    support = Examples(*(part[0] for part in after.support))
+    assert inner.learner.embedded is not None
+    at_once, one_by_one = (left_out(inner.learner, params, support, 3, tasks=tasks) for tasks in (1, 1 << 30))
+    for name, here, there in zip(LeftOut._fields, at_once, one_by_one, strict=True):
+        torch.testing.assert_close(here, there, rtol=1e-5, atol=1e-5, msg=lambda said, name=name: f"{name}: {said}")
 
 
 def test_products_give_the_distances_of_embeddings() -> None:

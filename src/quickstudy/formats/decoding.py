@@ -14,6 +14,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -167,7 +168,6 @@ def decode(
     """
     import warnings
 
-    import numpy as np
     from PIL import Image, ImageOps
 
     name = name or name_of(file)
@@ -233,7 +233,6 @@ def _reduced(size: tuple[int, int], side: int) -> tuple[int, int]:
 
 def _flatten(image: Image, mode: str, name: str, background: str) -> Image:
     """The image in mode 'L' or 'RGB', laid over a background where it is transparent."""
-    import numpy as np
     from PIL import Image
 
     if image.mode == "F":
@@ -260,7 +259,8 @@ def fit(pixels: Tensor, size: int, extent: tuple[float, float] | None = None) ->
     new = max(1, round(height * size / longer)), max(1, round(width * size / longer))
     lead = pixels.shape[:-2]
     share = _areas if longer > size else _neighbours
-    (down, of_rows), (across, of_columns) = share(height, new[0]), share(width, new[1])
+    down, of_rows = share(height, new[0])
+    across, of_columns = (down, of_rows) if height == width else share(width, new[1])
     sums = down @ pixels.double() @ across.T  # whole numbers: the same in any order, on any machine
     small = (sums / (of_rows * of_columns)).round().to(torch.uint8)
     if new == (size, size):
@@ -276,16 +276,16 @@ def _areas(old: float, new: int) -> tuple[Tensor, int]:
     """(new, ⌈old⌉): how much of each old pixel, of which the last may be a part, lies in each new one, in whole numbers
     as float64, and what each row sums to."""
     length, part = Fraction(old).limit_denominator(_PARTS).as_integer_ratio()
-    edges = torch.arange(new + 1, dtype=torch.float64) * length
-    pixel = torch.arange(math.ceil(old), dtype=torch.float64) * (part * new)
-    overlap = torch.minimum(edges[1:, None], pixel + part * new) - torch.maximum(edges[:-1, None], pixel)
-    return overlap.clamp(min=0), length
+    edges = np.arange(new + 1, dtype=np.float64) * length
+    pixel = np.arange(math.ceil(old), dtype=np.float64) * (part * new)
+    overlap = np.minimum(edges[1:, None], pixel + part * new) - np.maximum(edges[:-1, None], pixel)
+    return torch.from_numpy(overlap.clip(0)), length
 
 
 def _neighbours(old: float, new: int) -> tuple[Tensor, int]:
     """As `_areas`, for new ≥ old: how much each old pixel counts by how near its middle is, as bilinear."""
     count = int(old)
-    middle = (torch.arange(new, dtype=torch.float64) * 2 + 1) * count
-    pixel = (torch.arange(count, dtype=torch.float64) * 2 + 1) * new
-    inside = middle.clamp(new, (2 * count - 1) * new)
-    return (2 * new - (pixel - inside[:, None]).abs()).clamp(min=0), 2 * new
+    middle = (np.arange(new, dtype=np.float64) * 2 + 1) * count
+    pixel = (np.arange(count, dtype=np.float64) * 2 + 1) * new
+    inside = middle.clip(new, (2 * count - 1) * new)
+    return torch.from_numpy((2 * new - abs(pixel - inside[:, None])).clip(0)), 2 * new

@@ -41,6 +41,7 @@ from quickstudy.formats.records import Broken, Records, Stored, all_kept
 from quickstudy.formats.shown import Leaf
 from quickstudy.registry import formats
 
+_AT_ONCE = 1 << 22  # numbers that are read before they are put where they are kept
 _SLACK = 0.01  # by which resampling may leave the range
 
 
@@ -126,23 +127,39 @@ class Image(Format):
 
     def _read(self, files: Sequence[File], broken: Broken) -> Stored:
         x, kept = room((len(files), *self.input_shape), torch.uint8), list[int]()
-        skipped, blank = list[str](), list[str]()
+        skipped, blank, some = list[str](), list[str](), list[Tensor]()
         modes: Counter[str] = Counter()
         sizes: Counter[tuple[int, int]] = Counter()
+
+        def put() -> None:
+            """What was read goes to its place, several at once."""
+            own = [files[index] for index in kept[len(kept) - len(some) :]]
+            squares = self._brought(some, own)
+            plain = (squares == squares[:, :, :1, :1]).flatten(1).all(1).tolist()
+            blank.extend(name_of(file) for file, one in zip(own, plain, strict=True) if one)
+            x[len(kept) - len(some) : len(kept)] = 255 - squares if self.invert else squares
+            some.clear()
+
         unread = (DataError, MissingExtra)
         for index, (pixels, image) in read_all(files, self._decoded, broken, skipped, "Reading images", unread):
             modes[image.mode] += 1
             sizes[image.size] += 1
-            if bool((pixels == pixels[:, :1, :1]).all()):
-                blank.append(name_of(files[index]))
-            x[len(kept)] = 255 - pixels if self.invert else pixels
             kept.append(index)
+            some.append(pixels)
+            if sum(one.numel() for one in some) > _AT_ONCE:
+                put()
+        if some:
+            put()
         return Stored(x[: len(kept)], kept, self._notices(modes, sizes, skipped, blank))
 
     def _decoded(self, file: File) -> tuple[Tensor, Decoded]:
-        """A file's square of pixels, and what it was."""
+        """What `_brought` makes squares of, of one file, and what it was."""
         image = decode(file, self.channels, side=self.size, background=self.background)
         return fit(image.pixels, self.size, image.extent), image._replace(pixels=image.pixels[:, :0, :0])
+
+    def _brought(self, some: Sequence[Tensor], files: Sequence[File]) -> Tensor:
+        """Squares of pixels (n, channels, size, size) of what `_decoded` gives of these files."""
+        return torch.stack(list(some))
 
     def _notices(
         self, modes: Counter[str], sizes: Counter[tuple[int, int]], skipped: list[str], blank: list[str]

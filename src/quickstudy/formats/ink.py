@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 import torch
-import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from quickstudy.episode import Features, State
@@ -17,10 +19,13 @@ from quickstudy.formats.decoding import Decoded, File, decode, fit
 from quickstudy.formats.image import Image
 from quickstudy.registry import formats
 
+Array = NDArray[Any]
+
 _FINE = 4  # times `size`: to so many pixels canvases are reduced at most, so that what is small on them keeps its lines
 _FAINT = 24  # of 255: what differs by less from the paper is no ink
 _SHARE = 0.3  # of the strongest ink: what is fainter, such as noise of JPEG, does not say where the drawing ends
 _SLACK = 2  # pixels: an array whose square is that much smaller than the array is not cut yet
+_TOGETHER = 64  # canvases that are cut at once
 _MARGIN = 0.12  # of the drawing's longer side, left free on each of its sides
 
 
@@ -57,7 +62,9 @@ class Ink(Image):
         if x.shape[2:] != (self.size, self.size):
             return self._all_inked(pixels)
         filled = on_dark(x)
-        loose = torch.tensor([_square(_ink(one))[2] < self.size - _SLACK for one in pixels], dtype=torch.bool)
+        parts = (_squares(_ink(pixels[at : at + _TOGETHER, 0].numpy())) for at in range(0, len(x), _TOGETHER))
+        sides = [torch.from_numpy(part[:, 2]) for part in parts] or [torch.zeros(0)]
+        loose = torch.cat(sides) < self.size - _SLACK
         if bool(loose.any()):
             filled = filled.clone()
             cut = self._all_inked(pixels[loose])
@@ -65,13 +72,23 @@ class Ink(Image):
         return filled
 
     def _decoded(self, file: File) -> tuple[Tensor, Decoded]:
+        """A file's canvas, and what it was."""
+        image = decode(file, 1, side=self.size * _FINE, background=self.background)
+        return image.pixels, image._replace(pixels=image.pixels[:, :0, :0])
+
+    def _brought(self, canvases: Sequence[Tensor], files: Sequence[File]) -> Tensor:
+        drawn = torch.zeros((len(files), 1, self.size, self.size), dtype=torch.uint8)
+        alike: dict[torch.Size, list[int]] = {}
+        for i, one in enumerate(canvases):
+            alike.setdefault(one.shape, []).append(i)
+        for rows in alike.values():
+            drawn[rows] = _inked(np.concatenate([canvases[i].numpy() for i in rows]), self.size)
         other: Literal["white", "black"] = "black" if self.background == "white" else "white"
-        for background in (self.background, other):
-            image = decode(file, 1, side=self.size * _FINE, background=background)
-            drawn = inked(image.pixels, self.size)
-            if bool(drawn.any()):
-                break
-        return 255 - drawn, image._replace(pixels=image.pixels[:, :0, :0])
+        blank = drawn.flatten(1).amax(1) == 0  # but for what is seen on the other background
+        for i in blank.nonzero().flatten().tolist():
+            image = decode(files[i], 1, side=self.size * _FINE, background=other)
+            drawn[i] = inked(image.pixels, self.size)
+        return 255 - drawn
 
     def _notices(
         self, modes: Counter[str], sizes: Counter[tuple[int, int]], skipped: list[str], blank: list[str]
@@ -98,8 +115,8 @@ class Ink(Image):
     def _all_inked(self, pixels: Tensor) -> Tensor:
         """Canvases (n, 1, H, W) uint8, each cut for itself."""
         done = pixels.new_zeros((len(pixels), 1, self.size, self.size))
-        for place, one in zip(done, pixels, strict=True):
-            place.copy_(inked(one, self.size))
+        for at in range(0, len(pixels), _TOGETHER):
+            done[at : at + _TOGETHER] = _inked(pixels[at : at + _TOGETHER, 0].numpy(), self.size)
         return done
 
     @property
@@ -112,38 +129,53 @@ def inked(pixels: Tensor, size: int) -> Tensor:
 
     The median of the border is the paper.
     """
-    ink = _ink(pixels)
-    if int(ink.max()) < _FAINT:
-        return pixels.new_zeros((1, size, size))
-    ink = ink.where(ink * 4 >= _FAINT, 0)
-    up, back, side = _square(ink)
+    return _inked(pixels.numpy(), size)[0]
+
+
+def _inked(planes: Array, size: int) -> Tensor:
+    """`inked` of canvases (n, H, W): (n, 1, size, size)."""
+    ink = _ink(planes)
+    seen = ink.max((1, 2)) >= _FAINT
+    ink = np.where(ink * 4 >= _FAINT, ink, 0).astype(np.uint8)
+    cut = [fit(torch.from_numpy(_cut(*one)), size) for one in zip(ink, _squares(ink), strict=True)]
+    small = torch.stack(cut).float() * torch.from_numpy(seen)[:, None, None, None]
+    return (small * 255 / small.amax((1, 2, 3), keepdim=True).clamp(min=1)).round().to(torch.uint8)
+
+
+def _cut(ink: Array, square: Array) -> Array:
+    """A square (1, side, side) of ink (H, W), by its top, left and side; what is beyond is 0."""
     height, width = ink.shape
-    square = F.pad(ink, (-back, back + side - width, -up, up + side - height))  # what is negative is cut off
-    small = fit(square.to(torch.uint8)[None], size).float()
-    return (small * 255 / small.max().clamp(min=1)).round().to(torch.uint8)
+    up, back, side = map(int, square)
+    top, left, low, right = max(up, 0), max(back, 0), min(up + side, height), min(back + side, width)
+    found = np.zeros((1, side, side), ink.dtype)
+    found[0, top - up : low - up, left - back : right - back] = ink[top:low, left:right]
+    return found
 
 
-def _ink(pixels: Tensor) -> Tensor:
-    """How far each pixel of a canvas (1, H, W) is from its paper: (H, W) int16."""
-    plane = pixels[0].to(torch.int16)
-    return (plane - _paper(plane)).abs()
+def _ink(planes: Array) -> Array:
+    """How far each pixel of canvases (n, H, W) is from the paper of its own: (n, H, W) int16."""
+    edges = np.concatenate([planes[:, 0], planes[:, -1], planes[:, :, 0], planes[:, :, -1]], axis=1)
+    middle = (edges.shape[1] - 1) // 2
+    paper = np.partition(edges, middle, axis=1)[:, middle].astype(np.int16)
+    return np.abs(planes - paper[:, None, None])
 
 
-def _square(ink: Tensor) -> tuple[int, int, int]:
-    """The square around ink (H, W), with its margin: top, left and side. Where there is none, all of it."""
-    strongest = int(ink.max())
-    if strongest < _FAINT:
-        return 0, 0, max(ink.shape)
-    rows, columns = ((ink > _SHARE * strongest).any(axis).nonzero().flatten() for axis in (1, 0))
-    (top, bottom), (left, right) = ((int(one[0]), int(one[-1]) + 1) for one in (rows, columns))
-    side = max(bottom - top, right - left)
-    side += 2 * max(1, round(_MARGIN * side))
-    return (top + bottom - side) // 2, (left + right - side) // 2, side
+def _squares(ink: Array) -> Array:
+    """The square around the ink of each canvas (n, H, W), with its margin: (n, 3) top, left and side. Where there is
+    none, all of it."""
+    height, width = ink.shape[1:]
+    strongest = ink.max((1, 2))
+    there = ink > (_SHARE * strongest.astype(np.float64)).astype(np.float32)[:, None, None]
+    (top, bottom), (left, right) = (_ends(there.any(axis)) for axis in (2, 1))
+    side = np.maximum(bottom - top, right - left)
+    side = side + 2 * np.maximum(1, np.rint(_MARGIN * side).astype(np.int64))
+    found = np.stack([(top + bottom - side) // 2, (left + right - side) // 2, side], axis=1)
+    return np.where((strongest < _FAINT)[:, None], [0, 0, max(height, width)], found)
 
 
-def _paper(plane: Tensor) -> Tensor:
-    """The median of the border of a canvas (H, W)."""
-    return torch.cat([plane[0], plane[-1], plane[:, 0], plane[:, -1]]).median()
+def _ends(there: Array) -> tuple[Array, Array]:
+    """Of each row (n, length) bool, the number of the first that is there, and one more than that of the last."""
+    return there.argmax(1), there.shape[1] - there[:, ::-1].argmax(1)
 
 
 def on_dark(x: Tensor) -> Tensor:

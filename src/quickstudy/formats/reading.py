@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from contextvars import ContextVar
 from math import prod
 from pathlib import Path
@@ -21,6 +22,7 @@ from quickstudy.formats.records import Broken
 T = TypeVar("T")
 R = TypeVar("R")
 _AT_ONCE = 64  # files that are read ahead
+_SOON = 0.02  # seconds in which files are read without threads
 _placed: ContextVar[tuple[Path, dict[int, Path]] | None] = ContextVar("placed", default=None)
 
 
@@ -32,7 +34,8 @@ def read_all(
     description: str,
     unread: tuple[type[QuickstudyError], ...] = (DataError,),
 ) -> Iterator[tuple[int, R]]:
-    """What `read` makes of each file, in their order, and which file it is; in as many threads as there are cores.
+    """What `read` makes of each file, in their order, and which file it is; of many or large ones, in as many
+    threads as there are cores.
 
     broken: whether one of the errors `unread` is raised ('refuse'), or goes to `left_out` in words ('skip').
     """
@@ -44,22 +47,27 @@ def read_all(
             return error
 
     numbers = iter(with_progress(range(len(files)), description))
-    with ThreadPoolExecutor(os.cpu_count()) if len(files) > 1 else nullcontext(_Here()) as threads:
-        for start in range(0, len(files), _AT_ONCE):
-            for found in threads.map(one, files[start : start + _AT_ONCE]):
-                number = next(numbers)
-                if not isinstance(found, QuickstudyError):
-                    yield number, found
-                elif broken == "refuse":
-                    raise found
-                else:
-                    left_out.append(str(found))
+    for found in _read(one, files):
+        number = next(numbers)
+        if not isinstance(found, QuickstudyError):
+            yield number, found
+        elif broken == "refuse":
+            raise found
+        else:
+            left_out.append(str(found))
 
 
-class _Here:
-    """Where one file is read: a thread of its own would take as long to start."""
-
-    map = staticmethod(map)
+def _read(read: Callable[[T], R], files: Sequence[T]) -> Iterator[R]:
+    """What `read` makes of each file. The first are read here: a few small ones are done before threads have begun."""
+    until, here = time.perf_counter() + _SOON, 0
+    while here < len(files) and (not here or time.perf_counter() < until):
+        yield read(files[here])
+        here += 1
+    if here == len(files):
+        return
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        for start in range(here, len(files), _AT_ONCE):
+            yield from threads.map(read, files[start : start + _AT_ONCE])
 
 
 def room(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:

@@ -12,7 +12,7 @@ from quickstudy.episode import Examples, Features, Params, State, map_features
 from quickstudy.errors import ConfigError, ModelError
 from quickstudy.heads import Attention, Distance, Head, Logistic, Prototypes, Ridge, full_precision
 from quickstudy.learners.base import Learner
-from quickstudy.learners.network import Network, Norm
+from quickstudy.learners.network import PASSING, Network, Norm
 from quickstudy.registry import learners
 from quickstudy.spec import TaskSpec
 from quickstudy.tally import Tally
@@ -62,7 +62,7 @@ class EmbeddingLearner(Learner):
     def embedded(self) -> EmbeddingLearner | None:
         if self.spec.target.grid or self.network.transductive:
             return None
-        return replace(self, network=Network(nn.Identity(), part=True), views=False, averages_views=False)
+        return replace(self, network=PASSING, views=False, averages_views=False)
 
     def evaluated(self) -> EmbeddingLearner:
         return replace(self, averages_views=self.views)

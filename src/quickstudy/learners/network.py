@@ -293,5 +293,9 @@ class Network(Brief):
         return recording(self, Moments() if moments is None else moments, under)
 
 
+PASSING = Network(nn.Identity(), part=True)
+"""Gives what it is given: of learners after their inputs were embedded."""
+
+
 def _device(params: Params) -> torch.device:
     return next(iter(params.values())).device

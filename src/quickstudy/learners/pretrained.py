@@ -8,7 +8,7 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from quickstudy.entries import (
     CLASSIFIER,
@@ -30,7 +30,7 @@ from quickstudy.learners.classifiers import Classifier, Linear
 from quickstudy.learners.descent import begin, descend, task_parameters
 from quickstudy.learners.iterative import IterativeLearner
 from quickstudy.learners.moments import Moments
-from quickstudy.learners.network import Network
+from quickstudy.learners.network import PASSING
 from quickstudy.masked import UNLABELLED, masked_mean
 from quickstudy.tally import Tally
 
@@ -142,7 +142,7 @@ class PretrainedEmbedding(Pretraining):
 
     @property
     def embedded(self) -> PretrainedEmbedding | None:
-        return None if self.network.transductive else replace(self, network=Network(nn.Identity(), part=True))
+        return None if self.network.transductive else replace(self, network=PASSING)
 
     def _transform(self, params: Params, z: Tensor) -> Tensor:
         if EMBEDDING_MEAN in params:

@@ -96,7 +96,7 @@ class Run:
     def _kept(self) -> tuple[Params, dict[str, Any]]:
         return read_kept(self.folder)
 
-    @property
+    @cached_property
     def spec(self) -> TaskSpec:
         """What the tasks are that the run was trained for."""
         return TaskSpec.from_json(self.kept["spec"])

@@ -20,6 +20,7 @@ from quickstudy.errors import QuickstudyError, lacks_memory
 from quickstudy.serve import api, infer, page, schemas
 from quickstudy.serve.front import Front
 from quickstudy.serve.limits import Settings
+from quickstudy.serve.memory import steady
 from quickstudy.serve.meters import Meters
 from quickstudy.serve.refusal import Refused, refusal
 from quickstudy.serve.service import Service
@@ -37,6 +38,7 @@ _ABOUT = (
 def application(settings: Settings, started: Callable[[], None] = lambda: None) -> Front:
     """The ASGI application. started: called once it can be asked."""
     torch.set_num_threads(1)
+    steady()
     service, meters = Service(settings), Meters()
     service.work.sizes = lambda count: meters.together.observe(count)
 

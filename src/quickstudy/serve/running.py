@@ -63,6 +63,7 @@ def serve(settings: Settings, tell: Callable[[str], None], tls: tuple[Path, Path
 
         all_opened(settings.starts)  # says at once what cannot be served
         os.environ[SETTINGS] = settings.to_text()
+        config["loop"] = "quickstudy.serve.doors:Loop"
         of_all = uvicorn.Config(f"{_APP}:from_environment", factory=True, workers=settings.workers, **config)
         return _several(of_all, sock, started)
 

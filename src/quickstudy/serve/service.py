@@ -8,12 +8,11 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
-from quickstudy.episode import Features
+from quickstudy.deploy.model import Model
 from quickstudy.serve import learn, tell
 from quickstudy.serve.bodies import Given, require_few
 from quickstudy.serve.books import Books, Live, opened
@@ -65,6 +64,9 @@ class Service:
         return await self._state(await self.live(owner, id))
 
     async def _state(self, live: Live) -> dict[str, Any]:
+        if live.estimate is not None or not learn.learnable(live.start, live.study):
+            return tell.state(live)  # nothing is to be computed
+
         def said() -> dict[str, Any]:
             if live.model is None and learn.learnable(live.start, live.study):
                 learn.ready(live)
@@ -103,24 +105,27 @@ class Service:
 
     async def _made(self, owner: str, start: Start, name: str, given: Given) -> dict[str, Any]:
         first = start.first()
-        more = [] if first is None else [first]
-        if given.records:
-            more.append(await self._adding(start, given))
-        study = Study({}, {})
-        for event in more:
-            study = study.after(event)
-        self._require_room(study)
-        learns = learn.learnable(start, study) and not start.keeps
-        model = await self.work.do(lambda: learn.learn(start, study)) if learns else None
+        adds = self._adding(start, given) if given.records else None
+
+        def learned() -> tuple[list[Event], Model | None, dict[str, Any] | None]:
+            more = [event for event in (first, adds() if adds is not None else None) if event is not None]
+            study = Study({}, {})
+            for event in more:
+                study = study.after(event)
+            self._require_room(study)
+            model = learn.learn(start, study) if learn.learnable(start, study) and not start.keeps else None
+            return more, model, None if model is None else tell.estimate(model)
+
+        more, model, estimate = await self.work.do(learned)
         live = await asyncio.to_thread(self.books.begin, owner, start, name, more)
-        live.model = model
+        live.model, live.estimate = model, estimate
         return await self._state(live)
 
     async def add(self, owner: str, id: str, given: Given) -> dict[str, Any]:
         """Further examples."""
         live = await self.live(owner, id)
         self._require_some(given, live.start)
-        event = await self._adding(live.start, given)
+        event = await self.work.do(self._adding(live.start, given))
         return await self.change(owner, id, lambda _: event)
 
     async def change(self, owner: str, id: str, event: Callable[[Study], Event]) -> dict[str, Any]:
@@ -233,7 +238,8 @@ class Service:
             )  # fmt: skip
         return [start.label(label) for label in labels]
 
-    async def _adding(self, start: Start, given: Given) -> Event:
+    def _adding(self, start: Start, given: Given) -> Callable[[], Event]:
+        """What makes the event that adds what is given, for the thread that computes. Labels are looked at before."""
         labels, records = self._labels(given, start), given.records
         if len(labels) > self.limits.examples:
             raise Refused(
@@ -241,6 +247,5 @@ class Service:
                 f"There are {len(labels)} examples, more than the limit of {self.limits.examples} of one model.",
             )  # fmt: skip
         if start.as_sent:
-            return adding(labels, records, None)
-        x: Features = await self.work.do(partial(learn.stored, start, records))
-        return adding(labels, None, x)
+            return lambda: adding(labels, records, None)
+        return lambda: adding(labels, None, learn.stored(start, records))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -19,6 +19,7 @@ from quickstudy.trust.space import Space, expected
 FOLDS, FEW_FOLDS = 10, 4
 """How many times examples are left out at most, and of learners that read all examples anew each time."""
 _CLASS_FOLDS = 4  # at most
+_AT_ONCE = 1 << 20  # products of examples with each other, at most, where several parts are left out at once
 SINGLE = ("log ways", "log shots", "margin among classes", "nearest classes")
 SEVERAL = (
     *SINGLE, "left-out accuracy", "left-out log-probability", "left-out probability", "left-out confidence",
@@ -81,12 +82,18 @@ def compared(
 
 
 def left_out(
-    learner: Learner, params: Params, support: Examples, folds: int, strangers: bool = True, space: Space | None = None
+    learner: Learner,
+    params: Params,
+    support: Examples,
+    folds: int,
+    strangers: bool = True,
+    space: Space | None = None,
+    tasks: int = 1,
 ) -> LeftOut:
     """Of one task. folds: at most so many are left out in turn, every folds-th example of each class at once.
 
     learner: after training; if it has `embedded`, that one, and support.x are embeddings. strangers: leave classes out,
-    too; `strange` is 0 otherwise.
+    too; `strange` is 0 otherwise. tasks: how many are looked at at the same time, by `vmap`.
     """
     ways, classes = learner.spec.ways, _CLASS_FOLDS if strangers else 0
     if strangers and not torch.compiler.is_exporting():  # of any number of ways: those that no class is in say nothing
@@ -94,7 +101,6 @@ def left_out(
     members = one_hot(support.y, ways) & support.mask[:, None]
     counts = members.sum(0)
     several = (members & (counts > 1)).any(1)
-    rank = ranks(support)
     by = compared(learner, params, support, support.x, space)
 
     def without(gone: Tensor) -> tuple[Tensor, Tensor]:
@@ -102,17 +108,14 @@ def left_out(
         logits = learner.predict(params, learner.adapt(params, known), support.x)
         return logits, familiar(logits, known, by)
 
-    left = [torch.zeros_like(support.mask)]
-    left += [(rank % folds == fold) & several for fold in range(folds)]
-    left += [(support.y % classes == fold) & support.mask for fold in range(classes)]
-    every = _each(without, left)
-    whole, near = every[0]
-    logits, known, strange = whole, near, torch.zeros_like(near)
-    for gone, said in zip(left[1 : 1 + folds], every[1 : 1 + folds], strict=True):
-        logits = torch.where(gone[:, None], said[0], logits)
-        known = torch.where(gone[:, None], said[1], known)
-    for gone, said in zip(left[1 + folds :], every[1 + folds :], strict=True):
-        strange = torch.where(gone[:, None], said[1], strange)
+    nobody = torch.zeros_like(support.y)
+    fold = torch.where(several, 1 + ranks(support) % folds, 0) if folds else nobody  # in which it is left out; 0: none
+    of_class = torch.where(support.mask, 1 + folds + support.y % classes, 0) if classes else nobody
+    numbers = torch.arange(1, 1 + folds + classes, device=support.y.device)[:, None]
+    gone = torch.cat([torch.zeros_like(support.mask)[None], (fold == numbers) | (of_class == numbers)])
+    logits, near = _each(without, gone, None if learner.embedded is None else tasks)
+    whole, known = logits[0], _at(fold, near)
+    strange = torch.where((of_class > 0)[:, None], _at(of_class, near), 0.0)
     there = (counts > 0).sum().clamp(min=1)
     own = whole.double().gather(1, support.y.clamp(min=0)[:, None])[:, 0]
     others = torch.where(one_hot(support.y, ways), -torch.inf, whole.double()).amax(1)
@@ -121,18 +124,31 @@ def left_out(
     inside = None if by is None else by.inside
     accuracy = margin.new_zeros(0) if inside is None else expected(support, inside, ways)[None]
     return LeftOut(
-        logits.double(), several & support.mask, known, strange, there.double(),
+        _at(fold, logits).double(), several & support.mask, known, strange, there.double(),
         support.mask.sum().double() / there, margin,
         nearest, spread, accuracy,
     )  # fmt: skip
 
 
-def _each(function: Callable[[Tensor], tuple[Tensor, Tensor]], values: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
-    """What a function says of each value; of all at once in a graph that is exported, which would hold it so often."""
-    if not torch.compiler.is_exporting():
-        return [function(value) for value in values]
-    first, second = torch.vmap(function)(torch.stack(list(values)))
-    return [(first[i], second[i]) for i in range(len(values))]
+def _each(
+    function: Callable[[Tensor], tuple[Tensor, Tensor]], values: Tensor, tasks: int | None
+) -> tuple[Tensor, Tensor]:
+    """What a function of n examples says of each of F masks (F, n), along a first axis: of as many at once as memory
+    has room for, with so many tasks; of one after another where each reads all examples anew (None)."""
+    if torch.compiler.is_exporting():
+        return torch.vmap(function)(values)  # a graph would hold it F times
+    products = (tasks or 1) * values.shape[1] ** 2
+    at_once = 1 if tasks is None else min(len(values), _AT_ONCE // max(products, 1))
+    if at_once <= 1:
+        first, second = zip(*map(function, values), strict=True)
+        return torch.stack(first), torch.stack(second)
+    said: tuple[Tensor, Tensor] = torch.vmap(function, chunk_size=at_once)(values)
+    return said
+
+
+def _at(number: Tensor, said: Tensor) -> Tensor:
+    """Of what is said F times of each of n examples (F, n, …), that with the number (n,) which each has: (n, …)."""
+    return said.gather(0, number[None, :, None].expand(1, *said.shape[1:]))[0]
 
 
 def folds_of(support: Examples, most_folds: int = FOLDS) -> int:
@@ -140,7 +156,7 @@ def folds_of(support: Examples, most_folds: int = FOLDS) -> int:
     where none has two."""
     one = support.y.dim() == 1
     y, mask = (support.y[None], support.mask[None]) if one else (support.y, support.mask)
-    most = int(max(((y == c) & mask).sum(1).max() for c in range(int(y.max()) + 1)))
+    most = int((one_hot(y, max(1, int(y.max()) + 1)) & mask[..., None]).sum(1).max())
     return 0 if most < 2 else min(most, most_folds)
 
 
@@ -156,7 +172,7 @@ def examined(
     folds = folds_of(support, most_folds)
 
     def one(episode: Episode) -> tuple[Tensor, ...]:
-        return left_out(engine.learner, params, episode.support, folds, strangers, space)
+        return left_out(engine.learner, params, episode.support, folds, strangers, space, len(support.y))
 
     return LeftOut(*engine.map(one, Episode(support, support)))
 
