@@ -47,7 +47,7 @@ def experience(found: dict[str, Any]) -> str:
         lines += [f"### {kind.capitalize()}", "", table([kind, "tried", "best", "reached"], rows)]
         ranks = [_ranks(one["points"]) for one in tried.values()]
         names = {name for one in ranks for name in one}
-        order = sorted(names, key=lambda name: mean(one[name] for one in ranks if name in one))
+        order = sorted(sorted(names), key=lambda name: mean(one[name] for one in ranks if name in one))
         said = ", ".join(f"`{n}` {mean(one[n] for one in ranks if n in one):.1f}" for n in order)
         lines += [f"Mean rank of each learner's best point: {said}.", ""]
     return "\n".join(lines)
