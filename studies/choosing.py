@@ -121,7 +121,7 @@ def taken(run: qs.Run, source: ClassSource, how: str) -> dict[str, float]:
         return dict.fromkeys(arms, 1 / len(arms))
     again = Training(run.parts, run.config, run.folder, lambda *_: None)
     again.resume()
-    seen = again.choice.seen
+    seen = again.steps.choice.seen
     return dict(zip(arms, (seen / seen.sum()).tolist(), strict=True))
 
 

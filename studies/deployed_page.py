@@ -19,11 +19,11 @@ next by 1e-4. Away: the largest difference of any output but the raw predictions
     rows, faster = [], {"onnx": list[float](), "torch": list[float]()}
     for name, one in found["found"].items():
         format, learner, to = name.split()
-        faster[to].append(one["milliseconds"] / one["eager"])
-        rows.append(
-            [format, learner, to, str(one["others"]), f"{one['away']:.0e}", f"{one['milliseconds']:.3f}",
-             f"{one['eager']:.3f}"]
-        )  # fmt: skip
+        if to in faster:
+            faster[to].append(one["milliseconds"] / one["eager"])
+        taken = [f"{one[what]:.3f}" if what in one else "" for what in ("milliseconds", "eager")]
+        where = f"{to}, and learned there" if one.get("learned") else to
+        rows.append([format, learner, where, str(one["others"]), f"{one['away']:.0e}", *taken])
     text += table(["format", "learner", "to", "others", "away", "ms for one input", "ms of the model"], rows)
     shares = ", ".join(f"{median(taken):.2f} for {to}" for to, taken in faster.items() if taken)
     return f"{text}\nTime of the graph in that of the model, the median of all: {shares}.\n"

@@ -1,4 +1,4 @@
-"""What exported graphs say beside what models say, and how long both take for one input.
+"""What exported graphs say beside what models say, in onnxruntime, in PyTorch and in the page, and how long they take.
 
 `python -m studies exported` adapts networks that nobody has trained (rounding is the same in all) and counts, of 1,000
 made-up inputs of each format, those whose likeliest class is another though it is likelier than the next by 1e-4.
@@ -7,7 +7,7 @@ made-up inputs of each format, those whose likeliest class is another though it 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -28,9 +28,11 @@ from quickstudy.registry import formats, learners, models, targets
 from quickstudy.spec import TaskSpec
 from quickstudy.training.learner import build_learner
 from studies.common import store
+from studies.exported_web import in_wasm
 
 INPUTS, TIMES, EXAMPLES = 1000, 50, 20
 LEARNERS = ("protonet", "r2d2", "matchingnet", "maml", "finetune", "incontext")
+CLOSED = ("protonet", "r2d2", "matchingnet")  # which go along with what adapts them
 FORMATS: dict[str, tuple[Callable[[], Any], str, dict[str, Any]]] = {
     "image": (lambda: formats.make("image", size=28, channels=1), "conv4", {"norm_layer": "group"}),
     "table": (lambda: formats.make("table", columns=8), "mlp", {}),
@@ -65,26 +67,48 @@ def _seconds(call: Callable[[], Any]) -> float:
     return median(taken)
 
 
-def _measured(model: Model, to: Any) -> dict[str, Any]:
-    subject = Subject.adapted(
-        model.config, model.learner, model.params, model.state, model.names, model.fitted, model.trust, model.kept,
-        model.provenance,
-    )  # fmt: skip
+def _asked(model: Model) -> tuple[Answering, Graph]:
+    """What is asked of a model, and of what it became."""
+    subject = Subject.adapted(model)
     given = subject.spec.format.tried(rng.key(2), INPUTS, subject.fitted)
     module = Answering(subject, list(given))
-    graph = Graph(module, dict.fromkeys(given, "n"), list(given.values()))
+    return module, Graph(module, dict.fromkeys(given, "n"), list(given.values()))
+
+
+def _away(said: Mapping[str, Tensor], truth: Mapping[str, Tensor]) -> float:
+    """The largest difference of any output but the raw predictions."""
+    return max(
+        float((said[n].double() - t.double()).abs().max()) for n, t in truth.items() if n != "logits" and n in said
+    )
+
+
+def _measured(model: Model, to: Any) -> dict[str, Any]:
+    module, graph = _asked(model)
     with tempfile.TemporaryDirectory() as place:
         folder = model.export(Path(place) / "out", to=to)
         run = of_torch(folder / "model.pt2", graph) if to == "torch" else of_onnx(folder / "model.onnx", graph)
         said, truth = run(graph.examples), answered(module, *graph.examples)
         one: Sequence[Tensor] = [tensor[:1] for tensor in graph.examples]
-        away = max(float((said[n].double() - t.double()).abs().max()) for n, t in truth.items() if n != "logits")
         return {
             "others": len(others(said, truth)) if "probabilities" in truth else 0,
-            "away": away,
+            "away": _away(said, truth),
             "milliseconds": 1e3 * _seconds(lambda: run(one)),
             "eager": 1e3 * _seconds(lambda: answered(module, *one)),
         }
+
+
+def _in_the_page(model: Model, learns: bool) -> dict[str, Any]:
+    """As it came and, where the page can learn, after it did; without times, which `in_browser` measures."""
+    module, graph = _asked(model)
+    truth = answered(module, *graph.examples)
+    with tempfile.TemporaryDirectory() as place:
+        each = in_wasm(model, dict(zip(graph.inputs, graph.examples, strict=True)), learns, Path(place))
+    told = "probabilities" in truth
+    return {
+        "others": sum(len(others(said, truth)) for said in each.values()) if told else 0,
+        "away": max(_away(said, truth) for said in each.values()),
+        "learned": "learned" in each,
+    }
 
 
 def exported() -> None:
@@ -95,7 +119,9 @@ def exported() -> None:
             if name == "series" and learner in ("protonet", "matchingnet", "finetune"):  # which tell classes apart
                 continue
             model = _adapted(name, learner)
-            for to in ("onnx", "torch"):
-                found[f"{name} {learner} {to}"] = one = _measured(model, to)
+            for to in ("onnx", "torch", "web"):
+                learns = learner in CLOSED and not model.spec.format.labels_itself
+                one = _in_the_page(model, learns) if to == "web" else _measured(model, to)
+                found[f"{name} {learner} {to}"] = one
                 print(name, learner, to, one, flush=True)
     store("exported", {"inputs": INPUTS, "found": found})

@@ -12,6 +12,7 @@ from torch import Tensor
 
 import quickstudy as qs
 from quickstudy.learners.pretrained import whitening
+from quickstudy.tasks.pooled import PooledSource
 
 CEPSTRA, CONTEXT, PARTS = 13, 4, 8
 _STRIDE = 2  # frames: of the context, and from one vector to the next
@@ -56,7 +57,7 @@ def aligned(one: Tensor, other: Tensor, lengths: tuple[Tensor, Tensor]) -> Tenso
 
 def of_parts(source: Any) -> tuple[Tensor, Tensor]:
     """Mean (D,) and whitening (D, D) of the vectors of training words, within each eighth of each word."""
-    episode = source.pooled(1000).episodes("train", torch.tensor([0]))
+    episode = PooledSource(source=source, batch=1000).episodes("train", torch.tensor([0]))
     words, names = cepstra(episode.query.x[0]), episode.query.y[0]
     part = [y * PARTS + torch.arange(len(word)) * PARTS // len(word) for word, y in zip(words, names, strict=True)]
     frames, y = torch.cat(words), torch.cat(part)

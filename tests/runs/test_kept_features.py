@@ -108,7 +108,7 @@ def test_features_are_kept_and_everything_else_is_the_same(
     SEEN[0] = 0
     measured = one.evaluate(episodes=40)
     assert SEEN[0] <= 64, "the encoder was run again"
-    for where in ("quickstudy.training.loop", "quickstudy.evaluation.evaluate"):
+    for where in ("quickstudy.training.step", "quickstudy.evaluation.evaluate"):
         monkeypatch.setattr(f"{where}.on_features", lambda engine, params, source: (engine, source))
     other = run_of(made, module, tmp_path / "whole")
     for key, value in other.params.items():

@@ -24,6 +24,7 @@ from quickstudy.tasks import arrays, glyphs, linear, sinusoid
 from quickstudy.tasks.base import Sampling, Source
 from quickstudy.tasks.classes import ClassSource
 from quickstudy.tasks.mixture import Mixture
+from quickstudy.tasks.pooled import PooledSource
 from quickstudy.testing import check_source
 
 SMALL = Sampling(ways=2, shots=2, queries=3)
@@ -194,7 +195,7 @@ def test_ids_stand_for_classes_and_every_class_and_example_comes_up_equally_ofte
 
 def test_pooled_training_covers_every_example_of_every_training_class() -> None:
     source = coded()
-    pooled = source.pooled(500)
+    pooled = PooledSource(source=source, batch=500)
     episode = pooled.episodes("train", torch.arange(4))
     assert pooled.spec.ways == len(source.splits["train"]) and episode.support.y.shape == (4, 0)
     assert torch.equal(source.splits["train"][episode.query.y], episode.query.x[..., 0].long())  # type: ignore[call-overload]

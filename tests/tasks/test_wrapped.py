@@ -20,8 +20,8 @@ from quickstudy.registry import formats, sources
 from quickstudy.spec import TaskSpec
 from quickstudy.tasks import arrays, tables
 from quickstudy.tasks.base import Sampling, Source
-from quickstudy.tasks.classes import PooledSource
 from quickstudy.tasks.mixture import Mixture
+from quickstudy.tasks.pooled import PooledSource
 from quickstudy.tasks.transformed import Transformed
 from quickstudy.tasks.wrapped import Wrapped
 
@@ -208,7 +208,7 @@ def test_a_mixture_checks_and_names_both_in_training_alone() -> None:
 
 def test_a_pooled_source_changes_the_size_of_its_tasks_and_forwards_the_rest() -> None:
     inner = arrays(*bytes_of_classes()).seeded(17)
-    pooled = inner.pooled(batch=6)
+    pooled = PooledSource(source=inner, batch=6)
     assert isinstance(pooled, PooledSource) and isinstance(pooled, Wrapped)
     changed = {name for name in QUESTIONS | COPIES if name in vars(PooledSource)}
     assert changed == {"spec", "sampling", "sampled", "check", "episodes", "class_names", "arms"}, (
@@ -232,7 +232,7 @@ def test_the_classes_of_a_pooled_task_are_named_by_their_ids(symmetries: int) ->
     x[:, 0, 0, 0] = (y + 1) / 10
     format = formats.make("image", size=3, channels=1)
     inner = arrays(x, y, format=format, symmetries=symmetries, val=0.2, test=0.2)
-    pooled = inner.pooled(batch=60)
+    pooled = PooledSource(source=inner, batch=60)
     names, query = pooled.class_names("train", 0), pooled.episodes("train", torch.arange(1)).query
     assert isinstance(query.x, Tensor) and len(names) == pooled.spec.ways == len(set(names))
     seen = set()
