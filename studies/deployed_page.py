@@ -13,7 +13,8 @@ def exported(found: dict[str, Any]) -> str:
 
 [Exported](export.md) models beside the models themselves, on {found["inputs"]:,} made-up inputs of each format and
 networks that nobody has trained. Others: inputs whose likeliest class is another one though it is likelier than the
-next by 1e-4. Away: the largest difference of any output but the raw predictions.
+next by 1e-4. Away: the largest difference of any output but the raw predictions. To the web: asked by the page's own
+modules, in WebAssembly; where the page can learn, also after it learned the model's examples anew.
 
 """
     rows, faster = [], {"onnx": list[float](), "torch": list[float]()}

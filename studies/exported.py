@@ -6,6 +6,7 @@ made-up inputs of each format, those whose likeliest class is another though it 
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -26,11 +27,13 @@ from quickstudy.deploy.export.subject import Subject
 from quickstudy.deploy.model import Model
 from quickstudy.registry import formats, learners, models, targets
 from quickstudy.spec import TaskSpec
+from quickstudy.storage.json import read_json
 from quickstudy.training.learner import build_learner
-from studies.common import store
+from studies.common import RESULTS, store
 from studies.exported_web import in_wasm
 
 INPUTS, TIMES, EXAMPLES = 1000, 50, 20
+WAYS = ("onnx", "torch", "web")
 LEARNERS = ("protonet", "r2d2", "matchingnet", "maml", "finetune", "incontext")
 CLOSED = ("protonet", "r2d2", "matchingnet")  # which go along with what adapts them
 FORMATS: dict[str, tuple[Callable[[], Any], str, dict[str, Any]]] = {
@@ -112,16 +115,24 @@ def _in_the_page(model: Model, learns: bool) -> dict[str, Any]:
 
 
 def exported() -> None:
-    """Write studies/results/exported.json."""
-    found = {}
+    """Write studies/results/exported.json.
+
+    QUICKSTUDY_ONLY: some of `WAYS`, separated by commas; what is stored of others is kept.
+    """
+    path, only = RESULTS / "exported.json", os.environ.get("QUICKSTUDY_ONLY", ",".join(WAYS)).split(",")
+    before: dict[str, Any] = read_json(path)["found"] if path.exists() else {}
+    found: dict[str, Any] = {}
     for name in FORMATS:
         for learner in LEARNERS:
             if name == "series" and learner in ("protonet", "matchingnet", "finetune"):  # which tell classes apart
                 continue
             model = _adapted(name, learner)
-            for to in ("onnx", "torch", "web"):
-                learns = learner in CLOSED and not model.spec.format.labels_itself
-                one = _in_the_page(model, learns) if to == "web" else _measured(model, to)
-                found[f"{name} {learner} {to}"] = one
-                print(name, learner, to, one, flush=True)
+            learns = learner in CLOSED and not model.spec.format.labels_itself
+            for to in WAYS:
+                key = f"{name} {learner} {to}"
+                if to in only:
+                    found[key] = _in_the_page(model, learns) if to == "web" else _measured(model, to)
+                    print(key, found[key], flush=True)
+                elif key in before:
+                    found[key] = before[key]
     store("exported", {"inputs": INPUTS, "found": found})

@@ -22,7 +22,8 @@ import fs from "node:fs";
 const given = JSON.parse(fs.readFileSync("given.json", "utf8"));
 const lib = (name) => import(given.lib + "/" + name);
 const arrays = {
-  float32: Float32Array, float64: Float64Array, int64: BigInt64Array, uint8: Uint8Array, bool: Uint8Array,
+  float32: Float32Array, float64: Float64Array, int64: BigInt64Array, int32: Int32Array, int16: Int16Array,
+  int8: Int8Array, uint8: Uint8Array, bool: Uint8Array,
 };
 const { graphs } = await lib("graphs.js");
 const { learner } = await lib("learner.js");
