@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -68,6 +69,8 @@ def test_what_is_found_keeps_the_limit_and_is_a_part_by_name(tmp_path: Path) -> 
     assert times == sorted(times)
     page = report(found).read_text()
     assert "Found" in page and "Trained by themselves" in page
+    for table in re.findall(r'<table class="returns">(.*?)</table>', page):
+        assert len({len(re.findall(r"<t[hd]>", row)) for row in table.split("</tr>")[:-1]}) == 1
     best = max(found.finalists, key=lambda c: c["trained"] or 0.0)
     assert found.state["chosen"] == best["point"], "what training by itself made of a network decides"
     number = found.state["candidates"].index(best)

@@ -43,7 +43,7 @@ def report(found: Found) -> Path:
             "Shared weights serve small networks best, so that those were tried which nothing beats in headline and in "
             "operations together. The best of them was trained on."
         )
-        parts.append(Section("Trained by themselves, for a moment", said, _table(found, found.finalists)))
+        parts.append(Section("Trained by themselves, for a moment", said, _table(found, found.finalists, trained=True)))
     footer = f"Written {datetime.now(UTC).date().isoformat()} by quickstudy {__version__}. All candidates: search.json."
     path = found.folder / NAME
     title = f"{state['config']['name']}: a network that keeps its time"
@@ -72,14 +72,16 @@ def _header(found: Found, title: str) -> str:
     return header("quickstudy search", title, lead, tiled(tiles), told_of)
 
 
-def _table(found: Found, candidates: list[Candidate]) -> str:
+def _table(found: Found, candidates: list[Candidate], trained: bool = False) -> str:
+    """trained: with what they reached after a short training."""
+
     def row(one: Candidate) -> str:
-        reached = [one["score"], one["trained"]] if "trained" in one else [one["score"]]
+        reached = [one["score"], one.get("trained")] if trained else [one["score"]]
         told_of = ["failed" if score is None else found.metric.number(score) for score in reached]
         cells = [f"{one['milliseconds']:.2f}", *told_of, f"{one['parameters']:,}", told(one["point"])]
         return "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>"
 
-    after = ["after training"] if candidates and "trained" in candidates[0] else []
+    after = ["after training"] if trained else []
     heads = ["ms", f"{found.metric.words} when asked", *after, "parameters", "network"]
     head = "<tr>" + "".join(f"<th>{escape(name)}</th>" for name in heads) + "</tr>"
     return f'<table class="returns">{head}{"".join(map(row, candidates))}</table>'
