@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from quickstudy.deploy.model import Model
+from studies.in_node import node, wasm
 
-ROOT = Path(__file__).parents[1]
-_LIB = ROOT / "src" / "quickstudy" / "web" / "lib"
 _SCRIPT = """
-import fs from "node:fs";
-const given = JSON.parse(fs.readFileSync("given.json", "utf8"));
-const lib = (name) => import(given.lib + "/" + name);
 const arrays = {
   float32: Float32Array, float64: Float64Array, int64: BigInt64Array, int32: Int32Array, int16: Int16Array,
   int8: Int8Array, uint8: Uint8Array, bool: Uint8Array,
@@ -48,35 +39,22 @@ if (manifest.graphs.head && manifest.says === "classes") {
   const brain = await learner({ manifest, graphs: running, read, kept, first, downloads: [], pack: null });
   found.learned = (await brain.ask(places)).map((one) => manifest.names.map((name) => one.probabilities[name]));
 }
-fs.writeFileSync("found.json", JSON.stringify(found));
+return found;
 """
-
-
-def wasm() -> Path:
-    """The folder of onnxruntime-web's files: `$QUICKSTUDY_WASM`, or where `make test-all` puts them."""
-    return Path(
-        os.environ.get("QUICKSTUDY_WASM", ROOT / ".web" / "node_modules" / "onnxruntime-web" / "dist")
-    ).resolve()
 
 
 def in_wasm(model: Model, inputs: Mapping[str, Tensor], learns: bool, place: Path) -> dict[str, dict[str, Tensor]]:
     """The outputs of the graph 'model', and, where the page can learn, what it says after it learned the model's own
     examples anew; each with the axis of the inputs (n, …) first. place: an empty folder."""
-    node = shutil.which("node")
-    if node is None:
-        raise SystemExit("node is not installed, by which the page's modules are run. Install it (Debian: nodejs).")
-    model.export(place / "page", to="web", adapt=learns, wasm=wasm())
+    runtime = wasm()
+    if runtime is None:
+        raise SystemExit("onnxruntime-web is not installed. Get it: make .web/node_modules/onnxruntime-web")
+    model.export(place / "page", to="web", adapt=learns, wasm=runtime)
     described = []
     for name, tensor in inputs.items():
         (place / f"{name}.raw").write_bytes(tensor.contiguous().numpy().tobytes())
         described.append({"name": name, "dtype": str(tensor.dtype).removeprefix("torch."), "shape": list(tensor.shape)})
-    told = {"inputs": described, "lib": _LIB.as_uri(), "ort": (wasm() / "ort.wasm.min.mjs").as_uri()}
-    (place / "given.json").write_text(json.dumps(told))
-    (place / "run.mjs").write_text(_SCRIPT)
-    done = subprocess.run([node, "run.mjs"], cwd=place, capture_output=True, text=True)
-    if done.returncode:
-        raise SystemExit(f"The page's modules failed on {model.learner.spec.format}: {done.stderr[-1000:]}")
-    found: dict[str, Any] = json.loads((place / "found.json").read_text())
+    found = node(place, _SCRIPT, inputs=described, ort=(runtime / "ort.wasm.min.mjs").as_uri())
     said = {"model": {n: torch.tensor(one["data"]).reshape(one["shape"]) for n, one in found["model"].items()}}
     if "learned" in found:
         said["learned"] = {"probabilities": torch.tensor(found["learned"])}

@@ -78,16 +78,8 @@ class Series(Format):
             return Records(list(values.values()), list(values), groups=list(values))
         columns, rows, numbers, commas = lines
         named = self.series in columns or labelled
-        which = (
-            column(
-                columns,
-                self.series,
-                path,
-                "where you train: --tasks.series; where each column is a series: --tasks.wide",
-            )
-            if named
-            else None
-        )
+        option = "where you train: --tasks.series; where each column is a series: --tasks.wide"
+        which = column(columns, self.series, path, option) if named else None
         what = column(columns, self.value, path, "where you train: --tasks.value")
         require_lines(rows, path)
         values = {}

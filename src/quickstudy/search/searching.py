@@ -110,7 +110,7 @@ class Searching:
             self.state["chosen"] = dict(self.candidates[self.best()]["point"])
             self.state["final"] = max(1.0, self.seconds - self._spend())
             self._write()
-        self.finish(self.state["chosen"], self.state["final"])
+        self.finish(self.best(), self.state["final"])
         return Found(self.folder, self.own)
 
     def _generator(self) -> np.random.Generator:
@@ -219,10 +219,10 @@ class Searching:
             raise ConfigError(f"None of the {len(tried)} best networks could be trained: {failed}. Give more minutes.")
         return found
 
-    def finish(self, point: Values, seconds: float) -> None:
-        """Train a network on from the weights that its trial left, and measure it."""
+    def finish(self, number: int, seconds: float) -> None:
+        """Train the network of a candidate on from the weights that its trial left, and measure it."""
+        point = self.candidates[number]["point"]
         self._say(f"Training {told(point)} for {duration(seconds)} more.")
-        number = next(i for i, c in enumerate(self.candidates) if c["point"] == point and self._worth(c) > -math.inf)
         before = str(self.alone.place(number).absolute())
         config, folder = self.made(point), self.folder / "best"
         asked = Attempt(config.to_json(), str(folder.absolute()), seconds, 3 * TASKS, before, VALIDATIONS)

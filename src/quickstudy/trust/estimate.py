@@ -183,9 +183,8 @@ def fitted_estimator(
         away[held] = rest[held] / spread(x[held]).exp()
     mean, spread = _both(x, angle)
     own = of == of.bincount().argmax()
-    more = wider(
-        rest[own], float(ways[own].mean()), queries, classes, [shown[i] for i in own.nonzero()] if shown else ()
-    )
+    of_own = [names for names, mine in zip(shown, own.tolist(), strict=True) if mine] if shown else ()
+    more = wider(rest[own], float(ways[own].mean()), queries, classes, of_own)
     spread = replace(spread, bias=spread.bias + more)
     weight = _weights(of)
     count = float(weight.sum().square() / weight.square().sum())
