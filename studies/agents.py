@@ -167,26 +167,35 @@ ROWS = {
 }
 
 
+def trained(name: str, seed: int) -> qs.Run:
+    """The run of a row and a seed, which goes on where it was stopped, and is kept."""
+    place = KEPT / f"{name} {seed}"
+    run = qs.resume(place, quiet=True) if place.exists() else qs.train(ROWS[name].config(seed), out=place, quiet=True)
+    print(f"{name}, seed {seed}: {run.seconds:.0f} s", flush=True)
+    return run
+
+
 def one(name: str, seed: int) -> None:
-    """One training of a row, measured and kept."""
-    row = ROWS[name]
-    with TemporaryDirectory() as place:
-        run = qs.train(row.config(seed), out=Path(place, "run"), quiet=True)
-        print(f"{name}, seed {seed}: {run.seconds:.0f} s", flush=True)
-        config = run.config
-        facts = {"seconds": run.seconds, "steps": config.iterations, "episodes of a trial": config.queries}
-        facts |= {"horizon": run.parts.source.environment.horizon, "tasks of a step": config.meta_batch}
-        facts |= {"commit": commit(), "machine": machine(resolve_device("cpu")), "episodes": row.episodes}
-        found = {"rows": measured(run, row.episodes)}
-        keep(name, seed, facts | found)
-        for what, measure in row.also.items():
-            found[what] = measure(run, row.episodes)
-            keep(name, seed, facts | found)
+    """One training of a row; what is not yet measured of it is, and kept."""
+    row, run = ROWS[name], trained(name, seed)
+    kept = _kept(name, seed)
+    found = read_json(kept) if kept.exists() else {}
+    measures: dict[str, Callable[[qs.Run, int], Any]] = {"rows": measured, **row.also}
+    for what, measure in measures.items():
+        if what not in found:
+            found |= facts(run, row) | {what: measure(run, row.episodes)}
+            write_json(kept, found)
 
 
-def keep(name: str, seed: int, found: dict[str, Any]) -> None:
-    KEPT.mkdir(parents=True, exist_ok=True)
-    write_json(KEPT / f"{name} {seed}.json", found)
+def facts(run: qs.Run, row: Row) -> dict[str, Any]:
+    config = run.config
+    told = {"seconds": run.seconds, "steps": config.iterations, "episodes of a trial": config.queries}
+    told |= {"horizon": run.parts.source.environment.horizon, "tasks of a step": config.meta_batch}
+    return told | {"commit": commit(), "machine": machine(resolve_device("cpu")), "episodes": row.episodes}
+
+
+def _kept(name: str, seed: int) -> Path:
+    return KEPT / f"{name} {seed}.json"
 
 
 def over_seeds(rows: list[Figures]) -> Figures:
@@ -206,7 +215,7 @@ def collect() -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, row in ROWS.items():
         what = ("rows", *row.also)
-        there = {seed: read_json(path) for seed in SEEDS if (path := KEPT / f"{name} {seed}.json").exists()}
+        there = {seed: read_json(path) for seed in SEEDS if (path := _kept(name, seed)).exists()}
         whole = {seed: one for seed, one in there.items() if one.keys() >= set(what)}
         kept = list(whole.values())
         if len(kept) < len(SEEDS):

@@ -106,6 +106,24 @@ def test_every_rule_occurs_and_controls_and_colours_are_permutations() -> None:
     assert task["period"].unique().tolist() == [1, 2, 3] and task["pays"].unique().tolist() == [ONE, OTHER]
 
 
+def test_plain_rules_are_a_share_of_training_alone() -> None:
+    def shares(**options: Any) -> list[float]:
+        task = stage(4000, "train", **options).task
+        assert torch.isin(told(task), told(rules(combinations("train", ALL)))).all()
+        as_they_are = (
+            (task["controls"] == torch.arange(MOVES)).all(1), (task["colours"] == torch.arange(KINDS)).all(1),
+            task["pays"] == ONE,
+        )  # fmt: skip
+        return [share.double().mean().item() for share in as_they_are]
+
+    assert shares() == pytest.approx([1 / 120, 1 / 24, 1 / 2], abs=0.03)
+    assert shares(plain=0.5) == pytest.approx([0.5 + 0.5 / 120, 0.5 + 0.5 / 24, 0.75], abs=0.03)
+    assert shares(plain=1.0) == [1.0] * 3
+    assert torch.equal(told(stage(100, plain=1.0).task), told(stage(100).task))
+    with pytest.raises(ConfigError, match="share"):
+        stage(1, plain=1.5)
+
+
 def test_an_unknown_split_is_refused() -> None:
     with pytest.raises(ConfigError, match="val"):
         combinations("validation", ALL)

@@ -9,62 +9,61 @@ from quickstudy.training.config import RunConfig
 
 
 def _remembering(
-    name: str, tasks: Part[Any], episodes: int, unit: float, horizon: float = 1.0, entropy: float = 0.01, **options: Any
+    name: str, tasks: Part[Any], episodes: int, learner: dict[str, Any], horizon: float = 1.0, **options: Any
 ) -> RunConfig:
     """RL² on whole trials: each step's data is gone through three times, in four parts.
 
-    unit: about what values are. horizon: γ and λ; below 1 where what is far ahead is mostly noise. entropy: its weight.
+    learner: options of its own. horizon: γ and λ; below 1 where what is far ahead is mostly noise.
     """
-    model = models.part("mlp", width=32, depth=1)
-    given: dict[str, Any] = {"model": model, "iterations": 300, "meta_batch": 1024, "reuse": 3, "parts": 4}
-    given |= {"lr": 2e-3, "clip": 0.5} | options
+    given: dict[str, Any] = {"iterations": 300, "meta_batch": 1024, "reuse": 3, "parts": 4, "lr": 2e-3, "clip": 0.5}
+    given |= {"validate_every": 50, "checkpoint_every": 50, "model": models.part("mlp", width=32, depth=1)}
     return RunConfig(
         name=name,
         tasks=tasks,
-        learner=learners.part("rl2", width=64, discount=horizon, trace=horizon, unit=unit, entropy=entropy),
+        learner=learners.part("rl2", **{"width": 64, "discount": horizon, "trace": horizon} | learner),
         ways=1,
         shots=episodes,
         queries=episodes,
         schedule="CosineAnnealingLR",
-        validate_every=50,
         validation_episodes=1000,
-        checkpoint_every=50,
         compile="off",
-        **given,
+        **given | options,
     )
 
 
 @recipes.register("rl-bandit")
 def rl_bandit() -> RunConfig:
     """RL² on bandits of five arms, ten pulls each (Duan et al. 2016)."""
-    return _remembering("rl-bandit", sources.part("bandit", arms=5), episodes=10, unit=5.0)
+    return _remembering("rl-bandit", sources.part("bandit", arms=5), episodes=10, learner={"unit": 5.0})
 
 
 @recipes.register("rl-gridworld")
 def rl_gridworld() -> RunConfig:
     """RL² on a grid of 5 by 5 cells with a hidden goal, four episodes of 15 steps (Zintgraf et al. 2020)."""
-    return _remembering("rl-gridworld", sources.part("gridworld"), episodes=4, unit=10.0)
+    return _remembering("rl-gridworld", sources.part("gridworld"), episodes=4, learner={"unit": 10.0})
 
 
 @recipes.register("rl-mdp")
 def rl_mdp() -> RunConfig:
     """RL² on random decision processes of ten states and five actions, ten episodes of ten steps (Duan et al. 2016)."""
-    return _remembering("rl-mdp", sources.part("tabular-mdp"), episodes=10, unit=5.0, horizon=0.9, lr=5e-3)
+    learner: dict[str, Any] = {"memory": "fast", "unit": 20.0, "discount": 0.97, "trace": 0.9}
+    often: dict[str, Any] = {"meta_batch": 256, "iterations": 2600, "validate_every": 100, "checkpoint_every": 100}
+    return _remembering("rl-mdp", sources.part("tabular-mdp"), episodes=10, learner=learner, **often)
 
 
 @recipes.register("rl-highway-rl2")
 def rl_highway_rl2() -> RunConfig:
     """RL² on highways whose traffic, and what pays, have to be found out: three episodes of 40 seconds."""
-    tasks = sources.part("highway")
-    return _remembering("rl-highway-rl2", tasks, episodes=3, unit=20.0, horizon=0.95, meta_batch=512)
+    tasks, learner = sources.part("highway"), {"unit": 20.0}
+    return _remembering("rl-highway-rl2", tasks, episodes=3, learner=learner, horizon=0.95, meta_batch=512)
 
 
 @recipes.register("rl-arcade-rl2")
 def rl_arcade_rl2() -> RunConfig:
     """RL² on five games whose rules have to be found out: two episodes of 100 steps."""
-    tasks = sources.part("arcade")
-    model = models.part("mlp", width=128, depth=1)
-    return _remembering("rl-arcade-rl2", tasks, episodes=2, unit=1.0, horizon=0.95, meta_batch=256, model=model)
+    tasks, model = sources.part("arcade"), models.part("mlp", width=128, depth=1)
+    own: dict[str, Any] = {"meta_batch": 256, "model": model}
+    return _remembering("rl-arcade-rl2", tasks, episodes=2, learner={"unit": 1.0}, horizon=0.95, **own)
 
 
 @recipes.register("rl-cheetah-rl2")
@@ -72,7 +71,8 @@ def rl_cheetah_rl2() -> RunConfig:
     """RL² on HalfCheetah that is to run forwards or backwards: two episodes of 200 steps (Finn et al. 2017)."""
     tasks = sources.part("gym", id="cheetah-dir", past=True)
     often: dict[str, Any] = {"meta_batch": 32, "reuse": 6, "parts": 8, "lr": 2e-3, "iterations": 200}
-    return _remembering("rl-cheetah-rl2", tasks, episodes=2, unit=100.0, horizon=0.97, entropy=0.0, **often)
+    learner = {"unit": 100.0, "entropy": 0.0}
+    return _remembering("rl-cheetah-rl2", tasks, episodes=2, learner=learner, horizon=0.97, **often)
 
 
 @recipes.register("rl-reacher-rl2")
@@ -80,7 +80,8 @@ def rl_reacher_rl2() -> RunConfig:
     """RL² on a robot arm that must find a goal it is not shown: two episodes of 50 steps."""
     tasks = sources.part("gym", id="reacher", past=True)
     often: dict[str, Any] = {"meta_batch": 128, "reuse": 4, "parts": 8, "lr": 3e-3, "iterations": 200}
-    return _remembering("rl-reacher-rl2", tasks, episodes=2, unit=10.0, horizon=0.95, entropy=0.0, **often)
+    learner = {"unit": 10.0, "entropy": 0.0}
+    return _remembering("rl-reacher-rl2", tasks, episodes=2, learner=learner, horizon=0.95, **often)
 
 
 @recipes.register("rl-point-maml")

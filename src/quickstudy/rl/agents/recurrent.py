@@ -15,7 +15,7 @@ from quickstudy.hints import Size
 from quickstudy.learners.network import Network
 from quickstudy.models.readers.base import features_of
 from quickstudy.registry import learners
-from quickstudy.rl.agents.cores import CORES, Core
+from quickstudy.rl.agents.cores import CORES, Core, after
 from quickstudy.rl.agents.proximal import ProximalAgent
 from quickstudy.rl.play import Memory
 from quickstudy.spec import TaskSpec
@@ -24,27 +24,39 @@ Kind = Literal["gru", "lstm", "fast"]
 """What a memory is. 'gru': a gated recurrent unit. 'lstm': long short-term memory. 'fast': fast weights, a matrix that
 linear attention reads, to which each step adds."""
 
+_LAST = "last"
+
 
 class RecurrentPolicy(nn.Module):
-    """A core over what an encoder makes of each step, and a linear layer after it.
+    """A core over what an encoder makes of each step and of the one before it, and a linear layer after it.
+
+    A step tells what was done before it and what that brought, and the one before where that was: a memory of what
+    leads where needs both together.
 
     Called with {'x': (n, …), 'state.<name>': (n, …)}, one step in each of n lanes and the memory before it, it gives
     (n, outputs) and the memory after it; with {'steps': (T, …), 'state.<name>': (…), 'count': ()} the same of the steps
-    of one trial in their order, and the memory after `count` of them.
+    of one trial in their order, and the memory after `count` of them. core: of twice the encoder's features.
     """
 
     def __init__(self, encoder: nn.Module, core: Core, outputs: int) -> None:
         super().__init__()
         self.encoder, self.core, self.head = encoder, core, nn.Linear(core.width, outputs)
 
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The tensors of one lane's memory, by name: the core's, and 'last' (D,), what was made of the step before."""
+        return {**self.core.shapes, _LAST: (self.core.features // 2,)}
+
     def forward(self, request: dict[str, Any]) -> tuple[Tensor, Memory]:
         before = prefixed(READ, request)
+        last = before.pop(_LAST)
         if "x" in request:
-            said, after = self.core.step(self.encoder(request["x"]).flatten(1), before)
-        else:
-            z = self.encoder(request["steps"]).flatten(1)
-            said, after = self.core.sequence(z, before, request["count"])
-        return self.head(said), after
+            z = self.encoder(request["x"]).flatten(1)
+            said, now = self.core.step(torch.cat([z, last], 1), before)
+            return self.head(said), now | {_LAST: z}
+        z, count = self.encoder(request["steps"]).flatten(1), request["count"]
+        said, now = self.core.sequence(torch.cat([z, torch.cat([last[None], z[:-1]])], 1), before, count)
+        return self.head(said), now | {_LAST: after(count, z, last)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +86,7 @@ class RecurrentAgent(ProximalAgent):
     def _empty(self, device: torch.device, dtype: torch.dtype | None = None) -> Memory:
         """The memory of one lane before its first step."""
         module: Any = self.network.module
-        return {name: torch.zeros(shape, device=device, dtype=dtype) for name, shape in module.core.shapes.items()}
+        return {name: torch.zeros(shape, device=device, dtype=dtype) for name, shape in module.shapes.items()}
 
     def memory(self, state: State, count: int, device: torch.device) -> Memory:
         known = prefixed(READ, state) if state else self._empty(device)
@@ -130,7 +142,7 @@ def rl2(
             "rl2 learns from what it did last and what that brought, and these steps do not tell it. Tell it: "
             "past=True (--tasks.past)."
         )
-    core = CORES[memory](features_of(module, spec.format), width)
+    core = CORES[memory](2 * features_of(module, spec.format), width)
     return RecurrentAgent(
         network=Network(RecurrentPolicy(module, core, spec.outputs)),
         spec=spec,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import compress, product
 from typing import Literal
 
 import torch
@@ -19,7 +20,7 @@ from quickstudy.rl.environments.arcade.board import HORIZON, KINDS, MOVES, NOTHI
 from quickstudy.rl.environments.arcade.bricks import Bricks
 from quickstudy.rl.environments.arcade.catch import Catch
 from quickstudy.rl.environments.arcade.cross import Cross
-from quickstudy.rl.environments.arcade.rules import combinations, rules
+from quickstudy.rl.environments.arcade.rules import SWAPPED, combinations, plain, rules
 from quickstudy.rl.environments.arcade.shoot import Shoot
 from quickstudy.rl.environments.arcade.snake import Snake
 from quickstudy.rl.pictures import cells
@@ -32,6 +33,7 @@ GAMES: dict[Name, Game] = {
 }  # fmt: skip
 _CELL = 16  # pixels
 _STICKS, _GAME = range(2)
+_EASED = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,15 +49,20 @@ class Arcade(Environment):
     Seen are four planes (4, 10, 10), one for each kind of thing; what a thing is doing is not seen, so that a memory
     helps. Five actions: still, left, right, up, down, in the task's order.
 
-    games: those that tasks are of.
+    games: those that tasks are of. plain: the share of training tasks in which what pays is the first kind, and, each
+    for itself, of those in which controls and colours are not permuted. Under all rules alike whatever a policy does
+    without knowing them comes to 0, so that there is nothing to begin with; tasks of other splits are as they are.
     """
 
     games: tuple[Name, ...] = ("catch", "cross", "snake", "bricks", "shoot")
     horizon: int = HORIZON
+    plain: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "games", tuple(self.games))
+        if not 0 <= self.plain <= 1:
+            raise ConfigError(f"plain is a share of training tasks, found {self.plain}. Give a number from 0 to 1.")
         if not self.games or len(set(self.games)) < len(self.games) or not set(self.games) <= set(GAMES):
             raise ConfigError(
                 f"An arcade has one game or more of {', '.join(GAMES)}, each once, found {self.games}. Correct games."
@@ -71,8 +78,17 @@ class Arcade(Environment):
         return (KINDS, SIZE, SIZE)
 
     def task(self, split: str, keys: Tensor) -> State:
-        held = combinations(split, tuple(list(GAMES).index(name) for name in self.games)).to(keys.device)
-        return rules(held[rng.integers(keys, len(held))])
+        games = tuple(list(GAMES).index(name) for name in self.games)
+        if split != "train" or not self.plain:
+            held = combinations(split, games).to(keys.device)
+            return rules(held[rng.integers(keys, len(held))])
+        eased = rng.uniform(rng.fold(keys, _EASED), (len(SWAPPED),)) < self.plain
+        codes = torch.empty_like(keys)
+        for which in product((False, True), repeat=len(SWAPPED)):
+            held = plain(games, tuple(compress(SWAPPED, which))).to(keys.device)
+            drawn = held[rng.integers(keys, len(held))]
+            codes = torch.where((eased == torch.tensor(which, device=keys.device)).all(1), drawn, codes)
+        return rules(codes)
 
     def _each(self, task: State, play: Callable[[Game, Tensor], State]) -> State:
         """What `play` says of the lanes (m,) of each game, in the lanes' order."""
@@ -127,13 +143,15 @@ def _of(state: State, lanes: Tensor) -> State:
 @sources.register("arcade")
 def arcade(
     *, games: tuple[Name, ...] = ("catch", "cross", "snake", "bricks", "shoot"), horizon: Size = HORIZON,
-    past: bool = True,
+    plain: float = 0.0, past: bool = True,
 ) -> EnvironmentSource:  # fmt: skip
     """Environments: five small games with rules that differ from task to task.
 
     They are other speeds, sticky actions, swapped controls, permuted colours and other rewards, on 10 × 10 cells.
 
-    games: which of catch, cross, snake, bricks and shoot. horizon: steps of an episode. past: the agent sees what it
-    did last and what that brought, which one that is to find out the rules needs.
+    games: which of catch, cross, snake, bricks and shoot. horizon: steps of an episode. plain: the share of
+    training tasks in which the first kind pays, and of those in which controls, and colours, are not permuted: a way
+    into games in which, under all rules alike, whatever is done without knowing them comes to 0. past: the agent sees
+    what it did last and what that brought, which one that is to find out the rules needs.
     """
-    return EnvironmentSource.of(Arcade(games=games, horizon=horizon), past)
+    return EnvironmentSource.of(Arcade(games=games, horizon=horizon, plain=plain), past)

@@ -17,6 +17,8 @@ from quickstudy.rl.environments.arcade.board import KINDS, MOVES, ONE, OTHER
 PERIODS, STICKY, PAYS = (1, 2, 3), (0.0, 0.1, 0.25), (ONE, OTHER)
 _CONTROLS, _COLOURS = tuple(permutations(range(MOVES))), tuple(permutations(range(KINDS)))
 _TABLES = {"period": PERIODS, "sticky": STICKY, "pays": PAYS, "controls": _CONTROLS, "colours": _COLOURS}
+SWAPPED = "pays", "controls", "colours"
+"""The rules of which the first in its table is the plain one: without knowing them, all that is done comes to 0."""
 RULES = math.prod(map(len, _TABLES.values()))
 """How many combinations of rules a game has."""
 _SPLITS = {"train": (0.0, 0.6), "val": (0.6, 0.8), "test": (0.8, 1.0)}
@@ -34,6 +36,17 @@ def combinations(split: str, games: tuple[int, ...]) -> Tensor:
     codes = torch.cat([game * RULES + torch.arange(RULES) for game in games])
     place, (low, high) = rng.uniform(rng.fold(rng.key(0, "arcade"), codes)), _SPLITS[split]
     return codes[(place >= low) & (place < high)]
+
+
+@lru_cache(64)
+def plain(games: tuple[int, ...], which: tuple[str, ...]) -> Tensor:
+    """The combinations that are for training in which the rules named in `which` are plain."""
+    codes = combinations("train", games)
+    said = rules(codes)
+    kept = torch.ones_like(codes, dtype=torch.bool)
+    for name in which:
+        kept &= (said[name] == torch.tensor(_TABLES[name][0])).view(len(codes), -1).all(1)
+    return codes[kept]
 
 
 def rules(codes: Tensor) -> State:
