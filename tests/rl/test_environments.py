@@ -114,3 +114,16 @@ def test_a_point_is_paid_for_its_distance() -> None:
     goals = sparse.task("train", rng.split(rng.key(0, "goals"), 100))["goal"]
     torch.testing.assert_close(goals.norm(dim=1), torch.ones(100))
     assert (goals[:, 1] >= 0).all()
+
+
+@pytest.mark.parametrize("environment", [Bandit(arms=4), Bandit(arms=4, pays="gaussian"), TabularMDP()])
+def test_what_is_expected_is_the_mean_of_what_is_paid(environment: Environment) -> None:
+    keys = rng.split(rng.key(0), 20_000)
+    one = {
+        name: value.expand(len(keys), *value.shape[1:]) for name, value in environment.task("train", keys[:1]).items()
+    }
+    step = environment.step(one, environment.reset(one, keys), torch.full_like(keys, 2), rng.fold(keys, 1))
+    assert step.expected is not None and len(step.expected.unique()) == 1
+    assert step.reward.mean().item() == pytest.approx(
+        step.expected[0].item(), abs=4 * float(step.reward.std()) / len(keys) ** 0.5
+    )

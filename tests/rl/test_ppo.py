@@ -16,7 +16,7 @@ from quickstudy import rng
 from quickstudy.episode import State, leaves, task
 from quickstudy.errors import ConfigError
 from quickstudy.registry import learners, models, sources
-from quickstudy.rl import Bandit, EnvironmentSource, GridWorld, Highway, only
+from quickstudy.rl import Bandit, EnvironmentSource, GridWorld, Highway, Step, only
 from quickstudy.tasks.base import held_out
 from quickstudy.testing import check_source
 
@@ -138,3 +138,38 @@ def test_a_task_of_gymnasium_alone_keeps_its_numbers() -> None:
     numbers = family.stage("val", torch.tensor([2])).task["numbers"]
     assert torch.equal(one.stage("train", torch.arange(3)).task["numbers"], numbers.expand(3, -1))
     assert one.sampled(qs.Sampling(1, 1, 1)).episodes("train", torch.arange(2)).query.mask.any()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told(Bandit):
+    """Every pull pays what was drawn, and says that its mean is ten times the number of the arm."""
+
+    def step(self, task: State, state: State, action: Tensor, keys: Tensor) -> Step:
+        step = super().step(task, state, action, keys)
+        return step._replace(expected=10.0 * action.to(step.reward.dtype))
+
+
+def test_agents_are_paid_what_is_drawn_and_trained_by_its_mean() -> None:
+    """With γ = 0 an advantage is what a step is worth less its value; the memory and the returns hear what was paid."""
+    source = EnvironmentSource.of(Told(arms=3), True).sampled(qs.Sampling(1, 4, 4))
+    module = torch.nn.Linear(*map(math.prod, (source.spec.input_shape, (8,))))
+    learner = learners["rl2"](module, source.spec, width=8, discount=0.0)
+    params = learner.init(torch.Generator().manual_seed(0))
+    stage = source.stage("train", torch.arange(50))
+    query = learner.collected(params, stage, source.sampling).query
+    told = learner.actions.outcome(query.y)
+    torch.testing.assert_close(told.value, 10.0 * told.action.to(told.value.dtype))
+    assert set(told.reward.unique().tolist()) == {0.0, 1.0}
+    heard = leaves(query.x)[0][:, 1:, 1 + 3]  # beside what is seen and the three actions
+    assert torch.equal(heard, told.reward[:, :-1])
+
+
+def test_inner_steps_learn_from_what_was_paid() -> None:
+    """In a new task nobody knows the mean."""
+    sides = []
+    for environment in (Bandit(arms=3), Told(arms=3)):
+        source = EnvironmentSource.of(environment, False).sampled(qs.Sampling(1, 4, 4))
+        learner = learners["maml-rl"](torch.nn.Linear(1, source.spec.outputs), source.spec)
+        params = learner.init(torch.Generator().manual_seed(0))
+        sides.append(learner.collected(params, source.stage("train", torch.arange(20)), source.sampling))
+    assert all(torch.equal(*pair) for pair in zip(leaves(sides[0]), leaves(sides[1]), strict=True))

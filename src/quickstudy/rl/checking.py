@@ -71,7 +71,9 @@ def require_step(environment: Environment, step: Any, before: Mapping[str, Tenso
             f"{environment.name}.step must keep the state as reset makes it, {_told(was)}, found {_told(now)}. Correct "
             "one of them."
         )
-    for name, value, kind in (("reward", step.reward, "floating point"), ("ended", step.ended, "bool")):
+    parts = [("reward", step.reward, "floating point"), ("ended", step.ended, "bool")]
+    parts += [("expected", step.expected, "floating point")] if step.expected is not None else []
+    for name, value, kind in parts:
         right = isinstance(value, Tensor) and (
             value.dtype == torch.bool if name == "ended" else value.is_floating_point()
         )

@@ -17,11 +17,19 @@ from quickstudy.targets import Target
 
 class Step(NamedTuple):
     """What follows an action in each of n lanes. state: after it. reward: (n,). ended: (n,) bool, where the episode is
-    over by the environment's own rules; that its time is up is not one of them."""
+    over by the environment's own rules; that its time is up is not one of them. expected: (n,), the mean of the reward
+    given the task, the state and the action, where it is known and the reward itself is drawn: an agent is paid the
+    reward, and trained by its mean, which gives the same gradient on average with less noise."""
 
     state: State
     reward: Tensor
     ended: Tensor
+    expected: Tensor | None = None
+
+    @property
+    def worth(self) -> Tensor:
+        """What agents are trained by: the expected reward where it is known, else the reward."""
+        return self.reward if self.expected is None else self.expected
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,15 +28,17 @@ class Played(NamedTuple):
     """Steps of n lanes, T of each.
 
     x: features, leaves (n, T, …). prediction: (n, T, outputs), as it was when the agent acted. action: (n, T) or (n, T,
-    D). reward: (n, T). episode: (n, T), the number of each step's episode. ended, timed: (n, T) bool, whether its
-    episode is over with it, by its own rules or because its time was up. mask: (n, T) bool, False after the last
-    episode of a trial. after: (n, T), the value of what would have followed a step where time was up; 0 elsewhere.
+    D). reward, worth: (n, T), what it was paid and what it is trained by. episode: (n, T), the number of each step's
+    episode. ended, timed: (n, T) bool, whether its episode is over with it, by its own rules or because its time was
+    up. mask: (n, T) bool, False after the last episode of a trial. after: (n, T), the value of what would have followed
+    a step where time was up; 0 elsewhere.
     """
 
     x: Features
     prediction: Tensor
     action: Tensor
     reward: Tensor
+    worth: Tensor
     episode: Tensor
     ended: Tensor
     timed: Tensor
@@ -127,7 +129,7 @@ class Stage:
             asked = timed if beyond else torch.zeros_like(timed)
             after = self._value_after(policy, memory, step.state, action, step.reward, asked)
             self.saw(episode, step.reward)
-            rows.append((x, prediction, action, step.reward, episode, step.ended, timed, there, after))
+            rows.append((x, prediction, action, step.reward, step.worth, episode, step.ended, timed, there, after))
             before, reward, first = actions.code(action, step.reward.dtype), step.reward, over
             if apart:
                 before, reward = torch.where(over[:, None], 0.0, before), torch.where(over, 0.0, reward)
@@ -163,8 +165,9 @@ class Stage:
         x, *rest = zip(*rows, strict=True)
         played = Played(map_features(stacked, x[0], *x[1:]), *(stacked(*column) for column in rest))
         played = played._replace(x=map_features(lambda t: torch.where(_as(played.mask, t), t, 0.0), played.x))
-        if not bool(torch.isfinite(played.reward[played.mask]).all()):
-            where = int((~torch.isfinite(played.reward) & played.mask).nonzero()[0][1])
+        wrong = ~(torch.isfinite(played.reward) & torch.isfinite(played.worth)) & played.mask
+        if bool(wrong.any()):
+            where = int(wrong.nonzero()[0][1])
             raise DataError(
                 f"{self.environment.name} gave a reward that is no finite number, in step {where + 1} of a "
                 "trial. Mend the environment: nothing can be learned from it."
@@ -174,7 +177,8 @@ class Stage:
                 f"{self.environment.name} shows NaN or an infinite value. Mend the environment: nothing can be learned "
                 "from it."
             )
-        return played._replace(reward=torch.where(played.mask, played.reward, 0.0))
+        reward, worth = (torch.where(played.mask, paid, 0.0) for paid in (played.reward, played.worth))
+        return played._replace(reward=reward, worth=worth)
 
 
 def _as(mask: Tensor, like: Tensor) -> Tensor:

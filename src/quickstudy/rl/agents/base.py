@@ -167,7 +167,7 @@ def gathered(
     if not across:
         over = played.ended | played.timed
         goes_on, after = goes_on & ~over, torch.where(over, unit * played.after, after)
-    advantage = advantages(played.reward, values, after, goes_on, discount, trace)
+    advantage = advantages(played.worth, values, after, goes_on, discount, trace)
     chance = actions.log_prob(played.prediction, played.action)
     y = actions.label(played.action, played.reward, played.episode, chance, advantage, (advantage + values) / unit)
     return Examples(played.x, torch.where(played.mask[..., None], y, 0.0), played.mask)

@@ -71,7 +71,7 @@ class Bandit(Environment):
             reward = (rng.uniform(keys) < arm).to(arm.dtype)
         else:
             reward = arm + self.noise * rng.normal(keys)
-        return Step(state, reward, torch.ones_like(action, dtype=torch.bool))
+        return Step(state, reward, torch.ones_like(action, dtype=torch.bool), expected=arm)
 
 
 @sources.register("bandit")

@@ -60,10 +60,11 @@ class TabularMDP(Environment):
     def step(self, task: State, state: State, action: Tensor, keys: Tensor) -> Step:
         lane = torch.arange(len(action), device=action.device)
         pair = lane, state["state"], action
-        reward = task["means"][pair] + rng.normal(rng.fold(keys, 0))
+        mean = task["means"][pair]
+        reward = mean + rng.normal(rng.fold(keys, 0))
         below = task["chances"][pair].cumsum(-1) <= rng.uniform(rng.fold(keys, 1))[:, None]
         after = below.sum(-1).clamp(max=self.states - 1)
-        return Step({"state": after}, reward, torch.zeros_like(action, dtype=torch.bool))
+        return Step({"state": after}, reward, torch.zeros_like(action, dtype=torch.bool), expected=mean)
 
 
 @sources.register("tabular-mdp")
