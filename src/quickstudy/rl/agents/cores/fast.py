@@ -17,7 +17,7 @@ _CHUNK = 64  # steps that are multiplied with each other at once; memory grows w
 
 
 class Decay(nn.Module):
-    """log λ (heads,) of the share λ of a memory that is left after a step: at first 1 − λ = 1/8, 1/32, 1/128, …"""
+    """log λ (heads,) of the share λ of a memory that is left after a step: at first 1 − λ = 1/32, 1/128, 1/512, …"""
 
     def __init__(self, heads: int) -> None:
         super().__init__()
@@ -26,7 +26,7 @@ class Decay(nn.Module):
 
     def reset_parameters(self) -> None:
         with torch.no_grad():
-            self.logit.copy_((2.0 ** (3 + 2 * torch.arange(len(self.logit))) - 1).log())
+            self.logit.copy_((2.0 ** (5 + 2 * torch.arange(len(self.logit))) - 1).log())
 
     def forward(self) -> Tensor:
         return F.logsigmoid(self.logit)
