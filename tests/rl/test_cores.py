@@ -140,7 +140,7 @@ def test_fast_weights_are_sums_of_decaying_outer_products() -> None:
     z, size = drawn(STEPS, WIDTH), WIDTH // 2
     q, k, v = layer.asks(z).view(STEPS, 3, 2, size).unbind(1)
     share = torch.sigmoid(layer.decay.logit)
-    torch.testing.assert_close(share, torch.tensor([1 - 1 / 8, 1 - 1 / 32], dtype=torch.float64))
+    torch.testing.assert_close(share, torch.tensor([1 - 1 / 32, 1 - 1 / 128], dtype=torch.float64))
     heads = []
     for head in range(2):
         rows = []
