@@ -27,10 +27,10 @@ from quickstudy.rl.agents.recurrent import RecurrentAgent
 from quickstudy.rl.source import EnvironmentSource
 from quickstudy.storage.json import read_json, write_json
 from quickstudy.storage.provenance import commit, machine
-from studies.common import interval, store
+from studies.common import RESULTS, interval, store
 
 SEEDS, STEPS = (0, 1, 2), 5
-KEPT = Path("runs/agents")
+KEPT, STORED = Path("runs/agents"), RESULTS / "agents.json"
 SCRATCH, EPISODES_OF_SCRATCH = 10, 200  # tasks that are learned from nothing, and episodes that each is judged by
 _TIMES = (1, 100)
 _AT_ONCE = 512  # tasks
@@ -149,11 +149,24 @@ def from_scratch(run: qs.Run, _: int) -> Figures:
     return {"from scratch": {n: {"mean": e.mean, "ci95": e.ci95, "count": SCRATCH} for n, e in each.items()}}
 
 
+def without_adaptation(run: qs.Run, episodes: int) -> Figures:
+    """Proximal policy optimisation over all training tasks, with the same episodes: the best fixed policy."""
+    unit, discount = run.learner.unit, run.learner.discount
+    config = replace(
+        run.config, name="fixed", learner=learners.part("ppo", unit=unit, discount=discount, trace=run.learner.trace),
+        model=models.part("mlp", width=64), validate_every=10**6, checkpoint_every=10**6,
+    )  # fmt: skip
+    with TemporaryDirectory() as place:
+        fixed = qs.train(config, out=Path(place, "run"), quiet=True)
+        return {"one policy for all": figures(fixed.evaluate(episodes=episodes, compare_supports=False))["trained"]}
+
+
 def _bandit(arms: int, pulls: int, **more: Any) -> dict[str, Any]:
     return {"tasks": {"arms": arms}, "changes": {"shots": pulls, "queries": pulls, **more}}
 
 
-_HIGHWAY_ENV = partial(elsewhere, "gym", 100, id="highway-rules", past=True)
+_RIVALS = {"from scratch": from_scratch, "without adaptation": without_adaptation}
+_HIGHWAY_ENV = partial(elsewhere, "gym", 400, id="highway-rules", past=True)
 ROWS = {
     "bandits, 5 arms, 10 pulls": Row("rl-bandit"),
     "bandits, 10 arms, 100 pulls": Row("rl-bandit", 1000, learner={"unit": 10.0}, **_bandit(10, 100, lr=5e-3)),
@@ -161,9 +174,9 @@ ROWS = {
     "decision processes": Row("rl-mdp", 1000),
     "point": Row("rl-point-maml", 400, also={"after inner steps": descending}),
     "highway": Row("rl-highway-rl2", also={"in highway-env": _HIGHWAY_ENV}),
-    "arcade": Row("rl-arcade-rl2", 1000, also={"from scratch": from_scratch}),
-    "cheetah": Row("rl-cheetah-rl2", 300, tasks={"workers": 0}, also={"from scratch": from_scratch}),
-    "reacher": Row("rl-reacher-rl2", 1000, tasks={"workers": 0}, also={"from scratch": from_scratch}),
+    "arcade": Row("rl-arcade-rl2", 1000, also=_RIVALS),
+    "cheetah": Row("rl-cheetah-rl2", 300, tasks={"workers": 0}, also=_RIVALS),
+    "reacher": Row("rl-reacher-rl2", 1000, tasks={"workers": 0}, also=_RIVALS),
 }
 
 
@@ -211,8 +224,9 @@ def over_seeds(rows: list[Figures]) -> Figures:
 
 
 def collect() -> dict[str, Any]:
-    """All rows that were kept, over those of their seeds that were measured to the end."""
-    found: dict[str, Any] = {}
+    """All rows that were kept, over those of their seeds that were measured to the end; others as they were stored
+    before, each with its commit."""
+    found: dict[str, Any] = read_json(STORED)["found"] if STORED.exists() else {}
     for name, row in ROWS.items():
         what = ("rows", *row.also)
         there = {seed: read_json(path) for seed in SEEDS if (path := _kept(name, seed)).exists()}

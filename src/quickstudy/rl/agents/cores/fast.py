@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from quickstudy.models.readers.base import perceptron
 from quickstudy.rl.agents.cores.base import Core, Memory
 
-_HEADS, _BLOCKS = 4, 1
+_HEADS, _BLOCKS = 4, 2
 _CHUNK = 64  # steps that are multiplied with each other at once; memory grows with its square
 
 
