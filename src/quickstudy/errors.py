@@ -89,9 +89,9 @@ def first_of(names: Iterable[object], most: int = 5) -> str:
     return ", ".join(told[:most]) + (", …" if len(told) > most else "")
 
 
-def unknown_name(kind: str, name: str, known: Iterable[str]) -> ConfigError:
+def unknown_name(kind: str, name: object, known: Iterable[str]) -> ConfigError:
     """A ConfigError that names what was asked for and suggests the nearest known names."""
     choices = sorted(known)
-    near = difflib.get_close_matches(name, choices, n=3, cutoff=0.5)
+    near = difflib.get_close_matches(str(name), choices, n=3, cutoff=0.5)
     hint = f"Did you mean {' or '.join(repr(n) for n in near)}? " if near else ""
     return ConfigError(f"There is no {kind} called {name!r:.80}. {hint}Known: {', '.join(choices) or 'none'}.")

@@ -66,6 +66,8 @@ def misfit(value: Any, hint: Any, place: str = "it") -> str | None:
     if is_typeddict(hint):
         return _scalar(value, dict, place) or _keyed(value, hint, _required(hint), place)
     if isinstance(hint, type) and is_dataclass(hint):
+        if isinstance(value, hint):
+            return None
         needed = [f.name for f in fields(hint) if f.default is MISSING and f.default_factory is MISSING]
         return _scalar(value, dict, place) or _keyed(value, hint, needed, place, others=False)
     origin, inner = get_origin(hint), get_args(hint)

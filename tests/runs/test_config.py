@@ -131,6 +131,26 @@ def test_unknown_names_suggest_the_nearest(change: dict[str, Any], said: str) ->
     assert said in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            {"tasks": "omniglot"},
+            "source of a run is 'omniglot', expected a part.*tasks=quickstudy.registry.sources.part",
+        ),
+        ({"model": None}, r"model=quickstudy.registry.models.part"),
+        ({"lr": "0.1"}, "'lr' of a run is '0.1', expected a number"),
+        ({"ways": None}, "'ways' of a run is None, expected a whole number"),
+        ({"schedule": None}, "'schedule' of a run is None, expected a text"),
+        ({"iterations": 2.5}, "'iterations' of a run is 2.5, expected a whole number"),
+        ({"optimizer_options": [1]}, "expected an object of names and values"),
+    ],
+)
+def test_settings_given_in_code_are_what_they_must_be(change: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        replace(linear_run(), **change)
+
+
 def test_settings_that_are_missing() -> None:
     data = stored(linear_run())
     del data["tasks"]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any, Literal, TypedDict, get_args, get_type_hints
+from functools import cache
+from typing import Any, Literal, TypedDict, get_args, get_origin, get_type_hints
 
 from quickstudy import registry
 from quickstudy.brief import Brief
@@ -160,6 +161,9 @@ class RunConfig(Brief):
     """What `quickstudy reproduce` measures after training."""
 
     def __post_init__(self) -> None:
+        for name, hint in _hints().items():
+            if name not in _CHOICES:
+                _require(name, getattr(self, name), hint)
         check_name(self.name)
         for name in _AT_LEAST_ONE:
             if getattr(self, name) < 1:
@@ -244,7 +248,6 @@ class RunConfig(Brief):
         missing = [name for name in ("name", *PARTS) if name not in data]
         if missing:
             raise ConfigError(f"The settings of a run must name its {', '.join(missing)}.")
-        hints = get_type_hints(cls, include_extras=True)
         values = dict(data)
         for name, value in data.items():
             if name in PARTS:
@@ -253,9 +256,8 @@ class RunConfig(Brief):
             elif name == "protocols":
                 _require(name, value, list[Protocol])
                 values[name] = tuple(map(Protocol.from_json, value))
-            else:
-                _require(name, value, hints[name])
-                values[name] = tuples(value) if name == "trainable" else value
+            elif name == "trainable":
+                values[name] = tuples(value)
         return cls(**values)
 
     def with_tasks(self, tasks: Part[Any]) -> RunConfig:
@@ -266,7 +268,19 @@ class RunConfig(Brief):
         )  # fmt: skip
 
 
+@cache
+def _hints() -> dict[str, Any]:
+    """What each setting must be."""
+    return get_type_hints(RunConfig, include_extras=True)
+
+
 def _require(name: str, value: Any, hint: Any) -> None:
-    """ConfigError for a setting that was read from JSON and is not what `hint` says."""
+    """ConfigError for a setting that is not what `hint` says."""
+    if get_origin(hint) is Part and not isinstance(value, Part):
+        kind = PARTS[name].kind
+        raise ConfigError(
+            f"The {kind} of a run is {value!r:.60}, expected a part. Give one by its name and options: "
+            f"{name}=quickstudy.registry.{kind.split()[-1]}s.part('NAME', option=…)."
+        )
     if wrong := misfit(value, hint, f"The setting {name!r} of a run"):
         raise ConfigError(f"{wrong}. Correct it.")
