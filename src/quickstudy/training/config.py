@@ -162,8 +162,7 @@ class RunConfig(Brief):
 
     def __post_init__(self) -> None:
         for name, hint in _hints().items():
-            if name not in _CHOICES:
-                _require(name, getattr(self, name), hint)
+            _require(name, getattr(self, name), str if name in _CHOICES else hint)
         check_name(self.name)
         for name in _AT_LEAST_ONE:
             if getattr(self, name) < 1:
