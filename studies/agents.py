@@ -24,6 +24,7 @@ from quickstudy.evaluation.evaluate import evaluate
 from quickstudy.registry import learners, models, recipes, sources
 from quickstudy.rl.agents.gradient import PolicyGradientAgent
 from quickstudy.rl.agents.recurrent import RecurrentAgent
+from quickstudy.rl.environments.driver import idm_driver
 from quickstudy.rl.source import EnvironmentSource
 from quickstudy.storage.json import read_json, write_json
 from quickstudy.storage.provenance import commit, machine
@@ -161,6 +162,21 @@ def without_adaptation(run: qs.Run, episodes: int) -> Figures:
         return {"one policy for all": figures(fixed.evaluate(episodes=episodes, compare_supports=False))["trained"]}
 
 
+def by_rules(run: qs.Run, episodes: int) -> Figures:
+    """The Intelligent Driver Model at the wheel: one that does not know what pays, and one that does."""
+    source, found = run.parts.source, {}
+    for name, knows in (("the IDM driver", False), ("the IDM driver, told the speed that pays", True)):
+        brought = []
+        for part in torch.arange(episodes).split(_AT_ONCE):
+            stage = source.stage("test", part)
+            driver = idm_driver(source.environment, **({"speed": stage.task["pays"]} if knows else {}))
+            played = stage.play(driver, {}, run.config.queries)
+            its = [played.mask & (played.episode == i) for i in range(run.config.queries)]
+            brought.append(torch.stack([(played.reward * one).sum(1) for one in its], 1))
+        found[name] = _columns(torch.cat(brought).double().numpy())
+    return found
+
+
 def _bandit(arms: int, pulls: int, **more: Any) -> dict[str, Any]:
     return {"tasks": {"arms": arms}, "changes": {"shots": pulls, "queries": pulls, **more}}
 
@@ -173,7 +189,7 @@ ROWS = {
     "grid": Row("rl-gridworld"),
     "decision processes": Row("rl-mdp", 1000),
     "point": Row("rl-point-maml", 400, also={"after inner steps": descending}),
-    "highway": Row("rl-highway-rl2", also={"in highway-env": _HIGHWAY_ENV}),
+    "highway": Row("rl-highway-rl2", also={"in highway-env": _HIGHWAY_ENV, "by rules": by_rules}),
     "arcade": Row("rl-arcade-rl2", 1000, also=_RIVALS),
     "cheetah": Row("rl-cheetah-rl2", 300, tasks={"workers": 0}, also=_RIVALS),
     "reacher": Row("rl-reacher-rl2", 1000, tasks={"workers": 0}, also=_RIVALS),
@@ -212,40 +228,36 @@ def _kept(name: str, seed: int) -> Path:
 
 
 def over_seeds(rows: list[Figures]) -> Figures:
-    """The mean over seeds of each figure, and every seed's; intervals are those of single seeds."""
+    """The mean over seeds of each figure, and every seed's; intervals, and counts of tasks, are those of one seed."""
     found: Figures = {}
     for who in rows[0]:
         found[who] = {}
-        for name in rows[0][who]:
+        for name, one in rows[0][who].items():
             means = [row[who][name]["mean"] for row in rows]
             ci95 = float(np.mean([row[who][name].get("ci95", 0.0) for row in rows]))
-            found[who][name] = {"mean": float(np.mean(means)), "ci95": ci95, "seeds": means}  # type: ignore[dict-item]
+            told = {"mean": float(np.mean(means)), "ci95": ci95, "count": one.get("count", 0), "seeds": means}
+            found[who][name] = told  # type: ignore[assignment]
     return found
 
 
 def collect() -> dict[str, Any]:
-    """All rows that were kept, over those of their seeds that were measured to the end; others as they were stored
-    before, each with its commit."""
+    """All rows that were kept, each part over the seeds that it was measured of; others as they were stored before,
+    each with its commit."""
     found: dict[str, Any] = read_json(STORED)["found"] if STORED.exists() else {}
     for name, row in ROWS.items():
-        what = ("rows", *row.also)
-        there = {seed: read_json(path) for seed in SEEDS if (path := _kept(name, seed)).exists()}
-        whole = {seed: one for seed, one in there.items() if one.keys() >= set(what)}
-        kept = list(whole.values())
-        if len(kept) < len(SEEDS):
-            print(f"{name}: of {len(SEEDS)} seeds, {len(kept)} were measured to the end.", flush=True)
+        kept = {seed: read_json(path) for seed in SEEDS if (path := _kept(name, seed)).exists()}
         if not kept:
             continue
-        facts = [{key: one[key] for key in _SAME} for one in kept]
+        facts = [{key: one[key] for key in _SAME} for one in kept.values()]
         if any(one != facts[0] for one in facts):
             raise ConfigError(f"The seeds of {name} were trained or measured differently: {facts}. Run them anew.")
-        lists = {key: [one[key] for one in kept] for key in ("seconds", "commit", "machine")}
-        found[name] = {
-            "seeds": list(whole),
-            **facts[0],
-            **lists,
-            **{part: over_seeds([one[part] for one in kept]) for part in what},
-        }
+        lists = {key: [one[key] for one in kept.values()] for key in ("seconds", "commit", "machine")}
+        found[name] = {"seeds": list(kept), **facts[0], **lists}
+        for part in ("rows", *row.also):
+            there = [one[part] for one in kept.values() if part in one]
+            print(f"{name}, {part}: measured of {len(there)} of {len(SEEDS)} seeds.", flush=True)
+            if there:
+                found[name][part] = over_seeds(there)
     return found
 
 

@@ -50,7 +50,11 @@ tasks.
     far = dict(found.get("in highway-env", {}))
     early_there = far.pop("ended early", None)
     lines += [[f"in highway-env: {who}", *(_told(row[c]) for c in columns)] for who, row in far.items()]
-    lines += [[who, *(_told(row[c]) for c in columns)] for who, row in found.get("without adaptation", {}).items()]
+    if far:
+        one = far["trained"]["return"]
+        text = text.rstrip() + f" In highway-env {one['count']} tasks, {len(one['seeds'])} of the seeds.\n\n"
+    for others in ("without adaptation", "by rules"):
+        lines += [[who, *(_told(row[c]) for c in columns)] for who, row in found.get(others, {}).items()]
     if scratch := found.get("from scratch"):
         names = {"1 x": "from scratch, the data of a trial", "100 x": "from scratch, 100 times the data"}
         lines += [[names[t], _told(one)] + [""] * (len(columns) - 1) for t, one in scratch["from scratch"].items()]
