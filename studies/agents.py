@@ -213,7 +213,7 @@ def one(name: str, seed: int) -> None:
     for what, measure in measures.items():
         if what not in found:
             found |= facts(run, row) | {what: measure(run, row.episodes)}
-            write_json(kept, found)
+            keep(name, seed, found)
 
 
 def facts(run: qs.Run, row: Row) -> dict[str, Any]:
@@ -221,6 +221,11 @@ def facts(run: qs.Run, row: Row) -> dict[str, Any]:
     told = {"seconds": run.seconds, "steps": config.iterations, "episodes of a trial": config.queries}
     told |= {"horizon": run.parts.source.environment.horizon, "tasks of a step": config.meta_batch}
     return told | {"commit": commit(), "machine": machine(resolve_device("cpu")), "episodes": row.episodes}
+
+
+def keep(name: str, seed: int, found: dict[str, Any]) -> None:
+    KEPT.mkdir(parents=True, exist_ok=True)
+    write_json(_kept(name, seed), found)
 
 
 def _kept(name: str, seed: int) -> Path:

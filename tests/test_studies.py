@@ -170,19 +170,28 @@ def test_alignment_is_the_cheapest_path_and_forgives_tempo() -> None:
     assert float(aligned(one[None], slow[None], (torch.tensor([6]), torch.tensor([12])))) < 1e-6
 
 
-def test_a_row_of_agents_is_of_all_seeds_and_of_one_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_row_of_agents_is_of_one_setting_and_each_part_of_the_seeds_that_have_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(agents, "KEPT", tmp_path)
+    monkeypatch.setattr(agents, "STORED", tmp_path / "agents.json")
     facts = dict.fromkeys(("steps", "episodes of a trial", "horizon", "tasks of a step", "episodes", "seconds"), 3)
     facts |= {"commit": "abc", "machine": {}}
-    agents.keep("highway", 0, facts | {"rows": {}})  # without what else is measured of it
+
+    def brought(mean: float) -> agents.Figures:
+        return {"trained": {"return": {"mean": mean, "ci95": 0.3, "count": 4}}}
+
     for seed, mean in enumerate((1.0, 2.0, 6.0)):
-        assert "grid" not in agents.collect() or agents.collect()["grid"]["seeds"] == list(range(seed))
-        agents.keep("grid", seed, facts | {"rows": {"trained": {"return": {"mean": mean, "ci95": 0.3}}}})
-    told = agents.collect()["grid"]
-    assert told["seeds"] == [0, 1, 2] and list(agents.collect()) == ["grid"]
-    assert told["rows"]["trained"]["return"] == {"mean": 3.0, "ci95": pytest.approx(0.3), "seeds": [1.0, 2.0, 6.0]}
-    agents.keep("grid", 2, facts | {"steps": 4, "rows": {}})
-    with pytest.raises(ConfigError, match="grid were trained or measured differently"):
+        agents.keep("highway", seed, facts | {"rows": brought(mean)} | ({"by rules": brought(9.0)} if seed else {}))
+    told = agents.collect()["highway"]
+    assert told["seeds"] == [0, 1, 2] and "in highway-env" not in told
+    own, rules = (told[part]["trained"]["return"] for part in ("rows", "by rules"))
+    assert own == {"mean": 3.0, "ci95": pytest.approx(0.3), "count": 4, "seeds": [1.0, 2.0, 6.0]}
+    assert rules["seeds"] == [9.0, 9.0]
+    (tmp_path / "agents.json").write_text('{"found": {"grid": {"seeds": [7]}, "highway": {"seeds": [7]}}}')
+    assert agents.collect()["grid"] == {"seeds": [7]} and agents.collect()["highway"] == told
+    agents.keep("highway", 2, facts | {"steps": 4, "rows": {}})
+    with pytest.raises(ConfigError, match="highway were trained or measured differently"):
         agents.collect()
 
 
