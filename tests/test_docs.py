@@ -231,7 +231,7 @@ def test_links_within_the_repository_lead_somewhere(page: Path) -> None:
 def command_lines(page: Path) -> Iterator[list[str]]:
     """The words of every `quickstudy …` in shell blocks and in code spans, without prompts and comments."""
     text = page.read_text()
-    lines = [line for body in blocks(page, "sh") for line in body.splitlines()]
+    lines = [line for body in blocks(page, "sh") for line in body.replace("\\\n", " ").splitlines()]
     spans = re.findall(r"`(quickstudy [^`]+)`", re.sub(r"^```.*?^```", "", text, flags=re.M | re.S))
     for line in [*lines, *spans]:
         words = shlex.split(line, comments=True)

@@ -40,7 +40,7 @@ def bare(language: str, body: str) -> object:
         return ast.dump(ast.parse(body))
     if language != "sh":
         return body
-    return [words for line in body.splitlines() if (words := shlex.split(line, comments=True))]
+    return [words for line in body.replace("\\\n", " ").splitlines() if (words := shlex.split(line, comments=True))]
 
 
 def headings(page: Path) -> list[str]:
