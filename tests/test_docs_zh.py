@@ -1,6 +1,6 @@
 """The Chinese pages say what the English ones say: the same headings, commands and links, and are set as Chinese is.
 
-Their code runs and their links resolve as those of all pages do, see test_docs.py.
+Their links resolve as those of all pages do, see test_docs.py, where the code runs that theirs is compared with.
 """
 
 from __future__ import annotations
