@@ -186,7 +186,7 @@ def has_code_of_its_own(page: Path) -> bool:
     return bool(blocks(page, "python")) and page.parent.name != "zh" and page.name != "README.zh-CN.md"
 
 
-@pytest.mark.parametrize("page", filter(has_code_of_its_own, PAGES), ids=page_id)
+@pytest.mark.parametrize("page", [p for p in PAGES if has_code_of_its_own(p)], ids=page_id)
 @pytest.mark.usefixtures("small", "workplace")
 def test_python_blocks_of_a_page_run_one_after_another(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     prepare(page)
