@@ -46,6 +46,12 @@ def test_nothing_is_fetched_from_other_hosts(site: Path) -> None:
         assert not fetched, page
 
 
+def test_long_code_in_tables_may_be_broken_where_its_parts_end(site: Path) -> None:
+    text = (site / "serving.html").read_text()
+    assert "<code>POST /<wbr>api/<wbr>models/<wbr>{id}/<wbr>examples</code>" in text
+    assert "<wbr>" not in "".join(re.findall(r"<pre>.*?</pre>", text, re.S)), "commands are to be copied whole"
+
+
 def test_links_and_pictures_lead_to_files_of_the_site(site: Path) -> None:
     """Those that mkdocs does not follow are among them: in HTML, and on pages made of files outside docs/."""
     for page in site.rglob("*.html"):

@@ -24,6 +24,9 @@ HEADS = {"course": "Course", "zh": "中文"}  # of folders of pages that mkdocs.
 LINK = re.compile(r"(\]\()([^)\s#]+)([^)\s]*\))")
 CHINESE = re.compile(r"(^|/)zh/|\.zh-")
 FENCE = re.compile(r"(^```.*?^```$)", re.M | re.S)
+CELL = re.compile(r"<td[^>]*>.*?</td>", re.S)
+LONG = re.compile(r"(?<=<code>)[^<]{24,}(?=</code>)")
+PART = re.compile(r"[/_.](?=[^/_.]{2})")
 LANGUAGES = {".py": "python", ".yml": "yaml", ".toml": "toml"}
 
 origins: dict[str, Path] = {}  # of pages made of files outside docs/, by the page's place in the site
@@ -87,6 +90,11 @@ def on_page_context(context: dict[str, Any], page: Page, config: MkDocsConfig, n
     """Pages in Chinese say so to the browser, which chooses letters and voices by it, and have Chinese words around
     them. A page is written right after this, so that what is set here holds for it alone."""
     config.theme["language"] = "zh" if CHINESE.search(page.file.src_uri) else "en"
+
+
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Long code in tables may be broken where its parts end, so that other columns are seen on a phone as well."""
+    return CELL.sub(lambda cell: LONG.sub(lambda code: PART.sub(r"\g<0><wbr>", code[0]), cell[0]), html)
 
 
 def outside_code(text: str, change: Callable[[str], str]) -> str:

@@ -20,6 +20,7 @@ httpx = pytest.importorskip("httpx")
 
 from service_here import drawing, error_of, sent, server, shots  # noqa: E402
 
+from quickstudy.serve.limits import Settings  # noqa: E402
 from quickstudy.serve.rates import Rates  # noqa: E402
 from quickstudy.serve.refusal import Refused  # noqa: E402
 
@@ -246,3 +247,10 @@ def test_who_is_refused_in_the_middle_of_what_it_sends_reads_why(narrow: Any) ->
         with httpx.Client(base_url=narrow.base_url, timeout=60) as client:
             answer = client.post("/api/models", content=bytes(30_000_000))
             assert (answer.status_code, answer.json()["error"]["code"]) == (413, "too_large")
+
+
+def test_an_address_of_all_machines_is_told_with_one_that_browsers_open() -> None:
+    everywhere = Settings(starts=("handwriting",), store="kept", host="0.0.0.0", port=8443, tls=True)
+    assert "at https://0.0.0.0:8443/ " in everywhere.invitation
+    assert "https://localhost:8443/" in everywhere.invitation
+    assert "localhost" not in Settings(starts=("handwriting",), store="kept").invitation

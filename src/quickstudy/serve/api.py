@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from quickstudy.errors import ShapeError
 from quickstudy.formats.received import Most
 from quickstudy.serve import downloads, schemas, tell
-from quickstudy.serve.bodies import Given, given, parsed
+from quickstudy.serve.bodies import Given, given, parsed, require_known
 from quickstudy.serve.front import BODY, OWNER
 from quickstudy.serve.refusal import Refused
 from quickstudy.serve.service import Service
@@ -41,7 +41,7 @@ def sent(*kinds: tuple[str, Any], required: bool = True) -> dict[str, Any]:
 
 
 _BOTH = sent(("application/json", schemas.Sent), ("multipart/form-data", schemas.Form))
-_ASK = sent(("application/json", schemas.Asked), ("multipart/form-data", schemas.Form))
+_ASK = sent(("application/json", schemas.Asked), ("multipart/form-data", schemas.AskedForm))
 _MAKE = sent(("application/json", schemas.Made), ("multipart/form-data", schemas.MadeForm))
 _BODY = (400, 404, 413, 415, 422)
 
@@ -51,12 +51,14 @@ def routes(service: Service) -> APIRouter:
     router, limits = APIRouter(prefix="/api"), service.limits
     most = Most(int(limits.pixels * 1e6), limits.seconds, limits.characters)
 
-    def read(request: Request, start: Start) -> Given:
+    def read(request: Request, start: Start, *fields: str) -> Given:
         several = max(limits.records, limits.examples)
-        return given(request.headers.get("content-type", ""), request.scope[BODY], start.format, most, several)
+        found = given(request.headers.get("content-type", ""), request.scope[BODY], start.format, most, several)
+        require_known(found.further, request.query_params, fields)
+        return found
 
-    async def read_for(request: Request, id: str) -> Given:
-        return read(request, (await service.live(request.scope[OWNER], id)).start)
+    async def read_for(request: Request, id: str, *fields: str) -> Given:
+        return read(request, (await service.live(request.scope[OWNER], id)).start, *fields)
 
     @router.get("/about", responses={200: {"model": schemas.About}}, tags=["about"])
     async def about() -> Response:
@@ -87,7 +89,7 @@ def routes(service: Service) -> APIRouter:
         """A new model: of no example yet, or of those that are sent along."""
         kind, body = request.headers.get("content-type", ""), request.scope[BODY]
         start = service.start_called(_start_in(kind, body))
-        found = read(request, start)
+        found = read(request, start, "start", "name")
         name = found.further.get("name") or start.name
         if not isinstance(name, str) or len(name) > _NAME or not name.isprintable():
             raise Refused(422, "name", f"A model's name has up to {_NAME} characters that can be seen. Choose another.")
@@ -162,7 +164,7 @@ def routes(service: Service) -> APIRouter:
     )  # fmt: skip
     async def ask(request: Request, model: str) -> Response:
         """What the model says of records."""
-        found = await read_for(request, model)
+        found = await read_for(request, model, *_ASKED)
         return answered({"answers": await service.ask(request.scope[OWNER], model, found, _options(found))})
 
     @router.post(

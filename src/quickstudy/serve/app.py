@@ -115,7 +115,15 @@ def _complete(app: FastAPI) -> None:
     def openapi() -> dict[str, Any]:
         told: dict[str, Any] = made()
         known = told.setdefault("components", {}).setdefault("schemas", {})
-        bodies = (schemas.Sent, schemas.Form, schemas.Asked, schemas.Made, schemas.MadeForm, schemas.Inference)
+        bodies = (
+            schemas.Sent,
+            schemas.Form,
+            schemas.Asked,
+            schemas.AskedForm,
+            schemas.Made,
+            schemas.MadeForm,
+            schemas.Inference,
+        )
         for kind in (*bodies, schemas.Named):
             schema = kind.model_json_schema(ref_template="#/components/schemas/{model}")
             for name, one in schema.pop("$defs", {}).items():

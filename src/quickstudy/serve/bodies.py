@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from quickstudy.errors import MissingExtra
@@ -14,6 +14,7 @@ from quickstudy.formats.received import Most, Upload
 from quickstudy.serve.refusal import Refused
 
 _PARTS = 5000
+_OF_ALL = ("files", "records", "labels")
 
 
 class Given(NamedTuple):
@@ -50,6 +51,22 @@ def require_few(count: int, most: int) -> None:
     if count > most:
         raise Refused(
             413, "too_many_records", f"There are {count} records, more than the limit of {most} at once. Send fewer."
+        )
+
+
+def require_known(further: Iterable[str], address: Iterable[str], known: Iterable[str]) -> None:
+    """422 for fields that mean nothing here, which would be left out without a word. address: those behind its "?"."""
+    for name in address:
+        raise Refused(
+            422,
+            "field",
+            f"Fields are sent in the body, and {name!r:.60} stands in the address. Send it as a form or JSON.",
+        )
+    for name in sorted(set(further) - set(known)):
+        raise Refused(
+            422,
+            "field",
+            f"There is no field {name!r:.60} here. There are {', '.join(_OF_ALL + tuple(known))}. Correct it.",
         )
 
 

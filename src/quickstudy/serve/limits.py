@@ -10,6 +10,7 @@ from typing import Any
 from quickstudy.errors import ConfigError
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
+EVERYWHERE = frozenset({"0.0.0.0", "::"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,3 +93,10 @@ class Settings:
     def address(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{'https' if self.tls else 'http'}://{host}:{self.port}"
+
+    @property
+    def invitation(self) -> str:
+        """What is told once it can be asked: with an address that browsers open, which that of all machines is not."""
+        scheme = "https" if self.tls else "http"
+        here = f" as {scheme}://localhost:{self.port}/ here" if self.host in EVERYWHERE else ""
+        return f"Serving {', '.join(self.starts)} at {self.address}/  (open it in a browser{here}; Ctrl-C ends it)"

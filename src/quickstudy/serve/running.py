@@ -51,7 +51,7 @@ def serve(settings: Settings, tell: Callable[[str], None], tls: tuple[Path, Path
             config |= {"ssl_certfile": str(tls[0]), "ssl_keyfile": str(tls[1])}
 
         def started() -> None:
-            tell(f"Serving {', '.join(settings.starts)} at {settings.address}/  (open it in a browser; Ctrl-C ends it)")
+            tell(settings.invitation)
 
         if settings.workers == 1:
             from quickstudy.serve.app import application

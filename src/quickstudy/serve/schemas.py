@@ -157,7 +157,13 @@ class FileSent(BaseModel):
 Record = FileSent | str | list[Any] | dict[str, Any]
 
 
-class Sent(BaseModel):
+class Body(BaseModel):
+    """What is sent, and nothing else: a field that means nothing is refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Sent(Body):
     """Records: files in base64, texts, rows, or lists of numbers, as the format takes them; and a label for each, or
     one for all."""
 
@@ -165,7 +171,7 @@ class Sent(BaseModel):
     labels: list[str | float] = Field(default_factory=list)
 
 
-class Asked(BaseModel):
+class Asked(Body):
     """false_alarms: the share of inputs of the classes that may be taken for none. coverage: of sets or intervals.
     steps: of a series."""
 
@@ -175,7 +181,7 @@ class Asked(BaseModel):
     steps: int | None = Field(default=None, ge=1, le=10_000)
 
 
-class Made(BaseModel):
+class Made(Body):
     """start: one of those that /api/about names. name: for people."""
 
     start: str | None = None
@@ -190,11 +196,20 @@ class Named(BaseModel):
     name: str
 
 
-class Form(BaseModel):
-    """The same as a form: files and labels are repeated."""
+class Form(Body):
+    """The same as a form: files (or records, which are texts) and labels are repeated."""
 
     files: list[bytes] = Field(default_factory=list)
+    records: list[str] = Field(default_factory=list)
     labels: list[str] = Field(default_factory=list)
+
+
+class AskedForm(Form):
+    """A question as a form."""
+
+    false_alarms: float | None = Field(default=None, gt=0, lt=1)
+    coverage: float | None = Field(default=None, gt=0, lt=1)
+    steps: int | None = Field(default=None, ge=1, le=10_000)
 
 
 class MadeForm(Form):
