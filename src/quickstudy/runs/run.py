@@ -305,8 +305,8 @@ class Run:
         `quickstudy.rl.Environment`, an id of Gymnasium or a Python file; the run's shots if not given. trust: carry how
         far answers can be believed, where classes are held out for validation, see `Run.trust`. keep: whether the model
         keeps the examples, in its file, so that further ones can follow (`Model.more`). columns: of rows, what
-        `Format.told` takes, such as `exclude=("id",)`; with `label="price"` and no labels, they are that column of a
-        file or data frame.
+        `Format.told` takes, such as `exclude=("id",)`, or `text="question"` of texts; with `label="price"` and no
+        labels, they are that column of a file or data frame.
 
         >>> model = run.adapt("train.csv", label="price", exclude=("id",))  # doctest: +SKIP
         """
