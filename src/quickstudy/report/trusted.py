@@ -20,8 +20,9 @@ _FULL = 0.01  # the least share of all inputs that a dot stands for
 def trust_sections(run: Run, episodes: int, numbers: dict[str, Any]) -> list[Section]:
     """One section, where anything is promised; its figures go into `numbers`. episodes: tasks behind the headline,
     which bound how many are learned for it."""
-    if run.spec.target.promises == "nothing":
-        return []
+    target = run.spec.target
+    if target.promises == "nothing" or (not target.calibrates and run.believed()[0] is None):
+        return []  # of numbers and masks, nothing is fitted for a page alone
     most = ITERATIVE if isinstance(run.learner, IterativeLearner) else TASKS
     try:
         found = run.check_trust(tasks=min(most, max(_LEAST, episodes // 3)))
