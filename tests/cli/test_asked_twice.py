@@ -45,7 +45,7 @@ def test_the_next_line_of_a_grouped_table_works(machines: Path, capsys: pytest.C
     Path("unseen.csv").write_text("load\n0.3\n0.7\n")
     assert main(shlex.split(proposed)) == 0
     with Path("predictions.csv").open() as file:
-        assert [row[0] for row in csv.reader(file)][1:] == ["unseen.csv, line 2", "unseen.csv, line 3"]
+        assert [row[0] for row in csv.reader(file)][1:] == ["line 2", "line 3"]
 
 
 def test_of_a_file_of_several_tasks_one_is_asked_about(machines: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -53,7 +53,7 @@ def test_of_a_file_of_several_tasks_one_is_asked_about(machines: Path, capsys: p
     assert main(["predict", "m3", "readings.csv", "--task", "m3", "--out", "predictions.csv"]) == 0
     with Path("predictions.csv").open() as file:
         rows = list(csv.reader(file))[1:]
-    assert [row[0] for row in rows] == [f"readings.csv, line {number}" for number in range(38, 50)]
+    assert [row[0] for row in rows] == [f"line {number}" for number in range(38, 50)]
     assert main(["predict", "m3", "readings.csv", "--out", "all.csv"]) == 2
     assert "holds 10 tasks" in capsys.readouterr().err and not Path("all.csv").exists()
 

@@ -92,7 +92,7 @@ def test_series_are_learned_from_memory(tmp_path: Path, capsys: Capture) -> None
     ask = f"memory adapt {tmp_path / 'bank'} --support {tmp_path / 'new.csv'} --out {tmp_path / 'model'} --remember"
     assert "holds 2 tasks (north, south)" in refused(ask, capsys)
     text = accepted(f"{ask} --task south", capsys)
-    assert "Learned a number from" in text and "Remembered as 'south'" in text
+    assert "how they go on; " in text and "Remembered as 'south'" in text
     assert [row[0] for row in proposed(text, tmp_path, capsys)] == ["point", "south +1"]
     assert "south" in accepted(f"memory search {ask.split()[2]} --support {tmp_path / 'new.csv'} --task south", capsys)
 
@@ -112,11 +112,11 @@ def test_rows_are_learned_from_memory_with_a_network_of_the_users_own(tmp_path: 
     accepted(f"memory build {bank} --run {run} --count 2 --import {mine}", capsys)
     assert "--import FILE.py" in refused(f"memory search {bank} --support {place}", capsys)
     text = accepted(f"memory adapt {bank} --support {place} --out {tmp_path / 'model'} --import {mine}", capsys)
-    assert "Learned a number from 7 rows" in text
+    assert "Learned from 7 rows to tell a number" in text
     shutil.copy(place, tmp_path / "unseen.csv")
     assert [row[0] for row in proposed(text, tmp_path, capsys)] == [
-        "line",
-        *(f"unseen.csv, line {i + 2}" for i in range(7)),
+        "row",
+        *(f"line {i + 2}" for i in range(7)),
     ]
 
 

@@ -68,6 +68,29 @@ def test_a_template_stands_around_each_name(run: qs.Run) -> None:
         run.adapt(classes=NAMES, template="a question")
 
 
+def test_columns_of_other_names_are_told(
+    run: qs.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file with the columns `question` and `topic` makes the model that one with `text` and `label` makes."""
+    monkeypatch.chdir(tmp_path)
+    rows = [f"where is my {name} {i}?,{name}" for name in ("card", "refund") for i in range(3)]
+    for names in ("text,label", "question,topic"):
+        Path(f"{names}.csv").write_text("\n".join([names, *rows]) + "\n", encoding="utf-8")
+    adapt = ["adapt", str(run.folder), "--no-trust", "--support"]
+    assert main([*adapt, "text,label.csv", "--out", "a"]) == 0
+    told = ["question,topic.csv", "--text", "question", "--target", "topic", "--out", "b"]
+    assert main([*adapt, *told]) == 0
+    one, other = qs.Model.load("a"), qs.Model.load("b")
+    assert one.names == other.names and torch.equal(one.state["prototypes"], other.state["prototypes"])
+    assert main(["predict", "b", "question,topic.csv", "--out", "said.csv"]) == 0
+    assert Path("said.csv").read_text(encoding="utf-8").splitlines()[1].startswith("where is my card 0?,card")
+    capsys.readouterr()
+    assert main([*adapt, "question,topic.csv", "--out", "c"]) == 2
+    assert "where you adapt: --text" in capsys.readouterr().err
+    python = run.adapt("question,topic.csv", text="question", label="topic", trust=False)
+    assert torch.equal(python.state["prototypes"], one.state["prototypes"])
+
+
 def test_on_the_command_line(run: qs.Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = str(tmp_path / "m")
     assert main(["adapt", str(run.folder), "--classes", *NAMES, "--out", out]) == 0

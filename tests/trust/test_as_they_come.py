@@ -19,6 +19,7 @@ from quickstudy.tasks.masks import MaskSource
 from quickstudy.training.learner import build_learner
 from quickstudy.trust.base import Trust
 from quickstudy.trust.checked import checked
+from quickstudy.trust.checked_values import CheckedPixels
 from quickstudy.trust.draw import Size
 from quickstudy.trust.figures import bins, calibration_error
 from quickstudy.trust.fit import fit_trust
@@ -95,6 +96,12 @@ def test_doubt_of_pixels_is_calibrated(pixels: MaskSource) -> None:
         before.append(bins(one.logits.double().softmax(1), one.y))
         after.append(bins(tempered.double().softmax(1), one.y))
     assert calibration_error(torch.stack(before)) > 0.08 and calibration_error(torch.stack(after)) < 0.05
+    found = checked(engine, params, pixels, trust, pixels.sampling, tasks=80)
+    assert isinstance(found, CheckedPixels) and found.tasks == 80
+    assert found.before.mean == pytest.approx(calibration_error(torch.stack(before)))
+    assert found.after.mean == pytest.approx(calibration_error(torch.stack(after)))
+    assert abs(found.right.mean - found.sure.mean) < found.after.mean + 0.01  # no further apart than their bins
+    assert [one.promised for one in found.outcomes()] == [f"{100 * found.sure.mean:.1f} %"]
 
 
 def test_masks_say_how_sure_they_are_and_promise_no_sets(pixels: MaskSource, tmp_path: Path) -> None:

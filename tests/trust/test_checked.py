@@ -131,8 +131,12 @@ def test_the_command_tells_it_and_writes_it(
     qs.train(config, out="g", quiet=True).fit_trust(40)
     assert main(["evaluate", "g", "--episodes", "4", "--trust", "3", "--out", "r.json"]) == 0
     lines = capsys.readouterr().out
-    for name in ("accuracy within its 90 % interval", "calibration error", "AUROC of unknown inputs", "95 % sets hold"):
-        assert re.search(rf"{name}.*±.*3", lines), name
-    assert json.loads(Path("r.json").read_text())[0]["trust"]["tasks"] == 3
+    assert "tried on 3 test tasks" in lines and "docs/trust.md" in lines
+    rows = ("lies in the interval that it tells +90 %", "in its set .of .* classes. +95 %", "is taken for unknown +5 %")
+    for row in (*rows, "an unknown input is taken for unknown"):
+        assert re.search(rf"{row} .*±.*%", lines), row
+    assert "AUROC" not in lines and "rank" not in lines  # those are for whoever asks for more
+    told = json.loads(Path("r.json").read_text())[0]["trust"]
+    assert told["tasks"] == 3 and {"auroc", "rank", "before", "after", "size", "width"} <= {n for n in told if told[n]}
     assert main(["evaluate", "g", "--episodes", "4", "--trust", "0"]) == 0
     assert "interval" not in capsys.readouterr().out.replace("± 95 % CI", "")

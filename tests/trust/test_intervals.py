@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import json
+import math
+import re
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
 import quickstudy as qs
+from quickstudy.cli import main
 from quickstudy.engine import Engine
 from quickstudy.episode import Examples
 from quickstudy.episode import task as task_of
 from quickstudy.errors import ConfigError
 from quickstudy.registry import learners, models, sources
+from quickstudy.report.trusted import trust_sections
 from quickstudy.targets.answers.numbers import NumberAnswer
 from quickstudy.targets.base import Distribution
 from quickstudy.tasks.base import Sampling, Source
 from quickstudy.training.learner import build_learner
 from quickstudy.trust.base import Trust
+from quickstudy.trust.checked_values import CheckedIntervals
 from quickstudy.trust.draw import Size
 from quickstudy.trust.fit import fit_trust
 from quickstudy.trust.intervals import IntervalTrust, missed, residuals
@@ -129,6 +137,57 @@ def test_an_answer_tells_its_intervals(run: qs.Run, tmp_path: Path) -> None:
     (told,) = answer.covered(answer.values + 2 * (answer.high - answer.low))
     assert told.level == 0.9 and not bool(told.inside.any())
     assert bool(answer.covered(answer.values)[0].inside.all())
+
+
+def test_intervals_are_held_against_test_tasks(run: qs.Run) -> None:
+    """As often as was promised; half as wide, they no longer hold."""
+    found = run.check_trust(tasks=60)
+    assert isinstance(found, CheckedIntervals) and found.tasks == 60 and found.coverage == 0.95
+    assert abs(found.covered.mean - 0.95) < 3 * found.covered.ci95 / 1.96 + 0.02
+    honest = run.trust
+    at = honest.intervals
+    assert at is not None
+    lines = tuple(replace(line, bias=line.bias - math.log(2)) for line in at.distances.lines)
+    try:
+        run.__dict__["trust"] = replace(honest, intervals=replace(at, distances=replace(at.distances, lines=lines)))
+        narrow = run.check_trust(tasks=60)
+    finally:
+        run.__dict__["trust"] = honest
+    assert isinstance(narrow, CheckedIntervals)
+    assert narrow.covered.mean + narrow.covered.ci95 < 0.93
+    assert narrow.width.mean == pytest.approx(found.width.mean / 2, rel=1e-6)
+
+
+def test_the_width_is_that_of_the_answers(run: qs.Run) -> None:
+    """Of one task, asked as a user asks, in units of the spread of its support labels."""
+    found = run.check_trust(tasks=2)
+    assert isinstance(found, CheckedIntervals)
+    source, _ = run.sampled(Sampling(1, 10, 150))
+    widths, inside = [], []
+    for number in range(2):
+        task = task_of(source.episodes("test", torch.tensor([number])), 0)
+        answer = run.adapt(task.support.x, task.support.y).predict(task.query.x, coverage=0.95)
+        assert isinstance(answer, NumberAnswer) and answer.low is not None and answer.high is not None
+        widths.append(float((answer.high - answer.low).mean() / task.support.y.std(correction=0)))
+        y = task.query.y.double()
+        inside.append(float(((answer.low <= y) & (y <= answer.high)).double().mean()))
+    assert found.queries == 150 and found.width.mean == pytest.approx(min(widths), rel=1e-3)  # the lower of two
+    assert found.covered.mean == pytest.approx(sum(inside) / 2, abs=1e-6)
+
+
+def test_the_command_and_the_report_tell_of_intervals(
+    run: qs.Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "r.json"
+    asked = ["evaluate", str(run.folder), "--episodes", "4", "--trust", "3", "--out", str(out)]
+    assert main(asked) == 0
+    assert re.search(r"the true value lies in its interval +95 % +[0-9.]+ ± [0-9.]+ %", capsys.readouterr().out)
+    told = json.loads(out.read_text())[0]["trust"]
+    assert told["tasks"] == 3 and set(told) == {"tasks", "queries", "coverage", "covered", "width"}
+    numbers: dict[str, Any] = {}
+    (section,) = trust_sections(run, 60, numbers)
+    assert section.title == "How far it can be trusted" and "(95 % promised)" in section.text
+    assert numbers["trust"]["tasks"] == 20 and "95 % intervals hold the value" in section.body.replace("\u00a0", " ")
 
 
 def test_what_numbers_cannot_promise_is_refused(run: qs.Run) -> None:

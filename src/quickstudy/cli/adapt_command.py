@@ -59,7 +59,10 @@ class Adapt:
     task: str | None = None
     """Which task, where the file holds several: the name of a series, or of a group of rows."""
     target: str | None = None
-    """The column of rows that holds what is to be told, if it is not called as where the run was trained."""
+    """The column of rows that holds what is to be told, such as the class of a text, if it is not called as where the
+    run was trained."""
+    text: str | None = None
+    """The column of rows that holds the texts, if it is not called as where the run was trained."""
     exclude: tuple[str, ...] = ()
     """Columns of rows to leave out, such as an id."""
     categories: tuple[str, ...] = ()
@@ -106,7 +109,7 @@ def run(argv: Sequence[str]) -> int:
         raise ConfigError("Episodes are of an environment. Name it (--environment), or leave --episodes out.")
     if options.support is None and not options.classes:
         raise ConfigError("Give the examples of each class (--support), or, of texts, names of classes (--classes).")
-    said = {"label": options.target, "exclude": options.exclude, "categories": options.categories}
+    said = {"label": options.target, "text": options.text, "exclude": options.exclude, "categories": options.categories}
     columns: dict[str, Any] = {name: value for name, value in said.items() if value}
     spec, support, labels = done.learner.spec, None, None
     if options.support is not None:
@@ -143,7 +146,7 @@ def _acting(done: Run, options: Any, place: Part[Any]) -> int:
     """Adapt an agent to an environment."""
     given = {one.name: getattr(options.environment, one.name) for one in fields(options.environment)}
     place = replace(place, options=given)
-    own = (options.support, options.unlabelled, options.task, options.target)
+    own = (options.support, options.unlabelled, options.task, options.target, options.text)
     if any(one is not None for one in own) or options.classes or options.exclude or options.shift != "none":
         raise ConfigError("An agent collects its own examples: give --environment and --episodes alone.")
     began = time.perf_counter()

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import tyro
 
 from quickstudy.cli.agents import compared
+from quickstudy.cli.own import proposed
 from quickstudy.cli.parse import Places, open_run, parse, table, warn
 from quickstudy.errors import ConfigError, DataError
 from quickstudy.evaluation.result import Result
@@ -19,7 +20,9 @@ from quickstudy.storage.folders import refuse_replacing
 from quickstudy.storage.json import write_json
 from quickstudy.tasks.base import held_out
 from quickstudy.terminal import tell
-from quickstudy.trust.checked import ITERATIVE, TASKS, Checked
+from quickstudy.trust.checked import ITERATIVE, TASKS, AnyChecked
+
+_PAGE = "docs/trust.md"
 
 
 @dataclass
@@ -47,7 +50,7 @@ class Evaluate:
     device: str | None = None
     """Another device than the run's."""
     trust: int | None = None
-    """Test tasks of classes on which estimates, sets and refusals of unknown inputs are held against the truth: 200 if
+    """Test tasks on which estimates, sets, intervals and refusals of unknown inputs are held against the truth: 200 if
     not given, or as many as --episodes, where these are fewer; 0 for none."""
     omniglot_runs: Annotated[Path | None, tyro.conf.arg(name="omniglot-runs")] = None
     """A zip of the official Omniglot one-shot runs: prints the mean error over runs instead."""
@@ -109,7 +112,6 @@ def run(argv: Sequence[str]) -> int:
         return _written(options, results)
     believed = _believed(done, options)
     if believed is not None:
-        rows += [[task, "trained", name, value, str(count)] for name, value, count in believed.rows()]
         next(one for one in results if one["network"] == "trained")["trust"] = believed.to_json()
     if blind is not None:
         metric = result.figure
@@ -120,13 +122,29 @@ def run(argv: Sequence[str]) -> int:
         rows,
     )
     warn(warning)
+    if believed is not None:
+        _tell(believed, done)
     return _written(options, results)
 
 
-def _believed(done: Run, options: Evaluate) -> Checked | None:
-    """What becomes of what the run's models promise, on test tasks of classes; None, with a word, where nothing is."""
+def _tell(believed: AnyChecked, done: Run) -> None:
+    """How far answers can be believed, in a few rows; all of it is in --out and in the report."""
+    table(
+        f"How far its answers can be believed, tried on {believed.tasks} test tasks",
+        ["how often", "promised", "found ± 95 % CI"],
+        believed.outcomes(),
+    )
+    more = proposed("report", done.folder)
+    tell(f"All figures: --out FILE, or {more}. What they mean: {_PAGE}")
+
+
+def _believed(done: Run, options: Evaluate) -> AnyChecked | None:
+    """What becomes of what the run's models promise, on test tasks; None, with a word, where nothing is."""
     asked = options.trust is None or options.trust > 0
-    if not asked or options.split != "test" or options.steps is not None or not done.spec.target.calibrates:
+    if not asked or options.split != "test" or options.steps is not None or done.spec.target.promises == "nothing":
+        return None
+    if options.trust is None and not done.spec.target.calibrates and done.believed()[0] is None:
+        tell(f"How far answers can be believed was not fitted yet: --trust {ITERATIVE} does that, and tries it.")
         return None
     most = ITERATIVE if isinstance(done.learner, IterativeLearner) else TASKS
     tasks = min(most, options.episodes) if options.trust is None else options.trust

@@ -139,8 +139,9 @@ def support_set(
 
 def learned(model: Model) -> str:
     """What a model has learned, and from how much: 'Learned 3 classes from 6 images'."""
-    count = model.provenance["support"]
-    told = f"Learned {model.spec.target} from {count} {model.spec.format.example}{'' if count == 1 else 's'}"
+    count, spec = model.provenance["support"], model.spec
+    examples = f"{count} {spec.format.example}{'' if count == 1 else 's'}"
+    told = f"Learned from {examples} how they go on" if spec.format.labels_itself else spec.target.learned(examples)
     if shift := model.provenance.get("shift"):
         told += f", after its {shift} followed {model.provenance['unlabelled']} unlabelled ones (transductive)"
     return told

@@ -76,8 +76,8 @@ class Format(Leaving):
         return self
 
     def told(self, **columns: Any) -> Format:
-        """This format with other columns to read: `label` and `group` by their names, and those to `exclude`, of which
-        one may be given alone. Names of a data frame's columns need not be texts."""
+        """This format with other columns to read: `label`, `group` and `text` by their names, and those to `exclude`,
+        of which one may be given alone. Names of a data frame's columns need not be texts."""
         known = {field.name: field.default for field in fields(self)}  # type: ignore[arg-type]
         strange = [name for name in columns if name not in known]
         if strange:

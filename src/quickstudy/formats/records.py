@@ -15,6 +15,7 @@ from quickstudy.episode import Features, leaves, map_features
 Broken = Literal["refuse", "skip"]
 """What to do with a record that cannot be read: raise DataError, or leave it out and say so."""
 
+_ROW = re.compile("(.*), ((?:line|row) [0-9]+)", re.DOTALL)  # what `Rows.places` are
 _log = logging.getLogger("quickstudy")
 
 
@@ -61,8 +62,12 @@ class Records(NamedTuple):
 
     @property
     def called(self) -> list[str]:
-        """What stands for each in a table: a text itself, wherever it comes from; of all else, its name."""
-        pairs = zip(self.items, self.names, strict=True)
+        """What stands for each in a table: a text itself, wherever it comes from; of all else, its name. Of rows that
+        are all of one file, it is left out: 'line 3'."""
+        rows = [_ROW.fullmatch(name) for name in self.names]
+        files = {None if row is None else row[1] for row in rows}
+        short = [row[2] if row and len(files) == 1 else name for row, name in zip(rows, self.names, strict=True)]
+        pairs = zip(self.items, short, strict=True)
         return [str(item) if isinstance(item, str) else name for item, name in pairs]
 
     @property

@@ -111,7 +111,7 @@ def rows_or_files(
 
 def labels_of(rows: Rows, label: str, option: str = "--tasks.label") -> list[str]:
     """The labels of all rows; DataError for a row without. option: by which training is told the column."""
-    cells = rows.column(label, f"where you train: {option}")
+    cells = rows.column(label, f"where you train: {option}; where you adapt: --target")
     labels = [_word(cell, where) for cell, where in zip(cells, rows.places, strict=True)]
     if "" in labels:
         where = rows.places[labels.index("")]

@@ -64,7 +64,7 @@ class Table(Format):
 
     what = "rows of a table"
     medium = "table"
-    place = "line"
+    place = "row"
     row_files = tuple(READERS)
 
     def __post_init__(self) -> None:

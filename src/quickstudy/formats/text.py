@@ -95,7 +95,7 @@ class Tokens(Format):
 
     def _rows(self, place: Any, labelled: bool) -> Records:
         rows = read_rows(place)
-        texts = rows.column(self.text, "where you train: --tasks.text")
+        texts = rows.column(self.text, "where you train: --tasks.text; where you adapt: --text")
         if not texts:
             raise DataError(f"{rows.place} has no rows. Write one for each text.")
         items = [cell(text, where) for text, where in zip(texts, rows.places, strict=True)]

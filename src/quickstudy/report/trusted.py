@@ -10,6 +10,7 @@ from quickstudy.pages.charts import Interval, Trace, agreement_chart, line_chart
 from quickstudy.pages.html import Section, chart, charts, facts
 from quickstudy.runs.run import Run
 from quickstudy.trust.checked import ALARMS, COVERAGE, ITERATIVE, LEVEL, TASKS, Checked, told
+from quickstudy.trust.checked_values import CheckedIntervals, CheckedPixels
 from quickstudy.trust.figures import BINS
 
 _TITLE, _LEAST = "How far it can be trusted", 20
@@ -17,10 +18,11 @@ _FULL = 0.01  # the least share of all inputs that a dot stands for
 
 
 def trust_sections(run: Run, episodes: int, numbers: dict[str, Any]) -> list[Section]:
-    """Of tasks of classes, one section; its figures go into `numbers`. episodes: tasks behind the headline, which bound
-    how many are learned for it."""
-    if not run.spec.target.calibrates:
-        return []
+    """One section, where anything is promised; its figures go into `numbers`. episodes: tasks behind the headline,
+    which bound how many are learned for it."""
+    target = run.spec.target
+    if target.promises == "nothing" or (not target.calibrates and run.believed()[0] is None):
+        return []  # of numbers and masks, nothing is fitted for a page alone
     most = ITERATIVE if isinstance(run.learner, IterativeLearner) else TASKS
     try:
         found = run.check_trust(tasks=min(most, max(_LEAST, episodes // 3)))
@@ -28,7 +30,14 @@ def trust_sections(run: Run, episodes: int, numbers: dict[str, Any]) -> list[Sec
         numbers["trust"] = {"none": str(error)}
         return [Section(_TITLE, f"Nothing tells how far its answers can be believed. {error}", "")]
     numbers["trust"] = found.to_json()
+    if not isinstance(found, Checked):
+        return [Section(_TITLE, _of_values(found), facts([(what, said) for what, said, _ in found.rows()]))]
     return [Section(_TITLE, _text(found), charts(chart(_agreement(found)), chart(_reliability(found))) + _facts(found))]
+
+
+def _of_values(found: CheckedIntervals | CheckedPixels) -> str:
+    promises = "; ".join(f"{one.what} ({one.promised} promised): {one.found}" for one in found.outcomes())
+    return f"What is said with its answers was held against the truth of {found.tasks:,} test tasks. {promises}."
 
 
 def _held(found: Checked) -> list[bool]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any, TypedDict
 
-from quickstudy.errors import ConfigError, DataError, RunError
+from quickstudy.errors import DataError, RunError
 from quickstudy.runs.trained import Trained
 from quickstudy.storage.json import read_json, write_json
 from quickstudy.targets.base import Target
@@ -13,7 +13,7 @@ from quickstudy.tasks.base import Sampling
 from quickstudy.training.progress import Progress
 from quickstudy.trust.base import Trust
 from quickstudy.trust.checked import TASKS as CHECKED
-from quickstudy.trust.checked import Checked, checked
+from quickstudy.trust.checked import AnyChecked, checked
 from quickstudy.trust.fit import TASKS, fit_trust
 
 _NAME = "trust.json"
@@ -76,10 +76,8 @@ def fitted(run: Trained, tasks: int | None = None, quiet: bool = True) -> Trust:
     return trust
 
 
-def held(run: Trained, trust: Trust, own: Sampling, tasks: int | None, seed: int | None, quiet: bool) -> Checked:
+def held(run: Trained, trust: Trust, own: Sampling, tasks: int | None, seed: int | None, quiet: bool) -> AnyChecked:
     """Trust against the truth of test tasks, see `Run.check_trust`."""
-    if not run.spec.target.calibrates:
-        raise ConfigError(f"What was promised is held against tasks of classes; these are of {run.spec.target}.")
     source, engine = run.sampled(own)
     source = source if seed is None else source.seeded(seed)
     with Progress(f"Holding {run.config.name} to what it promises", tasks or CHECKED, quiet=quiet) as progress:

@@ -42,7 +42,7 @@ from quickstudy.training.learner import restored_learner
 from quickstudy.training.metrics import read_metrics
 from quickstudy.training.progress import Progress
 from quickstudy.trust.base import Trust
-from quickstudy.trust.checked import Checked
+from quickstudy.trust.checked import AnyChecked
 from quickstudy.version import __version__
 
 _log = logging.getLogger("quickstudy")
@@ -195,10 +195,11 @@ class Run:
         tasks: int | None = None,
         seed: int | None = None,
         quiet: bool = True,
-    ) -> Checked:
+    ) -> AnyChecked:
         """Hold `trust` against the truth of test tasks, 200 if not given, or 60 where the learner takes steps.
 
-        Each has about 300 queries of its classes, where there are so many, and others of classes that were not shown.
+        Each has about 300 queries of its classes, where there are so many, and others of classes that were not shown;
+        of numbers, intervals are held against values, and of masks the probabilities of pixels against their classes.
         Sizes not given are the run's own. ConfigError or DataError, which says why, where nothing is promised.
 
         >>> run.check_trust().held  # the share of tasks whose accuracy lies in its interval  # doctest: +SKIP
@@ -304,8 +305,8 @@ class Run:
         `quickstudy.rl.Environment`, an id of Gymnasium or a Python file; the run's shots if not given. trust: carry how
         far answers can be believed, where classes are held out for validation, see `Run.trust`. keep: whether the model
         keeps the examples, in its file, so that further ones can follow (`Model.more`). columns: of rows, what
-        `Format.told` takes, such as `exclude=("id",)`; with `label="price"` and no labels, they are that column of a
-        file or data frame.
+        `Format.told` takes, such as `exclude=("id",)`, or `text="question"` of texts; with `label="price"` and no
+        labels, they are that column of a file or data frame.
 
         >>> model = run.adapt("train.csv", label="price", exclude=("id",))  # doctest: +SKIP
         """

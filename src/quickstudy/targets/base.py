@@ -104,6 +104,15 @@ class Target(ABC):
     def __str__(self) -> str:
         """What it is, in a sentence: '5 classes', '2 numbers'."""
 
+    def learned(self, examples: str) -> str:
+        """That a model of it has learned from so many examples, as a sentence begins.
+
+        >>> import quickstudy as qs
+        >>> qs.targets.Numbers(units="m").learned("7 rows")
+        'Learned from 7 rows to tell a number (m)'
+        """
+        return f"Learned {self} from {examples}"
+
     def at(self, ways: int) -> Self:
         """The same target for tasks of so many classes."""
         return self

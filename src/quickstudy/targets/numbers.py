@@ -54,6 +54,9 @@ class Numbers(Target):
         count = "a number" if self.outputs == 1 else f"{self.outputs} numbers"
         return f"{count}{f' ({self.units})' if self.units else ''}"
 
+    def learned(self, examples: str) -> str:
+        return f"Learned from {examples} to tell {self}"
+
     def require_numbers(self, who: str, instead: str) -> None:
         return None
 

@@ -83,6 +83,9 @@ class Transcript(Target):
     def __str__(self) -> str:
         return f"texts of {len(self.tokens)} {'words' if self.words else 'characters'}"
 
+    def learned(self, examples: str) -> str:
+        return f"Learned from {examples} to tell {self}"
+
     def fits(self, other: Target) -> bool:
         return isinstance(other, Transcript) and (self.tokens, self.words) == (other.tokens, other.words)
 

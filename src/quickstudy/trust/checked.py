@@ -10,14 +10,16 @@ import torch
 from torch import Tensor
 
 from quickstudy.engine import Engine
+from quickstudy.engine.embedded import on_embeddings
 from quickstudy.episode import Params
 from quickstudy.errors import ConfigError
 from quickstudy.evaluation.estimate import Estimate
 from quickstudy.learners import IterativeLearner
 from quickstudy.tasks.base import Sampling, Source
 from quickstudy.trust.base import Trust
+from quickstudy.trust.checked_values import CheckedIntervals, CheckedPixels, checked_values
 from quickstudy.trust.draw import Tried, sizes, tried
-from quickstudy.trust.figures import auroc, bins, calibration_error, resampled, spearman
+from quickstudy.trust.figures import Outcome, auroc, bins, calibration_error, resampled, share, spearman
 from quickstudy.trust.task import TaskTrust
 
 LEVEL, COVERAGE, ALARMS = 0.9, 0.95, 0.05
@@ -91,12 +93,30 @@ class Checked:
             (f"false alarms, {100 * ALARMS:.0f} % promised", self.alarms, True),
             ("unknown inputs refused then", self.refused, True),
         ]
-        return [(name, told(one, share), one.count or 0) for name, one, share in said if one is not None]
+        return [(name, told(one, part), one.count or 0) for name, one, part in said if one is not None]
+
+    def outcomes(self) -> list[Outcome]:
+        """The most of it in plain words."""
+        size = "" if self.size is None else f" (of {self.size.mean:.1f} classes)"
+        said = [
+            ("its accuracy lies in the interval that it tells", LEVEL, self.held),
+            (f"the right class is in its set{size}", COVERAGE, self.covered),
+            ("an input of its classes is taken for unknown", ALARMS, self.alarms),
+            ("an unknown input is taken for unknown", None, self.refused),
+        ]
+        return [
+            Outcome(what, "" if promised is None else f"{100 * promised:.0f} %", share(one))
+            for what, promised, one in said
+            if one is not None
+        ]
 
 
-def told(one: Estimate, share: bool) -> str:
+AnyChecked = Checked | CheckedIntervals | CheckedPixels
+
+
+def told(one: Estimate, as_share: bool) -> str:
     """An estimate in words, a share in %."""
-    return f"{100 * one.mean:.1f} ± {100 * one.ci95:.1f} %" if share else str(one)
+    return share(one) if as_share else str(one)
 
 
 def checked(
@@ -108,7 +128,7 @@ def checked(
     tasks: int | None = None,
     split: str = "test",
     on_progress: Callable[[int], None] | None = None,
-) -> Checked:
+) -> AnyChecked:
     """Learn `tasks` tasks of `split` and hold what is said of each against the truth; of several domains, as many of
     each. own: their size. tasks: 200, or 60 of learners that take steps, if not given.
 
@@ -118,6 +138,9 @@ def checked(
         tasks = ITERATIVE if isinstance(engine.learner, IterativeLearner) else TASKS
     if tasks < 2:
         raise ConfigError(f"At least 2 tasks are needed for a confidence interval, found {tasks}.")
+    if trust.intervals is not None or trust.pixels is not None:
+        return checked_values(engine, params, source, trust, own, tasks, split, on_progress)
+    engine, source = on_embeddings(engine, params, source, split)
     parts = source.parts(split) or {"": source}
     found: list[_Task] = []
     for part in parts.values():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,6 +13,19 @@ from quickstudy.evaluation.estimate import Estimate
 
 BINS = 15
 _DRAWS = 400  # of the bootstrap
+
+
+class Outcome(NamedTuple):
+    """What became of one promise, in words: what it says, how often that was promised ('' if it was not), and found."""
+
+    what: str
+    promised: str
+    found: str
+
+
+def share(one: Estimate) -> str:
+    """A share in %, with its interval."""
+    return f"{100 * one.mean:.1f} ± {100 * one.ci95:.1f} %"
 
 
 def auroc(one: Tensor, other: Tensor) -> float:

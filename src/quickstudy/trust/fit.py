@@ -11,6 +11,7 @@ from torch import Tensor
 
 from quickstudy import rng
 from quickstudy.engine import Engine
+from quickstudy.engine.embedded import on_embeddings
 from quickstudy.episode import Params
 from quickstudy.errors import ConfigError, DataError
 from quickstudy.tasks.base import Sampling, Source, held_out
@@ -54,7 +55,7 @@ def fit_trust(
     given. The same numbers for the same seed. ConfigError for tasks that are not of classes; DataError where no classes
     are held out, or too few.
     """
-    target, format = engine.learner.spec.target, engine.learner.spec.format
+    target = engine.learner.spec.target
     if target.promises == "nothing":
         raise ConfigError(
             "How far answers can be believed is told where tasks are of classes, numbers or masks: these are of "
@@ -75,10 +76,12 @@ def fit_trust(
     if tasks < 2 * LEAST:
         raise ConfigError(f"Trust takes {2 * LEAST} tasks or more, found {tasks}.")
     if target.promises != "classes":
-        few = own.queries if format.rolls or target.grid else ASKED // 2
+        few = queries_of(engine, own)
         each = [as_they_come(part, "val", own, max(2 * LEAST, tasks // len(parts)), few) for part in parts.values()]
         drawn = [(part, size) for part, some in zip(parts.values(), each, strict=True) for size in some]
         return _of_values(engine, params, drawn, seed, on_progress)
+    engine, source = on_embeddings(engine, params, source, "val")
+    parts = source.parts("val") or {"": source}
     space = fitted_space(engine, params, source, 2 * own.ways) if source.balanced else None
     found: list[tuple[Size, Tried, list[str]]] = []
     strangers = any(part.balanced for part in parts.values())
@@ -97,6 +100,12 @@ def fit_trust(
     if single is None and several is None:
         raise DataError(f"Only {len(found)} validation tasks could be drawn, and {LEAST} are needed. Hold out more.")
     return Trust(single, several, folds=folds, space=space)
+
+
+def queries_of(engine: Engine, own: Sampling) -> int:
+    """How many queries tasks of numbers or masks are to have. own: the size of the run's."""
+    spec = engine.learner.spec
+    return own.queries if spec.format.rolls or spec.target.grid else ASKED // 2
 
 
 def _of_values(
@@ -140,9 +149,9 @@ def _calibrated(found: Sequence[tuple[Size, Tried, Sequence[str]]], seed: int, c
     these are made up anew."""
     tasks, own = [one for _, one, _ in found], int(rng.fold(rng.key(seed, "trust"), len(found)) % (1 << 31))
     features = [one.evidence.features for one in tasks]
-    asked = [one.y >= 0 for one in tasks]
-    logits = [one.logits[here] for one, here in zip(tasks, asked, strict=True)]
-    y = [one.y[here] for one, here in zip(tasks, asked, strict=True)]
+    there = [one.y >= 0 for one in tasks]
+    logits = [one.logits[here] for one, here in zip(tasks, there, strict=True)]
+    y = [one.y[here] for one, here in zip(tasks, there, strict=True)]
     kinds, shown = [(size.ways, size.shots) for size, _, _ in found], [names for _, _, names in found]
     queries = int(torch.tensor([float(len(one)) for one in y]).median())
     estimator = fitted_estimator(features, [one.accuracy for one in tasks], queries, own, kinds, classes, shown)
@@ -154,13 +163,13 @@ def _calibrated(found: Sequence[tuple[Size, Tried, Sequence[str]]], seed: int, c
     count = sum(map(len, y))
     sets = fitted_quantiles(features, missing, _supported(count), own)
     ways, shots = ([round(float(at[i].exp()), 6) for at in features] for i in (0, 1))
-    mixed = [i for i, here in enumerate(asked) if bool(here.any()) and bool((~here).any())]
+    mixed = [i for i, here in enumerate(there) if bool(here.any()) and bool((~here).any())]
     known = alarms = None
     if len(mixed) >= LEAST:
         proofs = [tasks[i].evidence for i in mixed]
-        near, which = [tasks[i].familiar for i in mixed], [asked[i] for i in mixed]
+        near, which = [tasks[i].familiar for i in mixed], [there[i] for i in mixed]
         known = fitted_unknown(proofs, near, which)
-        said = [known(seen_by(one.evidence, one.familiar[here])) for one, here in zip(tasks, asked, strict=True)]
+        said = [known(seen_by(one.evidence, one.familiar[here])) for one, here in zip(tasks, there, strict=True)]
         for fit, held in crossed(len(mixed), _PARTS, own):  # a line says more of what it was fitted to than of others
             other = fitted_unknown(*([part[i] for i in fit.tolist()] for part in (proofs, near, which)))
             for i in held.tolist():

@@ -39,10 +39,12 @@ class Residuals(NamedTuple):
 
 
 class Missed(NamedTuple):
-    """Of one task: its features (f,), and how many scales away from what was said the q queries lie, (q,)."""
+    """Of one task: its features (f,), how many scales away from what was said the q queries lie, (q,), and these
+    scales in spreads of the support labels, (q,), the mean over the numbers of a label."""
 
     features: Tensor
     away: Tensor
+    scale: Tensor
 
 
 def residuals(learner: Learner, params: Params, support: Examples, folds: int) -> Residuals:
@@ -96,11 +98,14 @@ def missed(
             said = learner.predictive(params, state, x) or Distribution(learner.predict(params, state, x))
         scale = proof.scale if said.spread is None else said.spread.double()
         away = (episode.query.y - said.mean).double().abs() / scale.clamp(min=_LEAST)
-        return proof.features, away.unsqueeze(-1).flatten(1).amax(1)
+        known = episode.support.mask.view(-1, *[1] * (episode.support.y.dim() - 1))
+        spread = mean_and_spread(episode.support.y, known, dim=0)[1][0].double().clamp(min=_LEAST)
+        wide = (scale / spread).expand(away.shape)
+        return proof.features, away.unsqueeze(-1).flatten(1).amax(1), wide.unsqueeze(-1).flatten(1).mean(1)
 
     for drawn in batches(source, split, size.tasks, engine.device, first):
-        for features, away, mask in zip(*engine.map(one, drawn), drawn.query.mask, strict=True):
-            yield Missed(features.cpu(), away[mask].cpu())
+        for features, away, wide, mask in zip(*engine.map(one, drawn), drawn.query.mask, strict=True):
+            yield Missed(features.cpu(), away[mask].cpu(), wide[mask].cpu())
 
 
 def fitted_intervals(found: Sequence[Missed], levels: Sequence[float], rolls: bool, seed: int) -> Intervals:
