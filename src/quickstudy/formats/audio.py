@@ -27,7 +27,7 @@ from quickstudy.formats.sound import SUFFIXES, require_seconds
 from quickstudy.formats.sound_augment import SoundAugment, distort, disturb
 from quickstudy.formats.spectrogram import centred, fft_size, in_the_middle, log_mels, mel_filters, standardised
 from quickstudy.registry import formats
-from quickstudy.targets.base import Distribution
+from quickstudy.targets.distribution import Distribution
 
 Normalise = Literal["band", "clip", "none"]
 Longer = Literal["windows", "refuse"]

@@ -17,7 +17,8 @@ from quickstudy.formats.distortion import Distortion
 from quickstudy.formats.leaving import Leaving
 from quickstudy.formats.received import Most, numbers_of
 from quickstudy.formats.records import Broken, Records, Stored
-from quickstudy.targets.base import Distribution, Units
+from quickstudy.targets.distribution import Distribution
+from quickstudy.targets.units import Units
 
 if TYPE_CHECKING:
     from quickstudy.formats.maps_of_pixels import Pixels

@@ -24,7 +24,8 @@ from quickstudy.formats.written import with_point
 from quickstudy.hints import Within, misfit
 from quickstudy.masked import mean_and_spread
 from quickstudy.registry import formats
-from quickstudy.targets.base import Distribution, Units
+from quickstudy.targets.distribution import Distribution
+from quickstudy.targets.units import Units
 
 _FAR = 10  # spreads
 _FURTHEST = 100_000  # values that are forecast

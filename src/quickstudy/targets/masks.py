@@ -15,11 +15,13 @@ from quickstudy.errors import ConfigError, DataError, ShapeError
 from quickstudy.masked import masked_mean, one_hot
 from quickstudy.registry import targets
 from quickstudy.targets.answers.masks import MaskAnswer, told_shares
-from quickstudy.targets.base import Distribution, Target, Units
+from quickstudy.targets.base import Target
 from quickstudy.targets.classes import ABSENT, Classes, renumbered, united_names
+from quickstudy.targets.distribution import Distribution
 from quickstudy.targets.maps import BACKGROUND, IGNORED, LabelMaps, as_maps
 from quickstudy.targets.metric import Metric
 from quickstudy.targets.reported import Figure, Hits
+from quickstudy.targets.units import Units
 
 
 @targets.register("masks")

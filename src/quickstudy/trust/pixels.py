@@ -17,7 +17,8 @@ from quickstudy.evaluation.evaluate import batches
 from quickstudy.learners import Learner
 from quickstudy.masked import masked_mean
 from quickstudy.targets.answers.base import Answer
-from quickstudy.targets.base import Distribution, Units
+from quickstudy.targets.distribution import Distribution
+from quickstudy.targets.units import Units
 from quickstudy.tasks.base import Source
 from quickstudy.trust.base import Trust
 from quickstudy.trust.draw import FIRST, Size

@@ -14,7 +14,8 @@ from quickstudy.episode import Examples, Features, Params, State, leaves
 from quickstudy.errors import ConfigError
 from quickstudy.learners import Learner
 from quickstudy.targets.answers.base import Answer
-from quickstudy.targets.base import Distribution, Units
+from quickstudy.targets.distribution import Distribution
+from quickstudy.targets.units import Units
 from quickstudy.trust.base import Calibration, Trust
 from quickstudy.trust.estimate import Accuracy, overruled
 from quickstudy.trust.evidence import LEFT_OUT, Evidence, evidence, folds_of, left_out
