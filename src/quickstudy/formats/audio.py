@@ -16,13 +16,13 @@ from quickstudy.episode import Features, State
 from quickstudy.errors import ConfigError, DataError, ShapeError, unknown_name
 from quickstudy.formats.base import Format
 from quickstudy.formats.drawing import Curve, Drawing, Picture
+from quickstudy.formats.layout import Leaf
 from quickstudy.formats.leaving import shares
 from quickstudy.formats.reading import read_all
 from quickstudy.formats.received import Most, file_of
 from quickstudy.formats.recording import Clip, as_clips, clip_of, is_clip, recordings_in
 from quickstudy.formats.records import Broken, Records, Stored, all_kept
 from quickstudy.formats.rows import READERS, rows_or_files
-from quickstudy.formats.shown import Leaf
 from quickstudy.formats.sound import SUFFIXES, require_seconds
 from quickstudy.formats.sound_augment import SoundAugment, distort, disturb
 from quickstudy.formats.spectrogram import centred, fft_size, in_the_middle, log_mels, mel_filters, standardised

@@ -15,10 +15,11 @@ from quickstudy.episode import Features, State, leaves
 from quickstudy.errors import ConfigError, DataError, ShapeError
 from quickstudy.formats.base import Format
 from quickstudy.formats.drawing import Curve, Drawing
+from quickstudy.formats.layout import Leaf
 from quickstudy.formats.leaving import only, shares
 from quickstudy.formats.places import column, number_in, one_file, read_csv, require_lines
 from quickstudy.formats.records import Broken, Records, Stored
-from quickstudy.formats.shown import Axis, Leaf
+from quickstudy.formats.shown import Axis
 from quickstudy.formats.wide import columns_of_numbers
 from quickstudy.formats.written import with_point
 from quickstudy.hints import Within, misfit

@@ -18,6 +18,7 @@ from quickstudy.formats.cells import cells_of, in_order, names_of
 from quickstudy.formats.coded import coded, is_coded, uncoded
 from quickstudy.formats.columns import Columns
 from quickstudy.formats.drawing import Drawing, row, told
+from quickstudy.formats.layout import Leaf
 from quickstudy.formats.leaving import only
 from quickstudy.formats.numeric import as_numbers
 from quickstudy.formats.received import Most, row_of
@@ -32,7 +33,6 @@ from quickstudy.formats.schema import (
     said_of_far,
     said_of_idle,
 )
-from quickstudy.formats.shown import Leaf
 from quickstudy.registry import formats
 
 
