@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -28,6 +28,7 @@ from quickstudy.trust.quantiles import fitted_quantiles, require_level
 
 _FLOOR = 1e-4  # of the spread of labels: an error below is rounding
 _LEAST = 1e-12
+_COVERAGES = (0.8, 0.9, 0.95)  # that exports tell of
 _STEP = 0.8  # the quantile of errors by which they grow with the step
 
 
@@ -170,6 +171,18 @@ class IntervalTrust:
     def compared(self) -> None:
         """No support examples are: see `TaskTrust.compared`."""
         return None
+
+    def facts(self, level: float, units: Units | None) -> dict[str, Any]:
+        """As `TaskTrust.facts`: how far intervals reach at each coverage that validation tasks support, in multiples of
+        a scale, which is a number of the user's, or the spread that is said."""
+        at = self.trust.intervals
+        assert at is not None
+        if bool(self.scale.isnan().any()):
+            return {"intervals": {"reach": {}, "scale": None, "growth": list(at.growth)}}
+        levels, scale = at.distances.levels, self.scale if units is None else self.scale * units.spread.to(self.scale)
+        there = [c for c in _COVERAGES if levels and levels[0] <= c <= levels[-1]]
+        reach = {f"{c:g}": float(at.distances.at(c, self.features).exp()) for c in there}
+        return {"intervals": {"reach": reach, "scale": scale.tolist(), "growth": list(at.growth)}}
 
     def tensors(self) -> State:
         """What is stored with the model, beside the JSON of `trust`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -116,6 +116,10 @@ class PixelTrust:
     def compared(self) -> None:
         """No support examples are: see `TaskTrust.compared`."""
         return None
+
+    def facts(self, level: float, units: Units | None) -> dict[str, Any]:
+        """As `TaskTrust.facts`."""
+        return {"temperature": self.temperature}
 
     def tensors(self) -> State:
         """What is stored with the model, beside the JSON of `trust`."""
