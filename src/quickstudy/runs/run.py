@@ -165,7 +165,7 @@ class Run(Trained):
         trust, why = self.believed()
         name = self.config.name or self.config.learner.name
         subject = Subject.start(self.config, self.learner, self.params, trust, why, name)
-        return export(self, subject, Path(folder), to, adapt, None if wasm is None else Path(wasm))
+        return export(subject, Path(folder), to, adapt, None if wasm is None else Path(wasm))
 
     def adapt(
         self,
