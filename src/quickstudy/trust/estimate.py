@@ -80,9 +80,9 @@ class Estimator:
 
     def shares(self, features: Tensor, level: float, queries: float) -> Tensor:
         """(3,): `mean`, `low` and `high` of `at`."""
+        reach, angle, spread = self.reach(level), self.mean(features), self.spread(features).exp()
         chance = NormalDist().inv_cdf((1 + level) / 2) ** 2 * (1 / queries - 1 / self.queries) / 4
-        angle, spread = self.mean(features), self.spread(features).exp()
-        below, above = (_moved(end * spread, chance) for end in self.reach(level))
+        below, above = (_moved(end * spread, chance) for end in reach)
         return _shares(angle, angle - below, angle + above)
 
     def reach(self, level: float) -> tuple[float, float]:

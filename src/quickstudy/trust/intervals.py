@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from quickstudy.engine import Engine
-from quickstudy.engine.kept import on_features
 from quickstudy.episode import Episode, Examples, Features, Params, State
 from quickstudy.errors import ConfigError
 from quickstudy.evaluation.evaluate import batches
@@ -21,7 +20,7 @@ from quickstudy.targets.distribution import Distribution
 from quickstudy.targets.units import Units
 from quickstudy.tasks.base import Source
 from quickstudy.trust.base import Intervals, Trust
-from quickstudy.trust.draw import FIRST, Size
+from quickstudy.trust.draw import FIRST, Size, prepared
 from quickstudy.trust.estimate import Accuracy
 from quickstudy.trust.heard import Asked, Heard
 from quickstudy.trust.quantiles import fitted_quantiles, require_level
@@ -82,11 +81,8 @@ def missed(
     engine: Engine, params: Params, source: Source, split: str, size: Size, folds: int, first: int = FIRST
 ) -> Iterator[Missed]:
     """Tasks of one size, learned, and asked as the format asks. engine: of the run."""
-    source = source.sampled(size.sampling)
-    source.check(split)
-    engine, source = on_features(engine, params, source)
-    learner = engine.learner.at(source.spec).evaluated()
-    engine = replace(engine, learner=learner, chosen=None)
+    engine, source = prepared(engine, params, source, split, size)
+    learner = engine.learner
     rolls = source.spec.format.rolls
 
     def one(episode: Episode) -> tuple[Tensor, ...]:
