@@ -48,9 +48,9 @@ class Audio(Format):
     of the predictions for all its windows, each half over the last, that are not silent.
 
     rate: samples a second, to which all is brought. seconds: of the window. mels: bands of frequencies. frame, hop:
-    length of a frame and distance to the next, in seconds. normalise: every clip is brought to
-    one loudness, and its spectrogram to the mean 0 and the variance 1, by 'clip' as a whole, or by 'band' with the
-    mean 0 in each band: that takes out microphones and rooms, and sounds that do not change, such as hums; or 'none'.
+    length of a frame and distance to the next, in seconds. normalise: every clip is brought to one loudness, and its
+    spectrogram to the mean 0 and the variance 1, by 'clip' as a whole, or by 'band' with the mean 0 in each band: that
+    takes out microphones and rooms, and sounds that do not change, such as hums; or 'none'.
     trim: decibels below the loudest frame; what is softer at the beginning and the end is cut off. 0 cuts nothing.
     longer: clips that are longer than the window are cut into 'windows', or refused, where an answer is about all of a
     clip. file, label, group: columns of the file's name, of what it is, and of what it belongs to, such as who speaks.

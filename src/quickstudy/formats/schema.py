@@ -30,8 +30,8 @@ _log = logging.getLogger("quickstudy")
 @dataclass(frozen=True, kw_only=True)
 class Column:
     """One column. values: its categories, the most frequent first; of dates, the first day; of cells that do not vary,
-    what they are. centre, spread: of its
-    numbers, of days since the first, or of the numbers of its categories, over the rows that it was learned from."""
+    what they are. centre, spread: of its numbers, of days since the first, or of the numbers of its categories, over
+    the rows that it was learned from."""
 
     name: str
     kind: Kind = "number"
