@@ -17,7 +17,7 @@ from quickstudy.episode import Examples, Params
 from quickstudy.inner import RULES
 from quickstudy.learners import GradientLearner
 from quickstudy.registry import sources
-from quickstudy.targets.base import Distribution
+from quickstudy.targets.distribution import Distribution
 from quickstudy.tasks.series import SeriesSource
 from quickstudy.training.build import initial_params
 from studies.common import interval, store

@@ -20,8 +20,8 @@ from quickstudy.engine import Engine
 from quickstudy.episode import Episode, Params, map_features, task
 from quickstudy.errors import QuickstudyError
 from quickstudy.formats.base import Format
+from quickstudy.formats.layout import Leaf
 from quickstudy.formats.records import Broken, Stored, all_kept
-from quickstudy.formats.shown import Leaf
 from quickstudy.learners.given import as_given
 from quickstudy.learners.maml_family import maml
 from quickstudy.registry import formats, learners

@@ -16,7 +16,7 @@ from quickstudy.evaluation.calibration import LEVELS, calibration, distributions
 from quickstudy.learners.reader import ReaderLearner
 from quickstudy.registry import formats, recipes, targets
 from quickstudy.spec import TaskSpec
-from quickstudy.targets.base import Distribution
+from quickstudy.targets.distribution import Distribution
 from quickstudy.tasks.gaussian_process import GaussianProcessSource
 from studies.common import interval, store
 

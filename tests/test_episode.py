@@ -21,8 +21,8 @@ from torch import Tensor
 from quickstudy.episode import Examples, stack, task
 from quickstudy.errors import DataError, ShapeError
 from quickstudy.formats.base import Format
+from quickstudy.formats.layout import Leaf
 from quickstudy.formats.records import Broken, Stored
-from quickstudy.formats.shown import Leaf
 from quickstudy.spec import TaskSpec, check_episode, check_examples
 
 NAN, INF = float("nan"), float("inf")

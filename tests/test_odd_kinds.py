@@ -18,8 +18,8 @@ from quickstudy.episode import Episode, Features, State, leaves
 from quickstudy.errors import ConfigError, DataError, ShapeError
 from quickstudy.formats.base import Format
 from quickstudy.formats.drawing import Drawing, Text
+from quickstudy.formats.layout import Leaf
 from quickstudy.formats.records import Broken, Stored, all_kept
-from quickstudy.formats.shown import Leaf
 from quickstudy.learners import Network
 from quickstudy.registry import formats, learners, models, sources, targets
 from quickstudy.spec import TaskSpec

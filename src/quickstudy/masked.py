@@ -28,6 +28,15 @@ def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     return (values * mask).sum() / mask.sum().clamp(min=1)
 
 
+def masked_quantile(values: Tensor, mask: Tensor, share: float) -> Tensor:
+    """The quantile of `values` (n,) where `mask` (n,) is True, on the line between two as `torch.quantile` has it."""
+    ordered = torch.where(mask, values, torch.inf).sort().values
+    place = share * (mask.sum() - 1).clamp(min=0).double()
+    low, high = place.floor().long(), place.ceil().long()
+    first, second = ordered[low[None]][0], ordered[high[None]][0]
+    return first + (place - low) * torch.where(high > low, second - first, 0.0)
+
+
 def class_sums(z: Tensor, support: Examples, ways: int) -> tuple[Tensor, Tensor]:
     """Sum of z (n, D) over each class, (N, D), and how many examples each has, (N,), in the precision of z."""
     if not torch.compiler.is_exporting() and ways * len(support.y) > _MANY:

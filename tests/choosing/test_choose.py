@@ -212,7 +212,7 @@ def test_a_last_training_that_fails_leaves_what_was_before(tmp_path: Path, monke
             raise TrainingError("it burst")
         return whole(asked, source)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(module, "attempt", failing)
+    monkeypatch.setattr(trials, "attempt", failing)
     found = search(tmp_path / "search")
     assert found.best["run"].startswith("trials/")
     assert found.run.evaluate(episodes=5).mean > 1 / 3

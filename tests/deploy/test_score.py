@@ -27,7 +27,7 @@ from quickstudy.formats.records import Stored
 from quickstudy.registry import formats, learners, models, targets
 from quickstudy.spec import TaskSpec
 from quickstudy.targets.answers.base import Answer
-from quickstudy.targets.base import Distribution
+from quickstudy.targets.distribution import Distribution
 from quickstudy.training.learner import build_learner
 
 PLANE = formats.make("array", shape=(4,))

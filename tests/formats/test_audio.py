@@ -20,7 +20,7 @@ from quickstudy.formats import Audio, Picture
 from quickstudy.formats.sound import decode, loudest
 from quickstudy.formats.sound_augment import SoundAugment
 from quickstudy.formats.spectrogram import log_mels, mel_filters
-from quickstudy.targets.base import Distribution
+from quickstudy.targets.distribution import Distribution
 from quickstudy.testing import check_format
 
 SHORT = Audio(rate=8000, seconds=0.5, mels=20, normalise="clip")

@@ -25,8 +25,8 @@ from quickstudy.engine import Engine
 from quickstudy.entries import trainable
 from quickstudy.episode import Episode, Examples
 from quickstudy.formats.base import Format
+from quickstudy.formats.layout import Leaf
 from quickstudy.formats.records import Broken, Stored, all_kept
-from quickstudy.formats.shown import Leaf
 from quickstudy.learners import Network, finetune, maml, protonet
 from quickstudy.learners.given import as_given
 from quickstudy.registry import targets

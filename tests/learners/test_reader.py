@@ -25,7 +25,7 @@ from quickstudy.models.readers.ridge import RidgeHints
 from quickstudy.registry import formats, learners, models, sources
 from quickstudy.spec import TaskSpec
 from quickstudy.targets import Transcript
-from quickstudy.targets.base import Distribution
+from quickstudy.targets.distribution import Distribution
 
 NAMES = ("incontext", "axial", "cnp", "anp", "snail", "lstm", "mann")
 

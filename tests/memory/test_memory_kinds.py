@@ -15,8 +15,8 @@ import quickstudy as qs
 from quickstudy.episode import Examples, Features
 from quickstudy.errors import DataError, ShapeError
 from quickstudy.formats.base import Format
+from quickstudy.formats.layout import Leaf
 from quickstudy.formats.records import Broken, Records, Stored, all_kept
-from quickstudy.formats.shown import Leaf
 from quickstudy.learners import memory
 from quickstudy.learners.describe import LENGTH
 from quickstudy.memory import Bank, Entry, Memory

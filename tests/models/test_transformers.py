@@ -22,8 +22,8 @@ import quickstudy as qs
 from quickstudy.episode import Features
 from quickstudy.errors import CheckpointError, ConfigError
 from quickstudy.formats.base import Format
+from quickstudy.formats.layout import Leaf
 from quickstudy.formats.records import Broken, Stored, all_kept
-from quickstudy.formats.shown import Leaf
 from quickstudy.learners import Network
 from quickstudy.learners.probe import probe
 from quickstudy.models import transformers as encoder

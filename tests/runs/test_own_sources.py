@@ -17,8 +17,8 @@ from quickstudy.episode import Episode, map_episode
 from quickstudy.errors import ConfigError, QuickstudyError, ShapeError
 from quickstudy.evaluation.evaluate import evaluate
 from quickstudy.formats.base import Format
+from quickstudy.formats.layout import Leaf
 from quickstudy.formats.records import Broken, Stored
-from quickstudy.formats.shown import Leaf
 from quickstudy.registry import learners
 from quickstudy.runs.train import train
 from quickstudy.spec import TaskSpec

@@ -28,7 +28,7 @@ from quickstudy.report import AdaptedTask, report
 from quickstudy.runs.run import Run
 from quickstudy.runs.train import train
 from quickstudy.targets import Metric, NumberAnswer, Target
-from quickstudy.targets.base import Distribution
+from quickstudy.targets.distribution import Distribution
 
 _SHORT: dict[str, Any] = {
     "iterations": 2,

@@ -12,7 +12,7 @@ from torch import Tensor
 from quickstudy.episode import Examples
 from quickstudy.errors import DataError
 from quickstudy.registry import targets
-from quickstudy.targets.base import Distribution
+from quickstudy.targets.distribution import Distribution
 
 THREE = targets.make("classes", ways=3)
 

@@ -14,8 +14,8 @@ from quickstudy.episode import Examples
 from quickstudy.errors import DataError, ShapeError
 from quickstudy.registry import targets
 from quickstudy.targets import LabelMaps, Masks
-from quickstudy.targets.base import Distribution
 from quickstudy.targets.classes import ABSENT
+from quickstudy.targets.distribution import Distribution
 from quickstudy.testing import check_target
 
 I = 255  # noqa: E741

@@ -13,7 +13,8 @@ from quickstudy.episode import Examples
 from quickstudy.errors import DataError, ShapeError
 from quickstudy.formats.records import Placed
 from quickstudy.registry import targets
-from quickstudy.targets.base import Distribution, Units
+from quickstudy.targets.distribution import Distribution
+from quickstudy.targets.units import Units
 
 ONE = targets.make("numbers")
 TWO = targets.make("numbers", shape=(2,), units="m")

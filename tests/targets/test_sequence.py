@@ -14,8 +14,8 @@ from quickstudy.episode import Examples
 from quickstudy.errors import ConfigError, DataError, ShapeError
 from quickstudy.registry import targets
 from quickstudy.spec import TaskSpec
-from quickstudy.targets.base import Distribution
 from quickstudy.targets.ctc import beam, ctc_costs, greedy, positions_needed
+from quickstudy.targets.distribution import Distribution
 from quickstudy.targets.edits import edits, word_numbers
 from quickstudy.targets.sequence import Transcript
 from quickstudy.testing import check_target

@@ -17,7 +17,8 @@ from quickstudy.masked import masked_mean
 from quickstudy.registry import formats, targets
 from quickstudy.spec import TaskSpec
 from quickstudy.targets import Classes, Metric, NumberAnswer, Numbers
-from quickstudy.targets.base import Distribution, Units
+from quickstudy.targets.distribution import Distribution
+from quickstudy.targets.units import Units
 from quickstudy.testing import check_target
 
 

@@ -15,7 +15,7 @@ from quickstudy import rng
 from quickstudy.episode import Examples
 from quickstudy.errors import ConfigError, DataError, ShapeError
 from quickstudy.registry import formats
-from quickstudy.targets.base import Distribution
+from quickstudy.targets.distribution import Distribution
 from quickstudy.tasks import recorded, series, series_csv
 from quickstudy.tasks.base import Sampling
 from quickstudy.tasks.series import SeriesSource, autoregressive, coefficients

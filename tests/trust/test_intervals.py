@@ -22,7 +22,7 @@ from quickstudy.errors import ConfigError
 from quickstudy.registry import learners, models, sources
 from quickstudy.report.trusted import trust_sections
 from quickstudy.targets.answers.numbers import NumberAnswer
-from quickstudy.targets.base import Distribution
+from quickstudy.targets.distribution import Distribution
 from quickstudy.tasks.base import Sampling, Source
 from quickstudy.training.learner import build_learner
 from quickstudy.trust.base import Trust

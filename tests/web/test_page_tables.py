@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from quickstudy.errors import DataError
-from quickstudy.formats.schema import MISSING
+from quickstudy.formats.cell import MISSING
 from quickstudy.formats.series import Series
 from quickstudy.formats.table import Table
 from tests.web.node_runs import needs_node, node

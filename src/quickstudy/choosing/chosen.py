@@ -28,16 +28,12 @@ class Figure(TypedDict):
     count: int | None
 
 
-def figure(mean: float, ci95: float, count: int) -> Figure:
-    return Figure(mean=mean, ci95=ci95, count=count)
-
-
 def tested(run: Run, source: Source, episodes: int) -> Figure | None:
     """The headline of a run on so many test tasks, which chose nothing; None where no class is held out for them."""
     if source.classes("train") and not source.classes("test"):
         return None
     found = run.evaluate(episodes=episodes, compare_supports=False)
-    return figure(found.mean, found.ci95, found.episodes)
+    return Figure(mean=found.mean, ci95=found.ci95, count=found.episodes)
 
 
 class Best(TypedDict):

@@ -55,11 +55,6 @@ class Halving:
         gone = {t.trial for t in self.record.trials if t.rung == rung + 1}
         gone |= {trial for trial, at in self.running if at == rung + 1}
         for one in there[: len(there) // THIRD]:
-            if one.trial not in gone and not self._beaten(one, there[0]):
+            if one.trial not in gone and not there[0].beats(one, self.record.sign):
                 return one
         return None
-
-    def _beaten(self, one: Trial, best: Trial) -> bool:
-        """Whether it is clearly worse than the best, in the same validation tasks."""
-        ahead, half = best.ahead_of(one, self.record.sign)
-        return ahead > half

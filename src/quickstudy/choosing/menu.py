@@ -126,8 +126,7 @@ def menu(config: RunConfig, source: Source) -> Menu:
     Raises ConfigError where nothing but the recipe can learn them.
     """
     shaped = source.sampled(config.sampling)
-    layout = list(shaped.spec.format.layout.values())
-    axes = len(layout[0].shape) if len(layout) == 1 else 0
+    axes = len(shaped.spec.format.input_shape)
     alike = next((family for family in _FAMILIES if config.model.name in family), None)
     networks = {
         name: part

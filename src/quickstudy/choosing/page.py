@@ -27,7 +27,7 @@ def report(found: Chosen) -> Path:
 
     Raises RunError for a search that was stopped, MissingExtra without matplotlib.
     """
-    point, metric, record = found.best["point"], found.metric, found.record
+    metric, record = found.metric, found.record
     done = [t for t in record.trials if not t.error]
     scale = metric.scale
     shown = [Tried(record.trained(t), scale * t.mean, scale * t.ci95, _group(t)) for t in done]
@@ -58,7 +58,7 @@ def report(found: Chosen) -> Path:
     footer = f"Written {datetime.now(UTC).date().isoformat()} by quickstudy {__version__}. Every trial: trials.jsonl."
     title = f"{found.config.name}: what to learn with"
     path = found.folder / NAME
-    write_text(path, page(title, _header(found, point), parts, settings(found.run.config), footer))
+    write_text(path, page(title, _header(found, title), parts, settings(found.run.config), footer))
     return path
 
 
@@ -66,7 +66,7 @@ def _group(trial: Trial) -> str:
     return str(trial.point["learner"]) if trial.point else "the recipe"
 
 
-def _header(found: Chosen, point: dict[str, object]) -> str:
+def _header(found: Chosen, title: str) -> str:
     metric, best, test = found.metric, found.best, found.test
     validated = best["validation"]
     tiles = ""
@@ -84,7 +84,7 @@ def _header(found: Chosen, point: dict[str, object]) -> str:
             f"after {duration(found.record.trained(one))}",
         )
     state = found.state
-    lead = f"For these tasks: {told(point)}, found in {state['minutes']:g} minutes."
+    lead = f"For these tasks: {told(best['point'])}, found in {state['minutes']:g} minutes."
     told_of = facts(
         [
             ("Tried", f"{len({t.trial for t in found.record.trials})} trials, {len(found.record.failed)} failed"),
@@ -92,7 +92,7 @@ def _header(found: Chosen, point: dict[str, object]) -> str:
             ("Kept", str(found.run.folder)),
         ]
     )
-    return header("quickstudy choose", f"{found.config.name}: what to learn with", lead, tiled(tiles), told_of)
+    return header("quickstudy choose", title, lead, tiled(tiles), told_of)
 
 
 def _list(found: Chosen) -> str:

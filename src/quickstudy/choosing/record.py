@@ -66,6 +66,11 @@ class Trial:
         gains = sign * (np.array(self.values[:count]) - np.array(other.values[:count]))
         return float(gains.mean()), _Z * float(gains.std(ddof=1)) / count**0.5 if count > 1 else float("inf")
 
+    def beats(self, other: Trial, sign: float) -> bool:
+        """Whether it is clearly better than the other, in the same validation tasks; as `ahead_of`."""
+        ahead, half = self.ahead_of(other, sign)
+        return ahead > half
+
     def to_json(self) -> dict[str, Any]:
         known = np.isfinite(self.mean)
         return {

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import get_args
 
 from quickstudy.choosing.advice import advice
-from quickstudy.choosing.chosen import STATE, Begun, Best, Chosen, State, figure, tested
+from quickstudy.choosing.chosen import STATE, Begun, Best, Chosen, Figure, State, tested
 from quickstudy.choosing.experience import features, keep, refuse_file, remembered
 from quickstudy.choosing.halving import THIRD, Halving, Step
 from quickstudy.choosing.menu import Menu, menu
 from quickstudy.choosing.record import Record, Trial, told
-from quickstudy.choosing.trial import Attempt, Found, attempt, comparable
+from quickstudy.choosing.trial import Attempt, Found, attempt, attempted, comparable
 from quickstudy.errors import ConfigError, RunError, unknown_name
 from quickstudy.registry import OWN, sources, strategies
 from quickstudy.runs.run import Run
@@ -255,17 +255,14 @@ class _Choosing:
         asked = Attempt(
             config.to_json(), str(place.absolute()), seconds, TASKS[-1], str(before.absolute()), VALIDATIONS
         )  # fmt: skip
-        with Workers("loop") as here:
-            (outcome,) = here.outcomes(
-                partial(attempt, source=self.tasks), [("the last training", (asked,))], retries=0
-            )
+        outcome = attempted(asked, "the last training", self.tasks)
         last = Trial.of(best.trial, len(TASKS), best.point, outcome.result, outcome.error)
-        worse = last.error or -last.ahead_of(best, self.record.sign)[0] > last.ahead_of(best, self.record.sign)[1]
+        worse = last.error or best.beats(last, self.record.sign)
         kept, where = (best, before) if worse else (last, place)
-        run = Run(where, source=self.tasks)
+        run, reached = Run(where, source=self.tasks), Figure(mean=kept.mean, ci95=kept.ci95, count=len(kept.values))
         return Best(
             run=str(where.relative_to(self.folder)), trial=kept.trial, point=kept.point,
-            validation=figure(kept.mean, kept.ci95, len(kept.values)), test=tested(run, self.tasks, TESTED),
+            validation=reached, test=tested(run, self.tasks, TESTED),
         )  # fmt: skip
 
     def _remember(self, bank: Path) -> None:

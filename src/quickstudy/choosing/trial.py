@@ -27,6 +27,7 @@ from quickstudy.training.config import RunConfig
 from quickstudy.training.loop import Interrupted, Training
 from quickstudy.training.metrics import read_metrics
 from quickstudy.training.protocol import tuples
+from quickstudy.workers import Outcome, Workers
 
 PROBE = 1.0
 """Seconds of steps by which their rate is measured at least, so that a schedule ends when time does."""
@@ -96,6 +97,13 @@ def attempt(asked: Attempt, source: Source | None = None) -> Found:
         result = evaluate(parts.engine, kept.params, parts.source, "val", asked.episodes, compare_supports=False)
     values = [round(value, 6) for value in result.values]
     return Found(steps=training.step, seconds=training.seconds, mean=result.mean, ci95=result.ci95, values=values)
+
+
+def attempted(asked: Attempt, name: str, source: Source) -> Outcome[Found]:
+    """What came of an attempt, here: where it failed, why."""
+    with Workers("loop") as here:
+        (outcome,) = here.outcomes(partial(attempt, source=source), [(name, (asked,))], retries=0)
+    return outcome
 
 
 def comparable(config: RunConfig, source: Source | None) -> Source:

@@ -16,7 +16,7 @@ from quickstudy.errors import ConfigError
 from quickstudy.formats.records import Stored
 from quickstudy.spec import TaskSpec
 from quickstudy.targets.answers.base import Answer
-from quickstudy.targets.base import Distribution
+from quickstudy.targets.distribution import Distribution
 from quickstudy.trust.heard import Asked, Heard
 
 

@@ -14,7 +14,7 @@ from quickstudy.errors import ConfigError, DataError
 from quickstudy.formats.records import moved
 from quickstudy.learners import Learner
 from quickstudy.learners.frozen import Frozen, frozen
-from quickstudy.targets.base import Distribution
+from quickstudy.targets.distribution import Distribution
 
 
 @dataclass(frozen=True, eq=False)

@@ -225,7 +225,7 @@ class Model(Adapted):
         of onnxruntime-web, for 'web', if it is not found. What was written is run and held against the model. Extra
         'export'. ConfigError for formats, learners and targets that are not exported, which are named.
         """
-        return export(self, Subject.adapted(self), Path(folder), to, adapt, None if wasm is None else Path(wasm))
+        return export(Subject.adapted(self), Path(folder), to, adapt, None if wasm is None else Path(wasm))
 
     @classmethod
     def undo(cls, folder: str | Path, module: nn.Module | None = None, device: str = "auto") -> Model:

@@ -12,7 +12,7 @@ from quickstudy.deploy.answering import Listening, most_of, on_device
 from quickstudy.episode import Features, leaves
 from quickstudy.errors import ConfigError
 from quickstudy.formats.records import say
-from quickstudy.targets.base import Distribution
+from quickstudy.targets.distribution import Distribution
 from quickstudy.trust.ask import worth
 from quickstudy.trust.heard import Heard
 

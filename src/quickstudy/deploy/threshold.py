@@ -12,7 +12,7 @@ from quickstudy.deploy.answering import most_of, on_device, require_strangers
 from quickstudy.episode import Features
 from quickstudy.errors import ConfigError
 from quickstudy.formats.records import Stored, say
-from quickstudy.targets.base import Distribution
+from quickstudy.targets.distribution import Distribution
 
 
 def threshold(model: Adapted, background: Any, rate: float) -> float:

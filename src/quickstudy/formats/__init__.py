@@ -6,9 +6,9 @@ from quickstudy.formats.base import Format
 from quickstudy.formats.drawing import Curve, Drawing, Picture, Row, Text
 from quickstudy.formats.image import Image
 from quickstudy.formats.ink import Ink
+from quickstudy.formats.layout import Leaf
 from quickstudy.formats.records import Records, Stored
 from quickstudy.formats.series import Series
-from quickstudy.formats.shown import Leaf
 from quickstudy.formats.steps import Steps
 from quickstudy.formats.table import Table
 from quickstudy.formats.text import Tokens

@@ -15,11 +15,11 @@ from quickstudy.episode import Features, State, map_features
 from quickstudy.errors import DataError
 from quickstudy.formats.base import Format
 from quickstudy.formats.drawing import Curve, Drawing, row
+from quickstudy.formats.layout import Leaf
 from quickstudy.formats.leaving import only
 from quickstudy.formats.numeric import as_ids, as_numbers
 from quickstudy.formats.places import folders_or_files
 from quickstudy.formats.records import Broken, Records, Stored, all_kept
-from quickstudy.formats.shown import Leaf
 from quickstudy.registry import formats
 
 _SUFFIXES = (".npy",)

@@ -11,29 +11,26 @@ from typing import Any, ClassVar, Literal, get_args
 import torch
 from torch import Tensor
 
-from quickstudy import rng
 from quickstudy.episode import Features, State
 from quickstudy.errors import ConfigError, DataError, ShapeError, unknown_name
 from quickstudy.formats.base import Format
 from quickstudy.formats.drawing import Curve, Drawing, Picture
-from quickstudy.formats.leaving import shares
+from quickstudy.formats.layout import Leaf
 from quickstudy.formats.reading import read_all
 from quickstudy.formats.received import Most, file_of
 from quickstudy.formats.recording import Clip, as_clips, clip_of, is_clip, recordings_in
 from quickstudy.formats.records import Broken, Records, Stored, all_kept
 from quickstudy.formats.rows import READERS, rows_or_files
-from quickstudy.formats.shown import Leaf
+from quickstudy.formats.samples import COMPACT, floating, packed, tones
 from quickstudy.formats.sound import SUFFIXES, require_seconds
 from quickstudy.formats.sound_augment import SoundAugment, distort, disturb
 from quickstudy.formats.spectrogram import centred, fft_size, in_the_middle, log_mels, mel_filters, standardised
 from quickstudy.registry import formats
-from quickstudy.targets.base import Distribution
+from quickstudy.targets.distribution import Distribution, mean_of_parts
 
 Normalise = Literal["band", "clip", "none"]
 Longer = Literal["windows", "refuse"]
-_SCALE = 32768.0  # int16 of a sample of 1
 _LEVEL = 0.1  # root mean square of normalised samples
-_COMPACT = ("samples", "length")
 _BATCH = 256  # segments that are answered for at once
 _POINTS = 100  # of a curve
 
@@ -51,9 +48,9 @@ class Audio(Format):
     of the predictions for all its windows, each half over the last, that are not silent.
 
     rate: samples a second, to which all is brought. seconds: of the window. mels: bands of frequencies. frame, hop:
-    length of a frame and distance to the next, in seconds. normalise: every clip is brought to
-    one loudness, and its spectrogram to the mean 0 and the variance 1, by 'clip' as a whole, or by 'band' with the
-    mean 0 in each band: that takes out microphones and rooms, and sounds that do not change, such as hums; or 'none'.
+    length of a frame and distance to the next, in seconds. normalise: every clip is brought to one loudness, and its
+    spectrogram to the mean 0 and the variance 1, by 'clip' as a whole, or by 'band' with the mean 0 in each band: that
+    takes out microphones and rooms, and sounds that do not change, such as hums; or 'none'.
     trim: decibels below the loudest frame; what is softer at the beginning and the end is cut off. 0 cuts nothing.
     longer: clips that are longer than the window are cut into 'windows', or refused, where an answer is about all of a
     clip. file, label, group: columns of the file's name, of what it is, and of what it belongs to, such as who speaks.
@@ -136,7 +133,7 @@ class Audio(Format):
         """'samples' (n, rate · seconds) int16, from the left, and 'length' (n,) int32 of each; the loudest window."""
         stored = self._stored(records, broken, lambda clip: [clip.loudest(self.samples, self.step)])
         assert isinstance(stored.x, Mapping)
-        return stored._replace(x={name: stored.x[name] for name in _COMPACT})
+        return stored._replace(x={name: stored.x[name] for name in COMPACT})
 
     def query(self, records: Any, broken: Broken = "refuse") -> Stored:
         """As `store`, with all windows of longer clips, and 'record' (m,) int32: which clip a window is of."""
@@ -168,14 +165,7 @@ class Audio(Format):
             done.update(clip.done)
             if len(clip.samples) > self.samples:
                 done["longer"] += 1
-        samples = torch.zeros((len(pieces), self.samples), dtype=torch.int16)
-        for row, piece in zip(samples, pieces, strict=True):
-            row[: len(piece)] = (piece * _SCALE).round().clamp(-_SCALE, _SCALE - 1).to(torch.int16)
-        x = {
-            "samples": samples,
-            "length": torch.tensor([len(piece) for piece in pieces], dtype=torch.int32),
-            "record": torch.tensor(owners, dtype=torch.int32),
-        }
+        x = {**packed(pieces, self.samples), "record": torch.tensor(owners, dtype=torch.int32)}
         return Stored(x, kept, self._notices(done, len(kept), skipped))
 
     def _clip(self, record: tuple[Any, str]) -> Clip:
@@ -200,7 +190,7 @@ class Audio(Format):
     def _compact(self, records: Mapping[str, Any]) -> Stored:
         """What was stored before."""
         found = {name: tuple(getattr(value, "shape", ())) for name, value in records.items()}
-        if not set(_COMPACT) <= records.keys() or found["samples"][1:] != (self.samples,):
+        if not set(COMPACT) <= records.keys() or found["samples"][1:] != (self.samples,):
             raise ShapeError(
                 f"Stored recordings must have 'samples' (n, {self.samples}) and 'length' (n,), found {found}. Give "
                 "files, or a list of arrays."
@@ -217,7 +207,7 @@ class Audio(Format):
     def features(self, stored: Features, fitted: State | None = None) -> Features:
         """(*lead, 1, mels, frames), or (*lead, samples); differentiable where samples are floating point."""
         assert isinstance(stored, Mapping)
-        samples, length = _floating(stored["samples"]), stored["length"].long()
+        samples, length = floating(stored["samples"]), stored["length"].long()
         if self.normalise != "none":
             there = torch.arange(self.samples, device=samples.device) < length[..., None]
             samples = _LEVEL * standardised(samples, there, (-1,)) * there
@@ -237,19 +227,13 @@ class Audio(Format):
 
     def entering(self, stored: Features, fitted: State) -> dict[str, Tensor]:
         assert isinstance(stored, Mapping)
-        return {name: stored[name] for name in _COMPACT}
+        return {name: stored[name] for name in COMPACT}
 
     def entered(self, given: Mapping[str, Tensor], fitted: State) -> Features:
         return self.features(dict(given))
 
     def tried(self, key: Tensor, count: int, fitted: State) -> dict[str, Tensor]:
-        """Tones in noise, of all lengths."""
-        length = shares(rng.fold(key, 0), count, self.samples).clamp(min=self.shortest)
-        pitch = rng.uniform(rng.fold(key, 1), (count, 1), 0.01, 0.8)
-        noise = rng.normal(rng.fold(key, 2), (count, self.samples))
-        sound = 0.3 * torch.sin(pitch * torch.arange(self.samples)) + 0.05 * noise
-        sound = torch.where(torch.arange(self.samples) < length[:, None], sound, 0.0)
-        return {"samples": (sound * _SCALE).clamp(-_SCALE, _SCALE - 1).to(torch.int16), "length": length.int()}
+        return tones(key, count, self.shortest, self.samples)
 
     def ask(
         self, predict: Callable[[Features], Distribution], stored: Features, fitted: State, **asked: Any
@@ -260,25 +244,14 @@ class Audio(Format):
         if asked or owner is None or not len(owner):
             return super().ask(predict, stored, fitted, **asked)
         parts = [
-            predict(self.features({name: stored[name][start : start + _BATCH] for name in _COMPACT}, fitted))
+            predict(self.features({name: stored[name][start : start + _BATCH] for name in COMPACT}, fitted))
             for start in range(0, len(owner), _BATCH)
         ]
-        means = torch.cat([part.mean for part in parts])
-        owner = owner.to(means.device)
-        count = owner.bincount().to(means.dtype).view(-1, *[1] * (means.dim() - 1))
-
-        def per_clip(values: Tensor) -> Tensor:
-            return values.new_zeros((len(count), *values.shape[1:])).index_add(0, owner, values) / count
-
-        spreads = [part.spread for part in parts]
-        if any(spread is None for spread in spreads):
-            return Distribution(per_clip(means))
-        spread = torch.cat([spread for spread in spreads if spread is not None])
-        return Distribution(per_clip(means), per_clip(spread.square()).sqrt())
+        return mean_of_parts(parts, owner)
 
     def disturbed(self, stored: Features, keys: Tensor, how: SoundAugment) -> Features:
         assert isinstance(stored, Mapping)
-        samples, length = disturb(_floating(stored["samples"]), stored["length"], keys, how)
+        samples, length = disturb(floating(stored["samples"]), stored["length"], keys, how)
         return {"samples": samples, "length": length.clamp(min=self.shortest)}
 
     def distorted(self, x: Features, keys: Tensor, how: SoundAugment) -> Features:
@@ -303,8 +276,3 @@ class Audio(Format):
         low, high = x.min(), x.max()
         shade = 1 - (x - low) / (high - low).clamp(min=1e-6)
         return Picture((shade.flip(1) * 255).round().to(torch.uint8))
-
-
-def _floating(samples: Tensor) -> Tensor:
-    """Samples in [-1, 1]."""
-    return samples if samples.is_floating_point() else samples.to(torch.float32) / _SCALE

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import torch
 from torch import Tensor
 
 from quickstudy.episode import Features, State, joined, leaves, named
 from quickstudy.errors import ConfigError, DataError, ShapeError
-from quickstudy.formats.distortion import Distortion
-from quickstudy.formats.leaving import Leaving
+from quickstudy.formats.distorting import Distorting
 from quickstudy.formats.received import Most, numbers_of
 from quickstudy.formats.records import Broken, Records, Stored
-from quickstudy.targets.base import Distribution, Units
+from quickstudy.targets.distribution import Distribution
+from quickstudy.targets.units import Units
 
 if TYPE_CHECKING:
     from quickstudy.formats.maps_of_pixels import Pixels
 
 
-class Format(Leaving):
+class Format(Distorting):
     """How records of one kind become features. A frozen dataclass: its fields are its JSON; registered in `formats`.
 
     Records go through `store`, once, to compact tensors, and through `features`, on the device and for a batch at a
@@ -42,10 +41,6 @@ class Format(Leaving):
     """Whether answers are fed back, each the next one's input, as forecasts of a series are."""
     white: ClassVar[float | None] = None
     """What white is, where features are pixels and black is 0."""
-    symmetries: ClassVar[Mapping[int, str]] = {}
-    """How many symmetries `turned` may make new classes by, and what they are, in words."""
-    distortion: ClassVar[type[Distortion] | None] = None
-    """What says how far `disturbed` and `distorted` may go; None where they mean nothing."""
 
     # From records to features
 
@@ -224,50 +219,9 @@ class Format(Leaving):
 
     # What fits
 
-    def check(self, x: Features, lead: int, name: str = "x") -> None:
-        """Refuse features (*lead, …), padding included, of another shape or type: ShapeError, naming the axis."""
-        for label, tensor in self.named(x, name).items():
-            leaf = self.layout[label]
-            called = name if len(self.layout) == 1 else f"{name}[{label!r}]"
-            _check_shape(called, tuple(tensor.shape[lead:]), leaf.shape, lead)
-            if tensor.is_floating_point() != leaf.dtype.is_floating_point:
-                kind = "floating point" if leaf.dtype.is_floating_point else "whole numbers"
-                raise ShapeError(
-                    f"{called} must be {kind}, found {tensor.dtype}. Convert it"
-                    + (
-                        "; or, if whole numbers name things, as those of tokens do, say so where the tasks are made: "
-                        "format=quickstudy.formats.Array(shape=…, ids=True)."
-                        if leaf.dtype.is_floating_point
-                        else "."
-                    )
-                )
-            if leaf.below is not None and tensor.numel():
-                low, high = (int(end) for end in tensor.aminmax())
-                if low < 0 or high >= leaf.below:
-                    raise DataError(
-                        f"{called} holds numbers from {low} to {high}, but they must lie in [0, {leaf.below}). Make "
-                        "them as this format does: format.features(format.store(records).x)."
-                    )
-
-    def nothing(self, count: int) -> Features:
-        """Features of zeros, (count, …): what a network can be tried on."""
-        zeros = {name: torch.zeros((count, *leaf.shape), dtype=leaf.dtype) for name, leaf in self.layout.items()}
-        return next(iter(zeros.values())) if len(zeros) == 1 else zeros
-
     def trial(self, count: int) -> Features:
         """Compact tensors of `count` made-up records: what a learned task can be tried on."""
         return self.store(self.nothing(count)).x
-
-    def named(self, x: Features, name: str = "x") -> dict[str, Tensor]:
-        """The tensors of features by their names in `layout`; ShapeError if they are others."""
-        if isinstance(x, Mapping) and len(self.layout) == 1:
-            raise ShapeError(f"{name} must be one tensor, found a dict of {', '.join(map(repr, x))}. Give the tensor.")
-        tensors = dict(x) if isinstance(x, Mapping) else {next(iter(self.layout)): x}
-        if tensors.keys() != self.layout.keys():
-            raise ShapeError(
-                f"{name} has the tensors {', '.join(map(repr, tensors))}, expected {', '.join(map(repr, self.layout))}."
-            )
-        return tensors
 
     def accepts(self, other: Format) -> bool:
         """Whether a network for this format may take records of another one, if it says that it can."""
@@ -285,55 +239,3 @@ class Format(Leaving):
     def fitting(self, stored: Features, records: Any = None) -> Format:
         """The format of these records, as they were given and stored: a table of fewer columns, for instance."""
         return self
-
-    # What images and recordings can, and others cannot
-
-    def disturbed(self, stored: Features, keys: Tensor, how: Any) -> Features:
-        """What of random distortions comes before `features`: compact tensors (n, …), by their keys (n,)."""
-        return stored
-
-    def distorted(self, x: Features, keys: Tensor, how: Any) -> Features:
-        """Small random distortions of examples x (n, …), by their keys (n,)."""
-        raise self._undistorted("Distortions")
-
-    def turned(self, x: Features, which: Tensor) -> Features:
-        """One of the `symmetries`, (n,) int64, of each example."""
-        raise self._undistorted("Symmetries")
-
-    def views(self, x: Features) -> list[Features]:
-        """Fixed, slightly distorted views of examples, the examples themselves first."""
-        raise self._undistorted("Views")
-
-    def require_distortions(self, how: Distortion, symmetries: int) -> None:
-        """ConfigError for an augmentation or for symmetries that these records do not have."""
-        if symmetries != 1 and symmetries not in self.symmetries:
-            if not self.symmetries:
-                raise self._undistorted("Symmetries")
-            *known, last = ["1 (none)", *(f"{count} ({said})" for count, said in self.symmetries.items())]
-            raise ConfigError(f"symmetries must be {', '.join(known)} or {last}, found {symmetries}.")
-        if how and self.distortion is None:
-            raise self._undistorted("Distortions")
-        if how and self.distortion is not None and not isinstance(how, self.distortion):
-            raise ConfigError(
-                f"{self.what.capitalize()} are distorted by {self.distortion.__name__}, found {type(how).__name__}. "
-                "Give that."
-            )
-
-    def _undistorted(self, what: str) -> ConfigError:
-        return ConfigError(
-            f"{what} need square images (C, S, S), and these are {self}. Leave them out, or say that x are images: "
-            "format=quickstudy.formats.Image(size=S, channels=C)."
-        )
-
-
-def _check_shape(name: str, actual: tuple[int, ...], expected: tuple[int, ...], lead: int) -> None:
-    if len(actual) != len(expected):
-        raise ShapeError(
-            f"{name} must have {len(expected)} axes after the first {lead}, of sizes {expected}; found {len(actual)}, "
-            f"of sizes {actual}. Reshape it, or give the tasks another format."
-        )
-    for axis, (have, want) in enumerate(zip(actual, expected, strict=True)):
-        if have != want:
-            raise ShapeError(
-                f"{name} has size {have} along axis {axis + lead}, expected {want} (one example is {expected})."
-            )

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from quickstudy.errors import DataError
+from quickstudy.formats.cell import plain
 from quickstudy.formats.places import column, number_in
 from quickstudy.formats.records import Placed, Records, say
 from quickstudy.formats.rows import Rows, files_of, groups_in, read_rows
-from quickstudy.formats.schema import plain
 from quickstudy.gaps import missing
 
 

@@ -30,6 +30,7 @@ from quickstudy.formats.decoding import (
     require_pixels,
 )
 from quickstudy.formats.drawing import Drawing, Picture
+from quickstudy.formats.layout import Leaf
 from quickstudy.formats.leaving import only
 from quickstudy.formats.maps_of_pixels import Pixels
 from quickstudy.formats.numeric import as_numbers
@@ -38,7 +39,6 @@ from quickstudy.formats.places import folders_or_files
 from quickstudy.formats.reading import read_all, room
 from quickstudy.formats.received import Most, file_of
 from quickstudy.formats.records import Broken, Records, Stored, all_kept
-from quickstudy.formats.shown import Leaf
 from quickstudy.registry import formats
 
 _AT_ONCE = 1 << 22  # numbers that are read before they are put where they are kept

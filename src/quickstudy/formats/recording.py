@@ -15,6 +15,7 @@ from torch import Tensor
 from quickstudy.errors import DataError, ShapeError
 from quickstudy.formats.records import Records, say
 from quickstudy.formats.rows import Rows, groups_in, labels_of, read_rows
+from quickstudy.formats.samples import FULL, floating
 from quickstudy.formats.sound import Sound, decode, loudest, resampled
 from quickstudy.gaps import missing
 
@@ -172,7 +173,7 @@ def clip_of(record: Any, name: str, rate: int, shortest: int) -> Clip:
             f"{name} lasts {len(samples) / rate:.3g} s, and one frame is {shortest / rate:.3g} s. Give longer "
             "recordings, or shorter frames."
         )
-    if any(float(x.max() - x.min()) < 1 / 32768 for x in (sound.samples, samples)):  # filters ring where silence ends
+    if any(float(x.max() - x.min()) < 1 / FULL for x in (sound.samples, samples)):  # filters ring where silence ends
         why = f", or its {sound.channels} channels cancel each other" if sound.channels > 1 else ""
         raise DataError(f"{name} is silent: there is nothing to hear in it{why}. Record it again, or remove it.")
     peak = float(samples.abs().max())
@@ -209,7 +210,7 @@ def _samples(given: Any, name: str, rate: Any) -> Sound:
             f"{name} must have the shape (samples,), found {tuple(samples.shape)}. Average its channels first."
         )
     if samples.dtype == torch.int16:
-        return Sound(samples.to(torch.float32) / 32768, int(real))
+        return Sound(floating(samples), int(real))
     if not samples.is_floating_point():
         raise ShapeError(f"{name} must be int16, or floating point in [-1, 1], found {samples.dtype}. Convert it.")
     samples = samples.to(torch.float32)

@@ -7,31 +7,21 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, timedelta
-from typing import Any, Literal
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from quickstudy import rng
 from quickstudy.errors import CheckpointError, DataError, first_of
-from quickstudy.formats.records import Placed
+from quickstudy.formats.cell import READINGS, Kind, day_called, days_of, finite, place_of, plain, written
 from quickstudy.formats.written import written_otherwise
-from quickstudy.gaps import missing
 from quickstudy.hints import misfit
 
-Kind = Literal["number", "category", "boolean", "date", "nothing"]
-"""What the cells of a column are. 'nothing': they do not vary, or there are none, so that they tell nothing."""
 CELL = 3
 """Numbers that a cell becomes: its value in units of the column's spread, 1 where it is missing, and the number of its
 category from 1 on, 0 where it is none."""
-MISSING = ("", "na", "n/a", "nan", "null", "none", "?")
-"""Texts that mean an empty cell, in any case."""
-
-_TRUTH = {"false": False, "true": True}
-_DAY = 86400.0
-_EPOCH = date(1970, 1, 1).toordinal()
-_LARGEST = 1e18
 _FAR = 30  # spreads
 _ROUNDING = 2e-7  # of a cell in spreads, as float32
 _log = logging.getLogger("quickstudy")
@@ -40,8 +30,8 @@ _log = logging.getLogger("quickstudy")
 @dataclass(frozen=True, kw_only=True)
 class Column:
     """One column. values: its categories, the most frequent first; of dates, the first day; of cells that do not vary,
-    what they are. centre, spread: of its
-    numbers, of days since the first, or of the numbers of its categories, over the rows that it was learned from."""
+    what they are. centre, spread: of its numbers, of days since the first, or of the numbers of its categories, over
+    the rows that it was learned from."""
 
     name: str
     kind: Kind = "number"
@@ -71,9 +61,9 @@ class Column:
             cell, place = plain(held), place_of(held, at)
             number: float | None = None
             if self.kind == "category" and cell is not None:
-                number = numbers.get(_written(cell))
+                number = numbers.get(written(cell))
                 if number is None:
-                    unknown.append(f"{_written(cell)!r:.40} in the column {self.name!r}")
+                    unknown.append(f"{written(cell)!r:.40} in the column {self.name!r}")
             elif cell is not None:
                 number = self._number(cell, f"{place}, column {self.name!r}")
             if number is None:
@@ -87,10 +77,10 @@ class Column:
         read = READINGS[self.kind](cell)
         if read is None:
             raise DataError(
-                f"{where}: {_written(cell)!r:.60} is no {self.kind}, as this column's cells were where it was learned. "
+                f"{where}: {written(cell)!r:.60} is no {self.kind}, as this column's cells were where it was learned. "
                 "Correct it, or leave the cell empty."
             )
-        return _finite(read, where) - (_days(self.values[0]) or 0.0 if self.kind == "date" else 0.0)
+        return finite(read, where) - (days_of(self.values[0]) or 0.0 if self.kind == "date" else 0.0)
 
     def tried(self, key: Tensor, count: int) -> Tensor:
         """Made-up cells, coded: (count, CELL), one in eight of them empty."""
@@ -117,7 +107,7 @@ class Column:
         if self.kind == "boolean":
             return round(code) == 2
         if self.kind == "date":
-            minutes = round(((_days(self.values[0]) or 0.0) + value * self.spread + self.centre) * 1440)
+            minutes = round(((days_of(self.values[0]) or 0.0) + value * self.spread + self.centre) * 1440)
             return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(minutes=minutes)
         return self._unscaled(value)
 
@@ -136,73 +126,10 @@ class Column:
         if self.kind == "boolean":
             return "true" if round(code) == 2 else "false"
         if self.kind == "date":
-            days = (_days(self.values[0]) or 0.0) + value * self.spread + self.centre
-            return _day(round(days * 1440) // 1440)  # so that rounding is not the day before
+            days = (days_of(self.values[0]) or 0.0) + value * self.spread + self.centre
+            return day_called(round(days * 1440) // 1440)  # so that rounding is not the day before
         number = self._unscaled(value)
         return f"{number:.0f}" if 1000 <= abs(number) < 1e9 else f"{number + 0.0:.3g}"
-
-
-def place_of(cell: Any, row: str) -> str:
-    """Where a cell stands: as a text from a file knows, or in which row."""
-    return cell.place if isinstance(cell, Placed) else row
-
-
-def plain(cell: Any) -> Any:
-    """A cell as a text, a truth value, a number or a time; None where it holds nothing."""
-    if isinstance(cell, str):
-        text = cell.strip()
-        return None if text.casefold() in MISSING else text
-    if missing(cell):
-        return None
-    return cell.item() if hasattr(cell, "item") else cell
-
-
-def _written(cell: Any) -> str:
-    return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell)
-
-
-def _truth(cell: Any) -> float | None:
-    value = _TRUTH.get(cell.casefold()) if isinstance(cell, str) else cell if isinstance(cell, bool) else None
-    return None if value is None else float(value)
-
-
-def _amount(cell: Any) -> float | None:
-    if isinstance(cell, bool):
-        return float(cell)
-    try:
-        return float(cell) if isinstance(cell, str) or hasattr(cell, "__float__") else None
-    except ValueError:
-        return None
-    except OverflowError:  # of a whole number with hundreds of digits
-        return math.inf
-
-
-def _days(cell: Any) -> float | None:
-    """Days since 1970; of a text in the form of ISO 8601, such as 2024-03-01 or 2024-03-01T12:00."""
-    if isinstance(cell, str):
-        try:
-            cell = datetime.fromisoformat(cell) if "-" in cell[1:] else None
-        except ValueError:
-            return None
-    if isinstance(cell, datetime):
-        return (cell if cell.tzinfo else cell.replace(tzinfo=UTC)).timestamp() / _DAY
-    return float(cell.toordinal() - _EPOCH) if isinstance(cell, date) else None
-
-
-def _day(days: int) -> str:
-    """The day that is so many days after the first of 1970, or the nearest that has a name."""
-    return date.fromordinal(min(max(days + _EPOCH, 1), date.max.toordinal())).isoformat()
-
-
-READINGS = {"boolean": _truth, "number": _amount, "date": _days}
-"""What reads a cell of each kind but categories, None for another; the first that reads all cells of a column is its
-kind, and otherwise they are categories."""
-
-
-def _finite(number: float, where: str) -> float:
-    if not math.isfinite(number) or abs(number) > _LARGEST:
-        raise DataError(f"{where}: the value is {number:g}, which cannot be computed with. Correct it, or empty it.")
-    return number
 
 
 def learned(
@@ -224,7 +151,7 @@ def learned(
         numbers = [number for number in read if number is not None]
         if known and len(numbers) == len(known):
             for number, (_, place) in zip(numbers, known, strict=True):
-                _finite(number, f"{place}, column {name!r}")
+                finite(number, f"{place}, column {name!r}")
             if len(set(numbers)) > 1 or len(known) < len(cells):
                 return _measured(name, kind, known, numbers)  # type: ignore[arg-type]
             break
@@ -235,7 +162,7 @@ def learned(
                 "cells of this column are. Correct it, empty it, or say that the column holds categories (categories)."
             )
     else:
-        counts = Counter(_written(cell) for cell, _ in known)
+        counts = Counter(written(cell) for cell, _ in known)
         if len(counts) > 1 or 0 < len(known) < len(cells):
             if how := "" if category else written_otherwise(list(counts)):
                 _log.warning(
@@ -251,10 +178,10 @@ def learned(
             values = tuple(sorted(counts, key=lambda value: (-counts[value], value)))
             number_of = {value: float(i) for i, value in enumerate(values)}
             column = Column(name=name, kind="category", values=values)
-            return _scaled(column, [number_of[_written(cell)] for cell, _ in known])
+            return _scaled(column, [number_of[written(cell)] for cell, _ in known])
     if idle is not None:
-        idle.append(f"{name!r} is {f'{_written(known[0][0])!r:.40} in every row' if known else 'empty'}")
-    return Column(name=name, kind="nothing", values=(_written(known[0][0]),) if known else ())
+        idle.append(f"{name!r} is {f'{written(known[0][0])!r:.40} in every row' if known else 'empty'}")
+    return Column(name=name, kind="nothing", values=(written(known[0][0]),) if known else ())
 
 
 def _measured(name: str, kind: Kind, known: Sequence[tuple[Any, str]], numbers: Sequence[float]) -> Column:
@@ -262,7 +189,7 @@ def _measured(name: str, kind: Kind, known: Sequence[tuple[Any, str]], numbers: 
         return _scaled(Column(name=name, kind=kind), numbers)
     first = min(numbers)
     return _scaled(
-        Column(name=name, kind=kind, values=(_day(math.floor(first)),)),
+        Column(name=name, kind=kind, values=(day_called(math.floor(first)),)),
         [number - math.floor(first) for number in numbers],
     )
 

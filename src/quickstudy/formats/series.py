@@ -12,24 +12,22 @@ from torch import Tensor
 
 from quickstudy import rng
 from quickstudy.episode import Features, State, leaves
-from quickstudy.errors import ConfigError, DataError, ShapeError
+from quickstudy.errors import ConfigError, DataError
 from quickstudy.formats.base import Format
 from quickstudy.formats.drawing import Curve, Drawing
+from quickstudy.formats.layout import Leaf
 from quickstudy.formats.leaving import only, shares
-from quickstudy.formats.places import column, number_in, one_file, read_csv, require_lines
 from quickstudy.formats.records import Broken, Records, Stored
-from quickstudy.formats.shown import Axis, Leaf
-from quickstudy.formats.wide import columns_of_numbers
-from quickstudy.formats.written import with_point
+from quickstudy.formats.seen import one_series, seen_values, series_in
+from quickstudy.formats.shown import Axis
 from quickstudy.hints import Within, misfit
 from quickstudy.masked import mean_and_spread
 from quickstudy.registry import formats
-from quickstudy.targets.base import Distribution, Units
+from quickstudy.targets.distribution import Distribution
+from quickstudy.targets.units import Units
 
 _FAR = 10  # spreads
 _FURTHEST = 100_000  # values that are forecast
-_LARGEST = 1e150  # the square of a double is one
-_LARGEST_AS_IT_IS = 1e38
 
 
 @formats.register("series")
@@ -71,61 +69,16 @@ class Series(Format):
 
     def find(self, place: str | Path | Sequence[str | Path], labelled: bool = True) -> Records:
         """One item a series: its values, in the order of the file. A file without a column of names is one series."""
-        path = one_file(place)
-        lines = read_csv(path)
-        if self.wide:
-            values = columns_of_numbers(lines, path)
-            return Records(list(values.values()), list(values), groups=list(values))
-        columns, rows, numbers, commas = lines
-        named = self.series in columns or labelled
-        option = "where you train: --tasks.series; where each column is a series: --tasks.wide"
-        which = column(columns, self.series, path, option) if named else None
-        what = column(columns, self.value, path, "where you train: --tasks.value")
-        require_lines(rows, path)
-        values = {}
-        for cells, line in zip(rows, numbers, strict=True):
-            name = path.stem if which is None else cells[which].strip()
-            cell = with_point(cells[what]) if commas else cells[what]
-            values.setdefault(name, []).append(number_in(cell, f"{path}, line {line}"))
-        return Records(list(values.values()), list(values), groups=list(values))
+        return series_in(place, self.wide, self.series, self.value, labelled)
 
     def store(self, records: Any, broken: Broken = "refuse") -> Stored:
         """The seen values of one series (length,) as float64."""
-        values = _one_series(records)
-        try:
-            if isinstance(values, Tensor) and values.is_complex():
-                raise TypeError("complex numbers have no order")
-            values = values.to_numpy() if hasattr(values, "to_numpy") else values
-            values = torch.as_tensor(values, dtype=torch.float64).detach()  # at once: a list would be float32 first
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise DataError(f"The seen values of a series must be numbers, found {records!r:.80} ({error}).") from error
-        if values.dim() != 1:
-            raise ShapeError(f"The seen values must have one axis (length,), found shape {tuple(values.shape)}.")
-        if len(values) < 2:
-            raise DataError(
-                f"A series must have been seen for at least 2 points, found {len(values)}: a support example is a "
-                "point and what came before it. Wait for more values."
-            )
-        bad = (~torch.isfinite(values)).nonzero()
-        if len(bad):
-            raise DataError(
-                f"The seen values hold {float(values[int(bad[0])])} at position {int(bad[0])} ({len(bad)} such values "
-                "in all). Fill them, from their neighbours for instance."
-            )
-        largest = float(values.abs().max())
-        if largest > (_LARGEST if self.normalise else _LARGEST_AS_IT_IS) or (
-            self.normalise and 0 < largest < 1 / _LARGEST
-        ):
-            raise DataError(
-                f"The seen values are as {'large' if largest > 1 else 'small'} as {largest:g}, which cannot be "
-                "computed with. Give them in another unit, so that they are nearer to 1."
-            )
-        return Stored(values, [0], [])
+        return Stored(seen_values(records, self.normalise), [0], [])
 
     def prolonged(self, stored: Features, records: Any) -> Features:
         """The values (length,) with those that followed them."""
         assert isinstance(stored, Tensor)
-        further = _one_series(records)
+        further = one_series(records)
         return self.store([*stored.tolist(), *(further.tolist() if hasattr(further, "tolist") else further)]).x
 
     def trial(self, count: int) -> Features:
@@ -183,11 +136,9 @@ class Series(Format):
 
         The series may have gone on since it was learned. Values are in the task's units, float64: (steps,).
         """
-        steps = asked.pop("steps", 1)
+        steps = _steps(asked.pop("steps", 1))
         if asked:
             return super().ask(predict, stored, fitted, **asked)
-        if wrong := misfit(steps, Annotated[int, Within(1, _FURTHEST)], "steps"):
-            raise ConfigError(f"{wrong}: it is how many values to forecast. Give another number.")
         assert isinstance(stored, Tensor)
         values = self.scaled(stored, fitted)
         for _ in range(steps):
@@ -228,9 +179,7 @@ class Series(Format):
 
     def parted(self, stored: Features, **asked: Any) -> tuple[Features, Tensor, Tensor]:
         """The last `steps` values (1 if not said), what comes before them, and its last value again and again."""
-        steps = asked.get("steps", 1)
-        if wrong := misfit(steps, Annotated[int, Within(1, _FURTHEST)], "steps"):
-            raise ConfigError(f"{wrong}: it is how many values to forecast. Give another number.")
+        steps = _steps(asked.get("steps", 1))
         assert isinstance(stored, Tensor)
         if len(stored) < steps + 2:
             raise DataError(
@@ -271,10 +220,9 @@ class Series(Format):
         return Axis("time", time[:seen], time[seen:], "Each forecast is made from the true values before it.")
 
 
-def _one_series(records: Any) -> Any:
-    """The values of the one series among items of `find`, or the values themselves."""
-    if isinstance(records, list) and records and isinstance(records[0], list | tuple):
-        if len(records) > 1:
-            raise DataError(f"A task is one series, found {len(records)}. Choose one of them.")
-        return records[0]
-    return records
+def _steps(given: Any) -> int:
+    """How many values are asked for; ConfigError for what is no such number."""
+    if wrong := misfit(given, Annotated[int, Within(1, _FURTHEST)], "steps"):
+        raise ConfigError(f"{wrong}: it is how many values to forecast. Give another number.")
+    steps: int = given
+    return steps

@@ -1,24 +1,14 @@
-"""What features are, and how examples are called and shown to people: the first part of the contract of a format."""
+"""How the examples of a format are called and shown to people."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from typing import ClassVar, NamedTuple
 
-import torch
 from torch import Tensor
 
 from quickstudy.episode import Features
 from quickstudy.formats.drawing import Drawing
-
-
-class Leaf(NamedTuple):
-    """One tensor of the features: the shape of one example, and its type. below: whole numbers lie in [0, below)."""
-
-    shape: tuple[int, ...]
-    dtype: torch.dtype = torch.float32
-    below: int | None = None
+from quickstudy.formats.layout import LaidOut
 
 
 class Axis(NamedTuple):
@@ -33,21 +23,11 @@ class Axis(NamedTuple):
     note: str = ""
 
 
-class Shown(ABC):
-    """What of a format everyone sees: the shapes of features, words, and pictures."""
+class Shown(LaidOut):
+    """What of a format everyone sees: words, and pictures."""
 
     what: ClassVar[str] = "inputs"
     """What records are called, for people."""
-
-    @property
-    @abstractmethod
-    def layout(self) -> Mapping[str, Leaf]:
-        """The tensors that features consist of: one is given to a network as it is, several by their names."""
-
-    @property
-    def input_shape(self) -> tuple[int, ...]:
-        """The shape of one example where features are one tensor; () where they are several."""
-        return next(iter(self.layout.values())).shape if len(self.layout) == 1 else ()
 
     def __str__(self) -> str:
         """What it is, in a sentence: 'images of 28 x 28 pixels'."""

@@ -14,9 +14,9 @@ from quickstudy.episode import Features, map_features
 from quickstudy.errors import ConfigError
 from quickstudy.formats.base import Format
 from quickstudy.formats.drawing import Drawing, row
+from quickstudy.formats.layout import Leaf
 from quickstudy.formats.numeric import as_numbers
 from quickstudy.formats.records import Broken, Stored, all_kept
-from quickstudy.formats.shown import Leaf
 from quickstudy.registry import formats
 
 _BESIDE = 2  # the reward before, and whether an episode begins

@@ -14,25 +14,18 @@ from quickstudy import rng
 from quickstudy.episode import Features, State
 from quickstudy.errors import ConfigError, DataError, ShapeError
 from quickstudy.formats.base import Format
+from quickstudy.formats.cell import MISSING
 from quickstudy.formats.cells import cells_of, in_order, names_of
 from quickstudy.formats.coded import coded, is_coded, uncoded
 from quickstudy.formats.columns import Columns
 from quickstudy.formats.drawing import Drawing, row, told
+from quickstudy.formats.layout import Leaf
 from quickstudy.formats.leaving import only
 from quickstudy.formats.numeric import as_numbers
 from quickstudy.formats.received import Most, row_of
 from quickstudy.formats.records import Broken, Records, Stored, all_kept, say
 from quickstudy.formats.rows import READERS
-from quickstudy.formats.schema import (
-    CELL,
-    MISSING,
-    Column,
-    described,
-    learned,
-    said_of_far,
-    said_of_idle,
-)
-from quickstudy.formats.shown import Leaf
+from quickstudy.formats.schema import CELL, Column, described, learned, said_of_far, said_of_idle
 from quickstudy.registry import formats
 
 

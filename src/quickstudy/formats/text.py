@@ -17,11 +17,11 @@ from quickstudy.episode import Features, State, map_features
 from quickstudy.errors import ConfigError, DataError, ShapeError
 from quickstudy.formats.base import Format
 from quickstudy.formats.drawing import Drawing, Text
+from quickstudy.formats.layout import Leaf
 from quickstudy.formats.leaving import shares
 from quickstudy.formats.received import Most, text_of
 from quickstudy.formats.records import Broken, Records, Stored, all_kept
 from quickstudy.formats.rows import READERS, groups_in, labels_of, read_rows, rows_or_files
-from quickstudy.formats.shown import Leaf
 from quickstudy.formats.strings import OTHERS, cell, place_of, read
 from quickstudy.formats.text_augment import TextAugment, hidden
 from quickstudy.formats.tokens import Encoder, encoder, learned_tokenizer, tokenizer_in

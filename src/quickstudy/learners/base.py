@@ -23,7 +23,7 @@ from quickstudy.learners.network import Network
 from quickstudy.learners.untied import refuse_shared
 from quickstudy.spec import TaskSpec
 from quickstudy.tally import Tally
-from quickstudy.targets.base import Distribution
+from quickstudy.targets.distribution import Distribution
 
 
 @dataclass(frozen=True, kw_only=True)

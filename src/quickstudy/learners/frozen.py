@@ -13,7 +13,7 @@ from quickstudy.episode import Features, Params, State
 from quickstudy.learners.base import Learner
 from quickstudy.learners.copies import Copies
 from quickstudy.learners.network import Network
-from quickstudy.targets.base import Distribution
+from quickstudy.targets.distribution import Distribution
 
 
 def frozen(learner: Learner, params: Params, state: State) -> Frozen:

@@ -16,7 +16,7 @@ from quickstudy.learners.base import Learner
 from quickstudy.masked import masked_mean, mean_and_spread, one_hot
 from quickstudy.models.readers import READINGS, Reader
 from quickstudy.spec import TaskSpec
-from quickstudy.targets.base import Distribution
+from quickstudy.targets.distribution import Distribution
 
 INSTANCES = (1, 2, 3, 4, 5, 10)
 """At which times that a class is met the accuracy online is told (Santoro et al. 2016, table 1)."""

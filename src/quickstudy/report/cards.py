@@ -14,7 +14,7 @@ from quickstudy.formats.drawing import Drawing, Picture, Text
 from quickstudy.pages.html import escape
 from quickstudy.pages.pictures import framed, letter, painted, rendered
 from quickstudy.report.measure import Drawn
-from quickstudy.targets.base import Distribution
+from quickstudy.targets.distribution import Distribution
 
 _ASKED = 14  # queries of a class that are drawn at most: one row of a page
 _GIVEN = 10  # and support examples of it

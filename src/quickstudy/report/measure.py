@@ -21,7 +21,7 @@ from quickstudy.learners import IterativeLearner
 from quickstudy.pages.pictures import letter
 from quickstudy.runs.run import Run
 from quickstudy.spec import TaskSpec
-from quickstudy.targets.base import Distribution
+from quickstudy.targets.distribution import Distribution
 from quickstudy.tasks.base import Sampling
 
 SPLIT = "test"

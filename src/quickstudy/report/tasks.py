@@ -13,7 +13,7 @@ from quickstudy.report.cards import KEY, a_drawing, class_card, list_card
 from quickstudy.report.measure import Drawn
 from quickstudy.report.words import counted
 from quickstudy.runs.run import Run
-from quickstudy.targets.base import Distribution
+from quickstudy.targets.distribution import Distribution
 
 _GRID, _FINE, _SURE = 90, 200, 1.96
 _TITLE = "What it does"

@@ -1,4 +1,4 @@
-"""A run folder: config, metrics, checkpoints, the kept model, results and the report of one training."""
+"""A run: what a training has left, and what is done with it: tasks are evaluated and learned."""
 
 from __future__ import annotations
 
@@ -10,36 +10,22 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from quickstudy.deploy.adapt import Given, adapt
 from quickstudy.deploy.domain import Shift
 from quickstudy.deploy.export.export import To, export
 from quickstudy.deploy.export.subject import Subject
 from quickstudy.deploy.model import Model
-from quickstudy.engine import Engine, place, resolve_device
-from quickstudy.entries import prefixed
 from quickstudy.episode import Params
-from quickstudy.errors import ConfigError, QuickstudyError, RunError, unknown_name
+from quickstudy.errors import ConfigError, QuickstudyError
 from quickstudy.evaluation.evaluate import evaluate
 from quickstudy.evaluation.result import Result
 from quickstudy.formats.records import Broken
 from quickstudy.learners import Learner
-from quickstudy.learners.ordinary import as_module
 from quickstudy.pages.notebook import card, lines
 from quickstudy.runs import believed, sharing
-from quickstudy.runs.card import Card, read_card
-from quickstudy.runs.kept import read_kept
-from quickstudy.runs.sized import sized
 from quickstudy.runs.told import told
-from quickstudy.spec import TaskSpec
-from quickstudy.storage.json import read_json
-from quickstudy.tasks.base import Sampling, Source
-from quickstudy.training import splits
-from quickstudy.training.build import Parts, build, calibrated, initial_params
-from quickstudy.training.config import RunConfig
-from quickstudy.training.learner import restored_learner
-from quickstudy.training.metrics import read_metrics
+from quickstudy.runs.trained import Trained
+from quickstudy.tasks.base import Sampling
 from quickstudy.training.progress import Progress
 from quickstudy.trust.base import Trust
 from quickstudy.trust.checked import AnyChecked
@@ -48,32 +34,11 @@ from quickstudy.version import __version__
 _log = logging.getLogger("quickstudy")
 
 
-class Run:
+class Run(Trained):
     """A finished (or stopped) training, from which tasks are evaluated and learned.
 
     folder: its files. module, source: given where they were the user's own and cannot be built from the config.
     """
-
-    def __init__(
-        self,
-        folder: str | Path,
-        module: nn.Module | None = None,
-        source: Source | None = None,
-        device: str | None = None,
-    ) -> None:
-        self.folder = Path(folder)
-        if not (self.folder / "config.json").exists():
-            raise RunError(
-                f"{self.folder} is not a run: it has no config.json. `quickstudy list runs` shows the runs here."
-            )
-        config = RunConfig.from_json(read_json(self.folder / "config.json"))
-        self.config = replace(config, device=device) if device else config
-        self._module, self._source = module, source
-
-    def __getstate__(self) -> dict[str, Any]:
-        """What it was made from: copies, also in other processes, read the folder anew."""
-        read = {name for name in vars(self) if isinstance(getattr(type(self), name, None), cached_property)}
-        return {name: value for name, value in vars(self).items() if name not in read}
 
     def __repr__(self) -> str:
         return lines(f"Run {self.config.name}", self.told())
@@ -84,47 +49,6 @@ class Run:
     def told(self) -> list[tuple[str, str]]:
         """What it is for people: lines of a name and what it is; of the files alone, not of the tasks' data."""
         return told(self)
-
-    @cached_property
-    def parts(self) -> Parts:
-        """Source, network and engine. Raises DataError if classes that are held out today were trained on."""
-        parts = build(self.config, self._module, self._source, stored=True)
-        splits.check(self.folder, parts.source)
-        return parts
-
-    @cached_property
-    def _kept(self) -> tuple[Params, dict[str, Any]]:
-        return read_kept(self.folder)
-
-    @cached_property
-    def spec(self) -> TaskSpec:
-        """What the tasks are that the run was trained for."""
-        return TaskSpec.from_json(self.kept["spec"])
-
-    @cached_property
-    def learner(self) -> Learner:
-        """The learner, built from what the run has stored: learning a new task needs no training data."""
-        return restored_learner(self.config, self.spec, self._kept[0], self._module)
-
-    @cached_property
-    def params(self) -> Params:
-        """The kept φ, calibrated, on the run's device: of the best validation, or the last if none is held out."""
-        return place(self._kept[0], resolve_device(self.config.device), self.learner.inner_loop)
-
-    @property
-    def kept(self) -> dict[str, Any]:
-        """When the kept model was validated, with what result, and the code and machine that trained it."""
-        return self._kept[1]
-
-    @property
-    def metrics(self) -> list[dict[str, Any]]:
-        return read_metrics(self.folder)
-
-    @property
-    def seconds(self) -> float | None:
-        """How long training took; None where its metrics are gone."""
-        lines = self.metrics
-        return float(lines[-1]["seconds"]) if lines else None
 
     @cached_property
     def trust(self) -> Trust:
@@ -166,11 +90,6 @@ class Run:
         """`trust`, which is fitted with a progress bar unless `quiet`."""
         return self.trust if self._is_trusted else self.fit_trust(again=False, quiet=quiet)
 
-    @property
-    def card(self) -> Card | None:
-        """What is told of the run where it is given on: data, licence, figures, limits; None where nothing is."""
-        return read_card(self.folder)
-
     def save_pretrained(self, folder: str | Path, **about: Any) -> Path:
         """Write all that others need to use this run, and a card, into `folder`: safetensors and JSON, no pickle.
 
@@ -207,33 +126,6 @@ class Run:
         config = self.config
         own = Sampling(config.ways if ways is None else ways, config.shots if shots is None else shots, config.queries)
         return believed.held(self, self._trusted(quiet), own, tasks, seed, quiet)
-
-    def module(self, name: str = "") -> nn.Module:
-        """The network as an ordinary module with the trained weights and statistics, on the CPU, in `eval()` mode.
-
-        name: of a second network that the learner has, such as 'relation'; ConfigError for one that it has not.
-
-        >>> encoder = run.module()  # doctest: +SKIP
-        >>> torch.save(encoder.state_dict(), "encoder.pt")  # doctest: +SKIP
-        """
-        networks = {prefix.rstrip("."): network for prefix, network in self.learner.networks.items()}
-        if name not in networks:
-            raise unknown_name("network of this run", name, [n for n in networks if n])
-        own = prefixed(f"{name}.", self.params) if name else self.params
-        return as_module(networks[name], {name: value.cpu() for name, value in own.items()}).eval()
-
-    def untrained(self) -> Params:
-        """φ as it was before the first step, calibrated: what training must beat."""
-        return calibrated(self.parts, self.config, initial_params(self.parts, self.config))
-
-    def sampled(
-        self, sampling: Sampling, steps: int | None = None, learner: Learner | None = None
-    ) -> tuple[Source, Engine]:
-        """Source and engine for tasks of another size, another number of inner steps, or another learner.
-
-        Raises DataError if what records become is not what the run was trained on.
-        """
-        return sized(self, sampling, steps, learner)
 
     def evaluate(
         self,
@@ -274,7 +166,7 @@ class Run:
         trust, why = self.believed()
         name = self.config.name or self.config.learner.name
         subject = Subject.start(self.config, self.learner, self.params, trust, why, name)
-        return export(self, subject, Path(folder), to, adapt, None if wasm is None else Path(wasm))
+        return export(subject, Path(folder), to, adapt, None if wasm is None else Path(wasm))
 
     def adapt(
         self,

@@ -5,16 +5,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 from quickstudy.choosing.search import FIRST, SHORTEST
-from quickstudy.choosing.trial import Attempt, attempt
+from quickstudy.choosing.trial import Attempt, attempted
 from quickstudy.search.spaces import with_network
 from quickstudy.space import Values
 from quickstudy.tasks.base import Source
 from quickstudy.training.config import RunConfig
-from quickstudy.workers import Workers
 
 
 @dataclass
@@ -38,9 +36,7 @@ class Apart:
         place = self.place(number)
         config = replace(with_network(self.config, point), name=f"trial-{number}")
         asked = Attempt(config.to_json(), str(place.absolute()), self.each, episodes)
-        with Workers("loop") as here:
-            jobs = [(place.name, (asked,))]
-            (outcome,) = here.outcomes(partial(attempt, source=self.source), jobs, retries=0)
+        outcome = attempted(asked, place.name, self.source)
         if outcome.result is None:
             return None, outcome.error
         mean = outcome.result["mean"]

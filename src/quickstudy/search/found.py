@@ -38,12 +38,11 @@ class Candidate(TypedDict):
 
 
 class State(TypedDict):
-    """A search as it is stored. config: the recipe, with the largest network if it
-    leaves options of it `open`. reference: what all networks are timed beside: the recipe's, which
-    then is `recipe`, too, or the largest, as `Cost`. spent: seconds of searching. members: those that one network is
-    trained for, in `shared` seconds and so far `steps`. finalists: numbers of the candidates that are trained by
-    themselves. chosen: the one that is trained at the end, for `final`
-    seconds; cost: its own. What is not there yet is missing."""
+    """A search as it is stored. config: the recipe, with the largest network if it leaves options of it `open`.
+    reference: what all networks are timed beside: the recipe's, which then is `recipe`, too, or the largest, as `Cost`.
+    spent: seconds of searching. members: those that one network is trained for, in `shared` seconds and so far `steps`.
+    finalists: numbers of the candidates that are trained by themselves. chosen: the one that is trained at the end, for
+    `final` seconds; cost: its own. What is not there yet is missing."""
 
     kind: str
     config: dict[str, Any]

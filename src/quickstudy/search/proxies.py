@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from quickstudy.episode import Features, leaves, map_features
 from quickstudy.errors import ConfigError, DataError
 from quickstudy.search.timing import operations
-from quickstudy.space import Describe, Values
+from quickstudy.space import Array, Describe, Values
 
 _KINDS = (nn.ReLU, nn.ReLU6)
 
@@ -91,7 +91,7 @@ def proxies(build: Callable[[Values], nn.Module], x: Features) -> Describe:
     each time. A strategy that learns from descriptions, such as `predicted`, then sees them instead of the options.
     """
 
-    def describe(points: Sequence[Values]) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+    def describe(points: Sequence[Values]) -> Array:
         rows = []
         first = map_features(lambda leaf: leaf[:1], x)
         for point in points:

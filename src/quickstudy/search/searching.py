@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from quickstudy.choosing.chosen import figure, tested
+from quickstudy.choosing.chosen import Figure, tested
 from quickstudy.choosing.search import VALIDATIONS
 from quickstudy.choosing.trial import Attempt, attempt
 from quickstudy.episode import Features, map_features
@@ -229,7 +229,7 @@ class Searching:
         trained = attempt(asked, self.tasks)
         self.state["cost"] = asdict(self.clock.cost(point))
         self.state["test"] = tested(Run(folder, source=self.tasks), self.tasks, TESTED)
-        self.state["validation"] = figure(trained["mean"], trained["ci95"], len(trained["values"]))
+        self.state["validation"] = Figure(mean=trained["mean"], ci95=trained["ci95"], count=len(trained["values"]))
         self.state["run"] = "best"
         self._write()
 

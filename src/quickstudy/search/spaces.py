@@ -21,8 +21,7 @@ def space_of(spec: TaskSpec, like: Part[Any]) -> Part[Any]:
     """
     if like.space.axes:
         return like
-    layout = list(spec.format.layout.values())
-    axes = len(layout[0].shape) if len(layout) == 1 else 0
+    axes = len(spec.format.input_shape)
     if axes == 3 and not spec.target.grid:
         return models.part(
             "convnet", width=Range(8, 64, log=True), growth=Choice(1.0, 1.5, 2.0), depth=Range(3, 5),

@@ -7,8 +7,9 @@ from quickstudy.targets.answers.masks import MaskAnswer
 from quickstudy.targets.answers.numbers import NumberAnswer
 from quickstudy.targets.answers.tags import TagAnswer
 from quickstudy.targets.answers.texts import TextAnswer
-from quickstudy.targets.base import Distribution, Target
+from quickstudy.targets.base import Target
 from quickstudy.targets.classes import Classes
+from quickstudy.targets.distribution import Distribution
 from quickstudy.targets.maps import LabelMaps
 from quickstudy.targets.masks import Masks
 from quickstudy.targets.metric import Metric, headline, metric_named

@@ -18,8 +18,10 @@ from quickstudy.registry import targets
 from quickstudy.targets.answers.base import Answer
 from quickstudy.targets.answers.classes import ClassAnswer
 from quickstudy.targets.answers.numbers import NumberAnswer
-from quickstudy.targets.base import Distribution, Target, Units
+from quickstudy.targets.base import Target
+from quickstudy.targets.distribution import Distribution
 from quickstudy.targets.metric import Metric
+from quickstudy.targets.units import Units
 
 _LEAST, _MOST = -5.0, 2.0  # of the logarithm of a standard deviation
 _FACTS = ("reward", "episode", "log_prob", "advantage", "value")

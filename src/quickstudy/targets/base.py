@@ -3,43 +3,23 @@
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal, NamedTuple, Self
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from torch import Tensor, nn
 
-from quickstudy.brief import brief
 from quickstudy.episode import Examples, Params, State
 from quickstudy.errors import ConfigError
 from quickstudy.masked import masked_mean
-from quickstudy.targets.answers.base import Answer
+from quickstudy.targets.distribution import Distribution
 from quickstudy.targets.metric import Metric, announce
 from quickstudy.targets.reported import Figure, Hits
+from quickstudy.targets.shown import Shown
 
 
-class Distribution(NamedTuple):
-    """What is said of n labels. mean: (n, *shape). spread: standard deviations, where it is known how sure that is."""
-
-    mean: Tensor
-    spread: Tensor | None = None
-
-    def __repr__(self) -> str:
-        return brief(self)
-
-
-class Units(NamedTuple):
-    """What numbers are in: `mean` and `spread`, which broadcast over (n, *shape), of them in the user's own units."""
-
-    mean: Tensor
-    spread: Tensor
-
-    def __repr__(self) -> str:
-        return brief(self)
-
-
-class Target(ABC):
+class Target(Shown):
     """What is asked of a task. A frozen dataclass: its fields are its JSON, and it is registered in `targets`.
 
     A prediction has the shape (n, *prediction_shape); a label is (n, *shape) in `Examples.y`. Methods that know a kind
@@ -60,8 +40,6 @@ class Target(ABC):
     """Whether an answer is about all of a record, so that answers about parts of it have no mean."""
     steps_shown: ClassVar[tuple[int | None, ...]] = (None,)
     """The inner steps that results are published for beside each other; None are the learner's own."""
-    guess: ClassVar[str] = "guessing"
-    """What `baseline` is called, in tables and charts."""
     remedy: ClassVar[str] = "more varied tasks"
     """What keeps a learner from guessing tasks without their support sets, as an option of `quickstudy train`."""
 
@@ -94,24 +72,6 @@ class Target(ABC):
     def ways(self) -> int:
         """How many classes there are to tell apart; 0 where labels are no classes."""
         return 0
-
-    @property
-    def units(self) -> str:
-        """Of the label, for people; '' where it has none."""
-        return ""
-
-    @abstractmethod
-    def __str__(self) -> str:
-        """What it is, in a sentence: '5 classes', '2 numbers'."""
-
-    def learned(self, examples: str) -> str:
-        """That a model of it has learned from so many examples, as a sentence begins.
-
-        >>> import quickstudy as qs
-        >>> qs.targets.Numbers(units="m").learned("7 rows")
-        'Learned from 7 rows to tell a number (m)'
-        """
-        return f"Learned {self} from {examples}"
 
     def at(self, ways: int) -> Self:
         """The same target for tasks of so many classes."""
@@ -147,19 +107,6 @@ class Target(ABC):
 
     # What examples hold
 
-    # What leaves with an export
-
-    def said(self, said: Distribution, units: Units | None = None) -> dict[str, Tensor]:
-        """What an exported graph gives of predictions, by name, in the user's units; see docs/export.md.
-
-        'logits' are what was predicted, 'probabilities' of the names; 'mean' and 'spread' of numbers. ConfigError where
-        an answer is more than such tensors.
-        """
-        raise ConfigError(
-            f"Answers that are {self} are not exported: they are made of what a graph says by code. Save the model, "
-            "and load it where quickstudy is: quickstudy.load(folder)."
-        )
-
     @abstractmethod
     def check(self, y: Tensor, name: str, lead: int) -> None:
         """Refuse labels y (*lead, *shape), padding included, that do not fit: ShapeError or DataError, naming them."""
@@ -170,6 +117,10 @@ class Target(ABC):
 
         Raises DataError, naming the example, for labels that are missing or of the wrong kind.
         """
+
+    def known(self, labels: Any, names: Sequence[str]) -> Tensor:
+        """Labels of the user's as y (n, *shape), for a task whose classes have these names; DataError for others."""
+        return self.encode(labels)[0]
 
     def decoded(self, y: Tensor, names: Sequence[str]) -> list[Any]:
         """The inverse of `encode`: labels of the user's, of y (n, *shape)."""
@@ -219,30 +170,6 @@ class Target(ABC):
         """Figures of one task by name, the headline first: scalars."""
         return {self.metric.name: self.score(prediction, examples)}
 
-    # What one adapted model is told by, on labelled records
-
-    def strange(self, labels: Any, names: Sequence[str]) -> list[str]:
-        """For each label what of it no model of a task with these names can say, such as a class that it was not shown;
-        '' where there is nothing of the kind."""
-        return [""] * len(labels)
-
-    def reported(self, prediction: Tensor, examples: Examples) -> list[Figure]:
-        """The figures that one model is told by, the headline first, in the units of the labels."""
-        metric = self.metric
-        found = {name.replace("_", " "): value for name, value in self.metrics(prediction, examples).items()}
-        if metric.percent:
-            return [Figure.of_share(name, value, metric.higher_is_better) for name, value in found.items()]
-        return [Figure(name, value, higher=metric.higher_is_better, least=-math.inf) for name, value in found.items()]
-
-    def hits(self, prediction: Tensor, examples: Examples, names: Sequence[str]) -> list[Hits]:
-        """How each name that answers hold was found; none where they hold none."""
-        return []
-
-    def claims(self, prediction: Tensor, examples: Examples) -> tuple[Tensor, Tensor] | None:
-        """Probabilities (m,) that answers gave, and whether what they gave them to is so, (m,) bool; None where they
-        give none."""
-        return None
-
     @abstractmethod
     def coded(self, examples: Examples, dtype: torch.dtype) -> Tensor:
         """Labels as networks and linear systems take them, (n, outputs): one-hot or values, 0 for padding."""
@@ -250,26 +177,6 @@ class Target(ABC):
     @abstractmethod
     def baseline(self, support: Examples, query: Examples) -> Tensor:
         """What one would answer without a look at the inputs: predictions for the queries."""
-
-    # Answers that are made of many, as masks are of pixels: what fits embeddings to labels sees each as an example
-
-    @property
-    def each(self) -> Target:
-        """What is asked of one place: of the whole example, where it has no others."""
-        return self
-
-    def rows(self, z: Tensor) -> Tensor:
-        """Features (n, D, …) of n examples as one row of each place, (m, D). m is n where an example is one place, and
-        further axes are flattened."""
-        return z.flatten(1)
-
-    def labels(self, examples: Examples, z: Tensor) -> Examples:
-        """The labels, and which count, of the m places that `rows` makes of features z. Of x nothing is kept."""
-        return examples
-
-    def together(self, said: Tensor, z: Tensor) -> Tensor:
-        """Predictions (n, *prediction_shape) of what is said (m, …) of the places of features z (n, D, …)."""
-        return said
 
     def seen(self, support: Examples) -> State:
         """What of the outputs the support set has shown, as entries of ψ; see `among`."""
@@ -301,6 +208,56 @@ class Target(ABC):
         varying = (codes - weights @ codes) * weights.sqrt()[:, None]
         return centred.square().sum(0).sqrt(), (varying.T @ centred).square().sum(0).sqrt()
 
+    def layer(self) -> nn.Module | None:
+        """What must follow a linear layer of `outputs` numbers to give predictions; None where nothing must."""
+        if len(self.prediction_shape) == 1:
+            return None
+        return nn.Unflatten(1, self.prediction_shape) if self.prediction_shape else nn.Flatten(0)
+
+    # What one adapted model is told by, on labelled records
+
+    def strange(self, labels: Any, names: Sequence[str]) -> list[str]:
+        """For each label what of it no model of a task with these names can say, such as a class that it was not shown;
+        '' where there is nothing of the kind."""
+        return [""] * len(labels)
+
+    def reported(self, prediction: Tensor, examples: Examples) -> list[Figure]:
+        """The figures that one model is told by, the headline first, in the units of the labels."""
+        metric = self.metric
+        found = {name.replace("_", " "): value for name, value in self.metrics(prediction, examples).items()}
+        if metric.percent:
+            return [Figure.of_share(name, value, metric.higher_is_better) for name, value in found.items()]
+        return [Figure(name, value, higher=metric.higher_is_better, least=-math.inf) for name, value in found.items()]
+
+    def hits(self, prediction: Tensor, examples: Examples, names: Sequence[str]) -> list[Hits]:
+        """How each name that answers hold was found; none where they hold none."""
+        return []
+
+    def claims(self, prediction: Tensor, examples: Examples) -> tuple[Tensor, Tensor] | None:
+        """Probabilities (m,) that answers gave, and whether what they gave them to is so, (m,) bool; None where they
+        give none."""
+        return None
+
+    # Answers that are made of many, as masks are of pixels: what fits embeddings to labels sees each as an example
+
+    @property
+    def each(self) -> Target:
+        """What is asked of one place: of the whole example, where it has no others."""
+        return self
+
+    def rows(self, z: Tensor) -> Tensor:
+        """Features (n, D, …) of n examples as one row of each place, (m, D). m is n where an example is one place, and
+        further axes are flattened."""
+        return z.flatten(1)
+
+    def labels(self, examples: Examples, z: Tensor) -> Examples:
+        """The labels, and which count, of the m places that `rows` makes of features z. Of x nothing is kept."""
+        return examples
+
+    def together(self, said: Tensor, z: Tensor) -> Tensor:
+        """Predictions (n, *prediction_shape) of what is said (m, …) of the places of features z (n, D, …)."""
+        return said
+
     # Networks that say how sure they are
 
     def distribution(self, output: Tensor, scale: State) -> Distribution:
@@ -321,47 +278,3 @@ class Target(ABC):
     def scaled(self, coded: Tensor, scale: State) -> Tensor:
         """`coded` labels in a task's own units."""
         return coded
-
-    # What people see
-
-    def chosen(self, prediction: Tensor) -> Tensor | None:
-        """Which class each prediction names, (n,) int64, where labels are ids of classes; None where they are not."""
-        return None
-
-    def painted(self, prediction: Tensor) -> Tensor | None:
-        """Which class each pixel is said to be of, (n, height, width) int64, where answers are masks; else None."""
-        return None
-
-    def doubted(self, prediction: Tensor) -> Tensor | None:
-        """The probability that each pixel is of another class than is said, (n, height, width); None as `painted`."""
-        return None
-
-    def plotted(self, values: Tensor) -> Tensor | None:
-        """Labels, or what is said of them, as one number each, (n,), to be drawn over an axis; None if they are not."""
-        return None
-
-    def told(self, y: Tensor, names: Sequence[str]) -> list[str]:
-        """Labels y (n, *shape) as people read them. names: of the classes, where there are any."""
-        return [str(one) for one in y.tolist()]
-
-    def known(self, labels: Any, names: Sequence[str]) -> Tensor:
-        """Labels of the user's as y (n, *shape), for a task whose classes have these names; DataError for others."""
-        return self.encode(labels)[0]
-
-    @abstractmethod
-    def answer(self, said: Distribution, names: Sequence[str], units: Units | None = None) -> Answer:
-        """What a prediction says in the user's own names and units. units: of its numbers, if not the user's own."""
-
-    @abstractmethod
-    def lead(self, given: str, example: str, whole: str, each: bool) -> str:
-        """What a network does, in a sentence for the top of a page.
-
-        given: the examples that it was shown, as '5 rows'. example: one of them, as 'row'. whole: what they are
-        examples of, as 'table'. each: whether it was given so many of every class.
-        """
-
-    def layer(self) -> nn.Module | None:
-        """What must follow a linear layer of `outputs` numbers to give predictions; None where nothing must."""
-        if len(self.prediction_shape) == 1:
-            return None
-        return nn.Unflatten(1, self.prediction_shape) if self.prediction_shape else nn.Flatten(0)

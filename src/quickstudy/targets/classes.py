@@ -16,9 +16,11 @@ from quickstudy.gaps import missing
 from quickstudy.masked import class_means, one_hot
 from quickstudy.registry import targets
 from quickstudy.targets.answers.classes import ClassAnswer
-from quickstudy.targets.base import Distribution, Target, Units
+from quickstudy.targets.base import Target
+from quickstudy.targets.distribution import Distribution
 from quickstudy.targets.metric import Metric
 from quickstudy.targets.reported import Figure, Hits
+from quickstudy.targets.units import Units
 
 ABSENT = -1e9
 """Logit of a class without support: finite, so that its gradient is 0 and not NaN."""

@@ -15,11 +15,14 @@ from quickstudy.errors import ConfigError, DataError, ShapeError
 from quickstudy.masked import masked_mean, one_hot
 from quickstudy.registry import targets
 from quickstudy.targets.answers.masks import MaskAnswer, told_shares
-from quickstudy.targets.base import Distribution, Target, Units
+from quickstudy.targets.base import Target
 from quickstudy.targets.classes import ABSENT, Classes, renumbered, united_names
+from quickstudy.targets.distribution import Distribution
 from quickstudy.targets.maps import BACKGROUND, IGNORED, LabelMaps, as_maps
 from quickstudy.targets.metric import Metric
+from quickstudy.targets.overlap import Overlap
 from quickstudy.targets.reported import Figure, Hits
+from quickstudy.targets.units import Units
 
 
 @targets.register("masks")
@@ -88,6 +91,10 @@ class Masks(Target):
     def _valid(self, examples: Examples) -> Tensor:
         """Which pixels count, (n, size, size)."""
         return (examples.y != self.ignore) & examples.mask[:, None, None]
+
+    def _members(self, ids: Tensor, valid: Tensor) -> Tensor:
+        """Of which class each pixel is, (n, size, size, N) bool; of none where it does not count."""
+        return one_hot(ids, self.ways) & valid[..., None]
 
     def check(self, y: Tensor, name: str, lead: int) -> None:
         if tuple(y.shape[lead:]) != self.shape:
@@ -209,7 +216,7 @@ class Masks(Target):
 
     def scores(self, prediction: Tensor, y: Tensor) -> Tensor:
         pairs = zip(prediction[:, None], y[:, None], strict=True)
-        return torch.stack([self._mean(*self._overlap(one, true, true != self.ignore)) for one, true in pairs])
+        return torch.stack([self._mean(self._overlap(one, true, true != self.ignore)) for one, true in pairs])
 
     def loss(self, prediction: Tensor, examples: Examples, smoothing: float = 0.0) -> Tensor:
         """Cross-entropy, the mean over all pixels of all real examples that count."""
@@ -218,18 +225,17 @@ class Masks(Target):
 
     def score(self, prediction: Tensor, examples: Examples) -> Tensor:
         """The headline over the pixels of all real examples together: a ratio of sums, no mean of ratios."""
-        return self._mean(*self._overlap(prediction, examples.y, self._valid(examples)))
+        return self._mean(self._overlap(prediction, examples.y, self._valid(examples)))
 
     def metrics(self, prediction: Tensor, examples: Examples) -> dict[str, Tensor]:
         """The headline; the share of pixels that are right; and the IoU of each class, NaN where it is nowhere."""
         valid = self._valid(examples)
-        both, either = self._overlap(prediction, examples.y, valid)
+        overlap = self._overlap(prediction, examples.y, valid)
         right = masked_mean((prediction.argmax(1) == examples.y).to(prediction.dtype), valid)
-        each = torch.where(either > 0, both / either.clamp(min=1), torch.nan)
         return {
-            "iou": self._mean(both, either),
+            "iou": self._mean(overlap),
             "pixel accuracy": right,
-            **{f"iou of class {i}": each[i] for i in range(self.ways)},
+            **{f"iou of class {i}": one for i, one in enumerate(overlap.each)},
         }
 
     def strange(self, labels: Any, names: Sequence[str]) -> list[str]:
@@ -244,7 +250,7 @@ class Masks(Target):
     def hits(self, prediction: Tensor, examples: Examples, names: Sequence[str]) -> list[Hits]:
         """In pixels."""
         valid = self._valid(examples)
-        said, true = (one_hot(ids, self.ways) & valid[..., None] for ids in (prediction.argmax(1), examples.y))
+        said, true = (self._members(ids, valid) for ids in (prediction.argmax(1), examples.y))
         counts = zip(*(part.sum((0, 1, 2)).tolist() for part in (true, said, said & true)), strict=True)
         return [Hits(name, *each) for name, each in zip(names, counts, strict=True)]
 
@@ -254,32 +260,26 @@ class Masks(Target):
         valid = self._valid(examples)
         return largest[valid], (said == examples.y)[valid]
 
-    def _overlap(self, prediction: Tensor, y: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
-        """How many pixels are both said and truly, and how many are either, of each class: (N,)."""
-        said, true = (one_hot(ids, self.ways) & valid[..., None] for ids in (prediction.argmax(1), y))
-        dtype = torch.promote_types(prediction.dtype, torch.float32)
-        return (said & true).sum((0, 1, 2)).to(dtype), (said | true).sum((0, 1, 2)).to(dtype)
+    def _overlap(self, prediction: Tensor, y: Tensor, valid: Tensor) -> Overlap:
+        return Overlap.of(self._members(prediction.argmax(1), valid), self._members(y, valid), prediction.dtype)
 
-    def _mean(self, both: Tensor, either: Tensor) -> Tensor:
-        first = int(self.background and self.ways > 1)
-        there = either[first:] > 0
-        mean = masked_mean(both[first:] / either[first:].clamp(min=1), there)
-        return torch.where(there.any(), mean, 1.0)
+    def _mean(self, overlap: Overlap) -> Tensor:
+        return overlap.mean(int(self.background and self.ways > 1))
 
     def coded(self, examples: Examples, dtype: torch.dtype) -> Tensor:
         """One-hot for each pixel, and zero where it does not count."""
-        codes = one_hot(examples.y, self.ways) & self._valid(examples)[..., None]
+        codes = self._members(examples.y, self._valid(examples))
         return codes.permute(0, 3, 1, 2).flatten(1).to(dtype)
 
     def baseline(self, support: Examples, query: Examples) -> Tensor:
         """Every pixel the commonest class of the support set."""
-        counts = (one_hot(support.y, self.ways) & self._valid(support)[..., None]).sum((0, 1, 2))
+        counts = self._members(support.y, self._valid(support)).sum((0, 1, 2))
         most = one_hot(counts.argmax(), self.ways).to(torch.float32)
         return most[:, None, None].expand(len(query.y), self.ways, *self.grid)
 
     def seen(self, support: Examples) -> State:
         """'present' (N,) bool: which classes have support."""
-        return {"present": (one_hot(support.y, self.ways) & self._valid(support)[..., None]).flatten(0, -2).any(0)}
+        return {"present": self._members(support.y, self._valid(support)).flatten(0, -2).any(0)}
 
     def among(self, prediction: Tensor, state: State) -> Tensor:
         return torch.where(state["present"][:, None, None], prediction, ABSENT)

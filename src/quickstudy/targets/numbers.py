@@ -15,9 +15,11 @@ from quickstudy.errors import DataError, ShapeError
 from quickstudy.masked import mean_and_spread, require_range
 from quickstudy.registry import targets
 from quickstudy.targets.answers.numbers import NumberAnswer
-from quickstudy.targets.base import Distribution, Target, Units
+from quickstudy.targets.base import Target
+from quickstudy.targets.distribution import Distribution
 from quickstudy.targets.metric import Metric
 from quickstudy.targets.reported import Figure
+from quickstudy.targets.units import Units
 
 _NOTHING = 1e-9  # of R²: rounding
 _LOST = 0.1  # of the labels' spread: rounding that is no longer small

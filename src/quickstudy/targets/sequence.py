@@ -16,10 +16,12 @@ from quickstudy.errors import ConfigError, DataError, ShapeError, first_of
 from quickstudy.masked import one_hot
 from quickstudy.registry import targets
 from quickstudy.targets.answers.texts import TextAnswer
-from quickstudy.targets.base import Distribution, Target, Units
+from quickstudy.targets.base import Target
 from quickstudy.targets.ctc import BLANK, beam, ctc_costs, greedy, positions_needed
+from quickstudy.targets.distribution import Distribution
 from quickstudy.targets.edits import edits, word_numbers
 from quickstudy.targets.metric import Metric
+from quickstudy.targets.units import Units
 
 _SURE = 10.0  # the logit of what labels themselves say
 

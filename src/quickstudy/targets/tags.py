@@ -15,9 +15,11 @@ from quickstudy.episode import Examples, Params
 from quickstudy.errors import ConfigError, DataError, ShapeError, first_of
 from quickstudy.registry import targets
 from quickstudy.targets.answers.tags import TagAnswer
-from quickstudy.targets.base import Distribution, Target, Units
+from quickstudy.targets.base import Target
+from quickstudy.targets.distribution import Distribution
 from quickstudy.targets.metric import Metric
 from quickstudy.targets.reported import Hits
+from quickstudy.targets.units import Units
 
 _SEPARATOR = ";"
 _log = logging.getLogger("quickstudy")

@@ -12,7 +12,8 @@ from quickstudy.episode import Examples
 from quickstudy.errors import DataError, ShapeError
 from quickstudy.registry import formats, targets
 from quickstudy.spec import TaskSpec
-from quickstudy.targets.base import Distribution, Target
+from quickstudy.targets.base import Target
+from quickstudy.targets.distribution import Distribution
 from quickstudy.testing.claims import refuses, require, restored
 
 _SEED = 7919  # an uncommon one: labels drawn with the same seed would be predicted without an error

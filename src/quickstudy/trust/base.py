@@ -16,6 +16,8 @@ from quickstudy.trust.space import Space
 
 VERSION = 2
 """Of what is stored; later ones are refused."""
+RATES = (0.01, 0.05, 0.1)
+"""Of false alarms, at which exports tell what is known."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,14 @@ class Trust:
     def strangers(self) -> bool:
         """Whether it says of inputs that they are of no class, so that classes are to be left out, too."""
         return any(part is not None and part.known is not None for part in (self.single, self.several))
+
+    @property
+    def rates(self) -> tuple[float, ...]:
+        """Those of `RATES` that all kinds of tasks can promise."""
+        kinds = [part.alarms for part in (self.single, self.several) if part is not None and part.alarms is not None]
+        return tuple(
+            r for r in RATES if kinds and all(at.levels and at.levels[0] <= r <= at.levels[-1] for at in kinds)
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, with the version of what is stored."""

@@ -126,26 +126,25 @@ def checked(
     trust: Trust,
     own: Sampling,
     tasks: int | None = None,
-    split: str = "test",
     on_progress: Callable[[int], None] | None = None,
 ) -> AnyChecked:
-    """Learn `tasks` tasks of `split` and hold what is said of each against the truth; of several domains, as many of
+    """Learn `tasks` test tasks and hold what is said of each against the truth; of several domains, as many of
     each. own: their size. tasks: 200, or 60 of learners that take steps, if not given.
 
-    ConfigError where no validation task was like these; DataError where a split has too few classes or examples.
+    ConfigError where no validation task was like these; DataError where that split has too few classes or examples.
     """
     if tasks is None:
         tasks = ITERATIVE if isinstance(engine.learner, IterativeLearner) else TASKS
     if tasks < 2:
         raise ConfigError(f"At least 2 tasks are needed for a confidence interval, found {tasks}.")
     if trust.intervals is not None or trust.pixels is not None:
-        return checked_values(engine, params, source, trust, own, tasks, split, on_progress)
-    engine, source = on_embeddings(engine, params, source, split)
-    parts = source.parts(split) or {"": source}
+        return checked_values(engine, params, source, trust, own, tasks, on_progress)
+    engine, source = on_embeddings(engine, params, source, "test")
+    parts = source.parts("test") or {"": source}
     found: list[_Task] = []
     for part in parts.values():
-        size = replace(sizes(engine, part, split, own, 2)[0], tasks=max(1, tasks // len(parts)))
-        for one in tried(engine, params, part, split, size, 0, trust.folds, trust.strangers, trust.space):
+        size = replace(sizes(engine, part, "test", own, 2)[0], tasks=max(1, tasks // len(parts)))
+        for one in tried(engine, params, part, "test", size, 0, trust.folds, trust.strangers, trust.space):
             found.append(_Task.of(TaskTrust(trust, one.evidence, None), one))
             if on_progress is not None:
                 on_progress(len(found))

@@ -89,16 +89,15 @@ def checked_values(
     trust: Trust,
     own: Sampling,
     tasks: int,
-    split: str = "test",
     on_progress: Callable[[int], None] | None = None,
 ) -> CheckedIntervals | CheckedPixels:
-    """Learn `tasks` tasks of `split` and hold what is said against the truth; of several domains, as many of each.
+    """Learn `tasks` test tasks and hold what is said against the truth; of several domains, as many of each.
 
     ConfigError where nothing was promised; DataError where a split has too few examples.
     """
-    parts = list((source.parts(split) or {"": source}).values())
+    parts = list((source.parts("test") or {"": source}).values())
     few = queries_of(engine, own)
-    sizes = [as_they_come(one, split, own, 2, few)[0] for one in parts]
+    sizes = [as_they_come(one, "test", own, 2, few)[0] for one in parts]
     drawn = [(one, replace(size, tasks=max(1, tasks // len(parts)))) for one, size in zip(parts, sizes, strict=True)]
 
     def listed(each: Callable[[Source, Size], Iterable[_Of]]) -> list[_Of]:
@@ -111,11 +110,11 @@ def checked_values(
         return found
 
     if trust.intervals is not None:
-        of = listed(lambda part, size: missed(engine, params, part, split, size, trust.folds, first=0))
+        of = listed(lambda part, size: missed(engine, params, part, "test", size, trust.folds, first=0))
         return _intervals(trust.intervals, [one for one in of if len(one.away)])
     if trust.pixels is None:
         raise ConfigError("Nothing was promised of these tasks. Fit it: run.fit_trust().")
-    return _pixels(trust.pixels, listed(lambda part, size: seen(engine, params, part, split, size, first=0)))
+    return _pixels(trust.pixels, listed(lambda part, size: seen(engine, params, part, "test", size, first=0)))
 
 
 def _intervals(at: Intervals, found: Sequence[Missed]) -> CheckedIntervals:

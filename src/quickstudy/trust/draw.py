@@ -134,6 +134,19 @@ def as_they_come(source: Source, split: str, own: Sampling, tasks: int, asked: i
     return [replace(found[0], tasks=share), *others]
 
 
+def prepared(
+    engine: Engine, params: Params, source: Source, split: str, size: Size, ways: int | None = None
+) -> tuple[Engine, Source]:
+    """An engine of the learner as it is after training, and the tasks of one size that it is to learn, of which inputs
+    are embedded once where that can be. ways: that it tells apart; all that tasks have, if not given. DataError where
+    the split has too few classes or examples."""
+    source = source.sampled(size.sampling)
+    source.check(split)
+    engine, source = on_features(engine, params, source)
+    spec = source.spec if ways is None else source.spec.at(ways)
+    return replace(engine, learner=engine.learner.at(spec).evaluated(), chosen=None), source
+
+
 def tried(
     engine: Engine,
     params: Params,
@@ -147,11 +160,7 @@ def tried(
 ) -> Iterator[Tried]:
     """Tasks of one size, learned and asked. engine: of the run; its learner is taken as after training. folds,
     strangers: of what is left out, as `Trust` has them. space: of the trust that they are for."""
-    source = source.sampled(size.sampling)
-    source.check(split)
-    engine, source = on_features(engine, params, source)
-    spec = source.spec.at(size.ways)
-    engine = replace(engine, learner=engine.learner.at(spec).evaluated(), chosen=None)
+    engine, source = prepared(engine, params, source, split, size, size.ways)
     number = first
     for drawn in batches(source, split, size.tasks, engine.device, first):
         yield from _learned(engine, params, drawn, number, size, folds, strangers, space)

@@ -72,15 +72,18 @@ class Estimator:
         queries: of how many new inputs the share is, as many as validation tasks had if not given. The variance of the
         angle by chance, 1 / 4n of n inputs, is taken out of the interval and put in.
         """
-        if queries is not None and not queries >= 1:
-            raise ConfigError(f"The interval is of the share among 1 new input or more, found {queries:g}.")
-        side, reach = (1 + level) / 2, self.reach(level)
-        angle, spread = float(self.mean(features)), float(self.spread(features).exp())
         asked = self.queries if queries is None else queries
-        chance = NormalDist().inv_cdf(side) ** 2 * (1 / asked - 1 / self.queries) / 4
-        below, above = (_moved(end * spread, chance) for end in reach)
-        low, mean, high = (_share(one) for one in (angle - below, angle, angle + above))
+        if not asked >= 1:
+            raise ConfigError(f"The interval is of the share among 1 new input or more, found {asked:g}.")
+        mean, low, high = self.shares(features, level, asked).tolist()
         return Accuracy(mean, low, high, level, self.tasks, asked, note)
+
+    def shares(self, features: Tensor, level: float, queries: float) -> Tensor:
+        """(3,): `mean`, `low` and `high` of `at`."""
+        reach, angle, spread = self.reach(level), self.mean(features), self.spread(features).exp()
+        chance = NormalDist().inv_cdf((1 + level) / 2) ** 2 * (1 / queries - 1 / self.queries) / 4
+        below, above = (_moved(end * spread, chance) for end in reach)
+        return _shares(angle, angle - below, angle + above)
 
     def reach(self, level: float) -> tuple[float, float]:
         """How many spreads an interval of this level reaches below and above. ConfigError as for `at`."""
@@ -93,37 +96,45 @@ class Estimator:
         return _between(side, self.low), _between(side, self.high)
 
 
-def _moved(end: float, chance: float) -> float:
+def _moved(end: Tensor, chance: float) -> Tensor:
     """The end of an interval of which the square grows by `chance`."""
-    return end if end <= 0 else math.sqrt(max(end**2 + chance, (_NARROWEST * end) ** 2))
+    grown = torch.maximum(end.square() + chance, (_NARROWEST * end).square()).sqrt()
+    return torch.where(end > 0, grown, end)
+
+
+def alone(low: Tensor, by: Linear, place: int, features: Tensor, level: float, queries: float) -> tuple[Tensor, Tensor]:
+    """Whether the left-out examples of a task with several of a class contradict what was said of it, () bool; and
+    what they say alone, (3,): mean, low and high.
+
+    low: of what was said, by the regression `by`, which follows no feature beyond `Linear.far`. place: of the features
+    (f,), that of the angle of the accuracy on left-out examples. Where that lies beyond, below, and a share of at least
+    `low` would bring so few right ones in less than 1 % of cases, no validation task was like this one. Then the angle
+    is taken to be normal with the variance 1 / 4n (Anscombe 1948), and a model to be no worse than guessing.
+    """
+    angle, count = features[place], (features[0] + features[1]).exp()
+    far = angle < by.centre[place] - by.far * by.scale[place]
+    worse = angle + NormalDist().inv_cdf(0.99) / (2 * count.sqrt()) < low.sqrt().asin()
+    half = NormalDist().inv_cdf((1 + level) / 2) * (1 / (4 * count) + 1 / (4 * queries)).sqrt()
+    middle = torch.maximum(angle, (-features[0] / 2).exp().asin())
+    return far & worse, _shares(middle, angle - half, middle + half)
 
 
 def overruled(said: Accuracy, by: Linear, place: int, features: Tensor) -> Accuracy:
-    """`said` of a task with several examples of a class; or, where these contradict it, what they say alone.
-
-    by: the regression that said it, which follows no feature beyond `Linear.far`. place: of the features (f,), that of
-    the angle of the accuracy on left-out examples. Where that lies beyond, below, and a share of at least `said.low`
-    would bring so few right ones in less than 1 % of cases, no validation task was like this one. Then the angle is
-    taken to be normal with the variance 1 / 4n (Anscombe 1948), and a model to be no worse than guessing.
-    """
-    angle, ways, shots = float(features[place]), math.exp(float(features[0])), math.exp(float(features[1]))
-    count = ways * shots
-    if angle >= by.centre[place] - by.far * by.scale[place]:
+    """`said` of a task with several examples of a class; or, where these contradict it, what they say `alone`."""
+    low = torch.tensor(said.low, dtype=torch.float64, device=features.device)
+    contradicted, instead = alone(low, by, place, features, said.level, said.queries)
+    if not bool(contradicted):
         return said
-    if angle + NormalDist().inv_cdf(0.99) / (2 * math.sqrt(count)) >= math.asin(math.sqrt(said.low)):
-        return said
-    half = NormalDist().inv_cdf((1 + said.level) / 2) * math.sqrt(1 / (4 * count) + 1 / (4 * said.queries))
-    middle = max(angle, math.asin(math.sqrt(1 / ways)))
     note = (
-        f"of its left-out examples {100 * _share(angle):.0f} % are right, far fewer than in validation tasks, so that "
-        "nothing these tell holds here, nor do probabilities and sets"
+        f"of its left-out examples {100 * float(features[place].sin().square()):.0f} % are right, far fewer than in "
+        "validation tasks, so that nothing these tell holds here, nor do probabilities and sets"
     )
-    low, mean, high = (_share(one) for one in (angle - half, middle, middle + half))
+    mean, low, high = instead.tolist()
     return replace(said, mean=mean, low=low, high=high, tasks=0, note="; ".join(filter(None, (said.note, note))))
 
 
-def _share(angle: float) -> float:
-    return math.sin(min(max(angle, 0.0), math.pi / 2)) ** 2
+def _shares(*angles: Tensor) -> Tensor:
+    return torch.stack(angles).clamp(0, math.pi / 2).sin().square()
 
 
 def _between(level: float, values: Sequence[float]) -> float:

@@ -12,7 +12,7 @@ from torch import Tensor
 from quickstudy.engine import Engine
 from quickstudy.episode import Episode, Examples, Features, Params
 from quickstudy.learners import Learner
-from quickstudy.masked import masked_mean, one_hot
+from quickstudy.masked import masked_mean, masked_quantile, one_hot
 from quickstudy.trust.familiar import Products, familiar, products, spreads
 from quickstudy.trust.space import Space, expected
 
@@ -117,9 +117,8 @@ def left_out(
     whole, known = logits[0], _at(fold, near)
     strange = torch.where((of_class > 0)[:, None], _at(of_class, near), 0.0)
     there = (counts > 0).sum().clamp(min=1)
-    own = whole.double().gather(1, support.y.clamp(min=0)[:, None])[:, 0]
-    others = torch.where(one_hot(support.y, ways), -torch.inf, whole.double()).amax(1)
-    margin = masked_mean(torch.where(support.mask, (own - others).clamp(-50, 50), 0.0), support.mask)
+    margins = _margins(whole.double(), support.y.clamp(min=0))
+    margin = masked_mean(torch.where(support.mask, margins, 0.0), support.mask)
     spread, nearest = (torch.zeros_like(margin),) * 2 if by is None else spreads(support, by, ways)
     inside = None if by is None else by.inside
     accuracy = margin.new_zeros(0) if inside is None else expected(support, inside, ways)[None]
@@ -177,25 +176,37 @@ def examined(
     return LeftOut(*engine.map(one, Episode(support, support)))
 
 
-def evidence(left: LeftOut, support: Examples) -> Evidence:
-    """Of one task."""
+def evidence(left: LeftOut, support: Examples, several: bool | None = None) -> Evidence:
+    """Of one task. several: whether it is taken for one with examples that could be left out; what it is, if not given.
+
+    Masks take the place of indices, so that a graph can hold it.
+    """
+    told, y = left.told, support.y.clamp(min=0)
     features = [left.ways.log(), left.shots.log(), left.margin, left.nearest]
-    several = bool(left.told.any())
-    strange = left.strange[support.mask].mean(0)
-    if not several:
+    strange = _mean_row(left.strange, support.mask)
+    if not (bool(told.any()) if several is None else several):
         return Evidence(torch.stack([*features, *left.expected]), torch.full_like(strange, torch.nan), strange, False)
-    logits, y = left.logits[left.told], support.y[left.told]
-    logs = logits.log_softmax(1)
+    logs, margin = left.logits.log_softmax(1), _margins(left.logits, y)
     own = logs.gather(1, y[:, None])[:, 0].clamp(min=-20)
-    others = torch.where(one_hot(y, logits.shape[1]), -torch.inf, logits).amax(1)
-    margin = (logits.gather(1, y[:, None])[:, 0] - others).clamp(-50, 50)
-    right = (margin > 0).double()
-    smoothed = (right.sum() + 0.5) / (len(right) + 1)
+    right = ((margin > 0) & told).double()
+    smoothed = (right.sum() + 0.5) / (told.sum() + 1)
     features += [
-        smoothed.sqrt().asin(), own.mean(), own.exp().mean(), logs.amax(1).exp().mean(),
-        margin.mean(), margin.quantile(0.1), left.spread, *left.expected,
+        smoothed.sqrt().asin(), masked_mean(own, told), masked_mean(own.exp(), told),
+        masked_mean(logs.amax(1).exp(), told), masked_mean(margin, told), masked_quantile(margin, told, 0.1),
+        left.spread, *left.expected,
     ]  # fmt: skip
-    return Evidence(torch.stack(features), left.known[left.told].mean(0), strange, True)
+    return Evidence(torch.stack(features), _mean_row(left.known, told), strange, True)
+
+
+def _margins(logits: Tensor, y: Tensor) -> Tensor:
+    """How far the logit of its own class y (n,) is above all others, (n,), of logits (n, N)."""
+    others = torch.where(one_hot(y, logits.shape[1]), -torch.inf, logits).amax(1)
+    return (logits.gather(1, y[:, None])[:, 0] - others).clamp(-50, 50)
+
+
+def _mean_row(values: Tensor, mask: Tensor) -> Tensor:
+    """The mean of the rows of `values` (n, J) where `mask` (n,) is True; 0 where there is none."""
+    return torch.where(mask[:, None], values, 0.0).sum(0) / mask.sum().clamp(min=1)
 
 
 def embedded(engine: Engine, params: Params, episodes: Episode) -> tuple[Engine, Episode]:

@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 from torch import Tensor
 
 from quickstudy.episode import Features
-from quickstudy.targets.base import Distribution
+from quickstudy.targets.distribution import Distribution
 
 
 class Asked(Protocol):

@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from quickstudy.engine import Engine
-from quickstudy.engine.kept import on_features
 from quickstudy.episode import Episode, Examples, Features, Params, State
 from quickstudy.errors import ConfigError
 from quickstudy.evaluation.evaluate import batches
 from quickstudy.learners import Learner
 from quickstudy.masked import masked_mean, mean_and_spread
 from quickstudy.targets.answers.base import Answer
-from quickstudy.targets.base import Distribution, Units
+from quickstudy.targets.distribution import Distribution
+from quickstudy.targets.units import Units
 from quickstudy.tasks.base import Source
 from quickstudy.trust.base import Intervals, Trust
-from quickstudy.trust.draw import FIRST, Size
+from quickstudy.trust.draw import FIRST, Size, prepared
 from quickstudy.trust.estimate import Accuracy
 from quickstudy.trust.heard import Asked, Heard
 from quickstudy.trust.quantiles import fitted_quantiles, require_level
 
 _FLOOR = 1e-4  # of the spread of labels: an error below is rounding
 _LEAST = 1e-12
+_COVERAGES = (0.8, 0.9, 0.95)  # that exports tell of
 _STEP = 0.8  # the quantile of errors by which they grow with the step
 
 
@@ -82,11 +83,8 @@ def missed(
     engine: Engine, params: Params, source: Source, split: str, size: Size, folds: int, first: int = FIRST
 ) -> Iterator[Missed]:
     """Tasks of one size, learned, and asked as the format asks. engine: of the run."""
-    source = source.sampled(size.sampling)
-    source.check(split)
-    engine, source = on_features(engine, params, source)
-    learner = engine.learner.at(source.spec).evaluated()
-    engine = replace(engine, learner=learner, chosen=None)
+    engine, source = prepared(engine, params, source, split, size)
+    learner = engine.learner
     rolls = source.spec.format.rolls
 
     def one(episode: Episode) -> tuple[Tensor, ...]:
@@ -174,6 +172,18 @@ class IntervalTrust:
     def compared(self) -> None:
         """No support examples are: see `TaskTrust.compared`."""
         return None
+
+    def facts(self, level: float, units: Units | None) -> dict[str, Any]:
+        """As `TaskTrust.facts`: how far intervals reach at each coverage that validation tasks support, in multiples of
+        a scale, which is a number of the user's, or the spread that is said."""
+        at = self.trust.intervals
+        assert at is not None
+        if bool(self.scale.isnan().any()):
+            return {"intervals": {"reach": {}, "scale": None, "growth": list(at.growth)}}
+        levels, scale = at.distances.levels, self.scale if units is None else self.scale * units.spread.to(self.scale)
+        there = [c for c in _COVERAGES if levels and levels[0] <= c <= levels[-1]]
+        reach = {f"{c:g}": float(at.distances.at(c, self.features).exp()) for c in there}
+        return {"intervals": {"reach": reach, "scale": scale.tolist(), "growth": list(at.growth)}}
 
     def tensors(self) -> State:
         """What is stored with the model, beside the JSON of `trust`."""

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from quickstudy.engine import Engine
-from quickstudy.engine.kept import on_features
 from quickstudy.episode import Episode, Examples, Features, Params, State, task
 from quickstudy.errors import ConfigError
 from quickstudy.evaluation.evaluate import batches
 from quickstudy.learners import Learner
 from quickstudy.masked import masked_mean
 from quickstudy.targets.answers.base import Answer
-from quickstudy.targets.base import Distribution, Units
+from quickstudy.targets.distribution import Distribution
+from quickstudy.targets.units import Units
 from quickstudy.tasks.base import Source
 from quickstudy.trust.base import Trust
-from quickstudy.trust.draw import FIRST, Size
+from quickstudy.trust.draw import FIRST, Size, prepared
 from quickstudy.trust.estimate import Accuracy
 from quickstudy.trust.heard import Asked, Heard
 
@@ -53,11 +53,8 @@ def own_features(learner: Learner, params: Params, support: Examples) -> Tensor:
 
 def seen(engine: Engine, params: Params, source: Source, split: str, size: Size, first: int = FIRST) -> Iterator[Seen]:
     """Tasks of one size, learned and asked. engine: of the run."""
-    source = source.sampled(size.sampling)
-    source.check(split)
-    engine, source = on_features(engine, params, source)
-    learner = engine.learner.at(source.spec).evaluated()
-    engine = replace(engine, learner=learner, chosen=None)
+    engine, source = prepared(engine, params, source, split, size)
+    learner = engine.learner
 
     def one(episode: Episode) -> tuple[Tensor, ...]:
         logits = learner.predict(params, learner.adapt(params, episode.support), episode.query.x)
@@ -115,6 +112,10 @@ class PixelTrust:
     def compared(self) -> None:
         """No support examples are: see `TaskTrust.compared`."""
         return None
+
+    def facts(self, level: float, units: Units | None) -> dict[str, Any]:
+        """As `TaskTrust.facts`."""
+        return {"temperature": self.temperature}
 
     def tensors(self) -> State:
         """What is stored with the model, beside the JSON of `trust`."""

@@ -10,6 +10,7 @@ from torch import Tensor
 from quickstudy import rng
 
 _STEPS, _FEW = 100, 30
+_PENALTY = 1e-3  # of quantile regression
 _FLAT = 1e-6  # a feature that varies less than this has no scale
 
 
@@ -62,10 +63,10 @@ def _solved(z: Tensor, weight: Tensor, aim: Tensor, penalty: float) -> Tensor:
     return found
 
 
-def ridge(x: Tensor, y: Tensor, weight: Tensor | None = None, penalty: float = 0.01) -> Linear:
+def ridge(x: Tensor, y: Tensor, penalty: float = 0.01) -> Linear:
     """Least squares of y (n,) on features x (n, f). penalty: of the squared weights, of features in their own scale."""
     x, y = x.double(), y.double()
-    weight = torch.ones_like(y) if weight is None else weight.double()
+    weight = torch.ones_like(y)
     z, centre, scale = scaled(x, weight)
     return _linear(centre, scale, _solved(_with_one(z), weight, y, penalty))
 
@@ -89,7 +90,7 @@ def logistic(x: Tensor, y: Tensor, weight: Tensor, penalty: float = 1e-3) -> Lin
     return _linear(centre, scale, found)
 
 
-def quantile(x: Tensor, y: Tensor, level: float, weight: Tensor, penalty: float = 1e-3) -> Linear:
+def quantile(x: Tensor, y: Tensor, level: float, weight: Tensor) -> Linear:
     """Quantile regression: the linear function of x (n, f) that y (n,) lies below in the share `level` of cases.
 
     It minimises the check function (Koenker & Bassett 1978) by weighted least squares (Hunter & Lange 2000).
@@ -104,7 +105,7 @@ def quantile(x: Tensor, y: Tensor, level: float, weight: Tensor, penalty: float 
     smooth = 1e-3 * float((y - found[0]).abs().mean()) + 1e-9
     for _ in range(_FEW):
         away = (y - z @ found).abs() + smooth
-        before, found = found, _solved(z, weight / away, y + (2 * level - 1) * away, penalty)
+        before, found = found, _solved(z, weight / away, y + (2 * level - 1) * away, _PENALTY)
         if float((found - before).abs().max()) < 1e-4 * (smooth / 1e-3):
             break
     return _linear(centre, scale, found)

@@ -14,7 +14,8 @@ from quickstudy.episode import Examples, Features, Params, State, leaves
 from quickstudy.errors import ConfigError
 from quickstudy.learners import Learner
 from quickstudy.targets.answers.base import Answer
-from quickstudy.targets.base import Distribution, Units
+from quickstudy.targets.distribution import Distribution
+from quickstudy.targets.units import Units
 from quickstudy.trust.base import Calibration, Trust
 from quickstudy.trust.estimate import Accuracy, overruled
 from quickstudy.trust.evidence import LEFT_OUT, Evidence, evidence, folds_of, left_out
@@ -144,6 +145,21 @@ class TaskTrust:
     def compared(self) -> Tensor | None:
         """The support examples (n, D) as the learner compares them; None where nothing does."""
         return None if self.support is None else leaves(self.support.x)[0]
+
+    def facts(self, level: float, units: Units | None) -> dict[str, Any]:
+        """What who reads an export must know, as plain data. level: of the interval of the estimate. units: of labels,
+        if not the user's own."""
+        found: dict[str, Any] = {"temperature": float(self.temperature)}
+        alarms = self.calibration.alarms
+        if alarms is not None and self.calibration.known is not None:
+            least = {f"{rate:g}": alarms.at(rate, self.evidence.features) for rate in self.trust.rates}
+            found["known_least"] = {rate: float(at.sigmoid()) for rate, at in least.items()}
+        try:
+            said = self.estimate(level)
+        except ConfigError as error:  # too few tasks for this level
+            return found | {"estimate": {"why": str(error)}}
+        ends = {"mean": said.mean, "low": said.low, "high": said.high, "level": level}
+        return found | {"estimate": {**ends, "tasks": said.tasks, "note": said.note}}
 
     def tensors(self) -> State:
         """What is stored with the model, beside the JSON of `trust`."""

@@ -33,9 +33,9 @@ _SIZES = {"m": 11, "N": 4, "n": 5}  # of the axes in a trace: all of them others
 _TRIED = ((1, 2, 2), (9, 30, 3))  # n, m and N that are checked
 
 
-def export(model: Any, subject: Subject, folder: Path, to: To, adapt: bool, wasm: Path | None) -> Path:
+def export(subject: Subject, folder: Path, to: To, adapt: bool, wasm: Path | None) -> Path:
     """Write the folder, whole or not at all. ConfigError, before anything is written, for what cannot be exported, and
-    where a graph does not say what the model says; RunError where something is in the way. model: the subject is of."""
+    where a graph does not say what the model says; RunError where something is in the way."""
     if to not in get_args(To):
         raise unknown_name("form of export", to, get_args(To))
     if wasm is not None and to != "web":
@@ -60,7 +60,7 @@ def export(model: Any, subject: Subject, folder: Path, to: To, adapt: bool, wasm
     try:
         _write(subject, building, "torch" if to == "torch" else "onnx", to, adapt, reading)
         if to == "web":
-            write_web(model, building, wasm)
+            write_web(subject, building, wasm)
         for path in (*building.rglob("*"), building):
             synced(path)
         os.rename(building, folder)

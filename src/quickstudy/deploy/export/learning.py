@@ -13,7 +13,7 @@ from quickstudy.deploy.export.subject import Subject
 from quickstudy.episode import Examples, leaves
 from quickstudy.errors import ConfigError
 from quickstudy.learners import Learner
-from quickstudy.targets.base import Distribution
+from quickstudy.targets.distribution import Distribution
 
 
 class Embedding(nn.Module):

@@ -7,17 +7,12 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from quickstudy.deploy.export.believed import LEVEL, rates
+from quickstudy.deploy.export.believed import LEVEL
 from quickstudy.deploy.export.subject import Subject
-from quickstudy.errors import ConfigError
-from quickstudy.trust.intervals import IntervalTrust
-from quickstudy.trust.pixels import PixelTrust
-from quickstudy.trust.task import TaskTrust
 from quickstudy.version import __version__
 
 VERSION = 1
 NAME = "model.json"
-_COVERAGES = ("0.8", "0.9", "0.95")
 
 
 def manifest(
@@ -55,38 +50,9 @@ def _without_long(format: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _trust(subject: Subject) -> dict[str, Any] | None:
-    trust, run = subject.task_trust, subject.trust
-    found: dict[str, Any] = {}
-    if run is not None and (run.single is not None or run.several is not None):
-        found |= {"rates": list(rates(run)), "level": LEVEL}
-    if isinstance(trust, TaskTrust):
-        found["temperature"] = float(trust.temperature)
-        alarms = trust.calibration.alarms
-        if alarms is not None and trust.calibration.known is not None:
-            least = {f"{rate:g}": alarms.at(rate, trust.evidence.features) for rate in rates(trust.trust)}
-            found["known_least"] = {rate: float(at.sigmoid()) for rate, at in least.items()}
-        try:
-            said = trust.estimate(LEVEL)
-            ends = {"mean": said.mean, "low": said.low, "high": said.high, "level": LEVEL}
-            found["estimate"] = {**ends, "tasks": said.tasks, "note": said.note}
-        except ConfigError as error:  # too few tasks for this level
-            found["estimate"] = {"why": str(error)}
-    elif isinstance(trust, PixelTrust):
-        found["temperature"] = trust.temperature
-    elif isinstance(trust, IntervalTrust):
-        found["intervals"] = _intervals(subject, trust)
+    task, run = subject.task_trust, subject.trust
+    of_classes = run is not None and (run.single is not None or run.several is not None)
+    found = {"rates": list(run.rates), "level": LEVEL} if run is not None and of_classes else {}
+    if task is not None:
+        found |= task.facts(LEVEL, subject.spec.format.units(subject.fitted))
     return found or None
-
-
-def _intervals(subject: Subject, trust: IntervalTrust) -> dict[str, Any]:
-    """How far intervals reach at each coverage, in multiples of a scale that is a number or the spread that is said."""
-    at = trust.trust.intervals
-    assert at is not None
-    units = subject.spec.format.units(subject.fitted)
-    scale = trust.scale if units is None else trust.scale * units.spread.to(trust.scale)
-    levels = [
-        c for c in _COVERAGES if at.distances.levels and at.distances.levels[0] <= float(c) <= at.distances.levels[-1]
-    ]
-    reach = {c: float(at.distances.at(float(c), trust.features).exp()) for c in levels}
-    known = not bool(trust.scale.isnan().any())
-    return {"reach": reach if known else {}, "scale": scale.tolist() if known else None, "growth": list(at.growth)}

@@ -71,8 +71,7 @@ def _sorted(self: Any, *, stable: bool | None = None, dim: int = -1, descending:
 
 def _distances(x1: Any, x2: Any, p: float, compute_mode: int | None = None) -> Any:
     """Of rows (…, r, d) and (…, s, d), by their differences: (…, r, s)."""
-    from onnxscript import opset18 as op
-
+    op = _operations()
     if p not in (1.0, 2.0):
         raise ConfigError(f"Distances of the order {p:g} are not exported. Those of 1 and 2 are.")
     apart = op.Sub(op.Unsqueeze(x1, [-2]), op.Unsqueeze(x2, [-3]))

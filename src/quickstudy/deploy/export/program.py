@@ -19,8 +19,6 @@ _TYPES = {
     torch.uint8: "uint8", torch.int16: "int16", torch.int32: "int32", torch.int64: "int64", torch.bool: "bool",
     torch.float32: "float32", torch.float64: "float64",
 }  # fmt: skip
-
-
 _MOST = 1 << 24  # of a free axis
 
 

@@ -15,7 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from quickstudy.episode import named
+from quickstudy.deploy.export.subject import Subject
+from quickstudy.deploy.support import Kept
+from quickstudy.episode import map_features, named
 from quickstudy.errors import ConfigError
 from quickstudy.formats.drawing import Drawing, Picture, Row, Text
 
@@ -35,7 +37,7 @@ _ARRAYS = {
 _SHOWN = 200  # characters of a record
 
 
-def write_web(model: Any, folder: Path, wasm: Path | None) -> None:
+def write_web(subject: Subject, folder: Path, wasm: Path | None) -> None:
     """Put the page beside the graphs and the model.json that are in `folder` already, as `to="onnx"` writes them.
 
     wasm: the folder of onnxruntime-web, or its `dist`; looked for in node_modules, here and above, if not given. Where
@@ -50,9 +52,8 @@ def write_web(model: Any, folder: Path, wasm: Path | None) -> None:
     for name in RUNTIME:
         shutil.copyfile(source / name, folder / "ort" / name)
     manifest = json.loads((folder / "model.json").read_text("utf-8"))
-    kept = getattr(model, "kept", None)
-    if "head" in manifest["graphs"] and kept is not None and model.names:
-        (folder / "examples.json").write_text(json.dumps(examples(model)), "utf-8")
+    if "head" in manifest["graphs"] and subject.kept is not None and subject.names:
+        (folder / "examples.json").write_text(json.dumps(_examples(subject, subject.kept)), "utf-8")
     files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     (folder / "files.json").write_text(json.dumps({"files": sorted({*files, "files.json"})}), "utf-8")
 
@@ -99,17 +100,17 @@ def _policed(page: bytes) -> bytes:
     return page[: mark.end()] + policy + page[mark.end() :]
 
 
-def examples(model: Any) -> dict[str, Any]:
+def _examples(subject: Subject, kept: Kept) -> dict[str, Any]:
     """The examples that a model has kept, as the page keeps its own."""
-    x, y = model.kept
-    stored = {name or "x": leaf.cpu() for name, leaf in named(x).items()}
-    features = named(model.spec.format.features(x, model.fitted))
+    format, x = subject.spec.format, map_features(lambda leaf: leaf.cpu(), kept.x)
+    stored = {name or "x": leaf for name, leaf in named(x).items()}
+    features = named(format.features(x, subject.fitted))
     told = []
-    for i, label in enumerate(y.tolist()):
-        face = model.spec.format.draw(_one(features, i))
+    for i, label in enumerate(kept.y.tolist()):
+        face = format.draw(_one(features, i))
         leaves = {name: _leaf(leaf[i]) for name, leaf in stored.items()}
-        told.append({"id": f"{i:016x}", "label": model.names[label], "leaves": leaves} | _face(face))
-    return {"version": 1, "names": list(model.names), "examples": told}
+        told.append({"id": f"{i:016x}", "label": subject.names[label], "leaves": leaves} | _face(face))
+    return {"version": 1, "names": list(subject.names), "examples": told}
 
 
 def _one(features: dict[str, Tensor], index: int) -> Any:
