@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from quickstudy.rl.agents.cores import CORES, Core, Memory
@@ -134,7 +133,8 @@ def compare_with_torch(core: Core, theirs: torch.nn.RNNBase, names: tuple[str, .
 
 
 def test_fast_weights_are_sums_of_decaying_outer_products() -> None:
-    """Katharopoulos et al. 2020, equations 9 to 12 with a decay, from the weights of each step apart."""
+    """Katharopoulos et al. 2020, equations 9 to 12 with a decay and softmax as feature map, from the weights of each
+    step apart."""
     torch.manual_seed(0)
     layer = LinearAttention(WIDTH, 2).double()
     z, size = drawn(STEPS, WIDTH), WIDTH // 2
@@ -147,7 +147,7 @@ def test_fast_weights_are_sums_of_decaying_outer_products() -> None:
         for t in range(STEPS):
             weights = torch.stack(
                 [
-                    share[head] ** (t - s) * ((F.elu(q[t, head]) + 1) @ (F.elu(k[s, head]) + 1)) / size
+                    share[head] ** (t - s) * (torch.softmax(4 * q[t, head], 0) @ torch.softmax(4 * k[s, head], 0))
                     for s in range(t + 1)
                 ]
             )

@@ -13,6 +13,7 @@ from quickstudy.models.readers.base import perceptron
 from quickstudy.rl.agents.cores.base import Core, Memory
 
 _HEADS, _BLOCKS = 4, 2
+_SHARP = 4.0  # of keys and queries: at first their features lie between one place and all alike
 _CHUNK = 64  # steps that are multiplied with each other at once; memory grows with its square
 
 
@@ -33,11 +34,14 @@ class Decay(nn.Module):
 
 
 class LinearAttention(nn.Module):
-    """Causal attention with weights λ^{t−s} φ(q_t)·φ(k_s) / d and φ(x) = elu(x) + 1 (Katharopoulos et al. 2020).
+    """Causal attention with weights λ^{t−s} φ(q_t)·φ(k_s) (Katharopoulos et al. 2020) and φ(x) = softmax(4 x) over the
+    d features of a head (Zhang et al. 2024): keys that are told apart soon have places of their own, where those of
+    elu(x) + 1 still mix.
 
     Its memory is S (heads, d, d + 1), the fast weights (Schlag et al. 2021): S_t = λ S_{t−1} + φ(k_t) [v_t, 1]ᵀ. What
-    is read, φ(q_t)ᵀ S_t / d, is a sum of values and one of weights. A head says the first over 1 + the second: an empty
-    memory says nothing, and what is said tells how much has been seen.
+    is read, φ(q_t)ᵀ S_t, is a sum of values and one of weights. A head says the first over 1 + the second: an empty
+    memory says nothing, and what is said tells how much has been seen, as the mean of a normal variable does after one
+    made-up observation of 0.
     """
 
     def __init__(self, width: int, heads: int) -> None:
@@ -49,7 +53,7 @@ class LinearAttention(nn.Module):
     def _given(self, z: Tensor) -> tuple[Tensor, ...]:
         """Queries and keys (…, heads, d) and values (…, heads, d + 1), the last of them 1."""
         ask, key, value = self.asks(z).unflatten(-1, (3 * self.heads, self.size)).chunk(3, -2)
-        return (F.elu(ask) + 1) / self.size, F.elu(key) + 1, F.pad(value, (0, 1), value=1.0)
+        return torch.softmax(_SHARP * ask, -1), torch.softmax(_SHARP * key, -1), F.pad(value, (0, 1), value=1.0)
 
     def _said(self, read: Tensor) -> Tensor:
         said: Tensor = self.out((read[..., :-1] / (1 + read[..., -1:])).flatten(-2))
