@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from quickstudy.models.readers.base import perceptron
 from quickstudy.rl.agents.cores.base import Core, Memory
 
-_HEADS, _BLOCKS = 4, 2
+_HEADS, _BLOCKS = 4, 1
 _SHARP = 4.0  # of keys and queries: at first their features lie between one place and all alike
 _CHUNK = 64  # steps that are multiplied with each other at once; memory grows with its square
 
