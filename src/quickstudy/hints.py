@@ -40,11 +40,17 @@ Depth = Annotated[int, Within(0, 1000)]
 Steps = Annotated[int, Within(0, 100_000)]
 """How often something is done: inner steps."""
 
+
+def _truth(value: Any) -> bool:
+    """Whether it is a truth value, of Python or of NumPy, which is no dependency here."""
+    return isinstance(value, bool) or type(value).__name__ in ("bool", "bool_")
+
+
 _SCALARS: dict[Any, tuple[Callable[[Any], bool], str]] = {
     int: (lambda v: isinstance(v, numbers.Integral) and not isinstance(v, bool), "a whole number"),
     float: (lambda v: isinstance(v, numbers.Real) and not isinstance(v, bool), "a number"),
     str: (lambda v: isinstance(v, str), "a text"),
-    bool: (lambda v: isinstance(v, bool) or type(v).__name__ == "bool_", "true or false"),
+    bool: (_truth, "true or false"),
     NoneType: (lambda v: v is None, "nothing"),
     None: (lambda v: v is None, "nothing"),
     list: (lambda v: isinstance(v, list | tuple), "a list"),
@@ -85,6 +91,23 @@ def misfit(value: Any, hint: Any, place: str = "it") -> str | None:
     if origin in (dict, Mapping):
         return _scalar(value, dict, place) or _mapped(value, inner, place)
     return _scalar(value, hint, place)
+
+
+def plain(value: Any) -> Any:
+    """The value with numbers of Python in the place of others, such as NumPy's, also within lists, tuples and mappings.
+
+    >>> import numpy as np
+    >>> plain({"seed": np.int64(3), "sizes": (np.int32(2), 0.5)})
+    {'seed': 3, 'sizes': (2, 0.5)}
+    """
+    if isinstance(value, Mapping):
+        return {name: plain(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(one) for one in value] if isinstance(value, list) else tuple(plain(one) for one in value)
+    for kind, fits in ((bool, _truth), (int, _SCALARS[int][0]), (float, _SCALARS[float][0])):
+        if fits(value):
+            return kind(value)
+    return value
 
 
 def _scalar(value: Any, hint: Any, place: str) -> str | None:

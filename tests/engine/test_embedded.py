@@ -77,6 +77,18 @@ def test_each_example_is_embedded_once_and_forgotten_where_there_is_no_room() ->
     assert torch.equal(book(torch.tensor([9])), torch.tensor([[9, 18.0]]))
 
 
+class Centred(nn.Module):
+    """What it makes of an example depends on those beside it, without a BatchNorm that would tell."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(64, 16)
+
+    def forward(self, x: Tensor) -> Tensor:
+        z = self.linear(x.flatten(1))
+        return z - z.mean(0)
+
+
 def test_what_no_learner_embeds_and_what_is_augmented_is_left_as_it_is() -> None:
     source = images()
     embedding = protonet(network(), source.spec)
@@ -85,6 +97,7 @@ def test_what_no_learner_embeds_and_what_is_augmented_is_left_as_it_is() -> None
         (stepping, source),
         (protonet(network(), source.spec, norm="batch"), source),
         (embedding, images(augmented=("train", "val"))),
+        (protonet(Centred(), source.spec), source),
     ):
         params = learner.init(torch.Generator().manual_seed(0))
         engine, found = on_embeddings(Engine(learner, torch.device("cpu")), params, tasks, "val")

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from mask_files import write_concepts
 from PIL import Image
@@ -149,6 +150,21 @@ def test_unknown_names_suggest_the_nearest(change: dict[str, Any], said: str) ->
 def test_settings_given_in_code_are_what_they_must_be(change: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         replace(linear_run(), **change)
+
+
+def test_numbers_of_numpy_are_stored_as_those_of_python() -> None:
+    steps, rate, yes = np.int64(3), np.float32(0.25), np.bool_(True)
+    given = {
+        "seed": steps,
+        "lr": rate,
+        "shuffle_labels": yes,
+        "rates": {"*": rate},
+        "schedule_options": {"at": [steps]},
+    }
+    given |= {"learner": learners.part("maml", lr=rate, steps=steps, learn_rates=yes)}
+    plain = {"seed": 3, "lr": 0.25, "shuffle_labels": True, "rates": {"*": 0.25}, "schedule_options": {"at": [3]}}
+    plain |= {"learner": learners.part("maml", lr=0.25, steps=3, learn_rates=True)}
+    assert json.dumps(replace(linear_run(), **given).to_json()) == json.dumps(replace(linear_run(), **plain).to_json())
 
 
 def test_settings_that_are_missing() -> None:

@@ -190,6 +190,23 @@ def test_the_command_and_the_report_tell_of_intervals(
     assert numbers["trust"]["tasks"] == 20 and "95 % intervals hold the value" in section.body.replace("\u00a0", " ")
 
 
+@pytest.mark.parametrize("val", [0.0, 0.4])
+def test_the_command_proposes_what_can_be_fitted(
+    val: float, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [f"g{g},{i / 20},{g * i / 20}" for g in range(12) for i in range(20)]
+    (tmp_path / "t.csv").write_text("\n".join(["g,a,y", *rows]))
+    tasks = sources.part("table_csv", path=str(tmp_path / "t.csv"), group="g", label="y", val=val, target="numbers")
+    learner = learners.part("axial", width=8, layers=1)
+    config = qs.RunConfig(
+        name="t", tasks=tasks, learner=learner, model=models.part("cells"), ways=1, shots=4, queries=4,
+        iterations=1, validation_episodes=2, compile="off",
+    )  # fmt: skip
+    folder = qs.train(config, out=tmp_path / "run", quiet=True).folder
+    assert main(["evaluate", str(folder), "--episodes", "4"]) == 0
+    assert ("--trust 60" in capsys.readouterr().out) == (val > 0)
+
+
 def test_what_numbers_cannot_promise_is_refused(run: qs.Run) -> None:
     x = torch.linspace(-4, 4, 12)[:, None]
     model = run.adapt(x, x.sin().tolist())

@@ -23,7 +23,7 @@ from quickstudy.tasks.classes import ClassSource
 from quickstudy.training.learner import build_learner
 from quickstudy.trust.base import Trust
 from quickstudy.trust.draw import Size, Tried, sizes, tried
-from quickstudy.trust.evidence import LeftOut, embedded, examined, folds_of, left_out, ranks
+from quickstudy.trust.evidence import LeftOut, embedded, evidence, examined, folds_of, left_out, ranks
 from quickstudy.trust.familiar import familiar, places, products
 from quickstudy.trust.fit import LEAST, fit_trust
 from quickstudy.trust.task import TaskTrust, task_trust
@@ -308,6 +308,21 @@ def test_padding_counts_for_nothing(source: ClassSource) -> None:
     one, two = (task_trust(trust, engine.learner, params, part) for part in (support, padded))
     assert torch.allclose(one.evidence.features, two.evidence.features, atol=1e-5)
     assert one.estimate().mean == pytest.approx(two.estimate().mean, abs=1e-4)
+
+
+@pytest.mark.parametrize("said", [torch.nan, -torch.inf])
+def test_what_a_network_says_of_padding_is_no_evidence(source: ClassSource, said: float) -> None:
+    engine, params = engine_of(source)
+    inner, after = embedded(engine, params, source.sampled(OWN).episodes("val", torch.arange(1)))
+    left, support = examined(inner, params, after.support), after.support
+    one = LeftOut(*(part[0] for part in left))
+    known = Examples(torch.zeros(0), support.y[0], support.mask[0])
+    padded = Examples(torch.zeros(0), torch.cat([known.y, known.y[:1]]), torch.cat([known.mask, ~known.mask[:1]]))
+    more = {name: torch.cat([getattr(one, name), torch.full_like(getattr(one, name)[:1], said)])
+            for name in ("logits", "known", "strange")}  # fmt: skip
+    wider = one._replace(told=torch.cat([one.told, padded.mask[-1:]]), **more)
+    for part, other in zip(evidence(one, known)[:3], evidence(wider, padded)[:3], strict=True):
+        torch.testing.assert_close(other, part)
 
 
 def test_the_next_to_label_lie_between_classes_and_apart(run: qs.Run) -> None:

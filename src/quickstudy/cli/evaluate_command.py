@@ -144,7 +144,8 @@ def _believed(done: Run, options: Evaluate) -> AnyChecked | None:
     if not asked or options.split != "test" or options.steps is not None or done.spec.target.promises == "nothing":
         return None
     if options.trust is None and not done.spec.target.calibrates and done.believed()[0] is None:
-        tell(f"How far answers can be believed was not fitted yet: --trust {ITERATIVE} does that, and tries it.")
+        if done.kept.get("held_out", True) and not done.learner.transductive:  # else nothing could be fitted
+            tell(f"How far answers can be believed was not fitted yet: --trust {ITERATIVE} does that, and tries it.")
         return None
     most = ITERATIVE if isinstance(done.learner, IterativeLearner) else TASKS
     tasks = min(most, options.episodes) if options.trust is None else options.trust

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from quickstudy.engine.core import Engine
-from quickstudy.engine.kept import on_features
+from quickstudy.engine.kept import PROBED, on_features, stand_alone
 from quickstudy.episode import Features, Params, leaves, map_features
 from quickstudy.formats.base import Format
 from quickstudy.learners import Learner
@@ -111,7 +111,7 @@ def _as_held(source: Source) -> bool:
 
 
 def _embedded(engine: Engine, learner: Learner, params: Params, inner: ClassSource) -> EmbeddedSource | None:
-    """None where embeddings are no vectors."""
+    """None where embeddings are no vectors, or depend on what an example is embedded with."""
     pool, turned = inner.pool, inner.symmetries
     assert isinstance(pool, TensorPool)
 
@@ -125,11 +125,13 @@ def _embedded(engine: Engine, learner: Learner, params: Params, inner: ClassSour
         return z.float() if isinstance(z, Tensor) and z.is_floating_point() else torch.zeros(0)
 
     stored = leaves(pool.x)[0]
-    example = made(torch.zeros(1, dtype=torch.int64))
-    if example.dim() != 2:
+    count = len(stored) * turned
+    probed = torch.linspace(0, count - 1, min(count, PROBED)).long()
+    few = made(probed)
+    if few.dim() != 2 or not stand_alone(made, probed, few, engine):
         return None
-    seen: Format = formats.make("array", shape=(example.shape[1],))
+    seen: Format = formats.make("array", shape=(few.shape[1],))
     rows = torch.arange(len(stored), device=stored.device)
     own = {part.name: getattr(inner, part.name) for part in fields(ClassSource)}
     own |= {"pool": replace(pool, format=seen, x=rows), "spec": replace(inner.spec, format=seen)}
-    return EmbeddedSource(**own, book=Book(made, len(stored) * turned))
+    return EmbeddedSource(**own, book=Book(made, count))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -32,7 +33,8 @@ from quickstudy.tasks.wrapped import changed, innermost
 _BATCH = 128  # examples that are encoded at once
 _SLOW = 2.0  # seconds of encoding above which features are kept on disk
 _POOLS = 16  # in memory
-_PROBED = 8  # examples of a pool that are encoded again at each use, to see that the features are still theirs
+PROBED = 8
+"""Examples of a pool that are encoded again at each use, to see that the features are still theirs."""
 _EXACT = 1e-3, 1e-5  # by which shares of their spread and of themselves equal features differ
 _ROUNDED = 5e-2, 2e-2  # the same, in bfloat16 and where the kernels may be others
 _FAILS = (
@@ -107,7 +109,7 @@ def _features(engine: Engine, parts: Halves, params: Params, pool: TensorPool) -
     own = {n: v for n, v in entries.items() if n.split(".", 1)[-1] in encoder.names or n.startswith("statistics.")}
     facts = repr(pool.format), engine.precision, engine.device.type, *map(digest, leaves(pool.x))
     key = checksum(pack(own), *facts), ref(encoder)
-    rows = torch.linspace(0, count - 1, min(count, _PROBED)).long()
+    rows = torch.linspace(0, count - 1, min(count, PROBED)).long()
     few = _run(engine, encoder, params, _examples(pool, rows))
     kept = _known.get(key)
     if few is not None and kept is not None and _alike(few, kept.few):
@@ -174,17 +176,27 @@ def _by_padding(x: Features) -> Tensor:
 def _stand_for(engine: Engine, parts: Halves, params: Params, pool: TensorPool, rows: Tensor, few: Tensor) -> bool:
     """Whether the features of a few examples do not depend on what they are encoded with, and the rest of the network
     answers by them as the whole network does."""
-    shares = _ROUNDED if engine.precision == "bfloat16" else _EXACT
-    x = [_examples(pool, some) for some in rows.chunk(2)]
-    apart = [z for some in x if (z := _run(engine, parts.encoder, params, some)) is not None]
-    if len(apart) < len(x) or not _alike(torch.cat(apart), few, shares):
+    if not stand_alone(lambda some: _run(engine, parts.encoder, params, _examples(pool, some)), rows, few, engine):
         return False
     try:
         answers = _run(engine, parts.after, params, few)
     except _FAILS:  # what it takes from the encoder is not only its output
         return False
     whole = _run(engine, engine.learner.network, params, _examples(pool, rows))
-    return answers is not None and whole is not None and _alike(answers, whole, shares)
+    return answers is not None and whole is not None and _alike(answers, whole, _shares(engine))
+
+
+def stand_alone(make: Callable[[Tensor], Tensor | None], rows: Tensor, few: Tensor, engine: Engine) -> bool:
+    """Whether the features `few` (n, …) that are made of a few examples, by their numbers `rows` (n,), are the same
+    whatever these are made with: half of them at a time."""
+    apart = [make(some) for some in rows.chunk(2)]
+    return all(z is not None for z in apart) and _alike(
+        torch.cat([z for z in apart if z is not None]), few, _shares(engine)
+    )
+
+
+def _shares(engine: Engine) -> tuple[float, float]:
+    return _ROUNDED if engine.precision == "bfloat16" else _EXACT
 
 
 def _alike(one: Tensor, other: Tensor, shares: tuple[float, float] = _EXACT) -> bool:

@@ -11,7 +11,7 @@ from quickstudy import registry
 from quickstudy.brief import Brief
 from quickstudy.engine import Compile, Precision, Vectorize
 from quickstudy.errors import CheckpointError, ConfigError, unknown_name
-from quickstudy.hints import Count, misfit
+from quickstudy.hints import Count, misfit, plain
 from quickstudy.registry import Part
 from quickstudy.storage.folders import check_name
 from quickstudy.storage.tensors import FORMAT
@@ -226,7 +226,7 @@ class RunConfig(Brief):
         for name in PARTS:
             data[name] = {"name": data[name].name, "options": data[name].settings()}
         data["protocols"] = [asdict(protocol) for protocol in self.protocols]
-        return data
+        return {name: plain(value) for name, value in data.items()}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> RunConfig:

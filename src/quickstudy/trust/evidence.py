@@ -186,7 +186,8 @@ def evidence(left: LeftOut, support: Examples, several: bool | None = None) -> E
     strange = _mean_row(left.strange, support.mask)
     if not (bool(told.any()) if several is None else several):
         return Evidence(torch.stack([*features, *left.expected]), torch.full_like(strange, torch.nan), strange, False)
-    logs, margin = left.logits.log_softmax(1), _margins(left.logits, y)
+    logits = torch.where(told[:, None], left.logits, 0.0)  # of padding, a network may say NaN
+    logs, margin = logits.log_softmax(1), _margins(logits, y)
     own = logs.gather(1, y[:, None])[:, 0].clamp(min=-20)
     right = ((margin > 0) & told).double()
     smoothed = (right.sum() + 0.5) / (told.sum() + 1)

@@ -99,9 +99,9 @@ class RecurrentAgent(ProximalAgent):
         return after, prediction
 
     def adapt(self, params: Params, support: Examples) -> State:
-        """What is remembered after the steps of the support set, 'state.<name>' as the core names it, and what was done
-        in the last of them and what that brought, which the memory is told at the step that follows: 'done' (coding,)
-        and 'paid' ()."""
+        """What is remembered after the steps of the support set, 'state.<name>' as `RecurrentPolicy.shapes` names it,
+        and what was done in the last of them and what that brought, which the memory is told at the step that follows:
+        'done' (coding,) and 'paid' ()."""
         count, empty = support.mask.sum(), self._empty(support.y.device, support.y.dtype)
         _, after = self._asked(params, {"steps": support.x, "count": count}, empty)  # type: ignore[dict-item]
         told = self.actions.outcome(support.y.index_select(0, (count - 1).clamp(min=0).view(1)))

@@ -49,9 +49,10 @@ class Arcade(Environment):
     Seen are four planes (4, 10, 10), one for each kind of thing; what a thing is doing is not seen, so that a memory
     helps. Five actions: still, left, right, up, down, in the task's order.
 
-    games: those that tasks are of. plain: the share of training tasks in which what pays is the first kind, and, each
-    for itself, of those in which controls and colours are not permuted. Under all rules alike whatever a policy does
-    without knowing them comes to 0, so that there is nothing to begin with; tasks of other splits are as they are.
+    games: those that tasks are of. plain: the share of training tasks in which it is settled that the first kind pays,
+    and, each for itself, of those in which it is that controls, and colours, are not permuted; in the others these are
+    drawn from all, as without it. Under all rules alike whatever a policy does without knowing them comes to 0, so that
+    there is nothing to begin with; tasks of other splits are as they are.
     """
 
     games: tuple[Name, ...] = ("catch", "cross", "snake", "bricks", "shoot")
@@ -150,8 +151,9 @@ def arcade(
     They are other speeds, sticky actions, swapped controls, permuted colours and other rewards, on 10 × 10 cells.
 
     games: which of catch, cross, snake, bricks and shoot. horizon: steps of an episode. plain: the share of
-    training tasks in which the first kind pays, and of those in which controls, and colours, are not permuted: a way
-    into games in which, under all rules alike, whatever is done without knowing them comes to 0. past: the agent sees
-    what it did last and what that brought, which one that is to find out the rules needs.
+    training tasks in which it is settled that the first kind pays, and of those in which it is that controls, and
+    colours, are not permuted; in the others all is drawn: a way into games in which, under all rules alike, whatever is
+    done without knowing them comes to 0. past: the agent sees what it did last and what that brought, which one that is
+    to find out the rules needs.
     """
     return EnvironmentSource.of(Arcade(games=games, horizon=horizon, plain=plain), past)
