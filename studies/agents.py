@@ -24,7 +24,8 @@ from quickstudy.evaluation.evaluate import evaluate
 from quickstudy.registry import learners, models, recipes, sources
 from quickstudy.rl.agents.gradient import PolicyGradientAgent
 from quickstudy.rl.agents.recurrent import RecurrentAgent
-from quickstudy.rl.environments.driver import idm_driver
+from quickstudy.rl.environments.driver import idm_driver, surely
+from quickstudy.rl.play import Memory
 from quickstudy.rl.source import EnvironmentSource
 from quickstudy.storage.json import read_json, write_json
 from quickstudy.storage.provenance import commit, machine
@@ -171,10 +172,40 @@ def by_rules(run: qs.Run, episodes: int) -> Figures:
             stage = source.stage("test", part)
             driver = idm_driver(source.environment, **({"speed": stage.task["pays"]} if knows else {}))
             played = stage.play(driver, {}, run.config.queries)
-            its = [played.mask & (played.episode == i) for i in range(run.config.queries)]
-            brought.append(torch.stack([(played.reward * one).sum(1) for one in its], 1))
+            brought.append(_by_episode(played.reward, played.mask, played.episode, run.config.queries))
         found[name] = _columns(torch.cat(brought).double().numpy())
     return found
+
+
+def by_posterior_means(run: qs.Run, episodes: int) -> Figures:
+    """In each state of a decision process what has the largest posterior mean, of a normal prior of mean and variance
+    1: nothing is learned from other tasks, and nothing planned."""
+    world, count = run.parts.source.environment, run.config.queries
+    outputs, unit = world.actions.outputs, run.spec.format.unit
+
+    def policy(memory: Memory, x: Any, first: torch.Tensor) -> tuple[Memory, torch.Tensor]:
+        seen, done, paid = x.split([world.states, world.choices, 2], -1)
+        pair = memory["last"][..., None] * done[:, None]  # 0 where nothing was done before
+        memory = {
+            "sums": memory["sums"] + unit * paid[:, :1, None] * pair,
+            "counts": memory["counts"] + pair,
+            "last": seen,
+        }
+        means = ((1 + memory["sums"]) / (1 + memory["counts"]) * seen[..., None]).sum(1)
+        return memory, surely(means.argmax(1), outputs)
+
+    brought = []
+    for part in torch.arange(episodes).split(_AT_ONCE):
+        empty = torch.zeros(len(part), world.states, world.choices)
+        stage = run.parts.source.stage("test", part)
+        played = stage.play(policy, {"sums": empty, "counts": empty, "last": empty[..., 0]}, count)
+        brought.append(_by_episode(played.reward, played.mask, played.episode, count))
+    return {"choosing by the posterior mean of each pair": _columns(torch.cat(brought).double().numpy())}
+
+
+def _by_episode(reward: torch.Tensor, mask: torch.Tensor, episode: torch.Tensor, count: int) -> torch.Tensor:
+    """What each episode of a trial brings, (n, count), of steps (n, T)."""
+    return torch.stack([(reward * (mask & (episode == i))).sum(1) for i in range(count)], 1)
 
 
 def _bandit(arms: int, pulls: int, **more: Any) -> dict[str, Any]:
@@ -187,7 +218,7 @@ ROWS = {
     "bandits, 5 arms, 10 pulls": Row("rl-bandit"),
     "bandits, 10 arms, 100 pulls": Row("rl-bandit", 1000, learner={"unit": 10.0}, **_bandit(10, 100, lr=5e-3)),
     "grid": Row("rl-gridworld"),
-    "decision processes": Row("rl-mdp", 1000),
+    "decision processes": Row("rl-mdp", 1000, also={"by rules": by_posterior_means}),
     "point": Row("rl-point-maml", 400, also={"after inner steps": descending}),
     "highway": Row("rl-highway-rl2", also={"in highway-env": _HIGHWAY_ENV, "by rules": by_rules}),
     "arcade": Row("rl-arcade-rl2", 1000, also=_RIVALS),
