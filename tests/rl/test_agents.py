@@ -212,7 +212,7 @@ def test_an_agent_goes_on_from_what_it_remembers(kind: str, tmp_path: Path) -> N
         torch.testing.assert_close(said[0], whole[t])
 
     model = qs.Model(run.config, agent, params, state)
-    stored = qs.Model.load(model.save(tmp_path / "model"))
+    stored = qs.Model.load(model.save(tmp_path / "model"), device="cpu")
     assert stored.state.keys() == state.keys() == {f"state.{name}" for name in memory} | {"done", "paid"}
     assert all(torch.equal(value, stored.state[name]) for name, value in state.items())
     torch.testing.assert_close(stored(lived.x[3:]), whole[3:])

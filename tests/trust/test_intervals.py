@@ -125,7 +125,7 @@ def test_an_answer_tells_its_intervals(run: qs.Run, tmp_path: Path) -> None:
     x = torch.linspace(-4, 4, 12)[:, None]
     model = run.adapt(x, x.sin().tolist())
     model.save(tmp_path / "m")
-    again = qs.Model.load(tmp_path / "m")
+    again = qs.Model.load(tmp_path / "m", device="cpu")
     answer = again.predict(x, coverage=0.9)
     assert isinstance(answer, NumberAnswer) and answer.low is not None and answer.high is not None
     assert answer.columns == ("value", "low", "high") and len(answer.row(0)) == 3 and " to " in answer.told(0)

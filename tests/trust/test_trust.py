@@ -190,7 +190,7 @@ def task(run: qs.Run, shots: int = SHOTS) -> tuple[Tensor, list[str], Tensor]:
 def test_a_model_carries_its_trust_into_its_file(run: qs.Run, tmp_path: Path) -> None:
     x, names, queries = task(run)
     model = run.adapt(x, names)
-    again = qs.load(model.save(tmp_path / "m"), module=nn.Linear(4, 4))
+    again = qs.load(model.save(tmp_path / "m"), module=nn.Linear(4, 4), device="cpu")
     assert str(again.estimate) == str(model.estimate)
     one, two = (m.predict(queries, coverage=0.9, false_alarms=0.05) for m in (model, again))
     assert isinstance(one, ClassAnswer) and isinstance(two, ClassAnswer)
