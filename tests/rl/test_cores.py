@@ -137,10 +137,10 @@ def test_fast_weights_are_sums_of_decaying_outer_products() -> None:
     step apart."""
     torch.manual_seed(0)
     layer = LinearAttention(WIDTH, 2).double()
-    z, size = drawn(STEPS, WIDTH), WIDTH // 2
+    z, size = drawn(STEPS, WIDTH), WIDTH  # of a head; all together are twice as wide as what comes in
     q, k, v = layer.asks(z).view(STEPS, 3, 2, size).unbind(1)
     share = torch.sigmoid(layer.decay.logit)
-    torch.testing.assert_close(share, torch.tensor([1 - 1 / 32, 1 - 1 / 128], dtype=torch.float64))
+    torch.testing.assert_close(share, torch.tensor([1 - 1 / 64, 1 - 1 / 128], dtype=torch.float64))
     heads = []
     for head in range(2):
         rows = []

@@ -47,7 +47,13 @@ def rl_gridworld() -> RunConfig:
 def rl_mdp() -> RunConfig:
     """RL² on random decision processes of ten states and five actions, ten episodes of ten steps (Duan et al. 2016)."""
     learner: dict[str, Any] = {"memory": "fast", "unit": 20.0, "discount": 0.97, "trace": 0.9}
-    often: dict[str, Any] = {"meta_batch": 256, "iterations": 1000, "validate_every": 100, "checkpoint_every": 100}
+    often: dict[str, Any] = {
+        "meta_batch": 256,
+        "iterations": 950,
+        "lr": 1.5e-3,
+        "validate_every": 100,
+        "checkpoint_every": 100,
+    }
     return _remembering("rl-mdp", sources.part("tabular-mdp"), episodes=10, learner=learner, **often)
 
 

@@ -12,13 +12,13 @@ from torch import Tensor, nn
 from quickstudy.models.readers.base import perceptron
 from quickstudy.rl.agents.cores.base import Core, Memory
 
-_HEADS, _BLOCKS = 4, 1
+_HEADS, _BLOCKS = 8, 1
 _SHARP = 4.0  # of keys and queries: at first their features lie between one place and all alike
 _CHUNK = 64  # steps that are multiplied with each other at once; memory grows with its square
 
 
 class Decay(nn.Module):
-    """log λ (heads,) of the share λ of a memory that is left after a step: at first 1 − λ = 1/32, 1/128, 1/512, …"""
+    """log λ (heads,) of the share λ of a memory that is left after a step: at first 1 − λ = 1/64, 1/128, 1/256, …"""
 
     def __init__(self, heads: int) -> None:
         super().__init__()
@@ -27,7 +27,7 @@ class Decay(nn.Module):
 
     def reset_parameters(self) -> None:
         with torch.no_grad():
-            self.logit.copy_((2.0 ** (5 + 2 * torch.arange(len(self.logit))) - 1).log())
+            self.logit.copy_((2.0 ** (6 + torch.arange(len(self.logit))) - 1).log())
 
     def forward(self) -> Tensor:
         return F.logsigmoid(self.logit)
@@ -41,12 +41,13 @@ class LinearAttention(nn.Module):
     Its memory is S (heads, d, d + 1), the fast weights (Schlag et al. 2021): S_t = λ S_{t−1} + φ(k_t) [v_t, 1]ᵀ. What
     is read, φ(q_t)ᵀ S_t, is a sum of values and one of weights. A head says the first over 1 + the second: an empty
     memory says nothing, and what is said tells how much has been seen, as the mean of a normal variable does after one
-    made-up observation of 0.
+    made-up observation of 0. All heads together are twice as wide as what comes in: there can be one for each of a few
+    actions, which holds what that action brought and puts all others aside.
     """
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
-        self.heads, self.size = heads, -(-width // heads)
+        self.heads, self.size = heads, -(-2 * width // heads)
         self.asks = nn.Linear(width, 3 * heads * self.size, bias=False)
         self.decay, self.out = Decay(heads), nn.Linear(heads * self.size, width)
 
@@ -117,8 +118,8 @@ class FastWeights(Core):
 
     @property
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
-        size = -(-self.width // _HEADS)
-        return {str(i): (_HEADS, size, size + 1) for i in range(_BLOCKS)}
+        layers = {name: cast(Block, block).attention for name, block in self.blocks.named_children()}
+        return {name: (layer.heads, layer.size, layer.size + 1) for name, layer in layers.items()}
 
     def step(self, z: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
         return self._through(z, memory, None)
