@@ -211,7 +211,7 @@ def test_the_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
     rows = [f"{i},{i % 7},{3.5 * i + 0.25}" for i in range(40)]
     (tmp_path / "rows.csv").write_text("\n".join(["a,b,price", *rows, ""]))
     assert main(["adapt", "tables", "--support", "rows.csv", "--target", "price", "--out", "n", "--device", "cpu"]) == 0
-    assert "Learned a number" in capsys.readouterr().out
+    assert "to tell a number" in capsys.readouterr().out
     assert main(["predict", "n", "rows.csv", "--coverage", "0.9", "--out", "prices.csv"]) == 0
     cells = next(csv.DictReader((tmp_path / "prices.csv").open(encoding="utf-8")))
     assert float(cells["low"]) < float(cells["value"]) < float(cells["high"])
