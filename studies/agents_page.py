@@ -31,6 +31,12 @@ def _list(seeds: list[int]) -> str:
     return ", ".join(map(str, seeds))
 
 
+def _code(found: dict[str, Any]) -> str:
+    """Which code a row is of: rows are measured one at a time."""
+    each = ", ".join(f"`{one}`" for one in dict.fromkeys(found["commit"]))
+    return f"At commit {each}."
+
+
 def _shares(each: dict[str, Any]) -> str:
     return ", ".join(f"{100 * one['mean']:.1f}" for name, one in each.items() if name != "return")
 
@@ -43,7 +49,7 @@ def _trial(about: str, found: dict[str, Any]) -> str:
     text = f"""
 {about}. Trained for {found["steps"]} outer steps of {found["tasks of a step"]} tasks, in
 {median(found["seconds"]):.0f} seconds (median of the seeds: {_list(found["seeds"])}); over {found["episodes"]} test
-tasks.
+tasks. {_code(found)}
 
 """
     lines = [[who, *(_told(row[c]) if c in row else "" for c in columns)] for who, row in rows.items()]
@@ -83,7 +89,7 @@ over all walks.
         text += f"""
 MAML for policies: a point that must find its goal, trained in {median(point["seconds"]):.0f} seconds (median of the
 seeds: {_list(point["seeds"])}). The return of an episode of 100 steps after so many inner steps, over
-{point["episodes"]} test tasks. Staying where it is brings {_STAYING:.1f} on average.
+{point["episodes"]} test tasks. {_code(point)} Staying where it is brings {_STAYING:.1f} on average.
 
 """
         text += table(["inner steps", *row], [["return", *(_told(one) for one in row.values())]])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,51 +15,51 @@ from quickstudy.evaluation.estimate import Estimate
 from quickstudy.evaluation.evaluate import evaluate
 from quickstudy.registry import learners, models
 from quickstudy.rl.environments.driver import idm_driver, surely
-from quickstudy.rl.play import Memory
+from quickstudy.rl.play import Memory, Policy, Stage
 from studies.agents_figures import AT_ONCE, Figures, by_episode, columns, figures
 
 SCRATCH, EPISODES_OF_SCRATCH = 10, 200  # tasks that are learned from nothing, and episodes that each is judged by
 _TIMES = (1, 100)
 
 
+def _played(run: qs.Run, episodes: int, begin: Callable[[Stage], tuple[Policy, Memory]]) -> dict[str, dict[str, float]]:
+    """What a policy brings in test tasks. begin: the policy of the tasks of a stage, and what it remembers at first."""
+    brought = []
+    for part in torch.arange(episodes).split(AT_ONCE):
+        stage = run.parts.source.stage("test", part)
+        played = stage.play(*begin(stage), run.config.queries)
+        brought.append(by_episode(played.reward, played.mask, played.episode, run.config.queries))
+    return columns(torch.cat(brought).double().numpy())
+
+
 def by_rules(run: qs.Run, episodes: int) -> Figures:
     """The Intelligent Driver Model at the wheel: one that does not know what pays, and one that does."""
-    source, found = run.parts.source, {}
-    for name, knows in (("the IDM driver", False), ("the IDM driver, told the speed that pays", True)):
-        brought = []
-        for part in torch.arange(episodes).split(AT_ONCE):
-            stage = source.stage("test", part)
-            driver = idm_driver(source.environment, **({"speed": stage.task["pays"]} if knows else {}))
-            played = stage.play(driver, {}, run.config.queries)
-            brought.append(by_episode(played.reward, played.mask, played.episode, run.config.queries))
-        found[name] = columns(torch.cat(brought).double().numpy())
-    return found
+    highway = run.parts.source.environment
+    return {
+        "the IDM driver": _played(run, episodes, lambda stage: (idm_driver(highway), {})),
+        "the IDM driver, told the speed that pays": _played(
+            run, episodes, lambda stage: (idm_driver(highway, speed=stage.task["pays"]), {})
+        ),
+    }
 
 
 def by_posterior_means(run: qs.Run, episodes: int) -> Figures:
     """In each state of a decision process what has the largest posterior mean, of a normal prior of mean and variance
     1: nothing is learned from other tasks, and nothing planned."""
-    world, count = run.parts.source.environment, run.config.queries
-    outputs, unit = world.actions.outputs, run.spec.format.unit
+    world, unit = run.parts.source.environment, run.spec.format.unit
 
     def policy(memory: Memory, x: Any, first: torch.Tensor) -> tuple[Memory, torch.Tensor]:
         seen, done, paid = x.split([world.states, world.choices, 2], -1)
         pair = memory["last"][..., None] * done[:, None]  # 0 where nothing was done before
-        memory = {
-            "sums": memory["sums"] + unit * paid[:, :1, None] * pair,
-            "counts": memory["counts"] + pair,
-            "last": seen,
-        }
-        means = ((1 + memory["sums"]) / (1 + memory["counts"]) * seen[..., None]).sum(1)
-        return memory, surely(means.argmax(1), outputs)
+        sums, counts = memory["sums"] + unit * paid[:, :1, None] * pair, memory["counts"] + pair
+        means = ((1 + sums) / (1 + counts) * seen[..., None]).sum(1)
+        return {"sums": sums, "counts": counts, "last": seen}, surely(means.argmax(1), world.actions.outputs)
 
-    brought = []
-    for part in torch.arange(episodes).split(AT_ONCE):
-        empty = torch.zeros(len(part), world.states, world.choices)
-        stage = run.parts.source.stage("test", part)
-        played = stage.play(policy, {"sums": empty, "counts": empty, "last": empty[..., 0]}, count)
-        brought.append(by_episode(played.reward, played.mask, played.episode, count))
-    return {"choosing by the posterior mean of each pair": columns(torch.cat(brought).double().numpy())}
+    def begin(stage: Stage) -> tuple[Policy, Memory]:
+        empty = torch.zeros(len(stage.keys), world.states, world.choices)
+        return policy, {"sums": empty, "counts": empty, "last": empty[..., 0]}
+
+    return {"choosing by the posterior mean of each pair": _played(run, episodes, begin)}
 
 
 def without_adaptation(run: qs.Run, episodes: int) -> Figures:
