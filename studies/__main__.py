@@ -7,6 +7,7 @@ import sys
 from studies import (
     adaptshot,
     agents,
+    agents_speed,
     averages,
     choosing,
     chosen,
@@ -41,6 +42,7 @@ from studies import (
 
 STUDIES = {
     "agents": agents.agents,
+    "agents_speed": agents_speed.agents_speed,
     "starts": memory.starts,
     "lifelong": memory.lifelong,
     "recall": recall.recall,

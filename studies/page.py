@@ -9,7 +9,7 @@ from typing import Any
 from quickstudy.storage.atomic import write_atomically
 from quickstudy.storage.json import read_json
 from studies.adaptshot_page import adaptshot
-from studies.agents_page import agents
+from studies.agents_page import agents, agents_speed
 from studies.chosen_page import chosen
 from studies.common import RESULTS, interval, slope
 from studies.deployed_page import exported, in_browser, served
@@ -214,8 +214,8 @@ SECTIONS = {
     for f in (
         starts, lifelong, recall, writers, fedavg, soup, backends, domains, gp, tables, mixed, online, lines,
         optimizers, encoders, networks, frozen, texts, scratch, samples, sounds, connected, masks,
-        unlabelled, choosing, many, agents, selectors, warm, experience, chosen, nas, untrained, smaller, trust,
-        adaptshot, shipped, exported, served, in_browser,
+        unlabelled, choosing, many, agents, agents_speed, selectors, warm, experience, chosen, nas, untrained, smaller,
+        trust, adaptshot, shipped, exported, served, in_browser,
     )
 } | {"many-scratch": many_scratch, "many-adapters": many_adapters}  # fmt: skip
 

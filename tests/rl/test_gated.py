@@ -8,6 +8,7 @@ from torch import Tensor
 
 from quickstudy.errors import ModelError
 from quickstudy.rl.agents.cores.gated import gated, gated_sequence
+from quickstudy.rl.agents.cores.products import product
 
 STEPS, WIDTH, FEATURES = 7, 4, 3
 
@@ -63,3 +64,22 @@ def test_weights_of_each_task_are_refused() -> None:
         torch.func.vmap(gated_sequence, in_dims=(None, None, None, 0, *[None] * 2))(
             z, enter, entering, weight[None], *rest
         )
+
+
+def test_products_are_those_of_linear_layers() -> None:
+    x, weight, bias = torch.randn(64, 12), torch.randn(9, 12), torch.randn(9)
+    expected = torch.nn.functional.linear(x.double(), weight.double(), bias.double()).float()
+    torch.testing.assert_close(product(x, weight, bias), expected, rtol=1e-5, atol=1e-5)
+    wide = torch.randn(64, 30)[:, 9:21]  # rows that lie apart, and weights laid out the other way round
+    torch.testing.assert_close(product(wide, weight.T.contiguous().T), wide @ weight.T, rtol=1e-5, atol=1e-5)
+
+
+def test_products_can_be_differentiated_transformed_and_traced() -> None:
+    x, weight = torch.randn(64, 12), torch.randn(9, 12, requires_grad=True)
+    (slope,) = torch.autograd.grad(product(x, weight).sum(), weight)
+    torch.testing.assert_close(slope, x.sum(0).expand(9, 12))
+    transformed = torch.func.grad(lambda w: product(x, w).sum())(weight.detach())
+    torch.testing.assert_close(transformed, slope)
+    with torch.no_grad():
+        many = torch.func.vmap(product, in_dims=(0, None))(x.expand(3, 64, 12), weight)
+    torch.testing.assert_close(many, (x @ weight.T).expand(3, 64, 9).detach())

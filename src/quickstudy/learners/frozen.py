@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import fields
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
@@ -14,6 +14,8 @@ from quickstudy.learners.base import Learner
 from quickstudy.learners.copies import Copies
 from quickstudy.learners.network import Network
 from quickstudy.targets.distribution import Distribution
+
+L = TypeVar("L", bound=Learner)
 
 
 def frozen(learner: Learner, params: Params, state: State) -> Frozen:
@@ -24,6 +26,16 @@ def frozen(learner: Learner, params: Params, state: State) -> Frozen:
     any number of threads may call it. Gradients are recorded unless the caller says `torch.no_grad()`, for x alone.
     """
     return Frozen(learner, params, state)
+
+
+def bound(learner: L, tensors: Iterable[Tensor]) -> L:
+    """The same learner for many calls with the same tensors, which must not change: its networks hold them, and nothing
+    is swapped at a call. Gradients do not reach them."""
+    found, constants = copy.copy(learner), frozenset(map(id, tensors))
+    for field in fields(learner):
+        if isinstance(network := getattr(learner, field.name), Network):
+            object.__setattr__(found, field.name, _Bound(network, constants))
+    return found
 
 
 class _Tensors(nn.Module):
@@ -69,11 +81,7 @@ class Frozen(nn.Module):
 
     def _bind(self) -> None:
         """Make networks that hold the buffers as they are now."""
-        constants = frozenset(map(id, self.buffers()))
-        self._bound = copy.copy(self._learner)
-        for field in fields(self._learner):
-            if isinstance(network := getattr(self._learner, field.name), Network):
-                object.__setattr__(self._bound, field.name, _Bound(network, constants))
+        self._bound = bound(self._learner, self.buffers())
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Frozen:
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]

@@ -169,15 +169,19 @@ class Actions(Target):
             mean, spread = self._normal(prediction)
             each = -0.5 * ((action - mean) * (-spread).exp()).square() - spread - 0.5 * math.log(2 * math.pi)
             return each.sum(-1)
-        logits = prediction[..., :-1].log_softmax(-1)
-        return logits.gather(-1, action[..., None])[..., 0]
+        return self._logs(prediction).gather(-1, action[..., None])[..., 0]
 
     def entropy(self, prediction: Tensor) -> Tensor:
         """Of the distribution over actions, in nats, (*lead,)."""
         if self.size:
             return (self._normal(prediction)[1] + 0.5 * math.log(2 * math.pi * math.e)).sum(-1)
-        logits = prediction[..., :-1].log_softmax(-1)
-        return -(logits.exp() * logits).sum(-1)
+        logs = self._logs(prediction)
+        return -(logs.exp() * logs).sum(-1)
+
+    def _logs(self, prediction: Tensor) -> Tensor:
+        """The logarithms of the probabilities of one of `count` actions, (*lead, count)."""
+        logits = prediction[..., :-1]
+        return logits - logits.logsumexp(-1, keepdim=True)  # log_softmax takes three times as long over few
 
     def sample(self, prediction: Tensor, keys: Tensor) -> Tensor:
         """Actions drawn by keys (*lead,), a pure function of both: (*lead,), or (*lead, D).

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from quickstudy.episode import Episode, Examples, Features, Params, State
+from quickstudy.learners.frozen import bound
 from quickstudy.learners.network import Network
 from quickstudy.registry import learners
 from quickstudy.rl.agents.base import Agent, clipped_loss, gathered
@@ -38,9 +39,10 @@ class ProximalAgent(Agent):
 
     def _whole(self, params: Params, stage: Stage, episodes: int) -> Examples:
         """The steps of whole trials."""
+        acting = bound(self, params.values())
 
         def policy(memory: Memory, x: Features, first: Tensor) -> tuple[Memory, Tensor]:
-            return self.act(params, {}, memory, x, first)
+            return acting.act(params, {}, memory, x, first)
 
         memory = self.memory({}, len(stage.keys), stage.keys.device)
         played = stage.play(policy, memory, episodes, apart=not self.across, beyond=not self.across)
