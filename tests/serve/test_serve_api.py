@@ -22,7 +22,7 @@ from PIL import Image  # noqa: E402
 from service_here import drawing, error_of, sent, server, shots  # noqa: E402
 
 import quickstudy as qs  # noqa: E402
-from quickstudy.serve import schemas  # noqa: E402
+from quickstudy.serve import protocol, schemas  # noqa: E402
 
 DRAWINGS, LABELS = shots(3, 3)
 
@@ -156,7 +156,7 @@ def test_open_inference_says_the_same(client: Any, model: Any, here: qs.Model) -
     assert client.get("/v2").json()["name"] == "quickstudy"
     assert client.get("/v2/health/live").json() == {"live": True}
     assert client.get("/v2/health/ready").json() == {"ready": True}
-    told = schemas.Metadata(**client.get(f"/v2/models/{model['id']}").json())
+    told = protocol.Metadata(**client.get(f"/v2/models/{model['id']}").json())
     assert client.get(f"/v2/models/{model['id']}/ready").json() == {"name": model["id"], "ready": True}
     x = here.spec.format.store(DRAWINGS[:2]).x
     expected = here.predict(DRAWINGS[:2])
@@ -168,7 +168,7 @@ def test_open_inference_says_the_same(client: Any, model: Any, here: qs.Model) -
             "data": tensor.flatten().tolist(),
         }
         answer = client.post(f"/v2/models/{model['id']}/infer", json={"id": "q", "inputs": [given]}).json()
-        outputs = {one.name: one for one in schemas.Inferred(**answer).outputs}
+        outputs = {one.name: one for one in protocol.Inferred(**answer).outputs}
         assert [one.name for one in told.outputs] == list(outputs) and answer["id"] == "q"
         p = torch.tensor(outputs["probabilities"].data).view(2, 3)
         assert torch.allclose(p, expected.probabilities, atol=1e-5)
@@ -184,7 +184,7 @@ def test_what_goes_wrong_is_a_text_in_open_inference(client: Any) -> None:
     empty = client.post("/api/models", json={}).json()["id"]
     unready = client.get(f"/v2/models/{empty}/ready")  # of which clients look at the status alone
     for answer, status in ((unready, 409), (client.get("/v2/models/none"), 404), (client.put("/v2"), 405)):
-        assert answer.status_code == status and schemas.Failure(**answer.json()).error
+        assert answer.status_code == status and protocol.Failure(**answer.json()).error
     told = client.get("/openapi.json").json()["paths"]["/v2/models/{model}/infer"]["post"]["responses"]
     for status in ("404", "422", "429"):
         assert told[status]["content"]["application/json"]["schema"]["$ref"].endswith("/Failure")
@@ -219,7 +219,7 @@ def test_a_class_may_be_called_anything_in_a_set(client: Any) -> None:
 )  # fmt: skip
 def test_tensors_that_do_not_fit_are_refused(client: Any, model: Any, body: Any) -> None:
     answer = client.post(f"/v2/models/{model['id']}/infer", json=body)
-    assert answer.status_code == 422 and schemas.Failure(**answer.json()).error
+    assert answer.status_code == 422 and protocol.Failure(**answer.json()).error
 
 
 REFUSED: list[tuple[str, dict[str, Any], tuple[int, str]]] = [

@@ -17,7 +17,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from quickstudy.errors import QuickstudyError, lacks_memory
-from quickstudy.serve import api, infer, page, schemas
+from quickstudy.serve import api, infer, page, protocol, schemas
 from quickstudy.serve.front import Front
 from quickstudy.serve.limits import Settings
 from quickstudy.serve.memory import steady
@@ -122,7 +122,7 @@ def _complete(app: FastAPI) -> None:
             schemas.AskedForm,
             schemas.Made,
             schemas.MadeForm,
-            schemas.Inference,
+            protocol.Inference,
         )
         for kind in (*bodies, schemas.Named):
             schema = kind.model_json_schema(ref_template="#/components/schemas/{model}")

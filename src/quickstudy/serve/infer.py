@@ -15,7 +15,7 @@ from quickstudy.deploy.model import Model
 from quickstudy.episode import Features, named
 from quickstudy.errors import DataError, ShapeError
 from quickstudy.formats.records import Stored
-from quickstudy.serve import learn, schemas
+from quickstudy.serve import learn, protocol
 from quickstudy.serve.api import answered, sent
 from quickstudy.serve.api import refusals as refusals_of
 from quickstudy.serve.bodies import parsed, require_few
@@ -35,35 +35,35 @@ _PLATFORM = "quickstudy"
 
 def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """What may go wrong, as the protocol tells it."""
-    return refusals_of(*statuses, told=schemas.Failure)
+    return refusals_of(*statuses, told=protocol.Failure)
 
 
 def routes(service: Service) -> APIRouter:
     """All of them."""
     router = APIRouter(prefix="/v2", tags=["open inference"])
 
-    @router.get("", responses={200: {"model": schemas.Server}})
+    @router.get("", responses={200: {"model": protocol.Server}})
     async def server() -> Response:
         """What the server is."""
         return answered({"name": "quickstudy", "version": __version__, "extensions": []})
 
-    @router.get("/health/live", responses={200: {"model": schemas.Live}})
+    @router.get("/health/live", responses={200: {"model": protocol.Live}})
     async def alive() -> Response:
         """Whether the server is alive."""
         return answered({"live": True})
 
-    @router.get("/health/ready", responses={200: {"model": schemas.Ready}})
+    @router.get("/health/ready", responses={200: {"model": protocol.Ready}})
     async def ready() -> Response:
         """Whether the server can be asked."""
         return answered({"ready": True})
 
-    @router.get("/models/{model}", responses={200: {"model": schemas.Metadata}, **refusals(404, 409, 422)})
+    @router.get("/models/{model}", responses={200: {"model": protocol.Metadata}, **refusals(404, 409, 422)})
     async def metadata(request: Request, model: str) -> Response:
         """What goes into a model and comes out."""
         live = await service.live(request.scope[OWNER], model)
         return answered(await service.work.do(lambda: described(live)))
 
-    @router.get("/models/{model}/ready", responses={200: {"model": schemas.NamedReady}, **refusals(404, 409)})
+    @router.get("/models/{model}/ready", responses={200: {"model": protocol.NamedReady}, **refusals(404, 409)})
     async def model_ready(request: Request, model: str) -> Response:
         """Whether a model can be asked: it has learned enough classes."""
         live = await service.live(request.scope[OWNER], model)
@@ -72,8 +72,8 @@ def routes(service: Service) -> APIRouter:
         return answered({"name": model, "ready": True})
 
     @router.post(
-        "/models/{model}/infer", responses={200: {"model": schemas.Inferred}, **refusals(400, 404, 409, 413, 422)},
-        openapi_extra=sent(("application/json", schemas.Inference)),
+        "/models/{model}/infer", responses={200: {"model": protocol.Inferred}, **refusals(400, 404, 409, 413, 422)},
+        openapi_extra=sent(("application/json", protocol.Inference)),
     )  # fmt: skip
     async def infer(request: Request, model: str) -> Response:
         """What a model says of tensors: of those that its format stores, or of features."""
