@@ -22,7 +22,7 @@ from quickstudy.registry import recipes
 from quickstudy.storage.json import read_json, write_json
 from quickstudy.storage.provenance import commit, machine
 from studies.agents_figures import Figures, descending, elsewhere, measured
-from studies.agents_rivals import by_posterior_means, by_rules, from_scratch, without_adaptation
+from studies.agents_rivals import by_index, by_posterior_means, by_rules, from_scratch, without_adaptation
 from studies.common import RESULTS, store
 
 SEEDS = (0, 1, 2)
@@ -53,13 +53,17 @@ def _bandit(arms: int, pulls: int, **more: Any) -> dict[str, Any]:
     return {"tasks": {"arms": arms}, "changes": {"shots": pulls, "queries": pulls, **more}}
 
 
-_LONG = {"memory": "fast", "discount": 0.99, "trace": 0.95, "unit": 30.0}
+_LONG = {"memory": "fast", "width": 128, "discount": 0.99, "trace": 0.95, "unit": 30.0}
 _RIVALS = {"from scratch": from_scratch, "without adaptation": without_adaptation}
 _HIGHWAY_ENV = partial(elsewhere, "gym", 400, id="highway-rules", past=True)
 ROWS = {
     "bandits, 5 arms, 10 pulls": Row("rl-bandit"),
     "bandits, 10 arms, 100 pulls": Row(
-        "rl-bandit", 1000, learner=_LONG, **_bandit(10, 100, meta_batch=256, iterations=2000)
+        "rl-bandit",
+        4000,
+        learner=_LONG,
+        also={"by rules": by_index},
+        **_bandit(10, 100, meta_batch=256, iterations=1000),
     ),
     "grid": Row("rl-gridworld"),
     "decision processes": Row("rl-mdp", 1000, also={"by rules": by_posterior_means}),

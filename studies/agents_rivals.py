@@ -62,6 +62,41 @@ def by_posterior_means(run: qs.Run, episodes: int) -> Figures:
     return {"choosing by the posterior mean of each pair": _played(run, episodes, begin)}
 
 
+def by_index(run: qs.Run, episodes: int) -> Figures:
+    """The arm of a Bernoulli bandit with the largest index, see `indices`, from a uniform prior: about the best."""
+    bandit, unit, pulls = run.parts.source.environment, run.spec.format.unit, run.config.queries
+    table = indices(pulls)
+
+    def policy(memory: Memory, x: Any, first: torch.Tensor) -> tuple[Memory, torch.Tensor]:
+        _, done, paid = x.split([1, bandit.arms, 2], -1)
+        won = memory["won"] + unit * paid[:, :1] * done
+        lost = memory["lost"] + (1 - unit * paid[:, :1]) * done
+        left = pulls - (won + lost)[0].sum().round().long()
+        chosen = table[left, won.round().long(), lost.round().long()].argmax(1)
+        return {"won": won, "lost": lost}, surely(chosen, bandit.actions.outputs)
+
+    def begin(stage: Stage) -> tuple[Policy, Memory]:
+        empty = torch.zeros(len(stage.keys), bandit.arms)
+        return policy, {"won": empty, "lost": empty}
+
+    return {"by an index of each arm": _played(run, episodes, begin)}
+
+
+def indices(pulls: int, grid: int = 401) -> torch.Tensor:
+    """Indices of an arm that has won s and lost f times when n pulls are left, [n, s, f]: the payment λ for each pull
+    beside which it is as good to go on with this arm as to take λ to the end (Gittins 1979, for a horizon)."""
+    payment = torch.linspace(0, 1, grid)[:, None, None]
+    counts = torch.arange(pulls + 1.0)
+    chance = (1 + counts[:, None]) / (2 + counts[:, None] + counts)
+    value, table = torch.zeros(grid, pulls + 1, pulls + 1), torch.zeros(pulls + 1, pulls + 1, pulls + 1)
+    for left in range(1, pulls + 1):
+        won, lost = (torch.cat([value.narrow(axis, 1, pulls), value.narrow(axis, pulls, 1)], axis) for axis in (1, 2))
+        goes_on = chance * (1 + won) + (1 - chance) * lost
+        table[left] = (goes_on > left * payment).sum(0) / (grid - 1)
+        value = torch.maximum(goes_on, left * payment)
+    return table
+
+
 def without_adaptation(run: qs.Run, episodes: int) -> Figures:
     """Proximal policy optimisation over all training tasks, with the same episodes: the best fixed policy."""
     unit, discount = run.learner.unit, run.learner.discount

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from quickstudy.episode import Episode, Examples, Features, Params, State, leaves, map_features
 from quickstudy.errors import ConfigError
 from quickstudy.hints import Steps
-from quickstudy.inner import RULES, SGD, Partition
+from quickstudy.inner import RULES, SGD, Partition, Rates
 from quickstudy.learners.gradient import GradientLearner
 from quickstudy.learners.network import Network
 from quickstudy.masked import masked_mean
@@ -211,6 +211,7 @@ def maml_rl(
     rule: str = "sgd",
     lr_decay: float = 1.0,
     learn_rates: bool = False,
+    rates: Rates = "shared",
     inner: tuple[str, ...] = (),
     discount: float = 0.99,
     trace: float = 1.0,
@@ -228,7 +229,8 @@ def maml_rl(
 
     lr, steps: rate and number of inner steps. eval_steps: steps after training; as many as `steps` if not given. rule:
     how the inner loop moves. lr_decay: of 'sgd', what the rate is multiplied by after each step. learn_rates:
-    meta-learn the rates. inner: patterns of the parameters that it moves; all if not given. discount: γ. trace: λ of
+    meta-learn the rates. rates: one 'shared' by all parameters, one for each 'tensor' or each 'element' (Li et al.
+    2017). inner: patterns of the parameters that it moves; all if not given. discount: γ. trace: λ of
     advantage estimates. surrogate: what is differentiated twice, see `PolicyGradientAgent`. unit: what advantages are
     told in within the inner loop, about what an episode brings. clip: of the ratio in the outer loss. kl: weight there
     of how far the policies before each inner step have moved from those that played its episodes, as they do where
@@ -237,7 +239,7 @@ def maml_rl(
     """
     if lr_decay != 1 and rule != "sgd":
         raise ConfigError(f"lr_decay is of the rule 'sgd' alone, found {rule!r}. Leave it out, or take 'sgd'.")
-    moves = RULES[rule](lr=lr) if lr_decay == 1 else SGD(lr=lr, lr_decay=lr_decay)
+    moves = RULES[rule](lr=lr, rates=rates) if lr_decay == 1 else SGD(lr=lr, rates=rates, lr_decay=lr_decay)
     return PolicyGradientAgent(
         network=Network(module, "batch", steps, inner_loop=True),
         spec=spec,

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from quickstudy.models.readers.base import perceptron
 from quickstudy.rl.agents.cores.base import Core, Memory
 
-_HEADS, _BLOCKS = 8, 1
+_BLOCKS, _HEAD = 1, 8  # blocks, and how much of the width there is a head for
 _SHARP = 4.0  # of keys and queries: at first their features lie between one place and all alike
 _CHUNK = 64  # steps that are multiplied with each other at once; memory grows with its square
 
@@ -93,7 +93,8 @@ class Block(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.before, self.attention = nn.LayerNorm(width), LinearAttention(width, _HEADS)
+        heads = max(1, width // _HEAD)
+        self.before, self.attention = nn.LayerNorm(width), LinearAttention(width, heads)
         self.between, self.perceptron = nn.LayerNorm(width), perceptron(width, 2 * width, width)
 
     def forward(self, z: Tensor, memory: Tensor, count: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -106,7 +107,7 @@ class Block(nn.Module):
 
 
 class FastWeights(Core):
-    """Blocks of linear attention. Memory: the fast weights of each block, '0', '1', … (heads, d, d + 1), d = width / 4.
+    """Blocks of linear attention. Memory: the fast weights of each block, '0', '1', … (heads, d, d + 1), d = 16, one head for every 8 of the width.
 
     A trial is computed by masked products over all of its steps, 64 at a time; when acting, one step after another.
     """
