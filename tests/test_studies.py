@@ -23,6 +23,7 @@ from quickstudy.errors import ConfigError
 from quickstudy.learners import GradientLearner
 from quickstudy.tasks.series import SeriesSource
 from studies import agents, lines, samples, samples_run
+from studies.agents_rivals import indices
 from studies.templates import aligned
 
 
@@ -193,6 +194,24 @@ def test_a_row_of_agents_is_of_one_setting_and_each_part_of_the_seeds_that_have_
     agents.keep("highway", 2, facts | {"steps": 4, "rows": {}})
     with pytest.raises(ConfigError, match="highway were trained or measured differently"):
         agents.collect()
+
+
+def test_an_index_is_the_mean_at_last_and_the_best_of_two_arms() -> None:
+    table = indices(6)
+    counts = torch.arange(7.0)
+    mean = (1 + counts[:, None]) / (2 + counts[:, None] + counts)
+    torch.testing.assert_close(table[1, :4, :4], mean[:4, :4], atol=3e-3, rtol=0)  # nothing follows the last pull
+    assert bool((table[2:5, :2, :2] >= table[1:4, :2, :2]).all())  # the more follows, the more is finding out worth
+
+    def value(left: int, won: int, lost: int) -> float:  # of that arm, beside one that always pays 0.6
+        if not left:
+            return 0.0
+        p = float(mean[won, lost])
+        goes_on = p * (1 + value(left - 1, won + 1, lost)) + (1 - p) * value(left - 1, won, lost + 1)
+        return max(goes_on, 0.6 * left)
+
+    for left in range(2, 6):
+        assert (float(table[left, 0, 0]) > 0.6) == (value(left, 0, 0) > 0.6 * left + 1e-9)
 
 
 def test_selectors_stand_beside_what_is_published() -> None:

@@ -107,7 +107,8 @@ class Block(nn.Module):
 
 
 class FastWeights(Core):
-    """Blocks of linear attention. Memory: the fast weights of each block, '0', '1', … (heads, d, d + 1), d = 16, one head for every 8 of the width.
+    """Blocks of linear attention. Memory: the fast weights of each block, '0', '1', … (heads, d, d + 1), with a head
+    for every 8 of the width, and d = 16.
 
     A trial is computed by masked products over all of its steps, 64 at a time; when acting, one step after another.
     """
