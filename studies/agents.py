@@ -53,7 +53,7 @@ def _bandit(arms: int, pulls: int, **more: Any) -> dict[str, Any]:
     return {"tasks": {"arms": arms}, "changes": {"shots": pulls, "queries": pulls, **more}}
 
 
-_LONG = {"memory": "fast", "width": 128, "discount": 0.99, "trace": 0.95, "unit": 30.0}
+_LONG = {"memory": "fast", "discount": 0.99, "trace": 0.95, "unit": 30.0}
 _RIVALS = {"from scratch": from_scratch, "without adaptation": without_adaptation}
 _HIGHWAY_ENV = partial(elsewhere, "gym", 400, id="highway-rules", past=True)
 ROWS = {
@@ -63,7 +63,7 @@ ROWS = {
         4000,
         learner=_LONG,
         also={"by rules": by_index},
-        **_bandit(10, 100, meta_batch=256, iterations=1000),
+        **_bandit(10, 100, meta_batch=256, iterations=2000),
     ),
     "grid": Row("rl-gridworld"),
     "decision processes": Row("rl-mdp", 1000, also={"by rules": by_posterior_means}),
