@@ -13,7 +13,7 @@ import quickstudy
 
 ROOT = Path(quickstudy.__file__).parent
 ORDER = (
-    {"brief", "errors", "gaps", "hints", "packages", "space", "traits", "version"},
+    {"brief", "errors", "gaps", "hints", "packages", "space", "traced", "traits", "version"},
     {"episode", "rng", "files", "hub", "modules", "options", "registry", "cells", "terminal"},
     {"entries", "masked", "systems", "tally"},
     {"storage", "workers"},

@@ -11,11 +11,13 @@ from torch import Tensor
 
 from quickstudy.errors import CheckpointError, ConfigError, MissingExtra, ModelError
 from quickstudy.models.encoders.onnx_file import found, onnx_checksum
+from quickstudy.traced import traced
 
 _NO_GRADIENT = (
     "What is asked needs a gradient through an encoder that is an ONNX file, and there is none. Learn on its features "
     "(protonet, r2d2, simpleshot, anil …), or give the network as a PyTorch module: qs.train(config, module=…)."
 )
+_AT_ONCE = 1 << 21  # numbers of inputs, about: what lies between the layers of a network takes much more
 _TYPES = {"tensor(float)": torch.float32, "tensor(float16)": torch.float16}
 
 
@@ -88,7 +90,8 @@ def embedded(x: Tensor, file: str, checksum: str, output: str, alone: bool = Fal
     """What the file makes of x (n, …) with n > 0, on the CPU: (n, features). alone: of each example by itself."""
     opened, parts = session(file, checksum), []
     x = x.detach().to("cpu", opened.dtype).contiguous()
-    for part in torch.split(x, 1 if alone else opened.batch or len(x)):
+    many = opened.batch or max(1, _AT_ONCE // max(1, x[0].numel()))
+    for part in torch.split(x, 1 if alone else many):
         lacking = opened.batch - len(part) if opened.batch else 0
         whole = torch.cat([part, part.new_zeros((lacking, *part.shape[1:]))]) if lacking else part
         (z,) = opened.run.run([output], {opened.input: whole.numpy()})
@@ -96,11 +99,13 @@ def embedded(x: Tensor, file: str, checksum: str, output: str, alone: bool = Fal
     return torch.cat(parts)
 
 
-@torch.library.custom_op("quickstudy::onnx", mutates_args=())
-def _encode(x: Tensor, file: str, checksum: str, output: str, features: int, alone: bool) -> Tensor:
+def _computed(x: Tensor, file: str, checksum: str, output: str, features: int, alone: bool) -> Tensor:
     """`embedded`, where x is; computed on the CPU."""
     z = embedded(x, file, checksum, output, alone) if len(x) else x.new_empty((0, features))
     return z.to(x.device, x.dtype, copy=True)
+
+
+_encode = torch.library.custom_op("quickstudy::onnx", _computed, mutates_args=())
 
 
 @_encode.register_fake
@@ -113,7 +118,7 @@ class _Frozen(torch.autograd.Function):
 
     @staticmethod
     def forward(x: Tensor, *facts: Any) -> Tensor:
-        z: Tensor = _encode(x, *facts)
+        z: Tensor = _encode(x, *facts) if traced(x) else _computed(x, *facts)  # the first imports 100 MB of compiler
         return z
 
     @staticmethod

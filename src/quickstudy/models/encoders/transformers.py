@@ -11,7 +11,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
 from quickstudy.errors import CheckpointError, ConfigError, MissingExtra, first_of
 from quickstudy.models.encoders.hub import CONFIG, architecture_in, settings_in, settled_place
@@ -21,6 +20,7 @@ from quickstudy.models.encoders.sentences import Pool, sentence_folder
 from quickstudy.models.head import with_head
 from quickstudy.registry import models
 from quickstudy.spec import TaskSpec
+from quickstudy.traced import traced
 
 _IDS, _MASK = "input_ids", "attention_mask"
 _NOT_KEPT = ("id2label", "label2id", "architectures", "transformers_version", "dtype", "torch_dtype", "_name_or_path")
@@ -87,8 +87,7 @@ class TransformersEncoder(Library):
 
 def _longest(mask: Tensor) -> int | None:
     """How many positions are more than padding; None where shapes must be fixed, as under `vmap` and in graphs."""
-    fixed = torch._C._functorch.is_functorch_wrapped_tensor(mask) or len(_get_current_dispatch_mode_stack()) > 0
-    if fixed or not len(mask):
+    if traced(mask) or not len(mask):
         return None
     return int(mask.ne(0).any(0).nonzero().max()) + 1
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
 from quickstudy.episode import Examples, map_features
 from quickstudy.errors import DataError
 from quickstudy.rl.returns import Total, standardised
+from quickstudy.traced import traced
 
 
 def joined(target: Any, parts: Sequence[Examples], lanes: int) -> Examples:
@@ -45,7 +45,7 @@ def by_steps(target: Any, support: Examples, steps: int) -> Examples:
     Only where values may be looked at: within `vmap` or a graph, rows are trusted to be so.
     """
     rows = len(support.mask)
-    if _hidden(support.y):
+    if traced(support.y):
         if rows % steps:
             raise DataError(
                 f"The support set has {rows} rows, which cannot be divided among {steps} inner steps. Give each of "
@@ -71,11 +71,6 @@ def by_steps(target: Any, support: Examples, steps: int) -> Examples:
         return t.new_zeros(found * longest, *t.shape[1:]).index_copy(0, to, t[source])
 
     return Examples(map_features(laid, support.x), laid(support.y), laid(support.mask))
-
-
-def _hidden(tensor: Tensor) -> bool:
-    """Whether its values cannot be looked at: under `vmap`, and in graphs."""
-    return torch._C._functorch.is_functorch_wrapped_tensor(tensor) or len(_get_current_dispatch_mode_stack()) > 0
 
 
 def nothing_of(query: Examples) -> Examples:

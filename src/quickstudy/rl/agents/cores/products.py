@@ -8,7 +8,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
+
+from quickstudy.traced import traced
 
 _FEW = 32  # rows for which preparing costs more than is won
 
@@ -38,5 +39,4 @@ def _at_hand(x: Tensor, weight: Tensor) -> bool:
         return False
     if torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad):
         return False
-    wrapped = torch._C._functorch.is_functorch_wrapped_tensor
-    return not (wrapped(x) or wrapped(weight) or torch.compiler.is_compiling() or _get_current_dispatch_mode_stack())
+    return not traced(x, weight)
