@@ -14,6 +14,7 @@ from quickstudy.models.encoders.pixels import IMAGENET_MEAN, IMAGENET_STD, Pixel
 from quickstudy.models.head import with_head
 from quickstudy.registry import models
 from quickstudy.spec import TaskSpec
+from quickstudy.traced import traced
 
 _RESOLUTION = 224  # where the file leaves it open
 
@@ -58,6 +59,13 @@ class OnnxEncoder(nn.Module):
         return images.permute(0, 2, 3, 1) if self.last else images
 
     def forward(self, x: Tensor) -> Tensor:
+        if traced(x):
+            return self._embedded(x)
+        # What the network is shown of small images takes far more than they do.
+        few = session(self.file, self.checksum).at_once(3 * self.pixels.resolution**2)
+        return torch.cat([self._embedded(part) for part in torch.split(x, few)])
+
+    def _embedded(self, x: Tensor) -> Tensor:
         return encode(self._turned(self.pixels(x)), self.file, self.checksum, self.output, self.features)
 
 

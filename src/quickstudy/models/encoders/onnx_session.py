@@ -44,6 +44,10 @@ class Session(NamedTuple):
         size = self.shape[axis]
         return size if isinstance(size, int) and size > 0 else 0
 
+    def at_once(self, numbers: int) -> int:
+        """How many examples of so many numbers each it is given at once."""
+        return self.batch or max(1, _AT_ONCE // max(1, numbers))
+
     def output(self, file: str, name: str) -> str:
         """The output of this name; the only one for ''. ConfigError where that leaves it open."""
         chosen = name or (self.outputs[0] if len(self.outputs) == 1 else "")
@@ -90,8 +94,7 @@ def embedded(x: Tensor, file: str, checksum: str, output: str, alone: bool = Fal
     """What the file makes of x (n, …) with n > 0, on the CPU: (n, features). alone: of each example by itself."""
     opened, parts = session(file, checksum), []
     x = x.detach().to("cpu", opened.dtype).contiguous()
-    many = opened.batch or max(1, _AT_ONCE // max(1, x[0].numel()))
-    for part in torch.split(x, 1 if alone else many):
+    for part in torch.split(x, 1 if alone else opened.at_once(x[0].numel())):
         lacking = opened.batch - len(part) if opened.batch else 0
         whole = torch.cat([part, part.new_zeros((lacking, *part.shape[1:]))]) if lacking else part
         (z,) = opened.run.run([output], {opened.input: whole.numpy()})
