@@ -17,7 +17,7 @@ _NO_GRADIENT = (
     "What is asked needs a gradient through an encoder that is an ONNX file, and there is none. Learn on its features "
     "(protonet, r2d2, simpleshot, anil …), or give the network as a PyTorch module: qs.train(config, module=…)."
 )
-_AT_ONCE = 1 << 21  # numbers of inputs, about: what lies between the layers of a network takes much more
+_AT_ONCE = 1 << 20  # numbers of inputs, about: what lies between the layers of a network takes much more
 _TYPES = {"tensor(float)": torch.float32, "tensor(float16)": torch.float16}
 
 
