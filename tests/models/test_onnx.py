@@ -6,6 +6,7 @@ import copy
 import hashlib
 import importlib
 import pickle
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -77,6 +78,19 @@ def test_it_is_one_function_however_it_is_called(file: Path) -> None:
     assert made.double()(x.double()).dtype == torch.float64
     graph = torch.export.export(encoder(file, resolution=16), (x,)).module()
     torch.testing.assert_close(graph(x), z)
+
+
+def test_many_images_are_embedded_a_few_at_a_time_and_without_the_compiler(file: Path) -> None:
+    x = torch.rand(OPENS._AT_ONCE // (3 * 224**2) + 2, 3, 16, 16)  # more than go at once
+    made = encoder(file)
+    torch.testing.assert_close(made(x), torch.cat([made(one[None]) for one in x]))
+    program = (
+        "import sys, torch\n"
+        "from quickstudy.models.encoders.onnx_session import encode\n"
+        f"z = encode(torch.rand(2, 3, 16, 16), {str(file)!r}, {onnx_checksum(str(file))!r}, {made.output!r}, 4)\n"
+        "assert z.shape == (2, 4) and 'torch._dynamo' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_gradients_go_to_heads_and_are_refused_through_it(file: Path, tmp_path: Path) -> None:
