@@ -25,6 +25,7 @@ from torch import Tensor, nn
 import quickstudy as qs
 from quickstudy.registry import formats, learners
 from quickstudy.storage.json import read_json
+from quickstudy.storage.provenance import commit
 from quickstudy.tasks.arrays import arrays
 from quickstudy.tasks.classes import ClassSource
 from quickstudy.trust.draw import Size, tried
@@ -223,6 +224,7 @@ def measured(name: str, count: int, place: Path) -> dict[str, Any]:
     both = {"quickstudy": mine, "AdaptShot": their}
     gains = {key: interval([a[key] - b[key] for a, b in zip(mine, their, strict=True)]) for key in mine[0]}
     return {
+        "commit": commit(),
         "size": {"ways": size.ways, "shots": size.shots, "strange": size.strange, "queries": size.queries},
         "classes": {split: len(source.classes(split)) for split in ("train", "val", "test")},
         "heads": heads,
@@ -249,7 +251,7 @@ def main() -> None:
         if os.environ.get("QUICKSTUDY_ONLY") != "tasks":
             from studies.adaptshot_speed import speed
 
-            found["speed"] = speed(pictures(DOMAINS["tiny ImageNet"], place), place)
+            found["speed"] = {"commit": commit(), "rows": speed(pictures(DOMAINS["tiny ImageNet"], place), place)}
             store("adaptshot", settings | found)
 
 

@@ -50,7 +50,8 @@ that it says told them apart best on these very tasks. Sets are to hold the clas
         text += f"- {name}: {', '.join(_verdict(row, key) for key in _MEASURES)}. "
         text += f"{_beside_best(row)} {_covered(row, found['coverage'])}\n"
     used = ", ".join(f"{name} {row['heads']['chosen']}" for name, row in domains.items())
-    text += f"\nThe head that did best on validation classes: {used}.\n"
+    each = ", ".join(f"{name} `{row['commit']}`" for name, row in domains.items())
+    text += f"\nThe head that did best on validation classes: {used}. At the commits: {each}.\n"
     return text + (_speed(found["speed"]) if "speed" in found else "")
 
 
@@ -82,11 +83,11 @@ def _covered(row: dict[str, Any], level: float) -> str:
     return f"Coverage is {away}: {'nearer' if mine < other else 'further off'}."
 
 
-def _speed(rows: dict[str, Any]) -> str:
-    text = """
+def _speed(found: dict[str, Any]) -> str:
+    text = f"""
 From files to answers, each in a process of its own on one thread: 25 photographs are learned, and 50 further ones asked
 about, one at a time, and together where that can be asked. The encoder, by onnxruntime in both, is part of it.
-*Model only* loads a model that was learned before, and does not learn.
+*Model only* loads a model that was learned before, and does not learn. At commit `{found["commit"]}`.
 
 """
     return text + table(
@@ -94,7 +95,7 @@ about, one at a time, and together where that can be asked. The encoder, by onnx
         [
             [who, f"{row['adapt']:.0f}" if "adapt" in row else "", f"{row['one']:.1f}",
              "" if who.startswith("AdaptShot") else f"{row['together']:.1f}", f"{row['memory']:.0f}"]
-            for who, row in rows.items()
+            for who, row in found["rows"].items()
         ],
     )  # fmt: skip
 

@@ -1,4 +1,5 @@
-"""One adapted task as an ordinary module: for prediction by many threads, and for export."""
+"""Learners whose networks hold their tensors: one adapted task as an ordinary module, for prediction by many threads
+and for export, and playing by the same φ at each step."""
 
 from __future__ import annotations
 

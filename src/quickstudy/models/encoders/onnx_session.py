@@ -121,7 +121,7 @@ class _Frozen(torch.autograd.Function):
 
     @staticmethod
     def forward(x: Tensor, *facts: Any) -> Tensor:
-        z: Tensor = _encode(x, *facts) if traced(x) else _computed(x, *facts)  # the first imports 100 MB of compiler
+        z: Tensor = _encode(x, *facts) if traced(x) else _computed(x, *facts)  # an operator imports PyTorch's compiler
         return z
 
     @staticmethod

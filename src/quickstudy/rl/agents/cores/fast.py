@@ -108,7 +108,7 @@ class Block(nn.Module):
 
 class FastWeights(Core):
     """Blocks of linear attention. Memory: the fast weights of each block, '0', '1', … (heads, d, d + 1), with a head
-    for every 8 of the width, and d = 16.
+    for every 8 of the width and d = 2 width / heads, 16 where it is a multiple of 8.
 
     A trial is computed by masked products over all of its steps, 64 at a time; when acting, one step after another.
     """

@@ -26,7 +26,7 @@ def by_onednn() -> bool:
 
 
 def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """`torch.nn.functional.linear` of rows: (n, m) for x (n, d), weight (m, d) and bias (m,), to the last digits."""
+    """`torch.nn.functional.linear` of rows: (n, m) for x (n, d), weight (m, d) and bias (m,), up to rounding."""
     if by_onednn() and _at_hand(x, weight):
         found: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
         return found
