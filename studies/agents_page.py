@@ -80,8 +80,8 @@ def agents(result: dict[str, Any]) -> str:
     text = """## Agents
 
 The return of an episode in test environments, the mean over seeds of training, each on one core; intervals are those
-of one seed. The best there is is computed: of bandits over all that can have been seen, of the grid
-over all walks.
+of one seed. Other programs ran beside some, which their seconds show. The best there is is computed: of bandits over
+all that can have been seen, of the grid over all walks.
 """
     text += "".join(_trial(about, found[name]) for name, about in _ABOUT.items() if name in found)
     if point := found.get("point"):
@@ -111,4 +111,4 @@ through.
     for name, one in result["found"].items():
         who, times = name.split(", ")
         rows.append([who, times, f"{one['steps a second']:,.0f}", f"{one['low']:,.0f} to {one['high']:,.0f}"])
-    return text + table(["", "each trial is gone through", "steps a second", "quartiles"], rows)
+    return text + table(["", "times a trial is gone through", "steps a second", "quartiles"], rows)
