@@ -127,3 +127,17 @@ def test_rates_of_each_element_are_the_mean_over_classes_for_others() -> None:
     own = {n.removeprefix("task."): v for n, v in wide.with_steps(0).adapt(params, task.support).items() if n[0] == "t"}
     slope = torch.func.grad(lambda t: wide.inner_loss(params, t, task.support, torch.zeros(())))(own)["2.weight"]
     assert torch.allclose(after, before - rate.mean(0) * slope, atol=1e-9)
+
+
+@pytest.mark.parametrize("shares", [(3, 1), (2, 2, 2), (1, 1, 1, 1, 1)])
+def test_where_features_are_all_0_the_head_says_the_shares_of_the_classes(shares: tuple[int, ...]) -> None:
+    """As of texts without a known word: nothing tells classes apart, and that is no error."""
+    module = nn.Sequential(nn.Linear(6, 16, bias=False), nn.ReLU(), nn.Linear(16, 4))
+    spec = TaskSpec(SPEC.format, targets.make("classes", ways=4))
+    other = TaskSpec(SPEC.format, targets.make("classes", ways=len(shares)))
+    learner = learners["anil"](module, spec, steps=0).at(other)
+    y = torch.arange(len(shares)).repeat_interleave(torch.tensor(shares))
+    support = Examples(torch.zeros(len(y), 6), y, torch.ones(len(y), dtype=torch.bool))
+    params = learner.init(torch.Generator().manual_seed(0))
+    said = learner.predict(params, learner.adapt(params, support), torch.zeros(1, 6))[0]
+    torch.testing.assert_close(said, torch.tensor(shares) / len(y), atol=0.02, rtol=0.0)

@@ -26,7 +26,7 @@ Describe = Literal["features", "task2vec"]
 2019)."""
 LENGTH = 128
 _SKETCH = 32
-_RIDGE = 0.1  # of the mean squared length of the features
+_RIDGE, _LEAST = 0.1, 1e-5  # of the mean squared length of the features, and of that with the bias's 1
 
 
 def describe(how: Describe, network: Network, params: Params, support: Examples, spec: TaskSpec) -> Tensor:
@@ -95,7 +95,8 @@ def fit_head(network: Network, params: Params, task: Params, support: Examples, 
     weight, bias = head_names(network)
     with full_precision(network.features(params, support.x, task)) as z:
         size = (z.square().sum(1) * support.mask).sum() / support.mask.sum().clamp(min=1)
-        ridge = Ridge().fit({"log_regularisation": (_RIDGE * size + 1e-12).log()}, z, support, spec)["weights"]
+        strength = torch.maximum(_RIDGE * size, _LEAST * (1 + size))  # features may all be 0
+        ridge = Ridge().fit({"log_regularisation": strength.log()}, z, support, spec)["weights"]
     fitted = {weight: ridge[:-1].T} | ({} if bias is None else {bias: ridge[-1]})
     like = prefixed(PARAMETER, params)[weight].dtype
     return {name: value.to(like).contiguous() for name, value in fitted.items()}
