@@ -57,6 +57,35 @@ def test_over_a_family_it_is_the_best_fixed_policy_and_alone_the_best_of_its_tas
     assert not scratch.kept["held_out"]  # all splits are the one task, and the run knows
 
 
+@dataclass(frozen=True, kw_only=True)
+class PaidOtherwise(TwoTasks):
+    """As if rewards were told in another currency."""
+
+    rate: float = 1.0
+
+    def task(self, split: str, keys: Tensor) -> State:
+        return {"arms": self.rate * super().task(split, keys)["arms"]}
+
+
+def test_rewards_and_their_unit_can_be_told_in_another_currency(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """All that is learned is the same, and a unit that is far off is said."""
+    runs = []
+    for rate in (1.0, 64.0):
+        source = EnvironmentSource.of(PaidOtherwise(rate=rate, noise=0.1 * rate), past=False)
+        config = replace(plain(iterations=8), learner=learners.part("ppo", unit=rate))
+        runs.append(qs.train(config, source=source, out=tmp_path / f"{rate}", quiet=True))
+    one, other = (run.params for run in runs)
+    for name in one:
+        torch.testing.assert_close(one[name], other[name], atol=1e-3, rtol=1e-3)
+    means = [run.evaluate(episodes=20).mean for run in runs]
+    assert means[1] == pytest.approx(64 * means[0], rel=0.02)
+    assert "unit" not in caplog.text
+    qs.train(plain(iterations=2), source=source, out=tmp_path / "off", quiet=True)
+    assert "units of 1, but what is still to come differs from step to step by about" in caplog.text
+
+
 @pytest.mark.parametrize("tasks", ["gridworld", "arcade"])
 def test_nothing_of_the_step_before_reaches_it(tasks: str) -> None:
     """With the same observations it does the same, whatever was done before and whatever that brought."""

@@ -49,11 +49,16 @@ def followed(mask: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
     return goes_on, torch.where(goes_on, values.roll(-1, -1), 0.0)
 
 
-def standardised(values: Tensor, mask: Tensor, total: Total = alone) -> Tensor:
-    """Values of mean 0 and deviation 1 over all that are real, in every process; 0 elsewhere."""
+def centred(values: Tensor, mask: Tensor, total: Total = alone) -> tuple[Tensor, Tensor]:
+    """Values of mean 0 over all that are real, in every process, 0 elsewhere; and their standard deviation, ()."""
     real = mask.to(values.dtype)
     sums = total(torch.stack([real.sum(), (values * real).sum()]))
     count = sums[0].clamp(min=1)
-    centred = (values - sums[1] / count) * real
-    spread = (total(centred.square().sum()) / count).sqrt()
-    return centred / (spread + 1e-8)
+    found = (values - sums[1] / count) * real
+    return found, (total(found.square().sum()) / count).sqrt()
+
+
+def standardised(values: Tensor, mask: Tensor, total: Total = alone) -> Tensor:
+    """Values of mean 0 and deviation 1 over all that are real, in every process; 0 elsewhere."""
+    found, spread = centred(values, mask, total)
+    return found / (spread + 1e-8)

@@ -30,8 +30,8 @@ from quickstudy.tasks.base import Sampling
 class Agent(Learner):
     """A learner that acts. What it collects of a task is outside of every gradient.
 
-    discount: γ, what a reward a step later is worth. trace: λ of generalised advantage estimates. unit: about what an
-    episode brings, in which it tells values, or advantages.
+    discount: γ, what a reward a step later is worth. trace: λ of generalised advantage estimates. unit: in which
+    it tells values, or advantages: about how much what is still to come differs from step to step.
     """
 
     discount: float = 0.99

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -15,8 +17,12 @@ from quickstudy.registry import learners
 from quickstudy.rl.agents.base import Agent, clipped_loss, gathered
 from quickstudy.rl.agents.support import nothing_of
 from quickstudy.rl.play import Memory, Stage
+from quickstudy.rl.returns import Total, centred
 from quickstudy.spec import TaskSpec
 from quickstudy.tasks.base import Sampling
+
+_FITTING = 16.0  # times as large, or as small, as what values differ by: a unit in which they are still learned
+_log = logging.getLogger("quickstudy")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,10 +62,27 @@ class ProximalAgent(Agent):
         whole = self._whole(params, stage, sampling.queries)
         return Episode(nothing_of(whole), whole)
 
+    def levelled(self, episodes: Episode, total: Total) -> Episode:
+        told = self.actions.outcome(episodes.query.y)
+        spread = float(centred(told.value, episodes.query.mask, total)[1])
+        if 0 < spread < 1 / _FITTING or spread > _FITTING:
+            _say_unit(self.unit, f"{self.unit * spread:.0e}")
+        return super().levelled(episodes, total)
+
     def judge(self, params: Params, state: State, query: Examples) -> tuple[Tensor, Tensor]:
         target, prediction = self.actions, self.predict(params, state, query.x)
         told = target.outcome(query.y)
         return clipped_loss(self, target, prediction, told, query.mask), target.score(prediction, query)
+
+
+@cache
+def _say_unit(unit: float, spread: str) -> None:
+    """Once for each magnitude of what values differ by."""
+    _log.warning(
+        f"Values are learned in units of {unit:g}, but what is still to come differs from step to step by about "
+        f"{float(spread):g}: in such units values, or else actions, are hardly learned. Set the learner's unit to "
+        f"about that (unit={float(spread):g}, --learner.unit {float(spread):g})."
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,8 +131,9 @@ def ppo(
 
     Trained over a family it is the best that can be done without learning anything of a task; trained in one task it is
     learning from scratch. module: a policy that ends in `spec.outputs` outputs, the last of which is the value of a
-    step. discount: γ. trace: λ of advantage estimates. unit: about what an episode brings, in which values are learned:
-    of others, their error outweighs what is to be gained. clip, entropy, value: of the ratio of probabilities, and the
+    step. discount: γ. trace: λ of advantage estimates. unit: about how much what is still to come differs from step to
+    step, in which values are learned: in a smaller one their error outweighs what is to be gained, in a larger one they
+    are hardly learned. clip, entropy, value: of the ratio of probabilities, and the
     weights of the entropy and of the values' error.
     """
     return ReactiveAgent(

@@ -41,16 +41,17 @@ class Arcade(Environment):
     """Small games with dynamics of their own on a board of 10 × 10 cells, under rules that have to be found out.
 
     A task is a game with: how fast things move (once in 1, 2 or 3 steps), sticky actions (with a probability of 0, 0.1
-    or 0.25 the move before is made again, Machado et al. 2018), a permutation of the controls, one of the colours, and
-    which of two kinds of things pays. What pays brings a reward, and the other kind costs as much, scaled so that the
-    return of 100 steps lies in about [-1, 1]; doing anything is worth about 0. Which combinations of rules are for
-    training, validation and tests is a pure function of them, see `rules.combinations`: none is in two splits.
+    or 0.25 the move before is made again, Machado et al. 2018), controls that are turned or mirrored, colours that are
+    exchanged (the figure's for that of the rest, and those of the two kinds that may pay), and which of these pays.
+    What pays brings a reward, and the other kind costs as much, scaled so that the return of 100 steps lies in about
+    [-1, 1]; doing anything is worth about 0. Which combinations of rules are for training, validation and tests is a
+    pure function of them, see `rules.combinations`: none is in two splits.
 
     Seen are four planes (4, 10, 10), one for each kind of thing; what a thing is doing is not seen, so that a memory
     helps. Five actions: still, left, right, up, down, in the task's order.
 
     games: those that tasks are of. plain: the share of training tasks in which it is settled that the first kind pays,
-    and, each for itself, of those in which it is that controls, and colours, are not permuted; in the others these are
+    and, each for itself, of those in which it is that controls, and colours, are as they are; in the others these are
     drawn from all, as without it. Under all rules alike whatever a policy does without knowing them comes to 0, so that
     there is nothing to begin with; tasks of other splits are as they are.
     """
@@ -148,11 +149,11 @@ def arcade(
 ) -> EnvironmentSource:  # fmt: skip
     """Environments: five small games with rules that differ from task to task.
 
-    They are other speeds, sticky actions, swapped controls, permuted colours and other rewards, on 10 × 10 cells.
+    They are other speeds, sticky actions, turned controls, exchanged colours and other rewards, on 10 × 10 cells.
 
     games: which of catch, cross, snake, bricks and shoot. horizon: steps of an episode. plain: the share of
     training tasks in which it is settled that the first kind pays, and of those in which it is that controls, and
-    colours, are not permuted; in the others all is drawn: a way into games in which, under all rules alike, whatever is
+    colours, are as they are; in the others all is drawn: a way into games in which, under all rules alike, whatever is
     done without knowing them comes to 0. past: the agent sees what it did last and what that brought, which one that is
     to find out the rules needs.
     """

@@ -12,10 +12,16 @@ from torch import Tensor
 from quickstudy import rng
 from quickstudy.episode import State
 from quickstudy.errors import unknown_name
-from quickstudy.rl.environments.arcade.board import KINDS, MOVES, ONE, OTHER
+from quickstudy.rl.environments.arcade.board import DOWN, FIGURE, LEFT, ONE, OTHER, REST, RIGHT, STILL, UP
 
 PERIODS, STICKY, PAYS = (1, 2, 3), (0.0, 0.1, 0.25), (ONE, OTHER)
-_CONTROLS, _COLOURS = tuple(permutations(range(MOVES))), tuple(permutations(range(KINDS)))
+_TURNED = (LEFT, RIGHT, UP, DOWN), (UP, DOWN, RIGHT, LEFT), (RIGHT, LEFT, DOWN, UP), (DOWN, UP, LEFT, RIGHT)
+_CONTROLS = tuple((STILL, *move) for a, b, c, d in _TURNED for move in ((a, b, c, d), (b, a, c, d)))
+_COLOURS = tuple(
+    (figure, one, other, rest)
+    for figure, rest in permutations((FIGURE, REST))
+    for one, other in permutations((ONE, OTHER))
+)  # fmt: skip
 _TABLES = {"period": PERIODS, "sticky": STICKY, "pays": PAYS, "controls": _CONTROLS, "colours": _COLOURS}
 SWAPPED = "pays", "controls", "colours"
 """The rules of which the first in its table is the plain one: without knowing them, all that is done comes to 0."""
@@ -52,7 +58,7 @@ def plain(games: tuple[int, ...], which: tuple[str, ...]) -> Tensor:
 def rules(codes: Tensor) -> State:
     """What combinations (n,) say. game: (n,) int64. period: in how many steps things move once, (n,). sticky: the
     probability that the move before is made again, (n,). pays: the kind that does, (n,). controls: the move that each
-    action makes, (n, 5). colours: the plane that each kind is shown in, (n, 4)."""
+    action makes, (n, 5), directions turned or mirrored. colours: the plane that each kind is shown in, (n, 4)."""
     said = {"game": codes // RULES}
     left = codes % RULES
     for name, table in _TABLES.items():
