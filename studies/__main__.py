@@ -16,6 +16,7 @@ from studies import (
     experience,
     exported,
     fields,
+    growing,
     lines,
     many,
     masks,
@@ -81,6 +82,7 @@ STUDIES = {
     "many-scratch": many.scratch,
     "nas": nas.nas,
     "untrained": untrained.untrained,
+    "growing": growing.growing,
     "adaptshot": adaptshot.main,
     **{f"fields-{name}": measure for name, measure in fields.FIELDS.items()},
 }

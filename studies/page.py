@@ -15,6 +15,7 @@ from studies.common import RESULTS, interval, slope
 from studies.deployed_page import exported, in_browser, served
 from studies.encoders_page import encoders, frozen, networks
 from studies.experience_page import experience
+from studies.growing_page import growing
 from studies.lines_page import continued, lines
 from studies.many_page import many, many_adapters, many_scratch
 from studies.masks_page import masks
@@ -215,7 +216,7 @@ SECTIONS = {
         starts, lifelong, recall, writers, fedavg, soup, backends, domains, gp, tables, mixed, online, lines,
         optimizers, encoders, networks, frozen, texts, scratch, samples, sounds, connected, masks,
         unlabelled, choosing, many, agents, agents_speed, selectors, warm, experience, chosen, nas, untrained, smaller,
-        trust, adaptshot, shipped, exported, served, in_browser,
+        trust, growing, adaptshot, shipped, exported, served, in_browser,
     )
 } | {"many-scratch": many_scratch, "many-adapters": many_adapters}  # fmt: skip
 
