@@ -34,6 +34,7 @@ GAMES: dict[Name, Game] = {
 _CELL = 16  # pixels
 _STICKS, _GAME = range(2)
 _EASED = 1
+_PAID = 0.1  # about what a step brings that brings something
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,4 +158,4 @@ def arcade(
     done without knowing them comes to 0. past: the agent sees what it did last and what that brought, which one that is
     to find out the rules needs.
     """
-    return EnvironmentSource.of(Arcade(games=games, horizon=horizon, plain=plain), past)
+    return EnvironmentSource.of(Arcade(games=games, horizon=horizon, plain=plain), past, unit=_PAID)
