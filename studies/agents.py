@@ -33,14 +33,25 @@ _SAME = ("steps", "episodes of a trial", "horizon", "tasks of a step", "episodes
 @dataclass(frozen=True)
 class Row:
     """What is trained, and how many test tasks it is measured on. changes: of the recipe; those of its tasks and its
-    learner apart. also: what else is measured, by its name."""
+    learner apart. first: options of the tasks, and outer steps, of a run that this one begins from. also: what else is
+    measured, by its name."""
 
     recipe: str
     episodes: int = 4000
     changes: dict[str, Any] = field(default_factory=dict)
     tasks: dict[str, Any] = field(default_factory=dict)
     learner: dict[str, Any] = field(default_factory=dict)
+    first: tuple[dict[str, Any], int] | None = None
     also: dict[str, Callable[[qs.Run, int], Any]] = field(default_factory=dict)
+
+    @property
+    def before(self) -> Row | None:
+        """What is trained first."""
+        if self.first is None:
+            return None
+        tasks, steps = self.first
+        changes = self.changes | {"iterations": steps, "schedule": "none"}
+        return replace(self, changes=changes, tasks=self.tasks | tasks, first=None)
 
     def config(self, seed: int) -> qs.RunConfig:
         made = replace(recipes[self.recipe](), **self.changes, seed=seed, device="cpu")
@@ -69,7 +80,7 @@ ROWS = {
     "decision processes": Row("rl-mdp", 1000, also={"by rules": by_posterior_means}),
     "point": Row("rl-point-maml", 400, also={"after inner steps": descending}),
     "highway": Row("rl-highway-rl2", also={"in highway-env": _HIGHWAY_ENV, "by rules": by_rules}),
-    "arcade": Row("rl-arcade-rl2", 1000, also=_RIVALS),
+    "arcade": Row("rl-arcade-rl2", 4000, first=({"plain": 1.0}, 70), also={"from scratch": from_scratch}),
     "cheetah": Row("rl-cheetah-rl2", 300, tasks={"workers": 0}, also=_RIVALS),
     "reacher": Row("rl-reacher-rl2", 1000, tasks={"workers": 0}, also=_RIVALS),
 }
@@ -77,10 +88,18 @@ ROWS = {
 
 def trained(name: str, seed: int) -> qs.Run:
     """The run of a row and a seed, which goes on where it was stopped, and is kept."""
-    place = KEPT / f"{name} {seed}"
-    run = qs.resume(place, quiet=True) if place.exists() else qs.train(ROWS[name].config(seed), out=place, quiet=True)
+    row, place = ROWS[name], KEPT / f"{name} {seed}"
+    config = row.config(seed)
+    if row.before is not None:
+        first = _trained(row.before.config(seed), KEPT / f"{name} first {seed}")
+        config = replace(config, start=str(first.folder.absolute()))
+    run = _trained(config, place)
     print(f"{name}, seed {seed}: {run.seconds:.0f} s", flush=True)
     return run
+
+
+def _trained(config: qs.RunConfig, place: Path) -> qs.Run:
+    return qs.resume(place, quiet=True) if place.exists() else qs.train(config, out=place, quiet=True)
 
 
 def one(name: str, seed: int) -> None:
@@ -97,7 +116,9 @@ def one(name: str, seed: int) -> None:
 
 def facts(run: qs.Run, row: Row) -> dict[str, Any]:
     config = run.config
-    told = {"seconds": run.seconds, "steps": config.iterations, "episodes of a trial": config.queries}
+    runs = [run, qs.Run(config.start)] if config.start else [run]
+    told = {"seconds": sum(one.seconds for one in runs), "steps": sum(one.config.iterations for one in runs)}
+    told |= {"episodes of a trial": config.queries}
     told |= {"horizon": run.parts.source.environment.horizon, "tasks of a step": config.meta_batch}
     return told | {"commit": commit(), "machine": machine(resolve_device("cpu")), "episodes": row.episodes}
 

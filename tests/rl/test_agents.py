@@ -27,6 +27,7 @@ from quickstudy.rl.baselines import linear_values
 from quickstudy.rl.environment import Step
 from quickstudy.rl.play import Stage
 from quickstudy.rl.source import EnvironmentSource
+from quickstudy.spec import TaskSpec
 from quickstudy.tasks.mixture import Mixture
 from quickstudy.testing import check_source
 from quickstudy.training.build import build
@@ -463,3 +464,18 @@ def test_processes_that_share_a_mixture_of_families_tell_it_in_the_same_units(na
         parts = list(pool.map(share, range(2)))
     for one, *both in zip(leaves(whole), *map(leaves, parts), strict=True):
         torch.testing.assert_close(torch.cat(both), one, atol=1e-4, rtol=1e-4)
+
+
+def test_what_planes_of_one_number_tell_is_read_once_by_a_perceptron() -> None:
+    """Beside planes of pixels the past is planes of one number each. A hundred copies of it would learn a hundred times
+    as fast as a pixel; convolutions see all planes alike."""
+    steps = Steps(observation=(2, 3, 4), past=5)
+    seen, action = torch.rand(6, 2, 3, 4), torch.rand(6, 5)
+    x = steps.seen(seen, action, torch.rand(6), torch.ones(6, dtype=torch.bool))
+    assert x.shape == (6, 2 + 5 + 2, 3, 4)
+    flat = steps.flat()(x)
+    assert torch.equal(flat[:, : 2 * 3 * 4], seen.flatten(1)) and torch.equal(flat[:, 2 * 3 * 4 :], x[:, 2:, 0, 0])
+    spec = TaskSpec(steps, targets.make("actions", count=5))
+    assert models["mlp"](spec, width=7).linear1.in_features == 2 * 3 * 4 + 7
+    alone = Steps(observation=(2, 3, 4))
+    assert torch.equal(alone.flat()(seen), seen.flatten(1))

@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from quickstudy.episode import Features, State, joined, leaves, named
 from quickstudy.errors import ConfigError, DataError, ShapeError
@@ -218,6 +218,10 @@ class Format(Distorting):
         return list(names)
 
     # What fits
+
+    def flat(self) -> nn.Module:
+        """Of features (n, …) vectors (n, D), for networks to which it does not matter how numbers lie."""
+        return nn.Flatten()
 
     def trial(self, count: int) -> Features:
         """Compact tensors of `count` made-up records: what a learned task can be tried on."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from quickstudy.episode import Features, map_features
 from quickstudy.errors import ConfigError
@@ -20,6 +20,18 @@ from quickstudy.formats.records import Broken, Stored, all_kept
 from quickstudy.registry import formats
 
 _BESIDE = 2  # the reward before, and whether an episode begins
+
+
+class OnceEach(nn.Module):
+    """Of planes (n, C, height, width) vectors: all numbers of the first `seen` planes, and one of each plane after
+    them, all numbers of which are the same. Many copies of an input learn as many times as fast as others."""
+
+    def __init__(self, seen: int) -> None:
+        super().__init__()
+        self.seen = seen
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([x[:, : self.seen].flatten(1), x[:, self.seen :, 0, 0]], 1)
 
 
 @formats.register("steps")
@@ -74,6 +86,9 @@ class Steps(Format):
         return map_features(
             lambda t: t.index_fill(axis, torch.arange(self.observation[0], t.shape[axis], device=t.device), 0), x
         )
+
+    def flat(self) -> nn.Module:
+        return OnceEach(self.observation[0]) if self.past and len(self.observation) == 3 else nn.Flatten()
 
     def store(self, records: Any, broken: Broken = "refuse") -> Stored:
         return all_kept(as_numbers(records, features=True))

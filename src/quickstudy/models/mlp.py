@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections import OrderedDict
 
+import torch
 from torch import nn
 
 from quickstudy.hints import Depth, Size
@@ -21,8 +21,8 @@ def mlp(spec: TaskSpec, head: bool = True, *, width: Size = 40, depth: Depth = 2
 
     width: units of each hidden layer. depth: hidden layers.
     """
-    layers: OrderedDict[str, nn.Module] = OrderedDict(flatten=nn.Flatten())
-    size = math.prod(spec.input_shape)
+    layers: OrderedDict[str, nn.Module] = OrderedDict(flatten=spec.format.flat())
+    size = layers["flatten"](torch.zeros(1, *spec.input_shape)).shape[1]
     for index in range(depth):
         layers[f"linear{index + 1}"] = nn.Linear(size, width)
         if head or index + 1 < depth:
