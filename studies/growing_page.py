@@ -14,7 +14,7 @@ A model that is [adapted](growing.md) to two classes and then given the others o
 to all classes at once: accuracy in % on the same queries, in test tasks that neither training nor validation has seen,
 and the largest difference of a probability in any of them. By *sums*: models that have not kept their examples, of
 learners in closed form. By *examples*: models that have, and are adapted anew each time. Networks were trained for
-{found["steps"]} steps, seed {found["seed"]}: what is compared is the two ways, not the learners.
+{found["steps"]} steps, seed {found["seed"]}: what is compared is the two ways, not the learners. All is in float32.
 
 """
     columns = ["source", "learner", "tasks", "grows by", "tasks measured", "at once", "one at a time", "difference",
