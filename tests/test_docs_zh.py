@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import re
 import shlex
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,8 @@ def blocks(page: Path) -> list[tuple[str, str, object]]:
 def bare(language: str, body: str) -> object:
     if language == "python":
         return ast.dump(ast.parse(body))
+    if language == "toml":
+        return tomllib.loads(body)
     if language != "sh":
         return body
     return [words for line in body.replace("\\\n", " ").splitlines() if (words := shlex.split(line, comments=True))]
