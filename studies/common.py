@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+import quickstudy as qs
 from quickstudy.engine import resolve_device
 from quickstudy.storage.json import write_json
 from quickstudy.storage.provenance import commit, machine
@@ -45,6 +46,11 @@ def in_processes(function: Callable[[Any], Any], cells: Sequence[Any]) -> Iterat
     """Each cell with what `function` makes of it, in their order."""
     with ProcessPoolExecutor(processes(), get_context("spawn")) as pool:
         yield from zip(cells, pool.map(function, cells), strict=True)
+
+
+def found_or_trained(config: qs.RunConfig, folder: Path) -> qs.Run:
+    """The run that is kept in a folder, or is trained there."""
+    return qs.Run(folder) if (folder / "model.safetensors").exists() else qs.train(config, out=folder, quiet=True)
 
 
 def store(name: str, found: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -22,7 +23,7 @@ from torch import Tensor
 import quickstudy as qs
 from quickstudy.registry import Part, learners
 from quickstudy.rng import key, permutation
-from studies.common import interval, store
+from studies.common import found_or_trained, interval, store
 from studies.trust import SOURCES
 
 TASKS, STEPS, SEED = 1000, 300, 0
@@ -70,7 +71,7 @@ def trained(row: Row, place: Path, folder: Path) -> qs.Run:
         config, learner=row.learner, iterations=STEPS, validate_every=STEPS, device="cpu", seed=SEED,
         checkpoint_every=10**6, **few,
     )  # fmt: skip
-    return qs.Run(folder) if (folder / "model.safetensors").exists() else qs.train(config, out=folder, quiet=True)
+    return found_or_trained(config, folder)
 
 
 def images(run: qs.Run, index: int) -> Shown:
@@ -80,11 +81,17 @@ def images(run: qs.Run, index: int) -> Shown:
     return Shown(shots, asked, [f"class {i}" for i in truth.tolist()])
 
 
+@cache
+def _rows(path: str) -> list[tuple[str, str]]:
+    """Texts with their labels."""
+    with open(path, encoding="utf-8", newline="") as file:
+        return [(row["text"], row["label"]) for row in csv.DictReader(file)]
+
+
 def texts(run: qs.Run, index: int) -> Shown:
     """Drawn anew from the texts themselves, since what the source gives are numbers of tokens."""
     config, chance = run.config, key(SEED, f"growing {index}")
-    with open(config.tasks.options["path"], encoding="utf-8", newline="") as file:
-        rows = [(row["text"], row["label"]) for row in csv.DictReader(file)]
+    rows = _rows(config.tasks.options["path"])
     classes = sorted(run.parts.source.classes("test"))
     drawn = [classes[i] for i in permutation(chance, len(classes)).tolist()[: config.ways]]
     shots, asked, truth = [], [], []

@@ -31,7 +31,7 @@ from quickstudy.trust.ask import worth
 from quickstudy.trust.draw import Size, Tried, tried
 from quickstudy.trust.fit import own_logit
 from quickstudy.trust.task import TaskTrust, task_trust
-from studies.common import RESULTS, interval, store
+from studies.common import RESULTS, found_or_trained, interval, store
 from studies.trust_tables import on_tables
 
 TASKS, LEVEL, COVERAGE, BAND = 1000, 0.9, 0.95, (0.7, 0.85)
@@ -161,7 +161,7 @@ def measured(name: str, place: Path, count: int) -> dict[str, Any]:
     made, size = SOURCES[name]
     folder, config = place / f"run-{name.replace(' ', '-')}", made(place)
     config = replace(config, device="cpu", checkpoint_every=10**6, log_every=100)
-    run = qs.Run(folder) if (folder / "model.safetensors").exists() else qs.train(config, out=folder, quiet=True)
+    run = found_or_trained(config, folder)
     trust, rows, sure = run.fit_trust(), [], [[], [], []]  # type: ignore[var-annotated]
     for one in tried(
         run.parts.engine, run.params, run.parts.source, "test", replace(size, tasks=count), first=0, space=trust.space

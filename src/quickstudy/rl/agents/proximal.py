@@ -21,7 +21,7 @@ from quickstudy.rl.returns import Total, centred
 from quickstudy.spec import TaskSpec
 from quickstudy.tasks.base import Sampling
 
-_FITTING = 16.0  # times as large, or as small, as what values differ by: a unit in which they are still learned
+_FITTING = 16.0  # how many times a unit may exceed, or fall short of, what values differ by
 _log = logging.getLogger("quickstudy")
 
 
@@ -66,7 +66,7 @@ class ProximalAgent(Agent):
         told = self.actions.outcome(episodes.query.y)
         spread = float(centred(told.value, episodes.query.mask, total)[1])
         if 0 < spread < 1 / _FITTING or spread > _FITTING:
-            _say_unit(self.unit, f"{self.unit * spread:.0e}")
+            _say_unit(self.unit, float(f"{self.unit * spread:.0e}"))
         return super().levelled(episodes, total)
 
     def judge(self, params: Params, state: State, query: Examples) -> tuple[Tensor, Tensor]:
@@ -76,12 +76,12 @@ class ProximalAgent(Agent):
 
 
 @cache
-def _say_unit(unit: float, spread: str) -> None:
-    """Once for each magnitude of what values differ by."""
+def _say_unit(unit: float, spread: float) -> None:
+    """Once for each `spread`, what values differ by, to one digit."""
     _log.warning(
         f"Values are learned in units of {unit:g}, but what is still to come differs from step to step by about "
-        f"{float(spread):g}: in such units values, or else actions, are hardly learned. Set the learner's unit to "
-        f"about that (unit={float(spread):g}, --learner.unit {float(spread):g})."
+        f"{spread:g}: in such units values, or else actions, are hardly learned. Set the learner's unit to "
+        f"about that (unit={spread:g}, --learner.unit {spread:g})."
     )
 
 
