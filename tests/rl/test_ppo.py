@@ -82,8 +82,10 @@ def test_rewards_and_their_unit_can_be_told_in_another_currency(
     means = [run.evaluate(episodes=20).mean for run in runs]
     assert means[1] == pytest.approx(64 * means[0], rel=0.02)
     assert "unit" not in caplog.text
-    qs.train(plain(iterations=2), source=source, out=tmp_path / "off", quiet=True)
-    assert "units of 1, but what is still to come differs from step to step by about" in caplog.text
+    for name in ("off", "off again"):  # each training says it anew
+        caplog.clear()
+        qs.train(plain(iterations=2), source=source, out=tmp_path / name, quiet=True)
+        assert "units of 1, but what is still to come differs from step to step by about" in caplog.text
 
 
 @pytest.mark.parametrize("tasks", ["gridworld", "arcade"])

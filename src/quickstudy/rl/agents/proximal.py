@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -37,6 +36,7 @@ class ProximalAgent(Agent):
     clip: float = 0.2
     entropy: float = 0.01
     value: float = 0.5
+    _said: set[float] = field(default_factory=set, init=False, repr=False, compare=False)
 
     prepared = False
 
@@ -66,7 +66,7 @@ class ProximalAgent(Agent):
         told = self.actions.outcome(episodes.query.y)
         spread = float(centred(told.value, episodes.query.mask, total)[1])
         if 0 < spread < 1 / _FITTING or spread > _FITTING:
-            _say_unit(self.unit, float(f"{self.unit * spread:.0e}"))
+            self._say_unit(float(f"{self.unit * spread:.0e}"))
         return super().levelled(episodes, total)
 
     def judge(self, params: Params, state: State, query: Examples) -> tuple[Tensor, Tensor]:
@@ -74,15 +74,15 @@ class ProximalAgent(Agent):
         told = target.outcome(query.y)
         return clipped_loss(self, target, prediction, told, query.mask), target.score(prediction, query)
 
-
-@cache
-def _say_unit(unit: float, spread: float) -> None:
-    """Once for each `spread`, what values differ by, to one digit."""
-    _log.warning(
-        f"Values are learned in units of {unit:g}, but what is still to come differs from step to step by about "
-        f"{spread:g}: in such units values, or else actions, are hardly learned. Set the learner's unit to "
-        f"about that (unit={spread:g}, --learner.unit {spread:g})."
-    )
+    def _say_unit(self, spread: float) -> None:
+        """Once for each `spread`, what values differ by, to one digit."""
+        if spread not in self._said:
+            self._said.add(spread)
+            _log.warning(
+                f"Values are learned in units of {self.unit:g}, but what is still to come differs from step to step by "
+                f"about {spread:g}: in such units values, or else actions, are hardly learned. Set the learner's unit "
+                f"to about that (unit={spread:g}, --learner.unit {spread:g})."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
