@@ -64,7 +64,7 @@ def _bandit(arms: int, pulls: int, **more: Any) -> dict[str, Any]:
     return {"tasks": {"arms": arms}, "changes": {"shots": pulls, "queries": pulls, **more}}
 
 
-_LONG = {"memory": "fast", "discount": 0.99, "trace": 0.95, "unit": 30.0}
+_LONG = {"memory": "fast", "discount": 0.99, "trace": 0.95, "unit": 12.0}
 _RIVALS = {"from scratch": from_scratch, "without adaptation": without_adaptation}
 _HIGHWAY_ENV = partial(elsewhere, "gym", 400, id="highway-rules", past=True)
 ROWS = {
