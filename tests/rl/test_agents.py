@@ -466,16 +466,25 @@ def test_processes_that_share_a_mixture_of_families_tell_it_in_the_same_units(na
         torch.testing.assert_close(torch.cat(both), one, atol=1e-4, rtol=1e-4)
 
 
-def test_what_planes_of_one_number_tell_is_read_once_by_a_perceptron() -> None:
+def test_a_perceptron_reads_planes_of_one_number_once_and_where_the_middle_of_others_is() -> None:
     """Beside planes of pixels the past is planes of one number each. A hundred copies of it would learn a hundred times
     as fast as a pixel; convolutions see all planes alike."""
     steps = Steps(observation=(2, 3, 4), past=5)
     seen, action = torch.rand(6, 2, 3, 4), torch.rand(6, 5)
+    seen[0, 0], seen[1, 1] = 0, 0
+    seen[1, 1, 2, 1] = 1
     x = steps.seen(seen, action, torch.rand(6), torch.ones(6, dtype=torch.bool))
     assert x.shape == (6, 2 + 5 + 2, 3, 4)
     flat = steps.flat()(x)
-    assert torch.equal(flat[:, : 2 * 3 * 4], seen.flatten(1)) and torch.equal(flat[:, 2 * 3 * 4 :], x[:, 2:, 0, 0])
+    assert torch.equal(flat[:, : 2 * 3 * 4], seen.flatten(1)) and torch.equal(flat[:, -7:], x[:, 2:, 0, 0])
+    middles = flat[:, 2 * 3 * 4 : -7]
+    assert middles[0, [0, 2]].tolist() == [0, 0], "nothing is seen"
+    assert middles[1, [1, 3]].tolist() == [3, -1], "one cell in the last row and the second column of four"
+    total = seen.sum((2, 3))
+    rows = (seen * torch.tensor([-3.0, 0, 3])[:, None]).sum((2, 3)) / total.clamp(min=1)
+    columns = (seen * torch.tensor([-3.0, -1, 1, 3])).sum((2, 3)) / total.clamp(min=1)
+    torch.testing.assert_close(middles, torch.cat([rows, columns], 1))
     spec = TaskSpec(steps, targets.make("actions", count=5))
-    assert models["mlp"](spec, width=7).linear1.in_features == 2 * 3 * 4 + 7
+    assert models["mlp"](spec, width=7).linear1.in_features == 2 * 3 * 4 + 2 * 2 + 7
     alone = Steps(observation=(2, 3, 4))
-    assert torch.equal(alone.flat()(seen), seen.flatten(1))
+    assert torch.equal(alone.flat()(seen), flat[:, :-7])

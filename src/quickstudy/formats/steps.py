@@ -20,18 +20,27 @@ from quickstudy.formats.records import Broken, Stored, all_kept
 from quickstudy.registry import formats
 
 _BESIDE = 2  # the reward before, and whether an episode begins
+_EDGE = 3.0  # so that the middle of a plane moves by about as much as a cell changes
 
 
-class OnceEach(nn.Module):
-    """Of planes (n, C, height, width) vectors: all numbers of the first `seen` planes, and one of each plane after
-    them, all numbers of which are the same. Many copies of an input learn as many times as fast as others."""
+class Unrolled(nn.Module):
+    """Of planes (n, C, height, width) vectors: all numbers of the first `seen` planes and the middle of each, its row
+    and column as numbers from -3 to 3, then one number of each plane after them, whose numbers are all the same.
+
+    A layer over all cells learns of each of them apart, and of many copies of an input as many times as fast: where
+    things are as a number, and other numbers once, is what such a layer makes little of.
+    """
 
     def __init__(self, seen: int) -> None:
         super().__init__()
         self.seen = seen
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.cat([x[:, : self.seen].flatten(1), x[:, self.seen :, 0, 0]], 1)
+        seen = x[:, : self.seen]
+        total = seen.sum((2, 3)).clamp(min=1)
+        rows, columns = (torch.linspace(-_EDGE, _EDGE, size, device=x.device, dtype=x.dtype) for size in x.shape[2:])
+        middles = [seen.sum(3) @ rows / total, seen.sum(2) @ columns / total]
+        return torch.cat([seen.flatten(1), *middles, x[:, self.seen :, 0, 0]], 1)
 
 
 @formats.register("steps")
@@ -88,7 +97,7 @@ class Steps(Format):
         )
 
     def flat(self) -> nn.Module:
-        return OnceEach(self.observation[0]) if self.past and len(self.observation) == 3 else nn.Flatten()
+        return Unrolled(self.observation[0]) if len(self.observation) == 3 else nn.Flatten()
 
     def store(self, records: Any, broken: Broken = "refuse") -> Stored:
         return all_kept(as_numbers(records, features=True))

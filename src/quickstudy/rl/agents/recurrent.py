@@ -28,35 +28,43 @@ _LAST = "last"
 
 
 class RecurrentPolicy(nn.Module):
-    """A core over what an encoder makes of each step and of the one before it, and a linear layer after it.
+    """A core over what an encoder makes of each step and of the one before it, and what it says of both.
 
     A step tells what was done before it and what that brought, and the one before where that was: a memory of what
     leads where needs both together.
 
     Called with {'x': (n, …), 'state.<name>': (n, …)}, one step in each of n lanes and the memory before it, it gives
     (n, outputs) and the memory after it; with {'steps': (T, …), 'state.<name>': (…), 'count': ()} the same of the steps
-    of one trial in their order, and the memory after `count` of them. core: of twice the encoder's features.
+    of one trial in their order, and the memory after `count` of them. core: of twice the encoder's features. hidden: of
+    a layer that reads the memory and the step itself; 0 for one linear layer after the core.
     """
 
-    def __init__(self, encoder: nn.Module, core: Core, outputs: int) -> None:
+    def __init__(self, encoder: nn.Module, core: Core, outputs: int, hidden: int = 0) -> None:
         super().__init__()
-        self.encoder, self.core, self.head = encoder, core, nn.Linear(core.width, outputs)
+        self.encoder, self.core, self.both = encoder, core, hidden > 0
+        wide = core.width + core.features // 2
+        layers = (nn.Linear(wide, hidden), nn.ReLU(), nn.Linear(hidden, outputs))
+        self.head = nn.Sequential(*layers) if self.both else nn.Linear(core.width, outputs)
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """The tensors of one lane's memory, by name: the core's, and 'last' (D,), what was made of the step before."""
         return {**self.core.shapes, _LAST: (self.core.features // 2,)}
 
+    def _said(self, known: Tensor, z: Tensor) -> Tensor:
+        said: Tensor = self.head(torch.cat([known, z], -1) if self.both else known)
+        return said
+
     def forward(self, request: dict[str, Any]) -> tuple[Tensor, Memory]:
         before = prefixed(READ, request)
         last = before.pop(_LAST)
         if "x" in request:
             z = self.encoder(request["x"]).flatten(1)
-            said, now = self.core.step(torch.cat([z, last], 1), before)
-            return self.head(said), now | {_LAST: z}
+            known, now = self.core.step(torch.cat([z, last], 1), before)
+            return self._said(known, z), now | {_LAST: z}
         z, count = self.encoder(request["steps"]).flatten(1), request["count"]
-        said, now = self.core.sequence(torch.cat([z, torch.cat([last[None], z[:-1]])], 1), before, count)
-        return self.head(said), now | {_LAST: after(count, z, last)}
+        known, now = self.core.sequence(torch.cat([z, torch.cat([last[None], z[:-1]])], 1), before, count)
+        return self._said(known, z), now | {_LAST: after(count, z, last)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,6 +131,7 @@ def rl2(
     *,
     memory: Kind = "gru",
     width: Size = 64,
+    hidden: int = 0,
     discount: float = 0.99,
     trace: float = 0.95,
     unit: float = 1.0,
@@ -133,7 +142,8 @@ def rl2(
     """RL² (Duan et al. 2016): a recurrent network that acts, and whose memory over a trial is what it has learned.
 
     module: an encoder of single steps, (n, …) to (n, D). memory: a gated recurrent unit, long short-term memory, or
-    fast weights. width: of the memory. discount: γ. trace: λ of advantage estimates. unit: about how much what is still
+    fast weights. width: of the memory. hidden: of a layer after it that reads what it knows and what is seen together,
+    which an agent needs that does another thing in each task with the same in view; 0 for none. discount: γ. trace: λ of advantage estimates. unit: about how much what is still
     to come differs from step to step, in which values are learned: in a smaller one their error outweighs what is to be
     gained, in a larger one they are hardly learned. clip, entropy, value: of proximal policy optimisation.
     """
@@ -142,9 +152,11 @@ def rl2(
             "rl2 learns from what it did last and what that brought, and these steps do not tell it. Tell it: "
             "past=True (--tasks.past)."
         )
+    if hidden < 0:
+        raise ConfigError(f"A layer has 1 unit or more, or there is none: found hidden={hidden}. Give 0 or more.")
     core = CORES[memory](2 * features_of(module, spec.format), width)
     return RecurrentAgent(
-        network=Network(RecurrentPolicy(module, core, spec.outputs)),
+        network=Network(RecurrentPolicy(module, core, spec.outputs, hidden)),
         spec=spec,
         discount=discount,
         trace=trace,

@@ -42,19 +42,19 @@ class Arcade(Environment):
     """Small games with dynamics of their own on a board of 10 × 10 cells, under rules that have to be found out.
 
     A task is a game with: how fast things move (once in 1, 2 or 3 steps), sticky actions (with a probability of 0, 0.1
-    or 0.25 the move before is made again, Machado et al. 2018), controls that are turned or mirrored, colours that are
-    exchanged (the figure's for that of the rest, and those of the two kinds that may pay), and which of these pays.
+    or 0.25 the move before is made again, Machado et al. 2018), controls that may be swapped (left with right, up with
+    down), colours that may be (the figure's with that of the rest), and which of two kinds of things pays.
     What pays brings a reward, and the other kind costs as much, scaled so that the return of 100 steps lies in about
     [-1, 1]; doing anything is worth about 0. Which combinations of rules are for training, validation and tests is a
     pure function of them, see `rules.combinations`: none is in two splits.
 
-    Seen are four planes (4, 10, 10), one for each kind of thing; what a thing is doing is not seen, so that a memory
-    helps. Five actions: still, left, right, up, down, in the task's order.
+    Seen are eight planes (8, 10, 10), one for each kind of thing, as they are and as they were a step before, so that
+    motion is seen; the rules are not. Five actions: still, left, right, up, down, in the task's order.
 
     games: those that tasks are of. plain: the share of training tasks in which it is settled that the first kind pays,
-    and, each for itself, of those in which it is that controls, and colours, are as they are; in the others these are
-    drawn from all, as without it. Under all rules alike whatever a policy does without knowing them comes to 0, so that
-    there is nothing to begin with; tasks of other splits are as they are.
+    and, each for itself, of those in which it is that controls are as they are; in the others these are drawn from all,
+    as without it. Under all rules alike whatever a policy does without knowing them comes to 0, so that there is
+    nothing to begin with; tasks of other splits are as they are.
     """
 
     games: tuple[Name, ...] = ("catch", "cross", "snake", "bricks", "shoot")
@@ -78,7 +78,7 @@ class Arcade(Environment):
 
     @property
     def observation(self) -> tuple[int, ...]:
-        return (KINDS, SIZE, SIZE)
+        return (2 * KINDS, SIZE, SIZE)
 
     def task(self, split: str, keys: Tensor) -> State:
         games = tuple(list(GAMES).index(name) for name in self.games)
@@ -106,7 +106,7 @@ class Arcade(Environment):
 
     def reset(self, task: State, keys: Tensor) -> State:
         begun = self._each(task, lambda game, lanes: game.reset(_of(task, lanes), keys[lanes]))
-        return begun | {"last": torch.full_like(keys, STILL)}
+        return begun | {"last": torch.full_like(keys, STILL), "before": _planes(task, begun)}
 
     def step(self, task: State, state: State, action: Tensor, keys: Tensor) -> Step:
         again = rng.uniform(rng.fold(keys, _STICKS)) < task["sticky"]
@@ -119,24 +119,30 @@ class Arcade(Environment):
 
         after = self._each(task, played)
         reward, ended = after.pop("reward"), after.pop("ended")
-        return Step(after | {"clock": state["clock"] + 1, "last": move}, reward, ended)
+        now = {"clock": state["clock"] + 1, "last": move, "before": _planes(task, state)}
+        return Step(after | now, reward, ended)
 
     def observe(self, task: State, state: State) -> Tensor:
-        """Each thing in the plane of its kind, as the task's colours have them."""
-        kind, count = state["kind"], KINDS * SIZE * SIZE
-        plane = task["colours"].gather(1, kind.clamp(min=0))
-        cell = (plane * SIZE + state["row"]) * SIZE + state["col"]
-        cell = torch.where(kind == NOTHING, count, cell)
-        seen = torch.zeros(len(kind), count + 1, device=kind.device).scatter_(1, cell, 1.0)
-        return seen[:, :count].reshape(-1, *self.observation)
+        """Each thing in the plane of its kind, as the task's colours have them; then the same of the step before."""
+        return torch.cat([_planes(task, state), state["before"]], 1)
 
     def picture(self, task: State, state: State) -> Tensor:
-        return cells(self.observe(task, state).cpu(), _CELL)
+        return cells(_planes(task, state).cpu(), _CELL)
 
     def oracle(self, task: State, state: State) -> Tensor:
         """Good actions (n,) of one who knows what cannot be seen; sticky ones are not reckoned with."""
         best = self._each(task, lambda game, lanes: {"move": game.oracle(_of(task, lanes), _of(state, lanes))})["move"]
         return (task["controls"] == best[:, None]).to(torch.uint8).argmax(1)
+
+
+def _planes(task: State, state: State) -> Tensor:
+    """The board, (n, 4, 10, 10)."""
+    kind, count = state["kind"], KINDS * SIZE * SIZE
+    plane = task["colours"].gather(1, kind.clamp(min=0))
+    cell = (plane * SIZE + state["row"]) * SIZE + state["col"]
+    cell = torch.where(kind == NOTHING, count, cell)
+    seen = torch.zeros(len(kind), count + 1, device=kind.device).scatter_(1, cell, 1.0)
+    return seen[:, :count].reshape(-1, KINDS, SIZE, SIZE)
 
 
 def _of(state: State, lanes: Tensor) -> State:
@@ -150,12 +156,12 @@ def arcade(
 ) -> EnvironmentSource:  # fmt: skip
     """Environments: five small games with rules that differ from task to task.
 
-    They are other speeds, sticky actions, turned controls, exchanged colours and other rewards, on 10 × 10 cells.
+    They are other speeds, sticky actions, swapped controls and colours and other rewards, on 10 × 10 cells.
 
     games: which of catch, cross, snake, bricks and shoot. horizon: steps of an episode. plain: the share of
-    training tasks in which it is settled that the first kind pays, and of those in which it is that controls, and
-    colours, are as they are; in the others all is drawn: a way into games in which, under all rules alike, whatever is
-    done without knowing them comes to 0. past: the agent sees what it did last and what that brought, which one that is
+    training tasks in which it is settled that the first kind pays, and of those in which it is that controls are as
+    they are; in the others both are drawn: a way into games in which, under all rules alike, whatever is done without
+    knowing them comes to 0. past: the agent sees what it did last and what that brought, which one that is
     to find out the rules needs.
     """
     return EnvironmentSource.of(Arcade(games=games, horizon=horizon, plain=plain), past, unit=_PAID)
