@@ -39,12 +39,12 @@ PLAIN: dict[str, Any] = {
 
 
 def remembers(
-    tasks: str = "bandit", iterations: int = 10, queries: int = 6, memory: str = "gru", **options: Any
+    tasks: str = "bandit", iterations: int = 10, queries: int = 6, memory: str = "gru", hidden: int = 0, **options: Any
 ) -> qs.RunConfig:
     return qs.RunConfig(
         name="agent", tasks=sources.part(tasks), model=models.part("mlp", width=8, depth=1),
-        learner=learners.part("rl2", memory=memory, width=8, trace=1.0, discount=1.0), shots=3, queries=queries,
-        iterations=iterations, **PLAIN | options,
+        learner=learners.part("rl2", memory=memory, width=8, hidden=hidden, trace=1.0, discount=1.0),
+        shots=3, queries=queries, iterations=iterations, **PLAIN | options,
     )  # fmt: skip
 
 
@@ -66,8 +66,12 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> qs.Run:
 
 @pytest.mark.parametrize(
     "config",
-    [*(remembers("gridworld", queries=2, memory=kind) for kind in CORES), descends()],
-    ids=[*CORES, "maml-rl"],
+    [
+        *(remembers("gridworld", queries=2, memory=kind) for kind in CORES),
+        remembers("gridworld", queries=2, hidden=8),
+        descends(),
+    ],
+    ids=[*CORES, "hidden", "maml-rl"],
 )
 def test_what_is_learned_from_is_what_was_played(config: qs.RunConfig) -> None:
     """Predictions for the steps of the query set are those by which the actions were taken."""
@@ -196,11 +200,11 @@ def test_an_adapted_agent_acts_and_is_saved(run: qs.Run, tmp_path: Path) -> None
     assert [model.actor().act([1.0]), other.actor().act([1.0])] == [done[0]] * 2  # each with a memory of its own
 
 
-@pytest.mark.parametrize("kind", CORES)
-def test_an_agent_goes_on_from_what_it_remembers(kind: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("kind", "hidden"), [*((kind, 0) for kind in CORES), ("gru", 8)])
+def test_an_agent_goes_on_from_what_it_remembers(kind: str, hidden: int, tmp_path: Path) -> None:
     """The same is said of the last three of six steps by who has lived through all, by who was adapted to the first
     three, all at once or one by one, and by who was stored then. Where an episode begins, a wiped memory is empty."""
-    run = qs.train(remembers(iterations=1, memory=kind), out=tmp_path / "run", quiet=True)
+    run = qs.train(remembers(iterations=1, memory=kind, hidden=hidden), out=tmp_path / "run", quiet=True)
     agent: Any = run.learner
     params, cpu = run.params, torch.device("cpu")
     lived = agent.met(params, Bandit(arms=5), 6, seed=0)

@@ -142,10 +142,11 @@ def rl2(
     """RL² (Duan et al. 2016): a recurrent network that acts, and whose memory over a trial is what it has learned.
 
     module: an encoder of single steps, (n, …) to (n, D). memory: a gated recurrent unit, long short-term memory, or
-    fast weights. width: of the memory. hidden: of a layer after it that reads what it knows and what is seen together,
-    which an agent needs that does another thing in each task with the same in view; 0 for none. discount: γ. trace: λ of advantage estimates. unit: about how much what is still
-    to come differs from step to step, in which values are learned: in a smaller one their error outweighs what is to be
-    gained, in a larger one they are hardly learned. clip, entropy, value: of proximal policy optimisation.
+    fast weights. width: of the memory. hidden: of a layer after it that reads what is known and what is seen together,
+    which an agent needs that does another thing in each task with the same in view; 0 for none. discount: γ. trace: λ
+    of advantage estimates. unit: about how much what is still to come differs from step to step, in which values are
+    learned: in a smaller one their error outweighs what is to be gained, in a larger one they are hardly learned. clip,
+    entropy, value: of proximal policy optimisation.
     """
     if not getattr(spec.format, "past", 1):
         raise ConfigError(

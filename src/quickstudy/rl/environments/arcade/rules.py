@@ -20,7 +20,7 @@ _CONTROLS = tuple((STILL, *across, *along) for across, along in product(_ACROSS,
 _COLOURS = (FIGURE, ONE, OTHER, REST), (REST, ONE, OTHER, FIGURE)
 _TABLES = {"period": PERIODS, "sticky": STICKY, "pays": PAYS, "controls": _CONTROLS, "colours": _COLOURS}
 SWAPPED = "pays", "controls"
-"""The rules that cannot be seen and of which the first in its table is the plain one: without knowing them, all that is done comes to 0."""
+"""The rules that cannot be seen: without knowing them, all that is done comes to 0. The first in its table is plain."""
 RULES = math.prod(map(len, _TABLES.values()))
 """How many combinations of rules a game has."""
 _SPLITS = {"train": (0.0, 0.6), "val": (0.6, 0.8), "test": (0.8, 1.0)}
