@@ -275,6 +275,8 @@ def test_what_agents_cannot_take_is_refused(run: qs.Run) -> None:
         qs.train(replace(config, learner=learners.part("maml")), quiet=True)
     with pytest.raises(ConfigError, match="same number of episodes"):
         qs.train(replace(config, min_shots=1), quiet=True)
+    with pytest.raises(ConfigError, match="found hidden=-1"):
+        qs.train(remembers(hidden=-1), quiet=True)
     with pytest.raises(ConfigError, match="acts in environments"):
         learners["rl2"](torch.nn.Linear(1, 2), sources.make("sinusoid").spec)
 
