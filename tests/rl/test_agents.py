@@ -17,12 +17,14 @@ from torch import Tensor
 import quickstudy as qs
 from quickstudy.cli import main
 from quickstudy.engine import Engine
+from quickstudy.entries import READ, with_prefix
 from quickstudy.episode import Episode, State, leaves, task
 from quickstudy.errors import ConfigError, DataError, ShapeError
 from quickstudy.formats.steps import Steps
 from quickstudy.registry import learners, models, sources, targets
 from quickstudy.rl import Bandit, GridWorld, PointRobot, only
 from quickstudy.rl.agents.cores import CORES
+from quickstudy.rl.agents.recurrent import RecurrentPolicy
 from quickstudy.rl.baselines import linear_values
 from quickstudy.rl.environment import Step
 from quickstudy.rl.play import Stage
@@ -391,7 +393,9 @@ def test_what_an_estimator_would_leave_out_is_refused() -> None:
 def test_layers_that_make_another_policy_are_refused() -> None:
     source = sources.make("arcade").sampled(qs.Sampling(1, 1, 1))
     with pytest.raises(ConfigError, match="BatchNorm"):
-        learners["rl2"](torch.nn.Sequential(torch.nn.BatchNorm2d(11), torch.nn.Flatten()), source.spec)
+        learners["rl2"](
+            torch.nn.Sequential(torch.nn.BatchNorm2d(source.spec.input_shape[0]), torch.nn.Flatten()), source.spec
+        )
     with pytest.raises(ConfigError, match="past=True"):
         learners["rl2"](torch.nn.Flatten(), sources.make("point-robot").spec)
 
@@ -494,3 +498,16 @@ def test_a_perceptron_reads_planes_of_one_number_once_and_where_the_middle_of_ot
     assert models["mlp"](spec, width=7).linear1.in_features == 2 * 3 * 4 + 2 * 2 + 7
     alone = Steps(observation=(2, 3, 4))
     assert torch.equal(alone.flat()(seen), flat[:, :-7])
+    assert torch.equal(alone.flat()(-seen)[:, 24:], middles), "of numbers below 0, by their size"
+    assert Steps(observation=(1, 1, 2)).flat()(torch.tensor([[[[0.0, 9.0]]]])).tolist() == [[0, 9, 0, 3]], "one row"
+
+
+@pytest.mark.parametrize("hidden", [0, 8])
+def test_a_layer_that_reads_memory_and_step_says_another_thing_of_another_step(hidden: int) -> None:
+    """Where the memory is always the same, only what is in view can make a difference."""
+    policy = RecurrentPolicy(torch.nn.Linear(3, 4), CORES["gru"](8, 5), 2, hidden)
+    for parameter in policy.core.parameters():
+        torch.nn.init.zeros_(parameter)
+    memory = with_prefix(READ, {name: torch.zeros(2, *shape) for name, shape in policy.shapes.items()})
+    (one, other), _ = policy({"x": torch.eye(3)[:2]} | memory)
+    assert torch.equal(one, other) == (hidden == 0)

@@ -78,8 +78,17 @@ def told(task: State) -> Tensor:
 def test_every_combination_of_rules_is_in_one_split() -> None:
     parts = [combinations(split, ALL) for split in SPLITS]
     assert torch.equal(torch.cat(parts).sort().values, torch.arange(len(GAMES) * RULES))
-    assert [len(part) / (len(GAMES) * RULES) for part in parts] == pytest.approx([0.6, 0.2, 0.2], abs=0.005)
+    assert [len(part) / (len(GAMES) * RULES) for part in parts] == pytest.approx([0.6, 0.2, 0.2], abs=0.04)
     assert len(told(rules(torch.arange(len(GAMES) * RULES))).unique()) == len(GAMES) * RULES == 5 * 3 * 3 * 2 * 4 * 2
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_no_split_favours_one_who_knows_no_rules(split: str) -> None:
+    """In each game both kinds pay equally often under all controls alike, so that a bet on one of them comes to 0."""
+    for game in ALL:
+        task = rules(combinations(split, (game,)))
+        kinds = torch.cat([task["controls"], task["pays"][:, None]], 1).unique(dim=0, return_counts=True)
+        assert len(kinds[1]) == 8 and len(kinds[1].unique()) == 1
 
 
 def test_what_is_held_out_does_not_depend_on_which_games_there_are() -> None:
@@ -117,9 +126,9 @@ def test_plain_rules_are_a_share_of_training_alone() -> None:
         )  # fmt: skip
         return [share.double().mean().item() for share in as_they_are]
 
-    assert shares() == pytest.approx([1 / 4, 1 / 2, 1 / 2], abs=0.05)
-    assert shares(plain=0.5) == pytest.approx([0.5 + 0.5 / 4, 0.75, 1 / 2], abs=0.05)
-    assert shares(plain=1.0) == pytest.approx([1, 1, 1 / 2], abs=0.05)
+    assert shares() == pytest.approx([1 / 4, 1 / 2, 1 / 2], abs=0.03)
+    assert shares(plain=0.5) == pytest.approx([0.5 + 0.5 / 4, 0.75, 1 / 2], abs=0.03)
+    assert shares(plain=1.0)[:2] == [1, 1]
     assert torch.equal(told(stage(100, plain=1.0).task), told(stage(100).task))
     with pytest.raises(ConfigError, match="share"):
         stage(1, plain=1.5)
@@ -325,13 +334,14 @@ def test_each_thing_is_in_the_plane_of_its_colour() -> None:
 
 
 def test_seen_beside_the_board_is_what_it_was_a_step_before() -> None:
-    now = stage(100)
-    played = now.play(random_policy, {}, 1)
+    now = stage(100, horizon=30)
+    played = now.play(random_policy, {}, 3)
     x: Any = played.x
-    goes_on = played.mask[:, 1:] & (played.episode[:, 1:] == played.episode[:, :-1])
-    assert torch.equal(x[:, 1:, KINDS : 2 * KINDS][goes_on], x[:, :-1, :KINDS][goes_on])
-    assert torch.equal(x[:, 0, KINDS : 2 * KINDS], x[:, 0, :KINDS]), "nothing has moved at the beginning"
-    assert (x[:, 1:, KINDS : 2 * KINDS] != x[:, 1:, :KINDS]).any()
+    board, before, first = x[:, :, :KINDS], x[:, :, KINDS : 2 * KINDS], x[:, :, -1, 0, 0].bool() & played.mask
+    goes_on = played.mask[:, 1:] & ~first[:, 1:]
+    assert torch.equal(before[:, 1:][goes_on], board[:, :-1][goes_on])
+    assert first.sum() == 300 and torch.equal(before[first], board[first]), "nothing has moved at a beginning"
+    assert (before != board).any()
 
 
 def test_things_stay_on_the_board() -> None:

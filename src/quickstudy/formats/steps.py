@@ -23,12 +23,13 @@ _BESIDE = 2  # the reward before, and whether an episode begins
 _EDGE = 3.0  # so that the middle of a plane moves by about as much as a cell changes
 
 
-class Unrolled(nn.Module):
+class FlatPlanes(nn.Module):
     """Of planes (n, C, height, width) vectors: all numbers of the first `seen` planes and the middle of each, its row
     and column as numbers from -3 to 3, then one number of each plane after them, whose numbers are all the same.
 
-    A layer over all cells learns of each of them apart, and of many copies of an input as many times as fast: where
-    things are as a number, and other numbers once, is what such a layer makes little of.
+    A layer over all cells learns about each cell separately, so that it hardly finds where a thing is: that is given as
+    numbers. And a number that is copied into every cell would be learned as many times faster than a cell: it is given
+    once.
     """
 
     def __init__(self, seen: int) -> None:
@@ -37,10 +38,17 @@ class Unrolled(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         seen = x[:, : self.seen]
-        total = seen.sum((2, 3)).clamp(min=1)
-        rows, columns = (torch.linspace(-_EDGE, _EDGE, size, device=x.device, dtype=x.dtype) for size in x.shape[2:])
-        middles = [seen.sum(3) @ rows / total, seen.sum(2) @ columns / total]
+        weight = seen.abs()
+        total = weight.sum((2, 3)).clamp(min=1)
+        rows, columns = (_places(size, x) for size in x.shape[2:])
+        middles = [weight.sum(3) @ rows / total, weight.sum(2) @ columns / total]
         return torch.cat([seen.flatten(1), *middles, x[:, self.seen :, 0, 0]], 1)
+
+
+def _places(size: int, like: Tensor) -> Tensor:
+    """Where the rows or columns of a plane lie, (size,)."""
+    half = _EDGE if size > 1 else 0.0
+    return torch.linspace(-half, half, size, device=like.device, dtype=like.dtype)
 
 
 @formats.register("steps")
@@ -97,7 +105,7 @@ class Steps(Format):
         )
 
     def flat(self) -> nn.Module:
-        return Unrolled(self.observation[0]) if len(self.observation) == 3 else nn.Flatten()
+        return FlatPlanes(self.observation[0]) if len(self.observation) == 3 else nn.Flatten()
 
     def store(self, records: Any, broken: Broken = "refuse") -> Stored:
         return all_kept(as_numbers(records, features=True))

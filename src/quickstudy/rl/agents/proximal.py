@@ -36,7 +36,7 @@ class ProximalAgent(Agent):
     clip: float = 0.2
     entropy: float = 0.01
     value: float = 0.5
-    _said: set[float] = field(default_factory=set, init=False, repr=False, compare=False)
+    _warned: set[float] = field(default_factory=set, init=False, repr=False, compare=False)
 
     prepared = False
 
@@ -76,8 +76,8 @@ class ProximalAgent(Agent):
 
     def _say_unit(self, spread: float) -> None:
         """Once for each `spread`, what values differ by, to one digit."""
-        if spread not in self._said:
-            self._said.add(spread)
+        if spread not in self._warned:
+            self._warned.add(spread)
             _log.warning(
                 f"Values are learned in units of {self.unit:g}, but what is still to come differs from step to step by "
                 f"about {spread:g}: in such units values, or else actions, are hardly learned. Set the learner's unit "

@@ -143,7 +143,7 @@ def rl2(
 
     module: an encoder of single steps, (n, …) to (n, D). memory: a gated recurrent unit, long short-term memory, or
     fast weights. width: of the memory. hidden: of a layer after it that reads what is known and what is seen together,
-    which an agent needs that does another thing in each task with the same in view; 0 for none. discount: γ. trace: λ
+    for agents that must do another thing in each task with the same in view; 0 for none. discount: γ. trace: λ
     of advantage estimates. unit: about how much what is still to come differs from step to step, in which values are
     learned: in a smaller one their error outweighs what is to be gained, in a larger one they are hardly learned. clip,
     entropy, value: of proximal policy optimisation.

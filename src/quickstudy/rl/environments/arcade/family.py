@@ -48,12 +48,12 @@ class Arcade(Environment):
     [-1, 1]; doing anything is worth about 0. Which combinations of rules are for training, validation and tests is a
     pure function of them, see `rules.combinations`: none is in two splits.
 
-    Seen are eight planes (8, 10, 10), one for each kind of thing, as they are and as they were a step before, so that
-    motion is seen; the rules are not. Five actions: still, left, right, up, down, in the task's order.
+    Seen are two times four planes (8, 10, 10), one for each kind of thing, as it is and as it was a step before, so
+    that motion is seen; the rules are not. Five actions: still, left, right, up, down, in the task's order.
 
     games: those that tasks are of. plain: the share of training tasks in which it is settled that the first kind pays,
-    and, each for itself, of those in which it is that controls are as they are; in the others these are drawn from all,
-    as without it. Under all rules alike whatever a policy does without knowing them comes to 0, so that there is
+    and, drawn apart from that, the share in which controls are as they are; in the others these are drawn from all, as
+    without it. Under all rules alike whatever a policy does without knowing them comes to 0, so that there is
     nothing to begin with; tasks of other splits are as they are.
     """
 
@@ -113,8 +113,10 @@ class Arcade(Environment):
         wanted = task["controls"].gather(1, action.clamp(0, MOVES - 1)[:, None])[:, 0]
         move, keys = torch.where(again, state["last"], wanted), rng.fold(keys, _GAME)
 
+        board = {name: value for name, value in state.items() if name != "before"}
+
         def played(game: Game, lanes: Tensor) -> State:
-            step = game.step(_of(task, lanes), _of(state, lanes), move[lanes], keys[lanes])
+            step = game.step(_of(task, lanes), _of(board, lanes), move[lanes], keys[lanes])
             return step.state | {"reward": step.reward, "ended": step.ended}
 
         after = self._each(task, played)
@@ -159,9 +161,9 @@ def arcade(
     They are other speeds, sticky actions, swapped controls and colours and other rewards, on 10 × 10 cells.
 
     games: which of catch, cross, snake, bricks and shoot. horizon: steps of an episode. plain: the share of
-    training tasks in which it is settled that the first kind pays, and of those in which it is that controls are as
-    they are; in the others both are drawn: a way into games in which, under all rules alike, whatever is done without
-    knowing them comes to 0. past: the agent sees what it did last and what that brought, which one that is
-    to find out the rules needs.
+    training tasks in which it is settled that the first kind pays and, drawn apart from that, the share in which
+    controls are as they are; in the others these are drawn: a way into games in which, under all rules alike, whatever
+    is done without knowing them comes to 0. past: the agent sees what it did last and what that brought, which one that
+    is to find out the rules needs.
     """
     return EnvironmentSource.of(Arcade(games=games, horizon=horizon, plain=plain), past, unit=_PAID)

@@ -20,7 +20,7 @@ _CONTROLS = tuple((STILL, *across, *along) for across, along in product(_ACROSS,
 _COLOURS = (FIGURE, ONE, OTHER, REST), (REST, ONE, OTHER, FIGURE)
 _TABLES = {"period": PERIODS, "sticky": STICKY, "pays": PAYS, "controls": _CONTROLS, "colours": _COLOURS}
 SWAPPED = "pays", "controls"
-"""The rules that cannot be seen: without knowing them, all that is done comes to 0. The first in its table is plain."""
+"""The rules by which all that is done without knowing them comes to 0. The first in its table is plain."""
 RULES = math.prod(map(len, _TABLES.values()))
 """How many combinations of rules a game has."""
 _SPLITS = {"train": (0.0, 0.6), "val": (0.6, 0.8), "test": (0.8, 1.0)}
@@ -30,19 +30,29 @@ _SPLITS = {"train": (0.0, 0.6), "val": (0.6, 0.8), "test": (0.8, 1.0)}
 def combinations(split: str, games: tuple[int, ...]) -> Tensor:
     """The combinations of a game and its rules that are of a split: numbers, game · RULES + rules, in rising order.
 
-    Which split one is of is a pure function of its number: of each game's combinations, in an order that a hash gives
-    them, the first 60% are for training, the next 20% for validation and the rest for tests. A rule that is held out is
-    hence a combination that does not occur in training, of parts that do.
+    Which split one is in is a pure function of its number: of the combinations of a game that swap alike, in an order
+    that a hash gives them, the first 60% are for training, the next 20% for validation and the rest for tests. A rule
+    that is held out is hence a combination that does not occur in training, of parts that do, and in no split does one
+    kind pay more often than the other, or one control lead more often to one side.
     """
     if split not in _SPLITS:
         raise unknown_name("split", split, _SPLITS)
-    low, high = (round(share * RULES) for share in _SPLITS[split])
+    alike = _alike()
+    low, high = (round(share * alike.shape[1]) for share in _SPLITS[split])
     held = []
     for game in games:
-        codes = game * RULES + torch.arange(RULES)
-        order = rng.uniform(rng.fold(rng.key(0, "arcade"), codes)).argsort()
-        held.append(codes[order[low:high].sort().values])
+        codes = game * RULES + alike
+        order = rng.uniform(rng.fold(rng.key(0, "arcade"), codes)).argsort(1)
+        held.append(codes.gather(1, order[:, low:high]).flatten().sort().values)
     return torch.cat(held)
+
+
+def _alike() -> Tensor:
+    """The numbers of rules, those with the same `SWAPPED` in one row."""
+    names = list(_TABLES)[::-1]  # numbers count the first table fastest
+    numbers = torch.arange(RULES).view([len(_TABLES[name]) for name in names])
+    rows = numbers.movedim([names.index(name) for name in SWAPPED], list(range(len(SWAPPED))))
+    return rows.flatten(0, len(SWAPPED) - 1).flatten(1)
 
 
 @lru_cache(64)
