@@ -60,7 +60,7 @@ def rl_mdp() -> RunConfig:
 @recipes.register("rl-highway-rl2")
 def rl_highway_rl2() -> RunConfig:
     """RL² on highways whose traffic, and what pays, have to be found out: three episodes of 40 seconds."""
-    tasks, learner = sources.part("highway"), {"unit": 2.0}
+    tasks, learner = sources.part("highway"), {"unit": 20.0}
     return _remembering("rl-highway-rl2", tasks, episodes=3, learner=learner, horizon=0.95, meta_batch=512)
 
 
