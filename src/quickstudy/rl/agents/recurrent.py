@@ -43,8 +43,9 @@ class RecurrentPolicy(nn.Module):
         super().__init__()
         self.encoder, self.core, self.both = encoder, core, hidden > 0
         wide = core.width + core.features // 2
-        layers = (nn.Linear(wide, hidden), nn.ReLU(), nn.Linear(hidden, outputs))
-        self.head = nn.Sequential(*layers) if self.both else nn.Linear(core.width, outputs)
+        self.head: nn.Module = nn.Linear(core.width, outputs)
+        if self.both:
+            self.head = nn.Sequential(nn.Linear(wide, hidden), nn.ReLU(), nn.Linear(hidden, outputs))
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -143,10 +144,10 @@ def rl2(
 
     module: an encoder of single steps, (n, …) to (n, D). memory: a gated recurrent unit, long short-term memory, or
     fast weights. width: of the memory. hidden: of a layer after it that reads what is known and what is seen together,
-    for agents that must do another thing in each task with the same in view; 0 for none. discount: γ. trace: λ
-    of advantage estimates. unit: about how much what is still to come differs from step to step, in which values are
-    learned: in a smaller one their error outweighs what is to be gained, in a larger one they are hardly learned. clip,
-    entropy, value: of proximal policy optimisation.
+    for agents that must do another thing in each task with the same in view; 0 for none. discount: γ. trace: λ of
+    advantage estimates. unit: about how much what is still to come differs from step to step, in which values are
+    learned: in a smaller one their error outweighs what is to be gained, in a larger one they are hardly learned.
+    clip, entropy, value: of proximal policy optimisation.
     """
     if not getattr(spec.format, "past", 1):
         raise ConfigError(
