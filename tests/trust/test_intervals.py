@@ -222,6 +222,15 @@ def test_what_numbers_cannot_promise_is_refused(run: qs.Run) -> None:
         run.adapt(x, x.sin().tolist(), trust=False).predict(x, coverage=0.9)
 
 
+def test_a_model_of_one_example_is_loaded_and_knows_no_intervals(run: qs.Run, tmp_path: Path) -> None:
+    x = torch.linspace(-4, 4, 12)[:, None]
+    model = run.adapt(x[:1], [0.5])
+    again = qs.load(model.save(tmp_path / "one"), device="cpu")
+    torch.testing.assert_close(again.predict(x).values, model.predict(x).values)
+    with pytest.raises(ConfigError, match="One example shows no errors"):
+        again.predict(x, coverage=0.9)
+
+
 def test_of_several_numbers_all_lie_within_together() -> None:
     answer = NumberAnswer(torch.zeros(2, 3)).between(torch.ones(2, 3), 0.8)
     (told,) = answer.covered(torch.tensor([[0.5, -0.5, 0.9], [0.5, 0.5, 1.1]]))

@@ -12,7 +12,6 @@ from quickstudy.deploy.model import Model
 from quickstudy.deploy.store import NAME as MODEL
 from quickstudy.deploy.store import read_model
 from quickstudy.errors import ConfigError, first_of, unknown_name
-from quickstudy.formats.masks import IMAGES
 from quickstudy.formats.records import Records
 from quickstudy.registry import OWN, sources
 from quickstudy.runs.run import Run
@@ -158,7 +157,7 @@ def next_predict(model: Model, folder: Path, place: Path | None, task: str | Non
     if model.spec.format.labels_itself and place is not None:
         which = [] if task is None else ["--task", task]
         return f"Next: {own.proposed('predict', folder, place, *which, '--out', 'predictions.csv')}"
-    masks = place is not None and (place / IMAGES).is_dir()
+    masks = bool(model.spec.target.grid)
     like_them = "unsorted" if place is None or place.is_dir() else f"unseen{place.suffix}"
     command = own.proposed("predict", folder, like_them, "--out", "masks" if masks else "predictions.csv")
     return f"Next, for {model.spec.format.what} that it was not shown: {command}"

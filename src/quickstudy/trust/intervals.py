@@ -186,5 +186,6 @@ class IntervalTrust:
         return {"intervals": {"reach": reach, "scale": scale.tolist(), "growth": list(at.growth)}}
 
     def tensors(self) -> State:
-        """What is stored with the model, beside the JSON of `trust`."""
-        return {"features": self.features, "scale": self.scale}
+        """What is stored with the model, beside the JSON of `trust`; a scale that one example does not show is not."""
+        held = {"features": self.features}
+        return held if bool(self.scale.isnan().any()) else held | {"scale": self.scale}

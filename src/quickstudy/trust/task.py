@@ -178,7 +178,8 @@ def restored(facts: Mapping[str, Any], tensors: State) -> AnyTrust:
     """The inverse of `tensors` and `trust.to_json`."""
     trust = Trust.from_json(facts, "The trust of the model")
     if trust.intervals is not None:
-        return IntervalTrust(trust, tensors["features"].cpu(), tensors["scale"].cpu())
+        unknown = torch.tensor(torch.nan, dtype=torch.float64)
+        return IntervalTrust(trust, tensors["features"].cpu(), tensors.get("scale", unknown).cpu())
     if trust.pixels is not None:
         return PixelTrust(trust, tensors["features"].cpu())
     strange, several = tensors["strange"].cpu(), "known" in tensors
