@@ -43,9 +43,11 @@ class RecurrentPolicy(nn.Module):
         super().__init__()
         self.encoder, self.core, self.both = encoder, core, hidden > 0
         wide = core.width + core.features // 2
-        self.head: nn.Module = nn.Linear(core.width, outputs)
+        self.head: nn.Module
         if self.both:
             self.head = nn.Sequential(nn.Linear(wide, hidden), nn.ReLU(), nn.Linear(hidden, outputs))
+        else:
+            self.head = nn.Linear(core.width, outputs)
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
