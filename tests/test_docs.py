@@ -7,6 +7,7 @@ import functools
 import importlib
 import os
 import re
+import runpy
 import shlex
 import sys
 import typing
@@ -208,6 +209,14 @@ def test_examples_run(path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytes
     spec.loader.exec_module(module)
     module.main(2)
     assert capsys.readouterr().out.strip(), "an example shows something"
+
+
+@pytest.mark.usefixtures("small", "workplace")
+def test_the_example_of_agents_takes_an_environment_of_ones_own(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("gymnasium")
+    main = runpy.run_path(str(ROOT / "examples" / "agents.py"))["main"]
+    main(2, "CartPole-v1", "length 0.3 0.7")
+    assert (Path("runs") / "mine" / "adapted").is_dir() and "saved as" in capsys.readouterr().out
 
 
 def test_there_are_examples() -> None:

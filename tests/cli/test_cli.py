@@ -117,6 +117,11 @@ def test_options_of_torch_are_of_any_type() -> None:
         ("train my_recipe --tasks folder --tasks.root ./fotos", "/fotos. Check the path"),
         ("train my_recipe --tasks folder --tasks.root ./photos --ways 9", "9-way tasks need 9 classes"),
         ("train my_recipe --out runs/mine", "--resume runs/mine"),
+        (
+            "train my_recipe --tasks folder --tasks.root ./photos --train-ways 9 --ways 4",
+            "), or add classes. 4-way tasks need 4 classes, but the split 'test' has 3. Lower the ways (--ways 3)",
+        ),
+        ("adapt text --support x.csv --out m", "it is a recipe. Train it first: quickstudy train text"),
         ("train --resume mime", "no run called 'mime'. Did you mean 'mine"),
         ("evaluate mime", "Did you mean 'mine"),
         ("evaluate mine --split tset", "Did you mean 'test'"),

@@ -122,6 +122,14 @@ def test_a_limit_of_time_is_asked_for_where_none_is_known(tmp_path: Path) -> Non
         line(tmp_path, horizon=None)
 
 
+def test_a_limit_of_time_that_a_file_sets_is_read(tmp_path: Path) -> None:
+    limited = (
+        "return Line(pull)",
+        "return gymnasium.wrappers.TimeLimit(gymnasium.wrappers.TimeLimit(Line(pull), 7), 9)",
+    )
+    assert line(tmp_path, limited, horizon=None).horizon == 7
+
+
 def test_what_is_not_known_or_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match="Did you mean .*CartPole-v1"):
         environment("CartPole-v11", vary=("length 1 2",))

@@ -176,6 +176,9 @@ def test_folders_without_classes_are_refused(tmp_path: Path) -> None:
     save(tmp_path / "dogs" / "1.png", grey())
     with pytest.raises(DataError, match="2 classes cannot be split: val takes 2 and test 2"):
         folder(root=str(tmp_path))
+    save(tmp_path / "birds" / "1.png", grey())
+    with pytest.raises(DataError, match="train on all, .*--tasks.val 0 --tasks.test 0 --ways 2 --train-ways 2"):
+        folder(root=str(tmp_path))
 
 
 def test_a_class_is_the_same_in_every_form_of_its_name(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from quickstudy.deploy.store import NAME as MODEL
 from quickstudy.deploy.store import read_model
 from quickstudy.errors import ConfigError, first_of, unknown_name
 from quickstudy.formats.records import Records
-from quickstudy.registry import OWN, sources
+from quickstudy.registry import OWN, recipes, sources
 from quickstudy.runs.run import Run
 from quickstudy.shipped import places, pretrained
 from quickstudy.spec import TaskSpec
@@ -22,6 +22,7 @@ from quickstudy.targets.base import Target
 from quickstudy.tasks.base import Source
 from quickstudy.terminal import console, tell, visible
 from quickstudy.training.config import RunConfig
+from quickstudy.trust.task import TaskTrust
 
 T = TypeVar("T")
 
@@ -42,6 +43,8 @@ def find_run(name: str, or_model: bool = False) -> Path:
         if (folder / "config.json").exists():
             return folder
     known = [*run_names(), *places.names()]
+    if name in recipes:
+        raise ConfigError(f"No run is called {name!r}: it is a recipe. Train it first: quickstudy train {name}.")
     if or_model:
         raise unknown_name("run or adapted model", name, [*known, *models()])
     raise unknown_name("run", name, known)
@@ -167,6 +170,10 @@ def tell_estimate(model: Model) -> None:
     """Print how often a model is right, as far as that is known, and what makes it doubtful."""
     if model.trust is not None and model.spec.target.calibrates:
         tell(f"How often it is right, as far as its examples tell: {model.estimate}")
+        if isinstance(model.trust, TaskTrust) and model.trust.calibration.known is None:
+            tell(
+                "It cannot tell an input that is of none of its classes: no validation task had a class left to try it."
+            )
 
 
 def warn(text: str) -> None:

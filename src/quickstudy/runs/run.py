@@ -40,6 +40,8 @@ class Run(Trained):
     folder: its files. module, source: given where they were the user's own and cannot be built from the config.
     """
 
+    _doubt = ""  # why there is no trust, as it was last said
+
     def __repr__(self) -> str:
         return lines(f"Run {self.config.name}", self.told())
 
@@ -66,7 +68,7 @@ class Run(Trained):
         return trust
 
     def believed(self, quiet: bool = True, fit: bool | None = None) -> tuple[Trust | None, str]:
-        """`trust`, or None and why there is none, which is logged where tasks are of classes.
+        """`trust`, or None and why there is none, which is logged, once, where tasks are of classes.
 
         fit: whether it is fitted where it is not stored; if not given, where tasks are of classes.
         """
@@ -77,8 +79,9 @@ class Run(Trained):
         try:
             return self._trusted(quiet), ""
         except QuickstudyError as error:
-            if target.calibrates:
+            if target.calibrates and str(error) != self._doubt:
                 _log.info("Models of this run cannot tell how far their answers can be believed. %s", error)
+            self._doubt = str(error)
             return None, str(error)
 
     @property

@@ -71,6 +71,22 @@ class Maker:
                 "Python file."
             ) from error
 
+    def limit(self) -> int | None:
+        """Steps after which an episode's time is up, where the environment tells: the least of its time limits."""
+        if not self.file:
+            steps = self.spec().max_episode_steps
+            return None if steps is None else int(steps)
+        layer = self.make(self.variations.first())
+        told = []
+        try:
+            while layer is not layer.unwrapped:
+                if isinstance(layer, gymnasium().wrappers.TimeLimit):
+                    told.append(int(layer._max_episode_steps))
+                layer = layer.env
+        finally:
+            layer.close()
+        return min(told, default=None)
+
     def make(self, task: Mapping[str, float]) -> Any:
         """A new environment without a time limit of Gymnasium's, of this task where it is one of a file."""
         library = gymnasium()

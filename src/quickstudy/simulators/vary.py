@@ -106,6 +106,10 @@ class Variations:
     def of(cls, texts: Sequence[str], level: bool) -> Variations:
         return cls(tuple(variation(text) for text in texts), level)
 
+    def first(self) -> dict[str, float]:
+        """The numbers of one task there may be."""
+        return self.numbers([one.choices[0] if one.choices else one.low for one in self.all])
+
     def numbers(self, values: Sequence[float]) -> dict[str, float]:
         """P drawn numbers as they are set, by name."""
         return {one.name: one.number(value) for one, value in zip(self.all, values, strict=True)}

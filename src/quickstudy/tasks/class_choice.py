@@ -42,9 +42,10 @@ class ClassChoice:
         elif self.groups:
             self._check_groups(split)
         elif (total := len(classes) * self.symmetries) < ways:
+            option = "--train-ways" if split == "train" else "--ways"
+            fewer = f"Lower the ways ({option} {total}), or add" if total > 1 else "Add"
             raise DataError(
-                f"{ways}-way tasks need {ways} classes, but the split {split!r} has "
-                f"{total}. Lower the ways (--ways, or --train-ways while training), or add classes."
+                f"{ways}-way tasks need {ways} classes, but the split {split!r} has {total}. {fewer} classes."
             )
 
     def _check_groups(self, split: str) -> None:

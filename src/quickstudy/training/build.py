@@ -15,7 +15,7 @@ from quickstudy.engine.distribute import Group
 from quickstudy.engine.kept import on_features
 from quickstudy.engine.vectorize import tasks_of
 from quickstudy.episode import Params
-from quickstudy.errors import ConfigError
+from quickstudy.errors import ConfigError, DataError
 from quickstudy.learners import Learner
 from quickstudy.registry import OWN, learners
 from quickstudy.spec import check_episode
@@ -50,14 +50,28 @@ class Parts(Brief):
         return self.engine if learner.pretrains else replace(self.engine, learner=learner.at(self.training.spec))
 
     def check(self) -> None:
-        """Refuse data that cannot give the tasks, and a source of the user's whose first episode is not as it says."""
+        """Refuse data that cannot give the tasks, and a source of the user's whose first episode is not as it says.
+
+        What lacks in all splits is said at once.
+        """
         self.training.under(self.engine.learner, {})  # refuses a learner that does not act, where one must
-        for source, split in ((self.training, "train"), (self.source, "val")):
-            source.check(split)
+        used = [(self.training, "train"), (self.source, "val")]
+        tested = [(self.source, "test")] if self.source.classes("test") else []  # or it would be noticed after training
+        lacking = dict.fromkeys(filter(None, (_lacking(*one) for one in used + tested)))
+        if lacking:
+            raise DataError(" ".join(lacking))
+        for source, split in used:
             first = source.episodes(split, torch.zeros(1, dtype=torch.int64, device=self.engine.device))
             check_episode(first, source.spec, tasks=True, partly=self.engine.learner.semi_supervised)
-        if self.source.classes("test"):
-            self.source.check("test")  # or it would be noticed after training
+
+
+def _lacking(source: Source, split: str) -> str:
+    """What a split lacks to give the tasks; nothing if it can."""
+    try:
+        source.check(split)
+    except DataError as error:
+        return str(error)
+    return ""
 
 
 def build(

@@ -84,7 +84,8 @@ class TaskTrust:
         )
         for name, here, (least, most) in (("classes", ways, at.ways), ("examples of a class", shots, at.shots)):
             if not 0.999 * least <= here <= 1.001 * most:
-                notes.append(f"it has {here:.3g} {name}, and validation tasks had {least:g} to {most:g} {name}")
+                there = f"{least:g} to {most:g}" if least < most else f"{most:g}"
+                notes.append(f"it has {here:.3g} {name}, and validation tasks had {there}")
         features = self.evidence.features
         said = at.estimator.at(features, level, "; ".join(notes), queries)
         return overruled(said, at.estimator.mean, LEFT_OUT, features) if self.evidence.several else said

@@ -58,10 +58,11 @@ def gym(
 
 
 def _limit(maker: Maker) -> int:
-    """The limit that an environment was registered with."""
-    limit = None if maker.file else maker.spec().max_episode_steps
+    """The limit that an environment was registered with, or, of a file, that it was made with."""
+    limit = maker.limit()
     if limit is None:
         raise ConfigError(
-            f"{maker.id} names no limit of time. Say after how many steps an episode's time is up: horizon."
+            f"{maker.id} names no limit of time. Say after how many steps an episode's time is up: horizon (train: "
+            "--tasks.horizon 100, adapt: --environment.horizon 100)."
         )
-    return int(limit)
+    return limit
