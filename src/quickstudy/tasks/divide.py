@@ -40,8 +40,8 @@ def split_classes(
         ways = f" --ways {classes - 1} --train-ways {classes - 1}" if least > 1 and classes > 2 else ""
         raise DataError(
             f"{classes} {what} cannot be split: val takes {sizes['val']} and test {sizes['test']}, which leaves "
-            f"{max(rest, 0)} to train on. Add {what}, lower the shares val and test, or name the splits. With few, train "
-            f"on all, though nothing tells then how well others are learned: --tasks.val 0 --tasks.test 0{ways}."
+            f"{max(rest, 0)} to train on. Add {what}, lower the shares val and test, or name the splits. With few, "
+            f"train on all, though nothing tells then how well others are learned: --tasks.val 0 --tasks.test 0{ways}."
         )
     order = rng.permutation(rng.key(seed, "split"), classes)
     parts = order.tensor_split([rest, rest + sizes["val"]])
