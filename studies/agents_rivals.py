@@ -119,10 +119,10 @@ def from_scratch(run: qs.Run, _: int) -> Figures:
         for times in _TIMES:
             lanes = 1 if times == 1 else 10
             config = replace(
-                run.config, name="scratch", start="",
-                learner=learners.part("ppo", unit=run.learner.unit, discount=0.97), meta_batch=lanes, shots=trial, queries=trial, iterations=times // lanes, lr=1e-3, reuse=4, parts=lanes,
-                model=models.part("mlp", width=64), validate_every=10**6, checkpoint_every=10**6,
-                validation_episodes=2,
+                run.config, name="scratch", start="", meta_batch=lanes, shots=trial, queries=trial,
+                learner=learners.part("ppo", unit=run.learner.unit, discount=0.97), lr=1e-3, reuse=4, parts=lanes,
+                model=models.part("mlp", width=64), iterations=times // lanes, validate_every=10**6,
+                checkpoint_every=10**6, validation_episodes=2,
             )  # fmt: skip
             with TemporaryDirectory() as place:
                 alone = qs.train(config, source=own, out=Path(place, "run"), quiet=True)
