@@ -486,8 +486,9 @@ def test_a_perceptron_reads_planes_of_one_number_once_and_where_the_middle_of_ot
     x = steps.seen(seen, action, torch.rand(6), torch.ones(6, dtype=torch.bool))
     assert x.shape == (6, 2 + 5 + 2, 3, 4)
     flat = steps.flat()(x)
-    assert torch.equal(flat[:, : 2 * 3 * 4], seen.flatten(1)) and torch.equal(flat[:, -7:], x[:, 2:, 0, 0])
-    middles = flat[:, 2 * 3 * 4 : -7]
+    cells, middles, past, products = flat.split([2 * 3 * 4, 4, 7, 7 * 4], 1)
+    assert torch.equal(cells, seen.flatten(1)) and torch.equal(past, x[:, 2:, 0, 0])
+    assert torch.equal(products, (past[:, :, None] * middles[:, None]).flatten(1))
     assert middles[0, [0, 2]].tolist() == [0, 0], "nothing is seen"
     assert middles[1, [1, 3]].tolist() == [3, -1], "one cell in the last row and the second column of four"
     total = seen.sum((2, 3))
@@ -495,11 +496,61 @@ def test_a_perceptron_reads_planes_of_one_number_once_and_where_the_middle_of_ot
     columns = (seen * torch.tensor([-3.0, -1, 1, 3])).sum((2, 3)) / total.clamp(min=1)
     torch.testing.assert_close(middles, torch.cat([rows, columns], 1))
     spec = TaskSpec(steps, targets.make("actions", count=5))
-    assert models["mlp"](spec, width=7).linear1.in_features == 2 * 3 * 4 + 2 * 2 + 7
+    assert models["mlp"](spec, width=7).linear1.in_features == 2 * 3 * 4 + 2 * 2 + 7 + 7 * 4
     alone = Steps(observation=(2, 3, 4))
-    assert torch.equal(alone.flat()(seen), flat[:, :-7])
-    assert torch.equal(alone.flat()(-seen)[:, 24:], middles), "of numbers below 0, by their size"
+    assert torch.equal(alone.flat()(seen), flat[:, :28])
+    moved = torch.zeros(1, 2, 3, 4)
+    moved[0, 0, 1, 3], moved[0, 0, 1, 2] = 1, -1
+    assert alone.flat()(moved)[0, 24:].tolist() == [0, 0, 1, 0], "of what has changed, half of how far it moved"
     assert Steps(observation=(1, 1, 2)).flat()(torch.tensor([[[[0.0, 9.0]]]])).tolist() == [[0, 9, 0, 3]], "one row"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TellingBandit(Bandit):
+    """It tells training which of two arms pays more often."""
+
+    @property
+    def actions(self) -> Any:
+        return targets.make("actions", count=self.arms, rules=1)
+
+    def rules(self, task: State) -> Tensor:
+        return (task["arms"][:, :1] > task["arms"][:, 1:2]).float() * 2 - 1
+
+
+@pytest.mark.parametrize("hidden", [0, 8])
+def test_rules_that_training_is_told_are_guessed_beside_what_is_done(hidden: int, tmp_path: Path) -> None:
+    """The further loss is half the squared error of the guess; who is told the rewards finds out; and nothing that is
+    done or stored tells of it."""
+    source: Any = EnvironmentSource.of(TellingBandit(arms=2), past=True)
+    learner = learners.part("rl2", width=8, hidden=hidden, belief=5.0, entropy=0.3)  # it goes on trying
+    config = replace(remembers(iterations=80, queries=12), learner=learner, meta_batch=128, lr=0.02, reuse=2)
+    run = qs.train(config, source=source, out=tmp_path / "run", quiet=True)
+    agent: Any = run.learner
+    stage = run.parts.source.stage("test", torch.arange(200))
+    query = agent.collected(run.params, stage, run.config.sampling).query
+    first = task(Episode(query, query), 0).query
+    told = agent.actions.outcome(first.y)
+    assert torch.equal(told.rules, stage.environment.rules(stage.task)[:1].expand(12, 1))
+    fresh = agent.adapt(run.params, first._replace(mask=torch.zeros_like(first.mask)))
+    without, guesses = replace(agent, belief=0.0), agent._told(run.params, fresh, first.x)
+    assert torch.equal(agent.predict(run.params, fresh, first.x), guesses[:, : agent.spec.outputs])
+    further = agent.judge(run.params, fresh, first)[0] - without.judge(run.params, fresh, first)[0]
+    miss = 0.5 * (guesses[:, agent.spec.outputs :] - told.rules).square().sum(1)
+    torch.testing.assert_close(further, 5 * (miss * first.mask).sum() / len(first.mask))
+    last = [
+        (agent._told(run.params, fresh, x)[-1, -1], rules)
+        for x, rules in zip(query.x, agent.actions.outcome(query.y).rules[:, 0, 0], strict=True)
+    ]
+    right = sum(float(guess * rule > 0) for guess, rule in last) / len(last)
+    assert right > 0.58, f"{right:.0%} of the guesses after 12 pulls are right"
+    model = run.adapt(only(Bandit(arms=2), arms=[0.1, 0.9]), episodes=3)
+    assert model.save(tmp_path / "model") and qs.Model.load(tmp_path / "model").act([1.0]) in (0, 1)
+
+
+def test_rules_that_nobody_tells_cannot_be_guessed(tmp_path: Path) -> None:
+    config = replace(remembers(), learner=learners.part("rl2", belief=0.1))
+    with pytest.raises(ConfigError, match="belief .* found 0.1, and these environments tell 0"):
+        qs.train(config, out=tmp_path / "run", quiet=True)
 
 
 @pytest.mark.parametrize("hidden", [0, 8])

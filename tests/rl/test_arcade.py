@@ -116,6 +116,16 @@ def test_every_rule_occurs_and_opposite_controls_are_swapped_and_so_are_colours(
     assert task["period"].unique().tolist() == [1, 2, 3] and task["pays"].unique().tolist() == [ONE, OTHER]
 
 
+def test_training_is_told_what_decides_what_to_do() -> None:
+    task, world = rules(combinations("train", ALL)), Arcade()
+    across, along, pays, speed = world.rules(task).unbind(1)
+    assert torch.equal(across > 0, task["controls"][:, 1] == LEFT) and torch.equal(
+        along > 0, task["controls"][:, 3] == UP
+    )
+    assert torch.equal(pays > 0, task["pays"] == ONE) and torch.equal(speed, 2.0 - task["period"])
+    assert all(part.unique().tolist() in ([-1, 1], [-1, 0, 1]) for part in (across, along, pays, speed))
+
+
 def test_plain_rules_are_a_share_of_training_alone() -> None:
     def shares(**options: Any) -> list[float]:
         task = stage(4000, "train", **options).task
@@ -333,15 +343,15 @@ def test_each_thing_is_in_the_plane_of_its_colour() -> None:
     assert ((figure.sum((1, 2)) >= 1) & (figure.sum((1, 2)) <= 3)).all()
 
 
-def test_seen_beside_the_board_is_what_it_was_a_step_before() -> None:
+def test_seen_beside_the_board_is_what_has_changed() -> None:
     now = stage(100, horizon=30)
     played = now.play(random_policy, {}, 3)
     x: Any = played.x
-    board, before, first = x[:, :, :KINDS], x[:, :, KINDS : 2 * KINDS], x[:, :, -1, 0, 0].bool() & played.mask
+    board, changed, first = x[:, :, :KINDS], x[:, :, KINDS : 2 * KINDS], x[:, :, -1, 0, 0].bool() & played.mask
     goes_on = played.mask[:, 1:] & ~first[:, 1:]
-    assert torch.equal(before[:, 1:][goes_on], board[:, :-1][goes_on])
-    assert first.sum() == 300 and torch.equal(before[first], board[first]), "nothing has moved at a beginning"
-    assert (before != board).any()
+    assert torch.equal(changed[:, 1:][goes_on], (board[:, 1:] - board[:, :-1])[goes_on])
+    assert first.sum() == 300 and not changed[first].any(), "nothing has moved at a beginning"
+    assert changed.unique().tolist() == [-1, 0, 1]
 
 
 def test_things_stay_on_the_board() -> None:

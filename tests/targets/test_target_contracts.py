@@ -40,15 +40,17 @@ def test_every_registered_target_keeps_the_contract(name: str) -> None:
     check_target(targets.make(name), LABELS[name])
 
 
-@pytest.mark.parametrize("options", [{"count": 3}, {"size": 2, "low": -2.0, "high": 2.0}])
+@pytest.mark.parametrize("options", [{"count": 3}, {"size": 2, "low": -2.0, "high": 2.0}, {"count": 3, "rules": 2}])
 def test_actions_say_what_was_done_and_what_came_of_it(options: dict[str, Any]) -> None:
     target = targets.make("actions", episodes=2, **options)
     keys = torch.arange(5)
     said = torch.randn(5, target.outputs, generator=torch.Generator().manual_seed(0)).clamp(-1.5, 1.5)
     action = target.sample(said, keys)
     facts = torch.arange(25.0).view(5, 5).unbind(0)
-    told = target.outcome(target.label(action, *facts))
-    assert torch.equal(told.action, action) and all(map(torch.equal, told[1:], facts))
+    rules = torch.randn(5, target.rules)
+    told = target.outcome(target.label(action, *facts, rules))
+    assert torch.equal(told.action, action) and all(map(torch.equal, told[1:], (*facts, rules)))
+    assert not target.outcome(target.label(action, *facts)).rules.any(), "not known"
     logits = said[:, :-1].log_softmax(-1) if target.count else None
     if logits is not None:
         torch.testing.assert_close(target.log_prob(said, action), logits[torch.arange(5), action])

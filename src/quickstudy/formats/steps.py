@@ -25,11 +25,13 @@ _EDGE = 3.0  # so that the middle of a plane moves by about as much as a cell ch
 
 class FlatPlanes(nn.Module):
     """Of planes (n, C, height, width) vectors: all numbers of the first `seen` planes and the middle of each, its row
-    and column as numbers from -3 to 3, then one number of each plane after them, whose numbers are all the same.
+    and column as numbers from -3 to 3; one number of each plane after them, whose numbers are all the same; and the
+    products of these with the middles.
 
     A layer over all cells learns about each cell separately, so that it hardly finds where a thing is: that is given as
-    numbers. And a number that is copied into every cell would be learned as many times faster than a cell: it is given
-    once.
+    numbers. A number that is copied into every cell would be learned as many times faster than a cell: it is given
+    once. And what an action does is that something moves after it: sums of the products tell. The middle of a plane of
+    changes, with numbers of both signs, is how far things have moved.
     """
 
     def __init__(self, seen: int) -> None:
@@ -37,12 +39,12 @@ class FlatPlanes(nn.Module):
         self.seen = seen
 
     def forward(self, x: Tensor) -> Tensor:
-        seen = x[:, : self.seen]
-        weight = seen.abs()
-        total = weight.sum((2, 3)).clamp(min=1)
+        seen, told = x[:, : self.seen], x[:, self.seen :, 0, 0]
+        total = seen.abs().sum((2, 3)).clamp(min=1)
         rows, columns = (_places(size, x) for size in x.shape[2:])
-        middles = [weight.sum(3) @ rows / total, weight.sum(2) @ columns / total]
-        return torch.cat([seen.flatten(1), *middles, x[:, self.seen :, 0, 0]], 1)
+        middles = torch.cat([seen.sum(3) @ rows / total, seen.sum(2) @ columns / total], 1)
+        products = told[:, :, None] * middles[:, None]
+        return torch.cat([seen.flatten(1), middles, told, products.flatten(1)], 1)
 
 
 def _places(size: int, like: Tensor) -> Tensor:

@@ -89,6 +89,12 @@ class Environment(ABC):
     def step(self, task: State, state: State, action: Tensor, keys: Tensor) -> Step:
         """What an action (n,), or (n, D) of numbers, leads to; those outside of what is allowed are cut to it."""
 
+    def rules(self, task: State) -> Tensor:
+        """What training may tell of tasks, though it is not seen: (n, R) numbers from about -1 to 1, where R is
+        `rules` of `actions`. Agents can be trained to guess them."""
+        count, device = next((len(value), value.device) for value in task.values())
+        return torch.zeros(count, self.actions.require_actions("Telling", "").rules, device=device)
+
     def picture(self, task: State, state: State) -> Tensor:
         """What lanes look like to people, (n, height, width, 3) in [0, 1]; ConfigError where nothing draws them."""
         raise ConfigError(

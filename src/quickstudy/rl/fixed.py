@@ -56,6 +56,9 @@ class Fixed(Environment):
         drawn = self.environment.task(split, torch.zeros(1, dtype=torch.int64))
         return ["this one"] if drawn.keys() <= self.given.keys() else self.environment.tasks(split)
 
+    def rules(self, task: State) -> Tensor:
+        return self.environment.rules(task)
+
     def picture(self, task: State, state: State) -> Tensor:
         return self.environment.picture(task, state)
 

@@ -32,7 +32,7 @@ class Outcome(NamedTuple):
 
     episode: the number of the step's episode in its trial, from 0. log_prob: of the action, as the agent that took it
     had it. advantage: of the action over what was expected. value: what the step's value is to be said to be, the
-    discounted sum of what followed.
+    discounted sum of what followed. rules: what the environment tells of the task, (*lead, rules).
     """
 
     action: Tensor
@@ -41,6 +41,7 @@ class Outcome(NamedTuple):
     log_prob: Tensor
     advantage: Tensor
     value: Tensor
+    rules: Tensor | None = None
 
 
 @targets.register("actions")
@@ -53,6 +54,7 @@ class Actions(Target):
     `Outcome`. The headline is the return of an episode: the sum of its rewards.
 
     episodes: of a trial, each of which has a figure of its own. names: of the actions, for people. unit: of rewards.
+    rules: how many numbers labels hold of the rules of a task, for agents that are trained to guess them.
 
     >>> Actions(count=4).outputs, Actions(size=2).outputs
     (5, 5)
@@ -65,6 +67,7 @@ class Actions(Target):
     episodes: int = 1
     names: tuple[str, ...] = ()
     unit: str = ""
+    rules: int = 0
 
     metric = Metric("return", "return", "return of an episode", higher_is_better=True)
     guess = "acting at random"
@@ -102,7 +105,7 @@ class Actions(Target):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return (self.taken + len(_FACTS),)
+        return (self.taken + len(_FACTS) + self.rules,)
 
     def __str__(self) -> str:
         return f"{self.count} actions" if self.count else f"actions of {self.size} numbers"
@@ -132,17 +135,22 @@ class Actions(Target):
             "environment: run.adapt(environment)."
         )
 
-    def label(self, action: Tensor, reward: Tensor, *facts: Tensor) -> Tensor:
-        """The label (*lead, *shape) of an `Outcome`, whose parts these are."""
-        done = action if self.size else action[..., None]
-        return torch.cat(
-            [done.to(reward.dtype), torch.stack([reward, *(one.to(reward.dtype) for one in facts)], -1)], -1
-        )
+    def label(
+        self, action: Tensor, reward: Tensor, episode: Tensor, log_prob: Tensor, advantage: Tensor, value: Tensor,
+        rules: Tensor | None = None,
+    ) -> Tensor:  # fmt: skip
+        """The label (*lead, *shape) of an `Outcome`, whose parts these are. Rules that are not known are 0."""
+        done, dtype = action if self.size else action[..., None], reward.dtype
+        facts = torch.stack([reward, *(one.to(dtype) for one in (episode, log_prob, advantage, value))], -1)
+        if rules is None:
+            rules = reward.new_zeros(self.rules)
+        return torch.cat([done.to(dtype), facts, rules.to(dtype).expand(*reward.shape, self.rules)], -1)
 
     def outcome(self, y: Tensor) -> Outcome:
         """What labels y (*lead, *shape) say."""
-        action = y[..., : self.taken]
-        return Outcome(action if self.size else action[..., 0].long(), *y[..., self.taken :].unbind(-1))
+        action, rules = y[..., : self.taken], y[..., self.taken + len(_FACTS) :]
+        facts = (y[..., self.taken + i] for i in range(len(_FACTS)))
+        return Outcome(action if self.size else action[..., 0].long(), *facts, rules)  # type: ignore[call-arg]
 
     def code(self, action: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
         """Actions (*lead,) or (*lead, D) as networks are told them, (*lead, coding)."""

@@ -169,7 +169,11 @@ def gathered(
         goes_on, after = goes_on & ~over, torch.where(over, unit * played.after, after)
     advantage = advantages(played.worth, values, after, goes_on, discount, trace)
     chance = actions.log_prob(played.prediction, played.action)
-    y = actions.label(played.action, played.reward, played.episode, chance, advantage, (advantage + values) / unit)
+    told = stage.environment.rules(stage.task)[:, None]
+    rules = told if told.shape[-1] == actions.rules else None  # another environment than that of training tells others
+    y = actions.label(
+        played.action, played.reward, played.episode, chance, advantage, (advantage + values) / unit, rules
+    )
     return Examples(played.x, torch.where(played.mask[..., None], y, 0.0), played.mask)
 
 

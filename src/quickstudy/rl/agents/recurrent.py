@@ -15,8 +15,10 @@ from quickstudy.hints import Size
 from quickstudy.learners.network import Network
 from quickstudy.models.readers.base import features_of
 from quickstudy.registry import learners
+from quickstudy.rl.agents.base import clipped_loss
 from quickstudy.rl.agents.cores import CORES, Core, after
 from quickstudy.rl.agents.proximal import ProximalAgent
+from quickstudy.rl.agents.surrogates import per_row
 from quickstudy.rl.play import Memory
 from quickstudy.spec import TaskSpec
 
@@ -36,18 +38,22 @@ class RecurrentPolicy(nn.Module):
     Called with {'x': (n, …), 'state.<name>': (n, …)}, one step in each of n lanes and the memory before it, it gives
     (n, outputs) and the memory after it; with {'steps': (T, …), 'state.<name>': (…), 'count': ()} the same of the steps
     of one trial in their order, and the memory after `count` of them. core: of twice the encoder's features. hidden: of
-    a layer that reads the memory and the step itself; 0 for one linear layer after the core.
+    a layer that reads the memory and the step itself; 0 for one linear layer after the core. rules: how many numbers of
+    the task's rules the memory is asked for; they follow the outputs. The layer is also given their products with the
+    step: what is to be done where a rule is swapped is then as easily learned as where it is not.
     """
 
-    def __init__(self, encoder: nn.Module, core: Core, outputs: int, hidden: int = 0) -> None:
+    def __init__(self, encoder: nn.Module, core: Core, outputs: int, hidden: int = 0, rules: int = 0) -> None:
         super().__init__()
-        self.encoder, self.core, self.both = encoder, core, hidden > 0
-        wide = core.width + core.features // 2
+        self.encoder, self.core, self.both, self.rules = encoder, core, hidden > 0, rules
+        wide = core.width + (1 + rules) * (core.features // 2)
         self.head: nn.Module
         if self.both:
             self.head = nn.Sequential(nn.Linear(wide, hidden), nn.ReLU(), nn.Linear(hidden, outputs))
         else:
             self.head = nn.Linear(core.width, outputs)
+        if rules:
+            self.guess = nn.Linear(core.width, rules)
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -55,8 +61,12 @@ class RecurrentPolicy(nn.Module):
         return {**self.core.shapes, _LAST: (self.core.features // 2,)}
 
     def _said(self, known: Tensor, z: Tensor) -> Tensor:
-        said: Tensor = self.head(torch.cat([known, z], -1) if self.both else known)
-        return said
+        guessed = [self.guess(known)] if self.rules else []
+        parts = [known, z] if self.both else [known]
+        if self.both and self.rules:
+            sure = guessed[0].detach().clamp(-1, 1)
+            parts.append((sure[..., None] * z[..., None, :]).flatten(-2))
+        return torch.cat([self.head(torch.cat(parts, -1)), *guessed], -1)
 
     def forward(self, request: dict[str, Any]) -> tuple[Tensor, Memory]:
         before = prefixed(READ, request)
@@ -75,10 +85,12 @@ class RecurrentAgent(ProximalAgent):
     """φ is a network with a memory, and ψ what is remembered of the steps of a task.
 
     It is trained on whole trials (Duan et al. 2016). wiped: the memory is emptied where an episode begins, which is
-    what an agent is worth that learns nothing from one for the next.
+    what an agent is worth that learns nothing from one for the next. belief: the weight of a further loss: the network
+    ends in further outputs, which are to say what the environment tells of the task's rules.
     """
 
     wiped: bool = False
+    belief: float = 0.0
 
     forgets = "its memory wiped"
 
@@ -107,7 +119,7 @@ class RecurrentAgent(ProximalAgent):
         if self.wiped:
             memory = {n: torch.where(first.view(-1, *[1] * (v.dim() - 1)), 0.0, v) for n, v in memory.items()}
         prediction, after = self._asked(params, {"x": x}, memory)  # type: ignore[dict-item]
-        return after, prediction
+        return after, prediction[..., : self.spec.outputs]
 
     def adapt(self, params: Params, support: Examples) -> State:
         """What is remembered after the steps of the support set, 'state.<name>' as `RecurrentPolicy.shapes` names it,
@@ -122,9 +134,22 @@ class RecurrentAgent(ProximalAgent):
 
     def predict(self, params: Params, state: State, x: Features) -> Tensor:
         """Of the steps of one trial in their order."""
+        return self._told(params, state, x)[..., : self.spec.outputs]
+
+    def _told(self, params: Params, state: State, x: Features) -> Tensor:
+        """What is predicted of the steps of one trial, and what the rules are thought to be, (n, outputs + told)."""
         first = leaves(x)[0]
         count = torch.full((), len(first), device=first.device)
         return self._asked(params, {"steps": x, "count": count}, prefixed(READ, state))[0]  # type: ignore[dict-item]
+
+    def judge(self, params: Params, state: State, query: Examples) -> tuple[Tensor, Tensor]:
+        if not self.belief:
+            return super().judge(params, state, query)
+        target, outputs = self.actions, self.spec.outputs
+        said, told = self._told(params, state, query.x), self.actions.outcome(query.y)
+        guess, prediction = 0.5 * (said[..., outputs:] - told.rules).square().sum(-1), said[..., :outputs]
+        loss = clipped_loss(self, target, prediction, told, query.mask) + self.belief * per_row(guess, query.mask)
+        return loss, target.score(prediction, query)
 
 
 @learners.register("rl2", acts=True)
@@ -141,6 +166,7 @@ def rl2(
     clip: float = 0.2,
     entropy: float = 0.01,
     value: float = 0.5,
+    belief: float = 0.0,
 ) -> RecurrentAgent:
     """RL² (Duan et al. 2016): a recurrent network that acts, and whose memory over a trial is what it has learned.
 
@@ -149,8 +175,16 @@ def rl2(
     for agents that must do another thing in each task with the same in view; 0 for none. discount: γ. trace: λ of
     advantage estimates. unit: about how much what is still to come differs from step to step, in which values are
     learned: in a smaller one their error outweighs what is to be gained, in a larger one they are hardly learned.
-    clip, entropy, value: of proximal policy optimisation.
+    clip, entropy, value: of proximal policy optimisation. belief: the weight of a further loss, of guessing at each
+    step what training is told of the task's rules (Humplik et al. 2019, "Meta reinforcement learning as task
+    inference"), for environments that tell, such as the arcade; 0 for none. In use nothing is told.
     """
+    told = spec.target.require_actions("rl2", "Use a learner that does not act: 'maml', 'protonet'.").rules
+    if belief < 0 or (belief and not told):
+        raise ConfigError(
+            f"belief is the weight of guessing a task's rules, 0 or more, found {belief}, and these environments tell "
+            f"{told} numbers of them. Give 0, or take environments whose method rules(task) tells."
+        )
     if not getattr(spec.format, "past", 1):
         raise ConfigError(
             "rl2 learns from what it did last and what that brought, and these steps do not tell it. Tell it: "
@@ -160,7 +194,7 @@ def rl2(
         raise ConfigError(f"A layer has 1 unit or more, or there is none: found hidden={hidden}. Give 0 or more.")
     core = CORES[memory](2 * features_of(module, spec.format), width)
     return RecurrentAgent(
-        network=Network(RecurrentPolicy(module, core, spec.outputs, hidden)),
+        network=Network(RecurrentPolicy(module, core, spec.outputs, hidden, told if belief else 0)),
         spec=spec,
         discount=discount,
         trace=trace,
@@ -168,4 +202,5 @@ def rl2(
         clip=clip,
         entropy=entropy,
         value=value,
+        belief=belief,
     )

@@ -20,7 +20,7 @@ from quickstudy.rl.environments.arcade.board import HORIZON, KINDS, MOVES, NOTHI
 from quickstudy.rl.environments.arcade.bricks import Bricks
 from quickstudy.rl.environments.arcade.catch import Catch
 from quickstudy.rl.environments.arcade.cross import Cross
-from quickstudy.rl.environments.arcade.rules import SWAPPED, combinations, plain, rules
+from quickstudy.rl.environments.arcade.rules import PAYS, SWAPPED, combinations, plain, rules
 from quickstudy.rl.environments.arcade.shoot import Shoot
 from quickstudy.rl.environments.arcade.snake import Snake
 from quickstudy.rl.pictures import cells
@@ -34,6 +34,7 @@ GAMES: dict[Name, Game] = {
 _CELL = 16  # pixels
 _STICKS, _GAME = range(2)
 _EASED = 1
+_TOLD = 4  # numbers of `rules`
 _PAID = 0.1  # about what a step brings that brings something
 
 
@@ -48,8 +49,8 @@ class Arcade(Environment):
     [-1, 1]; doing anything is worth about 0. Which combinations of rules are for training, validation and tests is a
     pure function of them, see `rules.combinations`: none is in two splits.
 
-    Seen are two times four planes (8, 10, 10), one for each kind of thing, as it is and as it was a step before, so
-    that motion is seen; the rules are not. Five actions: still, left, right, up, down, in the task's order.
+    Seen are two times four planes (8, 10, 10), one for each kind of thing, as it is and what has changed since the step
+    before, so that motion is seen; the rules are not. Five actions: still, left, right, up, down, in the task's order.
 
     games: those that tasks are of. plain: the share of training tasks in which it is settled that the first kind pays,
     and, drawn apart from that, the share in which controls are as they are; in the others these are drawn from all, as
@@ -73,7 +74,7 @@ class Arcade(Environment):
 
     @property
     def actions(self) -> Target:
-        made: Target = targets.make("actions", count=MOVES)
+        made: Target = targets.make("actions", count=MOVES, rules=_TOLD)
         return made
 
     @property
@@ -125,8 +126,17 @@ class Arcade(Environment):
         return Step(after | now, reward, ended)
 
     def observe(self, task: State, state: State) -> Tensor:
-        """Each thing in the plane of its kind, as the task's colours have them; then the same of the step before."""
-        return torch.cat([_planes(task, state), state["before"]], 1)
+        """Each thing in the plane of its kind, as the task's colours have them; then what has changed since the step
+        before: 1 where a thing has come, -1 where it has gone."""
+        now = _planes(task, state)
+        return torch.cat([now, now - state["before"]], 1)
+
+    def rules(self, task: State) -> Tensor:
+        """Whether left and right lead there, and up and down; which kind pays; and how fast things move."""
+        actions = torch.arange(1, MOVES, 2, device=task["pays"].device)
+        there = torch.where(task["controls"][:, actions] == actions, 1.0, -1.0)
+        pays = torch.where(task["pays"] == PAYS[0], 1.0, -1.0)
+        return torch.cat([there, pays[:, None], 2.0 - task["period"][:, None]], 1)
 
     def picture(self, task: State, state: State) -> Tensor:
         return cells(_planes(task, state).cpu(), _CELL)
