@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -38,35 +39,37 @@ class RecurrentPolicy(nn.Module):
     Called with {'x': (n, …), 'state.<name>': (n, …)}, one step in each of n lanes and the memory before it, it gives
     (n, outputs) and the memory after it; with {'steps': (T, …), 'state.<name>': (…), 'count': ()} the same of the steps
     of one trial in their order, and the memory after `count` of them. core: of twice the encoder's features. hidden: of
-    a layer that reads the memory and the step itself; 0 for one linear layer after the core. rules: how many numbers of
-    the task's rules the memory is asked for; they follow the outputs. The layer is also given their products with the
-    step: what is to be done where a rule is swapped is then as easily learned as where it is not.
+    a layer that reads the memory and the step itself; 0 for one linear layer after the core.
+
+    rules: how many numbers of the task's rules the memory is asked for; they follow the outputs. The memory and what it
+    reads are then trained by that alone: an encoder of the same kind, `seer`, sees for the layer, whose gradients reach
+    no further. What it sees and what the layer finds go on with their products with the guess: what is to be done where
+    a rule is swapped, or two of them, is as easily learned as where they are not.
     """
 
     def __init__(self, encoder: nn.Module, core: Core, outputs: int, hidden: int = 0, rules: int = 0) -> None:
         super().__init__()
         self.encoder, self.core, self.both, self.rules = encoder, core, hidden > 0, rules
-        wide = core.width + (1 + rules) * (core.features // 2)
-        self.head: nn.Module
         if self.both:
-            self.head = nn.Sequential(nn.Linear(wide, hidden), nn.ReLU(), nn.Linear(hidden, outputs))
-        else:
-            self.head = nn.Linear(core.width, outputs)
+            self.hidden = nn.Linear(core.width + (1 + rules) * (core.features // 2), hidden)
         if rules:
-            self.guess = nn.Linear(core.width, rules)
+            self.seer, self.guess = copy.deepcopy(encoder), nn.Linear(core.width, rules)
+        self.head = nn.Linear((1 + rules) * hidden or core.width, outputs)
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """The tensors of one lane's memory, by name: the core's, and 'last' (D,), what was made of the step before."""
         return {**self.core.shapes, _LAST: (self.core.features // 2,)}
 
-    def _said(self, known: Tensor, z: Tensor) -> Tensor:
-        guessed = [self.guess(known)] if self.rules else []
-        parts = [known, z] if self.both else [known]
-        if self.both and self.rules:
-            sure = guessed[0].detach().clamp(-1, 1)
-            parts.append((sure[..., None] * z[..., None, :]).flatten(-2))
-        return torch.cat([self.head(torch.cat(parts, -1)), *guessed], -1)
+    def _said(self, known: Tensor, z: Tensor, x: Any) -> Tensor:
+        """Outputs and guesses (n, outputs + rules). z: what the memory was given of steps x."""
+        if self.rules:
+            guess, seen = self.guess(known), self.seer(x).flatten(1)
+            sure = guess.detach().clamp(-1, 1)
+            read = self.hidden(torch.cat([known.detach(), _with_products(seen, sure)], -1)).relu()
+            return torch.cat([self.head(_with_products(read, sure)), guess], -1)
+        said: Tensor = self.head(self.hidden(torch.cat([known, z], -1)).relu() if self.both else known)
+        return said
 
     def forward(self, request: dict[str, Any]) -> tuple[Tensor, Memory]:
         before = prefixed(READ, request)
@@ -74,10 +77,17 @@ class RecurrentPolicy(nn.Module):
         if "x" in request:
             z = self.encoder(request["x"]).flatten(1)
             known, now = self.core.step(torch.cat([z, last], 1), before)
-            return self._said(known, z), now | {_LAST: z}
+            return self._said(known, z, request["x"]), now | {_LAST: z}
         z, count = self.encoder(request["steps"]).flatten(1), request["count"]
         known, now = self.core.sequence(torch.cat([z, torch.cat([last[None], z[:-1]])], 1), before, count)
-        return self._said(known, z), now | {_LAST: after(count, z, last)}
+        return self._said(known, z, request["steps"]), now | {_LAST: after(count, z, last)}
+
+
+def _with_products(features: Tensor, by: Tensor) -> Tensor:
+    """Features (n, D), and their products with each of the numbers `by` (n, K): (n, (1 + K) · D), divided by 1 + K, so
+    that a layer over all of them learns as fast as one over the features alone."""
+    products = (by[..., None] * features[..., None, :]).flatten(-2)
+    return torch.cat([features, products], -1) / (1 + by.shape[-1])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,6 +199,11 @@ def rl2(
         raise ConfigError(
             "rl2 learns from what it did last and what that brought, and these steps do not tell it. Tell it: "
             "past=True (--tasks.past)."
+        )
+    if belief and not hidden:
+        raise ConfigError(
+            "With belief a layer reads the guess of the rules and what is seen together, and hidden=0 makes none. Give "
+            "its width: hidden=128 (--learner.hidden 128)."
         )
     if hidden < 0:
         raise ConfigError(f"A layer has 1 unit or more, or there is none: found hidden={hidden}. Give 0 or more.")
