@@ -92,8 +92,10 @@ class Environment(ABC):
     def rules(self, task: State) -> Tensor:
         """What training may tell of tasks, though it is not seen: (n, R) numbers from about -1 to 1, where R is
         `rules` of `actions`. Agents can be trained to guess them."""
-        count, device = next((len(value), value.device) for value in task.values())
-        return torch.zeros(count, self.actions.require_actions("Telling", "").rules, device=device)
+        raise ConfigError(
+            f"{type(self).__name__} does not tell the rules of its tasks, though its actions have rules. Give it a "
+            "method rules(task), or leave rules out of its actions."
+        )
 
     def picture(self, task: State, state: State) -> Tensor:
         """What lanes look like to people, (n, height, width, 3) in [0, 1]; ConfigError where nothing draws them."""

@@ -169,12 +169,15 @@ def gathered(
         goes_on, after = goes_on & ~over, torch.where(over, unit * played.after, after)
     advantage = advantages(played.worth, values, after, goes_on, discount, trace)
     chance = actions.log_prob(played.prediction, played.action)
-    told = stage.environment.rules(stage.task)[:, None]
-    rules = told if told.shape[-1] == actions.rules else None  # another environment than that of training tells others
-    y = actions.label(
-        played.action, played.reward, played.episode, chance, advantage, (advantage + values) / unit, rules
-    )
+    facts = chance, advantage, (advantage + values) / unit, _rules(stage, actions)
+    y = actions.label(played.action, played.reward, played.episode, *facts)
     return Examples(played.x, torch.where(played.mask[..., None], y, 0.0), played.mask)
+
+
+def _rules(stage: Stage, actions: Any) -> Tensor | None:
+    """What the environment tells of its tasks, (n, 1, rules); None where another one than that of training does not."""
+    own: Any = stage.environment.actions
+    return stage.environment.rules(stage.task)[:, None] if own.rules == actions.rules > 0 else None
 
 
 def with_standard_advantages(target: Any, examples: Examples, total: Total) -> Examples:

@@ -37,6 +37,9 @@ class Revealed(Environment):
     def task(self, split: str, keys: Tensor) -> State:
         return self.arcade.task(split, keys)
 
+    def rules(self, task: State) -> Tensor:
+        return self.arcade.rules(task)
+
     def reset(self, task: State, keys: Tensor) -> State:
         return self.arcade.reset(task, keys)
 
