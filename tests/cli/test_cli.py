@@ -119,7 +119,7 @@ def test_options_of_torch_are_of_any_type() -> None:
         ("train my_recipe --out runs/mine", "--resume runs/mine"),
         (
             "train my_recipe --tasks folder --tasks.root ./photos --train-ways 9 --ways 4",
-            "), or add classes. 4-way tasks need 4 classes, but the split 'test' has 3. Lower the ways (--ways 3)",
+            "4-way tasks need 4 classes, but the split 'test' has 3. Lower the ways (--ways 3), or add",
         ),
         ("adapt text --support x.csv --out m", "it is a recipe. Train it first: quickstudy train text"),
         ("train --resume mime", "no run called 'mime'. Did you mean 'mine"),

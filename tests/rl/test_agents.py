@@ -50,6 +50,11 @@ def remembers(
     )  # fmt: skip
 
 
+def guesses_rules(memory: str) -> qs.RunConfig:
+    learner = learners.part("rl2", memory=memory, width=8, hidden=8, belief=0.1)
+    return replace(remembers(queries=2), tasks=sources.part("arcade", horizon=6), learner=learner)
+
+
 def descends(iterations: int = 4, learner: Mapping[str, Any] = {}, **options: Any) -> qs.RunConfig:
     return qs.RunConfig(
         name="agent", tasks=sources.part("point-robot", horizon=20), model=models.part("mlp", width=8),
@@ -71,9 +76,10 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> qs.Run:
     [
         *(remembers("gridworld", queries=2, memory=kind) for kind in CORES),
         remembers("gridworld", queries=2, hidden=8),
+        *(guesses_rules(kind) for kind in CORES),
         descends(),
     ],
-    ids=[*CORES, "hidden", "maml-rl"],
+    ids=[*CORES, "hidden", *(f"{kind}, rules" for kind in CORES), "maml-rl"],
 )
 def test_what_is_learned_from_is_what_was_played(config: qs.RunConfig) -> None:
     """Predictions for the steps of the query set are those by which the actions were taken."""
@@ -532,27 +538,49 @@ def test_rules_that_training_is_told_are_guessed_beside_what_is_done(tmp_path: P
     assert torch.equal(told.rules, stage.environment.rules(stage.task)[:1].expand(12, 1))
     fresh = agent.adapt(run.params, first._replace(mask=torch.zeros_like(first.mask)))
     without, guesses = replace(agent, belief=0.0), agent._told(run.params, fresh, first.x)
-    assert torch.equal(agent.predict(run.params, fresh, first.x), guesses[:, : agent.spec.outputs])
     further = agent.judge(run.params, fresh, first)[0] - without.judge(run.params, fresh, first)[0]
     miss = 0.5 * (guesses[:, agent.spec.outputs :] - told.rules).square().sum(1)
     torch.testing.assert_close(further, 0.5 * (miss * first.mask).sum() / len(first.mask))
-    leaf = {name: value.detach().requires_grad_() for name, value in run.params.items()}
-    without.judge(leaf, fresh, first)[0].backward()
-    reached = {name for name, value in leaf.items() if value.grad is not None and bool(value.grad.any())}
-    assert reached and not any(part in name for name in reached for part in ("encoder", "core", "guess"))
+    memory = ("encoder", "core", "guess")
+    one, other = ({name: v.detach().requires_grad_() for name, v in run.params.items()} for _ in range(2))
+    without.judge(one, fresh, first)[0].backward()
+    (agent.judge(other, fresh, first)[0] - without.judge(other, fresh, first)[0]).backward()
+    reached = [
+        {n for n, v in leaf.items() if v.grad is not None and v.grad.abs().max() > 1e-9} for leaf in (one, other)
+    ]
+    assert reached[0] and not any(part in name for name in reached[0] for part in memory)
+    assert reached[1] and all(any(part in name for part in memory) for name in reached[1])
     last = [
         (agent._told(run.params, fresh, x)[-1, -1], rules)
         for x, rules in zip(query.x, agent.actions.outcome(query.y).rules[:, 0, 0], strict=True)
     ]
     right = sum(float(guess * rule > 0) for guess, rule in last) / len(last)
     assert right > 0.58, f"{right:.0%} of the guesses after 12 pulls are right"
-    model = run.adapt(only(Bandit(arms=2), arms=[0.1, 0.9]), episodes=3)
+    place = only(TellingBandit(arms=2), arms=[0.1, 0.9])
+    assert not agent.actions.outcome(agent.met(run.params, place, 3, seed=0).y).rules.any(), "in use nothing is told"
+    model = run.adapt(place, episodes=3)
     assert model.save(tmp_path / "model") and qs.Model.load(tmp_path / "model").act([1.0]) in (0, 1)
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        lambda task: torch.ones(len(task["arms"])),
+        lambda task: torch.full((len(task["arms"]), 1), torch.nan),
+        lambda _: 1,
+    ],
+)
+def test_rules_that_are_told_amiss_are_refused(rules: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(TellingBandit, "rules", lambda self, task: rules(task))
+    config = replace(remembers(), learner=learners.part("rl2", hidden=8, belief=0.1))
+    source: Any = EnvironmentSource.of(TellingBandit(arms=2), past=True)
+    with pytest.raises(ShapeError, match=r"rules must give finite .* \(16, 1\)"):
+        qs.train(config, source=source, out=tmp_path / "run", quiet=True)
 
 
 def test_rules_that_nobody_tells_cannot_be_guessed(tmp_path: Path) -> None:
     config = replace(remembers(), learner=learners.part("rl2", belief=0.1))
-    with pytest.raises(ConfigError, match="belief .* found 0.1, and these environments tell 0"):
+    with pytest.raises(ConfigError, match="belief=0.1 .* these environments tell none"):
         qs.train(config, out=tmp_path / "run", quiet=True)
     telling: Any = EnvironmentSource.of(TellingBandit(arms=2), past=True)
     with pytest.raises(ConfigError, match="hidden=0 makes none"):

@@ -193,7 +193,7 @@ def test_swapped_controls_and_colours_and_pay_change_that_and_nothing_else(name:
     undone = controls.argsort(1)[torch.arange(200), actions]
     other, other_paid = trajectory(swapped, undone, keys)
     for one, two, pay, other_pay in zip(seen, other, paid, other_paid, strict=True):
-        there = torch.cat([colours, colours + KINDS], 1)  # now, and a step before
+        there = torch.cat([colours, colours + KINDS], 1)  # now, and what has changed
         assert torch.equal(one, two[torch.arange(200)[:, None], there]) and torch.equal(pay, other_pay)
     # A body that grows by what pays alone, and what is bitten then, would differ.
     if name != "snake":

@@ -128,6 +128,8 @@ def test_a_limit_of_time_that_a_file_sets_is_read(tmp_path: Path) -> None:
         "return gymnasium.wrappers.TimeLimit(gymnasium.wrappers.TimeLimit(Line(pull), 7), 9)",
     )
     assert line(tmp_path, limited, horizon=None).horizon == 7
+    with pytest.raises(DataError, match="failed in make: ZeroDivisionError"):
+        line(tmp_path / "broken", ("return Line(pull)", "return Line(pull / 0)"), horizon=None)
 
 
 def test_what_is_not_known_or_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -171,9 +171,7 @@ def tell_estimate(model: Model) -> None:
     if model.trust is not None and model.spec.target.calibrates:
         tell(f"How often it is right, as far as its examples tell: {model.estimate}")
         if isinstance(model.trust, TaskTrust) and model.trust.calibration.known is None:
-            tell(
-                "It cannot tell an input that is of none of its classes: no validation task had a class left to try it."
-            )
+            tell("It cannot tell an input that is of none of its classes: too few validation tasks had such inputs.")
 
 
 def warn(text: str) -> None:

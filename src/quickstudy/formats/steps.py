@@ -31,7 +31,7 @@ class FlatPlanes(nn.Module):
     A layer over all cells learns about each cell separately, so that it hardly finds where a thing is: that is given as
     numbers. A number that is copied into every cell would be learned as many times faster than a cell: it is given
     once. And what an action does is that something moves after it: sums of the products tell. The middle of a plane of
-    changes, with numbers of both signs, is how far things have moved.
+    changes, with numbers of both signs, is half of how far a thing has moved.
     """
 
     def __init__(self, seen: int) -> None:

@@ -84,6 +84,16 @@ def require_step(environment: Environment, step: Any, before: Mapping[str, Tenso
             )
 
 
+def require_rules(environment: Environment, rules: Any, count: int, numbers: int) -> None:
+    """ShapeError where what training is told is not so many finite numbers for each of `count` tasks."""
+    right = isinstance(rules, Tensor) and rules.is_floating_point() and tuple(rules.shape) == (count, numbers)
+    if not right or not bool(rules.isfinite().all()):
+        raise ShapeError(
+            f"{environment.name}.rules must give finite floating point numbers of the shape ({count}, {numbers}), "
+            f"tasks and `rules` of its actions, found {_kind(rules)}. Correct one of them."
+        )
+
+
 def _kind(value: Any) -> str:
     return f"{tuple(value.shape)} of {value.dtype}" if isinstance(value, Tensor) else type(value).__name__
 

@@ -72,19 +72,18 @@ class Maker:
             ) from error
 
     def limit(self) -> int | None:
-        """Steps after which an episode's time is up, where the environment tells: the least of its time limits."""
+        """Steps after which an episode's time is up, where the environment tells: the least of the limits of one of its
+        tasks."""
         if not self.file:
             steps = self.spec().max_episode_steps
             return None if steps is None else int(steps)
-        layer = self.make(self.variations.first())
+        made = layer = self.make(self.variations.first())
         told = []
-        try:
-            while layer is not layer.unwrapped:
-                if isinstance(layer, gymnasium().wrappers.TimeLimit):
-                    told.append(int(layer._max_episode_steps))
-                layer = layer.env
-        finally:
-            layer.close()
+        while layer is not layer.unwrapped:
+            if isinstance(layer, gymnasium().wrappers.TimeLimit):
+                told.append(int(layer._max_episode_steps))
+            layer = layer.env
+        made.close()
         return min(told, default=None)
 
     def make(self, task: Mapping[str, float]) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,27 +21,10 @@ from quickstudy.targets.answers.numbers import NumberAnswer
 from quickstudy.targets.base import Target
 from quickstudy.targets.distribution import Distribution
 from quickstudy.targets.metric import Metric
+from quickstudy.targets.outcome import FACTS, Outcome
 from quickstudy.targets.units import Units
 
 _LEAST, _MOST = -5.0, 2.0  # of the logarithm of a standard deviation
-_FACTS = ("reward", "episode", "log_prob", "advantage", "value")
-
-
-class Outcome(NamedTuple):
-    """What labels of steps (*lead,) say. action: ids (*lead,), or numbers (*lead, D). reward: that followed.
-
-    episode: the number of the step's episode in its trial, from 0. log_prob: of the action, as the agent that took it
-    had it. advantage: of the action over what was expected. value: what the step's value is to be said to be, the
-    discounted sum of what followed. rules: what the environment tells of the task, (*lead, rules).
-    """
-
-    action: Tensor
-    reward: Tensor
-    episode: Tensor
-    log_prob: Tensor
-    advantage: Tensor
-    value: Tensor
-    rules: Tensor | None = None
 
 
 @targets.register("actions")
@@ -84,6 +67,8 @@ class Actions(Target):
                 f"Actions lie between two numbers, of 1 episode or more, found low={self.low}, high={self.high} and "
                 f"episodes={self.episodes}. Correct them."
             )
+        if self.rules < 0:
+            raise ConfigError(f"Labels hold 0 or more numbers of a task's rules, found rules={self.rules}. Correct it.")
         if self.names and len(self.names) != (self.count or self.size):
             raise ConfigError(
                 f"There are {self.count or self.size} actions and {len(self.names)} names for them. Name each, or none."
@@ -105,7 +90,7 @@ class Actions(Target):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return (self.taken + len(_FACTS) + self.rules,)
+        return (self.taken + len(FACTS) + self.rules,)
 
     def __str__(self) -> str:
         return f"{self.count} actions" if self.count else f"actions of {self.size} numbers"
@@ -124,7 +109,8 @@ class Actions(Target):
         if tuple(y.shape[lead:]) != self.shape:
             raise ShapeError(
                 f"{name} has the shape {tuple(y.shape[lead:])} after its first {lead} axes, expected {self.shape}: "
-                f"{self.taken} for the action, then {', '.join(_FACTS)}. Make it with target.label(…)."
+                f"{self.taken} for the action, then {', '.join(FACTS)}, and {self.rules} for the task's rules. "
+                "Make it with target.label(…)."
             )
         if not y.is_floating_point():
             raise ShapeError(f"{name} says what came of actions and must be floating point, found {y.dtype}.")
@@ -148,8 +134,8 @@ class Actions(Target):
 
     def outcome(self, y: Tensor) -> Outcome:
         """What labels y (*lead, *shape) say."""
-        action, rules = y[..., : self.taken], y[..., self.taken + len(_FACTS) :]
-        facts = (y[..., self.taken + i] for i in range(len(_FACTS)))
+        action, rules = y[..., : self.taken], y[..., self.taken + len(FACTS) :]
+        facts = (y[..., self.taken + i] for i in range(len(FACTS)))
         return Outcome(action if self.size else action[..., 0].long(), *facts, rules)  # type: ignore[call-arg]
 
     def code(self, action: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:

@@ -42,8 +42,8 @@ class ClassChoice:
         elif self.groups:
             self._check_groups(split)
         elif (total := len(classes) * self.symmetries) < ways:
-            option = "--train-ways" if split == "train" else "--ways"
-            fewer = f"Lower the ways ({option} {total}), or add" if total > 1 else "Add"
+            options = f"--ways {total}" + (f", or --train-ways {total} while training" if split == "train" else "")
+            fewer = f"Lower the ways ({options}), or add" if total > 1 else "Add"
             raise DataError(
                 f"{ways}-way tasks need {ways} classes, but the split {split!r} has {total}. {fewer} classes."
             )

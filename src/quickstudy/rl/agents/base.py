@@ -19,7 +19,7 @@ from quickstudy.learners.base import Learner
 from quickstudy.registry import Part, sources
 from quickstudy.rl.acting import Actor
 from quickstudy.rl.agents.surrogates import per_row
-from quickstudy.rl.checking import theirs
+from quickstudy.rl.checking import require_rules, theirs
 from quickstudy.rl.environment import Environment
 from quickstudy.rl.play import Memory, Played, Stage
 from quickstudy.rl.returns import Total, advantages, followed, standardised
@@ -153,13 +153,15 @@ def _environment(place: Any) -> Environment:
 
 
 def gathered(
-    stage: Stage, played: Played, discount: float = 1.0, trace: float = 1.0, unit: float = 1.0, across: bool = False
-) -> Examples:
+    stage: Stage, played: Played, discount: float = 1.0, trace: float = 1.0, unit: float = 1.0, across: bool = False,
+    rules: bool = False,
+) -> Examples:  # fmt: skip
     """What was played as examples, with advantages by generalised estimates; leaves (n, T, …).
 
     unit: what predictions tell values in. across: episodes of a trial are one for the agent, which remembers: values
     and advantages look beyond their ends, and nothing follows on the last alone. If not, an episode's end is the end,
-    and where its time was up, what would have followed counts by its value. Advantages are not standardised.
+    and where its time was up, what would have followed counts by its value. Advantages are not standardised. rules:
+    labels hold what the environment tells of its tasks, for training alone.
     """
     actions = stage.spec.target.require_actions("Collecting", "")
     values = unit * actions.value(played.prediction)
@@ -169,15 +171,20 @@ def gathered(
         goes_on, after = goes_on & ~over, torch.where(over, unit * played.after, after)
     advantage = advantages(played.worth, values, after, goes_on, discount, trace)
     chance = actions.log_prob(played.prediction, played.action)
-    facts = chance, advantage, (advantage + values) / unit, _rules(stage, actions)
+    facts = chance, advantage, (advantage + values) / unit, _rules(stage, actions) if rules else None
     y = actions.label(played.action, played.reward, played.episode, *facts)
     return Examples(played.x, torch.where(played.mask[..., None], y, 0.0), played.mask)
 
 
 def _rules(stage: Stage, actions: Any) -> Tensor | None:
     """What the environment tells of its tasks, (n, 1, rules); None where another one than that of training does not."""
-    own: Any = stage.environment.actions
-    return stage.environment.rules(stage.task)[:, None] if own.rules == actions.rules > 0 else None
+    place: Any = stage.environment
+    if not actions.rules or place.actions.rules != actions.rules:
+        return None
+    with theirs(place, "rules"):
+        found = place.rules(stage.task)
+    require_rules(place, found, len(stage.keys), actions.rules)
+    return found[:, None]  # type: ignore[no-any-return]
 
 
 def with_standard_advantages(target: Any, examples: Examples, total: Total) -> Examples:

@@ -43,8 +43,8 @@ class ProximalAgent(Agent):
     def init(self, generator: torch.Generator) -> Params:
         return self.network.init(generator)
 
-    def _whole(self, params: Params, stage: Stage, episodes: int) -> Examples:
-        """The steps of whole trials."""
+    def _whole(self, params: Params, stage: Stage, episodes: int, rules: bool = False) -> Examples:
+        """The steps of whole trials. rules: see `gathered`."""
         acting = bound(self, params.values())
 
         def policy(memory: Memory, x: Features, first: Tensor) -> tuple[Memory, Tensor]:
@@ -52,14 +52,14 @@ class ProximalAgent(Agent):
 
         memory = self.memory({}, len(stage.keys), stage.keys.device)
         played = stage.play(policy, memory, episodes, apart=not self.across, beyond=not self.across)
-        return gathered(stage, played, self.discount, self.trace, self.unit, across=self.across)
+        return gathered(stage, played, self.discount, self.trace, self.unit, self.across, rules)
 
     def lived(self, params: Params, stage: Stage, sampling: Sampling) -> Episode:
         whole = self._whole(params, stage, sampling.shots)
         return Episode(whole, whole)
 
     def collected(self, params: Params, stage: Stage, sampling: Sampling) -> Episode:
-        whole = self._whole(params, stage, sampling.queries)
+        whole = self._whole(params, stage, sampling.queries, rules=True)
         return Episode(nothing_of(whole), whole)
 
     def levelled(self, episodes: Episode, total: Total) -> Episode:

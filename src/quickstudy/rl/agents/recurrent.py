@@ -37,9 +37,9 @@ class RecurrentPolicy(nn.Module):
     leads where needs both together.
 
     Called with {'x': (n, …), 'state.<name>': (n, …)}, one step in each of n lanes and the memory before it, it gives
-    (n, outputs) and the memory after it; with {'steps': (T, …), 'state.<name>': (…), 'count': ()} the same of the steps
-    of one trial in their order, and the memory after `count` of them. core: of twice the encoder's features. hidden: of
-    a layer that reads the memory and the step itself; 0 for one linear layer after the core.
+    (n, outputs + rules) and the memory after it; with {'steps': (T, …), 'state.<name>': (…), 'count': ()} the same of
+    the steps of one trial in their order, and the memory after `count` of them. core: of twice the encoder's features.
+    hidden: of a layer that reads the memory and the step itself; 0 for one linear layer after the core.
 
     rules: how many numbers of the task's rules the memory is asked for; they follow the outputs. The memory and what it
     reads are then trained by that alone: an encoder of the same kind, `seer`, sees for the layer, whose gradients reach
@@ -187,13 +187,16 @@ def rl2(
     learned: in a smaller one their error outweighs what is to be gained, in a larger one they are hardly learned.
     clip, entropy, value: of proximal policy optimisation. belief: the weight of a further loss, of guessing at each
     step what training is told of the task's rules (Humplik et al. 2019, "Meta reinforcement learning as task
-    inference"), for environments that tell, such as the arcade; 0 for none. In use nothing is told.
+    inference"), for environments that tell, such as the arcade; it needs `hidden`. 0 for none. In use nothing is told.
     """
     told = spec.target.require_actions("rl2", "Use a learner that does not act: 'maml', 'protonet'.").rules
-    if belief < 0 or (belief and not told):
+    if belief < 0:
+        raise ConfigError(f"belief is the weight of guessing a task's rules, found {belief}. Give 0 or more.")
+    if belief and not told:
         raise ConfigError(
-            f"belief is the weight of guessing a task's rules, 0 or more, found {belief}, and these environments tell "
-            f"{told} numbers of them. Give 0, or take environments whose method rules(task) tells."
+            f"belief={belief} is the weight of guessing a task's rules, and these environments tell none. Leave belief "
+            "out; or let an environment of yours tell them: actions made with rules=R, and a method rules(task) that "
+            "gives (n, R) numbers."
         )
     if not getattr(spec.format, "past", 1):
         raise ConfigError(

@@ -7,6 +7,7 @@ from typing import Any
 
 from quickstudy.errors import ConfigError
 from quickstudy.registry import sources
+from quickstudy.rl.checking import theirs
 from quickstudy.rl.gym.adapter import GymEnvironment
 from quickstudy.rl.source import EnvironmentSource
 from quickstudy.simulators.families import FAMILIES
@@ -59,7 +60,8 @@ def gym(
 
 def _limit(maker: Maker) -> int:
     """The limit that an environment was registered with, or, of a file, that it was made with."""
-    limit = maker.limit()
+    with theirs(GymEnvironment(maker=maker, horizon=1), "make"):
+        limit = maker.limit()
     if limit is None:
         raise ConfigError(
             f"{maker.id} names no limit of time. Say after how many steps an episode's time is up: horizon (train: "
