@@ -50,7 +50,7 @@ class Row:
         if self.first is None:
             return None
         tasks, steps = self.first
-        changes = self.changes | {"iterations": steps, "schedule": "none"}
+        changes = self.changes | {"iterations": steps, "schedule": "none", "validate_every": steps}  # the last is kept
         return replace(self, changes=changes, tasks=self.tasks | tasks, first=None)
 
     def config(self, seed: int) -> qs.RunConfig:
