@@ -109,27 +109,30 @@ def without_adaptation(run: qs.Run, episodes: int) -> Figures:
         return {"one policy for all": figures(fixed.evaluate(episodes=episodes, compare_supports=False))["trained"]}
 
 
-def from_scratch(run: qs.Run, _: int) -> Figures:
+def from_scratch(run: qs.Run, _: int, tasks: tuple[int, int] = (SCRATCH, SCRATCH)) -> Figures:
     """Proximal policy optimisation in single test tasks: with the data of one trial, and with 100 times as much. Its
-    steps are those that brought most on Reacher, of four tried: 3e-3 ten times over diverged there."""
-    source, trial = run.parts.source, run.config.queries
-    found: dict[str, list[float]] = {f"{times} x": [] for times in _TIMES}
-    for index in range(SCRATCH):
-        own = source.alone("test", index)
-        for times in _TIMES:
-            lanes = 1 if times == 1 else 10
-            config = replace(
-                run.config, name="scratch", start="", meta_batch=lanes, shots=trial, queries=trial,
-                learner=learners.part("ppo", unit=run.learner.unit, discount=0.97), lr=1e-3, reuse=4, parts=lanes,
-                model=models.part("mlp", width=64), iterations=times // lanes, validate_every=10**6,
-                checkpoint_every=10**6, validation_episodes=2,
-            )  # fmt: skip
-            with TemporaryDirectory() as place:
-                alone = qs.train(config, source=own, out=Path(place, "run"), quiet=True)
-                result = evaluate(
-                    alone.parts.engine, alone.params, own.under(alone.learner, alone.params), "test",
-                    EPISODES_OF_SCRATCH // trial, compare_supports=False,
-                )  # fmt: skip
-            found[f"{times} x"].append(result.mean)
-    each = {name: Estimate.of_draws(torch.tensor(values)) for name, values in found.items()}  # few: Student's interval
-    return {"from scratch": {n: {"mean": e.mean, "ci95": e.ci95, "count": SCRATCH} for n, e in each.items()}}
+    steps are those that brought most on Reacher, of four tried: 3e-3 ten times over diverged there. tasks: how many."""
+    found = {}
+    for times, count in zip(_TIMES, tasks, strict=True):
+        values = torch.tensor([_alone(run, index, times) for index in range(count)])
+        told = Estimate.of_draws(values)  # few: Student's interval
+        found[f"{times} x"] = {"mean": told.mean, "ci95": told.ci95, "count": count}
+    return {"from scratch": found}
+
+
+def _alone(run: qs.Run, index: int, times: int) -> float:
+    """The return of an episode in one test task after learning in it alone, from so many times the data of a trial."""
+    trial, lanes = run.config.queries, 1 if times == 1 else 10
+    own = run.parts.source.alone("test", index)
+    config = replace(
+        run.config, name="scratch", start="", meta_batch=lanes, shots=trial, queries=trial,
+        learner=learners.part("ppo", unit=run.learner.unit, discount=0.97), lr=1e-3, reuse=4, parts=lanes,
+        model=models.part("mlp", width=64), iterations=times // lanes, validate_every=10**6,
+        checkpoint_every=10**6, validation_episodes=2,
+    )  # fmt: skip
+    with TemporaryDirectory() as place:
+        alone = qs.train(config, source=own, out=Path(place, "run"), quiet=True)
+        under = own.under(alone.learner, alone.params)
+        episodes = EPISODES_OF_SCRATCH // trial
+        result = evaluate(alone.parts.engine, alone.params, under, "test", episodes, compare_supports=False)
+    return result.mean
