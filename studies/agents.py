@@ -81,7 +81,7 @@ ROWS = {
     "point": Row("rl-point-maml", 400, also={"after inner steps": descending}),
     "highway": Row("rl-highway-rl2", also={"in highway-env": _HIGHWAY_ENV, "by rules": by_rules}),
     "arcade": Row(
-        "rl-arcade-rl2", 4000, first=({"plain": 1.0}, 50), also={"from scratch": partial(from_scratch, tasks=(400, 20))}
+        "rl-arcade-rl2", 4000, first=({"plain": 1.0}, 50), also={"from scratch": partial(from_scratch, tasks=(100, 20))}
     ),
     "cheetah": Row("rl-cheetah-rl2", 300, tasks={"workers": 0}, also=_RIVALS),
     "reacher": Row("rl-reacher-rl2", 1000, tasks={"workers": 0}, also=_RIVALS),
