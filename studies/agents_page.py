@@ -15,7 +15,7 @@ _ABOUT = {
     "grid": "A grid of 5 by 5 cells with a hidden goal, four episodes of 15 steps. All 24 goals are met in training",
     "decision processes": "Random decision processes of ten states and five actions, ten episodes of ten steps",
     "highway": "A highway whose traffic, and what pays, differ; three episodes of 40 seconds",
-    "arcade": "Five games whose rules differ, four episodes of 50 steps; no combination of rules of the tests is in training",
+    "arcade": "Five games whose rules differ, four episodes of 50 steps; training has no combination of the tests",
     "cheetah": "HalfCheetah that is to run forwards or backwards",
     "reacher": "A robot arm that is to find a goal that it is not shown",
 }
