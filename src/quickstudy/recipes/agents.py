@@ -71,8 +71,8 @@ def rl_arcade_rl2() -> RunConfig:
     It begins best from a run under plain rules, `tasks.plain=1`: see `start`.
     """
     tasks, model = sources.part("arcade", plain=0.5, horizon=50), models.part("mlp", width=128, depth=1)
-    often: dict[str, Any] = {"meta_batch": 256, "reuse": 2, "parts": 8, "lr": 4e-3, "iterations": 170, "model": model}
-    often["validate_every"] = 30
+    often: dict[str, Any] = {"meta_batch": 256, "reuse": 2, "parts": 8, "lr": 4e-3, "iterations": 170}
+    often |= {"validate_every": 30, "model": model}
     learner: dict[str, Any] = {"unit": 0.1, "hidden": 128, "belief": 0.1}
     return _remembering("rl-arcade-rl2", tasks, episodes=4, learner=learner, horizon=0.95, **often)
 
