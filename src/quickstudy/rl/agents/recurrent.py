@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -13,6 +12,7 @@ from quickstudy.entries import READ, prefixed, with_prefix
 from quickstudy.episode import Examples, Features, Params, State, leaves
 from quickstudy.errors import ConfigError
 from quickstudy.hints import Size
+from quickstudy.learners.copies import copied
 from quickstudy.learners.network import Network
 from quickstudy.models.readers.base import features_of
 from quickstudy.registry import learners
@@ -53,7 +53,7 @@ class RecurrentPolicy(nn.Module):
         if self.both:
             self.hidden = nn.Linear(core.width + (1 + rules) * (core.features // 2), hidden)
         if rules:
-            self.seer, self.guess = copy.deepcopy(encoder), nn.Linear(core.width, rules)
+            self.seer, self.guess = copied(encoder), nn.Linear(core.width, rules)
         self.head = nn.Linear((1 + rules) * hidden or core.width, outputs)
 
     @property
